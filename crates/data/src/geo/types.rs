@@ -1,0 +1,60 @@
+//! The position types that the whole project shares.
+
+use crate::{DataError, Result};
+use serde::{Deserialize, Serialize};
+
+/// A WGS84 position in degrees.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LatLon {
+    /// Latitude in degrees, -90 (south) to 90 (north).
+    pub lat: f64,
+    /// Longitude in degrees, -180 (west) to 180 (east).
+    pub lon: f64,
+}
+
+impl LatLon {
+    /// A checked position.
+    ///
+    /// # Errors
+    /// [`DataError::Position`] when a value is not finite or outside its range; the message says which.
+    pub fn new(lat: f64, lon: f64) -> Result<Self> {
+        if !(-90.0..=90.0).contains(&lat) {
+            return Err(DataError::Position(format!(
+                "latitude {lat} is outside -90..90 degrees (are latitude and longitude swapped, or is the position in metres?)"
+            )));
+        }
+        if !(-180.0..=180.0).contains(&lon) {
+            return Err(DataError::Position(format!(
+                "longitude {lon} is outside -180..180 degrees (is the position in metres?)"
+            )));
+        }
+        Ok(Self { lat, lon })
+    }
+}
+
+/// One of the 60 UTM zones, with its latitude band.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct UtmZone {
+    /// Zone number, 1 to 60.
+    pub number: u8,
+    /// Latitude band, C to X without I and O; N and later are the northern hemisphere.
+    pub band: char,
+}
+
+impl UtmZone {
+    /// Whether northings count from the equator (true) or from 10,000 km south of it.
+    pub fn is_north(self) -> bool {
+        self.band >= 'N'
+    }
+}
+
+/// A position in metres on a UTM plane.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Utm {
+    /// Metres east, 500,000 on the zone's central meridian.
+    pub easting: f64,
+    /// Metres north of the equator, plus 10,000,000 in the southern hemisphere.
+    pub northing: f64,
+    /// The zone, where the source states it.
+    pub zone: Option<UtmZone>,
+}

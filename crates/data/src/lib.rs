@@ -1,0 +1,16 @@
+//! Photographs, positions and place-recognition datasets as they lie on disk.
+//!
+//! This crate knows pixels, positions and file layouts; it knows nothing of models or indexes.
+//!
+//! - [`image`]: decode a photograph safely, resize it, turn it into the network's input.
+//! - [`geo`]: latitude and longitude, UTM, distances, headings.
+//! - [`dataset`]: readers for every supported layout, and ground truth.
+//! - [`town`]: the rendered town, an endless synthetic dataset.
+
+pub mod error;
+pub mod geo;
+pub mod photo;
+
+pub use error::{DataError, Result};
+pub use geo::{LatLon, Utm, UtmZone};
+pub use photo::Photo;
