@@ -1,1 +1,20 @@
-//! placeholder
+//! The journey from photographs to answers: descriptors, candidates, reranked places.
+//!
+//! [`Extractor`] turns photographs into descriptors, [`PlaceIndex`] keeps them together with the
+//! model that made them, [`locate()`] answers "where was this taken?".
+
+mod answer;
+mod error;
+mod extract;
+mod indexing;
+mod locate;
+mod place_index;
+mod rerank;
+
+pub use answer::{Answer, Estimate, PlaceMatch, Timing};
+pub use error::{EngineError, Result};
+pub use extract::{Extractor, ImageFeatures, LoadedModel, Settings};
+pub use indexing::{AddReport, Progress, add_photos};
+pub use locate::{LocateOptions, Near, Rerank, locate};
+pub use place_index::PlaceIndex;
+pub use rerank::{PairScore, rerank, score_pair};

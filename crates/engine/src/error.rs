@@ -1,0 +1,25 @@
+//! One error for the whole journey; each part speaks for itself.
+
+/// Result of this crate.
+pub type Result<T, E = EngineError> = std::result::Result<T, E>;
+
+/// What went wrong, in the words of the part where it did.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// A photograph, position or dataset.
+    #[error(transparent)]
+    Data(#[from] r2former_data::DataError),
+    /// A model or checkpoint.
+    #[error(transparent)]
+    Model(#[from] r2former_model::ModelError),
+    /// A place index.
+    #[error(transparent)]
+    Index(#[from] r2former_index::IndexError),
+    /// A request that cannot be met as it was put.
+    #[error("{0}")]
+    Request(String),
+    /// The device failed while computing.
+    #[error("the device failed: {0}")]
+    Compute(String),
+}

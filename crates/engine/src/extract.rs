@@ -1,0 +1,168 @@
+//! Photographs to descriptors.
+
+use crate::{EngineError, Result};
+use burn::tensor::{Tensor, TensorData};
+use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, to_input};
+use r2former_model::{Device, ModelConfig, Precision, R2Former};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// How images are fed to the model; descriptors are comparable only under equal settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Image height in pixels.
+    pub height: usize,
+    /// Image width in pixels.
+    pub width: usize,
+    /// Arithmetic of the products.
+    pub precision: Precision,
+}
+
+impl Settings {
+    /// What the model was evaluated with.
+    pub fn of(config: &ModelConfig) -> Self {
+        Self { height: config.input.height, width: config.input.width, precision: config.precision }
+    }
+}
+
+/// Descriptors of one image, on the host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageFeatures {
+    /// Global descriptor of unit length.
+    pub global: Vec<f32>,
+    /// Local features, row after row ([`ModelConfig::local_row`] numbers each); empty for a
+    /// global-only model.
+    pub local: Vec<f32>,
+}
+
+/// A checkpoint together with where it came from.
+#[derive(Debug, Clone)]
+pub struct LoadedModel {
+    /// What the model is, with its own settings.
+    pub config: ModelConfig,
+    /// SHA-256 of the checkpoint.
+    pub fingerprint: String,
+    checkpoint: r2former_model::Checkpoint,
+}
+
+impl LoadedModel {
+    /// Reads a checkpoint of this project.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged, or no r2former model.
+    pub fn open(path: &Path) -> Result<Self> {
+        let checkpoint = r2former_model::load(path)?;
+        Ok(Self { config: checkpoint.config.clone(), fingerprint: checkpoint.fingerprint.clone(), checkpoint })
+    }
+}
+
+/// A model ready to extract and to rerank.
+#[derive(Debug)]
+pub struct Extractor {
+    model: R2Former,
+    settings: Settings,
+    preprocess: Preprocess,
+    device: Device,
+    limits: Limits,
+}
+
+impl Extractor {
+    /// Puts a model on a device, under the given settings.
+    ///
+    /// # Errors
+    /// An image size that the architecture cannot take.
+    pub fn new(loaded: LoadedModel, settings: Settings, device: &Device) -> Result<Self> {
+        let mut checkpoint = loaded.checkpoint;
+        checkpoint.config.check_size(settings.height, settings.width)?;
+        checkpoint.config.input.height = settings.height;
+        checkpoint.config.input.width = settings.width;
+        checkpoint.config.precision = settings.precision;
+        let input = &checkpoint.config.input;
+        let preprocess = Preprocess {
+            mean: input.mean,
+            std: input.std,
+            resize: match input.resize {
+                r2former_model::ResizeMode::Direct => ResizeMode::Direct,
+                r2former_model::ResizeMode::Antialias => ResizeMode::Antialias,
+            },
+        };
+        let model = checkpoint.model(device)?;
+        Ok(Self { model, settings, preprocess, device: device.clone(), limits: Limits::default() })
+    }
+
+    /// The model's configuration under these settings.
+    pub fn config(&self) -> &ModelConfig {
+        self.model.config()
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// The network itself.
+    pub fn model(&self) -> &R2Former {
+        &self.model
+    }
+
+    /// The device that computes.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Decodes a photograph into the network's input, `3 * height * width` values.
+    ///
+    /// # Errors
+    /// A file that is missing or no usable image.
+    pub fn prepare_file(&self, path: &Path) -> Result<Vec<f32>> {
+        self.prepare(&decode_file(path, &self.limits)?)
+    }
+
+    /// Resizes and normalises pixels into the network's input.
+    ///
+    /// # Errors
+    /// An image without pixels.
+    pub fn prepare(&self, image: &Rgb8) -> Result<Vec<f32>> {
+        Ok(to_input(image, self.settings.height, self.settings.width, &self.preprocess)?)
+    }
+
+    /// Descriptors of prepared inputs, computed as one batch.
+    ///
+    /// # Errors
+    /// Inputs of another length than [`Extractor::prepare`] gives; a failing device.
+    pub fn extract(&self, inputs: &[Vec<f32>]) -> Result<Vec<ImageFeatures>> {
+        let Settings { height, width, .. } = self.settings;
+        if inputs.is_empty() {
+            return Ok(Vec::new());
+        }
+        if inputs.iter().any(|input| input.len() != 3 * height * width) {
+            return Err(EngineError::Request(format!("an input is not 3 x {height} x {width} values")));
+        }
+        let batch = inputs.len();
+        let data = TensorData::new(inputs.concat(), [batch, 3, height, width]);
+        let features = self.model.extract(Tensor::from_data(data, &self.device))?;
+        let global = host(features.global)?;
+        let local = features.local.map(host).transpose()?.unwrap_or_default();
+        let (g, l) = (global.len() / batch, local.len() / batch);
+        Ok((0..batch)
+            .map(|i| ImageFeatures {
+                global: global[i * g..(i + 1) * g].to_vec(),
+                local: local[i * l..(i + 1) * l].to_vec(),
+            })
+            .collect())
+    }
+
+    /// Descriptors of one photograph.
+    ///
+    /// # Errors
+    /// As [`Extractor::prepare_file`] and [`Extractor::extract`].
+    pub fn extract_file(&self, path: &Path) -> Result<ImageFeatures> {
+        let features = self.extract(&[self.prepare_file(path)?])?;
+        features.into_iter().next().ok_or_else(|| EngineError::Compute("no descriptor came back".into()))
+    }
+}
+
+pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    tensor.try_into_vec_as::<f32>().map_err(|e| EngineError::Compute(e.to_string()))
+}

@@ -1,0 +1,129 @@
+//! Vision transformers: DeiT (distilled), timm ViT, DINOv2 with and without registers.
+
+use super::Tokens;
+use crate::layers::{Block, BlockConfig, fit_position};
+use crate::weights::{Init, Put, Take};
+use crate::{ModelError, Precision, Result, VitConfig};
+use burn::module::{Module, Param};
+use burn::nn::{LayerNorm, Linear};
+use burn::tensor::Tensor;
+
+/// A pre-norm vision transformer that also tells what its last block attends to.
+#[derive(Module, Debug)]
+pub struct Vit {
+    patch_embed: Linear,
+    cls_token: Param<Tensor<3>>,
+    dist_token: Option<Param<Tensor<3>>>,
+    register_tokens: Option<Param<Tensor<3>>>,
+    pos_embed: Param<Tensor<3>>,
+    blocks: Vec<Block>,
+    norm: LayerNorm,
+    #[module(skip)]
+    config: VitConfig,
+}
+
+impl Vit {
+    /// Takes the tensors under `{name}.`: timm's names, `register_tokens` for DINOv2's registers.
+    pub fn load(take: &mut Take, name: &str, config: &VitConfig, precision: Precision) -> Self {
+        let c = config;
+        let block = BlockConfig {
+            dim: c.dim,
+            heads: c.heads,
+            mlp_ratio: c.mlp_ratio,
+            norm_eps: c.norm_eps,
+            layer_scale: c.layer_scale,
+            precision,
+        };
+        let positions = c.attending_tokens() + c.grid[0] * c.grid[1];
+        let small = Init::Normal(0.02);
+        Self {
+            patch_embed: take.linear_shaped(
+                &format!("{name}.patch_embed.proj"),
+                3 * c.patch * c.patch,
+                c.dim,
+                &[c.dim, 3, c.patch, c.patch],
+            ),
+            cls_token: take.param(&format!("{name}.cls_token"), [1, 1, c.dim], small),
+            dist_token: c.distilled.then(|| take.param(&format!("{name}.dist_token"), [1, 1, c.dim], small)),
+            register_tokens: (c.registers > 0)
+                .then(|| take.param(&format!("{name}.register_tokens"), [1, c.registers, c.dim], small)),
+            pos_embed: take.param(&format!("{name}.pos_embed"), [1, positions, c.dim], small),
+            blocks: (0..c.depth).map(|i| Block::load(take, &format!("{name}.blocks.{i}"), &block)).collect(),
+            norm: take.layer_norm(&format!("{name}.norm"), c.dim, c.norm_eps),
+            config: c.clone(),
+        }
+    }
+
+    /// Puts what [`Vit::load`] takes.
+    pub fn save(&self, put: &mut Put, name: &str) {
+        let c = &self.config;
+        put.linear_shaped(
+            &format!("{name}.patch_embed.proj"),
+            &self.patch_embed,
+            &[c.dim, 3, c.patch, c.patch],
+        );
+        put.tensor(&format!("{name}.cls_token"), self.cls_token.val());
+        for (part, tokens) in [("dist_token", &self.dist_token), ("register_tokens", &self.register_tokens)] {
+            if let Some(tokens) = tokens {
+                put.tensor(&format!("{name}.{part}"), tokens.val());
+            }
+        }
+        put.tensor(&format!("{name}.pos_embed"), self.pos_embed.val());
+        for (i, block) in self.blocks.iter().enumerate() {
+            block.save(put, &format!("{name}.blocks.{i}"));
+        }
+        put.layer_norm(&format!("{name}.norm"), &self.norm);
+    }
+
+    /// # Shapes
+    /// - images: `[batch, 3, height, width]`; sides are multiples of the patch
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] when a side is not a multiple of the patch.
+    pub fn forward(&self, images: Tensor<4>) -> Result<Tokens> {
+        let mut x = self.embed(images)?;
+        let Some((last, before)) = self.blocks.split_last() else {
+            return Err(ModelError::Config("a vision transformer needs at least one block".into()));
+        };
+        for block in before {
+            x = block.forward(x);
+        }
+        let (out, attention) = last.forward_attending(x.clone(), self.config.attending_tokens());
+        let prefix = self.config.prefix_tokens();
+        let patches = x.dims()[1] - prefix;
+        Ok(Tokens {
+            last: self.norm.forward(out),
+            last_prefix: prefix,
+            local: x,
+            local_prefix: prefix,
+            attention: attention.map(|a| a.narrow(1, prefix, patches)),
+        })
+    }
+
+    /// Patches as tokens, with positions, behind the prefix.
+    fn embed(&self, images: Tensor<4>) -> Result<Tensor<3>> {
+        let c = &self.config;
+        let [batch, channels, height, width] = images.dims();
+        let p = c.patch;
+        if channels != 3 || height == 0 || width == 0 || height % p != 0 || width % p != 0 {
+            return Err(ModelError::Input(format!(
+                "images of shape [{batch}, {channels}, {height}, {width}]: needs 3 channels and sides that are multiples of {p}"
+            )));
+        }
+        let [rows, columns] = [height / p, width / p];
+        let patches = images
+            .reshape([batch, 3, rows, p, columns, p])
+            .permute([0, 2, 4, 1, 3, 5])
+            .reshape([batch, rows * columns, 3 * p * p]);
+        let heads = c.attending_tokens();
+        let position = self.pos_embed.val();
+        let grid = position.clone().narrow(1, heads, c.grid[0] * c.grid[1]);
+        let tokens = self.patch_embed.forward(patches) + fit_position(grid, c.grid, [rows, columns], c.position);
+        let mut prefix = vec![self.cls_token.val()];
+        prefix.extend(self.dist_token.as_ref().map(|t| t.val()));
+        let mut parts = vec![Tensor::cat(prefix, 1) + position.narrow(1, 0, heads)];
+        parts.extend(self.register_tokens.as_ref().map(|t| t.val()));
+        let prefix = Tensor::cat(parts, 1).repeat_dim(0, batch);
+        Ok(Tensor::cat(vec![prefix, tokens], 1))
+    }
+}

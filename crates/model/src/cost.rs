@@ -1,0 +1,71 @@
+//! What a model costs: parameters, arithmetic, bytes.
+
+use crate::{BackboneConfig, GlobalConfig, ModelConfig};
+
+/// Costs of one image and of one pair, counted from the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Cost {
+    /// Floating-point operations to extract one image (a multiply-add counts as two).
+    pub extract_flop: f64,
+    /// Operations to rerank one pair of images with all their local features.
+    pub rerank_flop: f64,
+    /// Bytes stored an image: the global descriptor in 32 bits, local features in 8.
+    pub stored_bytes: usize,
+    /// Local features of one image.
+    pub local_count: usize,
+}
+
+/// Costs at an image size in pixels.
+pub fn cost(config: &ModelConfig, height: usize, width: usize) -> Cost {
+    let local_count = config.local_count(height, width);
+    Cost {
+        extract_flop: backbone_flop(config, height, width) + head_flop(config, local_count),
+        rerank_flop: rerank_flop(config, local_count),
+        stored_bytes: 4 * config.global_dim() + local_count * config.local_row(),
+        local_count,
+    }
+}
+
+/// Products of one block over `n` tokens, of which `outputs` are wanted.
+fn block_flop(n: f64, outputs: f64, dim: f64, ratio: f64) -> f64 {
+    let qkv = 2.0 * dim * dim * (outputs + 2.0 * n);
+    let attention = 4.0 * outputs * n * dim;
+    let rest = 2.0 * outputs * dim * dim * (1.0 + 2.0 * ratio);
+    qkv + attention + rest
+}
+
+fn backbone_flop(config: &ModelConfig, height: usize, width: usize) -> f64 {
+    match &config.backbone {
+        BackboneConfig::Vit(v) => {
+            let patches = ((height / v.patch) * (width / v.patch)) as f64;
+            let n = patches + v.prefix_tokens() as f64;
+            let dim = v.dim as f64;
+            let embed = 2.0 * patches * 3.0 * (v.patch * v.patch) as f64 * dim;
+            embed + v.depth as f64 * block_flop(n, n, dim, v.mlp_ratio as f64)
+        }
+        // 4.09 G multiply-adds at 224 x 224 without the classifier, growing with the area.
+        BackboneConfig::ResNet50(_) => 2.0 * 4.087e9 * (height * width) as f64 / (224.0 * 224.0),
+    }
+}
+
+fn head_flop(config: &ModelConfig, local_count: usize) -> f64 {
+    let width = config.backbone_dim() as f64;
+    let global = match config.global {
+        GlobalConfig::Linear { dim } => 2.0 * width * dim as f64,
+        GlobalConfig::Pooled { .. } => 0.0,
+    };
+    global + 2.0 * local_count as f64 * width * config.local.as_ref().map_or(0.0, |l| l.dim as f64)
+}
+
+fn rerank_flop(config: &ModelConfig, count: usize) -> f64 {
+    let (Some(r), Some(local)) = (&config.reranker, &config.local) else { return 0.0 };
+    let (n, dim, ratio) = (count as f64, r.dim as f64, r.mlp_ratio as f64);
+    let k = r.neighbours.min(count) as f64;
+    let stack = |depth: usize, tokens: f64| match depth {
+        0 => 0.0,
+        _ => (depth - 1) as f64 * block_flop(tokens, tokens, dim, ratio) + block_flop(tokens, 1.0, dim, ratio),
+    };
+    let correlation = 2.0 * n * n * local.dim as f64;
+    let pairs = 2.0 * n * (2.0 * k * r.channels() as f64 * dim + 2.0 * dim * dim);
+    correlation + pairs + 2.0 * n * stack(r.pair_depth, k + 1.0) + stack(r.depth, 2.0 * n + 1.0)
+}

@@ -1,0 +1,44 @@
+//! Which project's names are these?
+
+use crate::weights::Tensors;
+
+/// Published R2Former files were saved from `DataParallel`, which prefixes every name.
+pub(super) const PUBLISHED: &str = "module.";
+
+pub(super) fn is_published(tensors: &Tensors) -> bool {
+    let full = tensors.keys().any(|k| k.trim_start_matches(PUBLISHED).starts_with("Reranker."));
+    full || (tensors.keys().all(|k| k.starts_with(PUBLISHED)) && tensors.contains_key("module.patch_embed.proj.weight"))
+}
+
+pub(super) fn is_vit(tensors: &Tensors) -> bool {
+    tensors.contains_key("patch_embed.proj.weight") && tensors.contains_key("blocks.0.attn.qkv.weight")
+}
+
+pub(super) fn is_resnet(tensors: &Tensors) -> bool {
+    tensors.contains_key("conv1.weight") && tensors.contains_key("layer4.2.conv3.weight")
+}
+
+/// How many consecutive `{stem}0.`, `{stem}1.`, ... there are.
+pub(super) fn depth(tensors: &Tensors, stem: &str) -> usize {
+    (0..).take_while(|i| tensors.contains_key(&format!("{stem}{i}.norm1.weight"))).count()
+}
+
+/// Moves the tensors that `known` recognises into a list of names.
+pub(super) fn set_aside(tensors: &mut Tensors, known: impl Fn(&str) -> bool) -> Vec<String> {
+    let names: Vec<String> = tensors.keys().filter(|k| known(k)).cloned().collect();
+    for name in &names {
+        tensors.remove(name);
+    }
+    names
+}
+
+/// Renames by prefix; the first matching rule wins.
+pub(super) fn rename(tensors: Tensors, rules: &[(&str, &str)]) -> Tensors {
+    tensors
+        .into_iter()
+        .map(|(name, tensor)| {
+            let new = rules.iter().find_map(|(from, to)| name.strip_prefix(from).map(|rest| format!("{to}{rest}")));
+            (new.unwrap_or(name), tensor)
+        })
+        .collect()
+}

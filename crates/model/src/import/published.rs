@@ -1,0 +1,96 @@
+//! The published R2Former checkpoints, full and global-only (METHOD: checkpoints).
+
+use super::read::SourceFile;
+use super::{Draft, ImportOptions, Normalisation, names, vit};
+use crate::config::FORMAT;
+use crate::weights::Tensors;
+use crate::{
+    BackboneConfig, GlobalConfig, InputConfig, LocalConfig, ModelConfig, ModelError, PositionMode, Precision,
+    RerankerConfig, ResizeMode, Result, Trained,
+};
+
+pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> {
+    let plain = names::rename(file.tensors, &[(names::PUBLISHED, "")]);
+    let full = plain.keys().any(|k| k.starts_with("Reranker."));
+    let mut tensors = if full {
+        plain
+    } else {
+        // Global-only files are the bare backbone with its heads.
+        names::rename(plain, &[("", "backbone.")])
+    };
+    let window = tensors.get("Reranker.decoder_pos_embed").and_then(|t| t.shape.get(1).copied());
+    let leftovers =
+        names::set_aside(&mut tensors, |name| matches!(name, "Reranker.decoder_pos_embed" | "Reranker.ratio"));
+    let tensors = names::rename(
+        tensors,
+        &[("backbone.head.", "head."), ("backbone.head_dist.", "head_dist."), ("Reranker.", "reranker.")],
+    );
+
+    let backbone: Tensors = tensors
+        .iter()
+        .filter_map(|(name, tensor)| Some((name.strip_prefix("backbone.")?.to_string(), tensor.clone())))
+        .collect();
+    let mut architecture = vit::architecture(&backbone, options)?;
+    architecture.position = PositionMode::Official;
+    let rows = |name: &str| tensors.get(name).and_then(|t| t.shape.first().copied());
+    let global_dim = rows("head.bias").ok_or_else(|| ModelError::Config("head.bias is missing".into()))?;
+    let local = rows("local_head.bias").map(|dim| LocalConfig {
+        dim,
+        // The embedding has a place for CLS and one for each local feature of both images.
+        count: options.local_count.or(window.map(|n| n.saturating_sub(1) / 2)).unwrap_or(500),
+        official_gather: true,
+    });
+    let reranker = if full { Some(reranker(&tensors, options)?) } else { None };
+
+    let mut notes = Vec::new();
+    if !full {
+        notes.push("a global-only model: no local features, no reranking".to_string());
+    }
+    if options.heads.is_none() && architecture.dim % 64 != 0 {
+        notes.push(format!(
+            "attention heads cannot be read off the tensors; assumed {} (--heads changes it)",
+            architecture.heads
+        ));
+    }
+    let (mean, std) = options.normalisation.unwrap_or(Normalisation::ImageNet).values();
+    let [height, width] = options
+        .image_size
+        .unwrap_or([architecture.grid[0] * architecture.patch, architecture.grid[1] * architecture.patch]);
+    let config = ModelConfig {
+        format: FORMAT,
+        name: String::new(),
+        backbone: BackboneConfig::Vit(architecture),
+        global: GlobalConfig::Linear { dim: global_dim },
+        trained: Trained { global: true, local: local.is_some(), reranker: full },
+        local,
+        reranker,
+        input: InputConfig { height, width, mean, std, resize: options.resize.unwrap_or(ResizeMode::Direct) },
+        precision: Precision::F32,
+        provenance: file.provenance,
+    };
+    Ok(Draft { config, tensors, leftovers, notes })
+}
+
+fn reranker(tensors: &Tensors, options: &ImportOptions) -> Result<RerankerConfig> {
+    let sizes = |name: &str| match tensors.get(name).map(|t| t.shape.as_slice()) {
+        Some([rows, columns]) => Ok([*rows, *columns]),
+        _ => Err(ModelError::Config(format!("{name} is missing or not a matrix"))),
+    };
+    let [dim, channels] = sizes("reranker.pair_head.weight")?;
+    let config = RerankerConfig::default();
+    if channels != config.channels() {
+        return Err(ModelError::Config(format!(
+            "reranker.pair_head reads {channels} channels; published models read {}",
+            config.channels()
+        )));
+    }
+    let [hidden, _] = sizes("reranker.blocks.0.mlp.fc1.weight")?;
+    Ok(RerankerConfig {
+        dim,
+        pair_depth: names::depth(tensors, "reranker.blocks_2."),
+        depth: names::depth(tensors, "reranker.blocks."),
+        mlp_ratio: hidden / dim.max(1),
+        neighbours: options.neighbours.unwrap_or(config.neighbours),
+        ..config
+    })
+}

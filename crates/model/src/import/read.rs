@@ -1,0 +1,85 @@
+//! Any supported file as named tensors.
+
+use crate::checkpoint::{fingerprint, host_tensors, looks_like_safetensors, open, read as read_bytes};
+use crate::weights::{RawTensor, Tensors};
+use crate::{ModelError, Result};
+use half::{bf16, f16};
+use pytorch_reader::{DType, PytorchReader};
+use safetensors::SafeTensors;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// A file's tensors and what it says of itself.
+pub(super) struct SourceFile {
+    pub(super) tensors: Tensors,
+    /// A safetensors header's own words.
+    pub(super) metadata: HashMap<String, String>,
+    /// File name and SHA-256.
+    pub(super) provenance: serde_json::Value,
+}
+
+/// Dictionaries in which training scripts nest the weights.
+const NESTS: [&str; 6] = ["model_state_dict", "state_dict", "model", "teacher", "student", "model_ema"];
+
+pub(super) fn read(path: &Path) -> Result<SourceFile> {
+    let bytes = read_bytes(path)?;
+    let file_name = path.file_name().map(|n| n.to_string_lossy().into_owned());
+    let provenance = serde_json::json!({ "source": file_name, "source_sha256": fingerprint(&bytes) });
+    if looks_like_safetensors(&bytes) {
+        let file = open(&bytes, path)?;
+        let metadata = SafeTensors::read_metadata(&bytes)
+            .ok()
+            .and_then(|(_, header)| header.metadata().clone())
+            .unwrap_or_default();
+        if metadata.contains_key("r2former") {
+            return Err(ModelError::checkpoint(path, "is an r2former model already: use it as it is"));
+        }
+        return Ok(SourceFile { tensors: host_tensors(&file, path)?, metadata, provenance });
+    }
+    drop(bytes);
+    Ok(SourceFile { tensors: pickle(path)?, metadata: HashMap::new(), provenance })
+}
+
+fn pickle(path: &Path) -> Result<Tensors> {
+    let reader = PytorchReader::new(path).map_err(|e| {
+        ModelError::checkpoint(
+            path,
+            format!("cannot be read as a PyTorch or safetensors checkpoint: {e}. Is it whole, and saved by torch.save?"),
+        )
+    })?;
+    let tensors = reader.into_tensors();
+    let nest = NESTS.iter().map(|nest| format!("{nest}.")).find(|nest| tensors.keys().any(|k| k.starts_with(nest)));
+    let mut named = Tensors::new();
+    for (name, tensor) in &tensors {
+        let name = match &nest {
+            Some(nest) => match name.strip_prefix(nest.as_str()) {
+                Some(rest) => rest,
+                // Optimiser state and the like lie beside the weights.
+                None => continue,
+            },
+            None => name.as_str(),
+        };
+        let bytes = tensor.read().map_err(|e| ModelError::checkpoint(path, format!("{name}: {e}")))?;
+        let data = decode(&bytes, tensor.dtype()).ok_or_else(|| {
+            ModelError::checkpoint(path, format!("{name} holds {:?}, not numbers of a known type", tensor.dtype()))
+        })?;
+        named.insert(name.to_string(), RawTensor { shape: tensor.shape().to_vec(), data });
+    }
+    if named.is_empty() {
+        return Err(ModelError::checkpoint(path, "holds no tensors"));
+    }
+    Ok(named)
+}
+
+fn decode(bytes: &[u8], dtype: DType) -> Option<Vec<f32>> {
+    let pairs = || bytes.as_chunks::<2>().0.iter();
+    Some(match dtype {
+        DType::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        DType::F64 => bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
+        DType::F16 => pairs().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+        DType::BF16 => pairs().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+        // Counters (`num_batches_tracked`) are listed as leftovers, so their values must read.
+        DType::I64 => bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
+        _ => return None,
+    })
+}

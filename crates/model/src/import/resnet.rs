@@ -1,0 +1,38 @@
+//! torchvision's ResNet-50: a backbone without a head for places.
+
+use super::read::SourceFile;
+use super::vit::untrained_note;
+use super::{Draft, ImportOptions, Normalisation, names};
+use crate::config::FORMAT;
+use crate::{
+    BackboneConfig, GlobalConfig, InputConfig, LocalConfig, ModelConfig, Pooling, Precision, RerankerConfig,
+    ResNetConfig, ResizeMode, Result, Trained,
+};
+
+pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> {
+    let mut tensors = file.tensors;
+    let leftovers =
+        names::set_aside(&mut tensors, |name| name.starts_with("fc.") || name.ends_with(".num_batches_tracked"));
+    let (mean, std) = options.normalisation.unwrap_or(Normalisation::ImageNet).values();
+    let pooling = options.pooling.unwrap_or(Pooling::Gem);
+    let [height, width] = options.image_size.unwrap_or([480, 640]);
+    let config = ModelConfig {
+        format: FORMAT,
+        name: String::new(),
+        backbone: BackboneConfig::ResNet50(ResNetConfig { norm_eps: 1e-5 }),
+        global: GlobalConfig::Pooled { pooling },
+        local: Some(LocalConfig {
+            dim: 128,
+            count: options.local_count.unwrap_or(500),
+            official_gather: false,
+        }),
+        reranker: Some(RerankerConfig { neighbours: options.neighbours.unwrap_or(5), ..Default::default() }),
+        input: InputConfig { height, width, mean, std, resize: options.resize.unwrap_or(ResizeMode::Antialias) },
+        precision: Precision::F32,
+        trained: Trained { global: false, local: false, reranker: false },
+        provenance: file.provenance,
+    };
+    let notes = vec![untrained_note(&format!("{pooling:?}").to_lowercase())];
+    let tensors = names::rename(tensors, &[("", "backbone.")]);
+    Ok(Draft { config, tensors, leftovers, notes })
+}

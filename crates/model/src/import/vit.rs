@@ -1,0 +1,130 @@
+//! DeiT, timm and DINOv2 transformers: a backbone without a head for places.
+
+use super::read::SourceFile;
+use super::{Draft, ImportOptions, Normalisation, names};
+use crate::config::FORMAT;
+use crate::weights::{RawTensor, Tensors};
+use crate::{
+    BackboneConfig, GlobalConfig, InputConfig, LocalConfig, ModelConfig, ModelError, Pooling, PositionMode,
+    Precision, RerankerConfig, ResizeMode, Result, Trained, VitConfig,
+};
+
+pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> {
+    let mut tensors = names::rename(file.tensors, &[("reg_token", "register_tokens")]);
+    let mut leftovers = names::set_aside(&mut tensors, |name| {
+        name == "mask_token" || name.starts_with("head.") || name.starts_with("head_dist.")
+    });
+    let mut vit = architecture(&tensors, options)?;
+    vit.norm_eps = match file.metadata.get("layer_norm_eps").map(|text| text.parse::<f64>()) {
+        Some(Ok(eps)) if eps.is_finite() && eps > 0.0 => eps,
+        _ => 1e-6,
+    };
+    add_class_position(&mut tensors, &vit)?;
+    let stated = file.metadata.get("normalisation").map(String::as_str);
+    let normalisation = options.normalisation.unwrap_or(match (stated, vit.distilled || vit.layer_scale) {
+        (Some("mean 0.5, std 0.5"), _) | (None, false) => Normalisation::Half,
+        _ => Normalisation::ImageNet,
+    });
+    let (mean, std) = normalisation.values();
+    let pooling = options.pooling.unwrap_or(Pooling::Gem);
+    let mut notes = vec![untrained_note(&format!("{pooling:?}").to_lowercase())];
+    if options.normalisation.is_none() && stated.is_none() {
+        notes.push(format!("normalisation assumed to be mean {mean:?}, std {std:?}; --normalisation changes it"));
+    }
+    let [height, width] = options.image_size.unwrap_or([vit.grid[0] * vit.patch, vit.grid[1] * vit.patch]);
+    leftovers.sort();
+    let config = ModelConfig {
+        format: FORMAT,
+        name: String::new(),
+        backbone: BackboneConfig::Vit(vit),
+        global: GlobalConfig::Pooled { pooling },
+        local: Some(LocalConfig {
+            dim: 128,
+            count: options.local_count.unwrap_or(500),
+            official_gather: false,
+        }),
+        reranker: Some(RerankerConfig { neighbours: options.neighbours.unwrap_or(5), ..Default::default() }),
+        input: InputConfig { height, width, mean, std, resize: options.resize.unwrap_or(ResizeMode::Antialias) },
+        precision: Precision::F32,
+        trained: Trained { global: false, local: false, reranker: false },
+        provenance: file.provenance,
+    };
+    let tensors = names::rename(tensors, &[("", "backbone.")]);
+    Ok(Draft { config, tensors, leftovers, notes })
+}
+
+/// What to tell of a model whose heads nobody trained.
+pub(super) fn untrained_note(pooling: &str) -> String {
+    format!(
+        "a backbone without trained heads: the global descriptor is its own {pooling}-pooled output, L2-normalised; \
+         local projection and reranker are random and untrained, so queries are not reranked unless asked"
+    )
+}
+
+/// Reads the sizes off the tensors' shapes.
+pub(super) fn architecture(tensors: &Tensors, options: &ImportOptions) -> Result<VitConfig> {
+    let shape = |name: &str, rank: usize| match tensors.get(name) {
+        Some(t) if t.shape.len() == rank => Ok(t.shape.clone()),
+        Some(t) => Err(ModelError::Config(format!("{name} has shape {:?}, expected {rank} dimensions", t.shape))),
+        None => Err(ModelError::Config(format!("{name} is missing"))),
+    };
+    let kernel = shape("patch_embed.proj.weight", 4)?;
+    let (dim, patch) = (kernel[0], kernel[2]);
+    let hidden = shape("blocks.0.mlp.fc1.weight", 2)?[0];
+    let distilled = tensors.contains_key("dist_token");
+    let registers = match tensors.get("register_tokens") {
+        Some(_) => shape("register_tokens", 3)?[1],
+        None => 0,
+    };
+    let positions = shape("pos_embed", 3)?[1];
+    let prefix = 1 + usize::from(distilled);
+    let grid = match options.grid {
+        Some(grid) => grid,
+        // timm keeps no position for CLS in its DINOv2 models with registers.
+        None => guess_grid(positions.saturating_sub(prefix))
+            .or_else(|| guess_grid(positions))
+            .ok_or_else(|| {
+                ModelError::Config(format!(
+                    "pos_embed has {positions} positions, which is neither a square nor a 3:4 grid: give --grid ROWSxCOLUMNS"
+                ))
+            })?,
+    };
+    if dim == 0 || hidden % dim != 0 {
+        return Err(ModelError::Config(format!("an MLP of {hidden} over {dim} channels is not known here")));
+    }
+    Ok(VitConfig {
+        dim,
+        depth: names::depth(tensors, "blocks."),
+        heads: options.heads.unwrap_or((dim / 64).max(3)),
+        patch,
+        mlp_ratio: hidden / dim,
+        distilled,
+        registers,
+        layer_scale: tensors.contains_key("blocks.0.ls1.gamma"),
+        norm_eps: 1e-6,
+        grid,
+        position: PositionMode::Bicubic,
+    })
+}
+
+/// A square, or three rows to four columns (480x640 and its kin).
+fn guess_grid(cells: usize) -> Option<[usize; 2]> {
+    let side = cells.isqrt();
+    if side > 0 && side * side == cells {
+        return Some([side, side]);
+    }
+    let unit = (cells / 12).isqrt();
+    (unit > 0 && 12 * unit * unit == cells).then_some([3 * unit, 4 * unit])
+}
+
+/// Gives the CLS token a zero position where the file keeps positions of patches alone.
+fn add_class_position(tensors: &mut Tensors, vit: &VitConfig) -> Result<()> {
+    let cells = vit.grid[0] * vit.grid[1];
+    let Some(RawTensor { shape, data }) = tensors.get_mut("pos_embed") else { return Ok(()) };
+    if shape[1] == cells {
+        let missing = vit.attending_tokens();
+        shape[1] += missing;
+        data.splice(0..0, std::iter::repeat_n(0.0, missing * vit.dim));
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The pieces that backbone and reranker share.
+
+mod block;
+mod position;
+mod projection;
+mod sincos;
+
+pub use block::{Block, BlockConfig};
+pub use position::{bicubic_matrix, fit_position};
+pub use projection::Projection;
+pub use sincos::sine_cosine;

@@ -1,0 +1,85 @@
+//! Fits a ViT's position embedding to another image size.
+
+use crate::PositionMode;
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// The embedding of the patches of a `target` grid.
+///
+/// # Shapes
+/// - grid: `[1, rows * columns, dim]`, with `[rows, columns]` = `size`
+/// - output: `[1, target rows * target columns, dim]`
+pub fn fit_position(grid: Tensor<3>, size: [usize; 2], target: [usize; 2], mode: PositionMode) -> Tensor<3> {
+    let [_, _, dim] = grid.dims();
+    let grid = grid.reshape([size[0], size[1], dim]);
+    let fitted = match mode {
+        PositionMode::Bicubic => resize(grid, target),
+        PositionMode::Official => official(grid, target),
+    };
+    fitted.reshape([1, target[0] * target[1], dim])
+}
+
+/// The published rule: a square window as wide as the image's longer side, cut or resized from
+/// the trained grid, then cropped to the image's shape (METHOD: `official`).
+fn official(grid: Tensor<3>, target: [usize; 2]) -> Tensor<3> {
+    let [gh, gw, _] = grid.dims();
+    let n = target[0].max(target[1]);
+    let square = if gh >= n && gw >= n {
+        grid.narrow(0, gh / 2 - n / 2, n).narrow(1, gw / 2 - n / 2, n)
+    } else {
+        let cell = |g: &Tensor<3>, row: usize, column: usize| g.clone().narrow(0, row, 1).narrow(1, column, 1);
+        let squared = |a: Tensor<3>, b: Tensor<3>| (a - b).powi_scalar(2).sum_dim(2);
+        let resized = resize(grid.clone(), [n, n]);
+        let centre = cell(&resized, n / 2, n / 2);
+        let old = squared(cell(&grid, 0, gw / 2), cell(&grid, gh / 2, gw / 2));
+        // A window much shorter than the trained one would start above the grid; the published
+        // code wraps around there as Python's negative indices do.
+        let row = (n as isize / 2 - gh as isize / 2).rem_euclid(n as isize) as usize;
+        let new = squared(cell(&resized, row, n / 2), centre.clone());
+        (resized - centre.clone()) * (old / new).sqrt() + centre
+    };
+    if target[0] >= target[1] {
+        square.narrow(1, n / 2 - target[1] / 2, target[1])
+    } else {
+        square.narrow(0, n / 2 - target[0] / 2, target[0])
+    }
+}
+
+/// Bicubic resize (Keys, a = -0.75; half-pixel centres, no antialias, edges repeated) as two
+/// matrix products, so that gradients flow. Returns the grid as it is when nothing changes.
+fn resize(grid: Tensor<3>, target: [usize; 2]) -> Tensor<3> {
+    let [gh, gw, dim] = grid.dims();
+    if [gh, gw] == target {
+        return grid;
+    }
+    let device = grid.device();
+    let rows = bicubic_matrix(gh, target[0], &device);
+    let columns = bicubic_matrix(gw, target[1], &device);
+    let tall = rows.matmul(grid.reshape([gh, gw * dim])).reshape([target[0], gw, dim]);
+    columns.unsqueeze::<3>().expand([target[0], target[1], gw]).matmul(tall)
+}
+
+/// The matrix `[to, from]` that resizes a line of `from` values to `to` values.
+pub fn bicubic_matrix(from: usize, to: usize, device: &Device) -> Tensor<2> {
+    const A: f64 = -0.75;
+    let weight = |x: f64| {
+        let x = x.abs();
+        if x <= 1.0 {
+            ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
+        } else if x < 2.0 {
+            A * (((x - 5.0) * x + 8.0) * x - 4.0)
+        } else {
+            0.0
+        }
+    };
+    let mut matrix = vec![0.0f32; to * from];
+    for (i, row) in matrix.chunks_exact_mut(from).enumerate() {
+        let centre = (i as f64 + 0.5) * from as f64 / to as f64 - 0.5;
+        let base = centre.floor();
+        for tap in -1..=2 {
+            let at = base + f64::from(tap);
+            let column = at.clamp(0.0, (from - 1) as f64) as usize;
+            row[column] += weight(centre - at) as f32;
+        }
+    }
+    Tensor::from_data(TensorData::new(matrix, [to, from]), device)
+}

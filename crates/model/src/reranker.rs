@@ -1,0 +1,190 @@
+//! The reranker: do these two sets of local features show the same place?
+//!
+//! METHOD: reranker; paper section 3.3. Plain Burn operations on any device.
+
+use crate::layers::{Block, BlockConfig, Projection, sine_cosine};
+use crate::r2former::unit;
+use crate::weights::{Init, Put, Take};
+use crate::{ModelError, Precision, RerankerConfig, Result};
+use burn::module::{Module, Param};
+use burn::nn::LayerNorm;
+use burn::tensor::activation::softmax;
+use burn::tensor::{Int, Tensor};
+
+/// A small transformer over the best matches of two images' local features.
+#[derive(Module, Debug)]
+pub struct Reranker {
+    pair_head: Projection,
+    cls_token_2: Param<Tensor<3>>,
+    blocks_2: Vec<Block>,
+    pair_head_2: Projection,
+    cls_token: Param<Tensor<3>>,
+    blocks: Vec<Block>,
+    decoder_norm: LayerNorm,
+    decoder_pred: Projection,
+    #[module(skip)]
+    config: RerankerConfig,
+}
+
+/// One image's side of the correlation: for each of its features, the best of the other image.
+struct Matches {
+    /// Query's x, y, attention of each pair, `[pairs, tokens * k, 3]`.
+    query: Tensor<3>,
+    /// Reference's, likewise.
+    reference: Tensor<3>,
+    /// Correlations, `[pairs, tokens * k, 1]`.
+    correlation: Tensor<3>,
+    /// Matches of each token.
+    k: usize,
+}
+
+impl Reranker {
+    /// Takes the tensors under `{name}.`, with the published names.
+    pub fn load(take: &mut Take, name: &str, config: &RerankerConfig, precision: Precision) -> Self {
+        let c = config;
+        let block = BlockConfig {
+            dim: c.dim,
+            heads: c.heads,
+            mlp_ratio: c.mlp_ratio,
+            norm_eps: c.norm_eps,
+            layer_scale: false,
+            precision,
+        };
+        let mut stack = |part: &str, depth: usize, take: &mut Take| {
+            (0..depth).map(|i| Block::load(take, &format!("{name}.{part}.{i}"), &block)).collect::<Vec<_>>()
+        };
+        let blocks_2 = stack("blocks_2", c.pair_depth, take);
+        let blocks = stack("blocks", c.depth, take);
+        let token = Init::Normal(0.02);
+        Self {
+            pair_head: Projection::load(take, &format!("{name}.pair_head"), c.channels(), c.dim, precision),
+            cls_token_2: take.param(&format!("{name}.cls_token_2"), [1, 1, c.dim], token),
+            blocks_2,
+            pair_head_2: Projection::load(take, &format!("{name}.pair_head_2"), c.dim, c.dim, precision),
+            cls_token: take.param(&format!("{name}.cls_token"), [1, 1, c.dim], token),
+            blocks,
+            decoder_norm: take.layer_norm(&format!("{name}.decoder_norm"), c.dim, c.norm_eps),
+            decoder_pred: Projection::load(take, &format!("{name}.decoder_pred"), c.dim, 2, precision),
+            config: c.clone(),
+        }
+    }
+
+    /// Puts what [`Reranker::load`] takes.
+    pub fn save(&self, put: &mut Put, name: &str) {
+        self.pair_head.save(put, &format!("{name}.pair_head"));
+        put.tensor(&format!("{name}.cls_token_2"), self.cls_token_2.val());
+        self.pair_head_2.save(put, &format!("{name}.pair_head_2"));
+        put.tensor(&format!("{name}.cls_token"), self.cls_token.val());
+        put.layer_norm(&format!("{name}.decoder_norm"), &self.decoder_norm);
+        self.decoder_pred.save(put, &format!("{name}.decoder_pred"));
+        for (part, stack) in [("blocks_2", &self.blocks_2), ("blocks", &self.blocks)] {
+            for (i, block) in stack.iter().enumerate() {
+                block.save(put, &format!("{name}.{part}.{i}"));
+            }
+        }
+    }
+
+    /// Logits (different place, same place) of each pair.
+    ///
+    /// Where an image has fewer features than [`RerankerConfig::neighbours`], all of them match.
+    ///
+    /// # Shapes
+    /// - query: `[pairs, Nq, 3 + dim]`, rows as in [`Features::local`](crate::Features::local)
+    /// - reference: `[pairs, Nr, 3 + dim]`
+    /// - output: `[pairs, 2]`
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] when the shapes do not belong together or a side is empty.
+    pub fn forward(&self, query: Tensor<3>, reference: Tensor<3>) -> Result<Tensor<2>> {
+        let ([pairs, nq, row], [other, nr, other_row]) = (query.dims(), reference.dims());
+        if pairs != other || row != other_row || row < 4 || pairs * nq * nr == 0 {
+            return Err(ModelError::Input(format!(
+                "cannot rerank local features of shapes [{pairs}, {nq}, {row}] and [{other}, {nr}, {other_row}]"
+            )));
+        }
+        let (place_q, feature_q) = split(query);
+        let (place_r, feature_r) = split(reference);
+        let similarity = feature_q.matmul(feature_r.swap_dims(1, 2));
+
+        let of_query = self.matches(similarity.clone(), place_q.clone(), place_r.clone());
+        let turned = self.matches(similarity.swap_dims(1, 2), place_r, place_q);
+        // Channels stay query first for the reference's tokens too.
+        let of_reference = Matches { query: turned.reference, reference: turned.query, ..turned };
+        let tokens = Tensor::cat(vec![self.summarise(of_query), self.summarise(of_reference)], 1);
+
+        let cls = self.first_of(&self.blocks, &self.cls_token, tokens);
+        Ok(self.decoder_pred.forward(cls).reshape([pairs, 2]))
+    }
+
+    /// The probability that each pair shows the same place, `[pairs]`: softmax of the logits.
+    pub fn score(logits: Tensor<2>) -> Tensor<1> {
+        let [pairs, _] = logits.dims();
+        softmax(logits, 1).narrow(1, 1, 1).reshape([pairs])
+    }
+
+    /// The best columns of each row of `similarity`, with the places of both.
+    fn matches(&self, similarity: Tensor<3>, own: Tensor<3>, other: Tensor<3>) -> Matches {
+        let [pairs, rows, columns] = similarity.dims();
+        let k = self.config.neighbours.min(columns);
+        let (correlation, index) = similarity.topk_with_indices(k, 2);
+        let index: Tensor<3, Int> = index.reshape([pairs, rows * k, 1]).expand([pairs, rows * k, 3]);
+        let own = own.unsqueeze_dim::<4>(2).expand([pairs, rows, k, 3]).reshape([pairs, rows * k, 3]);
+        Matches {
+            query: own,
+            reference: other.gather(1, index),
+            correlation: correlation.reshape([pairs, rows * k, 1]),
+            k,
+        }
+    }
+
+    /// One token for each feature from its matches: `[pairs, tokens, dim]`.
+    fn summarise(&self, m: Matches) -> Tensor<3> {
+        let c = &self.config;
+        let [pairs, all, _] = m.query.dims();
+        let (k, tokens) = (m.k, all / m.k);
+        let mut channels = Vec::with_capacity(5);
+        for side in [&m.query, &m.reference] {
+            if c.use_xy {
+                channels.push(side.clone().narrow(2, 0, 2));
+            }
+            if c.use_attention {
+                channels.push(side.clone().narrow(2, 2, 1));
+            }
+        }
+        if c.use_correlation {
+            channels.push(m.correlation);
+        }
+        let mut x = self.pair_head.forward(Tensor::cat(channels, 2));
+        if c.use_position_embedding {
+            x = x + sine_cosine(m.reference.narrow(2, 0, 2), c.dim);
+        }
+        let x = x.reshape([pairs * tokens, k, c.dim]);
+        let x = self.first_of(&self.blocks_2, &self.cls_token_2, x).reshape([pairs, tokens, c.dim]);
+        let x = self.pair_head_2.forward(x);
+        if !c.use_position_embedding {
+            return x;
+        }
+        let best = m.query.reshape([pairs, tokens, k, 3]).narrow(2, 0, 1).narrow(3, 0, 2);
+        x + sine_cosine(best.reshape([pairs, tokens, 2]), c.dim)
+    }
+
+    /// CLS after a stack, normalised: `[batch, 1, dim]`. Without blocks, the tokens' mean.
+    fn first_of(&self, stack: &[Block], cls: &Param<Tensor<3>>, x: Tensor<3>) -> Tensor<3> {
+        let Some((last, before)) = stack.split_last() else {
+            return self.decoder_norm.forward(x.mean_dim(1));
+        };
+        let batch = x.dims()[0];
+        let mut x = Tensor::cat(vec![cls.val().repeat_dim(0, batch), x], 1);
+        for block in before {
+            x = block.forward(x);
+        }
+        self.decoder_norm.forward(last.forward_first(x))
+    }
+}
+
+/// Places and attention, clamped and without gradient; features of unit length.
+fn split(rows: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
+    let width = rows.dims()[2];
+    let places = rows.clone().narrow(2, 0, 3).clamp(0.0, 1.0).detach();
+    (places, unit(rows.narrow(2, 3, width - 3)))
+}
