@@ -29,8 +29,7 @@ pub(super) fn civil(seconds: i64) -> Option<([i64; 3], [i64; 3])> {
     let (day, clock) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // 400 years have 146,097 days; the guess errs by at most one year either way.
     let guess = 1970 + day.checked_mul(400)?.div_euclid(146_097);
-    let year =
-        (guess - 1..=guess + 1).filter(|&y| days(y, 1, 1).is_some_and(|first| first <= day)).next_back()?;
+    let year = (guess - 1..=guess + 1).rfind(|&y| days(y, 1, 1).is_some_and(|first| first <= day))?;
     let month = (1..=12).rev().find(|&m| days(year, m, 1).is_some_and(|first| first <= day))?;
     let date = [year, month, day - days(year, month, 1)? + 1];
     days(date[0], date[1], date[2])?;
