@@ -9,8 +9,10 @@
 
 pub mod error;
 pub mod geo;
+pub mod image;
 pub mod photo;
 
 pub use error::{DataError, Result};
 pub use geo::{LatLon, Utm, UtmZone};
+pub use image::Rgb8;
 pub use photo::Photo;

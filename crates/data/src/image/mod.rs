@@ -1,0 +1,112 @@
+//! Photographs as pixels: decode a file safely, resize it, turn it into the network's input; read and
+//! write what its EXIF says of where and when.
+//!
+//! ```no_run
+//! use r2former_data::image::{decode_file, to_input, Limits, Preprocess, ResizeMode};
+//!
+//! let photo = decode_file("street.jpg".as_ref(), &Limits::default())?;
+//! let input = to_input(&photo, 480, 640, &Preprocess::imagenet(ResizeMode::Direct))?;
+//! assert_eq!(input.len(), 3 * 480 * 640);
+//! # Ok::<(), r2former_data::DataError>(())
+//! ```
+
+mod decode;
+mod format;
+mod input;
+mod jpeg;
+mod orient;
+mod other;
+#[cfg(test)]
+mod reference;
+mod resample;
+mod tags;
+mod tags_write;
+mod time;
+
+pub use decode::{decode_bytes, decode_file, dimensions};
+pub use input::{Preprocess, ResizeMode, to_input, to_input_into};
+pub use tags::{PhotoTags, read_tags, tags_of_bytes};
+pub use tags_write::jpeg_with_tags;
+
+use crate::{DataError, Result};
+use std::path::Path;
+
+/// An image of 8-bit red, green and blue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rgb8 {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// `height * width * 3` bytes: rows from the top, pixels from the left, each as R, G, B.
+    pub pixels: Vec<u8>,
+}
+
+impl Rgb8 {
+    /// Refuses an image without pixels, or whose fields contradict each other.
+    pub(crate) fn check(&self) -> Result<()> {
+        let wanted = self.width.checked_mul(self.height).and_then(|n| n.checked_mul(3));
+        if wanted == Some(self.pixels.len()) && !self.pixels.is_empty() {
+            return Ok(());
+        }
+        Err(DataError::Request(format!(
+            "an image of {} x {} pixels needs width x height x 3 bytes, at least 3, and has {}",
+            self.width,
+            self.height,
+            self.pixels.len()
+        )))
+    }
+}
+
+/// What a photograph may cost, decided from its header before any pixel is allocated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Width times height; 150 million by default (a decoded image of 450 MB).
+    pub max_pixels: u64,
+    /// The longer side; 30,000 by default.
+    pub max_side: u32,
+    /// The file's size in bytes; 512 MiB by default.
+    pub max_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_pixels: 150_000_000, max_side: 30_000, max_bytes: 512 << 20 }
+    }
+}
+
+impl Limits {
+    /// Checks what a header promises.
+    fn check_size(&self, name: &Path, width: u32, height: u32) -> Result<()> {
+        let problem = if width == 0 || height == 0 {
+            format!("its header says {width} x {height} pixels: a side of 0 is no image")
+        } else if width.max(height) > self.max_side {
+            format!(
+                "is {width} x {height} pixels; the limit is {} a side: downscale it, or raise the limit",
+                self.max_side
+            )
+        } else if u64::from(width) * u64::from(height) > self.max_pixels {
+            format!(
+                "is {width} x {height} pixels; the limit is {} million in all: downscale it, or raise the limit",
+                self.max_pixels as f64 / 1e6
+            )
+        } else {
+            return Ok(());
+        };
+        Err(DataError::image(name, problem))
+    }
+
+    /// Checks a file's size.
+    fn check_bytes(&self, name: &Path, bytes: u64) -> Result<()> {
+        if bytes == 0 {
+            return Err(DataError::image(name, "is empty (0 bytes): copy or download it again"));
+        }
+        if bytes > self.max_bytes {
+            return Err(DataError::image(
+                name,
+                format!("has {bytes} bytes; the limit for an image file is {}", self.max_bytes),
+            ));
+        }
+        Ok(())
+    }
+}

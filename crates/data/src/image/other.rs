@@ -1,0 +1,109 @@
+//! PNG, WebP, BMP and PPM, through the `image` crate.
+
+use super::format::Format;
+use super::{Limits, Rgb8};
+use crate::{DataError, Result};
+use ::image::error::ImageError;
+use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use std::error::Error;
+use std::io::{BufRead, Cursor, ErrorKind, Seek};
+use std::path::Path;
+
+/// What a decoder may allocate beside the pixels.
+const WORKSPACE: u64 = 64 << 20;
+
+/// Width and height as stored, from the header.
+pub(super) fn dimensions(
+    format: Format,
+    reader: &mut (impl BufRead + Seek),
+    name: &Path,
+    limits: &Limits,
+) -> Result<(usize, usize)> {
+    let decoder = open(format, reader, name, limits)?;
+    let (width, height) = decoder.dimensions();
+    Ok((width as usize, height as usize))
+}
+
+/// Decodes a whole image, as stored (not yet turned).
+pub(super) fn decode(format: Format, bytes: &[u8], name: &Path, limits: &Limits) -> Result<Rgb8> {
+    let decoder = open(format, Cursor::new(bytes), name, limits)?;
+    let (width, height) = decoder.dimensions();
+    let image = DynamicImage::from_decoder(decoder).map_err(|e| failed(format, name, &e))?;
+    Ok(Rgb8 { width: width as usize, height: height as usize, pixels: to_rgb8(image) })
+}
+
+/// Reads the header and checks what it promises.
+fn open<'a>(
+    format: Format,
+    reader: impl BufRead + Seek + 'a,
+    name: &Path,
+    limits: &Limits,
+) -> Result<impl ImageDecoder + 'a> {
+    let kind = match format {
+        Format::Jpeg => ImageFormat::Jpeg,
+        Format::Png => ImageFormat::Png,
+        Format::WebP => ImageFormat::WebP,
+        Format::Bmp => ImageFormat::Bmp,
+        Format::Pnm => ImageFormat::Pnm,
+    };
+    // Eight bytes a pixel: four channels of 16 bits.
+    let mut own = ::image::Limits::no_limits();
+    own.max_alloc = Some(limits.max_pixels.saturating_mul(8).saturating_add(WORKSPACE));
+    let mut reader = ImageReader::with_format(reader, kind);
+    reader.limits(own.clone());
+    let mut decoder = reader.into_decoder().map_err(|e| failed(format, name, &e))?;
+    let (width, height) = decoder.dimensions();
+    limits.check_size(name, width, height)?;
+    own.max_image_width = Some(limits.max_side);
+    own.max_image_height = Some(limits.max_side);
+    decoder.set_limits(own).map_err(|e| failed(format, name, &e))?;
+    Ok(decoder)
+}
+
+fn failed(format: Format, name: &Path, error: &ImageError) -> DataError {
+    let format = format.name();
+    let problem = match error {
+        ImageError::Limits(e) => {
+            format!("is a {format} beyond the limits ({e}): downscale it, or raise them")
+        }
+        ImageError::Unsupported(e) => {
+            format!("is a {format} of a rare kind ({e}): convert it to an ordinary one")
+        }
+        e if ends_early(e) => {
+            format!("is cut short: the {format} data stop early; copy or download it again")
+        }
+        e => format!("is a damaged {format} ({e}): copy or download it again"),
+    };
+    DataError::image(name, problem)
+}
+
+/// Whether the end of the file is at the root of an error.
+fn ends_early(error: &ImageError) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(e) = cause {
+        if e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::UnexpectedEof) {
+            return true;
+        }
+        cause = e.source();
+    }
+    false
+}
+
+/// Eight-bit colour: greys are repeated, alpha is dropped, 16-bit samples keep their high byte.
+fn to_rgb8(image: DynamicImage) -> Vec<u8> {
+    match image {
+        DynamicImage::ImageRgb8(i) => i.into_raw(),
+        DynamicImage::ImageRgba8(i) => i.pixels().flat_map(|p| [p[0], p[1], p[2]]).collect(),
+        DynamicImage::ImageLuma8(i) => i.pixels().flat_map(|p| [p[0]; 3]).collect(),
+        DynamicImage::ImageLumaA8(i) => i.pixels().flat_map(|p| [p[0]; 3]).collect(),
+        DynamicImage::ImageRgb16(i) => i.pixels().flat_map(|p| [p[0], p[1], p[2]].map(high_byte)).collect(),
+        DynamicImage::ImageRgba16(i) => i.pixels().flat_map(|p| [p[0], p[1], p[2]].map(high_byte)).collect(),
+        DynamicImage::ImageLuma16(i) => i.pixels().flat_map(|p| [high_byte(p[0]); 3]).collect(),
+        DynamicImage::ImageLumaA16(i) => i.pixels().flat_map(|p| [high_byte(p[0]); 3]).collect(),
+        other => other.to_rgb8().into_raw(),
+    }
+}
+
+fn high_byte(sample: u16) -> u8 {
+    (sample >> 8) as u8
+}

@@ -1,0 +1,153 @@
+//! Decoding, resizing and geodesy against PIL, torch and pyproj; `export.py` wrote the references.
+
+use r2former_data::geo::{bearing, from_utm, geodesic_m, heading_difference, to_utm_in, zone_of};
+use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, dimensions, to_input};
+use r2former_data::{LatLon, UtmZone};
+use std::path::{Path, PathBuf};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity")
+}
+
+/// An image beside what PIL made of it.
+fn pair(file: &str) -> (Rgb8, Rgb8) {
+    let decode = |name: &str| decode_file(&folder().join(name), &Limits::default()).expect(name);
+    let stem = file.split('.').next().expect("a file name");
+    let (ours, expected) = (decode(file), decode(&format!("{stem}.expected.png")));
+    assert_eq!((ours.width, ours.height), (expected.width, expected.height), "{file}");
+    let size = dimensions(&folder().join(file), &Limits::default()).expect(file);
+    assert_eq!(size, (ours.width, ours.height), "{file}");
+    (ours, expected)
+}
+
+/// Largest and mean absolute difference in steps of 255.
+fn difference(a: &Rgb8, b: &Rgb8) -> (u8, f64) {
+    let steps = || a.pixels.iter().zip(&b.pixels).map(|(a, b)| a.abs_diff(*b));
+    (steps().max().unwrap_or(0), steps().map(f64::from).sum::<f64>() / a.pixels.len() as f64)
+}
+
+/// The inverse transforms agree nearly everywhere; where colour is subsampled, the decoder rounds once
+/// more than libjpeg while interpolating it, which costs a third of a step in the mean.
+#[test]
+fn jpegs_are_as_libjpeg_turbo_decodes_them() {
+    for (file, most, mean) in [
+        ("jpeg_444.jpg", 2, 0.05),
+        ("jpeg_444_odd.jpg", 2, 0.05),
+        ("jpeg_422.jpg", 3, 0.25),
+        ("jpeg_420.jpg", 4, 0.45),
+        ("jpeg_420_odd.jpg", 4, 0.45),
+        ("jpeg_420_progressive.jpg", 4, 0.45),
+        ("jpeg_420_restart.jpg", 4, 0.45),
+        ("jpeg_420_low.jpg", 4, 0.45),
+        ("jpeg_grey.jpg", 1, 0.1),
+        ("jpeg_grey_progressive.jpg", 1, 0.1),
+        ("jpeg_cmyk.jpg", 1, 0.05),
+        ("jpeg_tiny.jpg", 0, 0.0),
+        ("jpeg_thin.jpg", 4, 0.45),
+        ("orient_jpeg.jpg", 4, 0.45),
+    ] {
+        let (ours, expected) = pair(file);
+        let found = difference(&ours, &expected);
+        assert!(
+            found.0 <= most && found.1 <= mean,
+            "{file}: at most {} and {:.3} in the mean",
+            found.0,
+            found.1
+        );
+    }
+}
+
+#[test]
+fn lossless_formats_are_exact() {
+    let mut files: Vec<String> = [
+        "png_rgb.png",
+        "png_rgba.png",
+        "png_palette.png",
+        "png_grey.png",
+        "png_bit.png",
+        "webp_lossless.webp",
+        "bmp.bmp",
+        "ppm.ppm",
+        "orient_webp.webp",
+    ]
+    .map(str::to_owned)
+    .into();
+    files.extend((1..=8).map(|n| format!("orient_{n}.png")));
+    for file in files {
+        let (ours, expected) = pair(&file);
+        assert_eq!(ours, expected, "{file}");
+    }
+    let (ours, expected) = pair("webp_lossy.webp");
+    let found = difference(&ours, &expected);
+    assert!(found.0 <= 2 && found.1 < 0.3, "lossy WebP: {found:?}");
+}
+
+#[derive(serde::Deserialize)]
+struct Resize {
+    file: String,
+    height: usize,
+    width: usize,
+    at: Vec<usize>,
+    direct: Vec<f32>,
+    antialias: Vec<u8>,
+}
+
+#[test]
+fn resizing_is_as_torch_and_pil_resize() {
+    let text = std::fs::read_to_string(folder().join("resize.json")).expect("resize.json");
+    let cases: Vec<Resize> = serde_json::from_str(&text).expect("resize.json");
+    let plain = Preprocess { mean: [0.0; 3], std: [1.0; 3], resize: ResizeMode::Antialias };
+    let mut off = 0;
+    let mut all = 0;
+    for case in cases {
+        let image = decode_file(&folder().join(&case.file), &Limits::default()).expect("an image");
+        let how = Preprocess::imagenet(ResizeMode::Direct);
+        let direct = to_input(&image, case.height, case.width, &how).expect("an input");
+        let smooth = to_input(&image, case.height, case.width, &plain).expect("an input");
+        for ((&at, torch), pil) in case.at.iter().zip(&case.direct).zip(&case.antialias) {
+            assert!((direct[at] - torch).abs() < 2e-6, "{}: {} {torch}", case.file, direct[at]);
+            let step = (smooth[at] * 255.0).round() as i32 - i32::from(*pil);
+            assert!(step.abs() <= 1, "{}: {step} steps", case.file);
+            off += i32::from(step != 0);
+            all += 1;
+        }
+    }
+    // Both round to 8 bits between the passes; ours with 16-bit weights where PIL has 22 bits.
+    assert!(off * 8 < all, "{off} of {all} pixels are a step away from PIL's");
+}
+
+fn rows<const N: usize>(file: &str) -> Vec<[f64; N]> {
+    let text = std::fs::read_to_string(folder().join(file)).expect(file);
+    let row = |line: &str| -> [f64; N] {
+        let cells: Vec<f64> = line.split(',').map(|cell| cell.parse().expect("a number")).collect();
+        cells.try_into().expect("a full row")
+    };
+    text.lines().skip(1).map(row).collect()
+}
+
+#[test]
+fn utm_is_pyproj_s() {
+    let rows = rows::<6>("utm.csv");
+    assert!(rows.len() > 400);
+    for [lat, lon, number, north, easting, northing] in rows {
+        let position = LatLon::new(lat, lon).expect("a position");
+        let own = zone_of(position).expect("a zone");
+        let number = number as u8;
+        assert!(number == own.number || number == own.number % 60 + 1, "{lat} {lon}: {own:?}, not {number}");
+        assert_eq!(own.is_north(), north == 1.0, "{lat} {lon}");
+        let plane = to_utm_in(position, UtmZone { number, ..own }).expect("metres");
+        let off = (plane.easting - easting).hypot(plane.northing - northing);
+        assert!(off < 1e-5, "{lat} {lon} in {number}: {off} m");
+        let back = from_utm(&plane).expect("degrees");
+        assert!((back.lat - lat).abs() < 1e-9 && (back.lon - lon).abs() < 1e-9, "{lat} {lon}: {back:?}");
+    }
+}
+
+#[test]
+fn geodesics_are_pyproj_s() {
+    for [lat1, lon1, lat2, lon2, metres, azimuth] in rows::<6>("geodesic.csv") {
+        let (from, to) = (LatLon { lat: lat1, lon: lon1 }, LatLon { lat: lat2, lon: lon2 });
+        assert!((geodesic_m(from, to) - metres).abs() < 1e-6, "{from:?} {to:?}");
+        assert!(heading_difference(bearing(from, to), azimuth) < 1e-7, "{from:?} {to:?}");
+    }
+}
