@@ -69,7 +69,10 @@ pub fn parse(bytes: &[u8], name: &Path) -> Result<Checkpoint> {
         ));
     };
     let config: ModelConfig = serde_json::from_str(json).map_err(|e| {
-        ModelError::checkpoint(name, format!("its configuration is not one that this version understands: {e}"))
+        ModelError::checkpoint(
+            name,
+            format!("its configuration is not one that this version understands: {e}"),
+        )
     })?;
     config.validate().map_err(|e| ModelError::checkpoint(name, e.to_string()))?;
     Ok(Checkpoint { config, tensors: host_tensors(&file, name)?, fingerprint: fingerprint(bytes) })
@@ -145,7 +148,10 @@ pub(crate) fn open<'a>(bytes: &'a [u8], name: &Path) -> Result<SafeTensors<'a>> 
     SafeTensors::deserialize(bytes).map_err(|e| {
         ModelError::checkpoint(
             name,
-            format!("is damaged: {e}. Was the download or copy cut short ({} bytes)? Fetch it again", bytes.len()),
+            format!(
+                "is damaged: {e}. Was the download or copy cut short ({} bytes)? Fetch it again",
+                bytes.len()
+            ),
         )
     })
 }
@@ -158,7 +164,10 @@ pub(crate) fn host_tensors(file: &SafeTensors<'_>, name: &Path) -> Result<Tensor
             let data = decode(view.data(), view.dtype()).ok_or_else(|| {
                 ModelError::checkpoint(
                     name,
-                    format!("{tensor} holds {:?}, which is not a floating-point type that can be read", view.dtype()),
+                    format!(
+                        "{tensor} holds {:?}, which is not a floating-point type that can be read",
+                        view.dtype()
+                    ),
                 )
             })?;
             Ok((tensor, RawTensor { shape: view.shape().to_vec(), data }))

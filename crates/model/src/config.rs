@@ -364,7 +364,9 @@ impl ModelConfig {
             )));
         }
         if height.max(width) > 8192 {
-            return Err(ModelError::Input(format!("image size {height}x{width}: sides above 8192 are refused")));
+            return Err(ModelError::Input(format!(
+                "image size {height}x{width}: sides above 8192 are refused"
+            )));
         }
         Ok(())
     }
@@ -387,7 +389,12 @@ impl ModelConfig {
                 return bad("backbone sizes must be positive".into());
             }
             // Bounds keep a hostile header from asking for absurd allocations.
-            if v.dim > 4096 || v.depth > 128 || v.patch > 64 || v.mlp_ratio > 16 || v.grid[0].max(v.grid[1]) > 1024 {
+            if v.dim > 4096
+                || v.depth > 128
+                || v.patch > 64
+                || v.mlp_ratio > 16
+                || v.grid[0].max(v.grid[1]) > 1024
+            {
                 return bad("backbone sizes are beyond any known model".into());
             }
             if v.dim % v.heads != 0 {
@@ -430,7 +437,12 @@ impl ModelConfig {
 impl RerankerConfig {
     fn validate(&self) -> Result<()> {
         let bad = |what: String| Err(ModelError::Config(what));
-        if self.dim == 0 || self.heads == 0 || self.dim % 4 != 0 || self.dim % self.heads != 0 || self.dim > 1024 {
+        if self.dim == 0
+            || self.heads == 0
+            || self.dim % 4 != 0
+            || self.dim % self.heads != 0
+            || self.dim > 1024
+        {
             return bad(format!(
                 "reranker.dim {} must be a multiple of 4 and of reranker.heads {}, at most 1024",
                 self.dim, self.heads

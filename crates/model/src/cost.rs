@@ -63,7 +63,9 @@ fn rerank_flop(config: &ModelConfig, count: usize) -> f64 {
     let k = r.neighbours.min(count) as f64;
     let stack = |depth: usize, tokens: f64| match depth {
         0 => 0.0,
-        _ => (depth - 1) as f64 * block_flop(tokens, tokens, dim, ratio) + block_flop(tokens, 1.0, dim, ratio),
+        _ => {
+            (depth - 1) as f64 * block_flop(tokens, tokens, dim, ratio) + block_flop(tokens, 1.0, dim, ratio)
+        }
     };
     let correlation = 2.0 * n * n * local.dim as f64;
     let pairs = 2.0 * n * (2.0 * k * r.channels() as f64 * dim + 2.0 * dim * dim);

@@ -12,7 +12,9 @@ pub fn parse_device(name: &str) -> Result<Device> {
     let (kind, index) = match name.split_once(':') {
         Some((kind, index)) => {
             let index: usize = index.parse().map_err(|_| {
-                ModelError::Device(format!("device {name}: '{index}' is not a number; write for example cuda:0"))
+                ModelError::Device(format!(
+                    "device {name}: '{index}' is not a number; write for example cuda:0"
+                ))
             })?;
             (kind, Some(index))
         }

@@ -23,7 +23,7 @@ pub mod weights;
 pub use checkpoint::{Checkpoint, load, save};
 pub use config::{
     BackboneConfig, GlobalConfig, InputConfig, LocalConfig, ModelConfig, Pooling, PositionMode, Precision,
-    RerankerConfig, ResizeMode, ResNetConfig, Trained, VitConfig,
+    RerankerConfig, ResNetConfig, ResizeMode, Trained, VitConfig,
 };
 pub use device::{Device, parse_device};
 pub use error::{ModelError, Result};

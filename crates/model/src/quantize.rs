@@ -22,7 +22,8 @@ pub fn quantize(rows: &[f32], width: usize) -> Vec<u8> {
         let finite = |v: &f32| if v.is_finite() { *v } else { 0.0 };
         let largest = feature.iter().map(finite).fold(0.0f32, |m, v| m.max(v.abs()));
         let scale = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-        bytes.extend(feature.iter().map(finite).map(|v| (ZERO + (v * scale).round()).clamp(1.0, 255.0) as u8));
+        bytes
+            .extend(feature.iter().map(finite).map(|v| (ZERO + (v * scale).round()).clamp(1.0, 255.0) as u8));
     }
     bytes
 }

@@ -159,9 +159,13 @@ impl R2Former {
         let patches = || tokens.last.clone().narrow(1, tokens.last_prefix, count - tokens.last_prefix);
         let descriptor = match (&self.config.global, &self.head, &self.head_dist, &self.gem_power) {
             (GlobalConfig::Pooled { pooling: Pooling::Cls }, ..) => token(0),
-            (GlobalConfig::Pooled { pooling: Pooling::Mean }, ..) => patches().mean_dim(1).reshape([batch, width]),
+            (GlobalConfig::Pooled { pooling: Pooling::Mean }, ..) => {
+                patches().mean_dim(1).reshape([batch, width])
+            }
             (GlobalConfig::Pooled { pooling: Pooling::Gem }, ..) => gem(patches(), None),
-            (_, Some(head), Some(dist), _) => (head.forward(token(0)) + dist.forward(token(1))).div_scalar(2.0),
+            (_, Some(head), Some(dist), _) => {
+                (head.forward(token(0)) + dist.forward(token(1))).div_scalar(2.0)
+            }
             (_, Some(head), None, Some(power)) => head.forward(gem(unit(patches()), Some(power.val()))),
             (_, Some(head), None, None) => head.forward(token(0)),
             // `load` builds a head whenever the configuration asks for one.

@@ -50,7 +50,7 @@ impl Reranker {
             layer_scale: false,
             precision,
         };
-        let mut stack = |part: &str, depth: usize, take: &mut Take| {
+        let stack = |part: &str, depth: usize, take: &mut Take| {
             (0..depth).map(|i| Block::load(take, &format!("{name}.{part}.{i}"), &block)).collect::<Vec<_>>()
         };
         let blocks_2 = stack("blocks_2", c.pair_depth, take);

@@ -5,9 +5,9 @@ use crate::weights::{Put, Take};
 use crate::{ModelError, ResNetConfig, Result};
 use burn::module::Module;
 use burn::nn::BatchNorm;
+use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::nn::PaddingConfig2d;
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 
@@ -106,7 +106,13 @@ impl ResNet50 {
                 third = x.clone();
             }
         }
-        Ok(Tokens { last: as_tokens(x), last_prefix: 0, local: as_tokens(third), local_prefix: 0, attention: None })
+        Ok(Tokens {
+            last: as_tokens(x),
+            last_prefix: 0,
+            local: as_tokens(third),
+            local_prefix: 0,
+            attention: None,
+        })
     }
 }
 

@@ -111,14 +111,16 @@ impl Vit {
             )));
         }
         let [rows, columns] = [height / p, width / p];
-        let patches = images
-            .reshape([batch, 3, rows, p, columns, p])
-            .permute([0, 2, 4, 1, 3, 5])
-            .reshape([batch, rows * columns, 3 * p * p]);
+        let patches = images.reshape([batch, 3, rows, p, columns, p]).permute([0, 2, 4, 1, 3, 5]).reshape([
+            batch,
+            rows * columns,
+            3 * p * p,
+        ]);
         let heads = c.attending_tokens();
         let position = self.pos_embed.val();
         let grid = position.clone().narrow(1, heads, c.grid[0] * c.grid[1]);
-        let tokens = self.patch_embed.forward(patches) + fit_position(grid, c.grid, [rows, columns], c.position);
+        let tokens =
+            self.patch_embed.forward(patches) + fit_position(grid, c.grid, [rows, columns], c.position);
         let mut prefix = vec![self.cls_token.val()];
         prefix.extend(self.dist_token.as_ref().map(|t| t.val()));
         let mut parts = vec![Tensor::cat(prefix, 1) + position.narrow(1, 0, heads)];

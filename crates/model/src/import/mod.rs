@@ -137,9 +137,8 @@ fn complete(draft: &mut Draft) -> Result<()> {
     }
     const SEED: u64 = 0;
     let fresh = R2Former::random(&draft.config, SEED, &Device::flex())?.to_tensors()?;
-    let untrained = |name: &str| {
-        name.starts_with("local_head.") || name.starts_with("reranker.") || name == "gem.p"
-    };
+    let untrained =
+        |name: &str| name.starts_with("local_head.") || name.starts_with("reranker.") || name == "gem.p";
     draft.tensors.extend(fresh.into_iter().filter(|(name, _)| untrained(name)));
     Ok(())
 }

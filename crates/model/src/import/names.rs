@@ -7,7 +7,8 @@ pub(super) const PUBLISHED: &str = "module.";
 
 pub(super) fn is_published(tensors: &Tensors) -> bool {
     let full = tensors.keys().any(|k| k.trim_start_matches(PUBLISHED).starts_with("Reranker."));
-    full || (tensors.keys().all(|k| k.starts_with(PUBLISHED)) && tensors.contains_key("module.patch_embed.proj.weight"))
+    full || (tensors.keys().all(|k| k.starts_with(PUBLISHED))
+        && tensors.contains_key("module.patch_embed.proj.weight"))
 }
 
 pub(super) fn is_vit(tensors: &Tensors) -> bool {
@@ -37,7 +38,8 @@ pub(super) fn rename(tensors: Tensors, rules: &[(&str, &str)]) -> Tensors {
     tensors
         .into_iter()
         .map(|(name, tensor)| {
-            let new = rules.iter().find_map(|(from, to)| name.strip_prefix(from).map(|rest| format!("{to}{rest}")));
+            let new =
+                rules.iter().find_map(|(from, to)| name.strip_prefix(from).map(|rest| format!("{to}{rest}")));
             (new.unwrap_or(name), tensor)
         })
         .collect()

@@ -19,8 +19,9 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         names::rename(plain, &[("", "backbone.")])
     };
     let window = tensors.get("Reranker.decoder_pos_embed").and_then(|t| t.shape.get(1).copied());
-    let leftovers =
-        names::set_aside(&mut tensors, |name| matches!(name, "Reranker.decoder_pos_embed" | "Reranker.ratio"));
+    let leftovers = names::set_aside(&mut tensors, |name| {
+        matches!(name, "Reranker.decoder_pos_embed" | "Reranker.ratio")
+    });
     let tensors = names::rename(
         tensors,
         &[("backbone.head.", "head."), ("backbone.head_dist.", "head_dist."), ("Reranker.", "reranker.")],

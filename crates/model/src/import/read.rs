@@ -48,7 +48,8 @@ fn pickle(path: &Path) -> Result<Tensors> {
         )
     })?;
     let tensors = reader.into_tensors();
-    let nest = NESTS.iter().map(|nest| format!("{nest}.")).find(|nest| tensors.keys().any(|k| k.starts_with(nest)));
+    let nest =
+        NESTS.iter().map(|nest| format!("{nest}.")).find(|nest| tensors.keys().any(|k| k.starts_with(nest)));
     let mut named = Tensors::new();
     for (name, tensor) in &tensors {
         let name = match &nest {
@@ -61,7 +62,10 @@ fn pickle(path: &Path) -> Result<Tensors> {
         };
         let bytes = tensor.read().map_err(|e| ModelError::checkpoint(path, format!("{name}: {e}")))?;
         let data = decode(&bytes, tensor.dtype()).ok_or_else(|| {
-            ModelError::checkpoint(path, format!("{name} holds {:?}, not numbers of a known type", tensor.dtype()))
+            ModelError::checkpoint(
+                path,
+                format!("{name} holds {:?}, not numbers of a known type", tensor.dtype()),
+            )
         })?;
         named.insert(name.to_string(), RawTensor { shape: tensor.shape().to_vec(), data });
     }

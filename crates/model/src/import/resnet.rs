@@ -11,8 +11,9 @@ use crate::{
 
 pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> {
     let mut tensors = file.tensors;
-    let leftovers =
-        names::set_aside(&mut tensors, |name| name.starts_with("fc.") || name.ends_with(".num_batches_tracked"));
+    let leftovers = names::set_aside(&mut tensors, |name| {
+        name.starts_with("fc.") || name.ends_with(".num_batches_tracked")
+    });
     let (mean, std) = options.normalisation.unwrap_or(Normalisation::ImageNet).values();
     let pooling = options.pooling.unwrap_or(Pooling::Gem);
     let [height, width] = options.image_size.unwrap_or([480, 640]);
@@ -27,7 +28,13 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
             official_gather: false,
         }),
         reranker: Some(RerankerConfig { neighbours: options.neighbours.unwrap_or(5), ..Default::default() }),
-        input: InputConfig { height, width, mean, std, resize: options.resize.unwrap_or(ResizeMode::Antialias) },
+        input: InputConfig {
+            height,
+            width,
+            mean,
+            std,
+            resize: options.resize.unwrap_or(ResizeMode::Antialias),
+        },
         precision: Precision::F32,
         trained: Trained { global: false, local: false, reranker: false },
         provenance: file.provenance,

@@ -29,7 +29,9 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
     let pooling = options.pooling.unwrap_or(Pooling::Gem);
     let mut notes = vec![untrained_note(&format!("{pooling:?}").to_lowercase())];
     if options.normalisation.is_none() && stated.is_none() {
-        notes.push(format!("normalisation assumed to be mean {mean:?}, std {std:?}; --normalisation changes it"));
+        notes.push(format!(
+            "normalisation assumed to be mean {mean:?}, std {std:?}; --normalisation changes it"
+        ));
     }
     let [height, width] = options.image_size.unwrap_or([vit.grid[0] * vit.patch, vit.grid[1] * vit.patch]);
     leftovers.sort();
@@ -44,7 +46,13 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
             official_gather: false,
         }),
         reranker: Some(RerankerConfig { neighbours: options.neighbours.unwrap_or(5), ..Default::default() }),
-        input: InputConfig { height, width, mean, std, resize: options.resize.unwrap_or(ResizeMode::Antialias) },
+        input: InputConfig {
+            height,
+            width,
+            mean,
+            std,
+            resize: options.resize.unwrap_or(ResizeMode::Antialias),
+        },
         precision: Precision::F32,
         trained: Trained { global: false, local: false, reranker: false },
         provenance: file.provenance,
@@ -65,7 +73,9 @@ pub(super) fn untrained_note(pooling: &str) -> String {
 pub(super) fn architecture(tensors: &Tensors, options: &ImportOptions) -> Result<VitConfig> {
     let shape = |name: &str, rank: usize| match tensors.get(name) {
         Some(t) if t.shape.len() == rank => Ok(t.shape.clone()),
-        Some(t) => Err(ModelError::Config(format!("{name} has shape {:?}, expected {rank} dimensions", t.shape))),
+        Some(t) => {
+            Err(ModelError::Config(format!("{name} has shape {:?}, expected {rank} dimensions", t.shape)))
+        }
         None => Err(ModelError::Config(format!("{name} is missing"))),
     };
     let kernel = shape("patch_embed.proj.weight", 4)?;

@@ -5,8 +5,8 @@ use crate::Precision;
 use crate::weights::{Init, Put, Take};
 use burn::module::{Module, Param};
 use burn::nn::LayerNorm;
-use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::Tensor;
+use burn::tensor::activation::{gelu, softmax};
 
 /// Sizes of one block.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +116,8 @@ impl Block {
     fn heads_of(&self, x: Tensor<3>) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
         let [batch, tokens, dim] = x.dims();
         let head_dim = dim / self.heads;
-        let qkv = self.qkv.forward(x).reshape([batch, tokens, 3, self.heads, head_dim]).permute([2, 0, 3, 1, 4]);
+        let qkv =
+            self.qkv.forward(x).reshape([batch, tokens, 3, self.heads, head_dim]).permute([2, 0, 3, 1, 4]);
         let part = |i: usize| {
             let part: Tensor<4> = qkv.clone().narrow(0, i, 1).squeeze_dim(0);
             match self.precision {

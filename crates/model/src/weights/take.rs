@@ -4,7 +4,9 @@ use super::{RawTensor, Tensors};
 use crate::{ModelError, Result};
 use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::{
+    BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d,
+};
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// First values of a parameter when a model starts without a checkpoint.
@@ -49,12 +51,14 @@ impl Take {
             Source::Given(tensors) => match tensors.remove(name) {
                 Some(RawTensor { shape: found, data }) if found == shape => {
                     if let Some(at) = data.iter().position(|v| !v.is_finite()) {
-                        self.problems.push(format!("{name}: value {at} is {}, not a finite number", data[at]));
+                        self.problems
+                            .push(format!("{name}: value {at} is {}, not a finite number", data[at]));
                     }
                     data
                 }
                 Some(RawTensor { shape: found, .. }) => {
-                    self.problems.push(format!("{name}: shape {found:?}, but the architecture needs {shape:?}"));
+                    self.problems
+                        .push(format!("{name}: shape {found:?}, but the architecture needs {shape:?}"));
                     vec![0.0; count]
                 }
                 None => {
@@ -138,9 +142,11 @@ impl Take {
     pub fn finish(self) -> Result<()> {
         let mut problems = self.problems;
         if let Source::Given(rest) = self.source {
-            problems.extend(rest.iter().map(|(name, t)| {
-                format!("{name}: not expected in this architecture (shape {:?})", t.shape)
-            }));
+            problems.extend(
+                rest.iter().map(|(name, t)| {
+                    format!("{name}: not expected in this architecture (shape {:?})", t.shape)
+                }),
+            );
         }
         if problems.is_empty() {
             return Ok(());

@@ -1,0 +1,24 @@
+//! How long work tells of itself.
+
+/// Something that shows progress; the library shows none by itself.
+pub trait Progress: Sync {
+    /// Work of `total` steps begins; `what` names the steps, as in "images".
+    fn start(&self, what: &str, total: u64);
+    /// So many more steps are done.
+    fn advance(&self, steps: u64);
+    /// The work is over.
+    fn finish(&self);
+    /// Something worth a line of its own, such as a file that was left out.
+    fn note(&self, line: &str);
+}
+
+/// Shows nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn start(&self, _: &str, _: u64) {}
+    fn advance(&self, _: u64) {}
+    fn finish(&self) {}
+    fn note(&self, _: &str) {}
+}
