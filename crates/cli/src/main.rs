@@ -1,1 +1,16 @@
-fn main() {}
+//! The `r2former` program: parses, calls, prints.
+
+mod args;
+mod commands;
+mod common;
+mod exit;
+mod output;
+mod progress;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    exit::report(commands::run(args))
+}

@@ -5,6 +5,7 @@ use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, to_input};
 use r2former_model::{Device, ModelConfig, Precision, R2Former};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::path::Path;
 
 /// How images are fed to the model; descriptors are comparable only under equal settings.
@@ -36,7 +37,7 @@ pub struct ImageFeatures {
     pub local: Vec<f32>,
 }
 
-/// A checkpoint together with where it came from.
+/// A checkpoint in memory, with the bytes it was read from.
 #[derive(Debug, Clone)]
 pub struct LoadedModel {
     /// What the model is, with its own settings.
@@ -44,7 +45,11 @@ pub struct LoadedModel {
     /// SHA-256 of the checkpoint.
     pub fingerprint: String,
     checkpoint: r2former_model::Checkpoint,
+    bytes: Cow<'static, [u8]>,
 }
+
+/// The model that comes with the program.
+static BUILT_IN: &[u8] = include_bytes!("../../../models/default.safetensors");
 
 impl LoadedModel {
     /// Reads a checkpoint of this project.
@@ -52,8 +57,30 @@ impl LoadedModel {
     /// # Errors
     /// A file that is missing, damaged, or no r2former model.
     pub fn open(path: &Path) -> Result<Self> {
-        let checkpoint = r2former_model::load(path)?;
-        Ok(Self { config: checkpoint.config.clone(), fingerprint: checkpoint.fingerprint.clone(), checkpoint })
+        Self::parse(Cow::Owned(r2former_model::checkpoint::read(path)?), path)
+    }
+
+    /// The model that comes with the program (`models/README.md` says what it is).
+    ///
+    /// # Errors
+    /// Never in a sound build.
+    pub fn built_in() -> Result<Self> {
+        Self::parse(Cow::Borrowed(BUILT_IN), Path::new("built-in model"))
+    }
+
+    fn parse(bytes: Cow<'static, [u8]>, name: &Path) -> Result<Self> {
+        let checkpoint = r2former_model::checkpoint::parse(&bytes, name)?;
+        Ok(Self {
+            config: checkpoint.config.clone(),
+            fingerprint: checkpoint.fingerprint.clone(),
+            checkpoint,
+            bytes,
+        })
+    }
+
+    /// The checkpoint as it was read.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -1,0 +1,81 @@
+//! Photographs into an index: decode, extract, write, in batches that are durable once written.
+
+use crate::{Extractor, Progress, Result, extract_stream};
+use r2former_data::Photo;
+use r2former_index::{NewPlace, Place, Position, ReadPlaces, WritePlaces, place_id};
+use r2former_model::quantize;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// Images written together. Larger batches cost less each; smaller ones lose less work when a run
+/// is cut off.
+const WRITE_BATCH: usize = 32;
+
+/// What came of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct AddReport {
+    /// Images that are in the index now and were not before.
+    pub added: usize,
+    /// Images that were in it already.
+    pub present: usize,
+    /// Images that could not be used, with the reason.
+    pub failed: Vec<(PathBuf, String)>,
+}
+
+/// Adds photographs. Those already in the index (by name) are skipped, so that a run that was cut
+/// off goes on where it stopped; unreadable ones are reported and the run goes on.
+///
+/// # Errors
+/// A failing device or index; everything written before stays.
+pub fn add_photos<I: ReadPlaces + WritePlaces>(
+    index: &mut I,
+    extractor: &Extractor,
+    photos: &[Photo],
+    progress: &dyn Progress,
+) -> Result<AddReport> {
+    let mut report = AddReport::default();
+    let ids: Vec<_> = photos.iter().map(|photo| place_id(&photo.name)).collect();
+    let known = index.contains(&ids)?;
+    let missing: Vec<&Photo> = photos.iter().zip(&known).filter(|(_, known)| !**known).map(|(p, _)| p).collect();
+    report.present = photos.len() - missing.len();
+
+    let row = extractor.config().local_row();
+    let files: Vec<&Path> = missing.iter().map(|photo| photo.path.as_path()).collect();
+    let mut waiting: Vec<NewPlace> = Vec::with_capacity(WRITE_BATCH);
+    progress.start("images", files.len() as u64);
+    extract_stream(extractor, &files, progress, |i, result| {
+        match result {
+            Ok(features) => waiting.push(NewPlace {
+                place: place_of(missing[i]),
+                global: features.global,
+                local: quantize::quantize(&features.local, row),
+            }),
+            Err(error) => {
+                progress.note(&format!("left out: {error}"));
+                report.failed.push((files[i].to_path_buf(), error.to_string()));
+            }
+        }
+        if waiting.len() == WRITE_BATCH {
+            report.added += waiting.len();
+            index.add(std::mem::take(&mut waiting))?;
+        }
+        Ok(())
+    })?;
+    if !waiting.is_empty() {
+        report.added += waiting.len();
+        index.add(waiting)?;
+    }
+    progress.finish();
+    Ok(report)
+}
+
+fn place_of(photo: &Photo) -> Place {
+    Place {
+        name: photo.name.clone(),
+        position: photo.position.map(|p| Position { lat: p.lat, lon: p.lon }),
+        heading: photo.heading,
+        altitude: photo.altitude,
+        time: photo.time,
+        tags: photo.tags.clone(),
+    }
+}

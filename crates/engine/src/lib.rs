@@ -9,12 +9,16 @@ mod extract;
 mod indexing;
 mod locate;
 mod place_index;
+mod progress;
 mod rerank;
+mod stream;
 
 pub use answer::{Answer, Estimate, PlaceMatch, Timing};
 pub use error::{EngineError, Result};
 pub use extract::{Extractor, ImageFeatures, LoadedModel, Settings};
-pub use indexing::{AddReport, Progress, add_photos};
+pub use indexing::{AddReport, add_photos};
 pub use locate::{LocateOptions, Near, Rerank, locate};
 pub use place_index::PlaceIndex;
+pub use progress::{Progress, Silent};
 pub use rerank::{PairScore, rerank, score_pair};
+pub use stream::extract_stream;

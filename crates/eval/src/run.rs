@@ -23,6 +23,8 @@ pub struct EvalOptions {
     pub grouping: Grouping,
     /// Candidates to rerank; 0 for global retrieval alone.
     pub candidates: usize,
+    /// Recall is also told for each value of this tag of the queries, such as `city`.
+    pub report_by: String,
 }
 
 /// Which references a query competes with.
@@ -53,9 +55,9 @@ pub struct EvalReport {
     pub protocol: Protocol,
     /// Recall of all counted queries.
     pub recall: Stage,
-    /// Recall of each city, where the dataset names several.
+    /// Recall for each value of [`EvalOptions::report_by`], where there are several.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub recall_by_city: BTreeMap<String, Stage>,
+    pub recall_by: BTreeMap<String, Stage>,
     /// Images that could not be used, with the reason. Such a query fails; such a reference is
     /// never found.
     pub unusable: Vec<(PathBuf, String)>,
@@ -127,7 +129,7 @@ pub fn evaluate(
     let settings = extractor.settings();
     Ok(EvalReport {
         recall: stage(&rankings, reranked.as_deref(), &positives),
-        recall_by_city: by_city(&queries, &rankings, reranked.as_deref(), &positives),
+        recall_by: by_tag(&options.report_by, &queries, &rankings, reranked.as_deref(), &positives),
         protocol: Protocol {
             dataset: dataset.name.clone(),
             positives: positives_rule(dataset, options),
@@ -304,23 +306,28 @@ fn stage(rankings: &[Vec<u32>], reranked: Option<&[Vec<u32>]>, positives: &[Vec<
     Stage { global: recall(rankings, positives), reranked: reranked.map(|lists| recall(lists, positives)) }
 }
 
-fn by_city(
+fn by_tag(
+    tag: &str,
     queries: &[&Photo],
     rankings: &[Vec<u32>],
     reranked: Option<&[Vec<u32>]>,
     positives: &[Vec<u32>],
 ) -> BTreeMap<String, Stage> {
-    let cities: std::collections::BTreeSet<&str> = queries.iter().map(|q| city(q)).collect();
-    if cities.len() < 2 {
+    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (q, photo) in queries.iter().enumerate() {
+        groups.entry(photo.tags.get(tag).map_or("", String::as_str)).or_default().push(q);
+    }
+    if groups.len() < 2 {
         return BTreeMap::new();
     }
-    cities
+    let pick = |lists: &[Vec<u32>], members: &[usize]| -> Vec<Vec<u32>> {
+        members.iter().map(|q| lists[*q].clone()).collect()
+    };
+    groups
         .into_iter()
-        .map(|name| {
-            let members: Vec<usize> = (0..queries.len()).filter(|q| city(queries[*q]) == name).collect();
-            let pick = |lists: &[Vec<u32>]| members.iter().map(|q| lists[*q].clone()).collect::<Vec<_>>();
-            let chosen = reranked.map(&pick);
-            (name.to_string(), stage(&pick(rankings), chosen.as_deref(), &pick(positives)))
+        .map(|(name, members)| {
+            let chosen = reranked.map(|lists| pick(lists, &members));
+            (name.to_string(), stage(&pick(rankings, &members), chosen.as_deref(), &pick(positives, &members)))
         })
         .collect()
 }

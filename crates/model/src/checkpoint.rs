@@ -101,20 +101,36 @@ pub fn save(path: &Path, config: &ModelConfig, tensors: &Tensors, storage: Stora
     write_atomically(path, &bytes)
 }
 
-fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file so that a reader sees the old one or the whole new one, whatever happens between.
+///
+/// # Errors
+/// When the folder cannot be written or the disk is full; an existing file then stays as it was.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     let fail = |e: std::io::Error| ModelError::io(path, e);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".writing-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // Temporary files are private by default; this one becomes an ordinary file (less the umask).
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
     Ok(())
 }
 
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+/// The bytes of a checkpoint file.
+///
+/// # Errors
+/// A file that is missing, empty, or a folder.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
     if path.is_dir() {
         return Err(ModelError::checkpoint(path, "is a folder; name the checkpoint file in it"));
     }

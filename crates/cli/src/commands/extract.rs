@@ -1,0 +1,79 @@
+//! `r2former extract`: descriptors of photographs as a safetensors file.
+
+use crate::common::{Machine, ModelArgs};
+use crate::exit::Outcome;
+use crate::output::{self, print_json};
+use crate::progress::Bar;
+use anyhow::Result;
+use clap::Args;
+use r2former_engine::{Progress, extract_stream};
+use r2former_model::checkpoint::write_atomically;
+use safetensors::{Dtype, tensor::TensorView};
+use serde_json::json;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(crate) struct ExtractArgs {
+    /// Photographs.
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// File to write: tensors `global` (n, descriptor) and `local` (n, K, x y attention feature), names as
+    /// JSON under `names` in the header.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Print a JSON summary.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<Outcome> {
+    let extractor = args.model.extractor(machine)?;
+    let files: Vec<&Path> = args.images.iter().map(PathBuf::as_path).collect();
+    let (mut global, mut local) = (Vec::new(), Vec::new());
+    let bar = Bar::default();
+    bar.start("images", files.len() as u64);
+    // One bad image ends the run: a row would be missing, and rows are matched to names by number.
+    extract_stream(&extractor, &files, &bar, |_, features| {
+        let features = features?;
+        global.extend(features.global);
+        local.extend(features.local);
+        Ok(())
+    })?;
+    bar.finish();
+
+    let config = extractor.config();
+    let (n, row) = (files.len(), config.local_row());
+    let as_bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let (global_bytes, local_bytes) = (as_bytes(&global), as_bytes(&local));
+    let mut shapes = vec![("global", vec![n, config.global_dim()], &global_bytes)];
+    if row > 0 {
+        shapes.push(("local", vec![n, local.len() / (n * row), row], &local_bytes));
+    }
+    let views = shapes
+        .iter()
+        .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let names: Vec<String> = args.images.iter().map(|p| p.display().to_string()).collect();
+    let settings = serde_json::to_string(&extractor.settings())?;
+    let header = HashMap::from([
+        ("names".to_string(), serde_json::to_string(&names)?),
+        ("model".to_string(), config.name.clone()),
+        ("settings".to_string(), settings),
+    ]);
+    write_atomically(&args.out, &safetensors::serialize(views, Some(header))?)?;
+
+    let summary: serde_json::Map<String, serde_json::Value> =
+        shapes.iter().map(|(name, shape, _)| ((*name).to_string(), json!(shape))).collect();
+    if args.json {
+        return print_json(&json!({ "out": args.out, "names": names, "tensors": summary }));
+    }
+    let mut out = output::stdout();
+    for (name, shape, _) in &shapes {
+        out.line(format_args!("{name:<7} {shape:?}"))?;
+    }
+    out.line(format_args!("wrote   {}", args.out.display()))?;
+    Ok(Outcome::Done)
+}

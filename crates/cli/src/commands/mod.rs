@@ -1,0 +1,37 @@
+//! One module a command.
+
+pub(crate) mod demo;
+pub(crate) mod eval;
+pub(crate) mod extract;
+pub(crate) mod index;
+pub(crate) mod matching;
+pub(crate) mod model;
+pub(crate) mod query;
+pub(crate) mod town;
+
+use crate::args::{Args, Command};
+use crate::exit::Outcome;
+use clap::CommandFactory;
+use std::io::Write;
+
+/// Carries out what the command line asks.
+pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
+    let machine = args.machine;
+    machine.set_threads()?;
+    match args.command {
+        Command::Index(command) => index::run(command, &machine),
+        Command::Query(args) => query::run(&args, &machine),
+        Command::Match(args) => matching::run(&args, &machine),
+        Command::Extract(args) => extract::run(&args, &machine),
+        Command::Eval(command) => eval::run(&command, &machine),
+        Command::Model(command) => model::run(&command),
+        Command::Demo(args) => demo::run(&args, &machine),
+        Command::Town(args) => town::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "r2former", &mut script);
+            std::io::stdout().lock().write_all(&script)?;
+            Ok(Outcome::Done)
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! `r2former model`: import and inspect checkpoints.
+
+use crate::common::{load_model, parse_size};
+use crate::exit::Outcome;
+use crate::output::{self, print_json};
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use r2former_model::checkpoint::Storage;
+use r2former_model::import::{ImportOptions, Imported, Normalisation, import};
+use r2former_model::{ModelConfig, Pooling, ResizeMode, cost, weights::Tensors};
+use serde_json::json;
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// Turn another project's checkpoint into a model: published R2Former (.pth), DeiT, timm or DINOv2
+    /// (.pth, .safetensors), torchvision ResNet-50.
+    Import(ImportArgs),
+    /// Tell what a model is and what it costs.
+    Info(InfoArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Checkpoint to read. Pickles are parsed, never executed.
+    input: PathBuf,
+    /// Model file to write (.safetensors).
+    output: PathBuf,
+    /// Name of the model [default: the file's].
+    #[arg(long)]
+    name: Option<String>,
+    /// Attention heads of the backbone [default: one for every 64 channels, at least 3].
+    #[arg(long)]
+    heads: Option<usize>,
+    /// Local features kept an image [default: what the reranker was built for, else 500].
+    #[arg(long, value_name = "N")]
+    num_local: Option<usize>,
+    /// Image size of the evaluation, height x width [default: that of the position embedding].
+    #[arg(long, value_name = "HxW", value_parser = parse_size)]
+    image_size: Option<[usize; 2]>,
+    /// Grid of the position embedding, rows x columns [default: a square, or 3:4].
+    #[arg(long, value_name = "RxC", value_parser = parse_size)]
+    grid: Option<[usize; 2]>,
+    /// Pooling where there is no trained global head: cls, mean or gem [default: gem].
+    #[arg(long)]
+    pooling: Option<Pooling>,
+    /// Normalisation that the weights expect: imagenet or half.
+    #[arg(long)]
+    normalisation: Option<Normalisation>,
+    /// Resize of the evaluation: direct (normalise, then bilinear without antialias: the published code) or
+    /// antialias [default: direct for published models, else antialias].
+    #[arg(long, value_parser = parse_resize)]
+    resize: Option<ResizeMode>,
+    /// Neighbours of the reranker [default: 5].
+    #[arg(long, value_name = "N")]
+    neighbours: Option<usize>,
+    /// Store weights in 16 bits: half the size.
+    #[arg(long)]
+    half: bool,
+    /// Print machine-readable JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InfoArgs {
+    /// Model file [default: the one built in].
+    file: Option<PathBuf>,
+    /// Image size to count costs for, height x width [default: the model's own].
+    #[arg(long, value_name = "HxW", value_parser = parse_size)]
+    image_size: Option<[usize; 2]>,
+    /// Print machine-readable JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_resize(text: &str) -> Result<ResizeMode, String> {
+    match text {
+        "direct" => Ok(ResizeMode::Direct),
+        "antialias" => Ok(ResizeMode::Antialias),
+        other => Err(format!("{other} is not a resize mode: direct or antialias")),
+    }
+}
+
+pub(crate) fn run(command: &ModelCommand) -> Result<Outcome> {
+    match command {
+        ModelCommand::Import(args) => run_import(args),
+        ModelCommand::Info(args) => run_info(args),
+    }
+}
+
+fn run_import(args: &ImportArgs) -> Result<Outcome> {
+    let options = ImportOptions {
+        name: args.name.clone(),
+        heads: args.heads,
+        local_count: args.num_local,
+        image_size: args.image_size,
+        grid: args.grid,
+        pooling: args.pooling,
+        normalisation: args.normalisation,
+        resize: args.resize,
+        neighbours: args.neighbours,
+    };
+    let Imported { config, tensors, leftovers, notes } = import(&args.input, &options)?;
+    if args.output.is_dir() {
+        bail!("{}: is a folder; name the file to write", args.output.display());
+    }
+    let storage = if args.half { Storage::F16 } else { Storage::F32 };
+    r2former_model::save(&args.output, &config, &tensors, storage)?;
+    if args.json {
+        let report = json!({ "model": describe(&config, &tensors, None), "leftovers": leftovers, "notes": notes });
+        return print_json(&report);
+    }
+    let mut out = output::stdout();
+    out.line(format_args!("wrote {}", args.output.display()))?;
+    print_description(&mut out, &config, &tensors, None)?;
+    for note in &notes {
+        out.line(format_args!("note: {note}"))?;
+    }
+    if !leftovers.is_empty() {
+        out.line(format_args!("not used by the method: {}", leftovers.join(", ")))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn run_info(args: &InfoArgs) -> Result<Outcome> {
+    let loaded = load_model(args.file.as_deref())?;
+    let checkpoint = r2former_model::checkpoint::parse(loaded.bytes(), "model".as_ref())?;
+    if let Some([height, width]) = args.image_size {
+        loaded.config.check_size(height, width)?;
+    }
+    if args.json {
+        let mut report = describe(&checkpoint.config, &checkpoint.tensors, args.image_size);
+        report["fingerprint"] = json!(checkpoint.fingerprint);
+        return print_json(&report);
+    }
+    let mut out = output::stdout();
+    print_description(&mut out, &checkpoint.config, &checkpoint.tensors, args.image_size)?;
+    out.line(format_args!("fingerprint  {}", checkpoint.fingerprint))?;
+    Ok(Outcome::Done)
+}
+
+fn parameters(tensors: &Tensors) -> usize {
+    tensors.values().map(|t| t.data.len()).sum()
+}
+
+fn describe(config: &ModelConfig, tensors: &Tensors, size: Option<[usize; 2]>) -> serde_json::Value {
+    let [height, width] = size.unwrap_or([config.input.height, config.input.width]);
+    json!({
+        "config": config,
+        "parameters": parameters(tensors),
+        "image_size": [height, width],
+        "cost": cost::cost(config, height, width),
+    })
+}
+
+fn print_description(
+    out: &mut output::Out,
+    config: &ModelConfig,
+    tensors: &Tensors,
+    size: Option<[usize; 2]>,
+) -> Result<()> {
+    let [height, width] = size.unwrap_or([config.input.height, config.input.width]);
+    let cost = cost::cost(config, height, width);
+    let trained = |yes: bool| if yes { "trained" } else { "NOT trained" };
+    out.line(format_args!("name         {}", config.name))?;
+    out.line(format_args!("backbone     {}", output::backbone(config)))?;
+    out.line(format_args!(
+        "global       {} numbers, {}, {}",
+        config.global_dim(),
+        output::global_head(config),
+        trained(config.trained.global)
+    ))?;
+    match &config.local {
+        Some(local) => out.line(format_args!(
+            "local        up to {} of {} + 3 numbers, {}{}",
+            local.count,
+            local.dim,
+            trained(config.trained.local),
+            if local.official_gather { ", gathered as the published code does" } else { "" }
+        ))?,
+        None => out.line(format_args!("local        none: a global-only model"))?,
+    }
+    match &config.reranker {
+        Some(r) => out.line(format_args!(
+            "reranker     {} + {} blocks of width {}, {} neighbours, {}",
+            r.pair_depth,
+            r.depth,
+            r.dim,
+            r.neighbours,
+            trained(config.trained.reranker)
+        ))?,
+        None => out.line(format_args!("reranker     none"))?,
+    }
+    out.line(format_args!("input        {}", output::input(config)))?;
+    out.line(format_args!("parameters   {:.2} million", parameters(tensors) as f64 / 1e6))?;
+    out.line(format_args!(
+        "cost         at {height}x{width}: {:.2} GFLOP an image, {:.3} GFLOP a reranked pair, {} bytes stored an image",
+        cost.extract_flop / 1e9,
+        cost.rerank_flop / 1e9,
+        cost.stored_bytes
+    ))?;
+    Ok(())
+}

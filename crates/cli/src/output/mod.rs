@@ -1,0 +1,37 @@
+//! What commands print.
+
+mod answers;
+mod recall;
+mod words;
+
+pub(crate) use answers::{AnswerFormat, PairsFormat, print_answers};
+pub(crate) use recall::print_report;
+pub(crate) use words::{backbone, bytes, global_head, input};
+
+use crate::exit::Outcome;
+use std::fmt::Arguments;
+use std::io::{BufWriter, StdoutLock, Write};
+
+/// Standard output whose closed pipe is an error like any other, not a panic.
+pub(crate) struct Out(BufWriter<StdoutLock<'static>>);
+
+/// Locks standard output for a command's results.
+pub(crate) fn stdout() -> Out {
+    Out(BufWriter::new(std::io::stdout().lock()))
+}
+
+impl Out {
+    /// Prints one line. Lines appear at once on a terminal.
+    pub(crate) fn line(&mut self, text: Arguments<'_>) -> anyhow::Result<()> {
+        self.0.write_fmt(text)?;
+        self.0.write_all(b"\n")?;
+        self.0.flush()?;
+        Ok(())
+    }
+}
+
+/// Prints one JSON document.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<Outcome> {
+    stdout().line(format_args!("{}", serde_json::to_string_pretty(value)?))?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,53 @@
+//! An evaluation as a table.
+
+use super::{Out, bytes};
+use anyhow::Result;
+use r2former_eval::{EvalReport, RECALL_AT, Recall, Stage};
+
+pub(crate) fn print_report(out: &mut Out, report: &EvalReport) -> Result<()> {
+    let p = &report.protocol;
+    out.line(format_args!("dataset     {}: {} queries, {} database images", p.dataset, p.queries, p.database))?;
+    out.line(format_args!("positives   {}; {}", p.positives, p.cities))?;
+    let empty = match p.empty_queries {
+        r2former_eval::EmptyQueries::Fail => "counted as failures",
+        r2former_eval::EmptyQueries::Drop => "left out",
+    };
+    out.line(format_args!("no positive {} queries, {empty}", p.empty_query_count))?;
+    out.line(format_args!("input       {} ({} resize), {}", p.image_size, p.resize, p.precision))?;
+    for note in &p.notes {
+        out.line(format_args!("note        {note}"))?;
+    }
+    out.line(format_args!(""))?;
+    let heads: String = RECALL_AT.iter().map(|n| format!("{:>8}", format!("R@{n}"))).collect();
+    out.line(format_args!("{:<24}{heads}", "recall, %"))?;
+    table(out, "", &report.recall, p.candidates)?;
+    for (group, stage) in &report.recall_by {
+        table(out, &format!("{group}: "), stage, p.candidates)?;
+    }
+    out.line(format_args!(""))?;
+    let cost = &report.cost;
+    out.line(format_args!(
+        "cost        {:.1} images/s, search {:.2} ms a query, reranking {:.1} ms a query, {} stored an image",
+        cost.images_per_second,
+        cost.search_ms_per_query,
+        cost.rerank_ms_per_query,
+        bytes(cost.bytes_per_image as u64)
+    ))?;
+    if !report.unusable.is_empty() {
+        out.line(format_args!("unusable    {} images (named above)", report.unusable.len()))?;
+    }
+    Ok(())
+}
+
+fn table(out: &mut Out, prefix: &str, stage: &Stage, candidates: usize) -> Result<()> {
+    row(out, &format!("{prefix}global"), &stage.global)?;
+    if let Some(reranked) = &stage.reranked {
+        row(out, &format!("{prefix}reranked {candidates}"), reranked)?;
+    }
+    Ok(())
+}
+
+fn row(out: &mut Out, name: &str, recall: &Recall) -> Result<()> {
+    let values: String = RECALL_AT.iter().map(|n| format!("{:>8.1}", 100.0 * recall.at(*n))).collect();
+    out.line(format_args!("{name:<24}{values}"))
+}

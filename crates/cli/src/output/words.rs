@@ -1,0 +1,57 @@
+//! Models and sizes in a few words.
+
+use r2former_model::{BackboneConfig, GlobalConfig, ModelConfig, PositionMode, ResizeMode};
+
+pub(crate) fn backbone(config: &ModelConfig) -> String {
+    match &config.backbone {
+        BackboneConfig::ResNet50(_) => "ResNet-50".into(),
+        BackboneConfig::Vit(v) => {
+            let mut words = format!(
+                "vision transformer: {} blocks of width {}, {} heads, patch {}",
+                v.depth, v.dim, v.heads, v.patch
+            );
+            if v.distilled {
+                words += ", distilled";
+            }
+            if v.layer_scale {
+                words += ", layer scale";
+            }
+            if v.registers > 0 {
+                words += &format!(", {} registers", v.registers);
+            }
+            words += match v.position {
+                PositionMode::Bicubic => ", bicubic positions",
+                PositionMode::Official => ", positions as the published code",
+            };
+            words
+        }
+    }
+}
+
+pub(crate) fn global_head(config: &ModelConfig) -> String {
+    match &config.global {
+        GlobalConfig::Linear { .. } => "linear head".into(),
+        GlobalConfig::Pooled { pooling } => format!("{pooling:?}-pooled backbone output").to_lowercase(),
+    }
+}
+
+pub(crate) fn input(config: &ModelConfig) -> String {
+    let i = &config.input;
+    let resize = match i.resize {
+        ResizeMode::Direct => "direct",
+        ResizeMode::Antialias => "antialias",
+    };
+    format!("{}x{} (height x width), mean {:?}, std {:?}, resize {resize}, {}", i.height, i.width, i.mean, i.std, config.precision)
+}
+
+/// A size for people.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KB", "MB", "GB", "TB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
