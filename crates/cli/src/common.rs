@@ -112,7 +112,9 @@ pub(crate) fn parse_zone(text: &str) -> Result<UtmZone, String> {
     let number = digits.parse().ok().filter(|n| (1..=60).contains(n));
     let mut letters = band.chars().map(|c| c.to_ascii_uppercase());
     match (number, letters.next(), letters.next()) {
-        (Some(number), Some(band @ ('C'..='H' | 'J'..='N' | 'P'..='X')), None) => Ok(UtmZone { number, band }),
+        (Some(number), Some(band @ ('C'..='H' | 'J'..='N' | 'P'..='X')), None) => {
+            Ok(UtmZone { number, band })
+        }
         _ => Err(format!("'{text}' is not a UTM zone with its band, as in 33U")),
     }
 }

@@ -99,8 +99,7 @@ impl Estimate {
             spread_m = spread_m.max(distance);
         }
         let lon = best.lon + east / total;
-        let weighted =
-            LatLon { lat: best.lat + north / total, lon: lon - 360.0 * (lon / 360.0).round() };
+        let weighted = LatLon { lat: best.lat + north / total, lon: lon - 360.0 * (lon / 360.0).round() };
         Some(Self { best, weighted, agreeing, spread_m })
     }
 }
@@ -133,7 +132,8 @@ mod tests {
 
     #[test]
     fn date_line_is_no_border() {
-        let found = Estimate::from_matches(&[at(0.0, 179.999_95, 0.5), at(0.0, -179.999_95, 0.5)]).expect("positions");
+        let found = Estimate::from_matches(&[at(0.0, 179.999_95, 0.5), at(0.0, -179.999_95, 0.5)])
+            .expect("positions");
         assert!(found.weighted.lon.abs() > 179.99, "{found:?}");
     }
 

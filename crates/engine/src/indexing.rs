@@ -36,7 +36,8 @@ pub fn add_photos<I: ReadPlaces + WritePlaces>(
     let mut report = AddReport::default();
     let ids: Vec<_> = photos.iter().map(|photo| place_id(&photo.name)).collect();
     let known = index.contains(&ids)?;
-    let missing: Vec<&Photo> = photos.iter().zip(&known).filter(|(_, known)| !**known).map(|(p, _)| p).collect();
+    let missing: Vec<&Photo> =
+        photos.iter().zip(&known).filter(|(_, known)| !**known).map(|(p, _)| p).collect();
     report.present = photos.len() - missing.len();
 
     let row = extractor.config().local_row();

@@ -103,7 +103,8 @@ pub fn locate(
         lap(&mut timing.rerank_ms);
     }
     hits.truncate(options.top);
-    let matches: Vec<PlaceMatch> = hits.into_iter().map(|(hit, score)| place_match(hit, score, options.near)).collect();
+    let matches: Vec<PlaceMatch> =
+        hits.into_iter().map(|(hit, score)| place_match(hit, score, options.near)).collect();
     Ok(Answer {
         query: query.display().to_string(),
         estimate: Estimate::from_matches(&matches),

@@ -46,7 +46,12 @@ pub fn score_pair(extractor: &Extractor, query: &[f32], reference: &[f32]) -> Re
     scores.first().copied().ok_or_else(|| EngineError::Compute("no score came back".into()))
 }
 
-fn score_batch(extractor: &Extractor, query: &[f32], references: Vec<f32>, pairs: usize) -> Result<Vec<PairScore>> {
+fn score_batch(
+    extractor: &Extractor,
+    query: &[f32],
+    references: Vec<f32>,
+    pairs: usize,
+) -> Result<Vec<PairScore>> {
     let row = extractor.config().local_row();
     let Some(reranker) = extractor.model().reranker.as_ref().filter(|_| row > 0) else {
         return Err(EngineError::Request(format!(
@@ -66,5 +71,9 @@ fn score_batch(extractor: &Extractor, query: &[f32], references: Vec<f32>, pairs
     let logits = reranker.forward(query, tensor(references, pairs))?;
     let scores = host(Reranker::score(logits.clone()))?;
     let logits = host(logits)?;
-    Ok(scores.iter().zip(logits.as_chunks::<2>().0).map(|(score, pair)| PairScore { logits: *pair, score: *score }).collect())
+    Ok(scores
+        .iter()
+        .zip(logits.as_chunks::<2>().0)
+        .map(|(score, pair)| PairScore { logits: *pair, score: *score })
+        .collect())
 }

@@ -43,7 +43,9 @@ pub fn extract_stream(
             let mut features = extractor.extract(&good)?.into_iter();
             for (i, result) in outcome.into_iter().enumerate() {
                 let result = result.and_then(|()| {
-                    features.next().ok_or_else(|| EngineError::Compute("fewer descriptors than images".into()))
+                    features
+                        .next()
+                        .ok_or_else(|| EngineError::Compute("fewer descriptors than images".into()))
                 });
                 each(start + i, result)?;
             }

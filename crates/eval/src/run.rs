@@ -327,7 +327,10 @@ fn by_tag(
         .into_iter()
         .map(|(name, members)| {
             let chosen = reranked.map(|lists| pick(lists, &members));
-            (name.to_string(), stage(&pick(rankings, &members), chosen.as_deref(), &pick(positives, &members)))
+            (
+                name.to_string(),
+                stage(&pick(rankings, &members), chosen.as_deref(), &pick(positives, &members)),
+            )
         })
         .collect()
 }

@@ -37,7 +37,8 @@ const RADIUS_M: f64 = 15.0;
 const CONDITIONS: [Condition; 3] = [Condition::Day, Condition::Rain, Condition::Night];
 
 pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<Outcome> {
-    let temporary = tempfile::tempdir().context("no temporary folder can be made; name one with --keep DIR")?;
+    let temporary =
+        tempfile::tempdir().context("no temporary folder can be made; name one with --keep DIR")?;
     let dir = match &args.keep {
         Some(dir) => {
             std::fs::create_dir(dir).with_context(|| format!("{}: must be a new folder", dir.display()))?;
@@ -52,7 +53,11 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<Outcome> {
     let mut out = output::stdout();
     let quiet = args.json;
 
-    say(&mut out, quiet, "1. Rendering a small town: streets by day for the index, other visits for the queries.".into())?;
+    say(
+        &mut out,
+        quiet,
+        "1. Rendering a small town: streets by day for the index, other visits for the queries.".into(),
+    )?;
     let photos = dir.join("town");
     let config = TownDatasetConfig {
         spacing_m: 12.0,
@@ -62,7 +67,11 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<Outcome> {
         ..Default::default()
     };
     let [database, queries] = render(&photos, args.seed, [3, 3], &config)?;
-    say(&mut out, quiet, format!("   {database} photos with positions, {queries} queries of other days, in rain and at night"))?;
+    say(
+        &mut out,
+        quiet,
+        format!("   {database} photos with positions, {queries} queries of other days, in rain and at night"),
+    )?;
 
     say(&mut out, quiet, format!("2. Building an index with model {}.", loaded.config.name))?;
     let index = PlaceIndex::create(&dir.join("index"), &loaded, settings)?;
@@ -74,21 +83,19 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<Outcome> {
     drop(writer);
     let rate = report.added as f64 / started.elapsed().as_secs_f64();
     let info = index.reader()?.info()?;
-    say(&mut out, quiet, format!(
-        "   {} images at {rate:.1} images/s, {} an image on disk",
-        report.added,
-        output::bytes(info.bytes_per_image)
-    ))?;
+    say(
+        &mut out,
+        quiet,
+        format!(
+            "   {} images at {rate:.1} images/s, {} an image on disk",
+            report.added,
+            output::bytes(info.bytes_per_image)
+        ),
+    )?;
 
     say(&mut out, quiet, "3. Asking where one photo was taken:".into())?;
     let asked = list_photos(&photos.join("queries.csv"), Some(Kind::Csv), &SourceOptions::default())?;
-    let options = LocateOptions {
-        top: 3,
-        candidates: 100,
-        rerank,
-        near: None,
-        mode: SearchMode::Exact,
-    };
+    let options = LocateOptions { top: 3, candidates: 100, rerank, near: None, mode: SearchMode::Exact };
     let first = asked.photos.first().context("the town has no queries")?;
     let answer = locate(&index.reader()?, &extractor, &first.path, &options)?;
     if !args.json {

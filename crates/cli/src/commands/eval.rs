@@ -184,7 +184,8 @@ fn photos(args: &PhotosArgs) -> Result<Dataset> {
 impl Common {
     fn options(&self, extractor: &Extractor) -> Result<EvalOptions> {
         let config = extractor.config();
-        let rerank = self.rerank.unwrap_or(if config.trained.reranker { Rerank::Model } else { Rerank::None });
+        let rerank =
+            self.rerank.unwrap_or(if config.trained.reranker { Rerank::Model } else { Rerank::None });
         if rerank == Rerank::Model && config.reranker.is_none() {
             bail!("model {} has no reranker: leave --rerank out, or use --rerank none", config.name);
         }

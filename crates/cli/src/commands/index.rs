@@ -232,7 +232,9 @@ fn list(args: &ListArgs) -> Result<Outcome> {
     let reader = PlaceIndex::open(&args.index)?.reader()?;
     let places = reader.list()?;
     if args.json {
-        return print_json(&places.iter().map(|(id, place)| json!({ "id": id, "place": place })).collect::<Vec<_>>());
+        return print_json(
+            &places.iter().map(|(id, place)| json!({ "id": id, "place": place })).collect::<Vec<_>>(),
+        );
     }
     let mut out = output::stdout();
     for (_, place) in &places {

@@ -47,7 +47,10 @@ pub(crate) fn run(args: &MatchArgs, machine: &Machine) -> Result<Outcome> {
             out.line(format_args!("logits  {different:.6} {same:.6}   (different place, same place)"))?;
             out.line(format_args!("score   {:.6}   (probability of the same place)", pair.score))?;
             if !config.trained.reranker {
-                out.line(format_args!("note: the reranker of {} is not trained; logits and score mean nothing", config.name))?;
+                out.line(format_args!(
+                    "note: the reranker of {} is not trained; logits and score mean nothing",
+                    config.name
+                ))?;
             }
         }
         None => out.line(format_args!("{} has no reranker: no logits, no score", config.name))?,

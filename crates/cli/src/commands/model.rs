@@ -108,7 +108,8 @@ fn run_import(args: &ImportArgs) -> Result<Outcome> {
     let storage = if args.half { Storage::F16 } else { Storage::F32 };
     r2former_model::save(&args.output, &config, &tensors, storage)?;
     if args.json {
-        let report = json!({ "model": describe(&config, &tensors, None), "leftovers": leftovers, "notes": notes });
+        let report =
+            json!({ "model": describe(&config, &tensors, None), "leftovers": leftovers, "notes": notes });
         return print_json(&report);
     }
     let mut out = output::stdout();

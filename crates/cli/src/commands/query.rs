@@ -92,7 +92,10 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<Outcome> {
         bail!("model {} has no reranker: leave --rerank out, or use --rerank none", loaded.config.name);
     }
     if rerank == Rerank::Model && !trained {
-        eprintln!("note: the reranker of model {} is not trained; its order means nothing", loaded.config.name);
+        eprintln!(
+            "note: the reranker of model {} is not trained; its order means nothing",
+            loaded.config.name
+        );
     }
     let options = LocateOptions {
         top: args.top as usize,

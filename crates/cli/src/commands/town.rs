@@ -65,12 +65,19 @@ pub(crate) fn run(args: &TownArgs) -> Result<Outcome> {
         args.dir.display()
     ))?;
     let dir = args.dir.display();
-    out.line(format_args!("next: r2former eval photos --database {dir}/database.csv --queries {dir}/queries.csv"))?;
+    out.line(format_args!(
+        "next: r2former eval photos --database {dir}/database.csv --queries {dir}/queries.csv"
+    ))?;
     Ok(Outcome::Done)
 }
 
 /// Renders a town into a folder: numbers of database images and queries.
-pub(crate) fn render(dir: &Path, seed: u64, blocks: [usize; 2], dataset: &TownDatasetConfig) -> Result<[usize; 2]> {
+pub(crate) fn render(
+    dir: &Path,
+    seed: u64,
+    blocks: [usize; 2],
+    dataset: &TownDatasetConfig,
+) -> Result<[usize; 2]> {
     let blocks = (u32::try_from(blocks[0])?, u32::try_from(blocks[1])?);
     let town = Town::new(&TownConfig { seed, blocks, ..Default::default() })?;
     let bar = Bar::default();

@@ -26,7 +26,12 @@ pub(crate) enum PairsFormat {
     Kapture,
 }
 
-pub(crate) fn print_answers(out: &mut Out, answers: &[Answer], failed: &[(String, String)], format: AnswerFormat) -> Result<()> {
+pub(crate) fn print_answers(
+    out: &mut Out,
+    answers: &[Answer],
+    failed: &[(String, String)],
+    format: AnswerFormat,
+) -> Result<()> {
     match format {
         AnswerFormat::Text { timing } => answers.iter().try_for_each(|answer| text(out, answer, timing)),
         AnswerFormat::Json => {
@@ -66,7 +71,12 @@ fn text(out: &mut Out, answer: &Answer, timing: bool) -> Result<()> {
         let position = m.position.map_or("unknown".into(), degrees);
         let heading = m.heading.map_or(String::new(), |h| format!("  heading {h:.0}"));
         let distance = m.distance_m.map_or(String::new(), |d| format!("  {d:.0} m from the prior"));
-        let row = format!("  {:>4}  {:>10.4}{score}  {position:<23}  {}{heading}{distance}", i + 1, m.similarity, m.path);
+        let row = format!(
+            "  {:>4}  {:>10.4}{score}  {position:<23}  {}{heading}{distance}",
+            i + 1,
+            m.similarity,
+            m.path
+        );
         out.line(format_args!("{row}"))?;
     }
     if timing {
@@ -118,7 +128,17 @@ fn features(answers: &[Answer]) -> FeatureCollection {
 
 fn table(out: &mut Out, answers: &[Answer]) -> Result<()> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(["query", "rank", "path", "lat", "lon", "heading", "distance_m", "similarity", "score"])?;
+    writer.write_record([
+        "query",
+        "rank",
+        "path",
+        "lat",
+        "lon",
+        "heading",
+        "distance_m",
+        "similarity",
+        "score",
+    ])?;
     let number = |value: Option<f64>| value.map_or(String::new(), |v| v.to_string());
     for (answer, rank, m) in each_match(answers) {
         writer.write_record([

@@ -6,7 +6,10 @@ use r2former_eval::{EvalReport, RECALL_AT, Recall, Stage};
 
 pub(crate) fn print_report(out: &mut Out, report: &EvalReport) -> Result<()> {
     let p = &report.protocol;
-    out.line(format_args!("dataset     {}: {} queries, {} database images", p.dataset, p.queries, p.database))?;
+    out.line(format_args!(
+        "dataset     {}: {} queries, {} database images",
+        p.dataset, p.queries, p.database
+    ))?;
     out.line(format_args!("positives   {}; {}", p.positives, p.cities))?;
     let empty = match p.empty_queries {
         r2former_eval::EmptyQueries::Fail => "counted as failures",

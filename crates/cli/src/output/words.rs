@@ -41,7 +41,10 @@ pub(crate) fn input(config: &ModelConfig) -> String {
         ResizeMode::Direct => "direct",
         ResizeMode::Antialias => "antialias",
     };
-    format!("{}x{} (height x width), mean {:?}, std {:?}, resize {resize}, {}", i.height, i.width, i.mean, i.std, config.precision)
+    format!(
+        "{}x{} (height x width), mean {:?}, std {:?}, resize {resize}, {}",
+        i.height, i.width, i.mean, i.std, config.precision
+    )
 }
 
 /// A size for people.

@@ -96,7 +96,7 @@ impl Vit {
             last_prefix: prefix,
             local: x,
             local_prefix: prefix,
-            attention: attention.map(|a| a.narrow(1, prefix, patches)),
+            attention: Some(attention.narrow(1, prefix, patches)),
         })
     }
 

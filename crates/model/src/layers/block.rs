@@ -7,6 +7,8 @@ use burn::module::{Module, Param};
 use burn::nn::LayerNorm;
 use burn::tensor::Tensor;
 use burn::tensor::activation::{gelu, softmax};
+use burn::tensor::module::attention;
+use burn::tensor::ops::AttentionModuleOptions;
 
 /// Sizes of one block.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +83,8 @@ impl Block {
     /// - x: `[batch, tokens, dim]`
     /// - output: `[batch, tokens, dim]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.forward_attending(x, 0).0
+        let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()));
+        self.after_attention(x, self.attend(q, k, v))
     }
 
     /// Also returns how much the first `rows` tokens attend to each token, summed over heads and
@@ -90,15 +93,13 @@ impl Block {
     /// # Shapes
     /// - x: `[batch, tokens, dim]`
     /// - output: `[batch, tokens, dim]` and `[batch, tokens]`
-    pub fn forward_attending(&self, x: Tensor<3>, rows: usize) -> (Tensor<3>, Option<Tensor<2>>) {
+    pub fn forward_attending(&self, x: Tensor<3>, rows: usize) -> (Tensor<3>, Tensor<2>) {
         let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()));
-        let (context, probabilities) = self.attend(q, k, v);
-        let [batch, heads, tokens, _] = probabilities.dims();
-        let attention = (rows > 0).then(|| {
-            let rows = probabilities.detach().slice([0..batch, 0..heads, 0..rows]);
-            rows.sum_dims_squeeze::<2, _>(&[1, 2]).reshape([batch, tokens])
-        });
-        (self.after_attention(x, context), attention)
+        let probabilities = self.probabilities(q, k);
+        let [batch, _, tokens, _] = probabilities.dims();
+        let attended = probabilities.clone().detach().narrow(2, 0, rows);
+        let attended = attended.sum_dims_squeeze::<2, _>(&[1, 2]).reshape([batch, tokens]);
+        (self.after_attention(x, self.weigh(probabilities, v)), attended)
     }
 
     /// The block's output for the first token alone: keys and values of all, the rest of one.
@@ -108,8 +109,7 @@ impl Block {
     /// - output: `[batch, 1, dim]`
     pub fn forward_first(&self, x: Tensor<3>) -> Tensor<3> {
         let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()));
-        let (context, _) = self.attend(q.narrow(2, 0, 1), k, v);
-        self.after_attention(x.narrow(1, 0, 1), context)
+        self.after_attention(x.narrow(1, 0, 1), self.attend(q.narrow(2, 0, 1), k, v))
     }
 
     /// `[batch, heads, tokens, head_dim]` of queries (already scaled), keys and values.
@@ -128,16 +128,28 @@ impl Block {
         (part(0).mul_scalar((head_dim as f64).powf(-0.5)), part(1), part(2))
     }
 
-    /// The context `[batch, tokens, dim]` and the probabilities `[batch, heads, queries, keys]`.
-    fn attend(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> (Tensor<3>, Tensor<4>) {
-        let [batch, heads, queries, head_dim] = q.dims();
-        let probabilities = softmax(q.matmul(k.swap_dims(2, 3)), 3);
-        let weights = match self.precision {
-            Precision::F32 => probabilities.clone(),
-            Precision::Bf16 => round_bf16(probabilities.clone()),
-        };
-        let context = weights.matmul(v).swap_dims(1, 2).reshape([batch, queries, heads * head_dim]);
-        (context, probabilities)
+    /// The context `[batch, tokens, dim]`.
+    fn attend(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<3> {
+        match self.precision {
+            // Queries are scaled already.
+            Precision::F32 => {
+                let options = AttentionModuleOptions { scale: Some(1.0), ..Default::default() };
+                joined(attention(q, k, v, None, None, options))
+            }
+            Precision::Bf16 => self.weigh(self.probabilities(q, k), v),
+        }
+    }
+
+    /// `[batch, heads, queries, keys]`; each row sums to one.
+    fn probabilities(&self, q: Tensor<4>, k: Tensor<4>) -> Tensor<4> {
+        softmax(q.matmul(k.swap_dims(2, 3)), 3)
+    }
+
+    fn weigh(&self, probabilities: Tensor<4>, v: Tensor<4>) -> Tensor<3> {
+        joined(match self.precision {
+            Precision::F32 => probabilities.matmul(v),
+            Precision::Bf16 => round_bf16(probabilities).matmul(v),
+        })
     }
 
     fn after_attention(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
@@ -145,6 +157,12 @@ impl Block {
         let hidden = gelu(self.fc1.forward(self.norm2.forward(x.clone())));
         x + scaled(self.fc2.forward(hidden), &self.scale2)
     }
+}
+
+/// Heads side by side: `[batch, heads, tokens, head_dim]` as `[batch, tokens, dim]`.
+fn joined(context: Tensor<4>) -> Tensor<3> {
+    let [batch, heads, tokens, head_dim] = context.dims();
+    context.swap_dims(1, 2).reshape([batch, tokens, heads * head_dim])
 }
 
 fn scaled(x: Tensor<3>, scale: &Option<Param<Tensor<1>>>) -> Tensor<3> {
