@@ -41,13 +41,16 @@ impl Take {
         Self { source: Source::Random(Random(seed)), device: device.clone(), problems: Vec::new() }
     }
 
-    fn raw(&mut self, name: &str, shape: &[usize], init: Init) -> Vec<f32> {
-        let count = shape.iter().product();
+    /// The values, or `None` after noting why there are none.
+    fn raw(&mut self, name: &str, shape: &[usize], init: Init) -> Option<Vec<f32>> {
         match &mut self.source {
-            Source::Random(random) => match init {
-                Init::Constant(value) => vec![value; count],
-                Init::Normal(std) => (0..count).map(|_| std * random.truncated_normal()).collect(),
-            },
+            Source::Random(random) => {
+                let count = shape.iter().product();
+                Some(match init {
+                    Init::Constant(value) => vec![value; count],
+                    Init::Normal(std) => (0..count).map(|_| std * random.truncated_normal()).collect(),
+                })
+            }
             Source::Given(tensors) => match tensors.remove(name) {
                 Some(RawTensor { shape: found, data }) if found == shape => {
                     if let Some(at) = data.iter().position(|v| !v.is_finite()) {
@@ -75,8 +78,16 @@ impl Take {
     }
 
     fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D], init: Init) -> Tensor<D> {
-        let data = self.raw(name, &shape, init);
-        Tensor::from_data(TensorData::new(data, shape), &self.device)
+        self.raw(name, &shape, init).map_or_else(
+            || self.stand_in(),
+            |data| Tensor::from_data(TensorData::new(data, shape), &self.device),
+        )
+    }
+
+    /// What a module gets in place of a tensor that is not there: [`Take::finish`] will refuse the
+    /// whole, and a file that claims absurd sizes must not make us allocate them.
+    fn stand_in<const D: usize>(&self) -> Tensor<D> {
+        Tensor::zeros([1; D], &self.device)
     }
 
     /// A linear layer; the stored weight is `[d_out, d_in]`.
@@ -86,15 +97,19 @@ impl Take {
 
     /// A linear layer whose weight is stored as a convolution kernel of `shape`.
     pub fn linear_shaped(&mut self, name: &str, d_in: usize, d_out: usize, shape: &[usize]) -> Linear {
-        let weight = self.raw(&format!("{name}.weight"), shape, Init::Normal(0.02));
-        // Transposed on the host, so that the parameter is contiguous on its device.
-        let mut turned = vec![0.0; weight.len()];
-        for (o, row) in weight.chunks_exact(d_in).enumerate() {
-            for (i, value) in row.iter().enumerate() {
-                turned[i * d_out + o] = *value;
+        let weight = match self.raw(&format!("{name}.weight"), shape, Init::Normal(0.02)) {
+            Some(weight) => {
+                // Transposed on the host, so that the parameter is contiguous on its device.
+                let mut turned = vec![0.0; weight.len()];
+                for (o, row) in weight.chunks_exact(d_in).enumerate() {
+                    for (i, value) in row.iter().enumerate() {
+                        turned[i * d_out + o] = *value;
+                    }
+                }
+                Tensor::from_data(TensorData::new(turned, [d_in, d_out]), &self.device)
             }
-        }
-        let weight = Tensor::from_data(TensorData::new(turned, [d_in, d_out]), &self.device);
+            None => self.stand_in(),
+        };
         let bias = self.param(&format!("{name}.bias"), [d_out], Init::Constant(0.0));
         let mut linear = LinearConfig::new(1, 1).init(&self.device);
         linear.weight = Param::from_tensor(weight);
