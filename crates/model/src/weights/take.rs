@@ -57,16 +57,16 @@ impl Take {
                         self.problems
                             .push(format!("{name}: value {at} is {}, not a finite number", data[at]));
                     }
-                    data
+                    Some(data)
                 }
                 Some(RawTensor { shape: found, .. }) => {
                     self.problems
                         .push(format!("{name}: shape {found:?}, but the architecture needs {shape:?}"));
-                    vec![0.0; count]
+                    None
                 }
                 None => {
                     self.problems.push(format!("{name}: missing (shape {shape:?})"));
-                    vec![0.0; count]
+                    None
                 }
             },
         }
