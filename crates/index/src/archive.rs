@@ -1,0 +1,233 @@
+//! An index as one file: an uncompressed tar, whose first entry lists every file with its length and
+//! SHA-256. The sums find accidents; they do not prove who wrote the file.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::companion::COMPANIONS;
+use crate::error::{At, IndexError, Result};
+use crate::files::{copy_sparse, remove_dir, sync_dir, sync_tree};
+use crate::manifest::{MANIFEST, Manifest};
+use crate::writer::{Writer, prepare_empty};
+
+const SUMS: &str = "checksums.json";
+
+/// Longest list of files that an import reads into memory.
+const SUMS_LIMIT: u64 = 64 << 20;
+
+/// Format of exported files.
+const FORMAT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Sums {
+    format: u32,
+    files: BTreeMap<String, Sum>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sum {
+    bytes: u64,
+    sha256: String,
+}
+
+/// Writes all acknowledged images of the index at `dir` to the new file `to`, whole or not at all.
+///
+/// # Errors
+/// [`Busy`](IndexError::Busy) while a writer is at work, [`Archive`](IndexError::Archive) if `to` exists,
+/// or as for [`Writer::open`].
+pub fn export(dir: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+    let (dir, to) = (dir.as_ref(), to.as_ref());
+    if to.exists() {
+        return Err(IndexError::Archive {
+            file: to.into(),
+            problem: "it exists already; choose another name".into(),
+        });
+    }
+    let mut writer = Writer::open_any(dir)?;
+    let published = writer.freeze()?;
+    let mut sources = vec![(MANIFEST.to_owned(), dir.join(MANIFEST))];
+    let companions = dir.join(COMPANIONS);
+    if companions.is_dir() {
+        list(&companions, COMPANIONS, &mut sources)?;
+    }
+    list(&published, "store", &mut sources)?;
+
+    let mut files = BTreeMap::new();
+    for (name, path) in &sources {
+        let mut sha = Sha256::new();
+        let bytes = io::copy(&mut BufReader::new(File::open(path).at(path)?), &mut sha).at(path)?;
+        files.insert(name.clone(), Sum { bytes, sha256: hex(sha) });
+    }
+    let json = serde_json::to_vec_pretty(&Sums { format: FORMAT, files }).map_err(io::Error::other).at(to)?;
+
+    let part = beside(to);
+    let written = write_tar(&part, &json, &sources).and_then(|()| fs::rename(&part, to).at(to));
+    if written.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    written?;
+    sync_dir(&folder_of(to))
+}
+
+/// Makes an index in `dir`, which must not exist or be empty, from an exported file. The index appears
+/// whole or not at all.
+///
+/// # Errors
+/// [`Exists`](IndexError::Exists), or [`Archive`](IndexError::Archive) for a file that is cut short,
+/// changed, or holds anything but the files of an index.
+pub fn import(from: impl AsRef<Path>, dir: impl AsRef<Path>) -> Result<()> {
+    let (from, dir) = (from.as_ref(), dir.as_ref());
+    let existed = dir.exists();
+    prepare_empty(dir)?;
+    let part = beside(dir);
+    remove_dir(&part)?;
+    fs::create_dir(&part).at(&part)?;
+    let done = unpack(from, &part).and_then(|()| {
+        // An index is what its manifest, its state and its store say together: open it once.
+        Writer::open_any(&part)?.close()?;
+        sync_tree(&part)?;
+        fs::remove_dir(dir).at(dir)?;
+        fs::rename(&part, dir).at(dir)
+    });
+    if let Err(error) = done {
+        let _ = remove_dir(&part);
+        if !existed {
+            let _ = fs::remove_dir(dir);
+        }
+        return Err(match error {
+            error @ (IndexError::Archive { .. } | IndexError::Full { .. } | IndexError::ReadOnly { .. }) => {
+                error
+            }
+            other => IndexError::Archive { file: from.into(), problem: other.to_string() },
+        });
+    }
+    sync_dir(&folder_of(dir))
+}
+
+fn write_tar(part: &Path, sums: &[u8], sources: &[(String, PathBuf)]) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let mut tar = tar::Builder::new(BufWriter::with_capacity(1 << 20, File::create(part)?));
+        tar.mode(tar::HeaderMode::Deterministic);
+        let mut header = tar::Header::new_gnu();
+        header.set_size(sums.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, SUMS, sums)?;
+        for (name, path) in sources {
+            tar.append_file(name, &mut File::open(path)?)?;
+        }
+        let mut writer = tar.into_inner()?;
+        writer.flush()?;
+        writer.get_ref().sync_all()
+    };
+    write().at(part)
+}
+
+fn unpack(from: &Path, to: &Path) -> Result<()> {
+    let wrong = |problem: String| IndexError::Archive { file: from.into(), problem };
+    let unreadable = |error: io::Error| wrong(format!("it is cut short or no exported index ({error})"));
+    let mut tar = tar::Archive::new(BufReader::with_capacity(1 << 20, File::open(from).at(from)?));
+    let mut entries = tar.entries().map_err(unreadable)?;
+
+    let first = entries.next().ok_or_else(|| wrong("it is empty".into()))?.map_err(unreadable)?;
+    if first.path_bytes().as_ref() != SUMS.as_bytes() {
+        return Err(wrong(format!("it does not begin with {SUMS}: it is no exported index")));
+    }
+    let mut json = Vec::new();
+    first.take(SUMS_LIMIT).read_to_end(&mut json).map_err(unreadable)?;
+    let sums: Sums = serde_json::from_slice(&json).map_err(|error| wrong(format!("{SUMS}: {error}")))?;
+    if sums.format != FORMAT {
+        return Err(wrong(format!("it has format {}, and this program knows format {FORMAT}", sums.format)));
+    }
+    let mut missing = sums.files;
+    for entry in entries {
+        let mut entry = entry.map_err(unreadable)?;
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let kind = entry.header().entry_type();
+        if !(kind.is_file() || kind.is_gnu_sparse()) {
+            return Err(wrong(format!("{name:?} is not a plain file")));
+        }
+        // Only what the list names, only below the target, and each once.
+        let sum =
+            missing.remove(&name).ok_or_else(|| wrong(format!("{name:?} is not on its list, or twice")))?;
+        let path = place_for(&name, to).ok_or_else(|| wrong(format!("{name:?} has no place in an index")))?;
+        if entry.size() != sum.bytes {
+            return Err(wrong(format!("{name:?} has {} bytes instead of {}", entry.size(), sum.bytes)));
+        }
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).at(folder)?;
+        }
+        let mut sha = Sha256::new();
+        let mut file = File::create_new(&path).at(&path)?;
+        copy_sparse(&mut entry, &mut file, |bytes| sha.update(bytes)).map_err(|error| {
+            match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                    IndexError::io(to, error)
+                }
+                _ => unreadable(error),
+            }
+        })?;
+        if hex(sha) != sum.sha256 {
+            return Err(wrong(format!("{name:?} has been changed: its checksum is another")));
+        }
+    }
+    if let Some(name) = missing.keys().next() {
+        return Err(wrong(format!(
+            "it is cut short: {name:?} and {} more files are missing",
+            missing.len() - 1
+        )));
+    }
+    Manifest::read(to)?;
+    crate::generation::adopt(to)
+}
+
+/// The place of an archive's file below `to`; none for a name that leads elsewhere.
+fn place_for(name: &str, to: &Path) -> Option<PathBuf> {
+    if name == MANIFEST {
+        return Some(to.join(MANIFEST));
+    }
+    let (folder, inside) = name.split_once('/')?;
+    let folder = match folder {
+        "store" => crate::generation::dir_of(to, 1),
+        COMPANIONS => to.join(COMPANIONS),
+        _ => return None,
+    };
+    let plain = Path::new(inside).components().all(|part| matches!(part, Component::Normal(_)));
+    (plain && !name.contains('\\') && !name.contains(':')).then(|| folder.join(inside))
+}
+
+fn list(dir: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) -> Result<()> {
+    let mut entries = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>).at(dir)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        let name = format!("{prefix}/{}", entry.file_name().to_string_lossy());
+        if path.is_dir() {
+            list(&path, &name, files)?;
+        } else {
+            files.push((name, path));
+        }
+    }
+    Ok(())
+}
+
+/// A name beside `path` for what is not finished.
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    folder_of(path).join(format!(".{name}.part-{}", std::process::id()))
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.into(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn hex(sha: Sha256) -> String {
+    sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

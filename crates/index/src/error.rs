@@ -1,0 +1,185 @@
+//! What can go wrong with a place index, and who has to act.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Result of this crate.
+pub type Result<T, E = IndexError> = std::result::Result<T, E>;
+
+/// Who can make a failed request succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhoActs {
+    /// The request itself is wrong: whoever made it changes it.
+    Caller,
+    /// Nothing is wrong: the same request later succeeds.
+    Retry,
+    /// The machine is in the way: a full disk, missing rights, a failing device.
+    Machine,
+    /// The stored data is damaged: restore an export, or build the index again.
+    Repair,
+}
+
+/// An error that names the index directory, what happened, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// The directory holds no place index.
+    #[error("{dir}: this is no place index (it has no manifest.json); create one first", dir = dir.display())]
+    NotAnIndex {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Creation or import into a directory that already holds something.
+    #[error("{dir}: this directory exists and is not empty; choose another, or remove it first", dir = dir.display())]
+    Exists {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The index was built by another model.
+    #[error(
+        "{dir}: this index was built by the model {index}, and the model given is {given}; descriptors of two \
+         models cannot be compared: use the first model, or build another index",
+        dir = dir.display()
+    )]
+    OtherModel {
+        /// The index directory.
+        dir: PathBuf,
+        /// Fingerprint in the index's manifest.
+        index: String,
+        /// Fingerprint of the caller's model.
+        given: String,
+    },
+    /// The manifest was written by a version that this one does not know.
+    #[error("{dir}: the index has format {found}, and this program knows format {known}; use the program that wrote it", dir = dir.display())]
+    OtherFormat {
+        /// The index directory.
+        dir: PathBuf,
+        /// Format number found.
+        found: u32,
+        /// Format number that this crate reads and writes.
+        known: u32,
+    },
+    /// A request that can never succeed: a wrong width, a number out of range.
+    #[error("{dir}: {problem}", dir = dir.display())]
+    Request {
+        /// The index directory.
+        dir: PathBuf,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// Another process (or another part of this one) is writing.
+    #[error("{dir}: another writer has this index open: {holder}; wait for it to end, or stop it", dir = dir.display())]
+    Busy {
+        /// The index directory.
+        dir: PathBuf,
+        /// Who holds the lock and since when, as far as is known.
+        holder: String,
+    },
+    /// The directory cannot be written.
+    #[error("{dir}: cannot write here ({source}); give this user the right to write, or copy the index elsewhere", dir = dir.display())]
+    ReadOnly {
+        /// The directory.
+        dir: PathBuf,
+        /// The system's own words.
+        source: io::Error,
+    },
+    /// The disk, quota or file size limit is reached.
+    #[error("{dir}: no room left ({problem}); free some space and try again: what was acknowledged is safe", dir = dir.display())]
+    Full {
+        /// The index directory.
+        dir: PathBuf,
+        /// What was being written, and what was missing.
+        problem: String,
+    },
+    /// The operating system refused something else.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's own words.
+        source: io::Error,
+    },
+    /// Stored bytes that break their format.
+    #[error("{dir}: the index is damaged: {problem}; restore an export, or build it again", dir = dir.display())]
+    Damaged {
+        /// The index directory.
+        dir: PathBuf,
+        /// What was found where.
+        problem: String,
+    },
+    /// The vector store failed inside.
+    #[error("{dir}: the vector store failed while {doing}: {problem}", dir = dir.display())]
+    Store {
+        /// The index directory.
+        dir: PathBuf,
+        /// What it was doing.
+        doing: &'static str,
+        /// Its own words.
+        problem: String,
+    },
+    /// An earlier failure left this writer unable to go on.
+    #[error("{dir}: an earlier failure stopped this writer; open the index again: every acknowledged image is kept", dir = dir.display())]
+    Stopped {
+        /// The index directory.
+        dir: PathBuf,
+    },
+    /// An exported file that cannot be trusted or read.
+    #[error("{file}: {problem}; nothing was imported", file = file.display())]
+    Archive {
+        /// The exported file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl IndexError {
+    /// Who has to act for the request to succeed.
+    pub fn who_acts(&self) -> WhoActs {
+        match self {
+            Self::NotAnIndex { .. }
+            | Self::Exists { .. }
+            | Self::OtherModel { .. }
+            | Self::OtherFormat { .. }
+            | Self::Request { .. } => WhoActs::Caller,
+            Self::Busy { .. } | Self::Stopped { .. } => WhoActs::Retry,
+            Self::ReadOnly { .. } | Self::Full { .. } | Self::Io { .. } | Self::Store { .. } => {
+                WhoActs::Machine
+            }
+            Self::Damaged { .. } | Self::Archive { .. } => WhoActs::Repair,
+        }
+    }
+
+    /// A wrong request about the index at `dir`.
+    pub(crate) fn request(dir: &Path, problem: impl Into<String>) -> Self {
+        Self::Request { dir: dir.into(), problem: problem.into() }
+    }
+
+    /// Damage found in the index at `dir`.
+    pub(crate) fn damaged(dir: &Path, problem: impl Into<String>) -> Self {
+        Self::Damaged { dir: dir.into(), problem: problem.into() }
+    }
+
+    /// Sorts a system error about `path` by who has to act.
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        use io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        match source.kind() {
+            StorageFull | QuotaExceeded | FileTooLarge => {
+                Self::Full { dir: path.into(), problem: source.to_string() }
+            }
+            PermissionDenied | ReadOnlyFilesystem => Self::ReadOnly { dir: path.into(), source },
+            _ => Self::Io { path: path.into(), source },
+        }
+    }
+}
+
+/// Adds the path to a system error: `io_result.at(path)?`.
+pub(crate) trait At<T> {
+    fn at(self, path: &Path) -> Result<T>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, path: &Path) -> Result<T> {
+        self.map_err(|source| IndexError::io(path, source))
+    }
+}

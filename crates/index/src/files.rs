@@ -1,0 +1,131 @@
+//! Files that are either whole or absent: atomic writes, syncs, links and sparse copies.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use crate::error::{At, IndexError, Result};
+
+/// Block of a sparse copy: blocks of zeros are skipped and stay holes.
+const BLOCK: usize = 64 * 1024;
+
+/// Replaces `path` by `bytes`: after a power cut the file holds the old bytes or the new, never a part.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new).at(&new)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).at(&new)?;
+    fs::rename(&new, path).at(path)?;
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Makes the names in a directory durable. Systems that cannot sync a directory need not.
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
+    if cfg!(unix) { File::open(dir).and_then(|file| file.sync_all()).at(dir) } else { Ok(()) }
+}
+
+/// Makes every file and directory below `dir` durable, `dir` too.
+pub(crate) fn sync_tree(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir).at(dir)? {
+        let path = entry.at(dir)?.path();
+        if path.is_dir() {
+            sync_tree(&path)?;
+        } else {
+            OpenOptions::new().write(true).open(&path).and_then(|file| file.sync_all()).at(&path)?;
+        }
+    }
+    sync_dir(dir)
+}
+
+/// Gives `to` the file `from` under another name; copies it where the file system cannot.
+pub(crate) fn link(from: &Path, to: &Path) -> Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => Ok(()),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Err(IndexError::io(from, source)),
+        Err(_) => copy(from, to),
+    }
+}
+
+/// Copies a file and keeps its holes.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
+    let mut source = File::open(from).at(from)?;
+    let mut target = File::create(to).at(to)?;
+    copy_sparse(&mut source, &mut target, |_| ()).at(to).map(|_| ())
+}
+
+/// Writes all of `source` to `target`, blocks of zeros as holes; `seen` gets every byte in order.
+pub(crate) fn copy_sparse(
+    source: &mut impl Read,
+    target: &mut File,
+    mut seen: impl FnMut(&[u8]),
+) -> io::Result<u64> {
+    let mut block = vec![0; BLOCK];
+    let mut length = 0;
+    loop {
+        let mut filled = 0;
+        while filled < BLOCK {
+            match source.read(&mut block[filled..])? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        let bytes = &block[..filled];
+        seen(bytes);
+        if bytes.iter().any(|&byte| byte != 0) {
+            target.seek(SeekFrom::Start(length))?;
+            target.write_all(bytes)?;
+        }
+        length += filled as u64;
+        if filled < BLOCK {
+            target.set_len(length)?;
+            return Ok(length);
+        }
+    }
+}
+
+/// Removes a directory and what is in it; a missing one is fine.
+pub(crate) fn remove_dir(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(IndexError::io(dir, source)),
+        _ => Ok(()),
+    }
+}
+
+/// Fails while the disk is not yet full: the store maps files into memory, and a page of such a file that
+/// finds no room kills the process instead of giving an error.
+pub(crate) fn need_room(dir: &Path, bytes: u64) -> Result<()> {
+    let free = fs4::available_space(dir).at(dir)?;
+    if free >= bytes {
+        return Ok(());
+    }
+    let problem = format!("{} MiB are needed and {} MiB are free", bytes.div_ceil(1 << 20), free >> 20);
+    Err(IndexError::Full { dir: dir.into(), problem })
+}
+
+/// Bytes that the files below `dir` take on the disk: holes take none, and a file of two names counts once.
+pub(crate) fn disk_bytes(dir: &Path) -> Result<u64> {
+    fn walk(dir: &Path, seen: &mut std::collections::HashSet<(u64, u64)>) -> io::Result<u64> {
+        let mut sum = 0;
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            let about = fs::symlink_metadata(&path)?;
+            if about.is_dir() {
+                sum += walk(&path, seen)?;
+            } else {
+                sum += allocated(&about, seen);
+            }
+        }
+        Ok(sum)
+    }
+    walk(dir, &mut Default::default()).at(dir)
+}
+
+#[cfg(unix)]
+fn allocated(about: &fs::Metadata, seen: &mut std::collections::HashSet<(u64, u64)>) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    if seen.insert((about.dev(), about.ino())) { about.blocks() * 512 } else { 0 }
+}
+
+#[cfg(not(unix))]
+fn allocated(about: &fs::Metadata, _: &mut std::collections::HashSet<(u64, u64)>) -> u64 {
+    about.len()
+}

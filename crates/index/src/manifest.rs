@@ -1,0 +1,129 @@
+//! What an index is: the model it belongs to and the shape of its vectors.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::now_utc;
+use crate::error::{At, IndexError, Result};
+use crate::files::write_atomically;
+
+/// Format that this crate reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// File name of the manifest in an index directory.
+pub const MANIFEST: &str = "manifest.json";
+
+/// The model of an index and the shape of its vectors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexConfig {
+    /// The model's name, for people.
+    pub model: String,
+    /// The model's fingerprint: compared as a whole, never looked into.
+    pub fingerprint: String,
+    /// Numbers in a global descriptor, 1 to 65536.
+    pub global_dim: usize,
+    /// Bytes in a row of local features (the local dimension plus 3); 0 if the model has none.
+    pub row_width: usize,
+    /// Most rows of local features an image may have; 0 if the model has none.
+    pub max_rows: usize,
+}
+
+impl IndexConfig {
+    /// Bytes of one image's vectors at most: 4 a number of the descriptor, 1 a number of the local features.
+    pub fn vector_bytes(&self) -> u64 {
+        (4 * self.global_dim + self.row_width * self.max_rows) as u64
+    }
+
+    /// Whether images have local features here.
+    pub fn has_local(&self) -> bool {
+        self.max_rows > 0
+    }
+}
+
+/// The content of `manifest.json`. It is written once, at creation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Format of the directory, [`FORMAT`].
+    pub format: u32,
+    /// When the index was created, UTC, as `2026-07-24T12:00:00Z`.
+    pub created: String,
+    /// The model and the shape of the vectors.
+    #[serde(flatten)]
+    pub config: IndexConfig,
+}
+
+impl Manifest {
+    /// A manifest created now, after a check of the configuration.
+    pub(crate) fn new(dir: &Path, config: IndexConfig) -> Result<Self> {
+        check(&config).map_err(|problem| IndexError::request(dir, problem))?;
+        Ok(Self { format: FORMAT, created: now_utc(), config })
+    }
+
+    /// Reads and checks the manifest of the index at `dir`.
+    ///
+    /// # Errors
+    /// [`IndexError::NotAnIndex`], [`IndexError::OtherFormat`], [`IndexError::Damaged`], or the system's.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let path = Self::path(dir);
+        let bytes = match fs::read(&path) {
+            Err(source)
+                if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
+                return Err(IndexError::NotAnIndex { dir: dir.into() });
+            }
+            bytes => bytes.at(&path)?,
+        };
+        let broken = |problem: String| IndexError::damaged(dir, format!("{MANIFEST}: {problem}"));
+        let raw: serde_json::Value =
+            serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
+        let found = raw.get("format").and_then(serde_json::Value::as_u64);
+        let found = found.ok_or_else(|| broken("it has no format number".into()))?;
+        if found != u64::from(FORMAT) {
+            let found = u32::try_from(found).unwrap_or(u32::MAX);
+            return Err(IndexError::OtherFormat { dir: dir.into(), found, known: FORMAT });
+        }
+        let manifest: Self = serde_json::from_value(raw).map_err(|error| broken(error.to_string()))?;
+        check(&manifest.config).map_err(broken)?;
+        Ok(manifest)
+    }
+
+    /// Writes the manifest of the index at `dir`, whole or not at all.
+    pub(crate) fn write(&self, dir: &Path) -> Result<()> {
+        let json = serde_json::to_vec_pretty(self).map_err(io::Error::other).at(dir)?;
+        write_atomically(&Self::path(dir), &json)
+    }
+
+    /// Refuses a caller whose model is not the index's.
+    pub(crate) fn expect_model(&self, dir: &Path, fingerprint: &str) -> Result<()> {
+        if self.config.fingerprint == fingerprint {
+            return Ok(());
+        }
+        let index = format!("{} ({})", self.config.model, self.config.fingerprint);
+        Err(IndexError::OtherModel { dir: dir.into(), index, given: fingerprint.into() })
+    }
+
+    fn path(dir: &Path) -> PathBuf {
+        dir.join(MANIFEST)
+    }
+}
+
+fn check(config: &IndexConfig) -> Result<(), String> {
+    if !(1..=65_536).contains(&config.global_dim) {
+        return Err(format!("a global descriptor of {} numbers; 1 to 65536 are possible", config.global_dim));
+    }
+    if (config.row_width == 0) != (config.max_rows == 0) {
+        return Err("local features need both a row width and a number of rows, or neither".into());
+    }
+    // The store keeps the features of one image in one chunk of 32 MiB.
+    let bytes = config.row_width.saturating_mul(config.max_rows);
+    if config.row_width > 65_536 || bytes >= 32 << 20 {
+        return Err(format!("{bytes} bytes of local features an image; below 32 MiB are possible"));
+    }
+    if config.fingerprint.is_empty() {
+        return Err("the model's fingerprint is empty".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! A place: one photograph's name, position and marks, and its identity in an index.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Namespace of the identifiers: UUID v5 of the URL `https://github.com/r2former/r2former` in the URL namespace.
+const NAMESPACE: Uuid = Uuid::from_u128(0x9284_3bef_5c1c_54d0_9860_88fc_96ef_de74);
+
+/// Identifier of the image called `name`: UUID v5 (SHA-1) of `name` in this project's fixed namespace
+/// `92843bef-5c1c-54d0-9860-88fc96efde74`.
+///
+/// The same name gives the same identifier on every machine, so adding an image again replaces it, and
+/// many machines can fill one index without agreeing on numbers.
+pub fn place_id(name: &str) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, name.as_bytes())
+}
+
+/// A point on the globe, WGS 84.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// Latitude in degrees, -90 to 90, north positive.
+    pub lat: f64,
+    /// Longitude in degrees, -180 to 180, east positive.
+    pub lon: f64,
+}
+
+impl Position {
+    /// Whether both numbers are finite and inside their ranges.
+    pub fn is_valid(&self) -> bool {
+        (-90.0..=90.0).contains(&self.lat) && (-180.0..=180.0).contains(&self.lon)
+    }
+}
+
+/// What an index knows about one image besides its vectors.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    /// Source path or name: unique in an index, not empty.
+    pub name: String,
+    /// Where the photograph was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+    /// Direction of view in degrees clockwise from north.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heading: Option<f64>,
+    /// When it was taken: seconds since 1970-01-01 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<i64>,
+    /// Height above the ellipsoid or the sea in metres, as the source says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub altitude: Option<f64>,
+    /// Marks of any kind; a key is not empty and holds no `=`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A place to add, with its descriptors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewPlace {
+    /// What is known about the image.
+    pub place: Place,
+    /// Global descriptor: `global_dim` finite numbers, not all zero. Stored at unit length.
+    pub global: Vec<f32>,
+    /// Local features: up to `max_rows` rows of `row_width` bytes, one after the other; empty if the
+    /// model has none.
+    pub local: Vec<u8>,
+}
+
+/// One answer of a search.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// Identifier of the image, see [`place_id`].
+    pub id: Uuid,
+    /// Cosine similarity to the query, -1 to 1, larger is nearer.
+    pub similarity: f32,
+    /// What is known about the image.
+    pub place: Place,
+}
+
+/// The local features of one image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalFeatures {
+    /// Rows one after the other: `row_width` bytes each, the bytes that were added.
+    pub rows: Vec<u8>,
+    /// Bytes in a row (the local dimension plus 3).
+    pub row_width: usize,
+}
+
+/// Which places a search, a listing or a count considers. The default considers all.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Filter {
+    /// Only places with a position nearer to a point than a radius, great circle distance.
+    pub near: Option<Near>,
+    /// Only places that carry every one of these marks.
+    pub tags: BTreeMap<String, String>,
+    /// Never these images.
+    pub exclude: Vec<Uuid>,
+}
+
+/// A disc on the globe.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Near {
+    /// Its centre.
+    pub center: Position,
+    /// Its radius in metres, above 0.
+    pub radius_m: f64,
+}
+
+/// How a search finds the nearest places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SearchMode {
+    /// Compares with every place: the true nearest, time grows with the number of places.
+    #[default]
+    Exact,
+    /// Walks the HNSW graph where [`WritePlaces::optimize`](crate::WritePlaces::optimize) has built one:
+    /// faster, and now and then misses a near place. Parts without a graph are searched exactly.
+    Fast,
+}
+
+/// One page of a listing, in the order of the identifiers.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Page {
+    /// The places of this page.
+    pub places: Vec<(Uuid, Place)>,
+    /// Where the next page starts; none after the last one.
+    pub next: Option<Uuid>,
+}
+
+/// The smallest box of latitudes and longitudes around all positions; it does not wrap around at 180 degrees.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Extent {
+    /// The least latitude and the least longitude.
+    pub south_west: Position,
+    /// The greatest latitude and the greatest longitude.
+    pub north_east: Position,
+}

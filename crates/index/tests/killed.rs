@@ -1,0 +1,137 @@
+//! A writer that is killed at any moment loses nothing that it acknowledged.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use common::{MODEL, Random, config, image};
+use r2former_index::{Filter, ReadPlaces, Reader, WritePlaces, Writer, place_id, verify};
+
+const DIR: &str = "R2FORMER_TEST_KILLED_DIR";
+const SEED: &str = "R2FORMER_TEST_KILLED_SEED";
+
+/// Images that rounds add, replace and remove.
+const IMAGES: u64 = 150;
+
+/// Not a test: the writer that is killed. It prints a line after each acknowledgement.
+#[test]
+fn child() {
+    let (Ok(dir), Ok(seed)) = (std::env::var(DIR), std::env::var(SEED)) else { return };
+    let mut random = Random(seed.parse().unwrap());
+    let mut writer = Writer::open(dir, MODEL).unwrap();
+    // One write a line: a kill leaves no half of one.
+    let say = |line: String| std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
+    loop {
+        match random.next() % 20 {
+            0 => writer.flush().unwrap(),
+            1 => assert!([true, false].contains(&writer.optimize().unwrap())),
+            2 | 3 => {
+                let i = random.next() % IMAGES;
+                say(format!("try {i} -"));
+                writer.remove(&[place_id(&image(i, 0).place.name)]).unwrap();
+                say("ack".into());
+            }
+            _ => {
+                let (first, count, v) = (random.next() % IMAGES, 1 + random.next() % 6, random.next() % 1000);
+                let batch: Vec<_> = (first..first + count).map(|i| image(i, v)).collect();
+                let line: String = (first..first + count).map(|i| format!(" {i} {v}")).collect();
+                say(format!("try{line}"));
+                writer.add(&batch).unwrap();
+                say("ack".into());
+            }
+        }
+    }
+}
+
+type State = BTreeMap<u64, u64>;
+
+fn after(state: &State, words: &str) -> State {
+    let mut state = state.clone();
+    let words: Vec<_> = words.split_whitespace().collect();
+    for pair in words.chunks(2) {
+        let i = pair[0].parse().unwrap();
+        match pair[1].parse() {
+            Ok(v) => drop(state.insert(i, v)),
+            Err(_) => drop(state.remove(&i)),
+        }
+    }
+    state
+}
+
+fn holds(index: &impl ReadPlaces, state: &State) -> bool {
+    let images: Vec<_> = state.iter().map(|(&i, &v)| image(i, v)).collect();
+    let ids: Vec<_> = images.iter().map(|new| place_id(&new.place.name)).collect();
+    let (places, globals, locals) =
+        (index.get(&ids).unwrap(), index.globals(&ids).unwrap(), index.locals(&ids).unwrap());
+    index.count(&Filter::default()).unwrap() == state.len()
+        && images.iter().enumerate().all(|(i, new)| {
+            places[i].as_ref() == Some(&new.place)
+                && globals[i].as_ref() == Some(&new.global)
+                && locals[i].as_ref().is_some_and(|local| local.rows == new.local)
+        })
+}
+
+/// Bytes of the longest journal of the index.
+fn journal_bytes(dir: &std::path::Path) -> u64 {
+    let journals = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
+    let journals = journals.filter(|entry| entry.file_name().to_string_lossy().starts_with("journal-"));
+    journals.map(|entry| entry.metadata().unwrap().len()).max().unwrap()
+}
+
+#[test]
+fn everything_acknowledged_is_there_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    Writer::create(dir.path(), config()).unwrap().close().unwrap();
+    let mut state = State::new();
+    let mut random = Random(4711);
+    let (mut acknowledged, mut replayed) = (0, 0);
+    for round in 0..40 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child", "--nocapture"])
+            .env(DIR, dir.path())
+            .env(SEED, (round + 1_000_003 * (random.next() % 1000 + 1)).to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let reading = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>());
+        std::thread::sleep(Duration::from_millis(60 + random.next() % 400));
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        // The last change may or may not have happened: as a whole.
+        let mut open = None;
+        for line in reading.join().unwrap() {
+            match (line.strip_prefix("try "), line.as_str(), open.take()) {
+                (Some(words), _, None) => open = Some(words.to_owned()),
+                (None, "ack", Some(words)) => {
+                    state = after(&state, &words);
+                    acknowledged += 1;
+                }
+                (_, other, _) => panic!("round {round}: {other}"),
+            }
+        }
+        replayed += usize::from(journal_bytes(dir.path()) > 16);
+        // Whoever comes first recovers: a reader or a writer.
+        if round % 2 == 0 {
+            drop(Reader::open(dir.path(), Some(MODEL)).unwrap());
+        }
+        let writer = Writer::open(dir.path(), MODEL).unwrap();
+        let maybe = open.map(|words| after(&state, &words));
+        match maybe {
+            Some(maybe) if holds(&writer, &maybe) => state = maybe,
+            _ => assert!(holds(&writer, &state), "round {round}"),
+        }
+        writer.close().unwrap();
+        assert!(holds(&Reader::open(dir.path(), Some(MODEL)).unwrap(), &state), "round {round}: the reader");
+    }
+    let report = verify(dir.path()).unwrap();
+    assert_eq!(report.problems, []);
+    assert_eq!(report.images, state.len());
+    eprintln!("{acknowledged} changes acknowledged, {replayed} of 40 kills left changes to replay");
+    assert!(acknowledged > 40 && replayed > 5);
+}

@@ -1,0 +1,145 @@
+//! What is refused, and in which words.
+
+mod common;
+
+use common::{DIM, MODEL, WIDTH, config, image};
+use r2former_index::{
+    Filter, IndexConfig, IndexError, Near, NewPlace, Position, ReadPlaces, Reader, SearchMode, WhoActs,
+    WritePlaces, Writer,
+};
+
+#[test]
+fn another_model_is_refused_and_both_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    Writer::create(dir.path(), config()).unwrap().close().unwrap();
+    for error in [
+        Writer::open(dir.path(), "sha256:bb22").err().unwrap(),
+        Reader::open(dir.path(), Some("sha256:bb22")).err().unwrap(),
+    ] {
+        let words = error.to_string();
+        assert!(words.contains(MODEL) && words.contains("sha256:bb22"), "{words}");
+        assert!(words.contains(&dir.path().display().to_string()), "{words}");
+        assert_eq!(error.who_acts(), WhoActs::Caller);
+    }
+}
+
+#[test]
+fn a_second_writer_learns_who_the_first_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Writer::create(dir.path(), config()).unwrap();
+    let error = Writer::open(dir.path(), MODEL).err().unwrap();
+    let words = error.to_string();
+    assert!(
+        words.contains(&format!("process {}", std::process::id())) && words.contains("since 20"),
+        "{words}"
+    );
+    assert_eq!(error.who_acts(), WhoActs::Retry);
+    drop(first);
+    Writer::open(dir.path(), MODEL).unwrap();
+}
+
+#[test]
+fn a_directory_without_an_index_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    for path in [dir.path().to_owned(), dir.path().join("missing")] {
+        assert!(matches!(Reader::open(&path, None), Err(IndexError::NotAnIndex { .. })));
+        assert!(matches!(Writer::open(&path, MODEL), Err(IndexError::NotAnIndex { .. })));
+    }
+    std::fs::write(dir.path().join("something"), "").unwrap();
+    assert!(matches!(Writer::create(dir.path(), config()), Err(IndexError::Exists { .. })));
+}
+
+#[test]
+fn a_later_format_and_a_broken_manifest_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    Writer::create(dir.path(), config()).unwrap().close().unwrap();
+    let manifest = dir.path().join("manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text.replace("\"format\": 1", "\"format\": 2")).unwrap();
+    assert!(matches!(Reader::open(dir.path(), None), Err(IndexError::OtherFormat { found: 2, .. })));
+    for broken in ["", "{", "[]", "{\"format\": 1}", "{\"format\": \"x\"}"] {
+        std::fs::write(&manifest, broken).unwrap();
+        let error = Reader::open(dir.path(), None).err().unwrap();
+        assert_eq!(error.who_acts(), WhoActs::Repair, "{error}");
+    }
+}
+
+#[test]
+fn a_batch_with_an_unusable_image_is_refused_as_a_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(dir.path(), config()).unwrap();
+    let good = image(1, 0);
+    let change = |change: &dyn Fn(&mut NewPlace)| {
+        let mut new = image(2, 0);
+        change(&mut new);
+        new
+    };
+    let bad = [
+        change(&|new| new.global = vec![1.0; DIM - 1]),
+        change(&|new| new.global = vec![0.0; DIM]),
+        change(&|new| new.global[3] = f32::NAN),
+        change(&|new| new.local = vec![0; WIDTH + 1]),
+        change(&|new| new.local = vec![0; WIDTH * 6]),
+        change(&|new| new.place.name.clear()),
+        change(&|new| new.place.position = Some(Position { lat: 91.0, lon: 0.0 })),
+        change(&|new| new.place.position = Some(Position { lat: 0.0, lon: f64::NAN })),
+        change(&|new| new.place.heading = Some(f64::INFINITY)),
+        change(&|new| drop(new.place.tags.insert("a=b".into(), "c".into()))),
+        good.clone(),
+    ];
+    for bad in bad {
+        let error = writer.add(&[good.clone(), bad]).unwrap_err();
+        assert_eq!(error.who_acts(), WhoActs::Caller, "{error}");
+    }
+    assert_eq!(writer.count(&Filter::default()).unwrap(), 0);
+    writer.add(&[good]).unwrap();
+}
+
+#[test]
+fn an_unusable_question_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = Writer::create(dir.path(), config()).unwrap();
+    let all = Filter::default();
+    assert!(writer.search(&[1.0], 3, &all, SearchMode::Exact).is_err());
+    assert!(writer.search(&[f32::NAN; DIM], 3, &all, SearchMode::Exact).is_err());
+    assert!(writer.list(None, 0, &all).is_err());
+    for (lat, radius_m) in [(95.0, 10.0), (0.0, 0.0), (0.0, -1.0), (0.0, f64::NAN)] {
+        let near = Some(Near { center: Position { lat, lon: 0.0 }, radius_m });
+        assert!(writer.count(&Filter { near, ..Filter::default() }).is_err());
+    }
+}
+
+#[test]
+fn a_shape_that_cannot_be_stored_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for shape in [
+        IndexConfig { global_dim: 0, ..config() },
+        IndexConfig { row_width: 0, ..config() },
+        IndexConfig { max_rows: 0, ..config() },
+        IndexConfig { row_width: 60_000, max_rows: 60_000, ..config() },
+        IndexConfig { fingerprint: String::new(), ..config() },
+    ] {
+        assert!(matches!(Writer::create(dir.path().join("index"), shape), Err(IndexError::Request { .. })));
+    }
+    assert!(!dir.path().join("index").exists());
+}
+
+#[test]
+#[cfg(unix)]
+fn a_directory_that_cannot_be_written_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (dir, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    Writer::create(dir.path(), config()).unwrap().close().unwrap();
+    let set = |mode| std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+    set(0o555);
+    if std::fs::write(dir.path().join("probe"), "").is_ok() {
+        eprintln!("SKIPPED: this user (root?) may write anywhere");
+        return;
+    }
+    let error = Writer::open(dir.path(), MODEL).err().unwrap();
+    assert!(matches!(error, IndexError::ReadOnly { .. }), "{error}");
+    assert!(matches!(Reader::open(dir.path(), None), Err(IndexError::ReadOnly { .. })));
+    Reader::open_in(dir.path(), scratch.path(), None).unwrap();
+    set(0o755);
+}
