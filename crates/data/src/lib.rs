@@ -7,10 +7,12 @@
 //! - [`dataset`]: readers for every supported layout, and ground truth.
 //! - [`town`]: the rendered town, an endless synthetic dataset.
 
+pub mod dataset;
 pub mod error;
 pub mod geo;
 pub mod image;
 pub mod photo;
+pub mod town;
 
 pub use error::{DataError, Result};
 pub use geo::{LatLon, Utm, UtmZone};

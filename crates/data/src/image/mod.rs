@@ -21,7 +21,7 @@ mod reference;
 mod resample;
 mod tags;
 mod tags_write;
-mod time;
+pub(crate) mod time;
 
 pub use decode::{decode_bytes, decode_file, dimensions};
 pub use input::{Preprocess, ResizeMode, to_input, to_input_into};

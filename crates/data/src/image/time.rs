@@ -14,7 +14,7 @@ fn days(year: i64, month: i64, day: i64) -> Option<i64> {
 }
 
 /// Seconds since 1970-01-01 00:00 of a date and time of day; none when they do not exist.
-pub(super) fn seconds(date: [i64; 3], clock: [i64; 3]) -> Option<i64> {
+pub(crate) fn seconds(date: [i64; 3], clock: [i64; 3]) -> Option<i64> {
     let [hour, minute, second] = clock;
     // A leap second counts as the next second, as everywhere in Unix time.
     if !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0..=60).contains(&second) {

@@ -1,0 +1,118 @@
+//! Readers for every supported layout of photographs on disk, and ground truth.
+//!
+//! A reader answers either with a [`Listing`] (photographs of one flat source: an EXIF folder, a CSV,
+//! a folder of panoramas) or with a [`Dataset`] (a database and queries: datasets_vg, MSLS, aligned
+//! folders, pairs). Two listings make a dataset with [`from_listings`]. Pixels are never decoded here.
+
+mod columns;
+mod exif_folder;
+mod frames;
+mod msls;
+mod pairs;
+mod panoramas;
+mod placed;
+mod positions_csv;
+mod source;
+mod table;
+mod timestamps;
+mod truth;
+mod vg;
+mod walk;
+mod zone;
+
+pub use exif_folder::list_exif_folder;
+pub use frames::read_frames;
+pub use msls::{MslsOptions, read_msls};
+pub use pairs::read_pairs;
+pub use panoramas::{list_panoramas, split_panoramas};
+pub use positions_csv::list_positions_csv;
+pub use source::{Kind, SourceOptions, detect, list_photos};
+pub use truth::{GroundTruth, MAX_RADIUS_M};
+pub use vg::{VgName, VgOptions, format_vg_name, parse_vg_name, read_vg};
+
+use crate::Photo;
+use std::path::{Path, PathBuf};
+
+/// Photographs of one flat source.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Listing {
+    /// Usable photographs, in the source's order.
+    pub photos: Vec<Photo>,
+    /// Photographs that the source names and that cannot be used, each with the reason.
+    pub skipped: Vec<(PathBuf, String)>,
+    /// How the source was understood: columns, units, counts. For people to read.
+    pub notes: Vec<String>,
+}
+
+/// A database, queries, and which database images are right for each query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    /// What reports call it; usually the folder's name and the variant.
+    pub name: String,
+    /// The images that are searched.
+    pub database: Vec<Photo>,
+    /// The images whose place is sought.
+    pub queries: Vec<Photo>,
+    /// Which database images are right.
+    pub truth: Truth,
+    /// The variant in words: subtask, split, dropped images, tolerances. For people to read.
+    pub notes: Vec<String>,
+}
+
+/// How a dataset says which database images are right for a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Truth {
+    /// By distance: see [`GroundTruth::by_radius`].
+    Positions,
+    /// For each query (in the order of [`Dataset::queries`]) the indices of its positives in
+    /// [`Dataset::database`], ascending and without repetition.
+    Listed(Vec<Vec<u32>>),
+}
+
+/// Makes a dataset of two listings; what is right is decided by positions. The listings' notes are
+/// kept, and skipped photographs are counted in the dataset's notes.
+pub fn from_listings(name: impl Into<String>, database: Listing, queries: Listing) -> Dataset {
+    let mut notes = Vec::new();
+    for (side, listing) in [("database", &database), ("queries", &queries)] {
+        notes.extend(listing.notes.iter().map(|note| format!("{side}: {note}")));
+        notes.extend(skipped_note(side, &listing.skipped));
+    }
+    Dataset {
+        name: name.into(),
+        database: database.photos,
+        queries: queries.photos,
+        truth: Truth::Positions,
+        notes,
+    }
+}
+
+/// One line that tells how many photographs of a side were skipped, and why the first was.
+fn skipped_note(side: &str, skipped: &[(PathBuf, String)]) -> Option<String> {
+    let (path, reason) = skipped.first()?;
+    Some(format!("{side}: {} skipped, the first being {} ({reason})", skipped.len(), path.display()))
+}
+
+/// What reports call the dataset in a folder: the last part of its path that is a name.
+fn folder_name(root: &Path) -> String {
+    let full = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    full.file_name().map_or_else(|| "dataset".into(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_listings_make_a_dataset() {
+        let listing = |name: &str| Listing {
+            photos: vec![Photo::new(name, name)],
+            skipped: vec![("lost.jpg".into(), "does not exist".into())],
+            notes: vec!["read".into()],
+        };
+        let set = from_listings("both", listing("a.jpg"), listing("b.jpg"));
+        assert_eq!((set.name.as_str(), &set.truth), ("both", &Truth::Positions));
+        assert_eq!((set.database[0].name.as_str(), set.queries[0].name.as_str()), ("a.jpg", "b.jpg"));
+        assert_eq!(set.notes[0], "database: read");
+        assert_eq!(set.notes[3], "queries: 1 skipped, the first being lost.jpg (does not exist)");
+    }
+}

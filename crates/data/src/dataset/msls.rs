@@ -1,0 +1,280 @@
+//! Mapillary Street-Level Sequences in its own layout.
+
+use super::table::{Table, number};
+use super::{Dataset, Truth};
+use crate::geo::zone_of;
+use crate::{DataError, LatLon, Photo, Result, Utm};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Cities of the official parts (the dataset's own tools).
+const TRAIN: [&str; 22] = [
+    "trondheim",
+    "london",
+    "boston",
+    "melbourne",
+    "amsterdam",
+    "helsinki",
+    "tokyo",
+    "toronto",
+    "saopaulo",
+    "moscow",
+    "zurich",
+    "paris",
+    "bangkok",
+    "budapest",
+    "austin",
+    "berlin",
+    "ottawa",
+    "phoenix",
+    "goa",
+    "amman",
+    "nairobi",
+    "manila",
+];
+const VAL: [&str; 2] = ["cph", "sf"];
+const TEST: [&str; 6] = ["miami", "athens", "buenosaires", "stockholm", "bengaluru", "kampala"];
+const SUBTASKS: [&str; 7] = ["all", "s2w", "w2s", "o2n", "n2o", "d2n", "n2d"];
+
+/// Which part of the dataset is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MslsOptions {
+    /// Cities, or `train`, `val`, `test` for the official lists.
+    pub cities: Vec<String>,
+    /// Subtask by whose column images are chosen: `all`, `s2w`, `w2s`, `o2n`, `n2o`, `d2n` or `n2d`.
+    pub subtask: String,
+    /// Keep images that the subtask leaves out.
+    pub all_queries: bool,
+    /// Keep panoramas; the official evaluation drops them.
+    pub panoramas: bool,
+}
+
+impl Default for MslsOptions {
+    /// The official validation: both cities, subtask `all`, no panoramas.
+    fn default() -> Self {
+        Self { cities: vec!["val".into()], subtask: "all".into(), all_queries: false, panoramas: false }
+    }
+}
+
+/// Reads `root/{train_val,test}/<city>/{query,database}`; positions are the dataset's own UTM metres, cities
+/// stand in the tag `city`.
+///
+/// # Errors
+/// A city or column that is not there; a table that breaks its format, with the line.
+pub fn read_msls(root: &Path, options: &MslsOptions) -> Result<Dataset> {
+    if !SUBTASKS.contains(&options.subtask.as_str()) {
+        let known = SUBTASKS.join(", ");
+        return Err(DataError::Request(format!("'{}' is no MSLS subtask: {known}", options.subtask)));
+    }
+    let cities = cities(&options.cities);
+    let (mut database, mut queries) = (Vec::new(), Vec::new());
+    let mut dropped = 0;
+    for city in &cities {
+        let folder = ["train_val", "test"]
+            .iter()
+            .map(|part| root.join(part).join(city))
+            .chain([root.join(city)])
+            .find(|folder| folder.is_dir())
+            .ok_or_else(|| {
+                DataError::format(root, None, format!("has no city {city} in train_val or test"))
+            })?;
+        for (side, photos) in [("database", &mut database), ("query", &mut queries)] {
+            dropped += read_side(&folder.join(side), &format!("{city}/{side}"), city, options, photos)?;
+        }
+    }
+    let variant = if options.all_queries { "every image" } else { "images of the subtask" };
+    let panoramas = if options.panoramas { "kept" } else { "dropped" };
+    Ok(Dataset {
+        name: format!("MSLS {}", cities.join(", ")),
+        database,
+        queries,
+        truth: Truth::Positions,
+        notes: vec![format!(
+            "subtask {}, {variant}, panoramas {panoramas}; {dropped} images left out by these rules",
+            options.subtask
+        )],
+    })
+}
+
+/// Whether a folder looks like the dataset.
+pub(super) fn is_msls(root: &Path) -> bool {
+    root.join("train_val").is_dir() || (root.join("test").is_dir() && !root.join("test/database").is_dir())
+}
+
+fn cities(wanted: &[String]) -> Vec<String> {
+    let list = |names: &[&str]| names.iter().map(|name| (*name).to_string()).collect();
+    wanted
+        .iter()
+        .flat_map(|name| match name.as_str() {
+            "train" => list(&TRAIN),
+            "val" => list(&VAL),
+            "test" => list(&TEST),
+            other => vec![other.to_string()],
+        })
+        .collect()
+}
+
+/// One of the tables as rows by key; `None` where the file is missing.
+struct ByKey {
+    table: Table,
+    rows: HashMap<String, usize>,
+}
+
+impl ByKey {
+    fn read(path: PathBuf) -> Result<Option<Self>> {
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let table = Table::read(&path)?;
+        let key = table.require("key")?;
+        let rows = table.rows.iter().enumerate().map(|(i, (_, cells))| (cells[key].clone(), i)).collect();
+        Ok(Some(Self { table, rows }))
+    }
+
+    fn cell(&self, key: &str, column: &str) -> Option<&str> {
+        let (_, cells) = &self.table.rows[*self.rows.get(key)?];
+        Some(cells[self.table.column(column)?].as_str()).filter(|cell| !cell.is_empty())
+    }
+
+    fn number(&self, key: &str, column: &str) -> Result<Option<f64>> {
+        let Some(cell) = self.cell(key, column) else { return Ok(None) };
+        let line = self.rows.get(key).map(|row| self.table.rows[*row].0);
+        number(column, cell).map(Some).map_err(|problem| self.table.complain(line, problem))
+    }
+}
+
+/// Appends the images of one side of one city; returns how many the options left out.
+fn read_side(
+    folder: &Path,
+    prefix: &str,
+    city: &str,
+    options: &MslsOptions,
+    into: &mut Vec<Photo>,
+) -> Result<usize> {
+    let path = folder.join("raw.csv");
+    let raw = ByKey::read(path.clone())?.ok_or_else(|| DataError::format(&path, None, "is missing"))?;
+    let processed = ByKey::read(folder.join("postprocessed.csv"))?;
+    let sequence = ByKey::read(folder.join("seq_info.csv"))?;
+    let subtask = ByKey::read(folder.join("subtask_index.csv"))?;
+    if !options.all_queries {
+        match &subtask {
+            Some(subtask) => drop(subtask.table.require(&options.subtask)?),
+            None => {
+                let path = folder.join("subtask_index.csv");
+                return Err(DataError::format(
+                    path,
+                    None,
+                    "is missing: the subtask cannot be told without it",
+                ));
+            }
+        }
+    }
+    let is_true = |table: &Option<ByKey>, key: &str, column: &str| {
+        table.as_ref().and_then(|t| t.cell(key, column)).is_some_and(|cell| cell.eq_ignore_ascii_case("true"))
+    };
+    let key_at = raw.table.require("key")?;
+    let mut dropped = 0;
+    for (line, cells) in &raw.table.rows {
+        let key = cells[key_at].as_str();
+        let panorama = raw.cell(key, "pano").is_some_and(|cell| cell.eq_ignore_ascii_case("true"));
+        if (panorama && !options.panoramas)
+            || (!options.all_queries && !is_true(&subtask, key, &options.subtask))
+        {
+            dropped += 1;
+            continue;
+        }
+        let mut photo =
+            Photo::new(folder.join("images").join(format!("{key}.jpg")), format!("{prefix}/{key}"));
+        if let (Some(lat), Some(lon)) = (raw.number(key, "lat")?, raw.number(key, "lon")?) {
+            let position = LatLon::new(lat, lon).map_err(|e| raw.table.complain(*line, e.to_string()))?;
+            photo.position = Some(position);
+        }
+        photo.heading = raw.number(key, "ca")?.map(|h| h.rem_euclid(360.0));
+        if let Some(processed) = &processed {
+            let metres = (processed.number(key, "easting")?, processed.number(key, "northing")?);
+            if let ((Some(easting), Some(northing)), Some(position)) = (metres, photo.position) {
+                photo.utm = Some(Utm { easting, northing, zone: zone_of(position).ok() });
+            }
+        }
+        photo.tags.insert("city".into(), city.into());
+        photo.tags.insert("key".into(), key.into());
+        let more = [
+            (&sequence, "sequence_key", "sequence"),
+            (&sequence, "frame_number", "frame"),
+            (&processed, "night", "night"),
+            (&processed, "view_direction", "view_direction"),
+        ];
+        for (table, column, tag) in more {
+            if let Some(cell) = table.as_ref().and_then(|t| t.cell(key, column)) {
+                photo.tags.insert(tag.into(), cell.into());
+            }
+        }
+        into.push(photo);
+    }
+    Ok(dropped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn city() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        for side in ["query", "database"] {
+            let folder = dir.path().join("train_val/cph").join(side);
+            std::fs::create_dir_all(&folder).expect("can be written");
+            let write =
+                |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("can be written");
+            write(
+                "raw.csv",
+                ",key,lon,lat,ca,captured_at,pano\n0,a,12.5,55.6,90.0,2018,False\n1,b,12.5,55.6,0,2018,True\n2,c,12.6,55.7,361,2018,False\n",
+            );
+            write("seq_info.csv", ",key,sequence_key,frame_number\n0,a,s1,0\n1,b,s1,1\n2,c,s1,2\n");
+            write(
+                "postprocessed.csv",
+                ",key,easting,northing,unique_cluster,control_panel,night,view_direction\n0,a,342000.5,6165000,1,False,True,Forward\n1,b,1,2,1,False,False,Forward\n2,c,348000,6176000,2,False,False,Sideways\n",
+            );
+            write(
+                "subtask_index.csv",
+                ",key,all,s2w,w2s,o2n,n2o,d2n,n2d\n0,a,True,True,False,False,False,False,False\n1,b,True,False,False,False,False,False,False\n2,c,False,False,False,False,False,False,False\n",
+            );
+        }
+        dir
+    }
+
+    fn options() -> MslsOptions {
+        MslsOptions { cities: vec!["cph".into()], ..Default::default() }
+    }
+
+    #[test]
+    fn the_official_choice_drops_panoramas_and_other_subtasks() {
+        let dir = city();
+        let set = read_msls(dir.path(), &options()).expect("a sound city");
+        assert_eq!((set.queries.len(), set.database.len()), (1, 1));
+        let photo = &set.queries[0];
+        assert_eq!(photo.name, "cph/query/a");
+        assert_eq!(photo.utm.map(|u| (u.easting, u.northing)), Some((342_000.5, 6_165_000.0)));
+        assert_eq!((photo.tags["sequence"].as_str(), photo.tags["night"].as_str()), ("s1", "True"));
+        assert!(set.notes[0].contains("4 images left out"), "{:?}", set.notes);
+    }
+
+    #[test]
+    fn every_image_can_be_kept() {
+        let dir = city();
+        let all = MslsOptions { all_queries: true, panoramas: true, ..options() };
+        let set = read_msls(dir.path(), &all).expect("a sound city");
+        assert_eq!(set.queries.len(), 3);
+        assert_eq!(set.queries[2].heading, Some(1.0));
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let dir = city();
+        let said = |o: MslsOptions| read_msls(dir.path(), &o).expect_err("not there").to_string();
+        assert!(said(MslsOptions::default()).contains("city sf"));
+        assert!(said(MslsOptions { subtask: "x".into(), ..options() }).contains("subtask"));
+        std::fs::remove_file(dir.path().join("train_val/cph/query/subtask_index.csv"))
+            .expect("was written above");
+        assert!(said(options()).contains("subtask_index.csv"));
+    }
+}

@@ -1,0 +1,156 @@
+//! Any two sets of images, and a table that says which belong together.
+
+use super::table::Table;
+use super::walk::{images_under, relative_name};
+use super::{Dataset, Truth, folder_name};
+use crate::{DataError, Photo, Result};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Reads a database, queries, and a CSV of positives with the columns `query,reference`.
+///
+/// Each side is a folder (its images at any depth) or a text file that lists images, one a line, relative
+/// to the file's own folder. Paths in the table are relative to the folders. A query without a row has no
+/// positives.
+///
+/// # Errors
+/// A side that is missing or has no images; a table without its header; a row that names an image which is
+/// not there, with its line and the nearest name.
+pub fn read_pairs(database: &Path, queries: &Path, positives: &Path) -> Result<Dataset> {
+    let table = Table::read(positives)?;
+    let columns = (table.column("query"), table.column("reference"));
+    let (Some(query_at), Some(reference_at)) = columns else {
+        return Err(table.complain(
+            1,
+            format!("needs the header query,reference; its first line is: {}", table.header.join(",")),
+        ));
+    };
+    let database_photos = side(database)?;
+    let query_photos = side(queries)?;
+    let reference_of = by_name(&database_photos);
+    let query_of = by_name(&query_photos);
+    let mut listed = vec![Vec::new(); query_photos.len()];
+    for (line, cells) in &table.rows {
+        let find = |names: &HashMap<&str, u32>, cell: &str, what: &str, folder: &Path| {
+            let name = relative_name(Path::new(""), Path::new(&cell.replace('\\', "/")));
+            names.get(name.as_str()).copied().ok_or_else(|| {
+                let near =
+                    nearest(names, &name).map(|n| format!("; the nearest name is {n}")).unwrap_or_default();
+                table.complain(*line, format!("{what} {cell} is not in {}{near}", folder.display()))
+            })
+        };
+        let q = find(&query_of, &cells[query_at], "query", queries)?;
+        let r = find(&reference_of, &cells[reference_at], "reference", database)?;
+        listed[q as usize].push(r);
+    }
+    for positives in &mut listed {
+        positives.sort_unstable();
+        positives.dedup();
+    }
+    let alone = listed.iter().filter(|p| p.is_empty()).count();
+    let notes =
+        if alone > 0 { vec![format!("{alone} queries have no row of positives")] } else { Vec::new() };
+    Ok(Dataset {
+        name: folder_name(positives),
+        database: database_photos,
+        queries: query_photos,
+        truth: Truth::Listed(listed),
+        notes,
+    })
+}
+
+fn side(source: &Path) -> Result<Vec<Photo>> {
+    let photos: Vec<Photo> = if source.is_dir() {
+        images_under(source)?.images.into_iter().map(|(path, name)| Photo::new(path, name)).collect()
+    } else {
+        let text = std::fs::read_to_string(source).map_err(|e| DataError::io(source, e))?;
+        let folder = source.parent().unwrap_or(Path::new(""));
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines
+            .map(|line| {
+                let path = folder.join(line.replace('\\', "/"));
+                let name = relative_name(folder, &path);
+                Photo::new(path, name)
+            })
+            .collect()
+    };
+    if photos.is_empty() {
+        return Err(DataError::format(source, None, "holds no images (JPEG, PNG, WebP, BMP or PPM)"));
+    }
+    Ok(photos)
+}
+
+fn by_name(photos: &[Photo]) -> HashMap<&str, u32> {
+    photos.iter().enumerate().map(|(i, photo)| (photo.name.as_str(), i as u32)).collect()
+}
+
+/// The name that shares the most of its beginning and end with `wanted`.
+fn nearest<'a>(names: &HashMap<&'a str, u32>, wanted: &str) -> Option<&'a str> {
+    let alike = |name: &str| {
+        let front = name.bytes().zip(wanted.bytes()).take_while(|(a, b)| a == b).count();
+        let back = name.bytes().rev().zip(wanted.bytes().rev()).take_while(|(a, b)| a == b).count();
+        front + back
+    };
+    // Ties go to the first in order, so that the message is always the same.
+    names.keys().copied().max_by(|a, b| alike(a).cmp(&alike(b)).then(b.cmp(a)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folders() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        for name in ["db/a.jpg", "db/deep/b.png", "q/1.jpg", "q/2.jpg"] {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("has a folder")).expect("can be written");
+            std::fs::write(path, b"").expect("can be written");
+        }
+        dir
+    }
+
+    fn read(dir: &Path, text: &str) -> Result<Dataset> {
+        let table = dir.join("positives.csv");
+        std::fs::write(&table, text).expect("can be written");
+        read_pairs(&dir.join("db"), &dir.join("q"), &table)
+    }
+
+    #[test]
+    fn rows_become_indices() {
+        let dir = folders();
+        let set = read(dir.path(), "query,reference\n1.jpg,a.jpg\n./1.jpg,deep\\b.png\n1.jpg,a.jpg\n")
+            .expect("sound");
+        assert_eq!(set.truth, Truth::Listed(vec![vec![0, 1], vec![]]));
+        assert_eq!(set.notes, ["1 queries have no row of positives"]);
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_with_its_line_and_the_nearest() {
+        let dir = folders();
+        let said =
+            read(dir.path(), "query,reference\n1.jpg,a.jpg\n2.jpg,deep/c.png\n").expect_err("c is not there");
+        let said = said.to_string();
+        assert!(
+            said.contains("positives.csv:3") && said.contains("deep/c.png") && said.contains("deep/b.png"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn the_header_is_needed() {
+        let dir = folders();
+        let said = read(dir.path(), "1.jpg,a.jpg\n").expect_err("no header").to_string();
+        assert!(said.contains("query,reference"), "{said}");
+    }
+
+    #[test]
+    fn sides_may_be_lists() {
+        let dir = folders();
+        let list = dir.path().join("db.txt");
+        std::fs::write(&list, "# database\ndb/a.jpg\n").expect("can be written");
+        let table = dir.path().join("p.csv");
+        std::fs::write(&table, "query,reference\n2.jpg,db/a.jpg\n").expect("can be written");
+        let set = read_pairs(&list, &dir.path().join("q"), &table).expect("sound");
+        assert_eq!(set.truth, Truth::Listed(vec![vec![], vec![0]]));
+    }
+}

@@ -1,0 +1,175 @@
+//! Times as tables write them: Unix seconds, Unix milliseconds, ISO 8601.
+
+use crate::image::time::seconds;
+
+/// From here on a number counts milliseconds: as seconds it would be the year 5138, as milliseconds
+/// it is 1973.
+const MILLISECONDS_FROM: f64 = 1e11;
+
+/// How a time was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Unit {
+    Seconds,
+    Milliseconds,
+    Iso,
+    IsoWithoutZone,
+}
+
+impl Unit {
+    /// The unit in notes.
+    pub(super) fn describe(self) -> &'static str {
+        match self {
+            Self::Seconds => "Unix seconds",
+            Self::Milliseconds => "Unix milliseconds",
+            Self::Iso => "ISO 8601",
+            Self::IsoWithoutZone => "ISO 8601 without a zone, taken as UTC",
+        }
+    }
+}
+
+/// Seconds since 1970-01-01 UTC, rounded down, and how they were written.
+///
+/// # Errors
+/// Says what is wrong, for use in a message.
+pub(super) fn parse(cell: &str) -> Result<(i64, Unit), String> {
+    let dates = matches!(cell.len(), 4 | 6 | 8) && (cell.starts_with("19") || cell.starts_with("20"));
+    if dates && cell.bytes().all(|c| c.is_ascii_digit()) {
+        return Err(format!(
+            "time \"{cell}\" looks like a date without separators: write it as 2024-01-31, or as Unix seconds"
+        ));
+    }
+    if let Ok(value) = cell.parse::<f64>() {
+        // A 253402300800 s is the year 10000; as milliseconds a thousand times that.
+        if !value.is_finite() || value.abs() >= 253_402_300_800_000.0 {
+            return Err(format!("time \"{cell}\" is outside the years 1 to 9999"));
+        }
+        return Ok(if value.abs() >= MILLISECONDS_FROM {
+            ((value / 1000.0).floor() as i64, Unit::Milliseconds)
+        } else {
+            (value.floor() as i64, Unit::Seconds)
+        });
+    }
+    iso(cell).ok_or_else(|| {
+        format!("time \"{cell}\" is neither a Unix time nor ISO 8601 such as 2024-01-31T12:00:00Z")
+    })
+}
+
+/// `YYYY-MM-DD`, with a time of day after `T` or a space, with or without seconds, fractions (cut
+/// off) and zone.
+fn iso(text: &str) -> Option<(i64, Unit)> {
+    let (date, rest) = match text.split_once(['T', 't', ' ']) {
+        Some((date, rest)) => (date, rest.trim()),
+        None => (text, ""),
+    };
+    let date = parts::<3>(date, '-')?;
+    if rest.is_empty() {
+        return Some((seconds(date, [0; 3])?, Unit::IsoWithoutZone));
+    }
+    let (clock, offset) = match rest.find(['Z', 'z', '+', '-']) {
+        Some(at) => (rest[..at].trim_end(), Some(&rest[at..])),
+        None => (rest, None),
+    };
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    if fraction.is_empty() || !fraction.bytes().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let clock = match parts::<3>(clock, ':') {
+        Some(clock) => clock,
+        None => {
+            let [hour, minute] = parts::<2>(clock, ':')?;
+            [hour, minute, 0]
+        }
+    };
+    let local = seconds(date, clock)?;
+    match offset {
+        None => Some((local, Unit::IsoWithoutZone)),
+        Some(offset) => Some((local - offset_seconds(offset)?, Unit::Iso)),
+    }
+}
+
+/// `Z`, `+HH`, `+HHMM` or `+HH:MM`, as seconds east of UTC.
+fn offset_seconds(text: &str) -> Option<i64> {
+    let (sign, size) = match text.split_at_checked(1)? {
+        ("Z" | "z", "") => return Some(0),
+        ("+", size) => (1, size),
+        ("-", size) => (-1, size),
+        _ => return None,
+    };
+    let [hours, minutes] = match size.len() {
+        2 => [parts::<1>(size, ':')?[0], 0],
+        4 => {
+            let (hours, minutes) = size.split_at_checked(2)?;
+            [parts::<1>(hours, ':')?[0], parts::<1>(minutes, ':')?[0]]
+        }
+        _ => parts::<2>(size, ':')?,
+    };
+    (hours <= 14 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
+}
+
+/// `N` whole numbers between separators.
+fn parts<const N: usize>(text: &str, separator: char) -> Option<[i64; N]> {
+    let mut out = [0; N];
+    let mut found = text.split(separator);
+    for slot in &mut out {
+        let part = found.next()?;
+        if !part.bytes().all(|c| c.is_ascii_digit()) {
+            return None;
+        }
+        *slot = i64::from(part.parse::<u16>().ok()?);
+    }
+    found.next().is_none().then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_way_to_write_noon() {
+        const NOON: i64 = 951_825_600;
+        for (text, unit) in [
+            ("951825600", Unit::Seconds),
+            ("951825600.75", Unit::Seconds),
+            ("951825600750", Unit::Milliseconds),
+            ("2000-02-29T12:00:00Z", Unit::Iso),
+            ("2000-02-29 12:00:00.123 +00:00", Unit::Iso),
+            ("2000-02-29T13:30+0130", Unit::Iso),
+            ("2000-02-29T05:00:00-07", Unit::Iso),
+            ("2000-02-29 12:00", Unit::IsoWithoutZone),
+        ] {
+            assert_eq!(parse(text), Ok((NOON, unit)), "{text}");
+        }
+        assert_eq!(parse("1970-01-02"), Ok((86_400, Unit::IsoWithoutZone)));
+        assert_eq!(parse("-1.5"), Ok((-2, Unit::Seconds)));
+    }
+
+    #[test]
+    fn what_is_no_time() {
+        for bad in [
+            "",
+            "NaN",
+            "inf",
+            "1e300",
+            "20240131",
+            "2024",
+            "2024-02-30",
+            "2024-01-01T25:00",
+            "yesterday",
+            "2024-01-01T12:00:00+99:00",
+            "2024-01-01T12",
+            "2024-01-01T12:00:00.",
+            "+-1-1",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_time_or_an_error(text in "\\PC{0,30}", dateish in "[0-9TZ:+. -]{0,30}") {
+            let _ = parse(&text);
+            let _ = parse(&dateish);
+        }
+    }
+}

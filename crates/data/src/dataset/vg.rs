@@ -1,0 +1,225 @@
+//! datasets_vg trees: positions in the file names, between `@` signs.
+
+use super::walk::images_under;
+use super::{Dataset, Truth, folder_name};
+use crate::geo::from_utm;
+use crate::{DataError, LatLon, Photo, Result, Utm, UtmZone};
+use std::path::{Path, PathBuf};
+
+/// Which part of a tree is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VgOptions {
+    /// `train`, `val` or `test`.
+    pub split: String,
+}
+
+impl Default for VgOptions {
+    fn default() -> Self {
+        Self { split: "test".into() }
+    }
+}
+
+/// What a datasets_vg file name says:
+/// `@UTM_east@UTM_north@zone_number@zone_letter@lat@lon@pano_id@tile_num@heading@pitch@roll@height@timestamp@note@.jpg`.
+/// Any field but east and north may be empty.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct VgName {
+    /// Metres east in the zone.
+    pub easting: f64,
+    /// Metres north in the zone.
+    pub northing: f64,
+    /// The zone, where both number and letter are given.
+    pub zone: Option<UtmZone>,
+    /// Position in degrees, where given.
+    pub position: Option<LatLon>,
+    /// Degrees clockwise from north, 0 to 360.
+    pub heading: Option<f64>,
+    /// Metres; the datasets do not say above what.
+    pub height: Option<f64>,
+    /// The other fields in their order: pano_id, tile_num, pitch, roll, timestamp, note.
+    pub other: [String; 6],
+}
+
+/// Names of [`VgName::other`].
+const OTHER: [&str; 6] = ["pano_id", "tile_num", "pitch", "roll", "timestamp", "note"];
+
+/// Reads a file's base name (a folder may hold `@` too).
+///
+/// # Errors
+/// [`DataError::Position`] when there are not 14 fields, or a number or zone cannot be read.
+pub fn parse_vg_name(base: &str) -> Result<VgName> {
+    let bad = |problem: String| DataError::Position(format!("file name {base}: {problem}"));
+    let fields: Vec<&str> = base.split('@').collect();
+    // The text before the first sign and the extension after the last do not count.
+    if fields.len() < 3 || !fields[0].is_empty() {
+        return Err(bad("does not start with @UTM_east@UTM_north@".into()));
+    }
+    let field = |i: usize| fields.get(i).filter(|_| i + 1 < fields.len()).copied().unwrap_or("").trim();
+    let number = |i: usize, what: &str| match field(i) {
+        "" => Ok(None),
+        text => match text.parse::<f64>() {
+            Ok(value) if value.is_finite() => Ok(Some(value)),
+            _ => Err(bad(format!("{what} '{text}' is not a number"))),
+        },
+    };
+    let (Some(easting), Some(northing)) = (number(1, "UTM_east")?, number(2, "UTM_north")?) else {
+        return Err(bad("UTM_east or UTM_north is empty".into()));
+    };
+    let zone = match (field(3), field(4).chars().next()) {
+        ("", _) | (_, None) => None,
+        (number, Some(letter)) => match number.parse() {
+            Ok(number) if (1..=60).contains(&number) && letter.is_ascii_alphabetic() => {
+                Some(UtmZone { number, band: letter.to_ascii_uppercase() })
+            }
+            _ => return Err(bad(format!("'{number}{letter}' is not a UTM zone"))),
+        },
+    };
+    let position = match (number(5, "latitude")?, number(6, "longitude")?) {
+        (Some(lat), Some(lon)) => Some(LatLon::new(lat, lon).map_err(|e| bad(e.to_string()))?),
+        _ => None,
+    };
+    let heading = number(9, "heading")?.map(|h| h.rem_euclid(360.0));
+    let height = number(12, "height")?;
+    let other = [7, 8, 10, 11, 13, 14].map(|i| field(i).to_string());
+    Ok(VgName { easting, northing, zone, position, heading, height, other })
+}
+
+/// The file name that [`parse_vg_name`] reads, with this extension (without its dot).
+pub fn format_vg_name(name: &VgName, extension: &str) -> String {
+    let number = |value: Option<f64>| value.map_or(String::new(), |v| v.to_string());
+    let [pano_id, tile_num, pitch, roll, timestamp, note] = &name.other;
+    let fields = [
+        format!("{:.2}", name.easting),
+        format!("{:.2}", name.northing),
+        name.zone.map_or(String::new(), |z| z.number.to_string()),
+        name.zone.map_or(String::new(), |z| z.band.to_string()),
+        number(name.position.map(|p| p.lat)),
+        number(name.position.map(|p| p.lon)),
+        pano_id.clone(),
+        tile_num.clone(),
+        number(name.heading),
+        pitch.clone(),
+        roll.clone(),
+        number(name.height),
+        timestamp.clone(),
+        note.clone(),
+    ];
+    format!("@{}@.{extension}", fields.join("@"))
+}
+
+/// Reads a tree: `<root>/images/<split>/{database,queries}/**`. The root may also be the `images` folder or
+/// the split's own.
+///
+/// # Errors
+/// A folder that has no such parts; a file name that cannot be read.
+pub fn read_vg(root: &Path, options: &VgOptions) -> Result<Dataset> {
+    let split = find_split(root, &options.split)?;
+    let database = side(&split.join("database"))?;
+    let queries = side(&split.join("queries"))?;
+    Ok(Dataset {
+        name: format!("{} ({})", folder_name(root), options.split),
+        database,
+        queries,
+        truth: Truth::Positions,
+        notes: Vec::new(),
+    })
+}
+
+/// Whether a folder looks like such a tree.
+pub(super) fn is_vg(root: &Path) -> bool {
+    ["train", "val", "test"].iter().any(|split| find_split(root, split).is_ok())
+}
+
+fn find_split(root: &Path, split: &str) -> Result<PathBuf> {
+    let places = [root.join("images").join(split), root.join(split), root.to_path_buf()];
+    places.into_iter().find(|p| p.join("database").is_dir() && p.join("queries").is_dir()).ok_or_else(|| {
+        DataError::format(
+            root,
+            None,
+            format!("has no images/{split}/database and images/{split}/queries: is this a datasets_vg tree?"),
+        )
+    })
+}
+
+/// The photographs of one folder, each placed by its name.
+pub(super) fn side(folder: &Path) -> Result<Vec<Photo>> {
+    images_under(folder)?.images.into_iter().map(|(path, name)| photo(path, name)).collect()
+}
+
+fn photo(path: PathBuf, name: String) -> Result<Photo> {
+    let base = name.rsplit('/').next().unwrap_or(&name);
+    let vg = parse_vg_name(base).map_err(|e| DataError::format(&path, None, e.to_string()))?;
+    let utm = Utm { easting: vg.easting, northing: vg.northing, zone: vg.zone };
+    let mut photo = Photo::new(path, name);
+    // Names without degrees still say where, if they say the zone.
+    photo.position = vg.position.or_else(|| from_utm(&utm).ok());
+    photo.utm = Some(utm);
+    photo.heading = vg.heading;
+    photo.altitude = vg.height;
+    let said = OTHER.iter().zip(vg.other).filter(|(_, value)| !value.is_empty());
+    photo.tags = said.map(|(key, value)| ((*key).to_string(), value)).collect();
+    Ok(photo)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FULL: &str = "@0585000.50@4477000.25@17@T@40.44@-79.99@pano1@03@270@5@0@2.5@20150403@sunny@.jpg";
+
+    #[test]
+    fn every_field_is_read() {
+        let name = parse_vg_name(FULL).expect("a full name");
+        assert_eq!((name.easting, name.northing), (585_000.5, 4_477_000.25));
+        assert_eq!(name.zone, Some(UtmZone { number: 17, band: 'T' }));
+        assert_eq!((name.heading, name.height), (Some(270.0), Some(2.5)));
+        assert_eq!(name.other, ["pano1", "03", "5", "0", "20150403", "sunny"]);
+    }
+
+    #[test]
+    fn all_but_east_and_north_may_be_empty() {
+        let name = parse_vg_name("@1.5@2.5@@@@@@@@@@@@@.jpg").expect("a bare name");
+        assert_eq!(name, VgName { easting: 1.5, northing: 2.5, ..Default::default() });
+        for bad in ["photo.jpg", "@@2@@@@@@@@@@@@@.jpg", "@a@2@@@@@@@@@@@@@.jpg", "@1@2@61@T@@@@@@@@@@@.jpg"]
+        {
+            assert!(parse_vg_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_tree_is_read_from_any_of_its_levels() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        for side in ["database", "queries"] {
+            // A folder with a sign in its name must not confuse the reader.
+            let folder = dir.path().join("images/test").join(side).join("@place@");
+            std::fs::create_dir_all(&folder).expect("temporary folders can be written");
+            std::fs::write(folder.join(FULL), b"").expect("temporary folders can be written");
+        }
+        for root in ["", "images", "images/test"] {
+            let set = read_vg(&dir.path().join(root), &VgOptions::default()).expect("a sound tree");
+            assert_eq!((set.database.len(), set.queries.len()), (1, 1));
+            assert_eq!(set.database[0].tags["pano_id"], "pano1");
+        }
+        assert!(read_vg(&dir.path().join("images/test/database"), &VgOptions::default()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_is_read_or_refused(name in "\\PC*") {
+            let _ = parse_vg_name(&name);
+        }
+
+        #[test]
+        fn names_survive(east in 100_000i32..900_000, north in 0i32..9_000_000, heading in prop::option::of(0u16..360)) {
+            let name = VgName {
+                easting: f64::from(east) / 4.0,
+                northing: f64::from(north) / 4.0,
+                zone: Some(UtmZone { number: 30, band: 'U' }),
+                heading: heading.map(f64::from),
+                ..Default::default()
+            };
+            prop_assert_eq!(parse_vg_name(&format_vg_name(&name, "jpg")).expect("own name"), name);
+        }
+    }
+}
