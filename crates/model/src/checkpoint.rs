@@ -110,6 +110,12 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    if path.exists() && !path.is_file() {
+        return Err(ModelError::checkpoint(
+            path,
+            "is there already and is no ordinary file; choose another name",
+        ));
+    }
     let fail = |e: std::io::Error| ModelError::io(path, e);
     let mut builder = tempfile::Builder::new();
     builder.prefix(".writing-");

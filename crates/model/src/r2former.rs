@@ -4,7 +4,7 @@ use crate::backbone::{Backbone, Tokens};
 use crate::layers::{Projection, bicubic_matrix};
 use crate::local::select;
 use crate::weights::{Init, Put, Take, Tensors};
-use crate::{GlobalConfig, ModelConfig, ModelError, Pooling, Reranker, Result};
+use crate::{BackboneConfig, GlobalConfig, ModelConfig, ModelError, Pooling, Reranker, Result};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -46,19 +46,14 @@ impl R2Former {
         let backbone = Backbone::load(take_all, &c.backbone, c.precision);
         if let GlobalConfig::Linear { dim } = c.global {
             head = Some(Projection::load(take_all, "head", width, dim, c.precision));
-            if let crate::BackboneConfig::Vit(vit) = &c.backbone
+            if let BackboneConfig::Vit(vit) = &c.backbone
                 && vit.distilled
             {
                 head_dist = Some(Projection::load(take_all, "head_dist", width, dim, c.precision));
             }
         }
-        let resnet = matches!(c.backbone, crate::BackboneConfig::ResNet50(_));
-        let gem_power = resnet.then(|| take_all.param("gem.p", [1], Init::Constant(3.0)));
-        let local_width = if resnet { 1024 } else { width };
-        let local_head = c
-            .local
-            .as_ref()
-            .map(|local| Projection::load(take_all, "local_head", local_width, local.dim, c.precision));
+        let gem_power = gem_power(c, take_all);
+        let local_head = local_head(c, take_all);
         let reranker = c.reranker.as_ref().map(|r| Reranker::load(take_all, "reranker", r, c.precision));
         take.finish()?;
         Ok(Self { backbone, head, head_dist, gem_power, local_head, reranker, config: config.clone() })
@@ -70,6 +65,22 @@ impl R2Former {
     /// An invalid configuration.
     pub fn random(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
         Self::load(config, Take::random(seed, device))
+    }
+
+    /// The parts that no pretrained backbone brings along, by name: local head, reranker, and the
+    /// power of a ResNet's pooling.
+    pub(crate) fn heads_without_pretraining(config: &ModelConfig, take: &mut Take) -> Result<Tensors> {
+        let mut put = Put::default();
+        if let Some(head) = local_head(config, take) {
+            head.save(&mut put, "local_head");
+        }
+        if let Some(r) = &config.reranker {
+            Reranker::load(take, "reranker", r, config.precision).save(&mut put, "reranker");
+        }
+        if let Some(power) = gem_power(config, take) {
+            put.tensor("gem.p", power.val());
+        }
+        put.finish()
     }
 
     /// Builds the network from tensors with this project's names.
@@ -194,6 +205,21 @@ impl R2Former {
         let map = down.expand([batch, rows, rows / 2]).matmul(map);
         Ok(map.matmul(across.expand([batch, columns / 2, columns])).reshape([batch, rows * columns]))
     }
+}
+
+/// The learned power of a ResNet's pooling.
+fn gem_power(c: &ModelConfig, take: &mut Take) -> Option<Param<Tensor<1>>> {
+    let resnet = matches!(c.backbone, BackboneConfig::ResNet50(_));
+    resnet.then(|| take.param("gem.p", [1], Init::Constant(3.0)))
+}
+
+/// The projection of local features: of a transformer's tokens, or of a ResNet's layer 3.
+fn local_head(c: &ModelConfig, take: &mut Take) -> Option<Projection> {
+    let width = match &c.backbone {
+        BackboneConfig::Vit(vit) => vit.dim,
+        BackboneConfig::ResNet50(_) => 1024,
+    };
+    c.local.as_ref().map(|local| Projection::load(take, "local_head", width, local.dim, c.precision))
 }
 
 /// Generalised mean over tokens; power 3 unless learned.

@@ -10,7 +10,7 @@ mod read;
 mod resnet;
 mod vit;
 
-use crate::weights::Tensors;
+use crate::weights::{Take, Tensors};
 use crate::{ModelConfig, ModelError, Pooling, R2Former, ResizeMode, Result};
 use burn::tensor::Device;
 use std::path::Path;
@@ -136,9 +136,7 @@ fn complete(draft: &mut Draft) -> Result<()> {
         return Ok(());
     }
     const SEED: u64 = 0;
-    let fresh = R2Former::random(&draft.config, SEED, &Device::flex())?.to_tensors()?;
-    let untrained =
-        |name: &str| name.starts_with("local_head.") || name.starts_with("reranker.") || name == "gem.p";
-    draft.tensors.extend(fresh.into_iter().filter(|(name, _)| untrained(name)));
+    let mut fresh = Take::random(SEED, &Device::flex());
+    draft.tensors.extend(R2Former::heads_without_pretraining(&draft.config, &mut fresh)?);
     Ok(())
 }

@@ -8,20 +8,28 @@ pub(super) const PUBLISHED: &str = "module.";
 pub(super) fn is_published(tensors: &Tensors) -> bool {
     let full = tensors.keys().any(|k| k.trim_start_matches(PUBLISHED).starts_with("Reranker."));
     full || (tensors.keys().all(|k| k.starts_with(PUBLISHED))
-        && tensors.contains_key("module.patch_embed.proj.weight"))
+        && ["module.patch_embed.proj.weight", "module.blocks.0.attn.qkv.weight"]
+            .iter()
+            .any(|name| tensors.contains_key(*name)))
 }
 
 pub(super) fn is_vit(tensors: &Tensors) -> bool {
-    tensors.contains_key("patch_embed.proj.weight") && tensors.contains_key("blocks.0.attn.qkv.weight")
+    // Either will do, so that a file without the other one is told which is missing.
+    tensors.contains_key("blocks.0.attn.qkv.weight")
+        || (tensors.contains_key("patch_embed.proj.weight")
+            && tensors.keys().any(|k| k.starts_with("blocks.0.attn.")))
 }
 
 pub(super) fn is_resnet(tensors: &Tensors) -> bool {
-    tensors.contains_key("conv1.weight") && tensors.contains_key("layer4.2.conv3.weight")
+    tensors.contains_key("layer4.2.conv3.weight")
+        || (tensors.contains_key("conv1.weight") && tensors.contains_key("layer4.2.bn3.weight"))
 }
 
-/// How many consecutive `{stem}0.`, `{stem}1.`, ... there are.
+/// How many of `{stem}0.`, `{stem}1.`, ... there are, by the highest number: a gap then shows as
+/// missing tensors.
 pub(super) fn depth(tensors: &Tensors, stem: &str) -> usize {
-    (0..).take_while(|i| tensors.contains_key(&format!("{stem}{i}.norm1.weight"))).count()
+    let number = |name: &String| name.strip_prefix(stem)?.split_once('.')?.0.parse::<usize>().ok();
+    tensors.keys().filter_map(number).max().map_or(0, |last| last.saturating_add(1))
 }
 
 /// Moves the tensors that `known` recognises into a list of names.

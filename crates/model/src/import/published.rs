@@ -22,25 +22,32 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
     let leftovers = names::set_aside(&mut tensors, |name| {
         matches!(name, "Reranker.decoder_pos_embed" | "Reranker.ratio")
     });
-    let tensors = names::rename(
-        tensors,
-        &[("backbone.head.", "head."), ("backbone.head_dist.", "head_dist."), ("Reranker.", "reranker.")],
-    );
-
     let backbone: Tensors = tensors
         .iter()
         .filter_map(|(name, tensor)| Some((name.strip_prefix("backbone.")?.to_string(), tensor.clone())))
         .collect();
     let mut architecture = vit::architecture(&backbone, options)?;
     architecture.position = PositionMode::Official;
-    let rows = |name: &str| tensors.get(name).and_then(|t| t.shape.first().copied());
-    let global_dim = rows("head.bias").ok_or_else(|| ModelError::Config("head.bias is missing".into()))?;
-    let local = rows("local_head.bias").map(|dim| LocalConfig {
-        dim,
-        // The embedding has a place for CLS and one for each local feature of both images.
-        count: options.local_count.or(window.map(|n| n.saturating_sub(1) / 2)).unwrap_or(500),
-        official_gather: true,
-    });
+    let tensors = names::rename(
+        tensors,
+        &[("backbone.head.", "head."), ("backbone.head_dist.", "head_dist."), ("Reranker.", "reranker.")],
+    );
+
+    let rows = |name: &str| {
+        let rows = tensors.get(name).and_then(|t| t.shape.first().copied());
+        rows.ok_or_else(|| ModelError::Config(format!("{name} is missing")))
+    };
+    let global_dim = rows("head.weight")?;
+    let local = if full {
+        Some(LocalConfig {
+            dim: rows("local_head.weight")?,
+            // The embedding has a place for CLS and one for each local feature of both images.
+            count: options.local_count.or(window.map(|n| n.saturating_sub(1) / 2)).unwrap_or(500),
+            official_gather: true,
+        })
+    } else {
+        None
+    };
     let reranker = if full { Some(reranker(&tensors, options)?) } else { None };
 
     let mut notes = Vec::new();
@@ -81,7 +88,7 @@ fn reranker(tensors: &Tensors, options: &ImportOptions) -> Result<RerankerConfig
     let config = RerankerConfig::default();
     if channels != config.channels() {
         return Err(ModelError::Config(format!(
-            "reranker.pair_head reads {channels} channels; published models read {}",
+            "reranker.pair_head.weight reads {channels} channels; published models read {}",
             config.channels()
         )));
     }

@@ -11,10 +11,10 @@ use crate::{
 
 pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> {
     let mut tensors = names::rename(file.tensors, &[("reg_token", "register_tokens")]);
+    let mut vit = architecture(&tensors, options)?;
     let mut leftovers = names::set_aside(&mut tensors, |name| {
         name == "mask_token" || name.starts_with("head.") || name.starts_with("head_dist.")
     });
-    let mut vit = architecture(&tensors, options)?;
     vit.norm_eps = match file.metadata.get("layer_norm_eps").map(|text| text.parse::<f64>()) {
         Some(Ok(eps)) if eps.is_finite() && eps > 0.0 => eps,
         _ => 1e-6,
@@ -81,7 +81,10 @@ pub(super) fn architecture(tensors: &Tensors, options: &ImportOptions) -> Result
     let kernel = shape("patch_embed.proj.weight", 4)?;
     let (dim, patch) = (kernel[0], kernel[2]);
     let hidden = shape("blocks.0.mlp.fc1.weight", 2)?[0];
-    let distilled = tensors.contains_key("dist_token");
+    // Any trace of a part counts, so that what is missing of it gets named.
+    let distilled = tensors.contains_key("dist_token") || tensors.keys().any(|k| k.starts_with("head_dist."));
+    let layer_scale =
+        tensors.keys().any(|k| k.starts_with("blocks.") && (k.contains(".ls1.") || k.contains(".ls2.")));
     let registers = match tensors.get("register_tokens") {
         Some(_) => shape("register_tokens", 3)?[1],
         None => 0,
@@ -110,7 +113,7 @@ pub(super) fn architecture(tensors: &Tensors, options: &ImportOptions) -> Result
         mlp_ratio: hidden / dim,
         distilled,
         registers,
-        layer_scale: tensors.contains_key("blocks.0.ls1.gamma"),
+        layer_scale,
         norm_eps: 1e-6,
         grid,
         position: PositionMode::Bicubic,

@@ -5,36 +5,44 @@ use safetensors::SafeTensors;
 use std::path::Path;
 
 /// Tensors that another implementation computed.
-pub struct Outputs(Vec<u8>);
+pub(crate) struct Outputs(Vec<u8>);
 
 impl Outputs {
-    pub fn open(path: &Path) -> Self {
+    pub(crate) fn open(path: &Path) -> Self {
         Self(std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
     }
 
-    fn view(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
+    /// Shape and values.
+    pub(crate) fn view(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
         let file = SafeTensors::deserialize(&self.0).expect("test data is whole");
         let view = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
         let values = view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         (view.shape().to_vec(), values)
     }
 
-    pub fn values(&self, name: &str) -> Vec<f32> {
+    /// Every name of the file.
+    #[allow(dead_code, reason = "not every test file needs it")]
+    pub(crate) fn names(&self) -> Vec<String> {
+        let file = SafeTensors::deserialize(&self.0).expect("test data is whole");
+        file.names().into_iter().map(String::from).collect()
+    }
+
+    pub(crate) fn values(&self, name: &str) -> Vec<f32> {
         self.view(name).1
     }
 
-    pub fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
+    pub(crate) fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
         let (shape, values) = self.view(name);
         Tensor::from_data(TensorData::new(values, shape), &Device::flex())
     }
 }
 
-pub fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.try_into_vec_as::<f32>().expect("host tensors read")
 }
 
 /// Every value within `tolerance`, absolute or relative to values above one.
-pub fn close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
+pub(crate) fn close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}: number of values");
     for (i, (a, b)) in found.iter().zip(expected).enumerate() {
         let allowed = tolerance * b.abs().max(1.0);

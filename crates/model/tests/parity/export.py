@@ -1,0 +1,18 @@
+"""Writes every file of this folder: python export.py (README.md)."""
+
+import pathlib
+
+import checkpoints
+import reranker
+import resnet
+import torch
+import transformers
+
+folder = pathlib.Path(__file__).resolve().parent
+golden = folder.parent / "golden"
+torch.set_num_threads(1)
+
+transformers.export(folder, torch.save)
+resnet.export(folder)
+reranker.export(folder, golden)
+checkpoints.export(folder, golden, torch.save)

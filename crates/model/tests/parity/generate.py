@@ -1,0 +1,29 @@
+"""Values that the Rust tests draw in exactly the same way (generate.rs).
+
+The hash of a name (FNV-1a, 64 bits) seeds SplitMix64; 24 bits of each step make a number of
+[0, 1) that is exact in 64-bit arithmetic.
+"""
+
+import numpy as np
+import torch
+
+MASK = (1 << 64) - 1
+
+
+def uniform(name, shape, low, high):
+    seed = 0xCBF29CE484222325
+    for byte in name.encode():
+        seed = ((seed ^ byte) * 0x100000001B3) & MASK
+    count = int(np.prod(shape))
+    with np.errstate(over="ignore"):
+        z = np.uint64(seed) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    unit = (z >> np.uint64(40)).astype(np.float64) / float(1 << 24)
+    return torch.from_numpy((low + (high - low) * unit).astype(np.float32).reshape(shape))
+
+
+def image(height, width):
+    """A picture of noise with values as after a normalisation: (1, 3, height, width)."""
+    return uniform(f"image {height}x{width}", (1, 3, height, width), -2.0, 2.0)
