@@ -69,13 +69,13 @@ impl InputArgs {
 }
 
 impl ModelArgs {
-    pub(crate) fn load(&self) -> Result<LoadedModel> {
-        load_model(self.model.as_deref())
-    }
-
-    pub(crate) fn extractor(&self, machine: &Machine) -> Result<Extractor> {
-        let loaded = self.load()?;
-        let settings = self.input.settings(&loaded);
+    /// The model under its settings; `size` is the images' own where they are tensors.
+    pub(crate) fn extractor(&self, machine: &Machine, size: Option<[usize; 2]>) -> Result<Extractor> {
+        let loaded = load_model(self.model.as_deref())?;
+        let mut settings = self.input.settings(&loaded);
+        if let Some([height, width]) = size {
+            (settings.height, settings.width) = (height, width);
+        }
         Ok(Extractor::new(loaded, settings, &machine.device()?)?)
     }
 }

@@ -6,6 +6,7 @@ mod common;
 mod exit;
 mod output;
 mod progress;
+mod tensors;
 
 use clap::Parser;
 use std::process::ExitCode;

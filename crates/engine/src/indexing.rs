@@ -27,8 +27,8 @@ pub struct AddReport {
 ///
 /// # Errors
 /// A failing device or index; everything written before stays.
-pub fn add_photos<I: ReadPlaces + WritePlaces>(
-    index: &mut I,
+pub fn add_photos(
+    index: &mut (impl ReadPlaces + WritePlaces),
     extractor: &Extractor,
     photos: &[Photo],
     progress: &dyn Progress,
@@ -57,14 +57,15 @@ pub fn add_photos<I: ReadPlaces + WritePlaces>(
             }
         }
         if waiting.len() == WRITE_BATCH {
+            index.add(&waiting)?;
             report.added += waiting.len();
-            index.add(std::mem::take(&mut waiting))?;
+            waiting.clear();
         }
         Ok(())
     })?;
     if !waiting.is_empty() {
+        index.add(&waiting)?;
         report.added += waiting.len();
-        index.add(waiting)?;
     }
     progress.finish();
     Ok(report)

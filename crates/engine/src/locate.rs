@@ -75,9 +75,10 @@ pub fn locate(
 
     let filter = Filter {
         near: options.near.map(|near| r2former_index::Near {
-            position: Position { lat: near.position.lat, lon: near.position.lon },
+            center: Position { lat: near.position.lat, lon: near.position.lon },
             radius_m: near.radius_m,
         }),
+        ..Filter::default()
     };
     let reranks = options.rerank == Rerank::Model;
     let wanted = if reranks { options.candidates.max(options.top) } else { options.top };
@@ -93,7 +94,8 @@ pub fn locate(
         let ids: Vec<_> = hits[..head].iter().map(|(hit, _)| hit.id).collect();
         let local = index.locals(&ids)?;
         lap(&mut timing.fetch_ms);
-        let candidates: Vec<&[u8]> = local.iter().map(Vec::as_slice).collect();
+        let candidates: Vec<&[u8]> =
+            local.iter().map(|found| found.as_ref().map_or(&[][..], |local| &local.rows)).collect();
         let scores = rerank(extractor, &features.local, &candidates)?;
         for ((_, score), pair) in hits.iter_mut().zip(scores) {
             *score = Some(pair.score);

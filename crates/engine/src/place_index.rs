@@ -1,48 +1,42 @@
 //! A place index together with the model that fills it: one folder is all that a query needs.
 
 use crate::{EngineError, LoadedModel, Result, Settings};
-use r2former_index::{Index, Manifest, NewIndex, Reader, Writer};
-use r2former_model::checkpoint::write_atomically;
+use r2former_index::{IndexConfig, IndexError, Manifest, Reader, Writer, companion_path};
 use std::path::{Path, PathBuf};
 
 /// The model's copy inside the index.
 const MODEL_FILE: &str = "model.safetensors";
 
+/// How images are fed to it.
+const SETTINGS_FILE: &str = "settings.json";
+
 /// A place index on disk.
 #[derive(Debug, Clone)]
 pub struct PlaceIndex {
     dir: PathBuf,
-    /// Fingerprint, settings and sizes.
+    /// Fingerprint and sizes.
     pub manifest: Manifest,
     /// How images are fed to the model, for every image that is in the index or asks it.
     pub settings: Settings,
 }
 
 impl PlaceIndex {
-    /// Creates an empty index for a model, and keeps a copy of the model in it.
+    /// Creates an empty index for a model in a folder that is new or empty, and keeps a copy of the model in it.
     ///
     /// # Errors
-    /// A folder that holds an index already, or cannot be written; an unusable model or image size.
+    /// A folder that holds anything, or cannot be written; an unusable model or image size.
     pub fn create(dir: &Path, loaded: &LoadedModel, settings: Settings) -> Result<Self> {
-        loaded.config.check_size(settings.height, settings.width)?;
-        if Index::exists(dir) {
-            return Err(EngineError::Request(format!(
-                "{}: holds an index already; add to it, or choose another folder",
-                dir.display()
-            )));
-        }
-        // The manifest comes last: a folder without one is no index yet.
-        std::fs::create_dir_all(dir).map_err(|e| r2former_data::DataError::io(dir, e))?;
-        write_atomically(&dir.join(MODEL_FILE), loaded.bytes())?;
-        let new = NewIndex {
+        let config = &loaded.config;
+        config.check_size(settings.height, settings.width)?;
+        let json = serde_json::to_vec_pretty(&settings).map_err(|e| EngineError::Request(e.to_string()))?;
+        let shape = IndexConfig {
+            model: config.name.clone(),
             fingerprint: loaded.fingerprint.clone(),
-            model_name: loaded.config.name.clone(),
-            settings: serde_json::to_value(settings).map_err(|e| EngineError::Request(e.to_string()))?,
-            global_dim: loaded.config.global_dim(),
-            local_row: loaded.config.local_row(),
-            local_count: loaded.config.local_count(settings.height, settings.width),
+            global_dim: config.global_dim(),
+            row_width: config.local_row(),
+            max_rows: config.local_count(settings.height, settings.width),
         };
-        Index::create(dir, &new)?;
+        Writer::create_with(dir, shape, &[(MODEL_FILE, loaded.bytes()), (SETTINGS_FILE, &json)])?.close()?;
         Self::open(dir)
     }
 
@@ -51,10 +45,11 @@ impl PlaceIndex {
     /// # Errors
     /// A folder that holds none, or one written by another version.
     pub fn open(dir: &Path) -> Result<Self> {
-        let manifest = Index::manifest(dir)?;
-        let settings = serde_json::from_value(manifest.settings.clone()).map_err(|e| {
-            EngineError::Request(format!("{}: its settings are not understood: {e}", dir.display()))
-        })?;
+        let manifest = Manifest::read(dir)?;
+        let path = companion_path(dir, SETTINGS_FILE);
+        let bytes = std::fs::read(&path).map_err(|e| r2former_data::DataError::io(&path, e))?;
+        let settings = serde_json::from_slice(&bytes)
+            .map_err(|e| EngineError::Request(format!("{}: is not understood: {e}", path.display())))?;
         Ok(Self { dir: dir.to_path_buf(), manifest, settings })
     }
 
@@ -63,7 +58,7 @@ impl PlaceIndex {
     /// # Errors
     /// When the copy in the folder is missing, damaged or another model's.
     pub fn model(&self) -> Result<LoadedModel> {
-        let loaded = LoadedModel::open(&self.dir.join(MODEL_FILE))?;
+        let loaded = LoadedModel::open(&companion_path(&self.dir, MODEL_FILE))?;
         self.check_model(&loaded)?;
         Ok(loaded)
     }
@@ -73,18 +68,18 @@ impl PlaceIndex {
     /// # Errors
     /// A message that names both models.
     pub fn check_model(&self, loaded: &LoadedModel) -> Result<()> {
-        if loaded.fingerprint == self.manifest.fingerprint {
+        let config = &self.manifest.config;
+        if loaded.fingerprint == config.fingerprint {
             return Ok(());
         }
-        let short = |fingerprint: &str| fingerprint.chars().take(12).collect::<String>();
-        Err(EngineError::Request(format!(
-            "{}: was built with model {} ({}), not with {} ({}); descriptors of different models do not compare: use the index's own model, or build another index",
-            self.dir.display(),
-            self.manifest.model_name,
-            short(&self.manifest.fingerprint),
-            loaded.config.name,
-            short(&loaded.fingerprint)
-        )))
+        let name = |name: &str, fingerprint: &str| {
+            format!("{name} ({})", fingerprint.chars().take(12).collect::<String>())
+        };
+        Err(EngineError::Index(IndexError::OtherModel {
+            dir: self.dir.clone(),
+            index: name(&config.model, &config.fingerprint),
+            given: name(&loaded.config.name, &loaded.fingerprint),
+        }))
     }
 
     /// Opens for queries; any number of readers may work while one writer adds.
@@ -92,7 +87,11 @@ impl PlaceIndex {
     /// # Errors
     /// A damaged index.
     pub fn reader(&self) -> Result<Reader> {
-        Ok(Index::open_reader(&self.dir)?)
+        match Reader::open(&self.dir, None) {
+            // A reader's own files go elsewhere where nothing can be written beside the index.
+            Err(IndexError::ReadOnly { .. }) => Ok(Reader::open_in(&self.dir, &std::env::temp_dir(), None)?),
+            reader => Ok(reader?),
+        }
     }
 
     /// Opens for adding and removing; one writer at a time.
@@ -100,7 +99,7 @@ impl PlaceIndex {
     /// # Errors
     /// When another process writes already, or the folder cannot be written.
     pub fn writer(&self) -> Result<Writer> {
-        Ok(Index::open_writer(&self.dir, Some(&self.manifest.fingerprint))?)
+        Ok(Writer::open(&self.dir, &self.manifest.config.fingerprint)?)
     }
 
     /// The folder.

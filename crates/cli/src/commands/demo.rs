@@ -11,7 +11,7 @@ use r2former_data::dataset::{Kind, Listing, SourceOptions, from_listings, list_p
 use r2former_data::town::{Condition, TownDatasetConfig};
 use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Rerank, Settings, add_photos, locate};
 use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, evaluate};
-use r2former_index::SearchMode;
+use r2former_index::{ReadPlaces, SearchMode};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -60,9 +60,9 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<Outcome> {
     )?;
     let photos = dir.join("town");
     let config = TownDatasetConfig {
-        spacing_m: 12.0,
-        queries: 40,
-        query_conditions: CONDITIONS.to_vec(),
+        spacing: 12.0,
+        n_queries: 40,
+        queries: CONDITIONS.to_vec(),
         seed: args.seed,
         ..Default::default()
     };
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<Outcome> {
         format!(
             "   {} images at {rate:.1} images/s, {} an image on disk",
             report.added,
-            output::bytes(info.bytes_per_image)
+            output::bytes(info.bytes_per_image().round() as u64)
         ),
     )?;
 

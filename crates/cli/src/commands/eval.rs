@@ -166,7 +166,7 @@ pub(crate) fn run(command: &EvalCommand, machine: &Machine) -> Result<Outcome> {
         }
         EvalCommand::Frames(a) => (dataset::read_frames(&a.database, &a.queries, a.tolerance)?, &a.common),
     };
-    let extractor = common.model.extractor(machine)?;
+    let extractor = common.model.extractor(machine, None)?;
     let report = evaluate(&dataset, &extractor, &common.options(&extractor)?, &Bar::default())?;
     show(&report, common.json)
 }

@@ -4,9 +4,10 @@ use crate::common::{Machine, ModelArgs};
 use crate::exit::Outcome;
 use crate::output::{self, print_json};
 use crate::progress::Bar;
+use crate::tensors::tensor_images;
 use anyhow::Result;
 use clap::Args;
-use r2former_engine::{Progress, extract_stream};
+use r2former_engine::{ImageFeatures, Progress, extract_stream};
 use r2former_model::checkpoint::write_atomically;
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::json;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExtractArgs {
-    /// Photographs.
+    /// Photographs; or normalised tensors as FILE.safetensors:NAME[:I], of shape (n, 3, H, W).
     #[arg(required = true)]
     images: Vec<PathBuf>,
     #[command(flatten)]
@@ -30,22 +31,36 @@ pub(crate) struct ExtractArgs {
 }
 
 pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<Outcome> {
-    let extractor = args.model.extractor(machine)?;
-    let files: Vec<&Path> = args.images.iter().map(PathBuf::as_path).collect();
+    let tensors = tensor_images(&args.images)?;
+    let extractor = args.model.extractor(machine, tensors.as_ref().map(|t| t.size))?;
     let (mut global, mut local) = (Vec::new(), Vec::new());
-    let bar = Bar::default();
-    bar.start("images", files.len() as u64);
-    // One bad image ends the run: a row would be missing, and rows are matched to names by number.
-    extract_stream(&extractor, &files, &bar, |_, features| {
-        let features = features?;
+    let mut keep = |features: ImageFeatures| {
         global.extend(features.global);
         local.extend(features.local);
-        Ok(())
-    })?;
-    bar.finish();
+    };
+    let names: Vec<String> = match tensors {
+        Some(tensors) => {
+            for input in tensors.inputs {
+                extractor.extract(&[input])?.into_iter().for_each(&mut keep);
+            }
+            tensors.names
+        }
+        None => {
+            let files: Vec<&Path> = args.images.iter().map(PathBuf::as_path).collect();
+            let bar = Bar::default();
+            bar.start("images", files.len() as u64);
+            // One bad image ends the run: a row would be missing, and rows are matched to names by number.
+            extract_stream(&extractor, &files, &bar, |_, features| {
+                keep(features?);
+                Ok(())
+            })?;
+            bar.finish();
+            args.images.iter().map(|p| p.display().to_string()).collect()
+        }
+    };
 
     let config = extractor.config();
-    let (n, row) = (files.len(), config.local_row());
+    let (n, row) = (names.len(), config.local_row());
     let as_bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
     let (global_bytes, local_bytes) = (as_bytes(&global), as_bytes(&local));
     let mut shapes = vec![("global", vec![n, config.global_dim()], &global_bytes)];
@@ -56,7 +71,6 @@ pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<Outcome> {
         .iter()
         .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>>>()?;
-    let names: Vec<String> = args.images.iter().map(|p| p.display().to_string()).collect();
     let settings = serde_json::to_string(&extractor.settings())?;
     let header = HashMap::from([
         ("names".to_string(), serde_json::to_string(&names)?),

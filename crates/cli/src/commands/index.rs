@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use r2former_data::UtmZone;
 use r2former_data::dataset::{Kind, Listing, SourceOptions, list_photos};
 use r2former_engine::{AddReport, Extractor, PlaceIndex, add_photos};
-use r2former_index::{Index, ReadPlaces, WritePlaces, place_id};
+use r2former_index::{Extent, Filter, ReadPlaces, WritePlaces, place_id};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -124,15 +124,15 @@ pub(crate) fn run(command: IndexCommand, machine: &Machine) -> Result<Outcome> {
         IndexCommand::Optimize(args) => optimize(&args),
         IndexCommand::Verify(args) => verify(&args),
         IndexCommand::Export(args) => {
-            Index::export(&args.index, &args.file)?;
+            r2former_index::export(&args.index, &args.file)?;
             output::stdout().line(format_args!("wrote {}", args.file.display()))?;
             Ok(Outcome::Done)
         }
         IndexCommand::Import(args) => {
-            Index::import(&args.file, &args.index)?;
+            r2former_index::import(&args.file, &args.index)?;
             let index = PlaceIndex::open(&args.index)?;
             index.model()?;
-            let count = index.reader()?.count()?;
+            let count = index.reader()?.count(&Filter::default())?;
             output::stdout().line(format_args!("{}: {count} images", args.index.display()))?;
             Ok(Outcome::Done)
         }
@@ -230,7 +230,17 @@ fn remove(args: &RemoveArgs) -> Result<Outcome> {
 
 fn list(args: &ListArgs) -> Result<Outcome> {
     let reader = PlaceIndex::open(&args.index)?.reader()?;
-    let places = reader.list()?;
+    let mut places = Vec::new();
+    let mut from = None;
+    loop {
+        let page = reader.list(from, 1000, &Filter::default())?;
+        places.extend(page.places);
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    places.sort_by(|a, b| a.1.name.cmp(&b.1.name));
     if args.json {
         return print_json(
             &places.iter().map(|(id, place)| json!({ "id": id, "place": place })).collect::<Vec<_>>(),
@@ -255,18 +265,27 @@ fn info(args: &OneIndex) -> Result<Outcome> {
     out.line(format_args!("images      {}", info.images))?;
     out.line(format_args!(
         "on disk     {} ({} an image)",
-        bytes(info.bytes_on_disk),
-        bytes(info.bytes_per_image)
+        bytes(info.bytes),
+        bytes(info.bytes_per_image().round() as u64)
     ))?;
     out.line(format_args!(
+        "            of that {} of vectors at most: descriptor {}, local features {} x {}",
+        bytes(info.config.vector_bytes()),
+        bytes(4 * info.config.global_dim as u64),
+        info.config.max_rows,
+        info.config.row_width
+    ))?;
+    out.line(format_args!("graph       {} of {} images", info.in_graph, info.images))?;
+    out.line(format_args!("created     {}", info.created))?;
+    out.line(format_args!(
         "model       {} ({})",
-        manifest.model_name,
-        manifest.fingerprint.chars().take(12).collect::<String>()
+        manifest.config.model,
+        manifest.config.fingerprint.chars().take(12).collect::<String>()
     ))?;
     let settings = index.settings;
     out.line(format_args!("input       {}x{}, {}", settings.height, settings.width, settings.precision))?;
     match info.extent {
-        Some((sw, ne)) => out.line(format_args!(
+        Some(Extent { south_west: sw, north_east: ne }) => out.line(format_args!(
             "extent      {:.6},{:.6} to {:.6},{:.6} (latitude, longitude)",
             sw.lat, sw.lon, ne.lat, ne.lon
         ))?,
@@ -288,13 +307,14 @@ fn optimize(args: &OneIndex) -> Result<Outcome> {
 fn verify(args: &OneIndex) -> Result<Outcome> {
     let index = PlaceIndex::open(&args.index)?;
     index.model()?;
-    let report = Index::verify(&args.index)?;
+    let report = r2former_index::verify(&args.index)?;
     if args.json {
         print_json(&report)?;
     } else {
         let mut out = output::stdout();
         for problem in &report.problems {
-            out.line(format_args!("{problem}"))?;
+            let name = problem.name.as_deref().unwrap_or("index");
+            out.line(format_args!("{name}: {}", problem.what))?;
         }
         out.line(format_args!("{} images read, {} problems", report.images, report.problems.len()))?;
     }

@@ -3,7 +3,8 @@
 use crate::common::{Machine, ModelArgs};
 use crate::exit::Outcome;
 use crate::output::{self, print_json};
-use anyhow::Result;
+use crate::tensors::tensor_images;
+use anyhow::{Result, bail};
 use clap::Args;
 use r2former_engine::score_pair;
 use serde_json::json;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct MatchArgs {
-    /// The query.
+    /// The query. A photograph, or a normalised tensor as FILE.safetensors:NAME:I.
     a: PathBuf,
     /// The reference that it is compared with.
     b: PathBuf,
@@ -23,9 +24,18 @@ pub(crate) struct MatchArgs {
 }
 
 pub(crate) fn run(args: &MatchArgs, machine: &Machine) -> Result<Outcome> {
-    let extractor = args.model.extractor(machine)?;
-    let a = extractor.extract_file(&args.a)?;
-    let b = extractor.extract_file(&args.b)?;
+    let tensors = tensor_images(&[args.a.clone(), args.b.clone()])?;
+    let extractor = args.model.extractor(machine, tensors.as_ref().map(|t| t.size))?;
+    let features = match &tensors {
+        Some(tensors) => extractor.extract(&tensors.inputs)?,
+        None => vec![extractor.extract_file(&args.a)?, extractor.extract_file(&args.b)?],
+    };
+    let [a, b] = features.as_slice() else {
+        bail!(
+            "two images are compared, but {} were named: add the image's number, as in FILE:NAME:0",
+            features.len()
+        );
+    };
     let cosine: f32 = a.global.iter().zip(&b.global).map(|(x, y)| x * y).sum();
     let config = extractor.config();
     let pair = match config.reranker {

@@ -102,7 +102,7 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<Outcome> {
         candidates: args.candidates as usize,
         rerank,
         near: near(args.near, args.radius)?,
-        mode: if args.approximate { SearchMode::Approximate } else { SearchMode::Exact },
+        mode: if args.approximate { SearchMode::Fast } else { SearchMode::Exact },
     };
     let extractor = Extractor::new(loaded, index.settings, &machine.device()?)?;
     let reader = index.reader()?;

@@ -27,7 +27,8 @@ pub(crate) struct TownArgs {
     /// Queries for each condition.
     #[arg(long, default_value_t = 100, value_name = "N")]
     queries: usize,
-    /// Conditions of the queries, separated by commas: day, dusk, night, rain.
+    /// Conditions of the queries, separated by commas: day, overcast, dusk, night, rain,
+    /// snow.
     #[arg(long, default_value = "day,dusk,night,rain", value_delimiter = ',')]
     conditions: Vec<Condition>,
     /// Image size, height x width.
@@ -43,11 +44,10 @@ pub(crate) fn run(args: &TownArgs) -> Result<Outcome> {
         bail!("{}: is not empty; choose a new folder", args.dir.display());
     }
     let dataset = TownDatasetConfig {
-        spacing_m: args.spacing,
-        height: args.size[0],
-        width: args.size[1],
-        queries: args.queries,
-        query_conditions: args.conditions.clone(),
+        spacing: args.spacing,
+        size: (args.size[1], args.size[0]),
+        n_queries: args.queries,
+        queries: args.conditions.clone(),
         seed: args.seed,
         ..Default::default()
     };
