@@ -23,7 +23,7 @@ fn a_folder_without_an_index_says_how_to_make_one() {
 #[test]
 fn an_existing_index_is_not_created_again() {
     let (_home, index, _photos) = small_index();
-    names(&fails(r2former().args(["index", "create"]).arg(&index), 1), &["already"]);
+    names(&fails(r2former().args(["index", "create"]).arg(&index), 1), &["not empty"]);
     r2former().args(["index", "verify"]).arg(&index).assert().success();
 }
 
@@ -35,7 +35,7 @@ fn a_cut_snapshot_is_refused() {
     let bytes = std::fs::read(&snapshot).expect("was written above");
     std::fs::write(&snapshot, &bytes[..bytes.len() / 2]).expect("temporary folders can be written");
     let copy = home.path().join("copy");
-    names(&fails(r2former().args(["index", "import"]).arg(&snapshot).arg(&copy), 1), &["snapshot"]);
+    names(&fails(r2former().args(["index", "import"]).arg(&snapshot).arg(&copy), 1), &["snapshot", "cut short"]);
     fails(r2former().args(["index", "info"]).arg(&copy), 1);
 }
 
@@ -83,8 +83,7 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
         std::fs::rename(name, more.path().join(format!("more-{i}.jpg"))).expect("was written above");
     }
     let said = fails(r2former().args(["index", "add"]).arg(&index).arg(more.path()), 1);
-    names(&said, &["index"]);
-    assert!(said.to_lowercase().contains("space") || said.contains("full"), "{said}");
+    names(&said, &["index", "no room left"]);
     std::fs::remove_file(&filler).expect("was written above");
     let verified = r2former().args(["index", "verify"]).arg(&index).assert().success().get_output().clone();
     names(&String::from_utf8_lossy(&verified.stdout), &["0 problems"]);

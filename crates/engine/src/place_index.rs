@@ -88,8 +88,8 @@ impl PlaceIndex {
     /// A damaged index.
     pub fn reader(&self) -> Result<Reader> {
         match Reader::open(&self.dir, None) {
-            // A reader's own files go elsewhere where nothing can be written beside the index.
-            Err(IndexError::ReadOnly { .. }) => Ok(Reader::open_in(&self.dir, &std::env::temp_dir(), None)?),
+            // A reader's own files go elsewhere where they find no place beside the index.
+            Err(IndexError::ReadOnly { .. } | IndexError::Full { .. }) => Ok(Reader::open_in(&self.dir, &std::env::temp_dir(), None)?),
             reader => Ok(reader?),
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use crate::error::{IndexError, Result};
+use crate::files::need_room;
 use crate::generation::{self, current, journal_of};
 use crate::journal::pending_bytes;
 use crate::manifest::{IndexConfig, Manifest};
@@ -14,6 +15,9 @@ use crate::shard::Shard;
 use crate::traits::{Info, ReadPlaces};
 use crate::view::View;
 use crate::writer::Writer;
+
+/// Room on the disk that opening takes.
+const ROOM: u64 = 4 << 20;
 
 /// A consistent picture of an index: what was published when it was opened or last refreshed. Any number
 /// of readers and one writer may be open at a time, in one process or several.
@@ -100,6 +104,7 @@ impl Reader {
 
 fn look(dir: &Path, scratch: Option<&Path>, config: &IndexConfig) -> Result<(Shard, View)> {
     let view = View::open(dir, scratch)?;
+    need_room(view.dir(), ROOM)?;
     let shard = Shard::open(dir, view.dir(), config, view.state().next_operation)?;
     Ok((shard, view))
 }

@@ -18,6 +18,7 @@ use qdrant_edge::{
     FieldIndexOperations, HnswIndexConfig, MultiVectorComparator, MultiVectorConfig, OperationError,
     PayloadFieldSchema, PayloadSchemaType, PointId, PointInsertOperations, PointOperations,
     PointStructPersisted, UpdateOperation, VectorPersisted, VectorStorageDatatype, VectorStructPersisted,
+    WalOptions,
 };
 use uuid::Uuid;
 
@@ -40,6 +41,10 @@ const FULL_SCAN_KB: usize = 4_000;
 
 /// Parts of up to this many KiB are merged into one: rewriting larger ones costs more than it saves.
 const LARGEST_PART_KB: usize = 4 << 20;
+
+/// Bytes of one part of the store's log, which are taken from the disk at once at each opening; a larger
+/// operation gets a larger part.
+const LOG_PART: usize = 1 << 20;
 
 /// Images in one operation of the store: bounds the memory of its log entry.
 const BATCH: usize = 64;
@@ -210,6 +215,7 @@ fn edge_config(config: &IndexConfig) -> EdgeConfig {
             max_segment_size: Some(LARGEST_PART_KB),
             ..EdgeOptimizersConfig::default()
         },
+        wal_options: Some(WalOptions { segment_capacity: LOG_PART, ..WalOptions::default() }),
         ..EdgeConfig::default()
     }
 }

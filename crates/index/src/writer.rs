@@ -74,6 +74,7 @@ impl Writer {
         let manifest = Manifest::new(dir, config)?;
         prepare_empty(dir)?;
         let lock = WriterLock::take(dir)?;
+        need_room(dir, MARGIN)?;
         companion::write(dir, companions)?;
         let work = empty_work(dir)?;
         let shard = Shard::create(dir, &work, &manifest.config)?;
@@ -102,6 +103,7 @@ impl Writer {
     pub(crate) fn open_any(dir: &Path) -> Result<Self> {
         let manifest = Manifest::read(dir)?;
         let lock = WriterLock::take(dir)?;
+        need_room(dir, MARGIN)?;
         view::remove_abandoned(&view::root_of(dir))?;
         let number = generation::current(dir)?;
         generation::remove_others(dir, number)?;

@@ -1,0 +1,123 @@
+//! What the store costs: bytes an image, images added a second, milliseconds to search and to fetch.
+//!
+//!     cargo bench -p r2former-index --bench store -- [IMAGES]
+//!
+//! Descriptors of 256 numbers; 500 local features of 131 bytes for the first 2000 images' index, none for
+//! the index that is searched (IMAGES of them, 20000 by default).
+
+use std::time::Instant;
+
+use r2former_index::{
+    Filter, IndexConfig, NewPlace, Place, Position, ReadPlaces, Reader, SearchMode, WritePlaces, Writer, place_id,
+};
+
+const DIM: usize = 256;
+const ROW: usize = 131;
+const ROWS: usize = 500;
+const WITH_LOCAL: u64 = 2000;
+
+/// A sequence of pseudo-random numbers (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn descriptor(&mut self) -> Vec<f32> {
+        (0..DIM).map(|_| (self.next() % 2001) as f32 / 1000.0 - 1.0).collect()
+    }
+}
+
+fn image(i: u64, random: &mut Random, local: bool) -> NewPlace {
+    NewPlace {
+        place: Place {
+            name: format!("images/{i:08}.jpg"),
+            position: Some(Position { lat: 48.0 + (i % 1000) as f64 * 1e-4, lon: 11.0 + (i / 1000) as f64 * 1e-4 }),
+            heading: Some((i % 360) as f64),
+            ..Place::default()
+        },
+        global: random.descriptor(),
+        local: if local { (0..ROW * ROWS).map(|_| (random.next() >> 32) as u8).collect() } else { Vec::new() },
+    }
+}
+
+/// Median of the milliseconds of `count` calls.
+fn median_ms(count: u64, mut call: impl FnMut(u64)) -> f64 {
+    let mut times: Vec<f64> = (0..count)
+        .map(|i| {
+            let start = Instant::now();
+            call(i);
+            1000.0 * start.elapsed().as_secs_f64()
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn fill(dir: &std::path::Path, count: u64, local: bool) -> f64 {
+    let (row_width, max_rows) = if local { (ROW, ROWS) } else { (0, 0) };
+    let config = IndexConfig {
+        model: "bench".into(),
+        fingerprint: "bench".into(),
+        global_dim: DIM,
+        row_width,
+        max_rows,
+    };
+    let mut random = Random(42);
+    let mut writer = Writer::create(dir, config).expect("creates");
+    let mut spent = 0.0;
+    for first in (0..count).step_by(32) {
+        let batch: Vec<_> = (first..count.min(first + 32)).map(|i| image(i, &mut random, local)).collect();
+        let start = Instant::now();
+        writer.add(&batch).expect("adds");
+        spent += start.elapsed().as_secs_f64();
+    }
+    let start = Instant::now();
+    writer.close().expect("closes");
+    count as f64 / (spent + start.elapsed().as_secs_f64())
+}
+
+fn main() {
+    let count = std::env::args().filter_map(|text| text.parse().ok()).next().unwrap_or(20_000);
+    let home = tempfile::tempdir().expect("temporary folder");
+
+    let dir = home.path().join("local");
+    let rate = fill(&dir, WITH_LOCAL, true);
+    let reader = Reader::open(&dir, None).expect("opens");
+    let info = reader.info().expect("counts");
+    let mut random = Random(7);
+    let fetch = median_ms(20, |_| {
+        let ids: Vec<_> =
+            (0..100).map(|_| place_id(&format!("images/{:08}.jpg", random.next() % WITH_LOCAL))).collect();
+        assert!(reader.locals(&ids).expect("fetches").iter().all(Option::is_some));
+    });
+    println!("{WITH_LOCAL} images, 500 local features each:");
+    println!("  {:.0} bytes an image on disk ({} of vectors)", info.bytes_per_image(), info.config.vector_bytes());
+    println!("  {rate:.0} images added and synced a second, 32 at a time");
+    println!("  {fetch:.2} ms to fetch the local features of 100 images");
+
+    let dir = home.path().join("global");
+    let rate = fill(&dir, count, false);
+    let mut queries = Random(99);
+    println!("{count} images without local features:");
+    println!("  {rate:.0} images added and synced a second, 32 at a time");
+    let mut search = |name: &str, mode: SearchMode| {
+        let reader = Reader::open(&dir, None).expect("opens");
+        let all = Filter::default();
+        let ms = median_ms(50, |_| {
+            let query = queries.descriptor();
+            assert_eq!(reader.search(&query, 100, &all, mode).expect("searches").len(), 100);
+        });
+        println!("  {ms:.2} ms to find the best 100, {name}");
+    };
+    search("exact", SearchMode::Exact);
+    let start = Instant::now();
+    Writer::open(&dir, "bench").and_then(|mut writer| writer.optimize()).expect("optimizes");
+    println!("  {:.1} s to build the graph", start.elapsed().as_secs_f64());
+    search("exact, after that", SearchMode::Exact);
+    search("graph", SearchMode::Fast);
+}
