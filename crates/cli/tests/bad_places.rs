@@ -35,7 +35,10 @@ fn a_cut_snapshot_is_refused() {
     let bytes = std::fs::read(&snapshot).expect("was written above");
     std::fs::write(&snapshot, &bytes[..bytes.len() / 2]).expect("temporary folders can be written");
     let copy = home.path().join("copy");
-    names(&fails(r2former().args(["index", "import"]).arg(&snapshot).arg(&copy), 1), &["snapshot", "cut short"]);
+    names(
+        &fails(r2former().args(["index", "import"]).arg(&snapshot).arg(&copy), 1),
+        &["snapshot", "cut short"],
+    );
     fails(r2former().args(["index", "info"]).arg(&copy), 1);
 }
 

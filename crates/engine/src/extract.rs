@@ -1,8 +1,10 @@
 //! Photographs to descriptors.
 
+use crate::fused::fused_reranker;
 use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, to_input};
+use r2former_kernels::Level;
 use r2former_model::{Device, ModelConfig, Precision, R2Former};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -92,13 +94,16 @@ pub struct Extractor {
     preprocess: Preprocess,
     device: Device,
     limits: Limits,
+    /// The reranker as a CPU kernel, where there is one.
+    fused: Option<r2former_kernels::Reranker>,
 }
 
 impl Extractor {
     /// Puts a model on a device, under the given settings.
     ///
     /// # Errors
-    /// An image size that the architecture cannot take.
+    /// An image size that the architecture cannot take; a level of vector instructions that `R2FORMER_SIMD`
+    /// forces and this machine lacks.
     pub fn new(loaded: LoadedModel, settings: Settings, device: &Device) -> Result<Self> {
         let mut checkpoint = loaded.checkpoint;
         checkpoint.config.check_size(settings.height, settings.width)?;
@@ -115,7 +120,13 @@ impl Extractor {
             },
         };
         let model = checkpoint.model(device)?;
-        Ok(Self { model, settings, preprocess, device: device.clone(), limits: Limits::default() })
+        let fused = if *device == Device::flex() {
+            let level = Level::current().map_err(|error| EngineError::Request(error.to_string()))?;
+            fused_reranker(&model, level).ok()
+        } else {
+            None
+        };
+        Ok(Self { model, settings, preprocess, device: device.clone(), limits: Limits::default(), fused })
     }
 
     /// The model's configuration under these settings.
@@ -131,6 +142,11 @@ impl Extractor {
     /// The network itself.
     pub fn model(&self) -> &R2Former {
         &self.model
+    }
+
+    /// The reranker as a CPU kernel; none on another device, or for sizes that the kernel does not cover.
+    pub fn fused(&self) -> Option<&r2former_kernels::Reranker> {
+        self.fused.as_ref()
     }
 
     /// The device that computes.

@@ -6,6 +6,7 @@
 mod answer;
 mod error;
 mod extract;
+mod fused;
 mod indexing;
 mod locate;
 mod place_index;
@@ -16,6 +17,7 @@ mod stream;
 pub use answer::{Answer, Estimate, PlaceMatch, Timing};
 pub use error::{EngineError, Result};
 pub use extract::{Extractor, ImageFeatures, LoadedModel, Settings};
+pub use fused::fused_reranker;
 pub use indexing::{AddReport, add_photos};
 pub use locate::{LocateOptions, Near, Rerank, locate};
 pub use place_index::PlaceIndex;

@@ -89,7 +89,9 @@ impl PlaceIndex {
     pub fn reader(&self) -> Result<Reader> {
         match Reader::open(&self.dir, None) {
             // A reader's own files go elsewhere where they find no place beside the index.
-            Err(IndexError::ReadOnly { .. } | IndexError::Full { .. }) => Ok(Reader::open_in(&self.dir, &std::env::temp_dir(), None)?),
+            Err(IndexError::ReadOnly { .. } | IndexError::Full { .. }) => {
+                Ok(Reader::open_in(&self.dir, &std::env::temp_dir(), None)?)
+            }
             reader => Ok(reader?),
         }
     }

@@ -8,7 +8,8 @@
 use std::time::Instant;
 
 use r2former_index::{
-    Filter, IndexConfig, NewPlace, Place, Position, ReadPlaces, Reader, SearchMode, WritePlaces, Writer, place_id,
+    Filter, IndexConfig, NewPlace, Place, Position, ReadPlaces, Reader, SearchMode, WritePlaces, Writer,
+    place_id,
 };
 
 const DIM: usize = 256;
@@ -36,12 +37,19 @@ fn image(i: u64, random: &mut Random, local: bool) -> NewPlace {
     NewPlace {
         place: Place {
             name: format!("images/{i:08}.jpg"),
-            position: Some(Position { lat: 48.0 + (i % 1000) as f64 * 1e-4, lon: 11.0 + (i / 1000) as f64 * 1e-4 }),
+            position: Some(Position {
+                lat: 48.0 + (i % 1000) as f64 * 1e-4,
+                lon: 11.0 + (i / 1000) as f64 * 1e-4,
+            }),
             heading: Some((i % 360) as f64),
             ..Place::default()
         },
         global: random.descriptor(),
-        local: if local { (0..ROW * ROWS).map(|_| (random.next() >> 32) as u8).collect() } else { Vec::new() },
+        local: if local {
+            (0..ROW * ROWS).map(|_| (random.next() >> 32) as u8).collect()
+        } else {
+            Vec::new()
+        },
     }
 }
 
@@ -96,7 +104,11 @@ fn main() {
         assert!(reader.locals(&ids).expect("fetches").iter().all(Option::is_some));
     });
     println!("{WITH_LOCAL} images, 500 local features each:");
-    println!("  {:.0} bytes an image on disk ({} of vectors)", info.bytes_per_image(), info.config.vector_bytes());
+    println!(
+        "  {:.0} bytes an image on disk ({} of vectors)",
+        info.bytes_per_image(),
+        info.config.vector_bytes()
+    );
     println!("  {rate:.0} images added and synced a second, 32 at a time");
     println!("  {fetch:.2} ms to fetch the local features of 100 images");
 

@@ -163,7 +163,7 @@ fn unpack(from: &Path, to: &Path) -> Result<()> {
         }
         let mut sha = Sha256::new();
         let mut file = File::create_new(&path).at(&path)?;
-        copy_sparse(&mut entry, &mut file, |bytes| sha.update(bytes)).map_err(|error| {
+        let copied = copy_sparse(&mut entry, &mut file, |bytes| sha.update(bytes)).map_err(|error| {
             match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                     IndexError::io(to, error)
@@ -171,6 +171,9 @@ fn unpack(from: &Path, to: &Path) -> Result<()> {
                 _ => unreadable(error),
             }
         })?;
+        if copied < sum.bytes {
+            return Err(wrong(format!("it is cut short in the middle of {name:?}")));
+        }
         if hex(sha) != sum.sha256 {
             return Err(wrong(format!("{name:?} has been changed: its checksum is another")));
         }

@@ -24,7 +24,7 @@ pub enum WhoActs {
 #[non_exhaustive]
 pub enum IndexError {
     /// The directory holds no place index.
-    #[error("{dir}: this is no place index (it has no manifest.json); create one first", dir = dir.display())]
+    #[error("{dir}: this is no place index (it has no manifest.json); make one with `r2former index create`", dir = dir.display())]
     NotAnIndex {
         /// The directory.
         dir: PathBuf,

@@ -88,7 +88,7 @@ fn list_table(
 fn check_order(table: &Table, columns: &Columns) -> Result<()> {
     let Place::Degrees(lat, lon) = columns.place else { return Ok(()) };
     let values = |at: usize| table.rows.iter().filter_map(move |(_, cells)| cells[at].parse::<f64>().ok());
-    let Some((line, _)) =
+    let Some((line, cells)) =
         table.rows.iter().find(|(_, cells)| cells[lat].parse::<f64>().is_ok_and(|v| v.abs() > 90.0))
     else {
         return Ok(());
@@ -102,7 +102,7 @@ fn check_order(table: &Table, columns: &Columns) -> Result<()> {
         return Ok(());
     };
     let name = &table.header[lat];
-    Err(table.complain(*line, format!("column {name} goes beyond -90..90 degrees: {hint}")))
+    Err(table.complain(*line, format!("{name} {} is beyond -90..90 degrees: {hint}", cells[lat])))
 }
 
 /// One row of the table.

@@ -75,11 +75,11 @@ fn every_complaint_has_its_line() {
         ("path,lat,lon\na.jpg,1,0\nb.jpg,1,181\n", "t.csv:3: longitude 181 is outside -180..180"),
         (
             "path,lat,lon\na.jpg,18,52\nb.jpg,151.2,-33.9\n",
-            "t.csv:3: column lat goes beyond -90..90 degrees: are the columns of latitude and longitude swapped?",
+            "t.csv:3: lat 151.2 is beyond -90..90 degrees: are the columns of latitude and longitude swapped?",
         ),
         (
             "path,lat,lon\na.jpg,699375,5710155\n",
-            "t.csv:2: column lat goes beyond -90..90 degrees: are these metres?",
+            "t.csv:2: lat 699375 is beyond -90..90 degrees: are these metres?",
         ),
         ("path,lat,lon,heading\na.jpg,1,2,361\n", "t.csv:2: heading 361 is outside"),
         ("path,lat,lon,heading\na.jpg,1,2,inf\n", "t.csv:2: heading is inf"),

@@ -1,0 +1,155 @@
+//! The fused reranker against the model's own, on every level of vector instructions of this machine.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use r2former_engine::fused_reranker;
+use r2former_kernels::{KernelError, Level, Scratch};
+use r2former_model::import::{ImportOptions, import};
+use r2former_model::quantize::{dequantize, quantize};
+use r2former_model::{LocalConfig, ModelConfig, R2Former, RerankerConfig};
+use std::path::Path;
+
+const TOLERANCE: f32 = 1e-4;
+
+/// The published-format fixture, as a model with another reranker.
+fn model(change: impl FnOnce(&mut RerankerConfig, &mut LocalConfig), seed: u64) -> R2Former {
+    let mut config = fixture().config().clone();
+    change(config.reranker.as_mut().unwrap(), config.local.as_mut().unwrap());
+    let mut model = R2Former::random(&config, seed, &Device::flex()).unwrap();
+    // Random weights are small: without larger ones, every candidate would look the same.
+    let mut tensors = model.to_tensors().unwrap();
+    let mut random = Random(seed + 1);
+    for (name, tensor) in &mut tensors {
+        if name.starts_with("reranker.") {
+            let scale = if name.ends_with("bias") { 0.2 } else { 0.35 };
+            let base = if name.contains("norm") && name.ends_with("weight") { 1.0 } else { 0.0 };
+            tensor.data.iter_mut().for_each(|v| *v = base + scale * random.next());
+        }
+    }
+    model = R2Former::from_tensors(&config, tensors, &Device::flex()).unwrap();
+    model
+}
+
+fn fixture() -> R2Former {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/golden/tiny.pth");
+    let imported = import(&path, &ImportOptions::default()).unwrap();
+    R2Former::from_tensors(&imported.config, imported.tensors, &Device::flex()).unwrap()
+}
+
+struct Random(u64);
+
+impl Random {
+    /// -1 to 1.
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 40) as f32) / (1 << 23) as f32 - 1.0
+    }
+}
+
+fn rows(config: &ModelConfig, count: usize, seed: u64) -> Vec<f32> {
+    let mut random = Random(seed);
+    let row = config.local_row();
+    (0..count * row).map(|i| if i % row < 3 { 0.5 + 0.6 * random.next() } else { random.next() }).collect()
+}
+
+fn plain(model: &R2Former, query: &[f32], reference: &[f32]) -> Vec<f32> {
+    let row = model.config().local_row();
+    let tensor = |rows: &[f32]| {
+        Tensor::<3>::from_data(TensorData::new(rows.to_vec(), [1, rows.len() / row, row]), &Device::flex())
+    };
+    let logits = model.reranker.as_ref().unwrap().forward(tensor(query), tensor(reference)).unwrap();
+    logits.try_into_vec_as::<f32>().unwrap()
+}
+
+fn compare(model: &R2Former, nq: usize, nr: usize, seed: u64, what: &str) {
+    let row = model.config().local_row();
+    let (query, reference) = (rows(model.config(), nq, seed), rows(model.config(), nr, seed + 7));
+    let bytes = quantize(&reference, row);
+    let expected = plain(model, &query, &reference);
+    let expected_bytes = plain(model, &query, &dequantize(&bytes, row));
+    for level in Level::available() {
+        let fused = fused_reranker(model, level).unwrap();
+        let prepared = fused.query(&query).unwrap();
+        let mut scratch = Scratch::default();
+        let found = fused.score_floats(&prepared, &reference, &mut scratch).unwrap();
+        let found_bytes = fused.score_bytes(&prepared, &bytes, &mut scratch).unwrap();
+        for (found, expected) in [(found, &expected), (found_bytes, &expected_bytes)] {
+            for (a, b) in found.iter().zip(expected) {
+                let allowed = TOLERANCE * b.abs().max(1.0);
+                assert!((a - b).abs() <= allowed, "{what} {nq} x {nr}, {level}: {found:?}, not {expected:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_published_sizes_with_any_number_of_features() {
+    let model = model(|_, local| local.dim = 128, 3);
+    for (nq, nr) in [(5, 5), (5, 60), (23, 24), (24, 24), (47, 48), (61, 7), (100, 83)] {
+        compare(&model, nq, nr, (nq * nr) as u64, "published");
+    }
+}
+
+#[test]
+fn as_many_features_as_an_image_has() {
+    compare(&model(|_, local| local.dim = 128, 4), 500, 500, 11, "full");
+}
+
+#[test]
+fn other_sizes_and_inputs() {
+    type Change = fn(&mut RerankerConfig, &mut LocalConfig);
+    let cases: [(&str, Change); 10] = [
+        ("heads of 4", |r, _| r.heads = 8),
+        ("heads of 16", |r, _| r.heads = 2),
+        ("wide", |r, _| r.dim = 64),
+        ("one block each", |r, _| (r.depth, r.pair_depth) = (1, 1)),
+        ("one neighbour", |r, _| r.neighbours = 1),
+        ("eight neighbours", |r, _| r.neighbours = 8),
+        ("narrow MLP", |r, _| r.mlp_ratio = 1),
+        ("correlation alone", |r, _| (r.use_xy, r.use_attention) = (false, false)),
+        ("no correlation", |r, _| r.use_correlation = false),
+        ("no position", |r, l| (r.use_position_embedding, l.dim) = (false, 33)),
+    ];
+    for (i, (what, change)) in cases.into_iter().enumerate() {
+        compare(&model(change, i as u64), 30, 41, 100 + i as u64, what);
+    }
+}
+
+#[test]
+fn the_published_fixture() {
+    let model = fixture();
+    for seed in 0..10 {
+        compare(&model, 20, 20, seed, "fixture");
+    }
+}
+
+#[test]
+fn what_is_not_covered_is_said() {
+    let tried =
+        |change: fn(&mut RerankerConfig, &mut LocalConfig)| fused_reranker(&model(change, 1), Level::Scalar);
+    let cases: [fn(&mut RerankerConfig, &mut LocalConfig); 4] =
+        [|r, _| r.pair_depth = 0, |r, _| r.depth = 0, |r, _| r.neighbours = 9, |r, _| r.heads = 16];
+    for change in cases {
+        assert!(matches!(tried(change), Err(KernelError::Unusual(_))));
+    }
+    let fused = tried(|_, _| ()).unwrap();
+    let row = fused.shape().row();
+    assert!(matches!(fused.query(&vec![0.5; 4 * row]), Err(KernelError::Unusual(_))));
+    assert!(matches!(fused.query(&vec![0.5; 9 * row + 1]), Err(KernelError::Features(_))));
+    let query = fused.query(&vec![0.5; 9 * row]).unwrap();
+    let short = fused.score_bytes(&query, &vec![7; 6 * row - 1], &mut Scratch::default());
+    assert!(matches!(short, Err(KernelError::Features(_))));
+}
+
+#[test]
+fn no_number_stays_none() {
+    let model = model(|_, _| (), 9);
+    let mut query = rows(model.config(), 12, 1);
+    let reference = rows(model.config(), 12, 2);
+    query[0] = f32::NAN;
+    for level in Level::available() {
+        let fused = fused_reranker(&model, level).unwrap();
+        let prepared = fused.query(&query).unwrap();
+        let logits = fused.score_floats(&prepared, &reference, &mut Scratch::default()).unwrap();
+        assert!(logits.iter().all(|v| v.is_nan()), "{level}: {logits:?}");
+    }
+}

@@ -1,0 +1,25 @@
+//! The CPU hot path: what r2former computes most, written once for every vector unit.
+//!
+//! Kernels know slices of numbers, neither images nor models. Each is written over `pulp`'s vector trait,
+//! so that AVX-512, AVX2, NEON and plain scalar code are the same source; [`Level`] says which one runs and
+//! can be forced, so that every one is tested on a machine that has it. Beside each kernel its test keeps a
+//! plain reference.
+//!
+//! - [`Reranker`]: the whole reranker of one query against one candidate, from 8-bit local features to
+//!   logits, without a tensor in between.
+
+mod attend;
+mod buffer;
+mod correlate;
+mod level;
+mod math;
+mod norm;
+mod panel;
+mod rerank;
+mod side;
+mod stack;
+mod weights;
+
+pub use level::{Level, LevelError};
+pub use rerank::{Query, Reranker, Scratch};
+pub use weights::{KernelError, RerankerShape};

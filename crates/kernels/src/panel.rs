@@ -1,0 +1,209 @@
+//! Panels, and products with them.
+//!
+//! Tokens lie side by side in panels of [`WIDTH`] vectors: number `f` of all tokens of a panel is one row of
+//! [`WIDTH`] vectors. Whatever a network does to each token alone (products, norms, activations) is then a
+//! vertical operation, without a sum across a vector, and a panel of the reranker's sizes stays in the
+//! nearest cache from end to end.
+
+use crate::buffer::Floats;
+use crate::math::gelu;
+use pulp::Simd;
+
+/// Vectors in a row of a panel.
+pub(crate) const WIDTH: usize = 3;
+
+/// Rows of a product that are summed at a time: sums, inputs and one weight fill the registers.
+pub(crate) const fn block_of(registers: usize) -> usize {
+    if registers >= 32 { 8 } else { 4 }
+}
+
+/// Numbers in a row of a panel.
+pub(crate) const fn columns_of<S: Simd>() -> usize {
+    WIDTH * S::F32_LANES
+}
+
+/// A weight matrix `[rows, depth]` and its bias, packed for products with panels.
+#[derive(Debug, Clone)]
+pub(crate) struct Matrix {
+    pub(crate) rows: usize,
+    depth: usize,
+    block: usize,
+    /// Blocks of rows; in each, column after column.
+    weight: Floats,
+    bias: Vec<f32>,
+}
+
+impl Matrix {
+    /// Packs `weight` (row after row, as PyTorch keeps it) for blocks of `block` rows.
+    pub(crate) fn pack(block: usize, depth: usize, weight: &[f32], bias: &[f32]) -> Self {
+        let rows = bias.len();
+        let blocks = rows.div_ceil(block);
+        let mut packed = Floats::zeros(blocks * block * depth);
+        for (r, row) in weight.chunks_exact(depth.max(1)).enumerate() {
+            for (k, value) in row.iter().enumerate() {
+                packed[(r / block * depth + k) * block + r % block] = *value;
+            }
+        }
+        let mut padded = bias.to_vec();
+        padded.resize(blocks * block, 0.0);
+        Self { rows, depth, block, weight: packed, bias: padded }
+    }
+
+    /// Rows that are summed at a time.
+    pub(crate) fn block(&self) -> usize {
+        self.block
+    }
+
+    /// `out = W x + b`, finished by `F`.
+    ///
+    /// # Shapes
+    /// - x: `depth` rows of a panel
+    /// - out: `rows` rows of a panel
+    #[inline(always)]
+    pub(crate) fn times<S: Simd, F: Finish>(&self, simd: S, x: &[S::f32s], out: &mut [S::f32s], finish: F) {
+        // The packing fits the registers: both follow from the level.
+        if self.block == 8 {
+            self.blocks::<S, F, 8>(simd, x, out, finish);
+        } else {
+            self.blocks::<S, F, 4>(simd, x, out, finish);
+        }
+    }
+
+    #[inline(always)]
+    fn blocks<S: Simd, F: Finish, const R: usize>(
+        &self,
+        simd: S,
+        x: &[S::f32s],
+        out: &mut [S::f32s],
+        finish: F,
+    ) {
+        let x = x.as_chunks::<WIDTH>().0;
+        for number in 0..self.rows.div_ceil(R) {
+            let sums = self.block_times::<S, R>(simd, number, x);
+            let rows = out[number * R * WIDTH..].as_chunks_mut::<WIDTH>().0;
+            for (sum, out) in sums.iter().zip(rows) {
+                for v in 0..WIDTH {
+                    out[v] = finish.finish(simd, sum[v], out[v]);
+                }
+            }
+        }
+    }
+
+    /// Block number `number` of the product, padding included.
+    #[inline(always)]
+    pub(crate) fn block_times<S: Simd, const R: usize>(
+        &self,
+        simd: S,
+        number: usize,
+        x: &[[S::f32s; WIDTH]],
+    ) -> [[S::f32s; WIDTH]; R] {
+        let weight = self.weight[number * R * self.depth..][..R * self.depth].as_chunks::<R>().0;
+        let mut sums = [[simd.splat_f32s(0.0); WIDTH]; R];
+        for r in 0..R {
+            sums[r] = [simd.splat_f32s(self.bias[number * R + r]); WIDTH];
+        }
+        for (weight, x) in weight.iter().zip(x) {
+            for r in 0..R {
+                let w = simd.splat_f32s(weight[r]);
+                for v in 0..WIDTH {
+                    sums[r][v] = simd.mul_add_e_f32s(w, x[v], sums[r][v]);
+                }
+            }
+        }
+        sums
+    }
+}
+
+/// What happens to a sum before it is stored.
+pub(crate) trait Finish: Copy {
+    /// The new value from the sum and what is there.
+    fn finish<S: Simd>(self, simd: S, sum: S::f32s, there: S::f32s) -> S::f32s;
+}
+
+/// Nothing.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain;
+
+/// GELU.
+#[derive(Clone, Copy)]
+pub(crate) struct Gelu;
+
+/// It is added to what is there.
+#[derive(Clone, Copy)]
+pub(crate) struct Add;
+
+impl Finish for Plain {
+    #[inline(always)]
+    fn finish<S: Simd>(self, _: S, sum: S::f32s, _: S::f32s) -> S::f32s {
+        sum
+    }
+}
+
+impl Finish for Gelu {
+    #[inline(always)]
+    fn finish<S: Simd>(self, simd: S, sum: S::f32s, _: S::f32s) -> S::f32s {
+        gelu(simd, sum)
+    }
+}
+
+impl Finish for Add {
+    #[inline(always)]
+    fn finish<S: Simd>(self, simd: S, sum: S::f32s, there: S::f32s) -> S::f32s {
+        simd.add_f32s(sum, there)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Level;
+    use crate::buffer::{vectors, vectors_mut};
+    use proptest::prelude::*;
+    use pulp::WithSimd;
+
+    struct Product<'a> {
+        rows: usize,
+        depth: usize,
+        weight: &'a [f32],
+        bias: &'a [f32],
+        x: &'a [f32],
+    }
+
+    impl WithSimd for Product<'_> {
+        type Output = Vec<f32>;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+            let columns = columns_of::<S>();
+            let matrix = Matrix::pack(block_of(S::REGISTER_COUNT), self.depth, self.weight, self.bias);
+            // Every column the same, so that the result does not depend on the level's width.
+            let mut x = Floats::zeros(self.depth * columns);
+            for (k, value) in self.x.iter().enumerate() {
+                x[k * columns..][..columns].fill(*value);
+            }
+            let mut out = Floats::zeros(self.rows * columns);
+            out.fill(1.0);
+            matrix.times(simd, vectors::<S>(&x), vectors_mut::<S>(&mut out), Add);
+            (0..self.rows).map(|r| out[r * columns + columns - 1]).collect()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn products_equal_plain_sums(
+            rows in 1usize..40,
+            depth in 1usize..50,
+            seed in prop::collection::vec(-2.0f32..2.0, 40 * 50 + 100),
+        ) {
+            let (weight, rest) = seed.split_at(rows * depth);
+            let (bias, x) = (&rest[..rows], &rest[rows..rows + depth]);
+            for level in Level::available() {
+                let found = level.run(Product { rows, depth, weight, bias, x });
+                for r in 0..rows {
+                    let sum: f64 = (0..depth).map(|k| f64::from(weight[r * depth + k]) * f64::from(x[k])).sum();
+                    let expected = 1.0 + f64::from(bias[r]) + sum;
+                    prop_assert!((f64::from(found[r]) - expected).abs() < 1e-4, "{} row {}", level, r);
+                }
+            }
+        }
+    }
+}

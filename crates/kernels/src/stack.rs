@@ -1,0 +1,247 @@
+//! Transformer blocks over panels: one kind over the few pairs of each token, one over all tokens.
+
+use crate::attend::attend;
+use crate::buffer::{Floats, vectors, vectors_mut};
+use crate::math::exp2;
+use crate::norm::Norm;
+use crate::panel::{Add, Gelu, Matrix, Plain, WIDTH, columns_of};
+use crate::weights::{KernelError, MOST_NEIGHBOURS, RerankerShape, Source};
+use pulp::Simd;
+
+/// A pre-norm block.
+#[derive(Debug, Clone)]
+pub(crate) struct Block {
+    norm1: Norm,
+    /// Queries, scaled by log2(e) / sqrt(head size).
+    q: Matrix,
+    /// Keys, then values.
+    kv: Matrix,
+    proj: Matrix,
+    norm2: Norm,
+    fc1: Matrix,
+    fc2: Matrix,
+    dim: usize,
+    heads: usize,
+}
+
+/// Memory of the stacks, kept between candidates.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Work {
+    normed: Floats,
+    queries: Floats,
+    kv: Floats,
+    context: Floats,
+    hidden: Floats,
+    /// Keys and values token after token, a head at a time.
+    keys: Floats,
+    longest: Vec<f32>,
+}
+
+impl Work {
+    fn resize(&mut self, block: &Block, columns: usize, panels: usize, tokens: usize) {
+        let dim = block.dim;
+        self.normed.resize(dim * columns);
+        self.queries.resize(panels * dim * columns);
+        self.kv.resize(panels * 2 * dim * columns);
+        self.context.resize(dim * columns);
+        self.hidden.resize(block.fc1.rows * columns);
+        self.keys.resize(tokens * 2 * dim);
+        self.longest.resize(block.heads, 0.0);
+    }
+}
+
+impl Block {
+    pub(crate) fn load(source: &Source<'_>, name: &str, shape: &RerankerShape) -> Result<Self, KernelError> {
+        let RerankerShape { dim, heads, mlp_ratio, epsilon, .. } = *shape;
+        let weight = source.take(&format!("{name}.attn.qkv.weight"), 3 * dim * dim)?;
+        let bias = source.take(&format!("{name}.attn.qkv.bias"), 3 * dim)?;
+        let scale = std::f32::consts::LOG2_E / ((dim / heads) as f32).sqrt();
+        let scaled = |values: &[f32]| values.iter().map(|v| v * scale).collect::<Vec<_>>();
+        let hidden = mlp_ratio * dim;
+        Ok(Self {
+            norm1: source.norm(&format!("{name}.norm1"), dim, epsilon)?,
+            q: source.pack(dim, &scaled(&weight[..dim * dim]), &scaled(&bias[..dim])),
+            kv: source.pack(dim, &weight[dim * dim..], &bias[dim..]),
+            proj: source.matrix(&format!("{name}.attn.proj"), dim, dim)?,
+            norm2: source.norm(&format!("{name}.norm2"), dim, epsilon)?,
+            fc1: source.matrix(&format!("{name}.mlp.fc1"), dim, hidden)?,
+            fc2: source.matrix(&format!("{name}.mlp.fc2"), hidden, dim)?,
+            dim,
+            heads,
+        })
+    }
+
+    /// What follows attention: `x` gets the projected context and the MLP added.
+    #[inline(always)]
+    fn after_attention<S: Simd>(
+        &self,
+        simd: S,
+        x: &mut [S::f32s],
+        context: &[S::f32s],
+        normed: &mut [S::f32s],
+        hidden: &mut [S::f32s],
+    ) {
+        self.proj.times(simd, context, x, Add);
+        self.norm2.apply(simd, x, normed);
+        self.fc1.times(simd, normed, hidden, Gelu);
+        self.fc2.times(simd, hidden, x, Add);
+    }
+}
+
+/// Runs a stack over the few tokens of each column; only the first token is finished.
+///
+/// # Shapes
+/// - x: for each token a panel of `dim` rows; the columns know nothing of each other
+#[inline(always)]
+pub(crate) fn run_columns<S: Simd>(simd: S, blocks: &[Block], x: &mut [f32], tokens: usize, work: &mut Work) {
+    let columns = columns_of::<S>();
+    for (number, block) in blocks.iter().enumerate() {
+        work.resize(block, columns, tokens, 0);
+        let size = block.dim * WIDTH;
+        let finished = if number + 1 == blocks.len() { 1 } else { tokens };
+        let x = vectors_mut::<S>(x);
+        let normed = vectors_mut::<S>(&mut work.normed);
+        let (queries, kv) = (vectors_mut::<S>(&mut work.queries), vectors_mut::<S>(&mut work.kv));
+        for t in 0..tokens {
+            block.norm1.apply(simd, &x[t * size..][..size], normed);
+            block.kv.times(simd, normed, &mut kv[t * 2 * size..][..2 * size], Plain);
+            if t < finished {
+                block.q.times(simd, normed, &mut queries[t * size..][..size], Plain);
+            }
+        }
+        let context = vectors_mut::<S>(&mut work.context);
+        let hidden = vectors_mut::<S>(&mut work.hidden);
+        for t in 0..finished {
+            attend_columns(
+                simd,
+                block.heads,
+                &queries[t * size..][..size],
+                &kv[..tokens * 2 * size],
+                context,
+            );
+            block.after_attention(simd, &mut x[t * size..][..size], context, normed, hidden);
+        }
+    }
+}
+
+/// Attention of one token of each column to the few tokens of that column.
+#[inline(always)]
+fn attend_columns<S: Simd>(
+    simd: S,
+    heads: usize,
+    queries: &[S::f32s],
+    kv: &[S::f32s],
+    context: &mut [S::f32s],
+) {
+    let (queries, context) = (queries.as_chunks::<WIDTH>().0, context.as_chunks_mut::<WIDTH>().0);
+    let (dim, kv) = (queries.len(), kv.as_chunks::<WIDTH>().0);
+    let (tokens, size) = (kv.len() / (2 * dim), dim / heads);
+    for head in 0..heads {
+        let rows = head * size..(head + 1) * size;
+        for v in 0..WIDTH {
+            let mut score = [simd.splat_f32s(0.0); MOST_NEIGHBOURS + 1];
+            let mut most = simd.splat_f32s(f32::NEG_INFINITY);
+            for (t, score) in score.iter_mut().enumerate().take(tokens) {
+                let keys = &kv[t * 2 * dim..][..dim];
+                for h in rows.clone() {
+                    *score = simd.mul_add_e_f32s(queries[h][v], keys[h][v], *score);
+                }
+                most = simd.max_f32s(most, *score);
+            }
+            let mut sum = simd.splat_f32s(0.0);
+            for score in score.iter_mut().take(tokens) {
+                *score = exp2(simd, simd.sub_f32s(*score, most));
+                sum = simd.add_f32s(sum, *score);
+            }
+            let share = simd.div_f32s(simd.splat_f32s(1.0), sum);
+            for h in rows.clone() {
+                let mut weighed = simd.splat_f32s(0.0);
+                for (t, score) in score.iter().enumerate().take(tokens) {
+                    weighed = simd.mul_add_e_f32s(*score, kv[(2 * t + 1) * dim + h][v], weighed);
+                }
+                context[h][v] = simd.mul_f32s(weighed, share);
+            }
+        }
+    }
+}
+
+/// Runs a stack over all tokens; only the last token is finished.
+///
+/// # Shapes
+/// - x: panels of `dim` rows, the tokens side by side; columns from `tokens` on are no tokens
+#[inline(always)]
+pub(crate) fn run_tokens<S: Simd, const H: usize>(
+    simd: S,
+    blocks: &[Block],
+    x: &mut [f32],
+    tokens: usize,
+    work: &mut Work,
+) {
+    let columns = columns_of::<S>();
+    let panels = tokens.div_ceil(columns);
+    for (number, block) in blocks.iter().enumerate() {
+        work.resize(block, columns, panels, tokens);
+        let size = block.dim * WIDTH;
+        // Of the last block only the panel of the last token is wanted.
+        let first = if number + 1 == blocks.len() { panels - 1 } else { 0 };
+        for p in 0..panels {
+            let normed = vectors_mut::<S>(&mut work.normed);
+            block.norm1.apply(simd, &vectors::<S>(x)[p * size..][..size], normed);
+            if p >= first {
+                let queries = &mut vectors_mut::<S>(&mut work.queries)[p * size..][..size];
+                block.q.times(simd, normed, queries, Plain);
+            }
+            block.kv.times(simd, normed, &mut vectors_mut::<S>(&mut work.kv)[..2 * size], Plain);
+            turn::<H>(&work.kv, block.dim, columns, tokens, p * columns, &mut work.keys);
+        }
+        for (head, longest) in work.longest.iter_mut().enumerate() {
+            let keys = work.keys[head * tokens * 2 * H..][..tokens * 2 * H].as_chunks::<H>().0;
+            let length = |key: &[f32; H]| key.iter().map(|v| v * v).sum::<f32>();
+            *longest = keys.iter().step_by(2).map(length).fold(0.0, f32::max).sqrt();
+        }
+        for p in first..panels {
+            let context = vectors_mut::<S>(&mut work.context);
+            let queries = vectors::<S>(&work.queries)[p * size..][..size].as_chunks::<WIDTH>().0;
+            for head in 0..block.heads {
+                let keys = &work.keys[head * tokens * 2 * H..][..tokens * 2 * H];
+                for v in 0..WIDTH {
+                    let mut query = [simd.splat_f32s(0.0); H];
+                    for h in 0..H {
+                        query[h] = queries[head * H + h][v];
+                    }
+                    let found = attend::<S, H>(simd, query, keys, work.longest[head]);
+                    for h in 0..H {
+                        context[(head * H + h) * WIDTH + v] = found[h];
+                    }
+                }
+            }
+            let x = &mut vectors_mut::<S>(x)[p * size..][..size];
+            let (normed, hidden) = (vectors_mut::<S>(&mut work.normed), vectors_mut::<S>(&mut work.hidden));
+            block.after_attention(simd, x, context, normed, hidden);
+        }
+    }
+}
+
+/// Turns a panel of keys and values so that a token's numbers of one head lie together.
+#[inline(always)]
+fn turn<const H: usize>(
+    panel: &[f32],
+    dim: usize,
+    columns: usize,
+    tokens: usize,
+    first: usize,
+    keys: &mut [f32],
+) {
+    let here = columns.min(tokens - first);
+    for (head, keys) in keys.chunks_exact_mut(tokens * 2 * H).enumerate() {
+        let keys = keys[first * 2 * H..][..here * 2 * H].as_chunks_mut::<H>().0;
+        for h in 0..H {
+            for part in 0..2 {
+                let row = &panel[(part * dim + head * H + h) * columns..][..here];
+                for (c, value) in row.iter().enumerate() {
+                    keys[2 * c + part][h] = *value;
+                }
+            }
+        }
+    }
+}
