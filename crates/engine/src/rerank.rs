@@ -116,7 +116,7 @@ fn batch(extractor: &Extractor, query: &[f32], references: Vec<f32>, pairs: usiz
         let count = rows.len() / (pairs * row);
         Tensor::<3>::from_data(TensorData::new(rows, [pairs, count, row]), device)
     };
-    if query.len() % row != 0 || references.len() % (pairs * row) != 0 {
+    if !query.len().is_multiple_of(row) || !references.len().is_multiple_of(pairs * row) {
         return Err(EngineError::Request(format!("local features are not rows of {row} values")));
     }
     let query = tensor(query.to_vec(), 1).repeat_dim(0, pairs);

@@ -5,6 +5,8 @@
 //! Descriptors of 256 numbers; 500 local features of 131 bytes for the first 2000 images' index, none for
 //! the index that is searched (IMAGES of them, 20000 by default).
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
+
 use std::time::Instant;
 
 use r2former_index::{

@@ -8,6 +8,11 @@
 //! - [`Reranker`]: the whole reranker of one query against one candidate, from 8-bit local features to
 //!   logits, without a tensor in between.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "registers are counted, and a closure may not be inlined into vector code"
+)]
+
 mod attend;
 mod buffer;
 mod correlate;

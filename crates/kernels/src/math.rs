@@ -6,8 +6,7 @@ use pulp::Simd;
 const MAGIC: f32 = 12_582_912.0;
 
 /// 2^f for |f| <= 0.5, least relative error (7.5e-8) by a polynomial of degree 5.
-const EXP2: [f32; 6] =
-    [1.000_000_07, 0.693_146_97, 0.240_221_2, 0.055_507_13, 0.009_675_545, 0.001_327_648_2];
+const EXP2: [f32; 6] = [1.000_000_1, 0.693_146_97, 0.240_221_2, 0.055_507_13, 0.009_675_545, 0.001_327_648_2];
 
 /// 2^x for x <= 127, relative error below 3e-7; smaller than -126 counts as -126.
 #[inline(always)]

@@ -439,8 +439,8 @@ impl RerankerConfig {
         let bad = |what: String| Err(ModelError::Config(what));
         if self.dim == 0
             || self.heads == 0
-            || self.dim % 4 != 0
-            || self.dim % self.heads != 0
+            || !self.dim.is_multiple_of(4)
+            || !self.dim.is_multiple_of(self.heads)
             || self.dim > 1024
         {
             return bad(format!(

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExtractArgs {
-    /// Photographs; or normalised tensors as FILE.safetensors:NAME[:I], of shape (n, 3, H, W).
+    /// Photographs; or normalised tensors as `FILE.safetensors:NAME[:I]`, of shape (n, 3, H, W).
     #[arg(required = true)]
     images: Vec<PathBuf>,
     #[command(flatten)]

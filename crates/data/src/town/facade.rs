@@ -75,7 +75,7 @@ impl House {
         let entrance = style.key % bays;
         let sharp = if floor == 0 && column == entrance && k != 2 {
             window::door(wall, style, bay, spot, moment)
-        } else if cell(key, 3, 5) % 23 == 0 && k != 0 {
+        } else if cell(key, 3, 5).is_multiple_of(23) && k != 0 {
             wall
         } else {
             window::window(wall, style, form, bay, spot, moment)
@@ -187,7 +187,7 @@ impl House {
         let up = at.z - style.eaves();
         out = out.paint(grey(0.14), cover(up, 0.0, 0.12, foot[1]));
         let column = (along / 3.4).floor();
-        if cell(style.key, column as i32, 44) % 3 == 0 && style.chimneys < 2 {
+        if cell(style.key, column as i32, 44).is_multiple_of(3) && style.chimneys < 2 {
             let pane =
                 cover(along / 3.4 - column, 0.35, 0.65, foot[0] / 3.4) * cover(up * level, 1.4, 2.6, foot[1]);
             out = out.paint(grey(0.3), pane);

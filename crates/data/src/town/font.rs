@@ -90,7 +90,7 @@ impl Word {
     }
 
     fn dot(self, x: f32, y: f32) -> u8 {
-        if x < 0.0 || y < 0.0 || y >= 7.0 {
+        if x < 0.0 || !(0.0..7.0).contains(&y) {
             return 0;
         }
         let column = x as usize;

@@ -161,8 +161,11 @@ fn carriageway(street: &Street, spot: &GroundSpot, foot: f32) -> V3 {
             let dice = cell(street.key, column as i32, row as i32);
             let (x, y) = (s - column * 7.0, side - row * 2.2);
             let long = 1.0 + 5.0 * fraction(dice);
-            let patch =
-                if dice % 6 == 0 { cover(x, 0.5, long, foot) * cover(y, 0.3, 1.8, foot) } else { 0.0 };
+            let patch = if dice.is_multiple_of(6) {
+                cover(x, 0.5, long, foot) * cover(y, 0.3, 1.8, foot)
+            } else {
+                0.0
+            };
             let lid = if dice % 9 == 1 { cover((x - 3.0).hypot(y - 1.1), -1.0, 0.36, foot) } else { 0.0 };
             let base = grey(0.15 + 0.07 * wear) * (0.8 + 0.4 * grain);
             base.mix(grey(0.085), patch * 0.7).mix(v3(0.07, 0.065, 0.06), lid)
@@ -193,7 +196,7 @@ fn markings(road: Surface, street: &Street, s: f32, side: f32, spot: &GroundSpot
     let worn = 0.45 + 0.5 * fbm(street.key ^ 6, s * 1.5, side * 1.5, 3, fs * 1.5);
     let mut paint = 0.0;
     for (near, at) in [(street.trim[0] > 0.0, s - start), (street.trim[1] > 0.0, end - s)] {
-        let zebra = near && street.key % 3 != 0;
+        let zebra = near && !street.key.is_multiple_of(3);
         if zebra && at < 4.0 {
             let stripe = side - (side / 1.0).floor();
             let mean = smooth(0.5, 1.2, fw);

@@ -95,7 +95,7 @@ impl Rng {
 
     /// 0 up to `count` - 1; 0 when `count` is 0.
     pub(super) fn below(&mut self, count: usize) -> usize {
-        ((self.bits() >> 32) * count as u64 >> 32) as usize
+        (((self.bits() >> 32) * count as u64) >> 32) as usize
     }
 
     pub(super) fn chance(&mut self, probability: f32) -> bool {

@@ -83,7 +83,7 @@ impl Horizon {
         if light.stars > 0.0 && up > 0.05 {
             let (x, y) = (along.x / (0.4 + up) * 160.0, along.y / (0.4 + up) * 160.0);
             let dice = cell(self.key, x.floor() as i32, y.floor() as i32);
-            if dice % 90 == 0 {
+            if dice.is_multiple_of(90) {
                 sky += v3(0.5, 0.5, 0.6)
                     * (light.stars * fraction(dice.wrapping_mul(31)) * smooth(0.05, 0.3, up));
             }

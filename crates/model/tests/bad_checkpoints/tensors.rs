@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Shape and 32-bit values of each tensor.
-type Raw = BTreeMap<String, (Vec<usize>, Vec<u8>)>;
+type Raw = BTreeMap<String, Shaped>;
+type Shaped = (Vec<usize>, Vec<u8>);
 
 fn read(path: &Path) -> Raw {
     if path.extension().is_some_and(|e| e == "safetensors") {
@@ -63,7 +64,7 @@ fn check(file: &str, unused: &[&str]) {
         Err(_) => {}
     };
     for name in whole.keys().filter(|name| !unused.contains(&core(name))) {
-        let changed = |change: &dyn Fn(&mut Raw, (Vec<usize>, Vec<u8>))| {
+        let changed = |change: &dyn Fn(&mut Raw, Shaped)| {
             let mut tensors = whole.clone();
             let tensor = tensors.remove(name).expect("listed");
             change(&mut tensors, tensor);
