@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{r2former, write_photo};
+use common::{PROGRAM, r2former, write_photo};
 use r2former_data::LatLon;
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -30,7 +30,7 @@ fn a_killed_run_loses_nothing_and_goes_on() {
     let mut before = BTreeSet::new();
     let mut cut = 0;
     for round in 0..12u64 {
-        let mut child = Command::new(assert_cmd::cargo::cargo_bin("r2former"))
+        let mut child = Command::new(PROGRAM)
             .args(["index", "add"])
             .args([&index, &photos])
             .stdout(Stdio::null())

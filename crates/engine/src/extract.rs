@@ -6,6 +6,7 @@ use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, to_input};
 use r2former_kernels::Level;
 use r2former_model::{Device, ModelConfig, Precision, R2Former};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::path::Path;
@@ -170,7 +171,7 @@ impl Extractor {
         Ok(to_input(image, self.settings.height, self.settings.width, &self.preprocess)?)
     }
 
-    /// Descriptors of prepared inputs, computed as one batch.
+    /// Descriptors of prepared inputs, in their order.
     ///
     /// # Errors
     /// Inputs of another length than [`Extractor::prepare`] gives; a failing device.
@@ -182,6 +183,16 @@ impl Extractor {
         if inputs.iter().any(|input| input.len() != 3 * height * width) {
             return Err(EngineError::Request(format!("an input is not 3 x {height} x {width} values")));
         }
+        // On a CPU a core an image keeps every core busy; other devices want the whole batch at once.
+        if inputs.len() > 1 && self.device == Device::flex() {
+            let each = inputs.par_iter().map(|input| self.extract_batch(std::slice::from_ref(input)));
+            return Ok(each.collect::<Result<Vec<_>>>()?.concat());
+        }
+        self.extract_batch(inputs)
+    }
+
+    fn extract_batch(&self, inputs: &[Vec<f32>]) -> Result<Vec<ImageFeatures>> {
+        let Settings { height, width, .. } = self.settings;
         let batch = inputs.len();
         let data = TensorData::new(inputs.concat(), [batch, 3, height, width]);
         let features = self.model.extract(Tensor::from_data(data, &self.device))?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
 /// Images of one pass through the network.
-pub(crate) const BATCH: usize = 4;
+pub(crate) const BATCH: usize = 8;
 
 /// Batches decoded ahead: one being computed, one waiting.
 const AHEAD: usize = 2;

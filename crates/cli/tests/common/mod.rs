@@ -2,17 +2,67 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use assert_cmd::Command;
 use r2former_data::LatLon;
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use tempfile::TempDir;
+
+/// The program's file.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_r2former");
+
+/// The program, about to be run.
+pub(crate) struct Command(std::process::Command);
+
+/// How a run ended.
+pub(crate) struct Ended(Output);
 
 /// The program.
 pub(crate) fn r2former() -> Command {
-    let mut command = Command::cargo_bin("r2former").expect("the program was built with the tests");
-    command.env("RUST_BACKTRACE", "0");
-    command
+    let mut command = std::process::Command::new(PROGRAM);
+    command.env("RUST_BACKTRACE", "0").env_remove("R2FORMER_SIMD");
+    Command(command)
+}
+
+impl Command {
+    pub(crate) fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
+        self.0.arg(arg);
+        self
+    }
+
+    pub(crate) fn args(&mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> &mut Self {
+        self.0.args(args);
+        self
+    }
+
+    pub(crate) fn env(&mut self, name: &str, value: &str) -> &mut Self {
+        self.0.env(name, value);
+        self
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn assert(&mut self) -> Ended {
+        Ended(self.0.output().expect("the program was built with the tests"))
+    }
+}
+
+impl Ended {
+    #[track_caller]
+    pub(crate) fn success(self) -> Self {
+        self.code(0)
+    }
+
+    #[track_caller]
+    pub(crate) fn code(self, code: i32) -> Self {
+        let said = String::from_utf8_lossy(&self.0.stderr);
+        assert_eq!(self.0.status.code(), Some(code), "{said}");
+        self
+    }
+
+    pub(crate) fn get_output(&self) -> &Output {
+        &self.0
+    }
 }
 
 /// A photograph-like picture that depends on `seed` alone.
@@ -56,7 +106,7 @@ pub(crate) fn small_index() -> (TempDir, PathBuf, TempDir) {
 
 /// Runs the program, expects this exit code, and returns what it said on standard error.
 pub(crate) fn fails(command: &mut Command, code: i32) -> String {
-    let output = command.assert().failure().code(code).get_output().clone();
+    let output = command.assert().code(code).get_output().clone();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!said.contains("panicked"), "{said}");
     said
