@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{demo, eval, extract, index, matching, model, query, town};
+use crate::commands::{bench, demo, eval, extract, index, matching, model, query, town};
 use crate::common::Machine;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
@@ -60,6 +60,9 @@ pub(crate) enum Command {
     Demo(demo::DemoArgs),
     /// Render a town as a dataset: photos with positions, by day, at dusk, at night, in rain.
     Town(town::TownArgs),
+    /// Measure this machine: extraction, reranking, search, a whole query.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Print a completion script for a shell.
     Completions {
         /// bash, elvish, fish, powershell or zsh.

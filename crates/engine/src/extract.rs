@@ -5,7 +5,7 @@ use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, to_input};
 use r2former_kernels::Level;
-use r2former_model::{Device, ModelConfig, Precision, R2Former};
+use r2former_model::{Device, ModelConfig, Precision, R2Former, checkpoint};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -60,7 +60,7 @@ impl LoadedModel {
     /// # Errors
     /// A file that is missing, damaged, or no r2former model.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::parse(Cow::Owned(r2former_model::checkpoint::read(path)?), path)
+        Self::parse(Cow::Owned(checkpoint::read(path)?), path)
     }
 
     /// The model that comes with the program (`models/README.md` says what it is).
@@ -71,8 +71,19 @@ impl LoadedModel {
         Self::parse(Cow::Borrowed(BUILT_IN), Path::new("built-in model"))
     }
 
+    /// A model of random weights, for measuring: nothing that it says means anything.
+    ///
+    /// # Errors
+    /// A configuration that is no model.
+    pub fn random(config: &ModelConfig, seed: u64) -> Result<Self> {
+        let tensors = R2Former::random(config, seed, &Device::flex())?.to_tensors()?;
+        let name = Path::new(&config.name);
+        let bytes = checkpoint::serialize(name, config, &tensors, checkpoint::Storage::F32)?;
+        Self::parse(Cow::Owned(bytes), name)
+    }
+
     fn parse(bytes: Cow<'static, [u8]>, name: &Path) -> Result<Self> {
-        let checkpoint = r2former_model::checkpoint::parse(&bytes, name)?;
+        let checkpoint = checkpoint::parse(&bytes, name)?;
         Ok(Self {
             config: checkpoint.config.clone(),
             fingerprint: checkpoint.fingerprint.clone(),

@@ -6,10 +6,14 @@ use r2former_index::{NewPlace, Place, Position, ReadPlaces, WritePlaces, place_i
 use r2former_model::quantize;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Images written together. Larger batches cost less each; smaller ones lose less work when a run
 /// is cut off.
 const WRITE_BATCH: usize = 32;
+
+/// How often readers get to see what a long run has added so far.
+const PUBLISH_EVERY: Duration = Duration::from_secs(20);
 
 /// What came of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -43,6 +47,7 @@ pub fn add_photos(
     let row = extractor.config().local_row();
     let files: Vec<&Path> = missing.iter().map(|photo| photo.path.as_path()).collect();
     let mut waiting: Vec<NewPlace> = Vec::with_capacity(WRITE_BATCH);
+    let mut published = Instant::now();
     progress.start("images", files.len() as u64);
     extract_stream(extractor, &files, progress, |i, result| {
         match result {
@@ -60,6 +65,10 @@ pub fn add_photos(
             index.add(&waiting)?;
             report.added += waiting.len();
             waiting.clear();
+            if published.elapsed() > PUBLISH_EVERY {
+                index.flush()?;
+                published = Instant::now();
+            }
         }
         Ok(())
     })?;

@@ -52,8 +52,8 @@ pub(crate) fn attend<S: Simd, const H: usize>(
                 score[i] = simd.mul_add_e_f32s(queries[h], simd.splat_f32s(group[2 * i][h]), score[i]);
             }
         }
+        score = exp2(simd, score);
         for i in 0..KEYS {
-            score[i] = exp2(simd, score[i]);
             sum = simd.add_f32s(sum, score[i]);
         }
         for h in 0..H {
@@ -67,7 +67,7 @@ pub(crate) fn attend<S: Simd, const H: usize>(
         for h in 0..H {
             score = simd.mul_add_e_f32s(queries[h], simd.splat_f32s(key[h]), score);
         }
-        score = exp2(simd, score);
+        [score] = exp2(simd, [score]);
         sum = simd.add_f32s(sum, score);
         for h in 0..H {
             context[h] = simd.mul_add_e_f32s(score, simd.splat_f32s(key[H + h]), context[h]);

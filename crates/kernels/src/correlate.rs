@@ -47,7 +47,7 @@ impl Matches {
             if S::REGISTER_COUNT >= 32 {
                 self.panel_matches::<S, 8>(simd, k, query, first, here);
             } else {
-                self.panel_matches::<S, 4>(simd, k, query, first, here);
+                self.panel_matches::<S, 3>(simd, k, query, first, here);
             }
         }
     }

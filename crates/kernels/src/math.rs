@@ -8,19 +8,31 @@ const MAGIC: f32 = 12_582_912.0;
 /// 2^f for |f| <= 0.5, least relative error (7.5e-8) by a polynomial of degree 5.
 const EXP2: [f32; 6] = [1.000_000_1, 0.693_146_97, 0.240_221_2, 0.055_507_13, 0.009_675_545, 0.001_327_648_2];
 
-/// 2^x for x <= 127, relative error below 3e-7; smaller than -126 counts as -126.
+/// 2^x for x <= 127, relative error below 3e-7; smaller than -126 counts as -126. Several vectors at a time,
+/// so that each constant is loaded once for all of them and their latencies overlap.
 #[inline(always)]
-pub(crate) fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    let x = simd.max_f32s(x, simd.splat_f32s(-126.0));
-    let shifted = simd.add_f32s(x, simd.splat_f32s(MAGIC));
-    let f = simd.sub_f32s(x, simd.sub_f32s(shifted, simd.splat_f32s(MAGIC)));
-    let mut p = simd.splat_f32s(EXP2[5]);
-    for i in [4, 3, 2, 1, 0] {
-        p = simd.mul_add_e_f32s(p, f, simd.splat_f32s(EXP2[i]));
+pub(crate) fn exp2<S: Simd, const N: usize>(simd: S, x: [S::f32s; N]) -> [S::f32s; N] {
+    let (magic, least) = (simd.splat_f32s(MAGIC), simd.splat_f32s(-126.0));
+    let (mut f, mut n) = (x, x);
+    for i in 0..N {
+        let x = simd.max_f32s(x[i], least);
+        n[i] = simd.add_f32s(x, magic);
+        f[i] = simd.sub_f32s(x, simd.sub_f32s(n[i], magic));
+    }
+    let mut p = [simd.splat_f32s(EXP2[5]); N];
+    for c in [4, 3, 2, 1, 0] {
+        let coefficient = simd.splat_f32s(EXP2[c]);
+        for i in 0..N {
+            p[i] = simd.mul_add_e_f32s(p[i], f[i], coefficient);
+        }
     }
     // The whole part goes to the exponent's bits; all of MAGIC's own bits leave at the top.
-    let n = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(23));
-    simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(p), n))
+    let shift = simd.splat_u32s(23);
+    for i in 0..N {
+        let n = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(n[i]), shift);
+        p[i] = simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(p[i]), n));
+    }
+    p
 }
 
 /// erf as x P(x^2) / Q(x^2) on |x| <= 4, highest power first: absolute error below 4e-7.
@@ -68,7 +80,7 @@ mod tests {
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
             for (x, y) in vectors::<S>(self.0).iter().zip(vectors_mut::<S>(self.1)) {
-                *y = if self.2 { gelu(simd, *x) } else { exp2(simd, *x) };
+                *y = if self.2 { gelu(simd, *x) } else { exp2(simd, [*x])[0] };
             }
         }
     }

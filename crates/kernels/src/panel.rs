@@ -12,9 +12,10 @@ use pulp::Simd;
 /// Vectors in a row of a panel.
 pub(crate) const WIDTH: usize = 3;
 
-/// Rows of a product that are summed at a time: sums, inputs and one weight fill the registers.
+/// Rows of a product that are summed at a time: sums, inputs and one weight stay in registers. With 16 of
+/// them, 4 rows would fit to the last one, and the compiler then keeps a sum in memory at twice the time.
 pub(crate) const fn block_of(registers: usize) -> usize {
-    if registers >= 32 { 8 } else { 4 }
+    if registers >= 32 { 8 } else { 3 }
 }
 
 /// Numbers in a row of a panel.
@@ -65,7 +66,7 @@ impl Matrix {
         if self.block == 8 {
             self.blocks::<S, F, 8>(simd, x, out, finish);
         } else {
-            self.blocks::<S, F, 4>(simd, x, out, finish);
+            self.blocks::<S, F, 3>(simd, x, out, finish);
         }
     }
 

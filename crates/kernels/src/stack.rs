@@ -150,7 +150,7 @@ fn attend_columns<S: Simd>(
             }
             let mut sum = simd.splat_f32s(0.0);
             for score in score.iter_mut().take(tokens) {
-                *score = exp2(simd, simd.sub_f32s(*score, most));
+                [*score] = exp2(simd, [simd.sub_f32s(*score, most)]);
                 sum = simd.add_f32s(sum, *score);
             }
             let share = simd.div_f32s(simd.splat_f32s(1.0), sum);

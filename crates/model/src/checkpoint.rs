@@ -83,22 +83,33 @@ pub fn parse(bytes: &[u8], name: &Path) -> Result<Checkpoint> {
 /// # Errors
 /// When the folder cannot be written or the disk is full; an existing file then stays as it was.
 pub fn save(path: &Path, config: &ModelConfig, tensors: &Tensors, storage: Storage) -> Result<()> {
+    write_atomically(path, &serialize(path, config, tensors, storage)?)
+}
+
+/// The bytes that [`save`] writes; `name` stands in the messages.
+///
+/// # Errors
+/// Tensors whose shapes do not fit their values.
+pub fn serialize(
+    name: &Path,
+    config: &ModelConfig,
+    tensors: &Tensors,
+    storage: Storage,
+) -> Result<Vec<u8>> {
     let json = serde_json::to_string(config).map_err(|e| ModelError::Config(e.to_string()))?;
     let encoded: Vec<(&String, &RawTensor, Vec<u8>)> =
-        tensors.iter().map(|(name, tensor)| (name, tensor, encode(&tensor.data, storage))).collect();
+        tensors.iter().map(|(key, tensor)| (key, tensor, encode(&tensor.data, storage))).collect();
     let dtype = match storage {
         Storage::F32 => Dtype::F32,
         Storage::F16 => Dtype::F16,
     };
     let views = encoded
         .iter()
-        .map(|(name, tensor, bytes)| Ok((*name, TensorView::new(dtype, tensor.shape.clone(), bytes)?)))
+        .map(|(key, tensor, bytes)| Ok((*key, TensorView::new(dtype, tensor.shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-        .map_err(|e| ModelError::checkpoint(path, e.to_string()))?;
+        .map_err(|e| ModelError::checkpoint(name, e.to_string()))?;
     let metadata = HashMap::from([(HEADER.to_string(), json)]);
-    let bytes = safetensors::serialize(views, Some(metadata))
-        .map_err(|e| ModelError::checkpoint(path, e.to_string()))?;
-    write_atomically(path, &bytes)
+    safetensors::serialize(views, Some(metadata)).map_err(|e| ModelError::checkpoint(name, e.to_string()))
 }
 
 /// Writes a file so that a reader sees the old one or the whole new one, whatever happens between.

@@ -306,6 +306,31 @@ pub struct Trained {
 }
 
 impl ModelConfig {
+    /// A whole model of a named backbone ([`VitConfig::preset`]) with the published heads and reranker,
+    /// untrained: for measuring, and as a start for training.
+    pub fn preset(name: &str) -> Option<Self> {
+        let vit = VitConfig::preset(name)?;
+        let [height, width] = vit.grid.map(|cells| cells * vit.patch);
+        Some(Self {
+            format: FORMAT,
+            name: name.into(),
+            local: Some(LocalConfig { dim: 128, count: 500, official_gather: false }),
+            backbone: BackboneConfig::Vit(VitConfig { position: PositionMode::Bicubic, ..vit }),
+            global: GlobalConfig::Linear { dim: 256 },
+            reranker: Some(RerankerConfig::default()),
+            input: InputConfig {
+                height,
+                width,
+                mean: [0.485, 0.456, 0.406],
+                std: [0.229, 0.224, 0.225],
+                resize: ResizeMode::Antialias,
+            },
+            precision: Precision::F32,
+            trained: Trained { global: false, local: false, reranker: false },
+            provenance: serde_json::Value::Null,
+        })
+    }
+
     /// Length of the global descriptor.
     pub fn global_dim(&self) -> usize {
         match &self.global {

@@ -60,8 +60,8 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<Outcome> {
     )?;
     let photos = dir.join("town");
     let config = TownDatasetConfig {
-        spacing: 12.0,
-        n_queries: 40,
+        spacing: 16.0,
+        n_queries: 30,
         queries: CONDITIONS.to_vec(),
         seed: args.seed,
         ..Default::default()

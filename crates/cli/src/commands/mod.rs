@@ -1,5 +1,6 @@
 //! One module a command.
 
+pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod eval;
 pub(crate) mod extract;
@@ -27,6 +28,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Model(command) => model::run(&command),
         Command::Demo(args) => demo::run(&args, &machine),
         Command::Town(args) => town::run(&args),
+        Command::Bench(command) => bench::run(&command, &machine),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "r2former", &mut script);

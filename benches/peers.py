@@ -1,0 +1,150 @@
+"""r2former and its peers on this machine, in one run, in turn: `python benches/peers.py [ROUNDS]`.
+
+Needs `pip install torch timm onnxruntime onnx onnxscript safetensors numpy` and a release build. Random
+weights on both sides, batch 1, all cores of both. Each side gets ROUNDS (3) turns of its own; the table tells
+the best turn's median of each, and the ratio. Peers:
+
+- reranking a pair of 500 x 131 features: PyTorch, eager and `torch.compile`, with fused attention and top-k
+  instead of a sort (faster than the published code), at the better of 1 and 4 pairs a batch;
+- DeiT-S at 480x640: timm in PyTorch eager, and ONNX Runtime; both compute the global descriptor alone, while
+  r2former's time includes the selection of local features.
+"""
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import torch
+import torch.nn.functional as F
+
+root = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(root / "crates/model/tests/parity"))
+import reranker as plain  # noqa: E402
+
+K, DIM = 500, 128
+threads = os.cpu_count()
+torch.set_num_threads(threads)
+torch.set_grad_enabled(False)
+
+
+def median(call, least=5, seconds=6.0):
+    call()
+    times, start = [], time.perf_counter()
+    while len(times) < least or time.perf_counter() - start < seconds:
+        t = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - t)
+    return statistics.median(times)
+
+
+def pairs_logits(w, query, reference, c):
+    """`plain.logits` for a batch of pairs, in 32 bits throughout, with top-k in place of a full sort."""
+    batch, nq, _ = query.shape
+    places = [rows[..., :3].clamp(0, 1) for rows in (query, reference)]
+    similarity = F.normalize(query[..., 3:], dim=2) @ F.normalize(reference[..., 3:], dim=2).transpose(1, 2)
+    frequencies = 10000.0 ** (-torch.arange(c["dim"] // 4, dtype=torch.float32) / (c["dim"] // 4))
+
+    def position(uv):
+        angles = uv[..., None] * frequencies
+        return torch.cat([angles.sin(), angles.cos()], -1).flatten(-2)
+
+    tokens, k = [], c["neighbours"]
+    for of_query, matrix in [(True, similarity), (False, similarity.transpose(1, 2))]:
+        s, order = matrix.topk(k, dim=2)
+        own, other = (places[0], places[1]) if of_query else (places[1], places[0])
+        own = own[:, :, None].expand(-1, -1, k, -1)
+        index = order.reshape(batch, -1, 1).expand(-1, -1, 3)
+        other = other.gather(1, index).reshape(batch, -1, k, 3)
+        q, r = (own, other) if of_query else (other, own)
+        x = plain.linear(w, "pair_head", torch.cat([q, r, s[..., None]], -1)) + position(r[..., :2])
+        x = plain.stack(w, "blocks_2", "cls_token_2", x.flatten(0, 1), c["pair_depth"], c)
+        x = plain.linear(w, "pair_head_2", x).reshape(batch, nq, -1)
+        tokens.append(x + position(q[:, :, 0, :2]))
+    x = plain.stack(w, "blocks", "cls_token", torch.cat(tokens, 1), c["depth"], c)
+    return plain.linear(w, "decoder_pred", x)
+
+
+def torch_rerank(compiled):
+    random = torch.Generator().manual_seed(0)
+    c = plain.PUBLISHED
+    w = plain.weights(c, random)
+    check = [plain.rows(2, 40, DIM, random) for _ in range(2)]
+    expected = torch.stack([plain.logits(w, q, r, c) for q, r in zip(*check)])
+    assert (pairs_logits(w, *check, c) - expected).abs().max() < 1e-3
+    best = float("inf")
+    for batch in (1, 4):
+        query, reference = (plain.rows(batch, K, DIM, random) for _ in range(2))
+        run = lambda q, r: pairs_logits(w, q, r, c)
+        run = torch.compile(run) if compiled else run
+        best = min(best, median(lambda: run(query, reference)) / batch)
+    return best
+
+
+def deit():
+    import timm
+
+    model = timm.create_model("deit_small_distilled_patch16_224", img_size=(480, 640), num_classes=256)
+    return model.eval(), torch.randn(1, 3, 480, 640)
+
+
+def torch_extract():
+    model, image = deit()
+    return median(lambda: model(image))
+
+
+def onnx_extract():
+    import onnxruntime
+
+    model, image = deit()
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"{folder}/deit.onnx"
+        torch.onnx.export(model, (image,), file, input_names=["image"], dynamo=True)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        feed = {session.get_inputs()[0].name: image.numpy()}
+        return median(lambda: session.run(None, feed))
+
+
+def r2former(what, field, scale):
+    program = root / "target/release/r2former"
+    command = [program, "bench", what, "--preset", "deit-s", "--threads", str(threads), "--json"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)[field] * scale
+
+
+def main():
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    sides = {
+        "rerank": {
+            "r2former": lambda: r2former("rerank", "ms_per_pair", 1e-3),
+            "PyTorch": lambda: torch_rerank(False),
+            "PyTorch, torch.compile": lambda: torch_rerank(True),
+        },
+        "extract": {
+            "r2former": lambda: r2former("extract", "seconds_per_image", 1.0),
+            "PyTorch": torch_extract,
+            "ONNX Runtime": onnx_extract,
+        },
+    }
+    best = {(what, who): float("inf") for what, calls in sides.items() for who in calls}
+    for _ in range(rounds):
+        for what, calls in sides.items():
+            for who, call in calls.items():
+                try:
+                    best[what, who] = min(best[what, who], call())
+                except Exception as error:  # a peer that is not installed
+                    print(f"{what}, {who}: {type(error).__name__}: {error}", file=sys.stderr)
+    print(f"{threads} threads, {rounds} rounds, f32\n")
+    print("| what | who | ms | r2former is |\n|---|---|---|---|")
+    for what, calls in sides.items():
+        for who in calls:
+            ratio = best[what, who] / best[what, "r2former"]
+            print(f"| {what} | {who} | {1000 * best[what, who]:.1f} | {ratio:.2f} x as fast |")
+
+
+main()

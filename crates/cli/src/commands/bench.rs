@@ -1,0 +1,281 @@
+//! `r2former bench`: what this machine can do, stage by stage.
+
+use crate::common::{InputArgs, Machine};
+use crate::exit::Outcome;
+use crate::output::{self, print_json};
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
+use r2former_engine::{Extractor, LoadedModel, LocateOptions, PlaceIndex, Rerank, Timing, locate, rerank};
+use r2former_index::{Filter, NewPlace, Place, ReadPlaces, SearchMode, WritePlaces};
+use r2former_model::ModelConfig;
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+use std::time::Instant;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// One image at a time to its descriptors: seconds_per_image.
+    Extract(BenchArgs),
+    /// Candidates of one query by the reranker: ms_per_pair.
+    Rerank(BenchArgs),
+    /// The best candidates among random descriptors, exact: ms_per_query.
+    Search(BenchArgs),
+    /// JPEG to answer on an index of random features: ms_per_query, stage by stage.
+    Query(BenchArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Random weights of these sizes: deit-s, deit-b, vit-tiny, vit-s, vit-b, dinov2-s, dinov2-b.
+    #[arg(long, value_name = "NAME", conflicts_with = "model", default_value = "deit-s")]
+    preset: String,
+    /// Model file instead.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    input: InputArgs,
+    /// Candidates of a query.
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    candidates: u32,
+    /// Images in the index that is searched.
+    #[arg(long, default_value_t = 2000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
+    images: u32,
+    /// Measured runs, after one that is not counted.
+    #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    runs: u32,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<Outcome> {
+    let (what, args) = match command {
+        BenchCommand::Extract(args) => ("extract", args),
+        BenchCommand::Rerank(args) => ("rerank", args),
+        BenchCommand::Search(args) => ("search", args),
+        BenchCommand::Query(args) => ("query", args),
+    };
+    let loaded = match &args.model {
+        Some(path) => LoadedModel::open(path)?,
+        None => {
+            let config = ModelConfig::preset(&args.preset);
+            LoadedModel::random(&config.with_context(|| format!("no preset '{}'", args.preset))?, 0)?
+        }
+    };
+    let settings = args.input.settings(&loaded);
+    let bench = Bench {
+        args,
+        extractor: Extractor::new(loaded.clone(), settings, &machine.device()?)?,
+        loaded,
+    };
+    let measured = match command {
+        BenchCommand::Extract(_) => bench.extract()?,
+        BenchCommand::Rerank(_) => bench.rerank()?,
+        BenchCommand::Search(_) => bench.search()?,
+        BenchCommand::Query(_) => bench.query()?,
+    };
+    let mut report = bench.setting(what, machine);
+    report.extend(measured);
+    if args.json {
+        return print_json(&report);
+    }
+    let mut out = output::stdout();
+    for (name, value) in &report {
+        out.line(format_args!("{name:<24}{}", plain(value)))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => format!("{:.4}", number.as_f64().unwrap_or(f64::NAN)),
+        other => other.to_string(),
+    }
+}
+
+struct Bench<'a> {
+    args: &'a BenchArgs,
+    extractor: Extractor,
+    loaded: LoadedModel,
+}
+
+/// Random numbers that need no quality (a linear congruential generator).
+struct Random(u64);
+
+impl Random {
+    fn bits(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 32) as u32
+    }
+
+    /// -1 to 1.
+    fn number(&mut self) -> f32 {
+        self.bits() as f32 / (1u32 << 31) as f32 - 1.0
+    }
+}
+
+impl Bench<'_> {
+    /// What is measured, and on what.
+    fn setting(&self, what: &str, machine: &Machine) -> Map<String, Value> {
+        let settings = self.extractor.settings();
+        let level = self.extractor.fused().map(|fused| fused.level().name());
+        let setting = json!({
+            "measured": what,
+            "model": self.extractor.config().name,
+            "image_size": format!("{}x{}", settings.height, settings.width),
+            "precision": settings.precision.to_string(),
+            "local_features": self.local_count(),
+            "device": machine.device,
+            "threads": rayon::current_num_threads(),
+            "reranker_instructions": level,
+            "runs": self.args.runs,
+        });
+        match setting {
+            Value::Object(setting) => setting,
+            _ => Map::new(),
+        }
+    }
+
+    fn local_count(&self) -> usize {
+        let settings = self.extractor.settings();
+        self.extractor.config().local_count(settings.height, settings.width)
+    }
+
+    /// Median, least and most of the runs' results, the first of which is thrown away.
+    fn times(&self, mut run: impl FnMut() -> Result<f64>) -> Result<[f64; 3]> {
+        run()?;
+        let mut all = (0..self.args.runs).map(|_| run()).collect::<Result<Vec<_>>>()?;
+        all.sort_by(f64::total_cmp);
+        Ok([all[all.len() / 2], all[0], all[all.len() - 1]])
+    }
+
+    fn extract(&self) -> Result<Map<String, Value>> {
+        let settings = self.extractor.settings();
+        let mut random = Random(1);
+        let input: Vec<f32> = (0..3 * settings.height * settings.width).map(|_| 2.0 * random.number()).collect();
+        let times = self.times(|| {
+            let start = Instant::now();
+            self.extractor.extract(std::slice::from_ref(&input))?;
+            Ok(start.elapsed().as_secs_f64())
+        })?;
+        Ok(named("seconds_per_image", times))
+    }
+
+    fn rerank(&self) -> Result<Map<String, Value>> {
+        let row = self.extractor.config().local_row();
+        if row == 0 || self.extractor.config().reranker.is_none() {
+            bail!("model {} has no reranker", self.extractor.config().name);
+        }
+        let count = self.local_count();
+        let mut random = Random(2);
+        let query: Vec<f32> = (0..count * row).map(|_| random.number()).collect();
+        let candidates: Vec<Vec<u8>> = (0..self.args.candidates).map(|_| bytes(&mut random, count * row)).collect();
+        let candidates: Vec<&[u8]> = candidates.iter().map(Vec::as_slice).collect();
+        let times = self.times(|| {
+            let start = Instant::now();
+            rerank(&self.extractor, &query, &candidates)?;
+            Ok(1000.0 * start.elapsed().as_secs_f64() / candidates.len() as f64)
+        })?;
+        let mut measured = named("ms_per_pair", times);
+        measured.insert("candidates".into(), candidates.len().into());
+        Ok(measured)
+    }
+
+    /// An index of random images.
+    fn index(&self, dir: &std::path::Path, local: bool) -> Result<PlaceIndex> {
+        let index = PlaceIndex::create(dir, &self.loaded, self.extractor.settings())?;
+        let config = &index.manifest.config;
+        let (dim, width) = (config.global_dim, config.row_width * config.max_rows);
+        let mut writer = index.writer()?;
+        let mut random = Random(3);
+        let mut batch = Vec::new();
+        for i in 0..self.args.images {
+            batch.push(NewPlace {
+                place: Place { name: format!("{i}.jpg"), ..Place::default() },
+                global: (0..dim).map(|_| random.number()).collect(),
+                local: if local { bytes(&mut random, width) } else { Vec::new() },
+            });
+            if batch.len() == 64 {
+                writer.add(&batch)?;
+                batch.clear();
+            }
+        }
+        writer.add(&batch)?;
+        writer.close()?;
+        Ok(index)
+    }
+
+    fn search(&self) -> Result<Map<String, Value>> {
+        let home = tempfile::tempdir()?;
+        let index = self.index(&home.path().join("index"), false)?;
+        let reader = index.reader()?;
+        let dim = self.extractor.config().global_dim();
+        let mut random = Random(4);
+        let times = self.times(|| {
+            let query: Vec<f32> = (0..dim).map(|_| random.number()).collect();
+            let start = Instant::now();
+            reader.search(&query, self.args.candidates as usize, &Filter::default(), SearchMode::Exact)?;
+            Ok(1000.0 * start.elapsed().as_secs_f64())
+        })?;
+        let mut measured = named("ms_per_query", times);
+        measured.insert("images".into(), self.args.images.into());
+        Ok(measured)
+    }
+
+    fn query(&self) -> Result<Map<String, Value>> {
+        let home = tempfile::tempdir()?;
+        let settings = self.extractor.settings();
+        let photo = home.path().join("query.jpg");
+        let mut random = Random(5);
+        let pixels = (0..3 * settings.height * settings.width).map(|i| (i / 97 % 200) as u8 + (random.bits() % 40) as u8);
+        let image = Rgb8 { width: settings.width, height: settings.height, pixels: pixels.collect() };
+        std::fs::write(&photo, jpeg_with_tags(&image, 90, &PhotoTags::default())?)?;
+        let index = self.index(&home.path().join("index"), true)?;
+        let reader = index.reader()?;
+        let reranks = self.extractor.config().reranker.is_some();
+        let options = LocateOptions {
+            top: 5,
+            candidates: self.args.candidates as usize,
+            rerank: if reranks { Rerank::Model } else { Rerank::None },
+            near: None,
+            mode: SearchMode::Exact,
+        };
+        let mut stages: Vec<Timing> = Vec::new();
+        let times = self.times(|| {
+            let start = Instant::now();
+            let answer = locate(&reader, &self.extractor, &photo, &options)?;
+            stages.push(answer.timing);
+            Ok(1000.0 * start.elapsed().as_secs_f64())
+        })?;
+        let mut measured = named("ms_per_query", times);
+        let median = |stage: fn(&Timing) -> f64| {
+            let mut all: Vec<f64> = stages[1..].iter().map(stage).collect();
+            all.sort_by(f64::total_cmp);
+            all[all.len() / 2]
+        };
+        measured.extend([
+            ("decode_ms".into(), median(|t| t.decode_ms).into()),
+            ("extract_ms".into(), median(|t| t.extract_ms).into()),
+            ("search_ms".into(), median(|t| t.search_ms).into()),
+            ("fetch_ms".into(), median(|t| t.fetch_ms).into()),
+            ("rerank_ms".into(), median(|t| t.rerank_ms).into()),
+            ("images".into(), self.args.images.into()),
+            ("candidates".into(), self.args.candidates.into()),
+        ]);
+        Ok(measured)
+    }
+}
+
+/// Local features as an index stores them.
+fn bytes(random: &mut Random, count: usize) -> Vec<u8> {
+    (0..count).map(|_| (random.bits() >> 24) as u8).collect()
+}
+
+fn named(name: &str, [median, least, most]: [f64; 3]) -> Map<String, Value> {
+    [(name.to_string(), median), (format!("{name}_least"), least), (format!("{name}_most"), most)]
+        .into_iter()
+        .map(|(name, value)| (name, value.into()))
+        .collect()
+}
