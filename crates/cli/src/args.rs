@@ -36,8 +36,8 @@ Examples:
     r2former match a.jpg b.jpg
     r2former eval pairs --database db --queries q --positives positives.csv --json
 
-Exit codes: 0 done; 1 error; 2 wrong command line; 3 done, but some inputs could not be used (each is
-named); 4 another process is writing to the index.";
+Exit codes: 0 done; 1 error; 2 wrong command line; 3 done, but some inputs could not be
+used (each is named); 4 another process is writing to the index.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -3,7 +3,7 @@
 //! A key's few numbers are broadcast; a vector of queries then takes one multiply-add a number, and no sum
 //! ever runs across a vector. Nothing of tokens x tokens numbers is kept.
 
-use crate::math::exp2;
+use crate::math::{exp2, exp2_above};
 use pulp::Simd;
 
 /// Keys that are taken at a time, so that their exponentials overlap.
@@ -36,11 +36,22 @@ pub(crate) fn attend<S: Simd, const H: usize>(
         square = simd.mul_add_e_f32s(q, q, square);
     }
     let mut bound = simd.mul_f32s(simd.sqrt_f32s(square), simd.splat_f32s(longest));
-    if simd.reduce_max_f32s(bound) > SAFE_BOUND {
-        bound = largest::<S, H>(simd, queries, keys);
+    if simd.reduce_max_f32s(bound) <= SAFE_BOUND {
+        // A score is at least -|q| max|k|, and twice that is above what `exp2_above` asks for.
+        return weigh::<S, H, true>(simd, queries, keys, simd.neg_f32s(bound));
     }
-    let start = simd.neg_f32s(bound);
+    bound = largest::<S, H>(simd, queries, keys);
+    weigh::<S, H, false>(simd, queries, keys, simd.neg_f32s(bound))
+}
 
+/// The context with a given number added to every score; `SAFE` where no sum falls below -126.
+#[inline(always)]
+fn weigh<S: Simd, const H: usize, const SAFE: bool>(
+    simd: S,
+    queries: [S::f32s; H],
+    keys: &[f32],
+    start: S::f32s,
+) -> [S::f32s; H] {
     let mut sum = simd.splat_f32s(0.0);
     let mut context = [simd.splat_f32s(0.0); H];
     let mut groups = keys.chunks_exact(2 * H * KEYS);
@@ -52,7 +63,7 @@ pub(crate) fn attend<S: Simd, const H: usize>(
                 score[i] = simd.mul_add_e_f32s(queries[h], simd.splat_f32s(group[2 * i][h]), score[i]);
             }
         }
-        score = exp2(simd, score);
+        score = if SAFE { exp2_above(simd, score) } else { exp2(simd, score) };
         for i in 0..KEYS {
             sum = simd.add_f32s(sum, score[i]);
         }

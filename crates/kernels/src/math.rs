@@ -12,12 +12,22 @@ const EXP2: [f32; 6] = [1.000_000_1, 0.693_146_97, 0.240_221_2, 0.055_507_13, 0.
 /// so that each constant is loaded once for all of them and their latencies overlap.
 #[inline(always)]
 pub(crate) fn exp2<S: Simd, const N: usize>(simd: S, x: [S::f32s; N]) -> [S::f32s; N] {
-    let (magic, least) = (simd.splat_f32s(MAGIC), simd.splat_f32s(-126.0));
+    let least = simd.splat_f32s(-126.0);
+    let mut above = x;
+    for i in 0..N {
+        above[i] = simd.max_f32s(x[i], least);
+    }
+    exp2_above(simd, above)
+}
+
+/// [`exp2`] of numbers that are known to be at least -126.
+#[inline(always)]
+pub(crate) fn exp2_above<S: Simd, const N: usize>(simd: S, x: [S::f32s; N]) -> [S::f32s; N] {
+    let magic = simd.splat_f32s(MAGIC);
     let (mut f, mut n) = (x, x);
     for i in 0..N {
-        let x = simd.max_f32s(x[i], least);
-        n[i] = simd.add_f32s(x, magic);
-        f[i] = simd.sub_f32s(x, simd.sub_f32s(n[i], magic));
+        n[i] = simd.add_f32s(x[i], magic);
+        f[i] = simd.sub_f32s(x[i], simd.sub_f32s(n[i], magic));
     }
     let mut p = [simd.splat_f32s(EXP2[5]); N];
     for c in [4, 3, 2, 1, 0] {

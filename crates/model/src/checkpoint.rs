@@ -90,12 +90,7 @@ pub fn save(path: &Path, config: &ModelConfig, tensors: &Tensors, storage: Stora
 ///
 /// # Errors
 /// Tensors whose shapes do not fit their values.
-pub fn serialize(
-    name: &Path,
-    config: &ModelConfig,
-    tensors: &Tensors,
-    storage: Storage,
-) -> Result<Vec<u8>> {
+pub fn serialize(name: &Path, config: &ModelConfig, tensors: &Tensors, storage: Storage) -> Result<Vec<u8>> {
     let json = serde_json::to_string(config).map_err(|e| ModelError::Config(e.to_string()))?;
     let encoded: Vec<(&String, &RawTensor, Vec<u8>)> =
         tensors.iter().map(|(key, tensor)| (key, tensor, encode(&tensor.data, storage))).collect();

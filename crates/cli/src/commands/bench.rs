@@ -64,11 +64,8 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<Outcome> 
         }
     };
     let settings = args.input.settings(&loaded);
-    let bench = Bench {
-        args,
-        extractor: Extractor::new(loaded.clone(), settings, &machine.device()?)?,
-        loaded,
-    };
+    let bench =
+        Bench { args, extractor: Extractor::new(loaded.clone(), settings, &machine.device()?)?, loaded };
     let measured = match command {
         BenchCommand::Extract(_) => bench.extract()?,
         BenchCommand::Rerank(_) => bench.rerank()?,
@@ -154,7 +151,8 @@ impl Bench<'_> {
     fn extract(&self) -> Result<Map<String, Value>> {
         let settings = self.extractor.settings();
         let mut random = Random(1);
-        let input: Vec<f32> = (0..3 * settings.height * settings.width).map(|_| 2.0 * random.number()).collect();
+        let input: Vec<f32> =
+            (0..3 * settings.height * settings.width).map(|_| 2.0 * random.number()).collect();
         let times = self.times(|| {
             let start = Instant::now();
             self.extractor.extract(std::slice::from_ref(&input))?;
@@ -171,7 +169,8 @@ impl Bench<'_> {
         let count = self.local_count();
         let mut random = Random(2);
         let query: Vec<f32> = (0..count * row).map(|_| random.number()).collect();
-        let candidates: Vec<Vec<u8>> = (0..self.args.candidates).map(|_| bytes(&mut random, count * row)).collect();
+        let candidates: Vec<Vec<u8>> =
+            (0..self.args.candidates).map(|_| bytes(&mut random, count * row)).collect();
         let candidates: Vec<&[u8]> = candidates.iter().map(Vec::as_slice).collect();
         let times = self.times(|| {
             let start = Instant::now();
@@ -229,7 +228,8 @@ impl Bench<'_> {
         let settings = self.extractor.settings();
         let photo = home.path().join("query.jpg");
         let mut random = Random(5);
-        let pixels = (0..3 * settings.height * settings.width).map(|i| (i / 97 % 200) as u8 + (random.bits() % 40) as u8);
+        let pixels = (0..3 * settings.height * settings.width)
+            .map(|i| (i / 97 % 200) as u8 + (random.bits() % 40) as u8);
         let image = Rgb8 { width: settings.width, height: settings.height, pixels: pixels.collect() };
         std::fs::write(&photo, jpeg_with_tags(&image, 90, &PhotoTags::default())?)?;
         let index = self.index(&home.path().join("index"), true)?;

@@ -258,7 +258,10 @@ fn info(args: &OneIndex) -> Result<Outcome> {
     let index = PlaceIndex::open(&args.index)?;
     let info = index.reader()?.info()?;
     if args.json {
-        return print_json(&info);
+        let mut json = serde_json::to_value(&info)?;
+        json["bytes_per_image"] = info.bytes_per_image().into();
+        json["vector_bytes_per_image"] = info.config.vector_bytes().into();
+        return print_json(&json);
     }
     let manifest = &index.manifest;
     let mut out = output::stdout();
