@@ -1,6 +1,6 @@
 //! Photographs to descriptors.
 
-use crate::fused::fused_reranker;
+use crate::fused::{encode, fused_encoder, fused_reranker};
 use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, to_input};
@@ -108,6 +108,8 @@ pub struct Extractor {
     limits: Limits,
     /// The reranker as a CPU kernel, where there is one.
     fused: Option<r2former_kernels::Reranker>,
+    /// The transformer's blocks, likewise.
+    encoder: Option<r2former_kernels::Encoder>,
 }
 
 impl Extractor {
@@ -132,13 +134,13 @@ impl Extractor {
             },
         };
         let model = checkpoint.model(device)?;
-        let fused = if *device == Device::flex() {
+        let (mut fused, mut encoder) = (None, None);
+        if *device == Device::flex() {
             let level = Level::current().map_err(|error| EngineError::Request(error.to_string()))?;
-            fused_reranker(&model, level).ok()
-        } else {
-            None
-        };
-        Ok(Self { model, settings, preprocess, device: device.clone(), limits: Limits::default(), fused })
+            (fused, encoder) = (fused_reranker(&model, level).ok(), fused_encoder(&model, level).ok());
+        }
+        let (device, limits) = (device.clone(), Limits::default());
+        Ok(Self { model, settings, preprocess, device, limits, fused, encoder })
     }
 
     /// The model's configuration under these settings.
@@ -206,7 +208,13 @@ impl Extractor {
         let Settings { height, width, .. } = self.settings;
         let batch = inputs.len();
         let data = TensorData::new(inputs.concat(), [batch, 3, height, width]);
-        let features = self.model.extract(Tensor::from_data(data, &self.device))?;
+        let images = Tensor::from_data(data, &self.device);
+        let features = match &self.encoder {
+            Some(encoder) if batch == 1 => {
+                self.model.features(encode(&self.model, encoder, images)?, [height, width])?
+            }
+            _ => self.model.extract(images)?,
+        };
         let global = host(features.global)?;
         let local = features.local.map(host).transpose()?.unwrap_or_default();
         let (g, l) = (global.len() / batch, local.len() / batch);

@@ -1,8 +1,57 @@
-//! The model's reranker as one CPU kernel.
+//! The model's parts as CPU kernels.
 
-use r2former_kernels::{KernelError, Level, Reranker, RerankerShape};
+use crate::extract::host;
+use crate::{EngineError, Result};
+use burn::tensor::{Tensor, TensorData};
+use r2former_kernels::{Encoder, EncoderShape, KernelError, Level, Reranker, RerankerShape};
+use r2former_model::backbone::{Backbone, Tokens};
 use r2former_model::weights::Put;
 use r2former_model::{ModelConfig, R2Former};
+
+/// Packs the blocks of a model's vision transformer for a level of vector instructions.
+///
+/// # Errors
+/// [`KernelError::Unusual`] for another backbone.
+pub fn fused_encoder(model: &R2Former, level: Level) -> Result<Encoder, KernelError> {
+    let Backbone::Vit(vit) = model.backbone() else {
+        return Err(KernelError::Unusual("a backbone that is no vision transformer".into()));
+    };
+    let c = vit.config();
+    let shape = EncoderShape {
+        dim: c.dim,
+        depth: c.depth,
+        heads: c.heads,
+        mlp_ratio: c.mlp_ratio,
+        epsilon: c.norm_eps as f32,
+        layer_scale: c.layer_scale,
+    };
+    let mut put = Put::default();
+    vit.save(&mut put, "");
+    let tensors = put.finish().map_err(|error| KernelError::Unusual(error.to_string()))?;
+    Encoder::new(level, shape, &|name| tensors.get(&format!(".{name}")).map(|tensor| tensor.data.as_slice()))
+}
+
+/// The backbone's tokens by the kernel: `images` is `[1, 3, height, width]`.
+pub(crate) fn encode(model: &R2Former, encoder: &Encoder, images: Tensor<4>) -> Result<Tokens> {
+    let Backbone::Vit(vit) = model.backbone() else {
+        return Ok(model.backbone().forward(images)?);
+    };
+    let embedded = vit.embed(images)?;
+    let ([_, count, dim], device) = (embedded.dims(), embedded.device());
+    let attending = vit.config().attending_tokens();
+    let encoded =
+        encoder.run(&host(embedded)?, attending).map_err(|error| EngineError::Compute(error.to_string()))?;
+    let prefix = vit.config().prefix_tokens();
+    let tokens = |values: Vec<f32>| Tensor::from_data(TensorData::new(values, [1, count, dim]), &device);
+    let attention = encoded.attention[prefix..].to_vec();
+    Ok(Tokens {
+        last: tokens(encoded.last),
+        last_prefix: prefix,
+        local: tokens(encoded.local),
+        local_prefix: prefix,
+        attention: Some(Tensor::from_data(TensorData::new(attention, [1, count - prefix]), &device)),
+    })
+}
 
 /// Packs a model's reranker for a level of vector instructions.
 ///

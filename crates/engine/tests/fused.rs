@@ -1,11 +1,14 @@
-//! The fused reranker against the model's own, on every level of vector instructions of this machine.
+//! The fused reranker and transformer against the model's own, on every level of vector instructions of this machine.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use r2former_engine::fused_reranker;
+use r2former_engine::{fused_encoder, fused_reranker};
 use r2former_kernels::{KernelError, Level, Scratch};
+use r2former_model::backbone::Backbone;
 use r2former_model::import::{ImportOptions, import};
 use r2former_model::quantize::{dequantize, quantize};
-use r2former_model::{LocalConfig, ModelConfig, R2Former, RerankerConfig};
+use r2former_model::{
+    BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, Pooling, R2Former, RerankerConfig, VitConfig,
+};
 use std::path::Path;
 
 const TOLERANCE: f32 = 1e-4;
@@ -151,5 +154,72 @@ fn no_number_stays_none() {
         let prepared = fused.query(&query).unwrap();
         let logits = fused.score_floats(&prepared, &reference, &mut Scratch::default()).unwrap();
         assert!(logits.iter().all(|v| v.is_nan()), "{level}: {logits:?}");
+    }
+}
+
+/// A small model of another transformer, all of whose weights are random and large enough to matter.
+fn transformer(change: impl FnOnce(&mut VitConfig), seed: u64) -> R2Former {
+    let mut config = fixture().config().clone();
+    let BackboneConfig::Vit(vit) = &mut config.backbone else { panic!("the fixture is a transformer") };
+    change(vit);
+    if !vit.distilled {
+        config.global = GlobalConfig::Pooled { pooling: Pooling::Gem };
+    }
+    let mut tensors = R2Former::random(&config, seed, &Device::flex()).unwrap().to_tensors().unwrap();
+    let mut random = Random(seed + 5);
+    for (name, tensor) in &mut tensors {
+        let base = if name.contains("norm") && name.ends_with("weight") { 1.0 } else { 0.0 };
+        tensor.data.iter_mut().for_each(|v| *v = base + 0.2 * random.next());
+    }
+    R2Former::from_tensors(&config, tensors, &Device::flex()).unwrap()
+}
+
+#[test]
+fn transformers_equal_the_model() {
+    type Change = fn(&mut VitConfig);
+    let cases: [(&str, Change, [usize; 2]); 7] = [
+        ("as published", |_| (), [96, 128]),
+        ("one token a side", |_| (), [16, 16]),
+        ("CLS only", |c| c.distilled = false, [64, 96]),
+        (
+            "registers and layer scale",
+            |c| (c.distilled, c.registers, c.layer_scale) = (false, 4, true),
+            [80, 48],
+        ),
+        ("heads of 64", |c| (c.dim, c.heads) = (128, 2), [112, 112]),
+        ("an odd width", |c| (c.dim, c.heads) = (36, 3), [48, 48]),
+        ("one block, more tokens than a slice", |c| (c.depth, c.heads) = (1, 1), [256, 272]),
+    ];
+    for (seed, (what, change, [height, width])) in cases.into_iter().enumerate() {
+        let model = transformer(change, seed as u64);
+        let mut random = Random(seed as u64 + 99);
+        let pixels: Vec<f32> = (0..3 * height * width).map(|_| 2.0 * random.next()).collect();
+        let images = || {
+            Tensor::<4>::from_data(TensorData::new(pixels.clone(), [1, 3, height, width]), &Device::flex())
+        };
+        let expected = model.backbone().forward(images()).unwrap();
+        let Backbone::Vit(vit) = model.backbone() else { panic!("a transformer") };
+        let [_, count, dim] = expected.last.dims();
+        let embedded = vit.embed(images()).unwrap().try_into_vec_as::<f32>().unwrap();
+        for level in Level::available() {
+            let encoder = fused_encoder(&model, level).unwrap();
+            let found = encoder.run(&embedded, vit.config().attending_tokens()).unwrap();
+            let host = |tensor: Tensor<3>| tensor.try_into_vec_as::<f32>().unwrap();
+            let attention = expected.attention.clone().unwrap().try_into_vec_as::<f32>().unwrap();
+            let prefix = count - attention.len();
+            for (part, found, expected) in [
+                ("last", &found.last[..], host(expected.last.clone())),
+                ("local", &found.local[..], host(expected.local.clone())),
+                ("attention", &found.attention[prefix..], attention),
+            ] {
+                assert_eq!(found.len(), expected.len(), "{what} {part}, {count} x {dim}");
+                for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
+                    assert!(
+                        (a - b).abs() <= TOLERANCE * b.abs().max(1.0),
+                        "{what} {part} {i}, {level}: {a}, not {b}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -73,6 +73,21 @@ impl Level {
         }
     }
 
+    /// Vectors that the machine holds at a time.
+    pub(crate) fn registers(self) -> usize {
+        if matches!(self, Self::Avx512 | Self::Neon) { 32 } else { 16 }
+    }
+
+    /// Numbers in a vector.
+    pub(crate) fn lanes(self) -> usize {
+        match self {
+            Self::Scalar => 1,
+            Self::Neon => 4,
+            Self::Avx2 => 8,
+            Self::Avx512 => 16,
+        }
+    }
+
     /// Runs `op` with this level's instructions; scalar where the machine lacks them.
     pub(crate) fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
         match self {

@@ -5,6 +5,7 @@
 //! can be forced, so that every one is tested on a machine that has it. Beside each kernel its test keeps a
 //! plain reference.
 //!
+//! - [`Encoder`]: the blocks of a vision transformer over one image's tokens, and what the last one attends to.
 //! - [`Reranker`]: the whole reranker of one query against one candidate, from 8-bit local features to
 //!   logits, without a tensor in between.
 
@@ -16,6 +17,7 @@
 mod attend;
 mod buffer;
 mod correlate;
+mod encoder;
 mod level;
 mod math;
 mod norm;
@@ -25,6 +27,7 @@ mod side;
 mod stack;
 mod weights;
 
+pub use encoder::{Encoded, Encoder, EncoderShape};
 pub use level::{Level, LevelError};
 pub use rerank::{Query, Reranker, Scratch};
 pub use weights::{KernelError, RerankerShape};

@@ -23,13 +23,17 @@ pub(crate) const fn columns_of<S: Simd>() -> usize {
     WIDTH * S::F32_LANES
 }
 
-/// A weight matrix `[rows, depth]` and its bias, packed for products with panels.
-#[derive(Debug, Clone)]
+/// Columns of a matrix that are multiplied at a time, so that their part of the panel stays in the nearest
+/// cache; a multiple of every level's panel.
+const DEPTH: usize = 240;
+
+/// A matrix `[rows, depth]` and its bias, packed for products with panels.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Matrix {
     pub(crate) rows: usize,
     depth: usize,
     block: usize,
-    /// Blocks of rows; in each, column after column.
+    /// Slices of [`DEPTH`] columns; in each, blocks of rows; in each, column after column.
     weight: Floats,
     bias: Vec<f32>,
 }
@@ -37,17 +41,34 @@ pub(crate) struct Matrix {
 impl Matrix {
     /// Packs `weight` (row after row, as PyTorch keeps it) for blocks of `block` rows.
     pub(crate) fn pack(block: usize, depth: usize, weight: &[f32], bias: &[f32]) -> Self {
-        let rows = bias.len();
-        let blocks = rows.div_ceil(block);
-        let mut packed = Floats::zeros(blocks * block * depth);
+        let mut packed = Self::default();
+        packed.resize(block, bias.len(), depth);
+        packed.bias[..bias.len()].copy_from_slice(bias);
         for (r, row) in weight.chunks_exact(depth.max(1)).enumerate() {
             for (k, value) in row.iter().enumerate() {
-                packed[(r / block * depth + k) * block + r % block] = *value;
+                packed.set(r, k, *value);
             }
         }
-        let mut padded = bias.to_vec();
-        padded.resize(blocks * block, 0.0);
-        Self { rows, depth, block, weight: packed, bias: padded }
+        packed
+    }
+
+    /// Makes it `[rows, depth]` without a bias; what is in it afterwards has to be [`set`](Self::set).
+    pub(crate) fn resize(&mut self, block: usize, rows: usize, depth: usize) {
+        let padded = rows.div_ceil(block) * block;
+        (self.rows, self.depth, self.block) = (rows, depth, block);
+        self.weight.resize(padded * depth);
+        self.bias.clear();
+        self.bias.resize(padded, 0.0);
+    }
+
+    /// Puts one value.
+    #[inline(always)]
+    pub(crate) fn set(&mut self, row: usize, column: usize, value: f32) {
+        let blocks = self.rows.div_ceil(self.block);
+        let first = column / DEPTH * DEPTH;
+        let length = DEPTH.min(self.depth - first);
+        let at = first * blocks + row / self.block * length + (column - first);
+        self.weight[at * self.block + row % self.block] = value;
     }
 
     /// Rows that are summed at a time.
@@ -78,16 +99,51 @@ impl Matrix {
         out: &mut [S::f32s],
         finish: F,
     ) {
-        let x = x.as_chunks::<WIDTH>().0;
-        for number in 0..self.rows.div_ceil(R) {
-            let sums = self.block_times::<S, R>(simd, number, x);
-            let rows = out[number * R * WIDTH..].as_chunks_mut::<WIDTH>().0;
-            for (sum, out) in sums.iter().zip(rows) {
-                for v in 0..WIDTH {
-                    out[v] = finish.finish(simd, sum[v], out[v]);
+        let (x, out) = (x.as_chunks::<WIDTH>().0, out.as_chunks_mut::<WIDTH>().0);
+        for first in (0..self.depth.max(1)).step_by(DEPTH) {
+            let last = first + DEPTH >= self.depth;
+            for number in 0..self.rows.div_ceil(R) {
+                let rows = &mut out[number * R..self.rows.min((number + 1) * R)];
+                let mut sums = [[simd.splat_f32s(0.0); WIDTH]; R];
+                for (r, row) in rows.iter().enumerate() {
+                    let bias = simd.splat_f32s(self.bias[number * R + r]);
+                    for v in 0..WIDTH {
+                        sums[r][v] = if first == 0 { finish.start(simd, bias, row[v]) } else { row[v] };
+                    }
+                }
+                self.add_slice::<S, R>(simd, first, number, x, &mut sums);
+                for (sum, row) in sums.iter().zip(rows) {
+                    for v in 0..WIDTH {
+                        row[v] = if last { finish.end(simd, sum[v]) } else { sum[v] };
+                    }
                 }
             }
         }
+    }
+
+    /// Adds the products of one block of rows with the columns from `first` on.
+    #[inline(always)]
+    fn add_slice<S: Simd, const R: usize>(
+        &self,
+        simd: S,
+        first: usize,
+        number: usize,
+        x: &[[S::f32s; WIDTH]],
+        sums: &mut [[S::f32s; WIDTH]; R],
+    ) {
+        let length = DEPTH.min(self.depth - first);
+        let start = (first * self.rows.div_ceil(R) + number * length) * R;
+        let weight = self.weight[start..start + length * R].as_chunks::<R>().0;
+        let mut local = *sums;
+        for (weight, x) in weight.iter().zip(&x[first..]) {
+            for r in 0..R {
+                let w = simd.splat_f32s(weight[r]);
+                for v in 0..WIDTH {
+                    local[r][v] = simd.mul_add_e_f32s(w, x[v], local[r][v]);
+                }
+            }
+        }
+        *sums = local;
     }
 
     /// Block number `number` of the product, padding included.
@@ -98,27 +154,27 @@ impl Matrix {
         number: usize,
         x: &[[S::f32s; WIDTH]],
     ) -> [[S::f32s; WIDTH]; R] {
-        let weight = self.weight[number * R * self.depth..][..R * self.depth].as_chunks::<R>().0;
         let mut sums = [[simd.splat_f32s(0.0); WIDTH]; R];
-        for r in 0..R {
-            sums[r] = [simd.splat_f32s(self.bias[number * R + r]); WIDTH];
-        }
-        for (weight, x) in weight.iter().zip(x) {
-            for r in 0..R {
-                let w = simd.splat_f32s(weight[r]);
-                for v in 0..WIDTH {
-                    sums[r][v] = simd.mul_add_e_f32s(w, x[v], sums[r][v]);
-                }
-            }
+        for first in (0..self.depth).step_by(DEPTH) {
+            self.add_slice::<S, R>(simd, first, number, x, &mut sums);
         }
         sums
     }
 }
 
-/// What happens to a sum before it is stored.
+/// Where a sum starts, and what happens to it before it is stored.
 pub(crate) trait Finish: Copy {
-    /// The new value from the sum and what is there.
-    fn finish<S: Simd>(self, simd: S, sum: S::f32s, there: S::f32s) -> S::f32s;
+    /// The first term, from the bias and what is there.
+    #[inline(always)]
+    fn start<S: Simd>(self, _: S, bias: S::f32s, _there: S::f32s) -> S::f32s {
+        bias
+    }
+
+    /// The stored value.
+    #[inline(always)]
+    fn end<S: Simd>(self, _: S, sum: S::f32s) -> S::f32s {
+        sum
+    }
 }
 
 /// Nothing.
@@ -133,24 +189,19 @@ pub(crate) struct Gelu;
 #[derive(Clone, Copy)]
 pub(crate) struct Add;
 
-impl Finish for Plain {
-    #[inline(always)]
-    fn finish<S: Simd>(self, _: S, sum: S::f32s, _: S::f32s) -> S::f32s {
-        sum
-    }
-}
+impl Finish for Plain {}
 
 impl Finish for Gelu {
     #[inline(always)]
-    fn finish<S: Simd>(self, simd: S, sum: S::f32s, _: S::f32s) -> S::f32s {
+    fn end<S: Simd>(self, simd: S, sum: S::f32s) -> S::f32s {
         gelu(simd, sum)
     }
 }
 
 impl Finish for Add {
     #[inline(always)]
-    fn finish<S: Simd>(self, simd: S, sum: S::f32s, there: S::f32s) -> S::f32s {
-        simd.add_f32s(sum, there)
+    fn start<S: Simd>(self, simd: S, bias: S::f32s, there: S::f32s) -> S::f32s {
+        simd.add_f32s(bias, there)
     }
 }
 
@@ -191,9 +242,9 @@ mod tests {
     proptest! {
         #[test]
         fn products_equal_plain_sums(
-            rows in 1usize..40,
-            depth in 1usize..50,
-            seed in prop::collection::vec(-2.0f32..2.0, 40 * 50 + 100),
+            rows in 1usize..12,
+            depth in prop::sample::select(vec![1usize, 2, 31, 239, 240, 241, 500]),
+            seed in prop::collection::vec(-2.0f32..2.0, 12 * 500 + 600),
         ) {
             let (weight, rest) = seed.split_at(rows * depth);
             let (bias, x) = (&rest[..rows], &rest[rows..rows + depth]);
@@ -202,7 +253,7 @@ mod tests {
                 for r in 0..rows {
                     let sum: f64 = (0..depth).map(|k| f64::from(weight[r * depth + k]) * f64::from(x[k])).sum();
                     let expected = 1.0 + f64::from(bias[r]) + sum;
-                    prop_assert!((f64::from(found[r]) - expected).abs() < 1e-4, "{} row {}", level, r);
+                    prop_assert!((f64::from(found[r]) - expected).abs() < 1e-3, "{} row {}", level, r);
                 }
             }
         }

@@ -10,7 +10,7 @@ use crate::correlate::{Match, Matches};
 use crate::norm::Norm;
 use crate::panel::{Matrix, Plain, WIDTH, columns_of};
 use crate::side::{Side, add_sine_cosine, frequencies};
-use crate::stack::{Block, Work, run_columns, run_tokens};
+use crate::stack::{Block, BlockShape, Work, run_columns, run_tokens};
 use crate::weights::{KernelError, RerankerShape, Source};
 use pulp::{Simd, WithSimd};
 
@@ -84,8 +84,10 @@ impl Reranker {
         let mut side = || [shape.use_xy, shape.use_xy, shape.use_attention].map(&mut column);
         let (query_columns, reference_columns) = (side(), side());
         let correlation_column = column(shape.use_correlation);
+        let RerankerShape { heads, mlp_ratio, epsilon, .. } = shape;
+        let block = BlockShape { dim, heads, mlp_ratio, epsilon, layer_scale: false };
         let stack = |name: &str, depth: usize| -> Result<Vec<Block>, KernelError> {
-            (0..depth).map(|i| Block::load(&source, &format!("{name}.{i}"), &shape)).collect()
+            (0..depth).map(|i| Block::load(&source, &format!("{name}.{i}"), &block)).collect()
         };
         Ok(Self {
             level,

@@ -5,23 +5,23 @@ use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::math::exp2;
 use crate::norm::Norm;
 use crate::panel::{Add, Gelu, Matrix, Plain, WIDTH, columns_of};
-use crate::weights::{KernelError, MOST_NEIGHBOURS, RerankerShape, Source};
+use crate::weights::{KernelError, MOST_NEIGHBOURS, Source};
 use pulp::Simd;
 
 /// A pre-norm block.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
-    norm1: Norm,
+    pub(crate) norm1: Norm,
     /// Queries, scaled by log2(e) / sqrt(head size).
-    q: Matrix,
+    pub(crate) q: Matrix,
     /// Keys, then values.
-    kv: Matrix,
+    pub(crate) kv: Matrix,
     proj: Matrix,
     norm2: Norm,
-    fc1: Matrix,
+    pub(crate) fc1: Matrix,
     fc2: Matrix,
-    dim: usize,
-    heads: usize,
+    pub(crate) dim: usize,
+    pub(crate) heads: usize,
 }
 
 /// Memory of the stacks, kept between candidates.
@@ -50,22 +50,45 @@ impl Work {
     }
 }
 
+/// Sizes of a block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BlockShape {
+    pub(crate) dim: usize,
+    pub(crate) heads: usize,
+    pub(crate) mlp_ratio: usize,
+    pub(crate) epsilon: f32,
+    /// Each branch ends in a scale per number (`ls1.gamma`, `ls2.gamma`), which joins the weights here.
+    pub(crate) layer_scale: bool,
+}
+
 impl Block {
-    pub(crate) fn load(source: &Source<'_>, name: &str, shape: &RerankerShape) -> Result<Self, KernelError> {
-        let RerankerShape { dim, heads, mlp_ratio, epsilon, .. } = *shape;
+    pub(crate) fn load(source: &Source<'_>, name: &str, shape: &BlockShape) -> Result<Self, KernelError> {
+        let BlockShape { dim, heads, mlp_ratio, epsilon, layer_scale } = *shape;
         let weight = source.take(&format!("{name}.attn.qkv.weight"), 3 * dim * dim)?;
         let bias = source.take(&format!("{name}.attn.qkv.bias"), 3 * dim)?;
         let scale = std::f32::consts::LOG2_E / ((dim / heads) as f32).sqrt();
         let scaled = |values: &[f32]| values.iter().map(|v| v * scale).collect::<Vec<_>>();
         let hidden = mlp_ratio * dim;
+        let branch = |part: &str, scale: &str, depth: usize| {
+            if !layer_scale {
+                return source.matrix(&format!("{name}.{part}"), depth, dim);
+            }
+            let gamma = source.take(&format!("{name}.{scale}.gamma"), dim)?;
+            let weight = source.take(&format!("{name}.{part}.weight"), depth * dim)?;
+            let bias = source.take(&format!("{name}.{part}.bias"), dim)?;
+            let rows = weight.chunks_exact(depth).zip(gamma);
+            let weight: Vec<f32> = rows.flat_map(|(row, g)| row.iter().map(move |w| w * g)).collect();
+            let bias: Vec<f32> = bias.iter().zip(gamma).map(|(b, g)| b * g).collect();
+            Ok(source.pack(depth, &weight, &bias))
+        };
         Ok(Self {
             norm1: source.norm(&format!("{name}.norm1"), dim, epsilon)?,
             q: source.pack(dim, &scaled(&weight[..dim * dim]), &scaled(&bias[..dim])),
             kv: source.pack(dim, &weight[dim * dim..], &bias[dim..]),
-            proj: source.matrix(&format!("{name}.attn.proj"), dim, dim)?,
+            proj: branch("attn.proj", "ls1", dim)?,
             norm2: source.norm(&format!("{name}.norm2"), dim, epsilon)?,
             fc1: source.matrix(&format!("{name}.mlp.fc1"), dim, hidden)?,
-            fc2: source.matrix(&format!("{name}.mlp.fc2"), hidden, dim)?,
+            fc2: branch("mlp.fc2", "ls2", hidden)?,
             dim,
             heads,
         })
@@ -73,7 +96,7 @@ impl Block {
 
     /// What follows attention: `x` gets the projected context and the MLP added.
     #[inline(always)]
-    fn after_attention<S: Simd>(
+    pub(crate) fn after_attention<S: Simd>(
         &self,
         simd: S,
         x: &mut [S::f32s],

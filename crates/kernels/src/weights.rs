@@ -111,8 +111,7 @@ pub(crate) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub(crate) fn new(level: Level, get: &'a dyn Fn(&str) -> Option<&'a [f32]>) -> Self {
-        let registers = if matches!(level, Level::Avx512 | Level::Neon) { 32 } else { 16 };
-        Self { get, block: block_of(registers) }
+        Self { get, block: block_of(level.registers()) }
     }
 
     pub(crate) fn take(&self, name: &str, expected: usize) -> Result<&'a [f32], KernelError> {

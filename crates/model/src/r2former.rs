@@ -128,7 +128,19 @@ impl R2Former {
     /// [`ModelError::Input`] when the size does not suit the backbone.
     pub fn extract(&self, images: Tensor<4>) -> Result<Features> {
         let [_, _, height, width] = images.dims();
-        let tokens = self.backbone.forward(images)?;
+        self.features(self.backbone.forward(images)?, [height, width])
+    }
+
+    /// The backbone, for a faster way to its tokens.
+    pub fn backbone(&self) -> &Backbone {
+        &self.backbone
+    }
+
+    /// What follows the backbone: heads, and the choice of local features, of images of `size` (height, width).
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] when feature maps do not suit the size.
+    pub fn features(&self, tokens: Tokens, [height, width]: [usize; 2]) -> Result<Features> {
         let stride = self.config.stride();
         let grid = [height / stride, width / stride];
         let local = match (&self.config.local, &self.local_head) {

@@ -75,6 +75,11 @@ impl Vit {
         put.layer_norm(&format!("{name}.norm"), &self.norm);
     }
 
+    /// The sizes.
+    pub fn config(&self) -> &VitConfig {
+        &self.config
+    }
+
     /// # Shapes
     /// - images: `[batch, 3, height, width]`; sides are multiples of the patch
     ///
@@ -100,8 +105,12 @@ impl Vit {
         })
     }
 
-    /// Patches as tokens, with positions, behind the prefix.
-    fn embed(&self, images: Tensor<4>) -> Result<Tensor<3>> {
+    /// Patches as tokens, with positions, behind the prefix: the input of the first block,
+    /// `[batch, tokens, dim]`.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] when a side is not a multiple of the patch.
+    pub fn embed(&self, images: Tensor<4>) -> Result<Tensor<3>> {
         let c = &self.config;
         let [batch, channels, height, width] = images.dims();
         let p = c.patch;
