@@ -9,8 +9,8 @@ use pulp::Simd;
 /// Keys that are taken at a time, so that their exponentials overlap.
 const KEYS: usize = 4;
 
-/// The largest head that has a kernel.
-pub(crate) const LARGEST_HEAD: usize = 16;
+/// Head sizes that are compiled.
+pub(crate) const HEAD_SIZES: [usize; 3] = [4, 8, 16];
 
 /// The largest bound that is subtracted unseen; a larger one could push every exponential to nothing.
 const SAFE_BOUND: f32 = 60.0;

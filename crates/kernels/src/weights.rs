@@ -1,7 +1,7 @@
 //! What the fused reranker is built from: sizes, and tensors by the published names.
 
 use crate::Level;
-use crate::attend;
+use crate::attend::HEAD_SIZES;
 use crate::norm::Norm;
 use crate::panel::{Matrix, block_of};
 
@@ -69,7 +69,7 @@ impl RerankerShape {
         if self.heads == 0 || !self.dim.is_multiple_of(self.heads) || !self.dim.is_multiple_of(4) {
             return unusual(format!("a width of {} in {} heads", self.dim, self.heads));
         }
-        if !attend_sizes().contains(&(self.dim / self.heads)) {
+        if !HEAD_SIZES.contains(&(self.dim / self.heads)) {
             return unusual(format!("heads of {} numbers", self.dim / self.heads));
         }
         if self.pair_depth == 0 || self.depth == 0 {
@@ -94,14 +94,6 @@ impl RerankerShape {
         3 + self.feature
     }
 }
-
-/// Head sizes that have a kernel.
-const fn attend_sizes() -> [usize; 3] {
-    [4, 8, 16]
-}
-
-// The kernel itself lives there.
-const _: () = assert!(attend::LARGEST_HEAD == 16);
 
 /// Hands out tensors by name, and checks their sizes.
 pub(crate) struct Source<'a> {
