@@ -1,6 +1,6 @@
 //! Photographs to descriptors.
 
-use crate::fused::{encode, fused_encoder, fused_reranker};
+use crate::fused::{FusedBackbone, fused_reranker};
 use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, to_input};
@@ -108,8 +108,8 @@ pub struct Extractor {
     limits: Limits,
     /// The reranker as a CPU kernel, where there is one.
     fused: Option<r2former_kernels::Reranker>,
-    /// The transformer's blocks, likewise.
-    encoder: Option<r2former_kernels::Encoder>,
+    /// The backbone, likewise.
+    backbone: Option<FusedBackbone>,
 }
 
 impl Extractor {
@@ -134,13 +134,14 @@ impl Extractor {
             },
         };
         let model = checkpoint.model(device)?;
-        let (mut fused, mut encoder) = (None, None);
+        let (mut fused, mut backbone) = (None, None);
         if *device == Device::flex() {
             let level = Level::current().map_err(|error| EngineError::Request(error.to_string()))?;
-            (fused, encoder) = (fused_reranker(&model, level).ok(), fused_encoder(&model, level).ok());
+            fused = fused_reranker(&model, level).ok();
+            backbone = FusedBackbone::new(&model, level, [settings.height, settings.width]).ok();
         }
         let (device, limits) = (device.clone(), Limits::default());
-        Ok(Self { model, settings, preprocess, device, limits, fused, encoder })
+        Ok(Self { model, settings, preprocess, device, limits, fused, backbone })
     }
 
     /// The model's configuration under these settings.
@@ -196,25 +197,23 @@ impl Extractor {
         if inputs.iter().any(|input| input.len() != 3 * height * width) {
             return Err(EngineError::Request(format!("an input is not 3 x {height} x {width} values")));
         }
-        // On a CPU a core an image keeps every core busy; other devices want the whole batch at once.
-        if inputs.len() > 1 && self.device == Device::flex() {
-            let each = inputs.par_iter().map(|input| self.extract_batch(std::slice::from_ref(input)));
-            return Ok(each.collect::<Result<Vec<_>>>()?.concat());
-        }
-        self.extract_batch(inputs)
+        let Some(backbone) = &self.backbone else { return self.extract_batch(inputs) };
+        // A core an image keeps every core busy; of one image they share the panels.
+        let each = inputs.par_iter().map(|input| {
+            let features = self.model.features(backbone.tokens(input)?, [height, width])?;
+            let local = features.local.map(host).transpose()?.unwrap_or_default();
+            Ok(ImageFeatures { global: host(features.global)?, local })
+        });
+        each.collect()
     }
 
+    /// Descriptors by the model itself, of a whole batch at once.
     fn extract_batch(&self, inputs: &[Vec<f32>]) -> Result<Vec<ImageFeatures>> {
         let Settings { height, width, .. } = self.settings;
         let batch = inputs.len();
         let data = TensorData::new(inputs.concat(), [batch, 3, height, width]);
         let images = Tensor::from_data(data, &self.device);
-        let features = match &self.encoder {
-            Some(encoder) if batch == 1 => {
-                self.model.features(encode(&self.model, encoder, images)?, [height, width])?
-            }
-            _ => self.model.extract(images)?,
-        };
+        let features = self.model.extract(images)?;
         let global = host(features.global)?;
         let local = features.local.map(host).transpose()?.unwrap_or_default();
         let (g, l) = (global.len() / batch, local.len() / batch);

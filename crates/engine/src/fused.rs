@@ -3,54 +3,81 @@
 use crate::extract::host;
 use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
-use r2former_kernels::{Encoder, EncoderShape, KernelError, Level, Reranker, RerankerShape};
+use r2former_kernels::{Blank, Encoder, EncoderShape, KernelError, Level, Reranker, RerankerShape};
 use r2former_model::backbone::{Backbone, Tokens};
 use r2former_model::weights::Put;
-use r2former_model::{ModelConfig, R2Former};
+use r2former_model::{Device, ModelConfig, R2Former};
 
-/// Packs the blocks of a model's vision transformer for a level of vector instructions.
-///
-/// # Errors
-/// [`KernelError::Unusual`] for another backbone.
-pub fn fused_encoder(model: &R2Former, level: Level) -> Result<Encoder, KernelError> {
-    let Backbone::Vit(vit) = model.backbone() else {
-        return Err(KernelError::Unusual("a backbone that is no vision transformer".into()));
-    };
-    let c = vit.config();
-    let shape = EncoderShape {
-        dim: c.dim,
-        depth: c.depth,
-        heads: c.heads,
-        mlp_ratio: c.mlp_ratio,
-        epsilon: c.norm_eps as f32,
-        layer_scale: c.layer_scale,
-    };
-    let mut put = Put::default();
-    vit.save(&mut put, "");
-    let tensors = put.finish().map_err(|error| KernelError::Unusual(error.to_string()))?;
-    Encoder::new(level, shape, &|name| tensors.get(&format!(".{name}")).map(|tensor| tensor.data.as_slice()))
+/// A model's vision transformer as CPU kernels, for images of one size.
+#[derive(Debug, Clone)]
+pub struct FusedBackbone {
+    encoder: Encoder,
+    blank: Blank,
+    prefix: usize,
+    device: Device,
 }
 
-/// The backbone's tokens by the kernel: `images` is `[1, 3, height, width]`.
-pub(crate) fn encode(model: &R2Former, encoder: &Encoder, images: Tensor<4>) -> Result<Tokens> {
-    let Backbone::Vit(vit) = model.backbone() else {
-        return Ok(model.backbone().forward(images)?);
-    };
-    let embedded = vit.embed(images)?;
-    let ([_, count, dim], device) = (embedded.dims(), embedded.device());
-    let attending = vit.config().attending_tokens();
-    let encoded =
-        encoder.run(&host(embedded)?, attending).map_err(|error| EngineError::Compute(error.to_string()))?;
-    let prefix = vit.config().prefix_tokens();
-    let tokens = |values: Vec<f32>| Tensor::from_data(TensorData::new(values, [1, count, dim]), &device);
-    let attention = encoded.attention[prefix..].to_vec();
-    Ok(Tokens {
-        last: tokens(encoded.last),
-        last_prefix: prefix,
-        local: tokens(encoded.local),
-        local_prefix: prefix,
-        attention: Some(Tensor::from_data(TensorData::new(attention, [1, count - prefix]), &device)),
-    })
+impl FusedBackbone {
+    /// Packs a model's vision transformer for a level of vector instructions.
+    ///
+    /// # Errors
+    /// [`KernelError::Unusual`] for another backbone, or sizes that only the plain path covers.
+    pub fn new(model: &R2Former, level: Level, [height, width]: [usize; 2]) -> Result<Self, KernelError> {
+        let device = Device::flex();
+        let Backbone::Vit(vit) = model.backbone() else {
+            return Err(KernelError::Unusual("a backbone that is no vision transformer".into()));
+        };
+        let c = vit.config();
+        let shape = EncoderShape {
+            patch: c.patch,
+            dim: c.dim,
+            depth: c.depth,
+            heads: c.heads,
+            mlp_ratio: c.mlp_ratio,
+            epsilon: c.norm_eps as f32,
+            layer_scale: c.layer_scale,
+            attending: c.attending_tokens(),
+            all_last: model.config().global.reads_patches(),
+        };
+        let unusual = |error: &dyn std::fmt::Display| KernelError::Unusual(error.to_string());
+        let mut put = Put::default();
+        vit.save(&mut put, "");
+        let tensors = put.finish().map_err(|error| unusual(&error))?;
+        let get = |name: &str| tensors.get(&format!(".{name}")).map(|tensor| tensor.data.as_slice());
+        let encoder = Encoder::new(level, shape, &get)?;
+        let zeros = Tensor::zeros([1, 3, height, width], &device);
+        let embedded = vit.embed(zeros).map_err(|error| unusual(&error))?;
+        let embedded = host(embedded).map_err(|error| unusual(&error))?;
+        let blank = encoder.blank(&embedded, height, width)?;
+        Ok(Self { encoder, blank, prefix: c.prefix_tokens(), device })
+    }
+
+    /// The backbone's tokens of one image `[3, height, width]`. Where the global descriptor is made of the first
+    /// tokens alone, [`Tokens::last`] holds no others.
+    ///
+    /// # Errors
+    /// An image of another size.
+    pub fn tokens(&self, image: &[f32]) -> Result<Tokens> {
+        let encoded =
+            self.encoder.run(&self.blank, image).map_err(|error| EngineError::Compute(error.to_string()))?;
+        let attention = encoded.attention[self.prefix..].to_vec();
+        let count = encoded.attention.len();
+        let dim = encoded.local.len() / count;
+        let tokens = |values: Vec<f32>| {
+            let count = values.len() / dim;
+            Tensor::from_data(TensorData::new(values, [1, count, dim]), &self.device)
+        };
+        Ok(Tokens {
+            last: tokens(encoded.last),
+            last_prefix: self.prefix,
+            local: tokens(encoded.local),
+            local_prefix: self.prefix,
+            attention: Some(Tensor::from_data(
+                TensorData::new(attention, [1, count - self.prefix]),
+                &self.device,
+            )),
+        })
+    }
 }
 
 /// Packs a model's reranker for a level of vector instructions.

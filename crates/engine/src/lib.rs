@@ -17,7 +17,7 @@ mod stream;
 pub use answer::{Answer, Estimate, PlaceMatch, Timing};
 pub use error::{EngineError, Result};
 pub use extract::{Extractor, ImageFeatures, LoadedModel, Settings};
-pub use fused::{fused_encoder, fused_reranker};
+pub use fused::{FusedBackbone, fused_reranker};
 pub use indexing::{AddReport, add_photos};
 pub use locate::{LocateOptions, Near, Rerank, locate};
 pub use place_index::PlaceIndex;

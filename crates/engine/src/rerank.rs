@@ -4,7 +4,7 @@
 use crate::extract::host;
 use crate::{EngineError, Extractor, Result};
 use burn::tensor::{Tensor, TensorData};
-use r2former_kernels::{KernelError, Query, Scratch};
+use r2former_kernels::{KernelError, Query};
 use r2former_model::{Reranker, quantize};
 use rayon::prelude::*;
 
@@ -33,11 +33,8 @@ impl PairScore {
 /// A model without a reranker; candidates without local features; a failing device.
 pub fn rerank(extractor: &Extractor, query: &[f32], candidates: &[&[u8]]) -> Result<Vec<PairScore>> {
     if let Some((fused, prepared)) = prepare(extractor, query)? {
-        let score = |scratch: &mut Scratch, candidate: &&[u8]| {
-            covered(fused.score_bytes(&prepared, candidate, scratch))
-        };
-        let scores: Vec<_> =
-            candidates.par_iter().map_init(Scratch::default, score).collect::<Result<_>>()?;
+        let score = |candidate: &&[u8]| covered(fused.score_bytes(&prepared, candidate));
+        let scores: Vec<_> = candidates.par_iter().map(score).collect::<Result<_>>()?;
         // A candidate that the kernel does not cover has too few features: rare, and the model's.
         return scores
             .into_iter()
@@ -57,7 +54,7 @@ pub fn rerank(extractor: &Extractor, query: &[f32], candidates: &[&[u8]]) -> Res
 /// A model without a reranker; a failing device.
 pub fn score_pair(extractor: &Extractor, query: &[f32], reference: &[f32]) -> Result<PairScore> {
     if let Some((fused, prepared)) = prepare(extractor, query)?
-        && let Some(score) = covered(fused.score_floats(&prepared, reference, &mut Scratch::default()))?
+        && let Some(score) = covered(fused.score_floats(&prepared, reference))?
     {
         return Ok(score);
     }

@@ -1,9 +1,9 @@
 //! The fused reranker and transformer against the model's own, on every level of vector instructions of this machine.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use r2former_engine::{fused_encoder, fused_reranker};
-use r2former_kernels::{KernelError, Level, Scratch};
-use r2former_model::backbone::Backbone;
+use r2former_engine::{FusedBackbone, fused_reranker};
+use r2former_kernels::{KernelError, Level};
+use r2former_model::backbone::Tokens;
 use r2former_model::import::{ImportOptions, import};
 use r2former_model::quantize::{dequantize, quantize};
 use r2former_model::{
@@ -72,9 +72,8 @@ fn compare(model: &R2Former, nq: usize, nr: usize, seed: u64, what: &str) {
     for level in Level::available() {
         let fused = fused_reranker(model, level).unwrap();
         let prepared = fused.query(&query).unwrap();
-        let mut scratch = Scratch::default();
-        let found = fused.score_floats(&prepared, &reference, &mut scratch).unwrap();
-        let found_bytes = fused.score_bytes(&prepared, &bytes, &mut scratch).unwrap();
+        let found = fused.score_floats(&prepared, &reference).unwrap();
+        let found_bytes = fused.score_bytes(&prepared, &bytes).unwrap();
         for (found, expected) in [(found, &expected), (found_bytes, &expected_bytes)] {
             for (a, b) in found.iter().zip(expected) {
                 let allowed = TOLERANCE * b.abs().max(1.0);
@@ -139,7 +138,7 @@ fn what_is_not_covered_is_said() {
     assert!(matches!(fused.query(&vec![0.5; 4 * row]), Err(KernelError::Unusual(_))));
     assert!(matches!(fused.query(&vec![0.5; 9 * row + 1]), Err(KernelError::Features(_))));
     let query = fused.query(&vec![0.5; 9 * row]).unwrap();
-    let short = fused.score_bytes(&query, &vec![7; 6 * row - 1], &mut Scratch::default());
+    let short = fused.score_bytes(&query, &vec![7; 6 * row - 1]);
     assert!(matches!(short, Err(KernelError::Features(_))));
 }
 
@@ -152,7 +151,7 @@ fn no_number_stays_none() {
     for level in Level::available() {
         let fused = fused_reranker(&model, level).unwrap();
         let prepared = fused.query(&query).unwrap();
-        let logits = fused.score_floats(&prepared, &reference, &mut Scratch::default()).unwrap();
+        let logits = fused.score_floats(&prepared, &reference).unwrap();
         assert!(logits.iter().all(|v| v.is_nan()), "{level}: {logits:?}");
     }
 }
@@ -162,6 +161,7 @@ fn transformer(change: impl FnOnce(&mut VitConfig), seed: u64) -> R2Former {
     let mut config = fixture().config().clone();
     let BackboneConfig::Vit(vit) = &mut config.backbone else { panic!("the fixture is a transformer") };
     change(vit);
+    (config.input.height, config.input.width) = (6 * vit.patch, 8 * vit.patch);
     if !vit.distilled {
         config.global = GlobalConfig::Pooled { pooling: Pooling::Gem };
     }
@@ -177,7 +177,7 @@ fn transformer(change: impl FnOnce(&mut VitConfig), seed: u64) -> R2Former {
 #[test]
 fn transformers_equal_the_model() {
     type Change = fn(&mut VitConfig);
-    let cases: [(&str, Change, [usize; 2]); 7] = [
+    let cases: [(&str, Change, [usize; 2]); 8] = [
         ("as published", |_| (), [96, 128]),
         ("one token a side", |_| (), [16, 16]),
         ("CLS only", |c| c.distilled = false, [64, 96]),
@@ -187,6 +187,7 @@ fn transformers_equal_the_model() {
             [80, 48],
         ),
         ("heads of 64", |c| (c.dim, c.heads) = (128, 2), [112, 112]),
+        ("small patches", |c| (c.patch, c.depth) = (14, 2), [56, 70]),
         ("an odd width", |c| (c.dim, c.heads) = (36, 3), [48, 48]),
         ("one block, more tokens than a slice", |c| (c.depth, c.heads) = (1, 1), [256, 272]),
     ];
@@ -198,21 +199,25 @@ fn transformers_equal_the_model() {
             Tensor::<4>::from_data(TensorData::new(pixels.clone(), [1, 3, height, width]), &Device::flex())
         };
         let expected = model.backbone().forward(images()).unwrap();
-        let Backbone::Vit(vit) = model.backbone() else { panic!("a transformer") };
-        let [_, count, dim] = expected.last.dims();
-        let embedded = vit.embed(images()).unwrap().try_into_vec_as::<f32>().unwrap();
+        let prefix = expected.last_prefix;
+        let host = |tensor: Tensor<3>| tensor.try_into_vec_as::<f32>().unwrap();
         for level in Level::available() {
-            let encoder = fused_encoder(&model, level).unwrap();
-            let found = encoder.run(&embedded, vit.config().attending_tokens()).unwrap();
-            let host = |tensor: Tensor<3>| tensor.try_into_vec_as::<f32>().unwrap();
-            let attention = expected.attention.clone().unwrap().try_into_vec_as::<f32>().unwrap();
-            let prefix = count - attention.len();
+            let backbone = FusedBackbone::new(&model, level, [height, width]).unwrap();
+            // The second run finds the memory of the first.
+            let other: Vec<f32> = pixels.iter().map(|v| 1.0 - v).collect();
+            backbone.tokens(&other).unwrap();
+            let found = backbone.tokens(&pixels).unwrap();
+            let first = found.last.dims()[1];
+            let whole = model.config().global.reads_patches();
+            assert_eq!(first, if whole { expected.last.dims()[1] } else { prefix }, "{what}");
+            let attention =
+                |tokens: &Tokens| tokens.attention.clone().unwrap().try_into_vec_as::<f32>().unwrap();
             for (part, found, expected) in [
-                ("last", &found.last[..], host(expected.last.clone())),
-                ("local", &found.local[..], host(expected.local.clone())),
-                ("attention", &found.attention[prefix..], attention),
+                ("last", host(found.last.clone()), host(expected.last.clone().narrow(1, 0, first))),
+                ("local", host(found.local.clone()), host(expected.local.clone())),
+                ("attention", attention(&found), attention(&expected)),
             ] {
-                assert_eq!(found.len(), expected.len(), "{what} {part}, {count} x {dim}");
+                assert_eq!(found.len(), expected.len(), "{what} {part}");
                 for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
                     assert!(
                         (a - b).abs() <= TOLERANCE * b.abs().max(1.0),

@@ -2,9 +2,9 @@
 //! similarities is never stored, and nothing is sorted.
 
 use crate::buffer::{Floats, vectors, vectors_mut};
-use crate::panel::{Matrix, WIDTH, columns_of};
+use crate::panel::{BLOCK, Matrix, WIDE_BLOCK, WIDTH, columns_of};
 use crate::weights::MOST_NEIGHBOURS;
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
 /// A match: number of the other image's feature, and the similarity.
 pub(crate) type Match = (u32, f32);
@@ -20,34 +20,47 @@ pub(crate) struct Matches {
     columns: Floats,
 }
 
+/// Finds the `k` best matches of each of the query's features and of the reference's.
+pub(crate) struct Find<'a> {
+    pub(crate) k: usize,
+    /// Numbers of a feature.
+    pub(crate) depth: usize,
+    /// The query's features, packed as rows.
+    pub(crate) query: &'a Matrix,
+    /// The reference's features, one after the other.
+    pub(crate) reference: &'a [f32],
+    pub(crate) matches: &'a mut Matches,
+}
+
+impl WithSimd for Find<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        self.matches.find(simd, self.k, self.query, self.depth, self.reference);
+    }
+}
+
 /// A candidate that beats nothing.
 const NONE: Match = (0, f32::NEG_INFINITY);
 
 impl Matches {
-    /// Finds the `k` best matches of each of the query's features (packed rows) and of the reference's.
     #[inline(always)]
-    pub(crate) fn find<S: Simd>(
-        &mut self,
-        simd: S,
-        k: usize,
-        query: &Matrix,
-        depth: usize,
-        reference: &[f32],
-    ) {
+    fn find<S: Simd>(&mut self, simd: S, k: usize, query: &Matrix, depth: usize, reference: &[f32]) {
         let columns = columns_of::<S>();
         let count = reference.len() / depth;
         self.of_query.clear();
         self.of_query.resize(query.rows * k, NONE);
         self.of_reference.clear();
         self.panel.resize(depth * columns);
-        self.columns.resize(2 * MOST_NEIGHBOURS * columns);
+        self.columns.resize(4 * MOST_NEIGHBOURS * columns);
         for first in (0..count).step_by(columns) {
             let here = columns.min(count - first);
             self.lay_out(depth, &reference[first * depth..][..here * depth], columns);
-            if S::REGISTER_COUNT >= 32 {
-                self.panel_matches::<S, 8>(simd, k, query, first, here);
+            if query.rows_together() == WIDE_BLOCK {
+                self.panel_matches::<S, WIDE_BLOCK>(simd, k, query, first, here);
             } else {
-                self.panel_matches::<S, 3>(simd, k, query, first, here);
+                self.panel_matches::<S, BLOCK>(simd, k, query, first, here);
             }
         }
     }
@@ -72,25 +85,35 @@ impl Matches {
         first: usize,
         here: usize,
     ) {
-        let columns = columns_of::<S>();
         let x = vectors::<S>(&self.panel).as_chunks::<WIDTH>().0;
-        let (values, numbers) = self.columns.split_at_mut(MOST_NEIGHBOURS * columns);
-        values.fill(f32::NEG_INFINITY);
-        numbers.fill(0.0);
-        let values = vectors_mut::<S>(values).as_chunks_mut::<WIDTH>().0;
-        let numbers = vectors_mut::<S>(numbers).as_chunks_mut::<WIDTH>().0;
+        // Values and numbers as they are, and as they become: a conditional store in place is slow on some
+        // machines.
+        let floats = vectors_mut::<S>(&mut self.columns).as_chunks_mut::<WIDTH>().0;
+        let (old, new) = floats.split_at_mut(2 * MOST_NEIGHBOURS);
+        let ((values, numbers), mut new) =
+            (old.split_at_mut(MOST_NEIGHBOURS), new.split_at_mut(MOST_NEIGHBOURS));
+        for row in values.iter_mut() {
+            *row = [simd.splat_f32s(f32::NEG_INFINITY); WIDTH];
+        }
+        for row in numbers.iter_mut() {
+            *row = [simd.splat_f32s(0.0); WIDTH];
+        }
+        let mut old = (values, numbers);
         for block in 0..query.rows.div_ceil(R) {
             let sums = query.block_times::<S, R>(simd, block, x);
             for (r, sum) in sums.iter().enumerate().take(query.rows - block * R) {
                 let row = block * R + r;
                 row_best(simd, &mut self.of_query[row * k..][..k], sum, first, here);
-                column_best(simd, &mut values[..k], &mut numbers[..k], sum, row);
+                if column_best(simd, (&old.0[..k], &old.1[..k]), (&mut new.0[..k], &mut new.1[..k]), sum, row)
+                {
+                    std::mem::swap(&mut old, &mut new);
+                }
             }
         }
         for c in 0..here {
             for j in 0..k {
-                let value = floats::<S>(&values[j])[c];
-                let number = floats::<S>(&numbers[j])[c];
+                let value = row_of::<S>(&old.0[j])[c];
+                let number = row_of::<S>(&old.1[j])[c];
                 // Numbers of features are whole and far below 2^24.
                 self.of_reference.push((number as u32, value));
             }
@@ -99,7 +122,7 @@ impl Matches {
 }
 
 #[inline(always)]
-fn floats<S: Simd>(row: &[S::f32s; WIDTH]) -> &[f32] {
+fn row_of<S: Simd>(row: &[S::f32s; WIDTH]) -> &[f32] {
     pulp::bytemuck::cast_slice(row)
 }
 
@@ -114,7 +137,7 @@ fn row_best<S: Simd>(simd: S, best: &mut [Match], sum: &[S::f32s; WIDTH], first:
     if simd.reduce_max_f32s(most) <= best[last].1 {
         return;
     }
-    for (c, value) in floats::<S>(sum)[..here].iter().enumerate() {
+    for (c, value) in row_of::<S>(sum)[..here].iter().enumerate() {
         if *value > best[last].1 {
             let mut at = last;
             while at > 0 && *value > best[at - 1].1 {
@@ -126,35 +149,41 @@ fn row_best<S: Simd>(simd: S, best: &mut [Match], sum: &[S::f32s; WIDTH], first:
     }
 }
 
-/// Takes the similarities of query feature `row` into the best of each reference feature of a panel.
+/// Values and numbers of the best of each column.
+type Best<'a, V> = (&'a [[V; WIDTH]], &'a [[V; WIDTH]]);
+type BestMut<'a, V> = (&'a mut [[V; WIDTH]], &'a mut [[V; WIDTH]]);
+
+/// Takes the similarities of query feature `row` into the best of each reference feature of a panel; tells
+/// whether any changed, and only then writes them.
 #[inline(always)]
 fn column_best<S: Simd>(
     simd: S,
-    values: &mut [[S::f32s; WIDTH]],
-    numbers: &mut [[S::f32s; WIDTH]],
+    (values, numbers): Best<'_, S::f32s>,
+    (new_values, new_numbers): BestMut<'_, S::f32s>,
     sum: &[S::f32s; WIDTH],
     row: usize,
-) {
+) -> bool {
     let least = values[values.len() - 1];
     let mut most = simd.sub_f32s(sum[0], least[0]);
     for v in 1..WIDTH {
         most = simd.max_f32s(most, simd.sub_f32s(sum[v], least[v]));
     }
     if simd.reduce_max_f32s(most) <= 0.0 {
-        return;
+        return false;
     }
     for v in 0..WIDTH {
         let (mut value, mut number) = (sum[v], simd.splat_f32s(row as f32));
-        for (values, numbers) in values.iter_mut().zip(numbers.iter_mut()) {
+        for j in 0..values.len() {
             // From the first that it beats on, everything moves down: equal ones too.
-            let beats = simd.greater_than_f32s(sum[v], values[v]);
-            let (old, old_number) = (values[v], numbers[v]);
-            values[v] = simd.select_f32s(beats, value, old);
-            numbers[v] = simd.select_f32s(beats, number, old_number);
+            let beats = simd.greater_than_f32s(sum[v], values[j][v]);
+            let (old, old_number) = (values[j][v], numbers[j][v]);
+            new_values[j][v] = simd.select_f32s(beats, value, old);
+            new_numbers[j][v] = simd.select_f32s(beats, number, old_number);
             value = simd.select_f32s(beats, old, value);
             number = simd.select_f32s(beats, old_number, number);
         }
     }
+    true
 }
 
 #[cfg(test)]
@@ -163,26 +192,13 @@ mod tests {
     use crate::Level;
     use crate::panel::block_of;
     use proptest::prelude::*;
-    use pulp::WithSimd;
 
-    struct Find<'a> {
-        k: usize,
-        depth: usize,
-        query: &'a [f32],
-        reference: &'a [f32],
-    }
-
-    impl WithSimd for Find<'_> {
-        type Output = Matches;
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) -> Matches {
-            let rows = self.query.len() / self.depth;
-            let block = block_of(S::REGISTER_COUNT);
-            let query = Matrix::pack(block, self.depth, self.query, &vec![0.0; rows]);
-            let mut matches = Matches::default();
-            matches.find(simd, self.k, &query, self.depth, self.reference);
-            matches
-        }
+    fn find(level: Level, k: usize, depth: usize, query: &[f32], reference: &[f32]) -> Matches {
+        let zeros = vec![0.0; query.len() / depth];
+        let query = Matrix::pack(block_of(level.registers()), depth, query, &zeros);
+        let mut matches = Matches::default();
+        level.run(Find { k, depth, query: &query, reference, matches: &mut matches });
+        matches
     }
 
     fn plain(k: usize, depth: usize, own: &[f32], other: &[f32]) -> Vec<Match> {
@@ -211,7 +227,7 @@ mod tests {
             let numbers: Vec<f32> = seed.iter().map(|v| f32::from(*v)).collect();
             let (query, reference) = (&numbers[..nq * depth], &numbers[nq * depth..][..nr * depth]);
             for level in Level::available() {
-                let found = level.run(Find { k, depth, query, reference });
+                let found = find(level, k, depth, query, reference);
                 prop_assert_eq!(&found.of_query, &plain(k, depth, query, reference), "{}", level);
                 prop_assert_eq!(&found.of_reference, &plain(k, depth, reference, query), "{}", level);
             }

@@ -1,14 +1,16 @@
-//! The blocks of a vision transformer on one image, and what its last block attends to.
+//! A vision transformer on one image: from pixels to tokens, and what its last block attends to.
 //!
-//! Tokens lie in panels, as in the reranker; attention takes a panel of queries against all keys as two
-//! products, so that no tokens x tokens matrix exists, only tokens x one panel for each thread.
+//! Tokens lie in panels, as in the reranker. Three passes over the panels make a block: queries, keys and
+//! values; keys and values packed by heads; attention and the rest of the block. A thread takes a few panels at
+//! a time, so that weights come from memory once for all of them.
 
 use crate::Level;
 use crate::buffer::{Floats, vectors, vectors_mut};
-use crate::math::exp2;
 use crate::norm::Norm;
-use crate::panel::{Matrix, Plain, WIDTH, block_of, columns_of};
-use crate::stack::{Block, BlockShape};
+use crate::panel::{Add, Matrix, WIDTH, block_of};
+use crate::pool::Pool;
+use crate::stack::{AfterAttention, Block, BlockShape, Project};
+use crate::tiles::{Head, LARGEST_HEAD, Layout, Tile, Told};
 use crate::weights::{KernelError, Source};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -16,6 +18,8 @@ use rayon::prelude::*;
 /// Sizes of a transformer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EncoderShape {
+    /// Side of a patch in pixels.
+    pub patch: usize,
     /// Token width.
     pub dim: usize,
     /// Blocks, at least 1.
@@ -28,79 +32,101 @@ pub struct EncoderShape {
     pub epsilon: f32,
     /// Whether each branch ends in a scale per number (DINOv2).
     pub layer_scale: bool,
+    /// First tokens (CLS and DIST) whose attention in the last block is told.
+    pub attending: usize,
+    /// Whether the last block's output is wanted for every token; else only for those that attend, which
+    /// spares most of that block.
+    pub all_last: bool,
 }
 
 /// A transformer whose weights are packed for one [`Level`].
 #[derive(Debug, Clone)]
 pub struct Encoder {
     level: Level,
+    patches: Matrix,
     blocks: Vec<Block>,
     norm: Norm,
     shape: EncoderShape,
+    spaces: Pool<Space>,
+    scratches: Pool<Scratch>,
+}
+
+/// Tokens of a blank image (all zeros) of one size: what comes before the patches, positions, biases.
+#[derive(Debug, Clone)]
+pub struct Blank {
+    panels: Floats,
+    count: usize,
+    height: usize,
+    width: usize,
 }
 
 /// What an image's tokens become.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Encoded {
-    /// Tokens after the last block and its norm, one after the other.
+    /// Tokens after the last block and its norm, one after the other: all, or those that attend.
     pub last: Vec<f32>,
-    /// Tokens before the last block.
+    /// All tokens before the last block.
     pub local: Vec<f32>,
     /// Attention of the first tokens to every token, summed over heads and those tokens.
     pub attention: Vec<f32>,
 }
 
-/// Keys and values of one head, packed as the two products want them.
+/// Memory of one image.
 #[derive(Debug, Clone, Default)]
-struct Head {
-    /// `[tokens, size]`.
-    keys: Matrix,
-    /// `[size, tokens]`.
-    values: Matrix,
-}
-
-/// How tokens lie in panels, and rows in packed blocks.
-#[derive(Debug, Clone, Copy)]
-struct Layout {
-    block: usize,
-    dim: usize,
-    columns: usize,
-    count: usize,
+struct Space {
+    x: Floats,
+    queries: Floats,
+    /// Keys, then values, of a panel.
+    kv: Floats,
+    heads: Vec<Head>,
 }
 
 /// A thread's own memory.
 #[derive(Debug, Clone, Default)]
 struct Scratch {
     normed: Floats,
-    scores: Floats,
     context: Floats,
     hidden: Floats,
+    tile: Tile,
 }
 
 impl Encoder {
-    /// Packs the tensors that `get` finds by timm's names (`blocks.0.norm1.weight`, ..., `norm.bias`).
+    /// Packs the tensors that `get` finds by timm's names (`patch_embed.proj.weight`, `blocks.0.norm1.weight`,
+    /// ..., `norm.bias`).
     ///
     /// # Errors
-    /// [`KernelError::Unusual`] for sizes that are none, [`KernelError::Tensor`] for a tensor that is missing or
-    /// of another size.
+    /// [`KernelError::Unusual`] for sizes that are none or that it is not made for, [`KernelError::Tensor`] for
+    /// a tensor that is missing or of another size.
     pub fn new<'a>(
         level: Level,
         shape: EncoderShape,
         get: &'a dyn Fn(&str) -> Option<&'a [f32]>,
     ) -> Result<Self, KernelError> {
-        let EncoderShape { dim, depth, heads, mlp_ratio, epsilon, layer_scale } = shape;
-        if heads == 0 || depth == 0 || dim == 0 || mlp_ratio == 0 || !dim.is_multiple_of(heads) {
+        let EncoderShape { patch, dim, depth, heads, mlp_ratio, epsilon, layer_scale, attending, .. } = shape;
+        if [patch, dim, depth, heads, mlp_ratio].contains(&0) || !dim.is_multiple_of(heads) {
             return Err(KernelError::Unusual(format!("{depth} blocks of width {dim} in {heads} heads")));
+        }
+        // Few tokens are all in the first panel, whatever its width.
+        if dim / heads > LARGEST_HEAD || attending > WIDTH {
+            let size = dim / heads;
+            return Err(KernelError::Unusual(format!(
+                "heads of {size} numbers, {attending} tokens that attend"
+            )));
         }
         let source = Source::new(level, get);
         let block = BlockShape { dim, heads, mlp_ratio, epsilon, layer_scale };
+        let depth_of_patch = 3 * patch * patch;
+        let patches = source.take("patch_embed.proj.weight", dim * depth_of_patch)?;
         Ok(Self {
             level,
+            patches: source.pack(depth_of_patch, patches, &vec![0.0; dim]),
             blocks: (0..depth)
                 .map(|i| Block::load(&source, &format!("blocks.{i}"), &block))
                 .collect::<Result<_, _>>()?,
             norm: source.norm("norm", dim, epsilon)?,
             shape,
+            spaces: Pool::default(),
+            scratches: Pool::default(),
         })
     }
 
@@ -109,103 +135,165 @@ impl Encoder {
         self.level
     }
 
-    /// Runs all blocks over the tokens of one image, on the threads of the current pool; `attending` is the
-    /// number of first tokens whose attention in the last block is told.
+    /// Keeps the tokens of a blank image: `tokens` as the model embeds zeros of `[3, height, width]`.
     ///
     /// # Errors
-    /// [`KernelError::Features`] for anything but whole tokens, or fewer than `attending`.
-    pub fn run(&self, tokens: &[f32], attending: usize) -> Result<Encoded, KernelError> {
-        let dim = self.shape.dim;
+    /// [`KernelError::Features`] for tokens that do not fit the size.
+    pub fn blank(&self, tokens: &[f32], height: usize, width: usize) -> Result<Blank, KernelError> {
+        let EncoderShape { patch, dim, attending, .. } = self.shape;
         let count = tokens.len() / dim;
-        let columns = WIDTH * self.level.lanes();
-        if !tokens.len().is_multiple_of(dim) || count == 0 || attending > count.min(columns) {
+        let whole =
+            tokens.len().is_multiple_of(dim) && [height, width].iter().all(|side| side.is_multiple_of(patch));
+        if !whole || count < (height / patch * (width / patch)).max(attending).max(1) {
             return Err(KernelError::Features(format!(
-                "{} values are not tokens of width {dim}, {attending} of which attend",
+                "{} values are not the tokens of {height} x {width} pixels: width {dim}, patches of {patch}",
                 tokens.len()
             )));
         }
+        let columns = self.level.columns();
         let size = dim * columns;
-        let panels = count.div_ceil(columns);
-        let mut x = Floats::zeros(panels * size);
+        let mut panels = Floats::zeros(count.div_ceil(columns) * size);
         for (t, token) in tokens.chunks_exact(dim).enumerate() {
-            let panel = &mut x[t / columns * size..][..size];
+            let panel = &mut panels[t / columns * size..][..size];
             for (row, value) in panel.chunks_exact_mut(columns).zip(token) {
                 row[t % columns] = *value;
             }
         }
-        let (mut queries, mut kv) = (Floats::zeros(panels * size), Floats::zeros(2 * panels * size));
-        let mut heads = vec![Head::default(); self.shape.heads];
+        Ok(Blank { panels, count, height, width })
+    }
+
+    /// Runs all blocks over one image, on the threads of the current pool.
+    ///
+    /// # Shapes
+    /// - image: `[3, height, width]` of `blank`, normalised
+    ///
+    /// # Errors
+    /// [`KernelError::Features`] for an image of another size.
+    pub fn run(&self, blank: &Blank, image: &[f32]) -> Result<Encoded, KernelError> {
+        let Blank { count, height, width, .. } = *blank;
+        if image.len() != 3 * height * width {
+            let found = image.len();
+            return Err(KernelError::Features(format!(
+                "{found} values are not 3 x {height} x {width} pixels"
+            )));
+        }
+        let EncoderShape { dim, heads, attending, all_last, .. } = self.shape;
+        let columns = self.level.columns();
+        let size = dim * columns;
+        let layout = Layout { block: block_of(self.level.registers()), dim, columns, count };
+        let mut space = self.spaces.borrow();
+        let Space { x, queries, kv, heads: packed } = &mut *space;
+        for (floats, len) in [
+            (&mut *x, blank.panels.len()),
+            (&mut *queries, blank.panels.len()),
+            (&mut *kv, 2 * blank.panels.len()),
+        ] {
+            floats.resize(len);
+        }
+        packed.resize_with(heads, Head::default);
+
+        let group = size * together(x.len() / size, rayon::current_num_threads());
+        x.par_chunks_mut(group).zip(blank.panels.par_chunks(group)).enumerate().for_each(
+            |(g, (x, blank))| {
+                let mut scratch = self.scratches.borrow();
+                x.copy_from_slice(blank);
+                let first = g * group / dim;
+                let pixels = &mut scratch.hidden;
+                pixels.resize(x.len() / dim * self.pixels());
+                for (p, pixels) in pixels.chunks_exact_mut(self.pixels() * columns).enumerate() {
+                    self.gather(image, [count, height, width], first + p * columns, pixels);
+                }
+                self.level.run(Embed { patches: &self.patches, pixels, x });
+            },
+        );
         let (mut local, mut attention) = (Vec::new(), vec![0.0; count]);
+        let mut wanted = x.len();
         for (number, block) in self.blocks.iter().enumerate() {
             let last = number + 1 == self.blocks.len();
             if last {
-                local = turned(&x, dim, columns, count);
+                local = turned(x, dim, columns, count);
+                // Those that attend are all in the first panel.
+                wanted = if all_last { wanted } else { size };
             }
-            let parts = x.par_chunks(size).zip(queries.par_chunks_mut(size)).zip(kv.par_chunks_mut(2 * size));
-            parts.for_each_init(Scratch::default, |scratch, ((x, queries), kv)| {
-                scratch.normed.resize(size);
+            let parts =
+                x.par_chunks(group).zip(queries.par_chunks_mut(group)).zip(kv.par_chunks_mut(2 * group));
+            parts.enumerate().for_each(|(g, ((x, queries), kv))| {
+                let mut scratch = self.scratches.borrow();
+                scratch.normed.resize(x.len());
+                let queries = (g * group < wanted).then_some(queries);
                 self.level.run(Project { block, x, queries, kv, normed: &mut scratch.normed });
             });
-            let layout = Layout { block: block_of(self.level.registers()), dim, columns, count };
-            heads.par_iter_mut().enumerate().for_each(|(head, packed)| {
-                packed.fill(layout, head, dim / self.shape.heads, &kv);
+            packed.par_iter_mut().enumerate().for_each(|(head, packed)| {
+                packed.fill(layout, head, dim / heads, kv);
             });
-            let told = |p: usize| if last && p == 0 { attending } else { 0 };
-            let found: Vec<Vec<f32>> = x
-                .par_chunks_mut(size)
-                .zip(queries.par_chunks(size))
-                .enumerate()
-                .map_init(Scratch::default, |scratch, (p, (x, queries))| {
-                    scratch.resize(block, columns, count);
-                    self.level.run(Attend { block, x, queries, heads: &heads, count, told: told(p), scratch })
-                })
-                .collect();
-            if let (true, Some(found)) = (last, found.into_iter().next()) {
-                attention = found;
-            }
+            let attend = |x: &mut [f32], queries: &[f32], told: Option<Told<'_>>| {
+                let mut scratch = self.scratches.borrow();
+                let Scratch { normed, context, hidden, tile } = &mut *scratch;
+                normed.resize(x.len());
+                context.resize(x.len());
+                hidden.resize(x.len() * self.shape.mlp_ratio);
+                self.level.run(AttendAll { queries, heads: packed, dim, told, context, tile });
+                self.level.run(AfterAttention { block, x, context, normed, hidden });
+            };
+            let (x, others) = x[..wanted].split_at_mut(group.min(wanted));
+            let (queries, other_queries) = queries[..wanted].split_at(x.len());
+            let told = last.then(|| Told::new(attending, &mut attention));
+            rayon::join(
+                || attend(x, queries, told),
+                || {
+                    let parts = others.par_chunks_mut(group).zip(other_queries.par_chunks(group));
+                    parts.for_each(|(x, queries)| attend(x, queries, None));
+                },
+            );
         }
-        x.par_chunks_mut(size).for_each_init(Floats::default, |normed, x| {
-            normed.resize(size);
-            self.level.run(Normalise { norm: &self.norm, x, normed });
+        x[..wanted].par_chunks_mut(group).for_each(|x| {
+            let mut scratch = self.scratches.borrow();
+            scratch.normed.resize(x.len());
+            self.level.run(Normalise { norm: &self.norm, x, normed: &mut scratch.normed });
         });
-        attention.resize(count, 0.0);
-        Ok(Encoded { last: turned(&x, dim, columns, count), local, attention })
+        let last = turned(x, dim, columns, if all_last { count } else { attending });
+        Ok(Encoded { last, local, attention })
     }
-}
 
-impl Scratch {
-    fn resize(&mut self, block: &Block, columns: usize, count: usize) {
-        self.normed.resize(block.dim * columns);
-        self.context.resize(block.dim * columns);
-        self.hidden.resize(block.fc1.rows * columns);
-        self.scores.resize(count * columns);
+    /// Numbers of a patch.
+    fn pixels(&self) -> usize {
+        3 * self.shape.patch * self.shape.patch
     }
-}
 
-impl Head {
-    /// Packs this head's rows of all panels of keys and values.
-    fn fill(&mut self, layout: Layout, head: usize, size: usize, kv: &[f32]) {
-        let Layout { block, dim, columns, count } = layout;
-        self.keys.resize(block, count, size);
-        self.values.resize(block, size, count);
-        for (p, panel) in kv.chunks_exact(2 * dim * columns).enumerate() {
-            let first = p * columns;
-            let here = columns.min(count - first);
-            for h in 0..size {
-                let keys = &panel[(head * size + h) * columns..][..here];
-                for (c, value) in keys.iter().enumerate() {
-                    self.keys.set(first + c, h, *value);
-                }
-                let values = &panel[(dim + head * size + h) * columns..][..here];
-                for (c, value) in values.iter().enumerate() {
-                    self.values.set(h, first + c, *value);
-                }
+    /// The pixels of the patches of one panel, which begins with token `first`; a patch a column, zeros where
+    /// a token is no patch.
+    fn gather(&self, image: &[f32], [count, height, width]: [usize; 3], first: usize, pixels: &mut [f32]) {
+        let (patch, columns) = (self.shape.patch, self.level.columns());
+        let across = width / patch;
+        let prefix = count - height / patch * across;
+        for column in 0..columns {
+            let token = first + column;
+            let number = token.checked_sub(prefix).filter(|_| token < count);
+            let rows = pixels[column..].iter_mut().step_by(columns);
+            let Some(number) = number else {
+                rows.for_each(|pixel| *pixel = 0.0);
+                continue;
+            };
+            let corner = number / across * patch * width + number % across * patch;
+            let lines = (0..3 * patch).map(|line| {
+                let (channel, y) = (line / patch, line % patch);
+                &image[(channel * height + y) * width + corner..][..patch]
+            });
+            for (pixel, value) in rows.zip(lines.flatten()) {
+                *pixel = *value;
             }
         }
     }
 }
 
-/// Panels as tokens one after the other.
+/// How many panels a thread takes at a time: several, so that weights which have come from memory serve them
+/// all, but so that no thread waits for another.
+fn together(panels: usize, threads: usize) -> usize {
+    let cost = |group: &usize| panels.div_ceil(*group).div_ceil(threads) * (10 * group + 3);
+    (1..=4).min_by_key(cost).unwrap_or(1)
+}
+
+/// The first `count` tokens of panels, one after the other.
 fn turned(panels: &[f32], dim: usize, columns: usize, count: usize) -> Vec<f32> {
     let mut tokens = vec![0.0; count * dim];
     for (t, token) in tokens.chunks_exact_mut(dim).enumerate() {
@@ -217,106 +305,41 @@ fn turned(panels: &[f32], dim: usize, columns: usize, count: usize) -> Vec<f32> 
     tokens
 }
 
-/// Norm, queries, keys and values of one panel.
-struct Project<'a> {
-    block: &'a Block,
-    x: &'a [f32],
-    queries: &'a mut [f32],
-    kv: &'a mut [f32],
-    normed: &'a mut [f32],
+/// Adds a panel's patches to its tokens.
+struct Embed<'a> {
+    patches: &'a Matrix,
+    pixels: &'a [f32],
+    x: &'a mut [f32],
 }
 
-impl WithSimd for Project<'_> {
+impl WithSimd for Embed<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let normed = vectors_mut::<S>(self.normed);
-        self.block.norm1.apply(simd, vectors::<S>(self.x), normed);
-        self.block.q.times(simd, normed, vectors_mut::<S>(self.queries), Plain);
-        self.block.kv.times(simd, normed, vectors_mut::<S>(self.kv), Plain);
+        self.patches.times(simd, vectors::<S>(self.pixels), vectors_mut::<S>(self.x), Add);
     }
 }
 
-/// Attention of one panel to all tokens, and the rest of the block.
-struct Attend<'a> {
-    block: &'a Block,
-    x: &'a mut [f32],
+/// Attention of some panels to all tokens.
+struct AttendAll<'a> {
     queries: &'a [f32],
     heads: &'a [Head],
-    count: usize,
-    /// First columns whose probabilities are summed and handed out.
-    told: usize,
-    scratch: &'a mut Scratch,
+    dim: usize,
+    told: Option<Told<'a>>,
+    context: &'a mut [f32],
+    tile: &'a mut Tile,
 }
 
-impl WithSimd for Attend<'_> {
-    type Output = Vec<f32>;
+impl WithSimd for AttendAll<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-        let Self { block, x, queries, heads, count, told, scratch } = self;
-        let size = block.dim / heads.len() * WIDTH;
-        let mut attention = if told > 0 { vec![0.0; count] } else { Vec::new() };
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { queries, heads, dim, mut told, context, tile } = self;
+        let (queries, context) = (vectors::<S>(queries), vectors_mut::<S>(context));
         for (number, head) in heads.iter().enumerate() {
-            let scores = vectors_mut::<S>(&mut scratch.scores);
-            let queries = &vectors::<S>(queries)[number * size..][..size];
-            head.keys.times(simd, queries, scores, Plain);
-            let share = soften(simd, scores);
-            if told > 0 {
-                add_shares(
-                    &mut attention,
-                    &scratch.scores,
-                    pulp::bytemuck::cast_slice(&share),
-                    told,
-                    columns_of::<S>(),
-                );
-            }
-            let context = &mut vectors_mut::<S>(&mut scratch.context)[number * size..][..size];
-            head.values.times(simd, vectors::<S>(&scratch.scores), context, Plain);
-            for row in context.as_chunks_mut::<WIDTH>().0 {
-                for v in 0..WIDTH {
-                    row[v] = simd.mul_f32s(row[v], share[v]);
-                }
-            }
-        }
-        let (normed, hidden) = (vectors_mut::<S>(&mut scratch.normed), vectors_mut::<S>(&mut scratch.hidden));
-        block.after_attention(simd, vectors_mut::<S>(x), vectors::<S>(&scratch.context), normed, hidden);
-        attention
-    }
-}
-
-/// Makes exponentials of scores (powers of two, less the column's largest) and tells one over their sums.
-#[inline(always)]
-fn soften<S: Simd>(simd: S, scores: &mut [S::f32s]) -> [S::f32s; WIDTH] {
-    let rows = scores.as_chunks_mut::<WIDTH>().0;
-    let mut most = [simd.splat_f32s(f32::NEG_INFINITY); WIDTH];
-    for row in rows.iter() {
-        for v in 0..WIDTH {
-            most[v] = simd.max_f32s(most[v], row[v]);
-        }
-    }
-    let mut sum = [simd.splat_f32s(0.0); WIDTH];
-    for row in rows.iter_mut() {
-        for v in 0..WIDTH {
-            row[v] = simd.sub_f32s(row[v], most[v]);
-        }
-        *row = exp2(simd, *row);
-        for v in 0..WIDTH {
-            sum[v] = simd.add_f32s(sum[v], row[v]);
-        }
-    }
-    for v in 0..WIDTH {
-        sum[v] = simd.div_f32s(simd.splat_f32s(1.0), sum[v]);
-    }
-    sum
-}
-
-/// Adds the probabilities of the first columns.
-fn add_shares(attention: &mut [f32], scores: &[f32], share: &[f32], told: usize, columns: usize) {
-    for (sum, row) in attention.iter_mut().zip(scores.chunks_exact(columns)) {
-        for c in 0..told {
-            *sum += row[c] * share[c];
+            head.attend(simd, number, dim, queries, context, tile, told.as_mut());
         }
     }
 }

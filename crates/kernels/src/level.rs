@@ -1,5 +1,6 @@
 //! Which vector unit runs the kernels.
 
+use crate::panel::WIDTH;
 use pulp::{Simd, WithSimd};
 use std::fmt;
 use std::str::FromStr;
@@ -86,6 +87,11 @@ impl Level {
             Self::Avx2 => 8,
             Self::Avx512 => 16,
         }
+    }
+
+    /// Numbers in a row of a panel.
+    pub(crate) fn columns(self) -> usize {
+        WIDTH * self.lanes()
     }
 
     /// Runs `op` with this level's instructions; scalar where the machine lacks them.

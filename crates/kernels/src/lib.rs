@@ -5,7 +5,7 @@
 //! can be forced, so that every one is tested on a machine that has it. Beside each kernel its test keeps a
 //! plain reference.
 //!
-//! - [`Encoder`]: the blocks of a vision transformer over one image's tokens, and what the last one attends to.
+//! - [`Encoder`]: a vision transformer over one image, and what its last block attends to.
 //! - [`Reranker`]: the whole reranker of one query against one candidate, from 8-bit local features to
 //!   logits, without a tensor in between.
 
@@ -22,12 +22,15 @@ mod level;
 mod math;
 mod norm;
 mod panel;
+mod pool;
+pub mod probe;
 mod rerank;
 mod side;
 mod stack;
+mod tiles;
 mod weights;
 
-pub use encoder::{Encoded, Encoder, EncoderShape};
+pub use encoder::{Blank, Encoded, Encoder, EncoderShape};
 pub use level::{Level, LevelError};
-pub use rerank::{Query, Reranker, Scratch};
+pub use rerank::{Query, Reranker};
 pub use weights::{KernelError, RerankerShape};

@@ -12,9 +12,17 @@ pub(crate) struct Norm {
 }
 
 impl Norm {
-    /// Each token of the panel `x`, centred, at unit variance, scaled and shifted, into `out`.
+    /// Each token of the panels `x`, centred, at unit variance, scaled and shifted, into `out`.
     #[inline(always)]
     pub(crate) fn apply<S: Simd>(&self, simd: S, x: &[S::f32s], out: &mut [S::f32s]) {
+        let size = self.weight.len() * WIDTH;
+        for (panel, x) in x.chunks_exact(size).enumerate() {
+            self.panel(simd, x, &mut out[panel * size..][..size]);
+        }
+    }
+
+    #[inline(always)]
+    fn panel<S: Simd>(&self, simd: S, x: &[S::f32s], out: &mut [S::f32s]) {
         let rows = x.as_chunks::<WIDTH>().0;
         let share = simd.splat_f32s(1.0 / rows.len() as f32);
         let zero = [simd.splat_f32s(0.0); WIDTH];

@@ -6,11 +6,12 @@
 
 use crate::Level;
 use crate::buffer::{Floats, vectors, vectors_mut};
-use crate::correlate::{Match, Matches};
+use crate::correlate::{Find, Match, Matches};
 use crate::norm::Norm;
-use crate::panel::{Matrix, Plain, WIDTH, columns_of};
+use crate::panel::{Matrix, Plain};
+use crate::pool::Pool;
 use crate::side::{Side, add_sine_cosine, frequencies};
-use crate::stack::{Block, BlockShape, Work, run_columns, run_tokens};
+use crate::stack::{Block, BlockShape, Columns, Work, run_tokens};
 use crate::weights::{KernelError, RerankerShape, Source};
 use pulp::{Simd, WithSimd};
 
@@ -32,6 +33,7 @@ pub struct Reranker {
     blocks: Vec<Block>,
     norm: Norm,
     out: Matrix,
+    scratches: Pool<Scratch>,
 }
 
 /// A query's local features, ready for any number of candidates.
@@ -45,15 +47,16 @@ pub struct Query {
     count: usize,
 }
 
-/// Memory that scoring uses again and again; one for each thread.
+/// Memory that scoring uses again and again, a thread its own.
 #[derive(Debug, Clone, Default)]
-pub struct Scratch {
+struct Scratch {
     side: Side,
     matches: Matches,
     parts: Vec<f32>,
     pairs: Floats,
     tokens: Floats,
     normed: Floats,
+    logits: Floats,
     work: Work,
 }
 
@@ -104,6 +107,7 @@ impl Reranker {
             blocks: stack("blocks", shape.depth)?,
             norm: source.norm("decoder_norm", dim, shape.epsilon)?,
             out: source.matrix("decoder_pred", dim, 2)?,
+            scratches: Pool::default(),
         })
     }
 
@@ -135,7 +139,7 @@ impl Reranker {
             add_sine_cosine(place[0], place[1], &self.frequencies, position);
         }
         let count = side.count();
-        let block = self.out.block();
+        let block = self.out.rows_together();
         let features = Matrix::pack(block, self.shape.feature, &side.features, &vec![0.0; count]);
         Ok(Query { features, parts, positions, count })
     }
@@ -144,28 +148,20 @@ impl Reranker {
     ///
     /// # Errors
     /// As for [`query`](Self::query).
-    pub fn score_bytes(
-        &self,
-        query: &Query,
-        candidate: &[u8],
-        scratch: &mut Scratch,
-    ) -> Result<[f32; 2], KernelError> {
+    pub fn score_bytes(&self, query: &Query, candidate: &[u8]) -> Result<[f32; 2], KernelError> {
+        let mut scratch = self.scratches.borrow();
         scratch.side.read_bytes(&self.shape, candidate)?;
-        Ok(self.level.run(Score { reranker: self, query, scratch }))
+        Ok(self.score(query, &mut scratch))
     }
 
     /// The same against rows in full precision.
     ///
     /// # Errors
     /// As for [`query`](Self::query).
-    pub fn score_floats(
-        &self,
-        query: &Query,
-        candidate: &[f32],
-        scratch: &mut Scratch,
-    ) -> Result<[f32; 2], KernelError> {
+    pub fn score_floats(&self, query: &Query, candidate: &[f32]) -> Result<[f32; 2], KernelError> {
+        let mut scratch = self.scratches.borrow();
         scratch.side.read_floats(&self.shape, candidate)?;
-        Ok(self.level.run(Score { reranker: self, query, scratch }))
+        Ok(self.score(query, &mut scratch))
     }
 }
 
@@ -177,23 +173,19 @@ fn add_columns(columns: &[Vec<f32>; 3], place: [f32; 3], out: &mut [f32]) {
     }
 }
 
-/// One pair, on whichever vector unit.
-struct Score<'a> {
-    reranker: &'a Reranker,
-    query: &'a Query,
-    scratch: &'a mut Scratch,
-}
-
-impl WithSimd for Score<'_> {
-    type Output = [f32; 2];
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> [f32; 2] {
-        let Self { reranker, query, scratch } = self;
-        let shape = &reranker.shape;
-        let columns = columns_of::<S>();
-        scratch.matches.find(simd, shape.neighbours, &query.features, shape.feature, &scratch.side.features);
-        reranker.reference_parts(scratch);
+impl Reranker {
+    /// One pair; the candidate's side is in `scratch`.
+    fn score(&self, query: &Query, scratch: &mut Scratch) -> [f32; 2] {
+        let (shape, columns) = (&self.shape, self.level.columns());
+        let Scratch { side, matches, .. } = &mut *scratch;
+        self.level.run(Find {
+            k: shape.neighbours,
+            depth: shape.feature,
+            query: &query.features,
+            reference: &side.features,
+            matches,
+        });
+        self.reference_parts(scratch);
 
         let groups = query.count + scratch.side.count();
         // The token that decides comes last: attention knows no order.
@@ -201,31 +193,25 @@ impl WithSimd for Score<'_> {
         let size = shape.dim * columns;
         scratch.tokens.resize(tokens.div_ceil(columns) * size);
         for panel in 0..tokens.div_ceil(columns) {
-            reranker.panel_tokens(simd, query, scratch, panel);
+            self.panel_tokens(query, scratch, panel);
         }
         let (panel, column) = (groups / columns, groups % columns);
-        for (f, value) in reranker.token.iter().enumerate() {
+        for (f, value) in self.token.iter().enumerate() {
             scratch.tokens[panel * size + f * columns + column] = *value;
         }
 
-        let Scratch { tokens: x, work, .. } = scratch;
+        let Scratch { tokens: x, work, normed, logits, .. } = scratch;
         match shape.dim / shape.heads {
-            4 => run_tokens::<S, 4>(simd, &reranker.blocks, x, tokens, work),
-            8 => run_tokens::<S, 8>(simd, &reranker.blocks, x, tokens, work),
-            _ => run_tokens::<S, 16>(simd, &reranker.blocks, x, tokens, work),
+            4 => run_tokens::<4>(self.level, &self.blocks, x, tokens, work),
+            8 => run_tokens::<8>(self.level, &self.blocks, x, tokens, work),
+            _ => run_tokens::<16>(self.level, &self.blocks, x, tokens, work),
         }
-
-        let normed = vectors_mut::<S>(&mut scratch.normed);
-        let last = &vectors::<S>(&scratch.tokens)[panel * shape.dim * WIDTH..][..shape.dim * WIDTH];
-        reranker.norm.apply(simd, last, normed);
-        let mut logits = [simd.splat_f32s(0.0); 2 * WIDTH];
-        reranker.out.times(simd, normed, &mut logits, Plain);
-        let logits: &[f32] = pulp::bytemuck::cast_slice(&logits);
+        logits.resize(2 * columns);
+        let x = &x[panel * size..][..size];
+        self.level.run(Project { norm: &self.norm, matrix: &self.out, x, normed, out: logits });
         [logits[column], logits[columns + column]]
     }
-}
 
-impl Reranker {
     /// The reference features' share in their pairs' embeddings, position embedding included.
     fn reference_parts(&self, scratch: &mut Scratch) {
         let dim = self.shape.dim;
@@ -238,49 +224,38 @@ impl Reranker {
     }
 
     /// One panel of the token stack's input: pairs, pair stack, projection, position.
-    #[inline(always)]
-    fn panel_tokens<S: Simd>(&self, simd: S, query: &Query, scratch: &mut Scratch, panel: usize) {
+    fn panel_tokens(&self, query: &Query, scratch: &mut Scratch, panel: usize) {
         let (dim, k) = (self.shape.dim, self.shape.neighbours);
-        let columns = columns_of::<S>();
+        let columns = self.level.columns();
         let size = dim * columns;
         let groups = query.count + scratch.side.count();
         let first = panel * columns;
         let here = columns.min(groups.saturating_sub(first));
 
-        scratch.pairs.resize((k + 1) * size);
-        for (row, value) in scratch.pairs.chunks_exact_mut(columns).zip(&self.pair_token) {
+        let Scratch { matches, parts, pairs, tokens, normed, work, .. } = scratch;
+        pairs.resize((k + 1) * size);
+        for (row, value) in pairs.chunks_exact_mut(columns).zip(&self.pair_token) {
             row.fill(*value);
         }
         for c in 0..here {
-            for (t, pair) in group(query, &scratch.matches, k, first + c).enumerate() {
-                self.pair(
-                    query,
-                    &scratch.parts,
-                    pair,
-                    &mut scratch.pairs[(t + 1) * size..][..size],
-                    columns,
-                    c,
-                );
+            for (t, pair) in group(query, matches, k, first + c).enumerate() {
+                self.pair(query, parts, pair, &mut pairs[(t + 1) * size..][..size], columns, c);
             }
         }
-        run_columns(simd, &self.pair_blocks, &mut scratch.pairs, k + 1, &mut scratch.work);
+        self.level.run(Columns { blocks: &self.pair_blocks, x: pairs, tokens: k + 1, work });
 
-        scratch.normed.resize(size);
-        let normed = vectors_mut::<S>(&mut scratch.normed);
-        self.norm.apply(simd, &vectors::<S>(&scratch.pairs)[..dim * WIDTH], normed);
-        let tokens = &mut scratch.tokens[panel * size..][..size];
-        self.pair_out.times(simd, normed, vectors_mut::<S>(tokens), Plain);
+        let out = &mut tokens[panel * size..][..size];
+        self.level.run(Project { norm: &self.norm, matrix: &self.pair_out, x: &pairs[..size], normed, out });
         for c in 0..here {
-            let Some(best) = group(query, &scratch.matches, k, first + c).next() else { continue };
+            let Some(best) = group(query, matches, k, first + c).next() else { continue };
             let position = &query.positions[best.query * dim..][..dim];
-            for (row, value) in tokens.chunks_exact_mut(columns).zip(position) {
+            for (row, value) in out.chunks_exact_mut(columns).zip(position) {
                 row[c] += *value;
             }
         }
     }
 
     /// The embedding of one pair, into one column.
-    #[inline(always)]
     fn pair(&self, query: &Query, parts: &[f32], pair: Pair, out: &mut [f32], columns: usize, column: usize) {
         let dim = self.shape.dim;
         let (q, r) = (&query.parts[pair.query * dim..][..dim], &parts[pair.reference * dim..][..dim]);
@@ -288,6 +263,27 @@ impl Reranker {
         for (((row, q), r), weight) in rows.zip(q).zip(r).zip(&self.correlation_column) {
             row[column] = q + r + weight * pair.similarity;
         }
+    }
+}
+
+/// Norm and product of one panel.
+struct Project<'a> {
+    norm: &'a Norm,
+    matrix: &'a Matrix,
+    x: &'a [f32],
+    normed: &'a mut Floats,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Project<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        self.normed.resize(self.x.len());
+        let normed = vectors_mut::<S>(self.normed);
+        self.norm.apply(simd, vectors::<S>(self.x), normed);
+        self.matrix.times(simd, normed, vectors_mut::<S>(self.out), Plain);
     }
 }
 
@@ -300,7 +296,6 @@ struct Pair {
 }
 
 /// The pairs of a token, best first: the query's features come first, then the reference's.
-#[inline(always)]
 fn group<'a>(
     query: &Query,
     matches: &'a Matches,

@@ -1,21 +1,22 @@
 //! Transformer blocks over panels: one kind over the few pairs of each token, one over all tokens.
 
-use crate::attend::attend;
+use crate::Level;
+use crate::attend::Attend;
 use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::math::exp2;
 use crate::norm::Norm;
 use crate::panel::{Add, Gelu, Matrix, Plain, WIDTH, columns_of};
 use crate::weights::{KernelError, MOST_NEIGHBOURS, Source};
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
 /// A pre-norm block.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
-    pub(crate) norm1: Norm,
+    norm1: Norm,
     /// Queries, scaled by log2(e) / sqrt(head size).
-    pub(crate) q: Matrix,
+    q: Matrix,
     /// Keys, then values.
-    pub(crate) kv: Matrix,
+    kv: Matrix,
     proj: Matrix,
     norm2: Norm,
     pub(crate) fc1: Matrix,
@@ -32,8 +33,9 @@ pub(crate) struct Work {
     kv: Floats,
     context: Floats,
     hidden: Floats,
-    /// Keys and values token after token, a head at a time.
+    /// Keys of a head, token after token, then its values; head after head.
     keys: Floats,
+    waiting: Floats,
     longest: Vec<f32>,
 }
 
@@ -96,7 +98,7 @@ impl Block {
 
     /// What follows attention: `x` gets the projected context and the MLP added.
     #[inline(always)]
-    pub(crate) fn after_attention<S: Simd>(
+    fn after_attention<S: Simd>(
         &self,
         simd: S,
         x: &mut [S::f32s],
@@ -111,38 +113,43 @@ impl Block {
     }
 }
 
-/// Runs a stack over the few tokens of each column; only the first token is finished.
-///
-/// # Shapes
-/// - x: for each token a panel of `dim` rows; the columns know nothing of each other
-#[inline(always)]
-pub(crate) fn run_columns<S: Simd>(simd: S, blocks: &[Block], x: &mut [f32], tokens: usize, work: &mut Work) {
-    let columns = columns_of::<S>();
-    for (number, block) in blocks.iter().enumerate() {
-        work.resize(block, columns, tokens, 0);
-        let size = block.dim * WIDTH;
-        let finished = if number + 1 == blocks.len() { 1 } else { tokens };
-        let x = vectors_mut::<S>(x);
-        let normed = vectors_mut::<S>(&mut work.normed);
-        let (queries, kv) = (vectors_mut::<S>(&mut work.queries), vectors_mut::<S>(&mut work.kv));
-        for t in 0..tokens {
-            block.norm1.apply(simd, &x[t * size..][..size], normed);
-            block.kv.times(simd, normed, &mut kv[t * 2 * size..][..2 * size], Plain);
-            if t < finished {
-                block.q.times(simd, normed, &mut queries[t * size..][..size], Plain);
+/// A stack over the few tokens of each column of a panel; only the first token is finished.
+pub(crate) struct Columns<'a> {
+    pub(crate) blocks: &'a [Block],
+    /// For each token a panel of `dim` rows; the columns know nothing of each other.
+    pub(crate) x: &'a mut [f32],
+    pub(crate) tokens: usize,
+    pub(crate) work: &'a mut Work,
+}
+
+impl WithSimd for Columns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { blocks, x, tokens, work } = self;
+        let columns = columns_of::<S>();
+        for (number, block) in blocks.iter().enumerate() {
+            work.resize(block, columns, tokens, 0);
+            let size = block.dim * WIDTH;
+            let finished = if number + 1 == blocks.len() { 1 } else { tokens };
+            let x = vectors_mut::<S>(x);
+            let normed = vectors_mut::<S>(&mut work.normed);
+            let (queries, kv) = (vectors_mut::<S>(&mut work.queries), vectors_mut::<S>(&mut work.kv));
+            for t in 0..tokens {
+                block.norm1.apply(simd, &x[t * size..][..size], normed);
+                block.kv.times(simd, normed, &mut kv[t * 2 * size..][..2 * size], Plain);
+                if t < finished {
+                    block.q.times(simd, normed, &mut queries[t * size..][..size], Plain);
+                }
             }
-        }
-        let context = vectors_mut::<S>(&mut work.context);
-        let hidden = vectors_mut::<S>(&mut work.hidden);
-        for t in 0..finished {
-            attend_columns(
-                simd,
-                block.heads,
-                &queries[t * size..][..size],
-                &kv[..tokens * 2 * size],
-                context,
-            );
-            block.after_attention(simd, &mut x[t * size..][..size], context, normed, hidden);
+            let context = vectors_mut::<S>(&mut work.context);
+            let hidden = vectors_mut::<S>(&mut work.hidden);
+            let kv = &kv[..tokens * 2 * size];
+            for t in 0..finished {
+                attend_columns(simd, block.heads, &queries[t * size..][..size], kv, context);
+                block.after_attention(simd, &mut x[t * size..][..size], context, normed, hidden);
+            }
         }
     }
 }
@@ -192,61 +199,100 @@ fn attend_columns<S: Simd>(
 ///
 /// # Shapes
 /// - x: panels of `dim` rows, the tokens side by side; columns from `tokens` on are no tokens
-#[inline(always)]
-pub(crate) fn run_tokens<S: Simd, const H: usize>(
-    simd: S,
+pub(crate) fn run_tokens<const H: usize>(
+    level: Level,
     blocks: &[Block],
     x: &mut [f32],
     tokens: usize,
     work: &mut Work,
 ) {
-    let columns = columns_of::<S>();
+    let columns = level.columns();
     let panels = tokens.div_ceil(columns);
     for (number, block) in blocks.iter().enumerate() {
         work.resize(block, columns, panels, tokens);
-        let size = block.dim * WIDTH;
+        let size = block.dim * columns;
         // Of the last block only the panel of the last token is wanted.
         let first = if number + 1 == blocks.len() { panels - 1 } else { 0 };
         for p in 0..panels {
-            let normed = vectors_mut::<S>(&mut work.normed);
-            block.norm1.apply(simd, &vectors::<S>(x)[p * size..][..size], normed);
-            if p >= first {
-                let queries = &mut vectors_mut::<S>(&mut work.queries)[p * size..][..size];
-                block.q.times(simd, normed, queries, Plain);
-            }
-            block.kv.times(simd, normed, &mut vectors_mut::<S>(&mut work.kv)[..2 * size], Plain);
+            let queries = &mut work.queries[p * size..][..size];
+            level.run(Project {
+                block,
+                x: &x[p * size..][..size],
+                queries: (p >= first).then_some(queries),
+                kv: &mut work.kv,
+                normed: &mut work.normed,
+            });
             turn::<H>(&work.kv, block.dim, columns, tokens, p * columns, &mut work.keys);
         }
+        let keys = |head: usize| head * tokens * 2 * H..(head + 1) * tokens * 2 * H;
         for (head, longest) in work.longest.iter_mut().enumerate() {
-            let keys = work.keys[head * tokens * 2 * H..][..tokens * 2 * H].as_chunks::<H>().0;
             let length = |key: &[f32; H]| key.iter().map(|v| v * v).sum::<f32>();
-            *longest = keys.iter().step_by(2).map(length).fold(0.0, f32::max).sqrt();
+            let keys = work.keys[keys(head)][..tokens * H].as_chunks::<H>().0;
+            *longest = keys.iter().map(length).fold(0.0, f32::max).sqrt();
         }
         for p in first..panels {
-            let context = vectors_mut::<S>(&mut work.context);
-            let queries = vectors::<S>(&work.queries)[p * size..][..size].as_chunks::<WIDTH>().0;
-            for head in 0..block.heads {
-                let keys = &work.keys[head * tokens * 2 * H..][..tokens * 2 * H];
-                for v in 0..WIDTH {
-                    let mut query = [simd.splat_f32s(0.0); H];
-                    for h in 0..H {
-                        query[h] = queries[head * H + h][v];
-                    }
-                    let found = attend::<S, H>(simd, query, keys, work.longest[head]);
-                    for h in 0..H {
-                        context[(head * H + h) * WIDTH + v] = found[h];
-                    }
-                }
+            let queries = work.queries[p * size..][..size].chunks_exact(H * columns);
+            let contexts = work.context.chunks_exact_mut(H * columns);
+            for (head, (queries, context)) in queries.zip(contexts).enumerate() {
+                let (keys, longest) = (&work.keys[keys(head)], work.longest[head]);
+                level.run(Attend::<H> { queries, keys, longest, waiting: &mut work.waiting, context });
             }
-            let x = &mut vectors_mut::<S>(x)[p * size..][..size];
-            let (normed, hidden) = (vectors_mut::<S>(&mut work.normed), vectors_mut::<S>(&mut work.hidden));
-            block.after_attention(simd, x, context, normed, hidden);
+            let Work { context, normed, hidden, .. } = &mut *work;
+            level.run(AfterAttention { block, x: &mut x[p * size..][..size], context, normed, hidden });
         }
     }
 }
 
+/// Norm, keys and values of one panel, and its queries where they are wanted.
+pub(crate) struct Project<'a> {
+    pub(crate) block: &'a Block,
+    pub(crate) x: &'a [f32],
+    pub(crate) queries: Option<&'a mut [f32]>,
+    /// Keys, then values.
+    pub(crate) kv: &'a mut [f32],
+    pub(crate) normed: &'a mut [f32],
+}
+
+impl WithSimd for Project<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let normed = vectors_mut::<S>(self.normed);
+        self.block.norm1.apply(simd, vectors::<S>(self.x), normed);
+        if let Some(queries) = self.queries {
+            self.block.q.times(simd, normed, vectors_mut::<S>(queries), Plain);
+        }
+        self.block.kv.times(simd, normed, vectors_mut::<S>(self.kv), Plain);
+    }
+}
+
+/// What follows attention in one panel.
+pub(crate) struct AfterAttention<'a> {
+    pub(crate) block: &'a Block,
+    pub(crate) x: &'a mut [f32],
+    pub(crate) context: &'a [f32],
+    pub(crate) normed: &'a mut [f32],
+    pub(crate) hidden: &'a mut [f32],
+}
+
+impl WithSimd for AfterAttention<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (normed, hidden) = (vectors_mut::<S>(self.normed), vectors_mut::<S>(self.hidden));
+        self.block.after_attention(
+            simd,
+            vectors_mut::<S>(self.x),
+            vectors::<S>(self.context),
+            normed,
+            hidden,
+        );
+    }
+}
+
 /// Turns a panel of keys and values so that a token's numbers of one head lie together.
-#[inline(always)]
 fn turn<const H: usize>(
     panel: &[f32],
     dim: usize,
@@ -257,12 +303,12 @@ fn turn<const H: usize>(
 ) {
     let here = columns.min(tokens - first);
     for (head, keys) in keys.chunks_exact_mut(tokens * 2 * H).enumerate() {
-        let keys = keys[first * 2 * H..][..here * 2 * H].as_chunks_mut::<H>().0;
-        for h in 0..H {
-            for part in 0..2 {
+        for part in 0..2 {
+            let keys = keys[(part * tokens + first) * H..][..here * H].as_chunks_mut::<H>().0;
+            for h in 0..H {
                 let row = &panel[(part * dim + head * H + h) * columns..][..here];
-                for (c, value) in row.iter().enumerate() {
-                    keys[2 * c + part][h] = *value;
+                for (key, value) in keys.iter_mut().zip(row) {
+                    key[h] = *value;
                 }
             }
         }

@@ -145,6 +145,13 @@ pub enum GlobalConfig {
     },
 }
 
+impl GlobalConfig {
+    /// Whether a transformer's descriptor is made of its patches' tokens; else of CLS (and DIST) alone.
+    pub fn reads_patches(&self) -> bool {
+        matches!(self, Self::Pooled { pooling: Pooling::Mean | Pooling::Gem })
+    }
+}
+
 /// Pooling for models without a trained global head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

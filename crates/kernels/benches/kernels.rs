@@ -1,0 +1,55 @@
+//! Each kernel on one thread, at every level of this machine: `cargo bench -p r2former-kernels`.
+//!
+//! criterion tells giga-elements a second; an element is a floating-point operation for products and
+//! attention (`peak` is what the machine can do), a number for maps.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use r2former_kernels::Level;
+use r2former_kernels::probe::{Correlation, Function, Map, Peak, Product, SmallHeads};
+use std::hint::black_box;
+use std::time::Duration;
+
+/// Name, rows, depth, tokens, GELU.
+const PRODUCTS: [(&str, usize, usize, usize, bool); 6] = [
+    ("DeiT-S keys and values", 768, 384, 96, false),
+    ("DeiT-S first of the MLP, GELU", 1536, 384, 96, true),
+    ("DeiT-S second of the MLP", 384, 1536, 96, false),
+    ("DeiT-S scores of a head", 1202, 64, 96, false),
+    ("DeiT-S values of a head", 64, 1202, 96, false),
+    ("reranker's MLP", 128, 32, 96, false),
+];
+
+fn kernels(criterion: &mut Criterion) {
+    for level in Level::available() {
+        let mut group = criterion.benchmark_group(level.name());
+        group
+            .sample_size(20)
+            .warm_up_time(Duration::from_millis(300))
+            .measurement_time(Duration::from_secs(1));
+        let peak = Peak(level);
+        group.throughput(Throughput::Elements(peak.operations()));
+        group.bench_function("peak", |b| b.iter(|| black_box(peak.run())));
+        for (name, rows, depth, tokens, gelu) in PRODUCTS {
+            let mut product = Product::new(level, rows, depth, tokens, gelu);
+            group.throughput(Throughput::Elements(product.operations()));
+            group.bench_function(BenchmarkId::new("product", name), |b| b.iter(|| product.run()));
+        }
+        let mut heads = SmallHeads::new(level, 1001);
+        group.throughput(Throughput::Elements(heads.operations()));
+        group.bench_function("attention of a head of 8, 1001 tokens", |b| b.iter(|| heads.run()));
+        let mut correlation = Correlation::new(level, 500);
+        group.throughput(Throughput::Elements(correlation.operations()));
+        group.bench_function("correlation 500 x 500, best 5 of both", |b| b.iter(|| correlation.run()));
+        for (name, function) in
+            [("2^x", Function::Exp2), ("GELU", Function::Gelu), ("layer norm", Function::Norm)]
+        {
+            let mut map = Map::new(level, function);
+            group.throughput(Throughput::Elements(map.numbers()));
+            group.bench_function(BenchmarkId::new("map", name), |b| b.iter(|| map.run()));
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, kernels);
+criterion_main!(benches);
