@@ -52,8 +52,8 @@ pub(crate) struct InputArgs {
     /// has this size already is not resampled.
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     pub(crate) image_size: Option<[usize; 2]>,
-    /// Arithmetic of the products: f32 or bf16 [default: the model's own]. CPU kernels compute in f32 either
-    /// way; a GPU, and a ResNet on the CPU, round as bf16 does.
+    /// Arithmetic of the products: f32 or bf16 [default: the model's own]. A CPU without the instructions
+    /// (AVX-512 BF16) computes in f32 either way; the reranker always does on a CPU.
     #[arg(long, value_name = "PRECISION")]
     pub(crate) precision: Option<Precision>,
 }

@@ -4,7 +4,7 @@ use crate::fused::{FusedBackbone, fused_reranker};
 use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, to_input};
-use r2former_kernels::Level;
+use r2former_kernels::{Level, Products};
 use r2former_model::{Device, ModelConfig, Precision, R2Former, checkpoint};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -117,7 +117,7 @@ impl Extractor {
     ///
     /// # Errors
     /// An image size that the architecture cannot take; a level of vector instructions that `R2FORMER_SIMD`
-    /// forces and this machine lacks.
+    /// forces and this machine lacks; an unknown `R2FORMER_BF16`.
     pub fn new(loaded: LoadedModel, settings: Settings, device: &Device) -> Result<Self> {
         let mut checkpoint = loaded.checkpoint;
         checkpoint.config.check_size(settings.height, settings.width)?;
@@ -138,7 +138,14 @@ impl Extractor {
         if *device == Device::flex() {
             let level = Level::current().map_err(|error| EngineError::Request(error.to_string()))?;
             fused = fused_reranker(&model, level).ok();
-            backbone = FusedBackbone::new(&model, level, [settings.height, settings.width]).ok();
+            let products = match settings.precision {
+                Precision::F32 => Products::F32,
+                Precision::Bf16 => {
+                    Products::bf16().map_err(|error| EngineError::Request(error.to_string()))?
+                }
+            };
+            let size = [settings.height, settings.width];
+            backbone = FusedBackbone::new(&model, level, products, size).ok();
         }
         let (device, limits) = (device.clone(), Limits::default());
         Ok(Self { model, settings, preprocess, device, limits, fused, backbone })
@@ -162,6 +169,11 @@ impl Extractor {
     /// The reranker as a CPU kernel; none on another device, or for sizes that the kernel does not cover.
     pub fn fused(&self) -> Option<&r2former_kernels::Reranker> {
         self.fused.as_ref()
+    }
+
+    /// The backbone as a CPU kernel; none on another device, or for sizes that the kernel does not cover.
+    pub fn fused_backbone(&self) -> Option<&FusedBackbone> {
+        self.backbone.as_ref()
     }
 
     /// The device that computes.

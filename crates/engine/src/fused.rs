@@ -3,7 +3,7 @@
 use crate::extract::host;
 use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
-use r2former_kernels::{Blank, Encoder, EncoderShape, KernelError, Level, Reranker, RerankerShape};
+use r2former_kernels::{Blank, Encoder, EncoderShape, KernelError, Level, Products, Reranker, RerankerShape};
 use r2former_model::backbone::{Backbone, Tokens};
 use r2former_model::weights::Put;
 use r2former_model::{Device, ModelConfig, R2Former};
@@ -22,7 +22,12 @@ impl FusedBackbone {
     ///
     /// # Errors
     /// [`KernelError::Unusual`] for another backbone, or sizes that only the plain path covers.
-    pub fn new(model: &R2Former, level: Level, [height, width]: [usize; 2]) -> Result<Self, KernelError> {
+    pub fn new(
+        model: &R2Former,
+        level: Level,
+        products: Products,
+        [height, width]: [usize; 2],
+    ) -> Result<Self, KernelError> {
         let device = Device::flex();
         let Backbone::Vit(vit) = model.backbone() else {
             return Err(KernelError::Unusual("a backbone that is no vision transformer".into()));
@@ -44,12 +49,17 @@ impl FusedBackbone {
         vit.save(&mut put, "");
         let tensors = put.finish().map_err(|error| unusual(&error))?;
         let get = |name: &str| tensors.get(&format!(".{name}")).map(|tensor| tensor.data.as_slice());
-        let encoder = Encoder::new(level, shape, &get)?;
+        let encoder = Encoder::new(level, products, shape, &get)?;
         let zeros = Tensor::zeros([1, 3, height, width], &device);
         let embedded = vit.embed(zeros).map_err(|error| unusual(&error))?;
         let embedded = host(embedded).map_err(|error| unusual(&error))?;
         let blank = encoder.blank(&embedded, height, width)?;
         Ok(Self { encoder, blank, prefix: c.prefix_tokens(), device })
+    }
+
+    /// The kernel itself.
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
     }
 
     /// The backbone's tokens of one image `[3, height, width]`. Where the global descriptor is made of the first

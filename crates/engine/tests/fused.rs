@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use r2former_engine::{FusedBackbone, fused_reranker};
-use r2former_kernels::{KernelError, Level};
+use r2former_kernels::{KernelError, Level, Products};
 use r2former_model::backbone::Tokens;
 use r2former_model::import::{ImportOptions, import};
 use r2former_model::quantize::{dequantize, quantize};
@@ -202,7 +202,7 @@ fn transformers_equal_the_model() {
         let prefix = expected.last_prefix;
         let host = |tensor: Tensor<3>| tensor.try_into_vec_as::<f32>().unwrap();
         for level in Level::available() {
-            let backbone = FusedBackbone::new(&model, level, [height, width]).unwrap();
+            let backbone = FusedBackbone::new(&model, level, Products::F32, [height, width]).unwrap();
             // The second run finds the memory of the first.
             let other: Vec<f32> = pixels.iter().map(|v| 1.0 - v).collect();
             backbone.tokens(&other).unwrap();
@@ -224,6 +224,40 @@ fn transformers_equal_the_model() {
                         "{what} {part} {i}, {level}: {a}, not {b}"
                     );
                 }
+            }
+        }
+    }
+}
+
+/// What bfloat16 does to a backbone's tokens is what it does to the model's own, and little.
+#[test]
+fn bf16_stays_close() {
+    let cosine = |a: &[f32], b: &[f32]| {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
+        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+    };
+    for (what, change) in [
+        ("as published", (|_| ()) as fn(&mut VitConfig)),
+        ("heads of 64, pooled", |c| (c.dim, c.heads, c.distilled) = (128, 2, false)),
+        ("small patches of odd number", |c| (c.patch, c.depth) = (7, 2)),
+    ] {
+        let model = transformer(change, 3);
+        let mut random = Random(17);
+        let (height, width) = (7 * 16, 14 * 16);
+        let pixels: Vec<f32> = (0..3 * height * width).map(|_| 2.0 * random.next()).collect();
+        let tokens = |level, products| {
+            let backbone = FusedBackbone::new(&model, level, products, [height, width]).unwrap();
+            let tokens = backbone.tokens(&pixels).unwrap();
+            let host = |tensor: Tensor<3>| tensor.try_into_vec_as::<f32>().unwrap();
+            (host(tokens.last), host(tokens.local), backbone.encoder().is_bf16())
+        };
+        for level in Level::available() {
+            let (exact, rounded) = (tokens(level, Products::F32), tokens(level, Products::Bf16Emulated));
+            assert_eq!((exact.2, rounded.2), (false, true));
+            assert_ne!(exact.0, rounded.0, "{what}, {level}: bf16 changed nothing, so it was not used");
+            for (part, a, b) in [("last", &exact.0, &rounded.0), ("local", &exact.1, &rounded.1)] {
+                let near = cosine(a, b);
+                assert!(near > 0.9995, "{what}, {level}, {part}: {near}");
             }
         }
     }

@@ -2,7 +2,8 @@
 //! similarities is never stored, and nothing is sorted.
 
 use crate::buffer::{Floats, vectors, vectors_mut};
-use crate::panel::{BLOCK, Matrix, WIDE_BLOCK, WIDTH, columns_of};
+use crate::matrix::{BLOCK, Matrix, WIDE_BLOCK};
+use crate::panel::{WIDTH, columns_of};
 use crate::weights::MOST_NEIGHBOURS;
 use pulp::{Simd, WithSimd};
 
@@ -190,12 +191,13 @@ fn column_best<S: Simd>(
 mod tests {
     use super::*;
     use crate::Level;
-    use crate::panel::block_of;
+    use crate::matrix::Packing;
+    use crate::pairs::Words;
     use proptest::prelude::*;
 
     fn find(level: Level, k: usize, depth: usize, query: &[f32], reference: &[f32]) -> Matches {
         let zeros = vec![0.0; query.len() / depth];
-        let query = Matrix::pack(block_of(level.registers()), depth, query, &zeros);
+        let query = Matrix::pack(Packing::new(level, Words::Floats), depth, query, &zeros);
         let mut matches = Matches::default();
         level.run(Find { k, depth, query: &query, reference, matches: &mut matches });
         matches

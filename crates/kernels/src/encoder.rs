@@ -4,14 +4,17 @@
 //! values; keys and values packed by heads; attention and the rest of the block. A thread takes a few panels at
 //! a time, so that weights come from memory once for all of them.
 
-use crate::Level;
 use crate::buffer::{Floats, vectors, vectors_mut};
+use crate::finish::Add;
+use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
-use crate::panel::{Add, Matrix, WIDTH, block_of};
+use crate::pairs::{Instruction, Words};
+use crate::panel::WIDTH;
 use crate::pool::Pool;
 use crate::stack::{AfterAttention, Block, BlockShape, Project};
 use crate::tiles::{Head, LARGEST_HEAD, Layout, Tile, Told};
 use crate::weights::{KernelError, Source};
+use crate::{Level, Products};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -43,6 +46,7 @@ pub struct EncoderShape {
 #[derive(Debug, Clone)]
 pub struct Encoder {
     level: Level,
+    packing: Packing,
     patches: Matrix,
     blocks: Vec<Block>,
     norm: Norm,
@@ -99,6 +103,7 @@ impl Encoder {
     /// a tensor that is missing or of another size.
     pub fn new<'a>(
         level: Level,
+        products: Products,
         shape: EncoderShape,
         get: &'a dyn Fn(&str) -> Option<&'a [f32]>,
     ) -> Result<Self, KernelError> {
@@ -113,12 +118,22 @@ impl Encoder {
                 "heads of {size} numbers, {attending} tokens that attend"
             )));
         }
-        let source = Source::new(level, get);
+        let words = match products {
+            Products::F32 => Words::Floats,
+            Products::Bf16 => Instruction::of(level).map_or(Words::Floats, Words::Pairs),
+            Products::Bf16Emulated => Words::Pairs(Instruction::of(level).unwrap_or(Instruction::Emulated)),
+        };
+        if words != Words::Floats && !(dim / heads).is_multiple_of(2) {
+            return Err(KernelError::Unusual(format!("bf16 with heads of {} numbers", dim / heads)));
+        }
+        let packing = Packing::new(level, words);
+        let source = Source::new(packing, get);
         let block = BlockShape { dim, heads, mlp_ratio, epsilon, layer_scale };
         let depth_of_patch = 3 * patch * patch;
         let patches = source.take("patch_embed.proj.weight", dim * depth_of_patch)?;
         Ok(Self {
             level,
+            packing,
             patches: source.pack(depth_of_patch, patches, &vec![0.0; dim]),
             blocks: (0..depth)
                 .map(|i| Block::load(&source, &format!("blocks.{i}"), &block))
@@ -133,6 +148,11 @@ impl Encoder {
     /// Which instructions it runs on.
     pub fn level(&self) -> Level {
         self.level
+    }
+
+    /// Whether products take bfloat16.
+    pub fn is_bf16(&self) -> bool {
+        self.packing.words != Words::Floats
     }
 
     /// Keeps the tokens of a blank image: `tokens` as the model embeds zeros of `[3, height, width]`.
@@ -180,7 +200,7 @@ impl Encoder {
         let EncoderShape { dim, heads, attending, all_last, .. } = self.shape;
         let columns = self.level.columns();
         let size = dim * columns;
-        let layout = Layout { block: block_of(self.level.registers()), dim, columns, count };
+        let layout = Layout { packing: self.packing, dim, columns, count };
         let mut space = self.spaces.borrow();
         let Space { x, queries, kv, heads: packed } = &mut *space;
         for (floats, len) in [
@@ -203,7 +223,7 @@ impl Encoder {
                 for (p, pixels) in pixels.chunks_exact_mut(self.pixels() * columns).enumerate() {
                     self.gather(image, [count, height, width], first + p * columns, pixels);
                 }
-                self.level.run(Embed { patches: &self.patches, pixels, x });
+                self.level.run(Embed { patches: &self.patches, numbers: self.pixels(), pixels, x });
             },
         );
         let (mut local, mut attention) = (Vec::new(), vec![0.0; count]);
@@ -308,7 +328,9 @@ fn turned(panels: &[f32], dim: usize, columns: usize, count: usize) -> Vec<f32> 
 /// Adds a panel's patches to its tokens.
 struct Embed<'a> {
     patches: &'a Matrix,
-    pixels: &'a [f32],
+    /// Numbers of a patch.
+    numbers: usize,
+    pixels: &'a mut [f32],
     x: &'a mut [f32],
 }
 
@@ -317,7 +339,8 @@ impl WithSimd for Embed<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        self.patches.times(simd, vectors::<S>(self.pixels), vectors_mut::<S>(self.x), Add);
+        let pixels = self.patches.input(simd, self.numbers, vectors_mut::<S>(self.pixels));
+        self.patches.times(simd, pixels, vectors_mut::<S>(self.x), Add);
     }
 }
 

@@ -9,6 +9,9 @@ use std::sync::OnceLock;
 /// Environment variable that forces a level: `scalar`, `neon`, `avx2` or `avx512`.
 pub(crate) const VARIABLE: &str = "R2FORMER_SIMD";
 
+/// Environment variable that asks for bfloat16 products on machines without the instruction: `emulated`.
+const BF16_VARIABLE: &str = "R2FORMER_BF16";
+
 /// A set of vector instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -24,8 +27,9 @@ pub enum Level {
 
 /// A level that is not known or that this machine does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{VARIABLE}={name}: {problem}; this machine has {available}")]
+#[error("{variable}={name}: {problem}; {available}")]
 pub struct LevelError {
+    variable: &'static str,
     name: String,
     problem: &'static str,
     available: String,
@@ -131,6 +135,35 @@ impl Level {
     }
 }
 
+/// What products multiply; they add up in f32 in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Products {
+    /// 32-bit numbers.
+    F32,
+    /// bfloat16 where the level has VDPBF16PS, else 32-bit numbers.
+    Bf16,
+    /// bfloat16 everywhere, slower than 32-bit numbers where the instruction is missing: to see what the
+    /// rounding does.
+    Bf16Emulated,
+}
+
+impl Products {
+    /// bfloat16: where the machine has the instruction, or everywhere if `R2FORMER_BF16` is `emulated`.
+    ///
+    /// # Errors
+    /// When the variable is anything else.
+    pub fn bf16() -> Result<Self, LevelError> {
+        match std::env::var(BF16_VARIABLE) {
+            Ok(name) if name == "emulated" => Ok(Self::Bf16Emulated),
+            Ok(name) if !name.is_empty() => {
+                let available = "it can be emulated, or unset".into();
+                Err(LevelError { variable: BF16_VARIABLE, name, problem: "no such way", available })
+            }
+            _ => Ok(Self::Bf16),
+        }
+    }
+}
+
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -148,7 +181,8 @@ impl FromStr for Level {
             None => "no such level",
         };
         let available = Self::available().map(Self::name).collect::<Vec<_>>().join(", ");
-        Err(LevelError { name: name.into(), problem, available })
+        let available = format!("this machine has {available}");
+        Err(LevelError { variable: VARIABLE, name: name.into(), problem, available })
     }
 }
 

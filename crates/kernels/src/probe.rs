@@ -6,9 +6,11 @@ use crate::Level;
 use crate::attend::Attend;
 use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::correlate::{Find, Matches};
+use crate::finish::{Finish, Gelu, Plain};
 use crate::math::{exp2, gelu};
+use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
-use crate::panel::{Finish, Gelu, Matrix, Plain, block_of};
+use crate::pairs::Words;
 use pulp::{Simd, WithSimd};
 
 /// Numbers between -1 and 1 that are the same every time.
@@ -79,7 +81,8 @@ impl Product {
     pub fn new(level: Level, rows: usize, depth: usize, tokens: usize, gelu: bool) -> Self {
         let columns = level.columns();
         let panels = tokens.div_ceil(columns);
-        let matrix = Matrix::pack(block_of(level.registers()), depth, &made_up(rows * depth), &made_up(rows));
+        let matrix =
+            Matrix::pack(Packing::new(level, Words::Floats), depth, &made_up(rows * depth), &made_up(rows));
         let (x, out) = (made_up(panels * columns * depth), Floats::zeros(panels * columns * rows));
         Self { level, matrix, depth, x, out, gelu }
     }
@@ -257,7 +260,8 @@ impl Correlation {
     /// Of `features` features of 128 numbers on both sides, the best 5 of each.
     pub fn new(level: Level, features: usize) -> Self {
         let rows = made_up(features * Self::DEPTH);
-        let query = Matrix::pack(block_of(level.registers()), Self::DEPTH, &rows, &vec![0.0; features]);
+        let query =
+            Matrix::pack(Packing::new(level, Words::Floats), Self::DEPTH, &rows, &vec![0.0; features]);
         Self { level, query, reference: made_up(features * Self::DEPTH), matches: Matches::default() }
     }
 

@@ -7,8 +7,10 @@
 use crate::Level;
 use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::correlate::{Find, Match, Matches};
+use crate::finish::Plain;
+use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
-use crate::panel::{Matrix, Plain};
+use crate::pairs::Words;
 use crate::pool::Pool;
 use crate::side::{Side, add_sine_cosine, frequencies};
 use crate::stack::{Block, BlockShape, Columns, Work, run_tokens};
@@ -73,7 +75,7 @@ impl Reranker {
         get: &'a dyn Fn(&str) -> Option<&'a [f32]>,
     ) -> Result<Self, KernelError> {
         shape.check()?;
-        let source = Source::new(level, get);
+        let source = Source::new(Packing::new(level, Words::Floats), get);
         let dim = shape.dim;
         let channels = shape.channels();
         let pair_head = source.take("pair_head.weight", dim * channels)?;
@@ -139,8 +141,8 @@ impl Reranker {
             add_sine_cosine(place[0], place[1], &self.frequencies, position);
         }
         let count = side.count();
-        let block = self.out.rows_together();
-        let features = Matrix::pack(block, self.shape.feature, &side.features, &vec![0.0; count]);
+        let packing = Packing::new(self.level, Words::Floats);
+        let features = Matrix::pack(packing, self.shape.feature, &side.features, &vec![0.0; count]);
         Ok(Query { features, parts, positions, count })
     }
 

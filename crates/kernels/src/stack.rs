@@ -3,9 +3,11 @@
 use crate::Level;
 use crate::attend::Attend;
 use crate::buffer::{Floats, vectors, vectors_mut};
+use crate::finish::{Add, Gelu, Plain};
 use crate::math::exp2;
+use crate::matrix::Matrix;
 use crate::norm::Norm;
-use crate::panel::{Add, Gelu, Matrix, Plain, WIDTH, columns_of};
+use crate::panel::{WIDTH, columns_of};
 use crate::weights::{KernelError, MOST_NEIGHBOURS, Source};
 use pulp::{Simd, WithSimd};
 
@@ -102,14 +104,14 @@ impl Block {
         &self,
         simd: S,
         x: &mut [S::f32s],
-        context: &[S::f32s],
+        context: &mut [S::f32s],
         normed: &mut [S::f32s],
         hidden: &mut [S::f32s],
     ) {
-        self.proj.times(simd, context, x, Add);
+        self.proj.times(simd, self.proj.input(simd, self.dim, context), x, Add);
         self.norm2.apply(simd, x, normed);
-        self.fc1.times(simd, normed, hidden, Gelu);
-        self.fc2.times(simd, hidden, x, Add);
+        self.fc1.times(simd, self.fc1.input(simd, self.dim, normed), hidden, Gelu);
+        self.fc2.times(simd, self.fc2.input(simd, self.fc1.rows, hidden), x, Add);
     }
 }
 
@@ -138,6 +140,7 @@ impl WithSimd for Columns<'_> {
             let (queries, kv) = (vectors_mut::<S>(&mut work.queries), vectors_mut::<S>(&mut work.kv));
             for t in 0..tokens {
                 block.norm1.apply(simd, &x[t * size..][..size], normed);
+                let normed = block.q.input(simd, block.dim, normed);
                 block.kv.times(simd, normed, &mut kv[t * 2 * size..][..2 * size], Plain);
                 if t < finished {
                     block.q.times(simd, normed, &mut queries[t * size..][..size], Plain);
@@ -247,6 +250,7 @@ pub(crate) fn run_tokens<const H: usize>(
 pub(crate) struct Project<'a> {
     pub(crate) block: &'a Block,
     pub(crate) x: &'a [f32],
+    /// They become words, ready to be multiplied with keys.
     pub(crate) queries: Option<&'a mut [f32]>,
     /// Keys, then values.
     pub(crate) kv: &'a mut [f32],
@@ -258,12 +262,16 @@ impl WithSimd for Project<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        let (q, kv, dim) = (&self.block.q, &self.block.kv, self.block.dim);
         let normed = vectors_mut::<S>(self.normed);
         self.block.norm1.apply(simd, vectors::<S>(self.x), normed);
+        let normed = q.input(simd, dim, normed);
         if let Some(queries) = self.queries {
-            self.block.q.times(simd, normed, vectors_mut::<S>(queries), Plain);
+            let queries = vectors_mut::<S>(queries);
+            q.times(simd, normed, queries, Plain);
+            q.input(simd, dim, queries);
         }
-        self.block.kv.times(simd, normed, vectors_mut::<S>(self.kv), Plain);
+        kv.times(simd, normed, vectors_mut::<S>(self.kv), Plain);
     }
 }
 
@@ -271,7 +279,7 @@ impl WithSimd for Project<'_> {
 pub(crate) struct AfterAttention<'a> {
     pub(crate) block: &'a Block,
     pub(crate) x: &'a mut [f32],
-    pub(crate) context: &'a [f32],
+    pub(crate) context: &'a mut [f32],
     pub(crate) normed: &'a mut [f32],
     pub(crate) hidden: &'a mut [f32],
 }
@@ -285,7 +293,7 @@ impl WithSimd for AfterAttention<'_> {
         self.block.after_attention(
             simd,
             vectors_mut::<S>(self.x),
-            vectors::<S>(self.context),
+            vectors_mut::<S>(self.context),
             normed,
             hidden,
         );

@@ -5,7 +5,9 @@
 
 use crate::buffer::{Floats, vectors_mut};
 use crate::math::exp2;
-use crate::panel::{DEPTH, Matrix, WIDTH, columns_of};
+use crate::matrix::{DEPTH, Matrix, Packing};
+use crate::pairs::pair_of;
+use crate::panel::{WIDTH, columns_of};
 use pulp::Simd;
 
 /// The largest head that is covered: its queries' part of a panel is one slice.
@@ -18,12 +20,14 @@ pub(crate) struct Head {
     keys: Matrix,
     /// `[size, tokens]`.
     values: Matrix,
+    /// A row on its way.
+    words: Vec<f32>,
 }
 
-/// How tokens lie in panels, and rows in packed blocks.
+/// How tokens lie in panels, and heads are packed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
-    pub(crate) block: usize,
+    pub(crate) packing: Packing,
     pub(crate) dim: usize,
     pub(crate) columns: usize,
     pub(crate) count: usize,
@@ -54,22 +58,32 @@ impl<'a> Told<'a> {
 }
 
 impl Head {
-    /// Packs head number `head` from panels of keys, then values.
+    /// Packs head number `head` from panels of keys, then values; pairs of numbers need an even `size`.
     pub(crate) fn fill(&mut self, layout: Layout, head: usize, size: usize, kv: &[f32]) {
-        let Layout { block, dim, columns, count } = layout;
-        self.keys.resize(block, count, size);
-        self.values.resize(block, size, count);
+        let Layout { packing, dim, columns, count } = layout;
+        self.keys.resize(packing, count, size);
+        self.values.resize(packing, size, count);
+        self.words.resize(columns, 0.0);
+        let numbers = packing.words.numbers();
         for (p, panel) in kv.chunks_exact(2 * dim * columns).enumerate() {
             let first = p * columns;
             let here = columns.min(count - first);
-            let rows = |part: usize| {
-                panel[(part * dim + head * size) * columns..][..size * columns].chunks_exact(columns)
-            };
-            for (h, row) in rows(0).enumerate() {
-                self.keys.set_column(first, h, &row[..here]);
+            let row = |part: usize, h: usize| &panel[(part * dim + head * size + h) * columns..][..here];
+            for word in 0..size / numbers {
+                if numbers == 1 {
+                    self.keys.set_column(first, word, row(0, word));
+                    continue;
+                }
+                let pairs = row(0, 2 * word).iter().zip(row(0, 2 * word + 1));
+                for (word, (low, high)) in self.words.iter_mut().zip(pairs) {
+                    *word = pair_of(*low, *high);
+                }
+                self.keys.set_column(first, word, &self.words[..here]);
             }
-            for (h, row) in rows(1).enumerate() {
-                self.values.set_row(h, first, &row[..here]);
+            for h in 0..size {
+                let words = &mut self.words[..packing.words.count(here)];
+                packing.words.pack_row(row(1, h), words);
+                self.values.set_row(h, first / numbers, words);
             }
         }
     }
@@ -77,8 +91,8 @@ impl Head {
     /// Context of some panels of queries.
     ///
     /// # Shapes
-    /// - queries, context: `dim` rows of each panel, of which this head's are the `size` from number `head` times
-    ///   `size` on; queries carry log2(e) / sqrt(size)
+    /// - context: `dim` rows of each panel, of which this head's are the `size` from number `head` times `size` on
+    /// - queries: the same as words; they carry log2(e) / sqrt(size)
     #[inline(always)]
     pub(crate) fn attend<S: Simd>(
         &self,
@@ -92,9 +106,11 @@ impl Head {
     ) {
         let columns = columns_of::<S>();
         let (count, size) = (self.keys.rows, self.values.rows * WIDTH);
-        let panels = queries.len() / (dim * WIDTH);
+        let panels = context.len() / (dim * WIDTH);
+        let numbers = self.values.words().numbers();
+        let tokens = DEPTH * numbers;
         let rows = |panel: usize| panel * dim * WIDTH + head * size..panel * dim * WIDTH + (head + 1) * size;
-        tile.scores.resize(DEPTH * columns);
+        tile.scores.resize(tokens * columns);
         tile.most.resize(panels * columns);
         tile.sum.resize(panels * columns);
         let scores = vectors_mut::<S>(&mut tile.scores);
@@ -107,10 +123,13 @@ impl Head {
                 *value = simd.splat_f32s(0.0);
             }
         }
-        for first in (0..count).step_by(DEPTH) {
-            let scores = &mut scores[..DEPTH.min(count - first) * WIDTH];
+        for first in (0..count).step_by(tokens) {
+            let here = tokens.min(count - first);
+            let scores = &mut scores[..here * WIDTH];
             for panel in 0..panels {
-                self.keys.times_some(simd, first, &queries[rows(panel)], scores);
+                let own = rows(panel);
+                let queries = &queries[own.start / numbers..own.end / numbers];
+                self.keys.times_some(simd, first, queries, scores);
                 if let (0, Some(told)) = (panel, &mut told) {
                     told.keep(pulp::bytemuck::cast_slice(scores), columns, first);
                 }
@@ -119,7 +138,8 @@ impl Head {
                 if first > 0 {
                     rescale(simd, context, scale);
                 }
-                self.values.add_slices(simd, first, scores, context);
+                let weights = self.values.input(simd, here, scores);
+                self.values.add_slices(simd, first / numbers, weights, context);
             }
         }
         for panel in 0..panels {
@@ -214,12 +234,13 @@ fn rescale<S: Simd>(simd: S, rows: &mut [S::f32s], scale: [S::f32s; WIDTH]) {
 mod tests {
     use super::*;
     use crate::Level;
-    use crate::buffer::vectors;
-    use crate::panel::block_of;
+    use crate::pairs::{Instruction, Words};
     use proptest::prelude::*;
     use pulp::WithSimd;
 
     struct Run<'a> {
+        words: Words,
+        level: Level,
         size: usize,
         query: &'a [f32],
         keys: &'a [f32],
@@ -234,7 +255,8 @@ mod tests {
         fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
             let (columns, size, count) = (columns_of::<S>(), self.size, self.keys.len() / self.size);
             // Two heads, of which the second is meant.
-            let layout = Layout { block: block_of(S::REGISTER_COUNT), dim: 2 * size, columns, count };
+            let packing = Packing::new(self.level, self.words);
+            let layout = Layout { packing, dim: 2 * size, columns, count };
             let mut kv = Floats::zeros(count.div_ceil(columns) * 4 * size * columns);
             for t in 0..count {
                 let panel = &mut kv[t / columns * 4 * size * columns..];
@@ -256,7 +278,8 @@ mod tests {
             let mut attention = vec![0.0; count];
             let told = &mut Told::new(1, &mut attention);
             let out = vectors_mut::<S>(&mut context);
-            head.attend(simd, 1, 2 * size, vectors::<S>(&queries), out, &mut Tile::default(), Some(told));
+            let queries = head.keys.input(simd, 2 * size, vectors_mut::<S>(&mut queries));
+            head.attend(simd, 1, 2 * size, queries, out, &mut Tile::default(), Some(told));
             ((0..size).map(|h| context[(5 * size + h + 1) * columns - 1]).collect(), attention)
         }
     }
@@ -277,15 +300,24 @@ mod tests {
             let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let weights: Vec<f64> = scores.iter().map(|s| (s - most).exp2()).collect();
             let sum: f64 = weights.iter().sum();
-            for level in Level::available() {
-                let (context, attention) = level.run(Run { size, query: &query, keys, values });
+            for (level, words) in Level::available().flat_map(|level| {
+                let pairs = Instruction::of(level).into_iter().chain([Instruction::Emulated]).map(Words::Pairs);
+                pairs.chain([Words::Floats]).map(move |words| (level, words))
+            }) {
+                // Pairs round what they multiply to 8 bits, scores included; they need an even size.
+                let near = if words == Words::Floats { 2e-4 } else { 0.01 * f64::from(scale.max(1.0)) };
+                if words != Words::Floats && (size % 2 == 1 || scale > 3.0) {
+                    continue;
+                }
+                let run = Run { words, level, size, query: &query, keys, values };
+                let (context, attention) = level.run(run);
                 for h in 0..size {
                     let of = values.iter().skip(h).step_by(size).map(|v| f64::from(*v));
                     let expected = of.zip(&weights).map(|(v, w)| v * w).sum::<f64>() / sum;
-                    prop_assert!((f64::from(context[h]) - expected).abs() < 2e-4, "{}: {} {}", level, context[h], expected);
+                    prop_assert!((f64::from(context[h]) - expected).abs() < near, "{} {:?}: {} {}", level, words, context[h], expected);
                 }
                 for (found, weight) in attention.iter().zip(&weights) {
-                    prop_assert!((f64::from(*found) - weight / sum).abs() < 1e-4, "{}", level);
+                    prop_assert!((f64::from(*found) - weight / sum).abs() < near, "{} {:?}", level, words);
                 }
             }
         }

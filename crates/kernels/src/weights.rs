@@ -1,9 +1,8 @@
 //! What the fused reranker is built from: sizes, and tensors by the published names.
 
-use crate::Level;
 use crate::attend::HEAD_SIZES;
+use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
-use crate::panel::{Matrix, block_of};
 
 /// Why a fused reranker cannot be built or asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,12 +97,12 @@ impl RerankerShape {
 /// Hands out tensors by name, and checks their sizes.
 pub(crate) struct Source<'a> {
     get: &'a dyn Fn(&str) -> Option<&'a [f32]>,
-    block: usize,
+    packing: Packing,
 }
 
 impl<'a> Source<'a> {
-    pub(crate) fn new(level: Level, get: &'a dyn Fn(&str) -> Option<&'a [f32]>) -> Self {
-        Self { get, block: block_of(level.registers()) }
+    pub(crate) fn new(packing: Packing, get: &'a dyn Fn(&str) -> Option<&'a [f32]>) -> Self {
+        Self { get, packing }
     }
 
     pub(crate) fn take(&self, name: &str, expected: usize) -> Result<&'a [f32], KernelError> {
@@ -118,11 +117,11 @@ impl<'a> Source<'a> {
     pub(crate) fn matrix(&self, name: &str, depth: usize, rows: usize) -> Result<Matrix, KernelError> {
         let weight = self.take(&format!("{name}.weight"), depth * rows)?;
         let bias = self.take(&format!("{name}.bias"), rows)?;
-        Ok(Matrix::pack(self.block, depth, weight, bias))
+        Ok(Matrix::pack(self.packing, depth, weight, bias))
     }
 
     pub(crate) fn pack(&self, depth: usize, weight: &[f32], bias: &[f32]) -> Matrix {
-        Matrix::pack(self.block, depth, weight, bias)
+        Matrix::pack(self.packing, depth, weight, bias)
     }
 
     pub(crate) fn norm(&self, name: &str, dim: usize, epsilon: f32) -> Result<Norm, KernelError> {

@@ -117,7 +117,8 @@ impl Bench<'_> {
     /// What is measured, and on what.
     fn setting(&self, what: &str, machine: &Machine) -> Map<String, Value> {
         let settings = self.extractor.settings();
-        let level = self.extractor.fused().map(|fused| fused.level().name());
+        let reranker = self.extractor.fused().map(|fused| fused.level().name());
+        let encoder = self.extractor.fused_backbone().map(|backbone| backbone.encoder());
         let setting = json!({
             "measured": what,
             "model": self.extractor.config().name,
@@ -126,7 +127,9 @@ impl Bench<'_> {
             "local_features": self.local_count(),
             "device": machine.device,
             "threads": rayon::current_num_threads(),
-            "reranker_instructions": level,
+            "instructions": encoder.map(|encoder| encoder.level().name()),
+            "products": encoder.map(|encoder| if encoder.is_bf16() { "bf16" } else { "f32" }),
+            "reranker_instructions": reranker,
             "runs": self.args.runs,
         });
         match setting {
