@@ -10,18 +10,21 @@ use r2former_engine::{Extractor, LoadedModel, LocateOptions, PlaceIndex, Rerank,
 use r2former_index::{Filter, NewPlace, Place, ReadPlaces, SearchMode, WritePlaces};
 use r2former_model::ModelConfig;
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
-    /// One image at a time to its descriptors: seconds_per_image.
+    /// Images to their descriptors, one at a time or --batch: seconds_per_image.
     Extract(BenchArgs),
     /// Candidates of one query by the reranker: ms_per_pair.
     Rerank(BenchArgs),
-    /// The best candidates among random descriptors, exact: ms_per_query.
+    /// The best candidates among made-up descriptors, exact: ms_per_query. With --fast also through a graph,
+    /// and the share of the true best that it finds.
     Search(BenchArgs),
-    /// JPEG to answer on an index of random features: ms_per_query, stage by stage.
+    /// JPEG to answer on an index of random features: ms_per_query, stage by stage, and by how much the
+    /// program's memory grew over the runs.
     Query(BenchArgs),
 }
 
@@ -41,6 +44,12 @@ pub(crate) struct BenchArgs {
     /// Images in the index that is searched.
     #[arg(long, default_value_t = 2000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
     images: u32,
+    /// Images that are extracted at a time (extract only); on a CPU each core takes one of its own.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    batch: u32,
+    /// Also measure searching through a graph, which is built first (search only).
+    #[arg(long)]
+    fast: bool,
     /// Measured runs, after one that is not counted.
     #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     runs: u32,
@@ -156,12 +165,15 @@ impl Bench<'_> {
         let mut random = Random(1);
         let input: Vec<f32> =
             (0..3 * settings.height * settings.width).map(|_| 2.0 * random.number()).collect();
+        let inputs = vec![input; self.args.batch as usize];
         let times = self.times(|| {
             let start = Instant::now();
-            self.extractor.extract(std::slice::from_ref(&input))?;
-            Ok(start.elapsed().as_secs_f64())
+            self.extractor.extract(&inputs)?;
+            Ok(start.elapsed().as_secs_f64() / inputs.len() as f64)
         })?;
-        Ok(named("seconds_per_image", times))
+        let mut measured = named("seconds_per_image", times);
+        measured.insert("batch".into(), inputs.len().into());
+        Ok(measured)
     }
 
     fn rerank(&self) -> Result<Map<String, Value>> {
@@ -191,12 +203,12 @@ impl Bench<'_> {
         let config = &index.manifest.config;
         let (dim, width) = (config.global_dim, config.row_width * config.max_rows);
         let mut writer = index.writer()?;
-        let mut random = Random(3);
+        let (views, mut random) = (Views::new(dim), Random(3));
         let mut batch = Vec::new();
         for i in 0..self.args.images {
             batch.push(NewPlace {
                 place: Place { name: format!("{i}.jpg"), ..Place::default() },
-                global: (0..dim).map(|_| random.number()).collect(),
+                global: views.of(i / Views::OF_A_PLACE, &mut random),
                 local: if local { bytes(&mut random, width) } else { Vec::new() },
             });
             if batch.len() == 64 {
@@ -212,17 +224,36 @@ impl Bench<'_> {
     fn search(&self) -> Result<Map<String, Value>> {
         let home = tempfile::tempdir()?;
         let index = self.index(&home.path().join("index"), false)?;
-        let reader = index.reader()?;
-        let dim = self.extractor.config().global_dim();
-        let mut random = Random(4);
-        let times = self.times(|| {
-            let query: Vec<f32> = (0..dim).map(|_| random.number()).collect();
-            let start = Instant::now();
-            reader.search(&query, self.args.candidates as usize, &Filter::default(), SearchMode::Exact)?;
-            Ok(1000.0 * start.elapsed().as_secs_f64())
-        })?;
+        let views = Views::new(self.extractor.config().global_dim());
+        let count = self.args.candidates as usize;
+        // Every mode is asked the same.
+        let search = |mode: SearchMode| -> Result<(Vec<HashSet<_>>, [f64; 3])> {
+            let reader = index.reader()?;
+            let (mut random, mut found) = (Random(4), Vec::new());
+            let times = self.times(|| {
+                let place = random.bits() % self.args.images.div_ceil(Views::OF_A_PLACE);
+                let query = views.of(place, &mut random);
+                let start = Instant::now();
+                let hits = reader.search(&query, count, &Filter::default(), mode)?;
+                let time = 1000.0 * start.elapsed().as_secs_f64();
+                found.push(hits.into_iter().map(|hit| hit.id).collect());
+                Ok(time)
+            })?;
+            Ok((found, times))
+        };
+        let (best, times) = search(SearchMode::Exact)?;
         let mut measured = named("ms_per_query", times);
         measured.insert("images".into(), self.args.images.into());
+        if self.args.fast {
+            let start = Instant::now();
+            index.writer()?.optimize()?;
+            measured.insert("graph_seconds".into(), start.elapsed().as_secs_f64().into());
+            let (found, times) = search(SearchMode::Fast)?;
+            measured.extend(named("fast_ms_per_query", times));
+            let both: usize = best.iter().zip(&found).map(|(a, b)| a.intersection(b).count()).sum();
+            let all: usize = best.iter().map(HashSet::len).sum();
+            measured.insert("fast_found".into(), (both as f64 / all.max(1) as f64).into());
+        }
         Ok(measured)
     }
 
@@ -246,7 +277,9 @@ impl Bench<'_> {
             mode: SearchMode::Exact,
         };
         let mut stages: Vec<Timing> = Vec::new();
+        let mut memory = Vec::new();
         let times = self.times(|| {
+            memory.extend(resident_mb());
             let start = Instant::now();
             let answer = locate(&reader, &self.extractor, &photo, &options)?;
             stages.push(answer.timing);
@@ -267,7 +300,48 @@ impl Bench<'_> {
             ("images".into(), self.args.images.into()),
             ("candidates".into(), self.args.candidates.into()),
         ]);
+        // The first tenth fills what later runs use again.
+        if let (Some(early), Some(last)) = (memory.get(memory.len() / 10), memory.last()) {
+            measured.insert("memory_mb".into(), (*last).into());
+            measured.insert("memory_growth_mb".into(), (last - early).into());
+        }
         Ok(measured)
+    }
+}
+
+/// Memory of this program that is in use, where the system tells it.
+fn resident_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok().map(|kb| kb / 1024.0)
+}
+
+/// Made-up global descriptors: views of places that differ in 32 directions, and a little in all.
+struct Views {
+    directions: Vec<Vec<f32>>,
+}
+
+impl Views {
+    /// Images of a place.
+    const OF_A_PLACE: u32 = 16;
+
+    fn new(dim: usize) -> Self {
+        let mut random = Random(6);
+        let mut direction = || (0..dim).map(|_| random.number()).collect();
+        Self { directions: (0..32).map(|_| direction()).collect() }
+    }
+
+    /// Another view of a place.
+    fn of(&self, place: u32, random: &mut Random) -> Vec<f32> {
+        let mut own = Random(u64::from(place) << 20);
+        // The first numbers of neighbouring places are alike.
+        (own.bits(), own.bits());
+        let mut view: Vec<f32> = self.directions[0].iter().map(|_| 0.2 * random.number()).collect();
+        for direction in &self.directions {
+            let share = own.number() + 0.3 * random.number();
+            view.iter_mut().zip(direction).for_each(|(view, d)| *view += share * d);
+        }
+        view
     }
 }
 

@@ -1,0 +1,148 @@
+//! The kernels allocate once: the second run finds the memory of the first.
+
+use allocation_counter::measure;
+use r2former_kernels::{Encoder, EncoderShape, Level, Products, Reranker, RerankerShape};
+use std::collections::HashMap;
+
+/// Tensors that are made up when they are asked for.
+fn weights(sizes: &[(String, usize)]) -> HashMap<String, Vec<f32>> {
+    let values = |seed: usize, len: usize| {
+        (0..len).map(|i| ((i * 7919 + seed * 104_729) % 1000) as f32 / 5000.0 - 0.1).collect()
+    };
+    sizes.iter().enumerate().map(|(i, (name, len))| (name.clone(), values(i, *len))).collect()
+}
+
+fn block(name: &str, dim: usize) -> Vec<(String, usize)> {
+    let matrix = |part: &str, rows: usize, columns: usize| {
+        [(format!("{name}.{part}.weight"), rows * columns), (format!("{name}.{part}.bias"), rows)]
+    };
+    let mut all: Vec<_> = [("attn.qkv", 3 * dim, dim), ("attn.proj", dim, dim)]
+        .into_iter()
+        .chain([("mlp.fc1", 4 * dim, dim), ("mlp.fc2", dim, 4 * dim)])
+        .flat_map(|(part, rows, columns)| matrix(part, rows, columns))
+        .collect();
+    for norm in ["norm1", "norm2"] {
+        all.extend([(format!("{name}.{norm}.weight"), dim), (format!("{name}.{norm}.bias"), dim)]);
+    }
+    all
+}
+
+#[test]
+fn reranking_a_second_pair_allocates_nothing() {
+    let shape = RerankerShape {
+        feature: 16,
+        dim: 32,
+        heads: 4,
+        pair_depth: 2,
+        depth: 3,
+        mlp_ratio: 4,
+        neighbours: 5,
+        use_xy: true,
+        use_attention: true,
+        use_correlation: true,
+        use_position_embedding: true,
+        epsilon: 1e-6,
+    };
+    let named = |name: &str, len: usize| (name.to_string(), len);
+    let mut sizes = vec![named("pair_head.weight", 32 * 7), named("pair_head.bias", 32)];
+    sizes.extend([named("pair_head_2.weight", 32 * 32), named("pair_head_2.bias", 32)]);
+    sizes.extend([named("decoder_pred.weight", 2 * 32), named("decoder_pred.bias", 2)]);
+    sizes.extend(
+        ["cls_token", "cls_token_2", "decoder_norm.weight", "decoder_norm.bias"].map(|n| named(n, 32)),
+    );
+    sizes.extend((0..2).flat_map(|i| block(&format!("blocks_2.{i}"), 32)));
+    sizes.extend((0..3).flat_map(|i| block(&format!("blocks.{i}"), 32)));
+    let weights = weights(&sizes);
+    let rows = |count: usize| -> Vec<u8> { (0..count * 19).map(|i| (i * 31 % 251) as u8).collect() };
+    let query: Vec<f32> = rows(40).iter().map(|byte| f32::from(*byte) / 255.0).collect();
+    for level in Level::available() {
+        let reranker = Reranker::new(level, shape, &|name| weights.get(name).map(Vec::as_slice)).unwrap();
+        let query = reranker.query(&query).unwrap();
+        let (large, small) = (rows(50), rows(9));
+        let first = reranker.score_bytes(&query, &large).unwrap();
+        let counted = measure(|| {
+            reranker.score_bytes(&query, &small).unwrap();
+            assert_eq!(reranker.score_bytes(&query, &large).unwrap(), first);
+        });
+        assert_eq!(counted.count_total, 0, "{level}");
+    }
+}
+
+#[test]
+fn encoding_a_second_image_allocates_only_what_it_hands_out() {
+    let (dim, depth) = (24, 4);
+    let mut sizes = vec![("patch_embed.proj.weight".to_string(), dim * 3 * 64)];
+    sizes.extend([("norm.weight".to_string(), dim), ("norm.bias".to_string(), dim)]);
+    sizes.extend((0..depth).flat_map(|i| block(&format!("blocks.{i}"), dim)));
+    let weights = weights(&sizes);
+    let shape = EncoderShape {
+        patch: 8,
+        dim,
+        depth,
+        heads: 3,
+        mlp_ratio: 4,
+        epsilon: 1e-6,
+        layer_scale: false,
+        attending: 2,
+        all_last: true,
+    };
+    let (height, width) = (72, 104);
+    let tokens = 2 + 9 * 13;
+    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    for (level, products) in
+        Level::available().flat_map(|level| [(level, Products::F32), (level, Products::Bf16Emulated)])
+    {
+        let get = |name: &str| weights.get(name).map(Vec::as_slice);
+        let encoder = Encoder::new(level, products, shape, &get).unwrap();
+        let blank = encoder.blank(&vec![0.1; tokens * dim], height, width).unwrap();
+        let image: Vec<f32> = (0..3 * height * width).map(|i| (i % 97) as f32 / 50.0 - 1.0).collect();
+        let counted = one_thread.install(|| {
+            let first = encoder.run(&blank, &image).unwrap();
+            measure(|| assert_eq!(encoder.run(&blank, &image).unwrap(), first))
+        });
+        // The tokens before and after the last block, the attention, and its raw scores of a head.
+        let handed_out = 4 * (2 * tokens * dim + tokens + 2 * tokens) as u64;
+        assert_eq!(counted.bytes_total, handed_out, "{level}, {products:?}");
+        assert_eq!(counted.count_total, 4, "{level}, {products:?}");
+    }
+}
+
+/// A number that is none must not end as a sound descriptor, and no input may end the program.
+#[test]
+fn numbers_at_the_edge() {
+    let dim = 12;
+    let mut sizes = vec![("patch_embed.proj.weight".to_string(), dim * 3 * 16)];
+    sizes.extend([("norm.weight".to_string(), dim), ("norm.bias".to_string(), dim)]);
+    sizes.extend((0..2).flat_map(|i| block(&format!("blocks.{i}"), dim)));
+    let weights = weights(&sizes);
+    let shape = EncoderShape {
+        patch: 4,
+        dim,
+        depth: 2,
+        heads: 1,
+        mlp_ratio: 4,
+        epsilon: 1e-6,
+        layer_scale: false,
+        attending: 1,
+        all_last: false,
+    };
+    for level in Level::available() {
+        let get = |name: &str| weights.get(name).map(Vec::as_slice);
+        let encoder = Encoder::new(level, Products::F32, shape, &get).unwrap();
+        let blank = encoder.blank(&vec![0.1; (1 + 6) * dim], 8, 12).unwrap();
+        // Slices that begin anywhere.
+        let mut image = vec![0.5; 1 + 3 * 8 * 12];
+        let plain = encoder.run(&blank, &image[1..]).unwrap();
+        assert!(plain.last.iter().chain(&plain.local).all(|v| v.is_finite()), "{level}");
+        assert!((plain.attention.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{level}");
+        for (value, sound) in [(f32::NAN, false), (f32::INFINITY, false), (1e30, true), (1e-40, true)] {
+            image[50] = value;
+            let found = encoder.run(&blank, &image[1..]).unwrap();
+            let finite = found.last.iter().all(|v| v.is_finite());
+            assert_eq!(finite, sound, "{level}: {value} gives {:?}", found.last);
+        }
+        assert!(encoder.run(&blank, &image).is_err(), "an image of another size");
+        assert!(encoder.blank(&[0.1; 5], 8, 12).is_err(), "no tokens");
+        assert!(encoder.blank(&vec![0.1; 7 * dim], 9, 12).is_err(), "no whole patches");
+    }
+}
