@@ -5,8 +5,15 @@ use rayon::prelude::*;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
-/// Images of one pass through the network.
-pub(crate) const BATCH: usize = 8;
+/// Bytes of prepared images in one pass through the network, about.
+const BATCH_BYTES: usize = 32 << 20;
+
+/// Images of one pass through the network: many, because cores wait for each other at its end; but few where
+/// images are large and take long enough to keep all cores busy one at a time.
+fn batch(extractor: &Extractor) -> usize {
+    let settings = extractor.settings();
+    (BATCH_BYTES / (3 * size_of::<f32>() * settings.height * settings.width)).clamp(8, 32)
+}
 
 /// Batches decoded ahead: one being computed, one waiting.
 const AHEAD: usize = 2;
@@ -22,14 +29,15 @@ pub fn extract_stream(
     progress: &dyn Progress,
     mut each: impl FnMut(usize, Result<ImageFeatures>) -> Result<()>,
 ) -> Result<()> {
+    let batch = batch(extractor);
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel(AHEAD);
         scope.spawn(move || {
-            for (number, chunk) in files.chunks(BATCH).enumerate() {
+            for (number, chunk) in files.chunks(batch).enumerate() {
                 let inputs: Vec<Result<Vec<f32>>> =
                     chunk.par_iter().map(|path| extractor.prepare_file(path)).collect();
                 // The receiver is gone when the run ended early.
-                if send.send((number * BATCH, inputs)).is_err() {
+                if send.send((number * batch, inputs)).is_err() {
                     return;
                 }
             }
