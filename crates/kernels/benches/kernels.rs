@@ -3,7 +3,7 @@
 //! criterion tells giga-elements a second; an element is a floating-point operation for products and
 //! attention (`peak` is what the machine can do), a number for maps.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use r2former_kernels::Level;
 use r2former_kernels::probe::{Correlation, Function, Map, Peak, Product, SmallHeads};
 use std::hint::black_box;
@@ -23,7 +23,8 @@ fn kernels(criterion: &mut Criterion) {
     for level in Level::available() {
         let mut group = criterion.benchmark_group(level.name());
         group
-            .sample_size(20)
+            .sample_size(100)
+            .sampling_mode(SamplingMode::Flat)
             .warm_up_time(Duration::from_millis(300))
             .measurement_time(Duration::from_secs(1));
         let peak = Peak(level);
