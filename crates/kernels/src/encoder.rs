@@ -252,7 +252,7 @@ impl Encoder {
                 normed.resize(x.len());
                 context.resize(x.len());
                 hidden.resize(x.len() * self.shape.mlp_ratio);
-                self.level.run(AttendAll { queries, heads: packed, dim, told, context, tile });
+                self.level.run(AttendAll { queries, heads: packed, told, context, tile });
                 self.level.run(AfterAttention { block, x, context, normed, hidden });
             };
             let (x, others) = x[..wanted].split_at_mut(group.min(wanted));
@@ -348,7 +348,6 @@ impl WithSimd for Embed<'_> {
 struct AttendAll<'a> {
     queries: &'a [f32],
     heads: &'a [Head],
-    dim: usize,
     told: Option<Told<'a>>,
     context: &'a mut [f32],
     tile: &'a mut Tile,
@@ -359,10 +358,10 @@ impl WithSimd for AttendAll<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { queries, heads, dim, mut told, context, tile } = self;
+        let Self { queries, heads, mut told, context, tile } = self;
         let (queries, context) = (vectors::<S>(queries), vectors_mut::<S>(context));
-        for (number, head) in heads.iter().enumerate() {
-            head.attend(simd, number, dim, queries, context, tile, told.as_mut());
+        for head in heads {
+            head.attend(simd, queries, context, tile, told.as_mut());
         }
     }
 }

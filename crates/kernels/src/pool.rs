@@ -59,7 +59,8 @@ mod tests {
     fn memory_comes_back() {
         let pool = Pool::<Vec<u8>>::default();
         let (mut one, mut two) = (pool.borrow(), pool.borrow());
-        (one.push(1), two.push(2));
+        one.push(1);
+        two.push(2);
         drop(two);
         assert_eq!(**pool.borrow(), [2]);
         drop(one);

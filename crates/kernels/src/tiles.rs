@@ -16,6 +16,9 @@ pub(crate) const LARGEST_HEAD: usize = DEPTH;
 /// Keys and values of one head, packed as the two products want them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Head {
+    /// Which head it is, of tokens of this width.
+    number: usize,
+    dim: usize,
     /// `[tokens, size]`.
     keys: Matrix,
     /// `[size, tokens]`.
@@ -61,6 +64,7 @@ impl Head {
     /// Packs head number `head` from panels of keys, then values; pairs of numbers need an even `size`.
     pub(crate) fn fill(&mut self, layout: Layout, head: usize, size: usize, kv: &[f32]) {
         let Layout { packing, dim, columns, count } = layout;
+        (self.number, self.dim) = (head, dim);
         self.keys.resize(packing, count, size);
         self.values.resize(packing, size, count);
         self.words.resize(columns, 0.0);
@@ -91,20 +95,19 @@ impl Head {
     /// Context of some panels of queries.
     ///
     /// # Shapes
-    /// - context: `dim` rows of each panel, of which this head's are the `size` from number `head` times `size` on
+    /// - context: `dim` rows of each panel, of which this head's follow those of the heads before it
     /// - queries: the same as words; they carry log2(e) / sqrt(size)
     #[inline(always)]
     pub(crate) fn attend<S: Simd>(
         &self,
         simd: S,
-        head: usize,
-        dim: usize,
         queries: &[S::f32s],
         context: &mut [S::f32s],
         tile: &mut Tile,
         mut told: Option<&mut Told<'_>>,
     ) {
         let columns = columns_of::<S>();
+        let (head, dim) = (self.number, self.dim);
         let (count, size) = (self.keys.rows, self.values.rows * WIDTH);
         let panels = context.len() / (dim * WIDTH);
         let numbers = self.values.words().numbers();
@@ -279,7 +282,7 @@ mod tests {
             let told = &mut Told::new(1, &mut attention);
             let out = vectors_mut::<S>(&mut context);
             let queries = head.keys.input(simd, 2 * size, vectors_mut::<S>(&mut queries));
-            head.attend(simd, 1, 2 * size, queries, out, &mut Tile::default(), Some(told));
+            head.attend(simd, queries, out, &mut Tile::default(), Some(told));
             ((0..size).map(|h| context[(5 * size + h + 1) * columns - 1]).collect(), attention)
         }
     }

@@ -337,7 +337,8 @@ impl Views {
     fn of(&self, place: u32, random: &mut Random) -> Vec<f32> {
         let mut own = Random(u64::from(place) << 20);
         // The first numbers of neighbouring places are alike.
-        (own.bits(), own.bits());
+        own.bits();
+        own.bits();
         let mut view: Vec<f32> = self.directions[0].iter().map(|_| 0.2 * random.number()).collect();
         for direction in &self.directions {
             let share = own.number() + 0.3 * random.number();
