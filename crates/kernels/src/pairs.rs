@@ -184,18 +184,17 @@ fn vdpbf16ps<const R: usize>(_: Avx512Bf16, weight: &[[f32; R]], x: &[f32], sums
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn vdpbf16ps_unchecked<const R: usize>(weight: &[[f32; R]], x: &[f32], sums: &mut [f32]) {
-    use std::arch::x86_64::{__m512, __m512bh, _mm512_dpbf16_ps, _mm512_set1_epi32, _mm512_setzero_ps};
+    use std::arch::x86_64::{__m512, __m512bh, _mm512_dpbf16_ps, _mm512_set1_ps, _mm512_setzero_ps};
     const LANES: usize = 16;
-    // SAFETY (of both): 16 floats and 512 bits of any kind have the same size, and any bits are valid.
+    // SAFETY: 16 floats are 512 bits, and any bits are floats.
     #[allow(unsafe_code, reason = "the compiler's own vector types have no safe casts")]
     let load = |floats: &[f32; LANES]| -> __m512 { unsafe { std::mem::transmute(*floats) } };
-    #[allow(unsafe_code, reason = "as above")]
-    let word =
-        |bits: u32| -> __m512bh { unsafe { std::mem::transmute(_mm512_set1_epi32(bits.cast_signed())) } };
-    #[allow(unsafe_code, reason = "as above")]
-    let pairs = |x: __m512| -> __m512bh { unsafe { std::mem::transmute(x) } };
+    // SAFETY: the same, the other way.
     #[allow(unsafe_code, reason = "as above")]
     let store = |x: __m512| -> [f32; LANES] { unsafe { std::mem::transmute(x) } };
+    // SAFETY: both are 512 bits, and any bits are pairs.
+    #[allow(unsafe_code, reason = "as above")]
+    let pairs = |x: __m512| -> __m512bh { unsafe { std::mem::transmute(x) } };
 
     let sums = sums.as_chunks_mut::<LANES>().0.as_chunks_mut::<WIDTH>().0;
     let rows = x.as_chunks::<LANES>().0.as_chunks::<WIDTH>().0;
@@ -207,7 +206,7 @@ fn vdpbf16ps_unchecked<const R: usize>(weight: &[[f32; R]], x: &[f32], sums: &mu
     }
     for (k, x) in rows.iter().enumerate() {
         for r in 0..R {
-            let w = word(weight[k][r].to_bits());
+            let w = pairs(_mm512_set1_ps(weight[k][r]));
             for v in 0..WIDTH {
                 local[r][v] = _mm512_dpbf16_ps(local[r][v], w, pairs(load(&x[v])));
             }
