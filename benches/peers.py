@@ -1,8 +1,8 @@
 """r2former and its peers on this machine, in one run, in turn: `python benches/peers.py [ROUNDS]`.
 
-Needs `pip install torch timm onnxruntime onnx onnxscript safetensors numpy` and a release build. Random
-weights on both sides, batch 1, all cores of both. Each side gets ROUNDS (3) turns of its own; the table tells
-the best turn's median of each, and the ratio. Peers:
+`benches/run peers` installs the peers (requirements.txt) and builds the program first. Random weights on both
+sides, batch 1, all cores of both. Each side gets ROUNDS (3) turns of its own; the table tells the best turn's
+median of each, and the ratio. Peers:
 
 - reranking a pair of 500 x 131 features: PyTorch, eager and `torch.compile`, with fused attention and top-k
   instead of a sort (faster than the published code), at the better of 1 and 4 pairs a batch;
@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 
 root = pathlib.Path(__file__).resolve().parent.parent
+program = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", root / "target")) / "release/r2former"
 sys.path.insert(0, str(root / "crates/model/tests/parity"))
 import reranker as plain  # noqa: E402
 
@@ -116,7 +117,6 @@ def onnx_extract():
 
 
 def r2former(what, field, scale, *more):
-    program = root / "target/release/r2former"
     command = [program, "bench", what, "--preset", "deit-s", "--image-size", "480x640"]
     command += ["--threads", str(threads), "--json", *more]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)[field] * scale

@@ -1,12 +1,13 @@
 """Retrieval beside FAISS on this machine, in one run: `python benches/search.py [IMAGES ...]`.
 
-Needs `pip install faiss-cpu numpy` and a release build. For each number of images (20000 100000 1000000): one
-query at a time, the best 100 of descriptors of 256 numbers, all cores of both. FAISS IndexFlatIP compares with
-every vector, as r2former's exact search does; IndexHNSWFlat (M 16, efConstruction 100, efSearch 128) walks a
-graph, as --fast does. Each side makes up its own descriptors, of the same kind. Both times are medians.
+`benches/run search` installs FAISS (requirements.txt) and builds the program first. For each number of images
+(20000 100000 1000000): one query at a time, the best 100 of descriptors of 256 numbers, all cores of both.
+FAISS IndexFlatIP compares with every vector, as r2former's exact search does; IndexHNSWFlat (M 16,
+efConstruction 100, efSearch 128) walks a graph, as --fast does. Each side makes up its own descriptors, of the same kind. Both times are medians.
 """
 
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -17,6 +18,7 @@ import faiss
 import numpy
 
 root = pathlib.Path(__file__).resolve().parent.parent
+program = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", root / "target")) / "release/r2former"
 DIM, BEST, QUERIES = 256, 100, 100
 
 
@@ -58,7 +60,7 @@ def peer(count):
 
 
 def own(count):
-    command = [root / "target/release/r2former", "bench", "search", "--images", str(count), "--fast"]
+    command = [program, "bench", "search", "--images", str(count), "--fast"]
     command += ["--runs", str(QUERIES), "--json"]
     said = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     return said["ms_per_query"], said["fast_ms_per_query"], said["fast_found"], said["graph_seconds"]
