@@ -209,14 +209,23 @@ impl Extractor {
         if inputs.iter().any(|input| input.len() != 3 * height * width) {
             return Err(EngineError::Request(format!("an input is not 3 x {height} x {width} values")));
         }
-        let Some(backbone) = &self.backbone else { return self.extract_batch(inputs) };
-        // A core an image keeps every core busy; of one image they share the panels.
-        let each = inputs.par_iter().map(|input| {
-            let features = self.model.features(backbone.tokens(input)?, [height, width])?;
-            let local = features.local.map(host).transpose()?.unwrap_or_default();
-            Ok(ImageFeatures { global: host(features.global)?, local })
+        // On a CPU a core an image keeps every core busy; other devices want the whole batch at once.
+        if self.device != Device::flex() {
+            return self.extract_batch(inputs);
+        }
+        let each = inputs.par_iter().map(|input| match &self.backbone {
+            Some(backbone) => self.extract_fused(backbone, input),
+            None => self.extract_batch(std::slice::from_ref(input)),
         });
-        each.collect()
+        Ok(each.collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// Descriptors of one image, the backbone by the kernel.
+    fn extract_fused(&self, backbone: &FusedBackbone, input: &[f32]) -> Result<Vec<ImageFeatures>> {
+        let Settings { height, width, .. } = self.settings;
+        let features = self.model.features(backbone.tokens(input)?, [height, width])?;
+        let local = features.local.map(host).transpose()?.unwrap_or_default();
+        Ok(vec![ImageFeatures { global: host(features.global)?, local }])
     }
 
     /// Descriptors by the model itself, of a whole batch at once.
@@ -224,8 +233,7 @@ impl Extractor {
         let Settings { height, width, .. } = self.settings;
         let batch = inputs.len();
         let data = TensorData::new(inputs.concat(), [batch, 3, height, width]);
-        let images = Tensor::from_data(data, &self.device);
-        let features = self.model.extract(images)?;
+        let features = self.model.extract(Tensor::from_data(data, &self.device))?;
         let global = host(features.global)?;
         let local = features.local.map(host).transpose()?.unwrap_or_default();
         let (g, l) = (global.len() / batch, local.len() / batch);

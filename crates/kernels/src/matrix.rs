@@ -215,21 +215,9 @@ impl Matrix {
     #[inline(always)]
     pub(crate) fn times_some<S: Simd>(&self, simd: S, first: usize, x: &[S::f32s], out: &mut [S::f32s]) {
         if self.packing.block == WIDE_BLOCK {
-            self.some::<S, WIDE_BLOCK>(simd, first, x, out);
+            self.tile::<S, WIDE_BLOCK, false>(simd, first, 0, x, out);
         } else {
-            self.some::<S, BLOCK>(simd, first, x, out);
-        }
-    }
-
-    #[inline(always)]
-    fn some<S: Simd, const R: usize>(&self, simd: S, first: usize, x: &[S::f32s], out: &mut [S::f32s]) {
-        let (x, out) = (x.as_chunks::<WIDTH>().0, out.as_chunks_mut::<WIDTH>().0);
-        for (number, rows) in out.chunks_mut(R).enumerate() {
-            let mut sums = [[simd.splat_f32s(0.0); WIDTH]; R];
-            self.add_slice::<S, R>(simd, 0, first / R + number, x, &mut sums);
-            for (r, row) in rows.iter_mut().enumerate() {
-                *row = sums[r];
-            }
+            self.tile::<S, BLOCK, false>(simd, first, 0, x, out);
         }
     }
 
@@ -241,23 +229,33 @@ impl Matrix {
     #[inline(always)]
     pub(crate) fn add_slices<S: Simd>(&self, simd: S, first: usize, x: &[S::f32s], out: &mut [S::f32s]) {
         if self.packing.block == WIDE_BLOCK {
-            self.slices::<S, WIDE_BLOCK>(simd, first, x, out);
+            self.tile::<S, WIDE_BLOCK, true>(simd, 0, first, x, out);
         } else {
-            self.slices::<S, BLOCK>(simd, first, x, out);
+            self.tile::<S, BLOCK, true>(simd, 0, first, x, out);
         }
     }
 
+    /// The rows from `row` on, times the slice of words from `word` on, put or added (`ADD`) to `out`.
     #[inline(always)]
-    fn slices<S: Simd, const R: usize>(&self, simd: S, first: usize, x: &[S::f32s], out: &mut [S::f32s]) {
+    fn tile<S: Simd, const R: usize, const ADD: bool>(
+        &self,
+        simd: S,
+        row: usize,
+        word: usize,
+        x: &[S::f32s],
+        out: &mut [S::f32s],
+    ) {
         let (x, out) = (x.as_chunks::<WIDTH>().0, out.as_chunks_mut::<WIDTH>().0);
         for (number, rows) in out.chunks_mut(R).enumerate() {
             let mut sums = [[simd.splat_f32s(0.0); WIDTH]; R];
-            for (r, row) in rows.iter().enumerate() {
-                sums[r] = *row;
+            if ADD {
+                for (r, there) in rows.iter().enumerate() {
+                    sums[r] = *there;
+                }
             }
-            self.add_slice::<S, R>(simd, first, number, x, &mut sums);
-            for (r, row) in rows.iter_mut().enumerate() {
-                *row = sums[r];
+            self.add_slice::<S, R>(simd, word, row / R + number, x, &mut sums);
+            for (r, there) in rows.iter_mut().enumerate() {
+                *there = sums[r];
             }
         }
     }
