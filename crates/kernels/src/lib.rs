@@ -8,6 +8,7 @@
 //! - [`Encoder`]: a vision transformer over one image, and what its last block attends to.
 //! - [`Reranker`]: the whole reranker of one query against one candidate, from 8-bit local features to
 //!   logits, without a tensor in between.
+//! - [`gradient`]: a transformer block forward and backward, for training.
 
 #![allow(
     clippy::needless_range_loop,
@@ -19,6 +20,7 @@ mod buffer;
 mod correlate;
 mod encoder;
 mod finish;
+pub mod gradient;
 mod level;
 mod math;
 mod matrix;

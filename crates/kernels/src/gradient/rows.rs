@@ -1,0 +1,168 @@
+//! What happens to each token alone, row by row, and the way back.
+
+use crate::math::{exp2, gelu, gelu_and_slope};
+use pulp::Simd;
+
+/// Partial sums: enough for any vector unit, and the same sum on each.
+const SUMS: usize = 16;
+
+/// The sum of what `term` makes of each pair.
+#[inline(always)]
+pub(super) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut sums = [0.0; SUMS];
+    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<SUMS>(), b.as_chunks::<SUMS>());
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..SUMS {
+            sums[i] += term(a[i], b[i]);
+        }
+    }
+    for (i, (a, b)) in rest_a.iter().zip(rest_b).enumerate() {
+        sums[i] += term(*a, *b);
+    }
+    sums.iter().sum()
+}
+
+/// Mean and one over the deviation of a row.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Moments {
+    mean: f32,
+    scale: f32,
+}
+
+impl Moments {
+    #[inline(always)]
+    pub(super) fn of(row: &[f32], epsilon: f32) -> Self {
+        let share = 1.0 / row.len() as f32;
+        let mean = sum_of(row, row, |a, _| a) * share;
+        let variance = sum_of(row, row, |a, _| (a - mean) * (a - mean)) * share;
+        Self { mean, scale: 1.0 / (variance + epsilon).sqrt() }
+    }
+
+    /// Layer norm of the row.
+    #[inline(always)]
+    pub(super) fn apply(self, row: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
+        for (((x, w), b), out) in row.iter().zip(weight).zip(bias).zip(out) {
+            *out = (x - self.mean) * self.scale * w + b;
+        }
+    }
+
+    /// Adds the gradient of the row to `into`, given that of the normed row; `unit` is room.
+    #[inline(always)]
+    pub(super) fn back(
+        self,
+        row: &[f32],
+        weight: &[f32],
+        gradient: &[f32],
+        unit: &mut [f32],
+        into: &mut [f32],
+    ) {
+        let share = 1.0 / row.len() as f32;
+        let mean = sum_of(gradient, weight, |g, w| g * w) * share;
+        for (unit, x) in unit.iter_mut().zip(row) {
+            *unit = (x - self.mean) * self.scale;
+        }
+        let mut sums = [0.0; SUMS];
+        for ((g, w), u) in gradient.chunks(SUMS).zip(weight.chunks(SUMS)).zip(unit.chunks(SUMS)) {
+            for (((sum, g), w), u) in sums.iter_mut().zip(g).zip(w).zip(u) {
+                *sum += g * w * u;
+            }
+        }
+        let along = sums.iter().sum::<f32>() * share;
+        for (((g, w), u), into) in gradient.iter().zip(weight).zip(&*unit).zip(into) {
+            *into += self.scale * (g * w - mean - u * along);
+        }
+    }
+
+    /// Adds to the gradients of weight and bias.
+    #[inline(always)]
+    pub(super) fn back_tensors(
+        self,
+        row: &[f32],
+        gradient: &[f32],
+        [weight, bias]: [&mut [f32]; 2],
+    ) {
+        for (((x, g), weight), bias) in row.iter().zip(gradient).zip(weight).zip(bias) {
+            *weight += g * (x - self.mean) * self.scale;
+            *bias += g;
+        }
+    }
+}
+
+/// Adds rows to `sums`.
+#[inline(always)]
+pub(super) fn add_rows(rows: &[f32], sums: &mut [f32]) {
+    for row in rows.chunks_exact(sums.len()) {
+        add(sums, row);
+    }
+}
+
+/// `a += b`.
+#[inline(always)]
+pub(super) fn add(a: &mut [f32], b: &[f32]) {
+    for (a, b) in a.iter_mut().zip(b) {
+        *a += b;
+    }
+}
+
+/// Each row becomes a copy of `row`.
+#[inline(always)]
+pub(super) fn spread(row: &[f32], rows: &mut [f32]) {
+    for out in rows.chunks_exact_mut(row.len()) {
+        out.copy_from_slice(row);
+    }
+}
+
+/// GELU of all values.
+#[inline(always)]
+pub(super) fn gelu_all<S: Simd>(simd: S, x: &[f32], out: &mut [f32]) {
+    let ((x, rest), (out, rest_out)) = (S::as_simd_f32s(x), S::as_mut_simd_f32s(out));
+    for (x, out) in x.iter().zip(out) {
+        *out = gelu(simd, *x);
+    }
+    let value = gelu(simd, simd.partial_load_f32s(rest));
+    simd.partial_store_f32s(rest_out, value);
+}
+
+/// `x` becomes its GELU, `gradient` is multiplied by the slope there.
+#[inline(always)]
+pub(super) fn gelu_back<S: Simd>(simd: S, x: &mut [f32], gradient: &mut [f32]) {
+    let ((x, rest), (gradient, rest_gradient)) = (S::as_mut_simd_f32s(x), S::as_mut_simd_f32s(gradient));
+    for (x, gradient) in x.iter_mut().zip(gradient) {
+        let (value, slope) = gelu_and_slope(simd, *x);
+        *x = value;
+        *gradient = simd.mul_f32s(*gradient, slope);
+    }
+    let (value, slope) = gelu_and_slope(simd, simd.partial_load_f32s(rest));
+    simd.partial_store_f32s(rest, value);
+    let last = simd.mul_f32s(simd.partial_load_f32s(rest_gradient), slope);
+    simd.partial_store_f32s(rest_gradient, last);
+}
+
+/// Softmax of a row, in place.
+#[inline(always)]
+pub(super) fn softmax<S: Simd>(simd: S, row: &mut [f32]) {
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let (scale, shift) = (std::f32::consts::LOG2_E, -largest * std::f32::consts::LOG2_E);
+    {
+        let (scale, shift) = (simd.splat_f32s(scale), simd.splat_f32s(shift));
+        let (whole, rest) = S::as_mut_simd_f32s(row);
+        for x in whole {
+            *x = exp2(simd, [simd.mul_add_e_f32s(*x, scale, shift)])[0];
+        }
+        let last = exp2(simd, [simd.mul_add_e_f32s(simd.partial_load_f32s(rest), scale, shift)])[0];
+        simd.partial_store_f32s(rest, last);
+    }
+    let share = 1.0 / sum_of(row, row, |a, _| a);
+    for x in row {
+        *x *= share;
+    }
+}
+
+/// The gradient of a softmax's input into `gradient`, which holds that of its output `row`.
+#[inline(always)]
+pub(super) fn softmax_back(row: &[f32], gradient: &mut [f32]) {
+    let mean = sum_of(row, gradient, |p, g| p * g);
+    for (g, p) in gradient.iter_mut().zip(row) {
+        *g = p * (*g - mean);
+    }
+}
