@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{bench, demo, eval, extract, index, matching, model, query, town};
+use crate::commands::{bench, demo, eval, extract, index, matching, model, query, town, train};
 use crate::common::Machine;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
@@ -35,6 +35,10 @@ Examples:
   Compare two photos, measure a dataset:
     r2former match a.jpg b.jpg
     r2former eval pairs --database db --queries q --positives positives.csv --json
+  Train on your own streets, and go on after an interruption:
+    r2former train preset global > global.toml
+    r2former train global --config global.toml --out run
+    r2former train global --config global.toml --out run --resume
 
 Exit codes: 0 done; 1 error; 2 wrong command line; 3 done, but some inputs could not be
 used (each is named); 4 another process is writing to the index.";
@@ -60,6 +64,9 @@ pub(crate) enum Command {
     Demo(demo::DemoArgs),
     /// Render a town as a dataset: photos with positions, by day, at dusk, at night, in rain.
     Town(town::TownArgs),
+    /// Train a model, a stage at a time.
+    #[command(subcommand)]
+    Train(train::TrainCommand),
     /// Measure this machine: extraction, reranking, search, a whole query.
     #[command(subcommand)]
     Bench(bench::BenchCommand),

@@ -5,6 +5,7 @@ use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, to_input};
 use r2former_kernels::{Level, Products};
+use r2former_model::weights::Tensors;
 use r2former_model::{Device, ModelConfig, Precision, R2Former, checkpoint};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -76,9 +77,16 @@ impl LoadedModel {
     /// # Errors
     /// A configuration that is no model.
     pub fn random(config: &ModelConfig, seed: u64) -> Result<Self> {
-        let tensors = R2Former::random(config, seed, &Device::flex())?.to_tensors()?;
+        Self::of(config, &R2Former::random(config, seed, &Device::flex())?.to_tensors()?)
+    }
+
+    /// A model in memory, as while it is trained.
+    ///
+    /// # Errors
+    /// Tensors that are not the configuration's.
+    pub fn of(config: &ModelConfig, tensors: &Tensors) -> Result<Self> {
         let name = Path::new(&config.name);
-        let bytes = checkpoint::serialize(name, config, &tensors, checkpoint::Storage::F32)?;
+        let bytes = checkpoint::serialize(name, config, tensors, checkpoint::Storage::F32)?;
         Self::parse(Cow::Owned(bytes), name)
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod matching;
 pub(crate) mod model;
 pub(crate) mod query;
 pub(crate) mod town;
+pub(crate) mod train;
 
 use crate::args::{Args, Command};
 use crate::exit::Outcome;
@@ -28,6 +29,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Model(command) => model::run(&command),
         Command::Demo(args) => demo::run(&args, &machine),
         Command::Town(args) => town::run(&args),
+        Command::Train(command) => train::run(&command),
         Command::Bench(command) => bench::run(&command, &machine),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -91,20 +91,7 @@ impl Shape {
     /// Values of each tensor.
     pub fn sizes(&self) -> Tensors<usize> {
         let Self { dim, hidden, .. } = *self;
-        [
-            dim,
-            dim,
-            dim * 3 * dim,
-            3 * dim,
-            dim * dim,
-            dim,
-            dim,
-            dim,
-            dim * hidden,
-            hidden,
-            hidden * dim,
-            dim,
-        ]
+        [dim, dim, dim * 3 * dim, 3 * dim, dim * dim, dim, dim, dim, dim * hidden, hidden, hidden * dim, dim]
     }
 
     fn check(&self, tensors: &Tensors<&[f32]>, x: &[f32]) -> Result<usize, KernelError> {

@@ -83,7 +83,13 @@ fn norm_again(x: &[f32], moments: &[Moments], weight: &[f32], bias: &[f32]) -> V
 
 /// The gradients of a norm's weight and bias.
 #[inline(always)]
-fn norm_tensors(x: &[f32], moments: &[Moments], gradient: &[f32], [weight, bias]: [&mut Vec<f32>; 2], dim: usize) {
+fn norm_tensors(
+    x: &[f32],
+    moments: &[Moments],
+    gradient: &[f32],
+    [weight, bias]: [&mut Vec<f32>; 2],
+    dim: usize,
+) {
     *weight = vec![0.0; dim];
     *bias = vec![0.0; dim];
     for ((row, gradient), moments) in x.chunks_exact(dim).zip(gradient.chunks_exact(dim)).zip(moments) {
@@ -108,7 +114,8 @@ impl WithSimd for Forward<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> Kept {
         let Self { shape, tensors, x, out, told } = self;
         let Shape { dim, heads, epsilon, tokens, outputs, .. } = shape;
-        let [weight1, bias1, qkv_w, qkv_b, proj_w, proj_b, weight2, bias2, fc1_w, fc1_b, fc2_w, fc2_b] = *tensors;
+        let [weight1, bias1, qkv_w, qkv_b, proj_w, proj_b, weight2, bias2, fc1_w, fc1_b, fc2_w, fc2_b] =
+            *tensors;
         let (moments1, normed) = norm(x, weight1, bias1, epsilon);
         let qkv = project(&normed, qkv_w, qkv_b);
         let batch = x.len() / (tokens * dim);
@@ -163,8 +170,20 @@ impl WithSimd for Backward<'_> {
         let Shape { dim, heads, hidden, tokens, outputs, .. } = shape;
         let [weight1, bias1, qkv_w, _, proj_w, _, weight2, bias2, fc1_w, _, fc2_w, _] = *tensors;
         let mut found = Tensors::<Vec<f32>>::default();
-        let [d_weight1, d_bias1, d_qkv_w, d_qkv_b, d_proj_w, d_proj_b, d_weight2, d_bias2, d_fc1_w, d_fc1_b, d_fc2_w, d_fc2_b] =
-            &mut found;
+        let [
+            d_weight1,
+            d_bias1,
+            d_qkv_w,
+            d_qkv_b,
+            d_proj_w,
+            d_proj_b,
+            d_weight2,
+            d_bias2,
+            d_fc1_w,
+            d_fc1_b,
+            d_fc2_w,
+            d_fc2_b,
+        ] = &mut found;
         let mut unit = vec![0.0; dim];
 
         // The MLP. GELU and its slope come from the same pass; fc2's gradients need the first, fc1's the second.
@@ -195,9 +214,7 @@ impl WithSimd for Backward<'_> {
         }
         let mut middle = gradient.to_vec();
         let rows = middle.chunks_exact_mut(dim).zip(kept.middle.chunks_exact(dim));
-        for (((into, row), back), moments) in
-            rows.zip(normed_back.chunks_exact(dim)).zip(&kept.moments[1])
-        {
+        for (((into, row), back), moments) in rows.zip(normed_back.chunks_exact(dim)).zip(&kept.moments[1]) {
             moments.back(row, weight2, back, &mut unit, into);
         }
 

@@ -75,12 +75,7 @@ impl Moments {
 
     /// Adds to the gradients of weight and bias.
     #[inline(always)]
-    pub(super) fn back_tensors(
-        self,
-        row: &[f32],
-        gradient: &[f32],
-        [weight, bias]: [&mut [f32]; 2],
-    ) {
+    pub(super) fn back_tensors(self, row: &[f32], gradient: &[f32], [weight, bias]: [&mut [f32]; 2]) {
         for (((x, g), weight), bias) in row.iter().zip(gradient).zip(weight).zip(bias) {
             *weight += g * (x - self.mean) * self.scale;
             *bias += g;

@@ -28,7 +28,11 @@ fn plain(shape: &Shape, tensors: &Tensors<Vec<f64>>, x: &[f64]) -> (Vec<f64>, Ve
     let Shape { dim, heads, hidden, tokens, outputs, attending, .. } = *shape;
     let linear = |x: &[f64], w: &[f64], b: &[f64]| -> Vec<f64> {
         let (n, m) = (b.len(), w.len() / b.len());
-        x.chunks(m).flat_map(|row| (0..n).map(|j| b[j] + (0..m).map(|i| row[i] * w[i * n + j]).sum::<f64>()).collect::<Vec<_>>()).collect()
+        x.chunks(m)
+            .flat_map(|row| {
+                (0..n).map(|j| b[j] + (0..m).map(|i| row[i] * w[i * n + j]).sum::<f64>()).collect::<Vec<_>>()
+            })
+            .collect()
     };
     let norm = |x: &[f64], w: &[f64], b: &[f64]| -> Vec<f64> {
         x.chunks(dim)
@@ -48,7 +52,10 @@ fn plain(shape: &Shape, tensors: &Tensors<Vec<f64>>, x: &[f64]) -> (Vec<f64>, Ve
     for h in 0..heads {
         for q in 0..outputs {
             let scores: Vec<f64> = (0..tokens)
-                .map(|k| (h * size..(h + 1) * size).map(|i| at(q, 0, i) * at(k, 1, i)).sum::<f64>() / (size as f64).sqrt())
+                .map(|k| {
+                    (h * size..(h + 1) * size).map(|i| at(q, 0, i) * at(k, 1, i)).sum::<f64>()
+                        / (size as f64).sqrt()
+                })
                 .collect();
             let total: f64 = scores.iter().map(|s| s.exp()).sum();
             for k in 0..tokens {
@@ -75,7 +82,10 @@ fn wide(values: &[f32]) -> Vec<f64> {
 }
 
 fn close(found: f32, expected: f64, what: &str) {
-    assert!((f64::from(found) - expected).abs() < 2e-4 * expected.abs().max(1.0), "{what}: {found}, not {expected}");
+    assert!(
+        (f64::from(found) - expected).abs() < 2e-4 * expected.abs().max(1.0),
+        "{what}: {found}, not {expected}"
+    );
 }
 
 fn check(shape: Shape, batch: usize, seed: u32, level: Level) {

@@ -1,14 +1,16 @@
 //! A pre-norm transformer block, as in timm and DINOv2.
 
+use super::block_op::{BlockTensors, block};
 use super::projection::{Projection, round_bf16};
 use crate::Precision;
 use crate::weights::{Init, Put, Take};
 use burn::module::{Module, Param};
 use burn::nn::LayerNorm;
-use burn::tensor::Tensor;
 use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{DType, Device, Tensor};
+use r2former_kernels::gradient::Shape;
 
 /// Sizes of one block.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +42,8 @@ pub struct Block {
     scale2: Option<Param<Tensor<1>>>,
     heads: usize,
     #[module(skip)]
+    epsilon: f64,
+    #[module(skip)]
     precision: Precision,
 }
 
@@ -60,6 +64,7 @@ impl Block {
             fc2: Projection::load(take, &format!("{name}.mlp.fc2"), hidden, dim, precision),
             scale2: scale(take, "ls2"),
             heads: c.heads,
+            epsilon: c.norm_eps,
             precision,
         }
     }
@@ -83,6 +88,13 @@ impl Block {
     /// - x: `[batch, tokens, dim]`
     /// - output: `[batch, tokens, dim]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        if let Some((out, _)) = self.by_kernel(&x, x.dims()[1], 0) {
+            return out;
+        }
+        self.forward_plain(x)
+    }
+
+    fn forward_plain(&self, x: Tensor<3>) -> Tensor<3> {
         let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()));
         self.after_attention(x, self.attend(q, k, v))
     }
@@ -94,6 +106,10 @@ impl Block {
     /// - x: `[batch, tokens, dim]`
     /// - output: `[batch, tokens, dim]` and `[batch, tokens]`
     pub fn forward_attending(&self, x: Tensor<3>, rows: usize) -> (Tensor<3>, Tensor<2>) {
+        self.by_kernel(&x, x.dims()[1], rows).unwrap_or_else(|| self.forward_attending_plain(x, rows))
+    }
+
+    fn forward_attending_plain(&self, x: Tensor<3>, rows: usize) -> (Tensor<3>, Tensor<2>) {
         let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()));
         let probabilities = self.probabilities(q, k);
         let [batch, _, tokens, _] = probabilities.dims();
@@ -108,8 +124,47 @@ impl Block {
     /// - x: `[batch, tokens, dim]`
     /// - output: `[batch, 1, dim]`
     pub fn forward_first(&self, x: Tensor<3>) -> Tensor<3> {
+        if let Some((out, _)) = self.by_kernel(&x, 1, 0) {
+            return out;
+        }
+        self.forward_first_plain(x)
+    }
+
+    fn forward_first_plain(&self, x: Tensor<3>) -> Tensor<3> {
         let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()));
         self.after_attention(x.narrow(1, 0, 1), self.attend(q.narrow(2, 0, 1), k, v))
+    }
+
+    /// The first `outputs` tokens, and the attention of the first `attending`, where gradients are wanted on a
+    /// CPU and the kernels cover the block: without gradients plain operations stay the reference of the
+    /// kernels that only run forward.
+    fn by_kernel(&self, x: &Tensor<3>, outputs: usize, attending: usize) -> Option<(Tensor<3>, Tensor<2>)> {
+        let device = x.device();
+        let covered = self.precision == Precision::F32
+            && self.scale1.is_none()
+            && x.dtype() == DType::F32
+            && device.is_autodiff()
+            && device.inner() == Device::flex();
+        if !covered {
+            return None;
+        }
+        let [_, tokens, dim] = x.dims();
+        let norm = |norm: &LayerNorm| Some([norm.gamma.val(), norm.beta.as_ref()?.val()]);
+        let ([norm1_w, norm1_b], [norm2_w, norm2_b]) = (norm(&self.norm1)?, norm(&self.norm2)?);
+        let [(qkv_w, qkv_b), (proj_w, proj_b), (fc1_w, fc1_b), (fc2_w, fc2_b)] =
+            [self.qkv.parts()?, self.proj.parts()?, self.fc1.parts()?, self.fc2.parts()?];
+        let shape = Shape {
+            dim,
+            heads: self.heads,
+            hidden: fc1_b.dims()[0],
+            epsilon: self.epsilon as f32,
+            tokens,
+            outputs,
+            attending,
+        };
+        let vectors = [norm1_w, norm1_b, qkv_b, proj_b, norm2_w, norm2_b, fc1_b, fc2_b];
+        let tensors = BlockTensors::new(vectors, [qkv_w, proj_w, fc1_w, fc2_w]);
+        Some(block(x.clone(), tensors, shape))
     }
 
     /// `[batch, heads, tokens, head_dim]` of queries (already scaled), keys and values.
@@ -169,5 +224,119 @@ fn scaled(x: Tensor<3>, scale: &Option<Param<Tensor<1>>>) -> Tensor<3> {
     match scale {
         Some(gamma) => x * gamma.val().unsqueeze(),
         None => x,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::Tensors;
+    use burn::tensor::TensorData;
+
+    fn noise(seed: &mut u32, shape: [usize; 3]) -> TensorData {
+        let values: Vec<f32> = (0..shape.iter().product())
+            .map(|_| {
+                *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (*seed >> 8) as f32 / (1 << 23) as f32 - 1.0
+            })
+            .collect();
+        TensorData::new(values, shape)
+    }
+
+    fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().to_vec().unwrap()
+    }
+
+    /// Gradients of every parameter of a block, and of its input, under a loss that weighs the output.
+    fn gradients(
+        tensors: &Tensors,
+        x: &TensorData,
+        device: &Device,
+        run: impl Fn(&Block, Tensor<3>) -> Tensor<3>,
+    ) -> (Vec<f32>, Vec<Vec<f32>>) {
+        let mut take = Take::from_tensors(tensors.clone(), device);
+        let c = BlockConfig {
+            dim: 12,
+            heads: 3,
+            mlp_ratio: 2,
+            norm_eps: 1e-6,
+            layer_scale: false,
+            precision: Precision::F32,
+        };
+        let block = Block::load(&mut take, "b", &c);
+        take.finish().unwrap();
+        let x = Tensor::<3>::from_data(x.clone(), device).require_grad();
+        let out = run(&block, x.clone());
+        let weights = noise(&mut 5, out.dims());
+        let grads = (out.clone() * Tensor::from_data(weights, device)).sum().backward();
+        let of = |linear: &Projection| {
+            let (weight, bias) = linear.parts().unwrap();
+            vec![values(weight.grad(&grads).unwrap()), values(bias.grad(&grads).unwrap())]
+        };
+        let mut found = vec![values(x.grad(&grads).unwrap())];
+        for norm in [&block.norm1, &block.norm2] {
+            found.push(values(norm.gamma.val().grad(&grads).unwrap()));
+            found.push(values(norm.beta.as_ref().unwrap().val().grad(&grads).unwrap()));
+        }
+        for linear in [&block.qkv, &block.proj, &block.fc1, &block.fc2] {
+            found.extend(of(linear));
+        }
+        (values(out), found)
+    }
+
+    #[test]
+    fn kernels_differentiate_as_burn_does() {
+        let plain = Device::flex().autodiff();
+        let mut take = Take::random(1, &Device::flex());
+        let c = BlockConfig {
+            dim: 12,
+            heads: 3,
+            mlp_ratio: 2,
+            norm_eps: 1e-6,
+            layer_scale: false,
+            precision: Precision::F32,
+        };
+        let block = Block::load(&mut take, "b", &c);
+        let mut put = Put::default();
+        block.save(&mut put, "b");
+        let mut tensors = put.finish().unwrap();
+        // Weights of a fresh block are so small that attention is all but even.
+        tensors.values_mut().for_each(|t| t.data.iter_mut().for_each(|v| *v *= 12.0));
+
+        type Way = fn(&Block, Tensor<3>) -> Tensor<3>;
+        let ways: [(Way, Way); 3] = [
+            (Block::forward, Block::forward_plain),
+            (Block::forward_first, Block::forward_first_plain),
+            (|b, x| b.forward_attending(x, 1).0, |b, x| b.forward_attending_plain(x, 1).0),
+        ];
+        for shape in [[2, 5, 12], [3, 30, 12], [1, 1, 12]] {
+            let x = noise(&mut 9, shape);
+            for (kernel, reference) in ways {
+                let expected = gradients(&tensors, &x, &plain, reference);
+                // With gradient checkpointing the way forward runs twice, to the same end.
+                for device in [plain.clone(), Device::flex().autodiff().gradient_checkpointing()] {
+                    let found = gradients(&tensors, &x, &device, kernel);
+                    let pairs =
+                        std::iter::once((&found.0, &expected.0)).chain(found.1.iter().zip(&expected.1));
+                    for (found, expected) in pairs {
+                        let size = expected.iter().fold(1.0f32, |a, b| a.max(b.abs()));
+                        for (f, e) in found.iter().zip(expected) {
+                            assert!((f - e).abs() < 2e-4 * size, "{shape:?}: {f}, not {e}");
+                        }
+                    }
+                }
+            }
+            let told = |device: &Device, plain: bool| {
+                let mut take = Take::from_tensors(tensors.clone(), device);
+                let block = Block::load(&mut take, "b", &c);
+                let x = Tensor::<3>::from_data(x.clone(), device);
+                values(
+                    if plain { block.forward_attending_plain(x, 1) } else { block.forward_attending(x, 1) }.1,
+                )
+            };
+            for (found, expected) in told(&plain, false).iter().zip(told(&plain, true)) {
+                assert!((found - expected).abs() < 1e-5);
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The pieces that backbone and reranker share.
 
 mod block;
+mod block_op;
 mod position;
 mod projection;
 mod sincos;

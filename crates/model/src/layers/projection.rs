@@ -41,6 +41,11 @@ impl Projection {
         }
     }
 
+    /// Weight `[d_in, d_out]` and bias.
+    pub(super) fn parts(&self) -> Option<(Tensor<2>, Tensor<1>)> {
+        Some((self.linear.weight.val(), self.linear.bias.as_ref()?.val()))
+    }
+
     /// `x W` alone, in 32 bits.
     pub(crate) fn forward_weight<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         burn::tensor::module::linear(x, self.linear.weight.val(), None)

@@ -8,5 +8,5 @@ mod take;
 mod tensors;
 
 pub use put::Put;
-pub use take::{Init, Take};
+pub use take::{Init, Take, param_id};
 pub use tensors::{RawTensor, Tensors};

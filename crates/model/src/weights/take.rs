@@ -2,12 +2,13 @@
 
 use super::{RawTensor, Tensors};
 use crate::{ModelError, Result};
-use burn::module::Param;
+use burn::module::{Param, ParamId};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{
     BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d,
 };
 use burn::tensor::{Device, Tensor, TensorData};
+use sha2::{Digest, Sha256};
 
 /// First values of a parameter when a model starts without a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,7 +75,7 @@ impl Take {
 
     /// A parameter in the layout that is stored.
     pub fn param<const D: usize>(&mut self, name: &str, shape: [usize; D], init: Init) -> Param<Tensor<D>> {
-        Param::from_tensor(self.tensor(name, shape, init))
+        named(name, self.tensor(name, shape, init))
     }
 
     fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D], init: Init) -> Tensor<D> {
@@ -97,7 +98,8 @@ impl Take {
 
     /// A linear layer whose weight is stored as a convolution kernel of `shape`.
     pub fn linear_shaped(&mut self, name: &str, d_in: usize, d_out: usize, shape: &[usize]) -> Linear {
-        let weight = match self.raw(&format!("{name}.weight"), shape, Init::Normal(0.02)) {
+        let full = format!("{name}.weight");
+        let weight = match self.raw(&full, shape, Init::Normal(0.02)) {
             Some(weight) => {
                 // Transposed on the host, so that the parameter is contiguous on its device.
                 let mut turned = vec![0.0; weight.len()];
@@ -112,7 +114,7 @@ impl Take {
         };
         let bias = self.param(&format!("{name}.bias"), [d_out], Init::Constant(0.0));
         let mut linear = LinearConfig::new(1, 1).init(&self.device);
-        linear.weight = Param::from_tensor(weight);
+        linear.weight = named(&full, weight);
         linear.bias = Some(bias);
         linear
     }
@@ -174,6 +176,21 @@ impl Take {
         }
         Err(ModelError::Tensors(problems))
     }
+}
+
+/// The identity of the parameter with this name: the same in every process, so that what an optimizer keeps of a
+/// parameter finds it again.
+pub fn param_id(name: &str) -> ParamId {
+    let digest = Sha256::digest(name.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    ParamId::from(u64::from_le_bytes(first))
+}
+
+fn named<const D: usize>(name: &str, value: Tensor<D>) -> Param<Tensor<D>> {
+    let mut param = Param::from_tensor(value);
+    param.id = param_id(name);
+    param
 }
 
 /// SplitMix64: tiny, portable, and good enough for first weights.

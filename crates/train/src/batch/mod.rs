@@ -1,0 +1,7 @@
+//! Batches: which photographs a step sees, and how they relate.
+
+mod load;
+mod plan;
+
+pub(crate) use load::{Batch, Loader};
+pub(crate) use plan::{Plan, Planner};

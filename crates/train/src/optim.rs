@@ -1,0 +1,259 @@
+//! Optimiser, learning rate, clipping and the running average of the weights.
+
+use crate::config::{OptimizerConfig, OptimizerKind, Schedule, ScheduleConfig};
+use crate::{Result, TrainError};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamGroup, ParamId};
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::tensor::Tensor;
+use r2former_model::R2Former;
+use r2former_model::weights::{Tensors, param_id};
+use std::path::Path;
+
+/// Adam's guard against division by zero, as PyTorch has it.
+const EPSILON: f32 = 1e-8;
+
+/// Two optimisers under one roof: the backbone may learn at another rate than the rest.
+pub(crate) struct Optimizer {
+    backbone: ModuleOptimizer,
+    rest: ModuleOptimizer,
+    backbone_ids: Vec<ParamId>,
+    rest_ids: Vec<ParamId>,
+    config: OptimizerConfig,
+}
+
+impl Optimizer {
+    /// An optimiser of the parameters with these names.
+    pub(crate) fn new(config: OptimizerConfig, tensors: &Tensors) -> Self {
+        let of = |backbone: bool| -> Vec<ParamId> {
+            let own = tensors.keys().filter(|name| name.starts_with("backbone.") == backbone);
+            own.map(|name| param_id(name)).collect()
+        };
+        // Norms and biases are vectors; nothing else is.
+        let plain: Vec<ParamId> = tensors
+            .iter()
+            .filter(|(_, tensor)| tensor.shape.len() < 2)
+            .map(|(name, _)| param_id(name))
+            .collect();
+        let build = || match config.kind {
+            OptimizerKind::Adam => {
+                let base = AdamConfig::new()
+                    .with_beta_1(config.betas[0])
+                    .with_beta_2(config.betas[1])
+                    .with_epsilon(EPSILON);
+                let decay = WeightDecayConfig { penalty: config.weight_decay };
+                let decayed = base.clone().with_weight_decay((config.weight_decay > 0.0).then_some(decay));
+                ModuleOptimizer::from(decayed.build()).with_group(
+                    ParamGroup::from_ids(plain.clone()),
+                    base.build(),
+                    None,
+                )
+            }
+            OptimizerKind::Adamw => {
+                let base = AdamWConfig::new()
+                    .with_beta_1(config.betas[0])
+                    .with_beta_2(config.betas[1])
+                    .with_epsilon(EPSILON);
+                let still = base.clone().with_weight_decay(0.0);
+                ModuleOptimizer::from(base.with_weight_decay(config.weight_decay).build()).with_group(
+                    ParamGroup::from_ids(plain.clone()),
+                    still.build(),
+                    None,
+                )
+            }
+            OptimizerKind::Sgd => {
+                let momentum =
+                    MomentumConfig::new().with_momentum(f64::from(config.betas[0])).with_dampening(0.0);
+                let base = SgdConfig::new().with_momentum((config.betas[0] > 0.0).then_some(momentum));
+                let decay = WeightDecayConfig { penalty: config.weight_decay };
+                let decayed = base.clone().with_weight_decay((config.weight_decay > 0.0).then_some(decay));
+                ModuleOptimizer::from(decayed.build()).with_group(
+                    ParamGroup::from_ids(plain.clone()),
+                    base.build(),
+                    None,
+                )
+            }
+        };
+        Self { backbone: build(), rest: build(), backbone_ids: of(true), rest_ids: of(false), config }
+    }
+
+    /// One step; the gradient's length comes back, before clipping.
+    pub(crate) fn step(&mut self, lr: f64, model: R2Former, mut grads: GradientsParams) -> (R2Former, f32) {
+        let mut length = Length { grads: &grads, square: 0.0 };
+        model.visit(&mut length);
+        let length = length.square.sqrt() as f32;
+        let scale = match self.config.clip {
+            clip if clip > 0.0 && length > clip => clip / length,
+            _ => 1.0,
+        };
+        let mut parts = Parts {
+            grads: &mut grads,
+            backbone: &self.backbone_ids,
+            scale,
+            found: [GradientsParams::new(), GradientsParams::new()],
+        };
+        model.visit(&mut parts);
+        let [backbone, rest] = parts.found;
+        debug_assert!(self.rest_ids.len() >= rest.len());
+        let model = self.backbone.step(lr * self.config.backbone_lr_scale, model, backbone);
+        (self.rest.step(lr, model, rest), length)
+    }
+
+    /// Writes what it remembers.
+    pub(crate) fn save(&self, dir: &Path) -> Result<()> {
+        for (name, part) in [("backbone", &self.backbone), ("rest", &self.rest)] {
+            let path = dir.join(format!("optimizer-{name}.bpk"));
+            let bytes = part.into_bytes().map_err(|e| TrainError::run(&path, e.to_string()))?;
+            std::fs::write(&path, &bytes[..]).map_err(TrainError::io(path))?;
+        }
+        Ok(())
+    }
+
+    /// Reads what [`Optimizer::save`] wrote.
+    pub(crate) fn load(mut self, dir: &Path) -> Result<Self> {
+        let read = |name: &str, part: ModuleOptimizer| {
+            let path = dir.join(format!("optimizer-{name}.bpk"));
+            let bytes = std::fs::read(&path).map_err(TrainError::io(&path))?;
+            part.from_bytes(burn::tensor::Bytes::from_bytes_vec(bytes))
+                .map_err(|e| TrainError::run(&path, e.to_string()))
+        };
+        self.backbone = read("backbone", self.backbone)?;
+        self.rest = read("rest", self.rest)?;
+        Ok(self)
+    }
+}
+
+/// The length of all gradients together.
+struct Length<'a> {
+    grads: &'a GradientsParams,
+    square: f64,
+}
+
+impl ModuleVisitor for Length<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(grad) = self.grads.get::<D>(param.id) {
+            self.square += grad.powi_scalar(2).sum().into_data().iter::<f64>().sum::<f64>();
+        }
+    }
+}
+
+/// Scales gradients and gives each to the optimiser of its part.
+struct Parts<'a> {
+    grads: &'a mut GradientsParams,
+    backbone: &'a [ParamId],
+    scale: f32,
+    found: [GradientsParams; 2],
+}
+
+impl ModuleVisitor for Parts<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(grad) = self.grads.remove::<D>(param.id) {
+            let grad = if self.scale == 1.0 { grad } else { grad.mul_scalar(self.scale) };
+            self.found[usize::from(!self.backbone.contains(&param.id))].register(param.id, grad);
+        }
+    }
+}
+
+/// Multiplies gradients of a model's parameters.
+struct Scale<'a>(&'a mut GradientsParams, f32);
+
+impl ModuleVisitor for Scale<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(grad) = self.0.remove::<D>(param.id) {
+            self.0.register(param.id, grad.mul_scalar(self.1));
+        }
+    }
+}
+
+/// `factor` times the gradients of a model.
+pub(crate) fn scaled(mut grads: GradientsParams, model: &R2Former, factor: f32) -> GradientsParams {
+    if factor != 1.0 {
+        model.visit(&mut Scale(&mut grads, factor));
+    }
+    grads
+}
+
+/// The learning rate at a step (from 0) of a run.
+pub(crate) fn learning_rate(base: f64, schedule: &ScheduleConfig, step: u64) -> f64 {
+    let epochs = schedule.epochs as f64;
+    let epoch = match schedule.kind {
+        Schedule::CosineSteps => step as f64 / schedule.steps as f64,
+        _ => (step / schedule.steps) as f64,
+    };
+    let warm = match schedule.warmup {
+        // Warm-up by step under a schedule by step, by epoch otherwise.
+        warmup if epoch < warmup => epoch / warmup,
+        _ => 1.0,
+    };
+    let course = match schedule.kind {
+        Schedule::Constant => 1.0,
+        Schedule::Cosine | Schedule::CosineSteps if epoch < schedule.warmup => 1.0,
+        Schedule::Cosine | Schedule::CosineSteps => {
+            0.5 * (1.0 + (std::f64::consts::PI * epoch / epochs).cos())
+        }
+    };
+    base * (0.1 * (1.0 - warm) + warm) * course
+}
+
+/// Gathers a model's parameters without gradients.
+struct Values(GradientsParams);
+
+impl ModuleVisitor for Values {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.register(param.id, param.val().inner());
+    }
+}
+
+/// Moves an average towards new values.
+struct Towards {
+    values: GradientsParams,
+    keep: f32,
+}
+
+impl ModuleMapper for Towards {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(value) = self.values.remove::<D>(param.id) else { return param };
+        let keep = self.keep;
+        param.map(|old| old.mul_scalar(keep) + value.mul_scalar(1.0 - keep))
+    }
+}
+
+/// `keep * average + (1 - keep) * model`, parameter by parameter; the average has no gradients.
+pub(crate) fn towards(average: R2Former, model: &R2Former, keep: f32) -> R2Former {
+    let mut values = Values(GradientsParams::new());
+    model.visit(&mut values);
+    average.map(&mut Towards { values: values.0, keep })
+}
+
+/// Takes parameters out of training.
+pub(crate) struct Freeze<'a>(pub(crate) &'a [ParamId]);
+
+impl ModuleMapper for Freeze<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.0.contains(&param.id) { param.set_require_grad(false) } else { param }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_follow_the_published_schedule() {
+        let schedule =
+            ScheduleConfig { epochs: 50, steps: 10, warmup: 5.0, kind: Schedule::Cosine, patience: 0 };
+        let at = |step| learning_rate(5e-4, &schedule, step);
+        assert!((at(0) - 5e-5).abs() < 1e-12 && (at(9) - 5e-5).abs() < 1e-12);
+        // Epoch 2 of 5: lr (0.1 (1 - 0.4) + 0.4).
+        assert!((at(25) - 5e-4 * 0.46).abs() < 1e-12);
+        assert!((at(250) - 5e-4 * 0.5).abs() < 1e-12);
+        assert!(at(499) < 1e-5);
+        let steps = ScheduleConfig { kind: Schedule::CosineSteps, ..schedule };
+        assert!(learning_rate(1.0, &steps, 400) < learning_rate(1.0, &steps, 399));
+        assert_eq!(
+            learning_rate(1.0, &ScheduleConfig { kind: Schedule::Constant, warmup: 0.0, ..schedule }, 7),
+            1.0
+        );
+    }
+}

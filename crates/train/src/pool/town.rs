@@ -1,0 +1,79 @@
+//! The rendered town: endless, with exact positions, by day and night and in any weather.
+
+use super::{Item, Source};
+use crate::random::Rng;
+use crate::{Result, TrainError};
+use r2former_data::Photo;
+use r2former_data::image::Rgb8;
+use r2former_data::town::{Camera, Condition, StreetPoint, Town, TownConfig, View};
+use rand::Rng as _;
+use rand::seq::IndexedRandom as _;
+
+/// Looks at each point of a street: along it and across.
+const LOOKS: usize = 4;
+
+/// Metres and degrees by which a random look may leave its place.
+const OFFSET: f64 = 2.5;
+const TURN: f64 = 16.0;
+
+/// Streets of one town.
+pub(super) struct Streets {
+    town: Town,
+    points: Vec<StreetPoint>,
+    conditions: Vec<Condition>,
+    name: String,
+}
+
+impl Streets {
+    pub(super) fn open(seed: u64, blocks: u32, spacing: f64, conditions: &[Condition]) -> Result<Self> {
+        if !(spacing > 0.0) {
+            return Err(TrainError::Config(format!("town: spacing {spacing} must be above 0")));
+        }
+        let town = Town::new(&TownConfig { seed, blocks: (blocks, blocks), ..TownConfig::default() })?;
+        let points = town.street_positions(spacing);
+        let conditions = if conditions.is_empty() { Condition::ALL.to_vec() } else { conditions.to_vec() };
+        Ok(Self { town, points, conditions, name: format!("town {seed}") })
+    }
+
+    fn heading(&self, key: usize) -> f64 {
+        self.points[key / LOOKS].heading + (key % LOOKS) as f64 * 360.0 / LOOKS as f64
+    }
+}
+
+impl Source for Streets {
+    fn items(&self) -> Vec<Item> {
+        let item = |key: usize| {
+            let point = self.points[key / LOOKS];
+            let mut photo = Photo::new("", format!("{} place {key}", self.name));
+            photo.position = Some(self.town.to_latlon(point.x, point.y));
+            photo.heading = Some(self.heading(key).rem_euclid(360.0));
+            Item { photo, place: None }
+        };
+        (0..self.points.len() * LOOKS).map(item).collect()
+    }
+
+    fn look(&self, key: usize, [height, width]: [usize; 2], vary: Option<&mut Rng>) -> Result<Rgb8> {
+        let point = self.points[key / LOOKS];
+        let mut camera = Camera { x: point.x, y: point.y, heading: self.heading(key), ..Camera::default() };
+        let (mut condition, mut visit) = (Condition::Day, 0);
+        if let Some(rng) = vary {
+            condition = self.conditions.choose(rng).copied().unwrap_or(condition);
+            visit = rng.random();
+            let (east, north) = (rng.random_range(-OFFSET..OFFSET), rng.random_range(-OFFSET..OFFSET));
+            if self.town.is_free(point.x + east, point.y + north) {
+                camera.x += east;
+                camera.y += north;
+            }
+            camera.heading += rng.random_range(-TURN..TURN);
+            camera.pitch = rng.random_range(-3.0..6.0);
+            camera.roll = rng.random_range(-2.0..2.0);
+            camera.height = rng.random_range(1.3..2.4);
+            camera.fov = rng.random_range(60.0..95.0);
+        }
+        Ok(self.town.render(&View { camera, condition, visit }, width, height)?)
+    }
+
+    fn stays(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,77 @@
+//! The model that a run begins with.
+
+use crate::Result;
+use crate::config::{Stage, TrainConfig};
+use burn::module::ParamId;
+use r2former_model::weights::{Tensors, param_id};
+use r2former_model::{
+    BackboneConfig, Checkpoint, Device, GlobalConfig, LocalConfig, ModelConfig, R2Former, RerankerConfig,
+    load,
+};
+
+/// Loads the checkpoint to begin with and gives it what the stage needs and it lacks: a head, local features, a
+/// reranker, all drawn from the seed.
+pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
+    let mut checkpoint = load(&config.start)?;
+    let changes = &config.model;
+    let model = &mut checkpoint.config;
+    model.name.clone_from(&config.name);
+    if let Some([height, width]) = changes.image_size {
+        (model.input.height, model.input.width) = (height, width);
+    }
+    if config.stage.trains_global() && matches!(model.global, GlobalConfig::Pooled { .. }) {
+        model.global = GlobalConfig::Linear { dim: changes.global_dim };
+    }
+    if changes.fresh_reranker {
+        (model.local, model.reranker) = (None, None);
+        model.trained.reranker = false;
+        checkpoint.tensors.retain(|name, _| !name.starts_with("local_head") && !name.starts_with("reranker"));
+    }
+    if config.stage.trains_reranker() {
+        let count = changes.local_count.unwrap_or(500);
+        model.local.get_or_insert(LocalConfig { dim: changes.local_dim, count, official_gather: false });
+        model.reranker.get_or_insert_with(RerankerConfig::default);
+    }
+    if let (Some(local), Some(count)) = (&mut model.local, changes.local_count) {
+        local.count = count;
+    }
+    model.validate()?;
+    // What the checkpoint has is taken; the rest is drawn.
+    let drawn = R2Former::random(model, config.seed, &Device::flex())?.to_tensors()?;
+    let kept = std::mem::take(&mut checkpoint.tensors);
+    checkpoint.tensors = drawn
+        .into_iter()
+        .map(|(name, fresh)| match kept.get(&name) {
+            Some(own) if own.shape == fresh.shape => (name, own.clone()),
+            _ => (name, fresh),
+        })
+        .collect();
+    Ok(checkpoint)
+}
+
+/// Parameters that stay as they are: what the stage does not train, and the first blocks where asked.
+pub(crate) fn frozen_parameters(
+    config: &TrainConfig,
+    model: &ModelConfig,
+    tensors: &Tensors,
+) -> Vec<ParamId> {
+    let freeze = config.model.freeze_blocks;
+    let still = |name: &str| {
+        let Some(part) = name.strip_prefix("backbone.") else {
+            return config.stage == Stage::Rerank && (name.starts_with("head") || name.starts_with("gem"));
+        };
+        if config.stage == Stage::Rerank {
+            return true;
+        }
+        let block =
+            part.strip_prefix("blocks.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        match block {
+            Some(number) => number < freeze,
+            // Patches and positions come before the first block; the last norm comes after all.
+            None => {
+                freeze > 0 && matches!(model.backbone, BackboneConfig::Vit(_)) && !part.starts_with("norm")
+            }
+        }
+    };
+    tensors.keys().filter(|name| still(name)).map(|name| param_id(name)).collect()
+}

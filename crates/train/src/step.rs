@@ -1,0 +1,181 @@
+//! One step: from a batch to the gradients of its loss.
+
+use crate::batch::Batch;
+use crate::config::{GlobalLoss, TrainConfig};
+use crate::loss::{cross_entropy, multi_similarity, triplet};
+use crate::pool::Relation;
+use crate::random::{self, Use};
+use crate::{Result, TrainError};
+use burn::optim::GradientsParams;
+use burn::tensor::{Int, Tensor, TensorData};
+use r2former_engine::FusedBackbone;
+use r2former_kernels::{Level, Products};
+use r2former_model::backbone::Tokens;
+use r2former_model::{Device, ModelError, R2Former};
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
+use serde::Serialize;
+
+/// Most similar negatives of a batch of places among which a pair's negative is drawn.
+const HARDEST: usize = 5;
+
+/// What a step measured.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Losses {
+    /// The global loss, where there is one.
+    pub global: Option<f32>,
+    /// The reranker's, likewise.
+    pub rerank: Option<f32>,
+    /// Share of pairs that the reranker told right.
+    pub rerank_right: Option<f32>,
+    /// What was minimised: both by their weights.
+    pub total: f32,
+}
+
+/// Two photographs of a batch, and whether they show the same place.
+type Pair = (usize, usize, bool);
+
+/// A backbone that does not learn, and therefore runs on the kernels that only go forward.
+pub(crate) struct Frozen(Option<FusedBackbone>);
+
+impl Frozen {
+    /// The model's backbone, where the kernels cover it; `size` is height and width.
+    pub(crate) fn new(model: &R2Former, size: [usize; 2]) -> Self {
+        let level = Level::current().unwrap_or_else(|_| Level::best());
+        let plain =
+            model.to_tensors().and_then(|t| R2Former::from_tensors(model.config(), t, &Device::flex()));
+        Self(plain.ok().and_then(|plain| FusedBackbone::new(&plain, level, Products::F32, size).ok()))
+    }
+}
+
+/// Runs a batch forward and backward. The loss may be anything: the caller looks whether it is finite.
+pub(crate) fn step(
+    model: &R2Former,
+    frozen: Option<&Frozen>,
+    batch: &Batch,
+    config: &TrainConfig,
+    size: [usize; 2],
+    number: u64,
+) -> Result<(GradientsParams, Losses)> {
+    let tokens = match frozen.and_then(|frozen| frozen.0.as_ref()) {
+        Some(backbone) => by_kernel(backbone, batch)?,
+        None => {
+            let device = Device::flex().autodiff();
+            let shape = [batch.inputs.len(), 3, size[0], size[1]];
+            let images = Tensor::<4>::from_data(TensorData::new(batch.inputs.concat(), shape), &device);
+            model.backbone().forward(images)?
+        }
+    };
+    let tokens = match config.loss.detach_local {
+        true => Tokens { local: tokens.local.detach(), ..tokens },
+        false => tokens,
+    };
+    let features = model.features(tokens, size)?;
+    let mut losses = Losses::default();
+    let mut total: Option<Tensor<1>> = None;
+    let mut add = |loss: Tensor<1>, weight: f64| {
+        let weighted = loss.mul_scalar(weight);
+        total = Some(match total.take() {
+            Some(sum) => sum + weighted,
+            None => weighted,
+        });
+    };
+    let l = &config.loss;
+    if config.stage.trains_global() {
+        let loss = match l.global {
+            GlobalLoss::MultiSimilarity => multi_similarity(&features.global, &batch.relations, l.similarity),
+            kind => {
+                let squared = kind == GlobalLoss::TripletSquared;
+                triplet(&features.global, &batch.plan.triplets, l.margin, squared)
+            }
+        };
+        losses.global = Some(scalar(loss.clone())?);
+        add(loss, l.global_weight);
+    }
+    if config.stage.trains_reranker() {
+        let (Some(local), Some(reranker)) = (features.local, &model.reranker) else {
+            return Err(
+                ModelError::Config("a model without a reranker cannot be trained to rerank".into()).into()
+            );
+        };
+        let pairs = pairs(batch, &features.global, config, number)?;
+        let side = |which: usize| {
+            let numbers: Vec<i64> = pairs.iter().map(|p| [p.0, p.1][which] as i64).collect();
+            let index = TensorData::new(numbers, [pairs.len()]);
+            local.clone().select(0, Tensor::<1, Int>::from_data(index, &local.device()))
+        };
+        let logits = reranker.forward(side(0), side(1))?;
+        let same: Vec<bool> = pairs.iter().map(|p| p.2).collect();
+        losses.rerank_right = Some(right(&logits, &same)?);
+        let loss = cross_entropy(logits, &same);
+        losses.rerank = Some(scalar(loss.clone())?);
+        add(loss, l.rerank_weight);
+    }
+    let Some(total) = total else {
+        return Err(TrainError::Config("this stage minimises nothing".into()));
+    };
+    losses.total = scalar(total.clone())?;
+    Ok((GradientsParams::from_grads(total.backward(), model), losses))
+}
+
+/// The tokens of a batch by the kernels, without gradients.
+fn by_kernel(backbone: &FusedBackbone, batch: &Batch) -> Result<Tokens> {
+    let each = batch.inputs.iter().map(|input| backbone.tokens(input)).collect::<Result<Vec<_>, _>>()?;
+    let (last_prefix, local_prefix) = each.first().map_or((0, 0), |t| (t.last_prefix, t.local_prefix));
+    let cat = |of: fn(&Tokens) -> Tensor<3>| Tensor::cat(each.iter().map(of).collect(), 0).autodiff();
+    let attention = each.iter().map(|t| t.attention.clone()).collect::<Option<Vec<_>>>();
+    Ok(Tokens {
+        last: cat(|t| t.last.clone()),
+        last_prefix,
+        local: cat(|t| t.local.clone()),
+        local_prefix,
+        attention: attention.map(|all| Tensor::cat(all, 0).autodiff()),
+    })
+}
+
+/// Pairs for the reranker: of triplets as they are; of places, each photograph with another of its place and with
+/// one of the most similar of other places.
+fn pairs(batch: &Batch, global: &Tensor<2>, config: &TrainConfig, number: u64) -> Result<Vec<Pair>> {
+    let rng = &mut random::at(config.seed, Use::Pairs, [number, 0]);
+    let mut pairs: Vec<Pair> = Vec::new();
+    if batch.plan.triplets.is_empty() {
+        let count = batch.inputs.len();
+        let plain = global.clone().inner();
+        let similarity: Vec<f32> =
+            plain.clone().matmul(plain.transpose()).into_data().iter::<f32>().collect();
+        for i in 0..count {
+            let relation = |j: usize| batch.relations[i * count + j];
+            let same: Vec<usize> =
+                (0..count).filter(|j| *j != i && relation(*j) == Relation::Positive).collect();
+            let mut other: Vec<usize> = (0..count).filter(|j| relation(*j) == Relation::Negative).collect();
+            other.sort_by(|a, b| similarity[i * count + b].total_cmp(&similarity[i * count + a]));
+            other.truncate(HARDEST);
+            pairs.extend(same.choose(rng).map(|j| (i, *j, true)));
+            pairs.extend(other.choose(rng).map(|j| (i, *j, false)));
+        }
+    } else {
+        for [query, positive, negative] in &batch.plan.triplets {
+            // A query with several negatives has one positive.
+            if pairs.last().is_none_or(|last: &Pair| last.0 != *query) {
+                pairs.push((*query, *positive, true));
+            }
+            pairs.push((*query, *negative, false));
+        }
+    }
+    if config.loss.pairs > 0 && pairs.len() > config.loss.pairs {
+        pairs.shuffle(rng);
+        pairs.truncate(config.loss.pairs);
+    }
+    Ok(pairs)
+}
+
+fn scalar(loss: Tensor<1>) -> Result<f32> {
+    let values = loss.into_data();
+    values.iter::<f32>().next().ok_or_else(|| TrainError::Config("a loss without a value".into()))
+}
+
+/// Share of pairs on the right side of even.
+fn right(logits: &Tensor<2>, same: &[bool]) -> Result<f32> {
+    let values: Vec<f32> = logits.clone().into_data().iter::<f32>().collect();
+    let told = values.chunks_exact(2).zip(same).filter(|(l, same)| (l[1] > l[0]) == **same).count();
+    Ok(told as f32 / same.len().max(1) as f32)
+}

@@ -1,0 +1,62 @@
+//! How well a model in training works: the same code as `r2former eval`.
+
+use crate::Result;
+use crate::config::{ValidationConfig, ValidationSet};
+use r2former_data::dataset::{
+    Dataset, Kind, MslsOptions, SourceOptions, VgOptions, from_listings, list_photos, read_msls, read_vg,
+    split_panoramas,
+};
+use r2former_engine::{Extractor, Progress};
+use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, evaluate};
+
+/// The dataset of a validation.
+pub(crate) fn dataset(config: &ValidationConfig) -> Result<Dataset> {
+    let options = SourceOptions::default();
+    let mut set = match &config.set {
+        ValidationSet::Panoramas { path, region, split } => {
+            let mut listing = list_photos(path, Some(Kind::Panoramas), &options)?;
+            listing.photos.retain(|photo| photo.position.is_some_and(|p| region.holds(p.lon)));
+            split_panoramas(listing, *split, 0)?
+        }
+        ValidationSet::Photos { database, queries } => from_listings(
+            "validation",
+            list_photos(database, None, &options)?,
+            list_photos(queries, None, &options)?,
+        ),
+        ValidationSet::Vg { path, split } => read_vg(path, &VgOptions { split: split.clone() })?,
+        ValidationSet::Msls { path, cities } => {
+            read_msls(path, &MslsOptions { cities: cities.clone(), ..Default::default() })?
+        }
+    };
+    if config.queries > 0 && set.queries.len() > config.queries {
+        // Evenly over the whole: neighbours in the list are neighbours in the world.
+        let (all, wanted) = (set.queries.len(), config.queries);
+        let keep = |i: usize| i * wanted / all != (i + 1) * wanted / all;
+        if let r2former_data::dataset::Truth::Listed(listed) = &mut set.truth {
+            let mut i = 0;
+            listed.retain(|_| (keep(i), i += 1).0);
+        }
+        let mut i = 0;
+        set.queries.retain(|_| (keep(i), i += 1).0);
+    }
+    Ok(set)
+}
+
+/// Recall of a model on a validation set; reranked where `rerank`.
+pub(crate) fn validate(
+    config: &ValidationConfig,
+    dataset: &Dataset,
+    extractor: &Extractor,
+    rerank: bool,
+    progress: &dyn Progress,
+) -> Result<EvalReport> {
+    let options = EvalOptions {
+        radius_m: config.radius_m,
+        candidates: if rerank { config.candidates } else { 0 },
+        heading_limit_deg: None,
+        empty_queries: EmptyQueries::Drop,
+        grouping: Grouping::Merged,
+        report_by: String::new(),
+    };
+    Ok(evaluate(dataset, extractor, &options, progress)?)
+}
