@@ -2,6 +2,7 @@
 
 use crate::augment::AugmentConfig;
 use crate::{Result, TrainError};
+use r2former_data::dataset::Region;
 use r2former_data::town::Condition;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -197,23 +198,6 @@ fn ten() -> f64 {
 }
 fn fields_of_view() -> [f64; 2] {
     [60.0, 100.0]
-}
-
-/// A part of a map, in degrees of longitude.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Region {
-    /// Keep what lies west of this longitude.
-    pub west_of: Option<f64>,
-    /// Keep what lies east of it.
-    pub east_of: Option<f64>,
-}
-
-impl Region {
-    /// Whether a longitude lies within.
-    pub fn holds(&self, lon: f64) -> bool {
-        self.west_of.is_none_or(|w| lon < w) && self.east_of.is_none_or(|e| lon > e)
-    }
 }
 
 /// What counts as the same place.

@@ -19,13 +19,14 @@ mod run;
 mod start;
 mod state;
 mod step;
+mod timing;
 mod validate;
 
 pub use augment::AugmentConfig;
 pub use config::{
     BatchConfig, BatchKind, GlobalLoss, KeepConfig, LossConfig, MiningConfig, MiningKind, ModelChanges,
-    OptimizerConfig, OptimizerKind, PlaceRules, Region, Schedule, ScheduleConfig, SourceConfig, SourceKind,
-    Stage, TrainConfig, ValidationConfig, ValidationSet,
+    OptimizerConfig, OptimizerKind, PlaceRules, Schedule, ScheduleConfig, SourceConfig, SourceKind, Stage,
+    TrainConfig, ValidationConfig, ValidationSet,
 };
 pub use error::{Result, TrainError};
 pub use loss::{cross_entropy, triplet};
@@ -33,3 +34,4 @@ pub use preview::preview;
 pub use record::{Line, read as read_log};
 pub use run::{Outcome, Watch, train};
 pub use step::Losses;
+pub use timing::{StepTime, time_step};

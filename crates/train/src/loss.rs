@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn value(loss: Tensor<1>) -> f32 {
-        loss.into_data().to_vec::<f32>().unwrap()[0]
+        loss.into_data().try_to_vec::<f32>().unwrap()[0]
     }
 
     #[test]

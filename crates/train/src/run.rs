@@ -301,6 +301,7 @@ impl<'a> Run<'a> {
     fn save_model(&self, path: &Path, validated: Option<(u64, f64)>) -> Result<()> {
         let mut config = self.model_config.clone();
         config.trained.global |= self.config.stage.trains_global();
+        config.trained.local |= self.config.stage.trains_reranker();
         config.trained.reranker |= self.config.stage.trains_reranker();
         let before = config.provenance.take();
         config.provenance = serde_json::json!({

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::config::{Stage, TrainConfig};
 use burn::module::ParamId;
-use r2former_model::weights::{Tensors, param_id};
+use r2former_model::weights::{RawTensor, Tensors, param_id};
 use r2former_model::{
     BackboneConfig, Checkpoint, Device, GlobalConfig, LocalConfig, ModelConfig, R2Former, RerankerConfig,
     load,
@@ -24,9 +24,13 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
     }
     if changes.fresh_reranker {
         (model.local, model.reranker) = (None, None);
-        model.trained.reranker = false;
-        checkpoint.tensors.retain(|name, _| !name.starts_with("local_head") && !name.starts_with("reranker"));
+        (model.trained.local, model.trained.reranker) = (false, false);
     }
+    // What was never trained is drawn anew, so that the seed decides it.
+    let (local, reranker) = (model.trained.local, model.trained.reranker);
+    let untrained = |name: &str| {
+        (name.starts_with("local_head") && !local) || (name.starts_with("reranker") && !reranker)
+    };
     if config.stage.trains_reranker() {
         let count = changes.local_count.unwrap_or(500);
         model.local.get_or_insert(LocalConfig { dim: changes.local_dim, count, official_gather: false });
@@ -41,12 +45,30 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
     let kept = std::mem::take(&mut checkpoint.tensors);
     checkpoint.tensors = drawn
         .into_iter()
-        .map(|(name, fresh)| match kept.get(&name) {
-            Some(own) if own.shape == fresh.shape => (name, own.clone()),
-            _ => (name, fresh),
+        .map(|(name, mut fresh)| match kept.get(&name) {
+            Some(own) if own.shape == fresh.shape && !untrained(&name) => (name, own.clone()),
+            _ => {
+                if untrained(&name) {
+                    widen(&mut fresh);
+                }
+                (name, fresh)
+            }
         })
         .collect();
     Ok(checkpoint)
+}
+
+/// Deviation of freshly drawn weights.
+const DRAWN: f32 = 0.02;
+
+/// Scales a drawn matrix so that it keeps the size of what goes through it (deviation one over the root of its
+/// inputs): the reranker is so narrow that weights drawn for a wide network would hide correlations behind
+/// positions for the first thousand steps.
+fn widen(tensor: &mut RawTensor) {
+    if let [_, inputs] = tensor.shape[..] {
+        let factor = (inputs as f32).powf(-0.5) / DRAWN;
+        tensor.data.iter_mut().for_each(|value| *value *= factor);
+    }
 }
 
 /// Parameters that stay as they are: what the stage does not train, and the first blocks where asked.

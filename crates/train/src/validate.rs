@@ -15,7 +15,7 @@ pub(crate) fn dataset(config: &ValidationConfig) -> Result<Dataset> {
     let mut set = match &config.set {
         ValidationSet::Panoramas { path, region, split } => {
             let mut listing = list_photos(path, Some(Kind::Panoramas), &options)?;
-            listing.photos.retain(|photo| photo.position.is_some_and(|p| region.holds(p.lon)));
+            region.keep(&mut listing);
             split_panoramas(listing, *split, 0)?
         }
         ValidationSet::Photos { database, queries } => from_listings(

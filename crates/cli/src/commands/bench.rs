@@ -1,6 +1,6 @@
 //! `r2former bench`: what this machine can do, stage by stage.
 
-use crate::common::{InputArgs, Machine};
+use crate::common::{InputArgs, Machine, parse_size};
 use crate::exit::Outcome;
 use crate::output::{self, print_json};
 use anyhow::{Context, Result, bail};
@@ -9,6 +9,7 @@ use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
 use r2former_engine::{Extractor, LoadedModel, LocateOptions, PlaceIndex, Rerank, Timing, locate, rerank};
 use r2former_index::{Filter, NewPlace, Place, ReadPlaces, SearchMode, WritePlaces};
 use r2former_model::ModelConfig;
+use r2former_train::time_step;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -26,6 +27,27 @@ pub(crate) enum BenchCommand {
     /// JPEG to answer on an index of random features: ms_per_query, stage by stage, and by how much the
     /// program's memory grew over 50 runs and more.
     Query(BenchArgs),
+    /// A step of training: forward_s, backward_s, optimizer_s of a batch, and the most memory it took.
+    Step(StepArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StepArgs {
+    /// Random weights of these sizes.
+    #[arg(long, value_name = "NAME", default_value = "vit-tiny")]
+    preset: String,
+    /// Image size, height x width.
+    #[arg(long, default_value = "224x224", value_name = "HxW", value_parser = parse_size)]
+    image_size: [usize; 2],
+    /// Images of a batch, by threes.
+    #[arg(long, default_value_t = 24, value_name = "N")]
+    batch: usize,
+    /// Measured runs, after one that is not counted.
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -64,6 +86,7 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<Outcome> 
         BenchCommand::Rerank(args) => ("rerank", args),
         BenchCommand::Search(args) => ("search", args),
         BenchCommand::Query(args) => ("query", args),
+        BenchCommand::Step(args) => return step(args),
     };
     let loaded = match &args.model {
         Some(path) => LoadedModel::open(path)?,
@@ -80,14 +103,38 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<Outcome> 
         BenchCommand::Rerank(_) => bench.rerank()?,
         BenchCommand::Search(_) => bench.search()?,
         BenchCommand::Query(_) => bench.query()?,
+        BenchCommand::Step(_) => Map::new(),
     };
     let mut report = bench.setting(what, machine);
     report.extend(measured);
-    if args.json {
-        return print_json(&report);
+    show(&report, args.json)
+}
+
+fn step(args: &StepArgs) -> Result<Outcome> {
+    let [height, width] = args.image_size;
+    let time = time_step(&args.preset, args.image_size, args.batch, args.runs as usize)?;
+    let mut report = Map::new();
+    report.insert("preset".into(), json!(args.preset));
+    report.insert("image_size".into(), json!(format!("{height}x{width}")));
+    report.insert("batch".into(), json!(args.batch));
+    report.insert("threads".into(), json!(rayon::current_num_threads()));
+    if let Value::Object(times) = serde_json::to_value(time)? {
+        report.extend(times);
+    }
+    report.insert(
+        "images_per_second".into(),
+        json!(args.batch as f64 / (time.forward_s + time.backward_s + time.optimizer_s)),
+    );
+    report.insert("peak_bytes".into(), json!(status_bytes("VmHWM")));
+    show(&report, args.json)
+}
+
+fn show(report: &Map<String, Value>, json: bool) -> Result<Outcome> {
+    if json {
+        return print_json(report);
     }
     let mut out = output::stdout();
-    for (name, value) in &report {
+    for (name, value) in report {
         out.line(format_args!("{name:<24}{}", plain(value)))?;
     }
     Ok(Outcome::Done)
@@ -313,9 +360,14 @@ impl Bench<'_> {
 
 /// Memory of this program that is in use, where the system tells it.
 fn resident_mb() -> Option<f64> {
+    status_bytes("VmRSS").map(|bytes| bytes as f64 / (1 << 20) as f64)
+}
+
+/// A size that Linux tells of this program: VmRSS is what is in use, VmHWM the most that ever was.
+fn status_bytes(field: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok().map(|kb| kb / 1024.0)
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kb| kb * 1024)
 }
 
 /// Made-up global descriptors: views of places that differ in 32 directions, and a little in all.

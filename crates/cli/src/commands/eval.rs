@@ -7,7 +7,7 @@ use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::UtmZone;
-use r2former_data::dataset::{self, Dataset, Kind, MslsOptions, SourceOptions, VgOptions};
+use r2former_data::dataset::{self, Dataset, Kind, MslsOptions, Region, SourceOptions, VgOptions};
 use r2former_engine::{Extractor, Rerank};
 use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, evaluate};
 use std::path::PathBuf;
@@ -99,6 +99,12 @@ pub(crate) struct PanoramaArgs {
     /// The first query's number.
     #[arg(long, default_value_t = 0, value_name = "N")]
     offset: usize,
+    /// Only panoramas east of this longitude, in degrees.
+    #[arg(long, value_name = "LON", allow_negative_numbers = true)]
+    east_of: Option<f64>,
+    /// Only panoramas west of this longitude.
+    #[arg(long, value_name = "LON", allow_negative_numbers = true)]
+    west_of: Option<f64>,
     #[command(flatten)]
     common: Common,
 }
@@ -151,7 +157,10 @@ pub(crate) fn run(command: &EvalCommand, machine: &Machine) -> Result<Outcome> {
         EvalCommand::Pairs(a) => (dataset::read_pairs(&a.database, &a.queries, &a.positives)?, &a.common),
         EvalCommand::Photos(a) => (photos(a)?, &a.common),
         EvalCommand::Panoramas(a) => {
-            let listing = dataset::list_photos(&a.root, Some(Kind::Panoramas), &SourceOptions::default())?;
+            let mut listing =
+                dataset::list_photos(&a.root, Some(Kind::Panoramas), &SourceOptions::default())?;
+            let region = Region { west_of: a.west_of, east_of: a.east_of };
+            region.keep(&mut listing);
             (dataset::split_panoramas(listing, a.every, a.offset)?, &a.common)
         }
         EvalCommand::Vg(a) => (dataset::read_vg(&a.root, &VgOptions { split: a.split.clone() })?, &a.common),

@@ -2,6 +2,8 @@
 
 mod load;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use load::{Batch, Loader};
 pub(crate) use plan::{Plan, Planner};

@@ -4,15 +4,17 @@ mod folders;
 mod gsv;
 mod panoramas;
 mod photos;
+#[cfg(test)]
+mod tests;
 mod town;
 
 use crate::config::{PlaceRules, SourceConfig, SourceKind};
 use crate::random::Rng;
 use crate::{Result, TrainError};
+use r2former_data::Photo;
 use r2former_data::dataset::GroundTruth;
 use r2former_data::geo::heading_difference;
 use r2former_data::image::Rgb8;
-use r2former_data::{Photo, geo};
 use rand::Rng as _;
 
 /// Photographs of one kind.
@@ -264,8 +266,3 @@ impl Pool {
 
 /// Mean radius.
 const EARTH_M: f64 = 6_371_008.8;
-
-/// Position in a region; photographs without one are out.
-fn within(photo: &Photo, region: &crate::config::Region) -> bool {
-    photo.position.is_some_and(|p: geo::LatLon| region.holds(p.lon))
-}

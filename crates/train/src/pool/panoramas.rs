@@ -3,12 +3,11 @@
 //! The tiles side by side are a strip of 360 degrees: tile k is centred on heading 90 k, a column is a heading and
 //! a row a height above the horizon, both on the same scale: a tile spans 45 degrees up to 45 down.
 
-use super::{Item, Source, within};
-use crate::config::Region;
+use super::{Item, Source};
 use crate::random::Rng;
 use crate::{Result, TrainError};
 use r2former_data::Photo;
-use r2former_data::dataset::list_panoramas;
+use r2former_data::dataset::{Region, list_panoramas};
 use r2former_data::image::{Limits, Rgb8, decode_file};
 use rand::Rng as _;
 use std::path::{Path, PathBuf};
@@ -46,13 +45,13 @@ impl Panoramas {
             )));
         }
         let mut panoramas: Vec<([PathBuf; TILES], Photo)> = Vec::new();
-        let photos = list_panoramas(root)?.photos;
+        let mut listing = list_panoramas(root)?;
+        region.keep(&mut listing);
+        let photos = listing.photos;
         // A panorama with a missing tile cannot be looked at all around.
         for tiles in photos.chunk_by(|a, b| a.tags.get("pano_id") == b.tags.get("pano_id")) {
             let paths: Vec<PathBuf> = tiles.iter().map(|t| t.path.clone()).collect();
-            if let Ok(paths) = <[PathBuf; TILES]>::try_from(paths)
-                && within(&tiles[0], &region)
-            {
+            if let Ok(paths) = <[PathBuf; TILES]>::try_from(paths) {
                 panoramas.push((paths, tiles[0].clone()));
             }
         }

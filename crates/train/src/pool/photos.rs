@@ -1,11 +1,10 @@
 //! Photographs with positions, in any layout that the readers know.
 
-use super::{Item, Source, within};
-use crate::config::Region;
+use super::{Item, Source};
 use crate::random::Rng;
 use crate::{Result, TrainError};
 use r2former_data::Photo;
-use r2former_data::dataset::{self, SourceOptions};
+use r2former_data::dataset::{self, Region, SourceOptions};
 use r2former_data::image::{Limits, Rgb8, decode_file};
 use std::path::Path;
 
@@ -14,8 +13,10 @@ pub(super) struct Photos(Vec<Photo>);
 
 impl Photos {
     pub(super) fn open(path: &Path, region: Region) -> Result<Self> {
-        let mut photos = dataset::list_photos(path, None, &SourceOptions::default())?.photos;
-        photos.retain(|photo| within(photo, &region));
+        let mut listing = dataset::list_photos(path, None, &SourceOptions::default())?;
+        region.keep(&mut listing);
+        let mut photos = listing.photos;
+        photos.retain(|photo| photo.position.is_some());
         if photos.is_empty() {
             return Err(TrainError::run(path, "has no photograph with a position in this region"));
         }

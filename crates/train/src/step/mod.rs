@@ -1,5 +1,8 @@
 //! One step: from a batch to the gradients of its loss.
 
+#[cfg(test)]
+mod tests;
+
 use crate::batch::Batch;
 use crate::config::{GlobalLoss, TrainConfig};
 use crate::loss::{cross_entropy, multi_similarity, triplet};
