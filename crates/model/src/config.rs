@@ -133,10 +133,14 @@ pub enum PositionMode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum GlobalConfig {
-    /// A trained linear head: on CLS (averaged with the one on DIST), or on a ResNet's GeM.
+    /// A trained linear head: on a transformer's CLS (averaged with the one on DIST) or pooled patches, or on a
+    /// ResNet's GeM, whose power is learned.
     Linear {
         /// Length of the descriptor.
         dim: usize,
+        /// What of a transformer the head reads; the published models read CLS.
+        #[serde(default, skip_serializing_if = "Pooling::is_cls")]
+        pooling: Pooling,
     },
     /// No head: the backbone's own features, pooled. Length is the backbone's width.
     Pooled {
@@ -148,20 +152,29 @@ pub enum GlobalConfig {
 impl GlobalConfig {
     /// Whether a transformer's descriptor is made of its patches' tokens; else of CLS (and DIST) alone.
     pub fn reads_patches(&self) -> bool {
-        matches!(self, Self::Pooled { pooling: Pooling::Mean | Pooling::Gem })
+        let (Self::Pooled { pooling } | Self::Linear { pooling, .. }) = self;
+        !pooling.is_cls()
     }
 }
 
-/// Pooling for models without a trained global head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What of the backbone's tokens a global descriptor is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
     /// The CLS token after the last norm (ViT only).
+    #[default]
     Cls,
     /// Mean of the patch tokens.
     Mean,
     /// Generalised mean of the patch tokens, power 3, of values clamped to at least 1e-6.
     Gem,
+}
+
+impl Pooling {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    fn is_cls(&self) -> bool {
+        *self == Self::Cls
+    }
 }
 
 impl std::str::FromStr for Pooling {
@@ -323,7 +336,7 @@ impl ModelConfig {
             name: name.into(),
             local: Some(LocalConfig { dim: 128, count: 500, official_gather: false }),
             backbone: BackboneConfig::Vit(VitConfig { position: PositionMode::Bicubic, ..vit }),
-            global: GlobalConfig::Linear { dim: 256 },
+            global: GlobalConfig::Linear { dim: 256, pooling: Pooling::Cls },
             reranker: Some(RerankerConfig::default()),
             input: InputConfig {
                 height,
@@ -341,7 +354,7 @@ impl ModelConfig {
     /// Length of the global descriptor.
     pub fn global_dim(&self) -> usize {
         match &self.global {
-            GlobalConfig::Linear { dim } => *dim,
+            GlobalConfig::Linear { dim, .. } => *dim,
             GlobalConfig::Pooled { .. } => self.backbone_dim(),
         }
     }
@@ -436,7 +449,7 @@ impl ModelConfig {
                 return bad(format!("backbone.registers {} is beyond any known model", v.registers));
             }
         }
-        if let GlobalConfig::Linear { dim } = self.global
+        if let GlobalConfig::Linear { dim, .. } = self.global
             && !(1..=16_384).contains(&dim)
         {
             return bad(format!("global.dim {dim} is outside 1..16384"));
@@ -445,6 +458,14 @@ impl ModelConfig {
             && matches!(self.global, GlobalConfig::Pooled { pooling: Pooling::Cls })
         {
             return bad("global.pooling cls needs a vision transformer; use mean or gem".into());
+        }
+        if let (BackboneConfig::Vit(VitConfig { distilled: true, .. }), GlobalConfig::Linear { pooling, .. }) =
+            (&self.backbone, &self.global)
+            && !pooling.is_cls()
+        {
+            return bad(
+                "a distilled transformer's heads read CLS and DIST: global.pooling must be cls".into()
+            );
         }
         if let Some(local) = &self.local
             && (!(1..=4096).contains(&local.dim) || !(1..=16_384).contains(&local.count))

@@ -51,7 +51,7 @@ fn backbone_flop(config: &ModelConfig, height: usize, width: usize) -> f64 {
 fn head_flop(config: &ModelConfig, local_count: usize) -> f64 {
     let width = config.backbone_dim() as f64;
     let global = match config.global {
-        GlobalConfig::Linear { dim } => 2.0 * width * dim as f64,
+        GlobalConfig::Linear { dim, .. } => 2.0 * width * dim as f64,
         GlobalConfig::Pooled { .. } => 0.0,
     };
     global + 2.0 * local_count as f64 * width * config.local.as_ref().map_or(0.0, |l| l.dim as f64)

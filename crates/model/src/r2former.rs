@@ -6,7 +6,7 @@ use crate::local::select;
 use crate::weights::{Init, Put, Take, Tensors};
 use crate::{BackboneConfig, GlobalConfig, ModelConfig, ModelError, Pooling, Reranker, Result};
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 /// Descriptors of a batch of images, on the model's device.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ impl R2Former {
         let width = c.backbone_dim();
         let (mut head, mut head_dist) = (None, None);
         let backbone = Backbone::load(take_all, &c.backbone, c.precision);
-        if let GlobalConfig::Linear { dim } = c.global {
+        if let GlobalConfig::Linear { dim, .. } = c.global {
             head = Some(Projection::load(take_all, "head", width, dim, c.precision));
             if let BackboneConfig::Vit(vit) = &c.backbone
                 && vit.distilled
@@ -180,19 +180,19 @@ impl R2Former {
         let [batch, count, width] = tokens.last.dims();
         let token = |i: usize| tokens.last.clone().narrow(1, i, 1).reshape([batch, width]);
         let patches = || tokens.last.clone().narrow(1, tokens.last_prefix, count - tokens.last_prefix);
+        let pooled = |pooling: Pooling| match pooling {
+            Pooling::Cls => token(0),
+            Pooling::Mean => patches().mean_dim(1).reshape([batch, width]),
+            Pooling::Gem => gem(patches(), None),
+        };
         let descriptor = match (&self.config.global, &self.head, &self.head_dist, &self.gem_power) {
-            (GlobalConfig::Pooled { pooling: Pooling::Cls }, ..) => token(0),
-            (GlobalConfig::Pooled { pooling: Pooling::Mean }, ..) => {
-                patches().mean_dim(1).reshape([batch, width])
-            }
-            (GlobalConfig::Pooled { pooling: Pooling::Gem }, ..) => gem(patches(), None),
             (_, Some(head), Some(dist), _) => {
                 (head.forward(token(0)) + dist.forward(token(1))).div_scalar(2.0)
             }
             (_, Some(head), None, Some(power)) => head.forward(gem(unit(patches()), Some(power.val()))),
-            (_, Some(head), None, None) => head.forward(token(0)),
+            (GlobalConfig::Linear { pooling, .. }, Some(head), None, None) => head.forward(pooled(*pooling)),
             // `load` builds a head whenever the configuration asks for one.
-            (_, None, ..) => token(0),
+            (GlobalConfig::Pooled { pooling } | GlobalConfig::Linear { pooling, .. }, ..) => pooled(*pooling),
         };
         unit(descriptor)
     }
@@ -237,8 +237,10 @@ fn local_head(c: &ModelConfig, take: &mut Take) -> Option<Projection> {
 /// Generalised mean over tokens; power 3 unless learned.
 fn gem(tokens: Tensor<3>, power: Option<Tensor<1>>) -> Tensor<2> {
     let [batch, _, width] = tokens.dims();
-    let device = tokens.device();
-    let power = power.unwrap_or_else(|| Tensor::from_data(TensorData::new(vec![3.0f32], [1]), &device));
+    let Some(power) = power else {
+        let cubes = tokens.clamp_min(1e-6).powi_scalar(3).mean_dim(1).reshape([batch, width]);
+        return cubes.powf_scalar(1.0 / 3.0);
+    };
     let raised = tokens.clamp_min(1e-6).powf(power.clone().unsqueeze());
     raised.mean_dim(1).reshape([batch, width]).powf(power.recip().unsqueeze())
 }

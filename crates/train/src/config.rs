@@ -71,6 +71,9 @@ pub struct TrainConfig {
     pub seed: u64,
     /// The model to begin with: an r2former checkpoint.
     pub start: PathBuf,
+    /// Whether blocks run forward a second time on the way back instead of keeping what it needs: a third more
+    /// time for a fraction of the memory.
+    pub save_memory: bool,
     /// What is changed of that model.
     pub model: ModelChanges,
     /// Where the photographs come from.
@@ -146,13 +149,29 @@ pub enum SourceKind {
         #[serde(default = "fields_of_view")]
         fov: [f64; 2],
     },
-    /// Any layout of photographs with positions (EXIF folder, table, datasets_vg, MSLS).
+    /// Photographs with positions: an EXIF folder, a table of positions.
     Photos {
         /// The file or folder.
         path: PathBuf,
         /// Part of it.
         #[serde(default)]
         region: Region,
+    },
+    /// A datasets_vg tree: queries and database of a split.
+    Vg {
+        /// Its root.
+        path: PathBuf,
+        /// Which split.
+        #[serde(default = "train_split")]
+        split: String,
+    },
+    /// MSLS: queries and database of its cities.
+    Msls {
+        /// Folder that holds `train_val` and `test`.
+        path: PathBuf,
+        /// Cities, or `train` for the official list.
+        #[serde(default = "train_cities")]
+        cities: Vec<String>,
     },
     /// A folder a place.
     Folders {
@@ -187,6 +206,12 @@ pub enum SourceKind {
     },
 }
 
+fn train_split() -> String {
+    "train".into()
+}
+fn train_cities() -> Vec<String> {
+    vec![train_split()]
+}
 fn twelve() -> u32 {
     12
 }
@@ -274,7 +299,9 @@ pub struct MiningConfig {
     pub kept: usize,
     /// How many of the kept are drawn from.
     pub drawn: usize,
-    /// Negatives mined elsewhere: a `.npy` of indices `[images, kept]`.
+    /// Negatives mined elsewhere, as the published code saves them: a `.npy` of `[queries, kept]` whole numbers, a
+    /// row a query in the dataset's order, each number a photograph of its database. For global mining on a single
+    /// vg or msls source.
     pub import: Option<PathBuf>,
 }
 
@@ -529,6 +556,7 @@ impl TrainConfig {
             },
             augment: AugmentConfig::default(),
             validation: None,
+            save_memory: false,
             keep: KeepConfig { every: 0, epochs: 1 },
         }
     }
@@ -583,6 +611,8 @@ impl TrainConfig {
             match &mut source.kind {
                 SourceKind::Panoramas { path, .. }
                 | SourceKind::Photos { path, .. }
+                | SourceKind::Vg { path, .. }
+                | SourceKind::Msls { path, .. }
                 | SourceKind::Folders { path, .. }
                 | SourceKind::GsvCities { path, .. } => fix(path),
                 SourceKind::Town { .. } => {}

@@ -1,16 +1,17 @@
 //! Negatives that are hard, positives that are near (METHOD: mining): found with the current descriptors by the
 //! same extraction and the same exact search as an evaluation's.
 
-use crate::Result;
 use crate::config::{MiningConfig, MiningKind, TrainConfig};
 use crate::pool::{Pool, Relation};
 use crate::random::{self, Rng, Use};
+use crate::{Result, TrainError};
 use r2former_engine::{Extractor, Progress};
 use r2former_eval::nearest;
 use rand::seq::IndexedRandom as _;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Images that are described together.
 const CHUNK: usize = 64;
@@ -64,7 +65,10 @@ pub(crate) fn mine(
     let rng = &mut random::at(config.seed, Use::Mining, [step, 0]);
     Ok(match config.mining.kind {
         MiningKind::Random => None,
-        MiningKind::Global => Some(global(&config.mining, pool, extractor, progress)?),
+        MiningKind::Global => Some(match &config.mining.import {
+            Some(path) => import(path, pool)?,
+            None => global(&config.mining, pool, extractor, progress)?,
+        }),
         kind => {
             let queries = queries(config, pool, kind, rng);
             Some(of_pool(config, pool, extractor, queries, before, rng, progress)?)
@@ -170,6 +174,44 @@ fn global(
         if let Some(positive) = positives.max_by(|a, b| similarity(*a).total_cmp(&similarity(*b))) {
             mined.positive.insert(query, positive);
             mined.queries.push(query);
+        }
+    }
+    Ok(mined)
+}
+
+/// Negatives that the published code mined (METHOD: checkpoints).
+fn import(path: &Path, pool: &Pool) -> Result<Mined> {
+    let bad = |what: String| TrainError::run(path, what);
+    let Some((queries, items)) = pool.sides() else {
+        return Err(bad("can be imported for a single source of kind vg or msls alone".into()));
+    };
+    let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
+    let file = npyz::NpyFile::new(&bytes[..]).map_err(|e| bad(format!("is no .npy file: {e}")))?;
+    let shape = file.shape().to_vec();
+    let &[rows, kept] = &shape[..] else {
+        return Err(bad(format!("has shape {shape:?}, not [queries, kept]")));
+    };
+    if rows as usize != queries {
+        return Err(bad(format!("has {rows} rows, but the source has {queries} queries")));
+    }
+    let numbers: Vec<i64> =
+        file.into_vec().map_err(|e| bad(format!("64-bit whole numbers are needed: {e}")))?;
+    let mut mined = Mined::default();
+    for (query, row) in numbers.chunks_exact((kept as usize).max(1)).enumerate() {
+        let mut negatives = Vec::with_capacity(row.len());
+        for number in row {
+            let item = usize::try_from(*number).ok().map(|n| n + queries).filter(|item| *item < items);
+            let item = item.ok_or_else(|| {
+                let last = items - queries;
+                bad(format!("row {query} names photograph {number}, but the database has {last}"))
+            })?;
+            if pool.relation(query, item) == Relation::Negative {
+                negatives.push(item as u32);
+            }
+        }
+        mined.negatives.insert(query as u32, negatives);
+        if !pool.positives(query).is_empty() {
+            mined.queries.push(query as u32);
         }
     }
     Ok(mined)

@@ -56,24 +56,41 @@ struct Run<'a> {
     at: Progressed,
     validation: Option<Dataset>,
     size: [usize; 2],
+    device: Device,
+    learning: Device,
     preprocess: Preprocess,
     clock: Instant,
 }
 
-/// Runs a configuration in the folder `out`; `resume` goes on with what is there.
+/// Runs a configuration on a device in the folder `out`; `resume` goes on with what is there.
 ///
 /// # Errors
 /// A configuration, dataset, model or folder that cannot be used; a loss that is not finite.
-pub fn train(config: &TrainConfig, out: &Path, resume: bool, watch: &dyn Watch) -> Result<Outcome> {
+pub fn train(
+    config: &TrainConfig,
+    out: &Path,
+    resume: bool,
+    device: &Device,
+    watch: &dyn Watch,
+) -> Result<Outcome> {
     config.check()?;
-    let mut run = Run::open(config, out, resume, watch)?;
+    let mut run = Run::open(config, out, resume, device, watch)?;
     run.go()
 }
 
 impl<'a> Run<'a> {
-    fn open(config: &'a TrainConfig, out: &Path, resume: bool, watch: &'a dyn Watch) -> Result<Self> {
+    fn open(
+        config: &'a TrainConfig,
+        out: &Path,
+        resume: bool,
+        device: &Device,
+        watch: &'a dyn Watch,
+    ) -> Result<Self> {
         let validation = config.validation.as_ref().map(dataset).transpose()?;
-        let device = Device::flex().autodiff();
+        let learning = match config.save_memory {
+            true => device.clone().autodiff().gradient_checkpointing(),
+            false => device.clone().autodiff(),
+        };
         let dir = RunDir::open(out, resume)?;
         let (checkpoint, average, optimizer, at, mined) = match resume {
             true => {
@@ -90,15 +107,16 @@ impl<'a> Run<'a> {
         let model_config = checkpoint.config.clone();
         let tensors = checkpoint.tensors.clone();
         let optimizer = optimizer.unwrap_or_else(|| Optimizer::new(config.optimizer, &tensors));
-        let model = checkpoint.model(&device)?;
+        let model = checkpoint.model(&learning)?;
         let model = model.map(&mut Freeze(&frozen_parameters(config, &model_config, &tensors)));
         let average = match (config.optimizer.average > 0.0, average) {
-            (true, Some(average)) => Some(average.model(&Device::flex())?),
-            (true, None) => Some(R2Former::from_tensors(&model_config, tensors, &Device::flex())?),
+            (true, Some(average)) => Some(average.model(device)?),
+            (true, None) => Some(R2Former::from_tensors(&model_config, tensors, device)?),
             _ => None,
         };
         let size = [model_config.input.height, model_config.input.width];
-        let frozen = (!config.stage.trains_global()).then(|| Frozen::new(&model, size));
+        let on_cpu = *device == Device::flex();
+        let frozen = (on_cpu && !config.stage.trains_global()).then(|| Frozen::new(&model, size));
         let preprocess = Preprocess {
             mean: model_config.input.mean,
             std: model_config.input.std,
@@ -118,6 +136,8 @@ impl<'a> Run<'a> {
             at,
             validation,
             size,
+            device: device.clone(),
+            learning,
             preprocess,
             clock: Instant::now(),
         })
@@ -202,7 +222,8 @@ impl<'a> Run<'a> {
         let share = 1.0 / batches.len() as f32;
         for (part, batch) in batches.iter().enumerate() {
             let place = number * batches.len() as u64 + part as u64;
-            let (grads, losses) = step(&model, self.frozen.as_ref(), batch, config, self.size, place)?;
+            let (grads, losses) =
+                step(&model, &self.learning, self.frozen.as_ref(), batch, config, self.size, place)?;
             if !losses.total.is_finite() {
                 let path = self.dir.file(&format!("not-finite-step-{}.png", number + 1));
                 sheet(loader, &batch.plan, number, part as u64, &path)?;
@@ -295,7 +316,7 @@ impl<'a> Run<'a> {
     /// The model so far, ready to describe photographs.
     fn extractor(&self) -> Result<Extractor> {
         let loaded = LoadedModel::of(&self.model_config, &self.weights()?)?;
-        Ok(Extractor::new(loaded, Settings::of(&self.model_config), &Device::flex())?)
+        Ok(Extractor::new(loaded, Settings::of(&self.model_config), &self.device)?)
     }
 
     fn save_model(&self, path: &Path, validated: Option<(u64, f64)>) -> Result<()> {

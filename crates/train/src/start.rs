@@ -19,8 +19,10 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
     if let Some([height, width]) = changes.image_size {
         (model.input.height, model.input.width) = (height, width);
     }
-    if config.stage.trains_global() && matches!(model.global, GlobalConfig::Pooled { .. }) {
-        model.global = GlobalConfig::Linear { dim: changes.global_dim };
+    if config.stage.trains_global()
+        && let GlobalConfig::Pooled { pooling } = model.global
+    {
+        model.global = GlobalConfig::Linear { dim: changes.global_dim, pooling };
     }
     if changes.fresh_reranker {
         (model.local, model.reranker) = (None, None);

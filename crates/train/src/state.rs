@@ -68,7 +68,7 @@ impl RunDir {
         if resume && !there {
             return Err(TrainError::run(path, "has no checkpoint to resume from: leave --resume out"));
         }
-        if !resume && dir.0.join("config.toml").exists() {
+        if !resume && there {
             return Err(TrainError::run(
                 path,
                 "already holds a run: go on with --resume, or choose another --out",

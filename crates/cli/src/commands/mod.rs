@@ -29,7 +29,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Model(command) => model::run(&command),
         Command::Demo(args) => demo::run(&args, &machine),
         Command::Town(args) => town::run(&args),
-        Command::Train(command) => train::run(&command),
+        Command::Train(command) => train::run(&command, &machine),
         Command::Bench(command) => bench::run(&command, &machine),
         Command::Completions { shell } => {
             let mut script = Vec::new();

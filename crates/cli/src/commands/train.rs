@@ -1,5 +1,6 @@
 //! `r2former train`: a stage of training, and what its batches look like.
 
+use crate::common::Machine;
 use crate::exit::Outcome as Exit;
 use crate::output::{self, print_json};
 use crate::progress::Bar;
@@ -71,7 +72,7 @@ pub(crate) struct PreviewArgs {
     changes: Vec<String>,
 }
 
-pub(crate) fn run(command: &TrainCommand) -> Result<Exit> {
+pub(crate) fn run(command: &TrainCommand, machine: &Machine) -> Result<Exit> {
     let (stage, args) = match command {
         TrainCommand::Global(args) => (Stage::Global, args),
         TrainCommand::Rerank(args) => (Stage::Rerank, args),
@@ -92,7 +93,7 @@ pub(crate) fn run(command: &TrainCommand) -> Result<Exit> {
     };
     let config = TrainConfig::read(stage, &args.config, &args.changes)?;
     let watch = Dashboard::default();
-    let outcome = train(&config, &args.out, args.resume, &watch)?;
+    let outcome = train(&config, &args.out, args.resume, &machine.device()?, &watch)?;
     watch.close();
     if args.json {
         return print_json(&outcome);

@@ -1,6 +1,6 @@
 //! Models and sizes in a few words.
 
-use r2former_model::{BackboneConfig, GlobalConfig, ModelConfig, PositionMode, ResizeMode};
+use r2former_model::{BackboneConfig, GlobalConfig, ModelConfig, Pooling, PositionMode, ResizeMode};
 
 pub(crate) fn backbone(config: &ModelConfig) -> String {
     match &config.backbone {
@@ -30,7 +30,10 @@ pub(crate) fn backbone(config: &ModelConfig) -> String {
 
 pub(crate) fn global_head(config: &ModelConfig) -> String {
     match &config.global {
-        GlobalConfig::Linear { .. } => "linear head".into(),
+        GlobalConfig::Linear { pooling: Pooling::Cls, .. } => "linear head".into(),
+        GlobalConfig::Linear { pooling, .. } => {
+            format!("linear head on {pooling:?}-pooled patches").to_lowercase()
+        }
         GlobalConfig::Pooled { pooling } => format!("{pooling:?}-pooled backbone output").to_lowercase(),
     }
 }

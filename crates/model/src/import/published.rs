@@ -5,8 +5,8 @@ use super::{Draft, ImportOptions, Normalisation, names, vit};
 use crate::config::FORMAT;
 use crate::weights::Tensors;
 use crate::{
-    BackboneConfig, GlobalConfig, InputConfig, LocalConfig, ModelConfig, ModelError, PositionMode, Precision,
-    RerankerConfig, ResizeMode, Result, Trained,
+    BackboneConfig, GlobalConfig, InputConfig, LocalConfig, ModelConfig, ModelError, Pooling, PositionMode,
+    Precision, RerankerConfig, ResizeMode, Result, Trained,
 };
 
 pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> {
@@ -68,7 +68,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         format: FORMAT,
         name: String::new(),
         backbone: BackboneConfig::Vit(architecture),
-        global: GlobalConfig::Linear { dim: global_dim },
+        global: GlobalConfig::Linear { dim: global_dim, pooling: Pooling::Cls },
         trained: Trained { global: true, local: local.is_some(), reranker: full },
         local,
         reranker,

@@ -1,5 +1,7 @@
 //! What a run may look at: places in all sources, and which show the same.
 
+#[cfg(test)]
+mod disk_tests;
 mod folders;
 mod gsv;
 mod panoramas;
@@ -12,7 +14,7 @@ use crate::config::{PlaceRules, SourceConfig, SourceKind};
 use crate::random::Rng;
 use crate::{Result, TrainError};
 use r2former_data::Photo;
-use r2former_data::dataset::GroundTruth;
+use r2former_data::dataset::{GroundTruth, MslsOptions, VgOptions, read_msls, read_vg};
 use r2former_data::geo::heading_difference;
 use r2former_data::image::Rgb8;
 use rand::Rng as _;
@@ -26,6 +28,11 @@ pub(crate) trait Source: Send + Sync {
     /// source knows its geometry. `size` (height, width) is what it will be scaled to; sources that render may
     /// use it.
     fn look(&self, key: usize, size: [usize; 2], vary: Option<&mut Rng>) -> Result<Rgb8>;
+
+    /// How many of the first items are queries, where the source tells them from its database; else 0.
+    fn queries(&self) -> usize {
+        0
+    }
 
     /// Whether its items stay from epoch to epoch, so that mining them once is worth it.
     fn stays(&self) -> bool {
@@ -88,12 +95,23 @@ impl Pool {
             positives: Vec::new(),
             rules,
         };
-        for config in configs {
+        // Sources that change come last, so that the numbers of what stays are the same every epoch.
+        let mut ordered: Vec<&SourceConfig> = configs.iter().collect();
+        ordered.sort_by_key(|config| matches!(config.kind, SourceKind::Town { .. }));
+        for config in ordered {
             let source: Box<dyn Source> = match &config.kind {
                 SourceKind::Panoramas { path, region, headings, fov } => {
                     Box::new(panoramas::Panoramas::open(path, *region, *headings, *fov)?)
                 }
                 SourceKind::Photos { path, region } => Box::new(photos::Photos::open(path, *region)?),
+                SourceKind::Vg { path, split } => {
+                    Box::new(photos::Photos::of(read_vg(path, &VgOptions { split: split.clone() })?))
+                }
+                SourceKind::Msls { path, cities } => {
+                    let options =
+                        MslsOptions { cities: cities.clone(), all_queries: true, ..Default::default() };
+                    Box::new(photos::Photos::of(read_msls(path, &options)?))
+                }
                 SourceKind::Folders { path, without } => Box::new(folders::Folders::open(path, without)?),
                 SourceKind::GsvCities { path, cities } => Box::new(gsv::GsvCities::open(path, cities)?),
                 SourceKind::Town { seed, blocks, spacing, conditions } => {
@@ -110,9 +128,15 @@ impl Pool {
         let start = self.entries.len();
         let number = self.sources.len() as u32;
         let origin = items.iter().find_map(|item| item.photo.position);
+        let metric = items.iter().all(|item| item.photo.utm.is_some());
         for (key, item) in items.iter().enumerate() {
-            let at = match (origin, item.photo.position) {
-                (Some(origin), Some(position)) => {
+            let at = match (origin, item.photo.position, item.photo.utm) {
+                // Zones far apart: photographs of two are never compared closely.
+                (_, _, Some(utm)) if metric => {
+                    let zone = utm.zone.map_or(0.0, |zone| f64::from(zone.number) * 1e7);
+                    Some([utm.easting + zone, utm.northing])
+                }
+                (Some(origin), Some(position), _) => {
                     // Far from the origin only the order of magnitude counts: such pairs are negatives.
                     let north = (position.lat - origin.lat).to_radians() * EARTH_M;
                     let middle = ((position.lat + origin.lat) / 2.0).to_radians();
@@ -182,6 +206,14 @@ impl Pool {
     /// Whether the item is the same next epoch.
     pub(crate) fn stays(&self, item: usize) -> bool {
         self.sources[self.entries[item].source as usize].stays()
+    }
+
+    /// The only source's queries and all of its items, where it tells queries from a database.
+    pub(crate) fn sides(&self) -> Option<(usize, usize)> {
+        match &self.sources[..] {
+            [source] if source.queries() > 0 => Some((source.queries(), self.entries.len())),
+            _ => None,
+        }
     }
 
     /// Whether every item is.

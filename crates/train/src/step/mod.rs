@@ -50,9 +50,10 @@ impl Frozen {
     }
 }
 
-/// Runs a batch forward and backward. The loss may be anything: the caller looks whether it is finite.
+/// Runs a batch forward and backward on the model's device, which knows gradients. The loss may be anything: the caller looks whether it is finite.
 pub(crate) fn step(
     model: &R2Former,
+    device: &Device,
     frozen: Option<&Frozen>,
     batch: &Batch,
     config: &TrainConfig,
@@ -62,9 +63,8 @@ pub(crate) fn step(
     let tokens = match frozen.and_then(|frozen| frozen.0.as_ref()) {
         Some(backbone) => by_kernel(backbone, batch)?,
         None => {
-            let device = Device::flex().autodiff();
             let shape = [batch.inputs.len(), 3, size[0], size[1]];
-            let images = Tensor::<4>::from_data(TensorData::new(batch.inputs.concat(), shape), &device);
+            let images = Tensor::<4>::from_data(TensorData::new(batch.inputs.concat(), shape), device);
             model.backbone().forward(images)?
         }
     };

@@ -6,7 +6,9 @@ use crate::batch::Plan;
 use crate::config::Stage;
 use burn::module::{ModuleVisitor, Param, ParamId};
 use r2former_model::weights::{RawTensor, Tensors, param_id};
-use r2former_model::{BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, RerankerConfig, VitConfig};
+use r2former_model::{
+    BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, Pooling, RerankerConfig, VitConfig,
+};
 use std::collections::BTreeMap;
 
 const SIZE: [usize; 2] = [20, 20];
@@ -29,7 +31,7 @@ fn model_config() -> ModelConfig {
     let BackboneConfig::Vit(vit) = config.backbone else { panic!("a transformer") };
     config.backbone =
         BackboneConfig::Vit(VitConfig { dim: 16, depth: 3, heads: 2, patch: 4, grid: [5, 5], ..vit });
-    config.global = GlobalConfig::Linear { dim: 8 };
+    config.global = GlobalConfig::Linear { dim: 8, pooling: Pooling::Cls };
     config.local = Some(LocalConfig { dim: 12, count: 14, official_gather: false });
     config.reranker = Some(RerankerConfig {
         dim: 8,
@@ -91,7 +93,9 @@ fn gradients_are_pytorchs() {
     for case in
         ["triplet", "triplet_squared", "rerank_detached", "rerank_through", "both_detached", "both_through"]
     {
-        let (grads, losses) = step(&model, None, &batch(&golden), &config_of(case), SIZE, 0).unwrap();
+        let (grads, losses) =
+            step(&model, &Device::flex().autodiff(), None, &batch(&golden), &config_of(case), SIZE, 0)
+                .unwrap();
         let expected = golden[&format!("{case}.loss")].data[0];
         assert!((losses.total - expected).abs() < 1e-5, "{case}: loss {}, not {expected}", losses.total);
         let mut found = Gather(&grads, BTreeMap::new());
@@ -136,7 +140,8 @@ fn gradients_are_slopes() {
     let config = config_of("both_detached");
     let run = |weights: &Tensors| {
         let model = R2Former::from_tensors(&model_config(), weights.clone(), &device).unwrap();
-        let (grads, losses) = step(&model, None, &batch(&golden), &config, SIZE, 0).unwrap();
+        let (grads, losses) =
+            step(&model, &Device::flex().autodiff(), None, &batch(&golden), &config, SIZE, 0).unwrap();
         let mut found = Gather(&grads, BTreeMap::new());
         burn::module::Module::visit(&model, &mut found);
         (losses.total, found.1)

@@ -1,0 +1,88 @@
+//! Sources that lie on disk, made up on the spot.
+
+use super::*;
+use crate::random::{Use, at};
+use r2former_data::image::{PhotoTags, jpeg_with_tags};
+use std::path::Path;
+
+fn photo(path: &Path, shade: u8) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let image = Rgb8 { width: 24, height: 16, pixels: vec![shade; 24 * 16 * 3] };
+    std::fs::write(path, jpeg_with_tags(&image, 90, &PhotoTags::default()).unwrap()).unwrap();
+}
+
+fn open(kind: SourceKind) -> Result<Pool> {
+    let rules = PlaceRules { positive_m: 10.0, negative_m: 25.0, heading_deg: 180.0 };
+    Pool::open(&[SourceConfig { kind, weight: 1.0 }], rules, 0)
+}
+
+#[test]
+fn a_folder_is_a_place_and_held_out_ones_are_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    for (place, count) in [("bridge", 3), ("square", 2), ("tower", 4)] {
+        for i in 0..count {
+            photo(&dir.path().join(place).join(format!("{i}.jpg")), i as u8);
+        }
+    }
+    std::fs::write(dir.path().join("bridge/notes.txt"), "no photograph").unwrap();
+    let folders = |without: &[&str]| {
+        let without = without.iter().map(|w| (*w).to_string()).collect();
+        open(SourceKind::Folders { path: dir.path().into(), without })
+    };
+    let all = folders(&[]).unwrap();
+    assert_eq!((all.len(), all.positives(0), all.positives(3)), (9, &[1, 2][..], &[4][..]));
+    assert_eq!(all.relation(0, 4), Relation::Negative);
+    let look = all.look(1, [16, 24], Some(&mut at(1, Use::Image, [0, 0]))).unwrap();
+    assert_eq!((look.width, look.height), (24, 16));
+    assert_eq!(folders(&["square"]).unwrap().len(), 7);
+    let error = folders(&["sqare"]).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("sqare"), "{error}");
+}
+
+#[test]
+fn gsv_cities_places_follow_their_tables() {
+    let dir = tempfile::tempdir().unwrap();
+    let header = "place_id,year,month,northdeg,city_id,lat,lon,panoid\n";
+    let rows = [
+        ("Oslo", "7,2015,6,90,Oslo,59.91,10.75,aB_1"),
+        ("Oslo", "7,2018,11,85,Oslo,59.91,10.75,cD-2"),
+        ("Rome", "7,2012,1,5,Rome,41.9,12.5,e3"),
+        ("Rome", "7,2013,1,5,Rome,41.9,12.5,f4"),
+    ];
+    for city in ["Oslo", "Rome"] {
+        let own: String = rows.iter().filter(|r| r.0 == city).map(|r| format!("{}\n", r.1)).collect();
+        std::fs::create_dir_all(dir.path().join("Dataframes")).unwrap();
+        std::fs::write(dir.path().join(format!("Dataframes/{city}.csv")), format!("{header}{own}")).unwrap();
+    }
+    for name in [
+        "Oslo/Oslo_0000007_2015_06_090_59.91_10.75_aB_1",
+        "Oslo/Oslo_0000007_2018_11_085_59.91_10.75_cD-2",
+        "Rome/Rome_0000007_2012_01_005_41.9_12.5_e3",
+        "Rome/Rome_0000007_2013_01_005_41.9_12.5_f4",
+    ] {
+        photo(&dir.path().join(format!("Images/{name}.jpg")), 9);
+    }
+    let pool = open(SourceKind::GsvCities { path: dir.path().into(), cities: Vec::new() }).unwrap();
+    assert_eq!((pool.len(), pool.positives(0), pool.positives(2)), (4, &[1][..], &[3][..]));
+    // The same number in another city is another place.
+    assert_eq!(pool.relation(0, 2), Relation::Negative);
+    (0..4).for_each(|i| assert!(pool.look(i, [16, 16], None).is_ok()));
+    let one = open(SourceKind::GsvCities { path: dir.path().into(), cities: vec!["Rome".into()] }).unwrap();
+    assert_eq!(one.len(), 2);
+    let lost = open(SourceKind::GsvCities { path: dir.path().into(), cities: vec!["Roma".into()] });
+    assert!(lost.map(|_| ()).unwrap_err().to_string().contains("Roma"));
+}
+
+#[test]
+fn a_vg_tree_gives_both_sides_and_its_metres() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("images/train");
+    for (side, east) in [("queries", 500_000.0), ("database", 500_004.0), ("database", 500_900.0)] {
+        photo(&root.join(side).join(format!("@{east}@5783000@33@U@@@@@@@@@@@.jpg")), 3);
+    }
+    let pool = open(SourceKind::Vg { path: dir.path().into(), split: "train".into() }).unwrap();
+    assert_eq!((pool.len(), pool.sides()), (3, Some((1, 3))));
+    assert_eq!(pool.positives(0).len(), 1);
+    let relations: Vec<Relation> = (1..3).map(|i| pool.relation(0, i)).collect();
+    assert!(relations.contains(&Relation::Positive) && relations.contains(&Relation::Negative));
+}
