@@ -131,7 +131,7 @@ fn a_small_training_learns_to_tell_places() {
     let (untrained, _) = recall(&home.join("before"));
     let (trained, _) = recall(&home.join("global"));
     let (own, reranked) = recall(&home.join("rerank"));
-    println!(
+    eprintln!(
         "recall@1: untrained {untrained:.3}, global {trained:.3}, then {own:.3} reranked to {reranked:?}"
     );
     assert!(trained > untrained + 0.1, "recall@1 went from {untrained} to {trained}");

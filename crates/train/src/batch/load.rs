@@ -7,7 +7,7 @@ use crate::pool::{Pool, Relation};
 use crate::random::{self, Use};
 use r2former_data::image::Preprocess;
 use rayon::prelude::*;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::sync_channel;
 
 /// Batches that wait.
 const AHEAD: usize = 2;
@@ -68,7 +68,7 @@ impl Loader<'_> {
         mut step: impl FnMut(u64, Vec<Batch>) -> Result<bool>,
     ) -> Result<()> {
         std::thread::scope(|scope| {
-            let (sender, receiver): (_, Receiver<Result<(u64, Vec<Batch>)>>) = sync_channel(AHEAD);
+            let (sender, receiver) = sync_channel::<Result<(u64, Vec<Batch>)>>(AHEAD);
             scope.spawn(move || {
                 for number in first..end {
                     let batches = (0..parts).map(|part| self.load(planner.plan(number, part), number, part));

@@ -26,7 +26,7 @@ pub(super) struct Streets {
 
 impl Streets {
     pub(super) fn open(seed: u64, blocks: u32, spacing: f64, conditions: &[Condition]) -> Result<Self> {
-        if !(spacing > 0.0) {
+        if spacing.is_nan() || spacing <= 0.0 {
             return Err(TrainError::Config(format!("town: spacing {spacing} must be above 0")));
         }
         let town = Town::new(&TownConfig { seed, blocks: (blocks, blocks), ..TownConfig::default() })?;

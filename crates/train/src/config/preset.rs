@@ -1,0 +1,124 @@
+//! The paper's stages (METHOD: training).
+
+use super::{
+    BatchConfig, BatchKind, GlobalLoss, KeepConfig, LossConfig, MiningConfig, MiningKind, ModelChanges,
+    OptimizerConfig, OptimizerKind, PlaceRules, Schedule, ScheduleConfig, Stage, TrainConfig,
+};
+use crate::augment::AugmentConfig;
+use std::path::PathBuf;
+
+impl TrainConfig {
+    /// The paper's stage, as METHOD's table has it; `start` and `data` are the user's.
+    pub fn preset(stage: Stage) -> Self {
+        let frozen = stage == Stage::Rerank;
+        let (size, negatives) = match stage {
+            Stage::Global => (16, 2),
+            Stage::Rerank | Stage::EndToEnd => (64, 1),
+            Stage::Joint => (48, 2),
+            Stage::Finetune => (16, 1),
+        };
+        let mining = match stage {
+            Stage::Rerank => MiningKind::Global,
+            Stage::Finetune => MiningKind::Full,
+            _ => MiningKind::Partial,
+        };
+        let (epochs, patience) = match stage {
+            Stage::Global => (100, 10),
+            Stage::Rerank => (50, 25),
+            Stage::Joint => (20, 0),
+            Stage::EndToEnd => (100, 0),
+            Stage::Finetune => (50, 0),
+        };
+        let lr = match stage {
+            Stage::Rerank => 5e-4,
+            Stage::EndToEnd => 1e-4,
+            _ => 1e-5,
+        };
+        let global = stage == Stage::Global;
+        Self {
+            name: format!("r2former-{}", stage.name()),
+            stage,
+            seed: 1,
+            start: PathBuf::new(),
+            model: ModelChanges {
+                image_size: None,
+                global_dim: 256,
+                local_dim: 128,
+                local_count: None,
+                freeze_blocks: 0,
+                fresh_reranker: false,
+            },
+            data: Vec::new(),
+            places: PlaceRules { positive_m: 10.0, negative_m: 25.0, heading_deg: 180.0 },
+            batch: BatchConfig {
+                kind: BatchKind::Triplets,
+                size,
+                negatives,
+                views: 4,
+                hard_places: 0.0,
+                mirror: 0.0,
+                accumulate: 1,
+            },
+            mining: MiningConfig {
+                kind: mining,
+                pool: 1000,
+                refresh: 10_000,
+                depth: 500,
+                kept: 200,
+                drawn: 100,
+                import: None,
+            },
+            loss: LossConfig {
+                global: GlobalLoss::Triplet,
+                margin: 0.1,
+                similarity: [1.0, 50.0, 0.5, 0.1],
+                global_weight: 1.0,
+                rerank_weight: 1.0,
+                pairs: 0,
+                detach_local: stage != Stage::EndToEnd,
+            },
+            optimizer: OptimizerConfig {
+                kind: if global { OptimizerKind::Adam } else { OptimizerKind::Adamw },
+                lr,
+                backbone_lr_scale: 1.0,
+                weight_decay: if global { 0.0 } else { 0.03 },
+                betas: [0.9, 0.999],
+                clip: 0.0,
+                average: 0.0,
+            },
+            schedule: ScheduleConfig {
+                epochs,
+                // 50,000 queries an epoch.
+                steps: 50_000 / size as u64,
+                warmup: if frozen { 5.0 } else { 0.0 },
+                kind: if global { Schedule::Constant } else { Schedule::Cosine },
+                patience,
+            },
+            augment: AugmentConfig::default(),
+            validation: None,
+            save_memory: false,
+            keep: KeepConfig { every: 0, epochs: 1 },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_the_papers() {
+        for stage in Stage::ALL {
+            let config = TrainConfig::preset(stage);
+            assert_eq!(stage.name().parse::<Stage>().unwrap(), stage);
+            assert_eq!(config.places.positive_m, 10.0);
+            let again = TrainConfig::over(stage, toml::Table::new()).unwrap();
+            assert_eq!(again, config);
+        }
+        let rerank = TrainConfig::preset(Stage::Rerank);
+        assert_eq!((rerank.optimizer.lr, rerank.batch.size, rerank.schedule.warmup), (5e-4, 64, 5.0));
+        assert_eq!(rerank.mining.kind, MiningKind::Global);
+        let global = TrainConfig::preset(Stage::Global);
+        assert_eq!((global.optimizer.kind, global.schedule.steps), (OptimizerKind::Adam, 3125));
+    }
+}
