@@ -3,10 +3,7 @@
 use r2former_data::town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use r2former_engine::{Progress, Silent};
 use r2former_model::checkpoint::{Storage, save};
-use r2former_model::{
-    BackboneConfig, Device, GlobalConfig, LocalConfig, ModelConfig, Pooling, R2Former, RerankerConfig,
-    VitConfig,
-};
+use r2former_model::{BackboneConfig, Device, GlobalConfig, ModelConfig, Pooling, R2Former, VitConfig};
 use r2former_train::{
     AugmentConfig, BatchKind, GlobalLoss, Line, MiningKind, Schedule, SourceConfig, SourceKind, Stage,
     TrainConfig, ValidationConfig, ValidationSet, Watch, read_log, train,

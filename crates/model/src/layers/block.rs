@@ -233,6 +233,15 @@ mod tests {
     use crate::weights::Tensors;
     use burn::tensor::TensorData;
 
+    const SMALL: BlockConfig = BlockConfig {
+        dim: 12,
+        heads: 3,
+        mlp_ratio: 2,
+        norm_eps: 1e-6,
+        layer_scale: false,
+        precision: Precision::F32,
+    };
+
     fn noise(seed: &mut u32, shape: [usize; 3]) -> TensorData {
         let values: Vec<f32> = (0..shape.iter().product())
             .map(|_| {
@@ -255,15 +264,7 @@ mod tests {
         run: impl Fn(&Block, Tensor<3>) -> Tensor<3>,
     ) -> (Vec<f32>, Vec<Vec<f32>>) {
         let mut take = Take::from_tensors(tensors.clone(), device);
-        let c = BlockConfig {
-            dim: 12,
-            heads: 3,
-            mlp_ratio: 2,
-            norm_eps: 1e-6,
-            layer_scale: false,
-            precision: Precision::F32,
-        };
-        let block = Block::load(&mut take, "b", &c);
+        let block = Block::load(&mut take, "b", &SMALL);
         take.finish().unwrap();
         let x = Tensor::<3>::from_data(x.clone(), device).require_grad();
         let out = run(&block, x.clone());
@@ -288,15 +289,7 @@ mod tests {
     fn kernels_differentiate_as_burn_does() {
         let plain = Device::flex().autodiff();
         let mut take = Take::random(1, &Device::flex());
-        let c = BlockConfig {
-            dim: 12,
-            heads: 3,
-            mlp_ratio: 2,
-            norm_eps: 1e-6,
-            layer_scale: false,
-            precision: Precision::F32,
-        };
-        let block = Block::load(&mut take, "b", &c);
+        let block = Block::load(&mut take, "b", &SMALL);
         let mut put = Put::default();
         block.save(&mut put, "b");
         let mut tensors = put.finish().unwrap();
@@ -328,7 +321,7 @@ mod tests {
             }
             let told = |device: &Device, plain: bool| {
                 let mut take = Take::from_tensors(tensors.clone(), device);
-                let block = Block::load(&mut take, "b", &c);
+                let block = Block::load(&mut take, "b", &SMALL);
                 let x = Tensor::<3>::from_data(x.clone(), device);
                 values(
                     if plain { block.forward_attending_plain(x, 1) } else { block.forward_attending(x, 1) }.1,

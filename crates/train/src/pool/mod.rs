@@ -87,14 +87,7 @@ pub(crate) struct Pool {
 impl Pool {
     /// Lists every source as it is in an epoch.
     pub(crate) fn open(configs: &[SourceConfig], rules: PlaceRules, epoch: u64) -> Result<Self> {
-        let mut pool = Self {
-            sources: Vec::new(),
-            weights: Vec::new(),
-            entries: Vec::new(),
-            ranges: Vec::new(),
-            positives: Vec::new(),
-            rules,
-        };
+        let mut pool = Self::empty(rules);
         // Sources that change come last, so that the numbers of what stays are the same every epoch.
         let mut ordered: Vec<&SourceConfig> = configs.iter().collect();
         ordered.sort_by_key(|config| matches!(config.kind, SourceKind::Town { .. }));
@@ -121,6 +114,17 @@ impl Pool {
             pool.add(source, config.weight)?;
         }
         Ok(pool)
+    }
+
+    fn empty(rules: PlaceRules) -> Self {
+        Self {
+            sources: Vec::new(),
+            weights: Vec::new(),
+            entries: Vec::new(),
+            ranges: Vec::new(),
+            positives: Vec::new(),
+            rules,
+        }
     }
 
     fn add(&mut self, source: Box<dyn Source>, weight: f64) -> Result<()> {

@@ -24,14 +24,7 @@ impl Source for Street {
 
 fn pool(streets: Vec<Street>) -> Pool {
     let rules = PlaceRules { positive_m: 10.0, negative_m: 25.0, heading_deg: 40.0 };
-    let mut pool = Pool {
-        sources: Vec::new(),
-        weights: Vec::new(),
-        entries: Vec::new(),
-        ranges: Vec::new(),
-        positives: Vec::new(),
-        rules,
-    };
+    let mut pool = Pool::empty(rules);
     for street in streets {
         pool.add(Box::new(street), 1.0).unwrap();
     }
