@@ -18,10 +18,15 @@ pub(crate) fn draw(lines: &[Line], path: &Path) -> Result<()> {
     {
         let root = SVGBackend::with_string(&mut picture, SIZE).into_drawing_area();
         root.fill(&WHITE).map_err(|e| bad(&e))?;
-        let panels = root.split_evenly((2, 2));
-        let all = [loss_curves(lines), recall_curves(lines), right_curves(lines), rate_curves(lines)];
-        let titles = ["loss", "recall@1 on the validation set", "share of pairs told right", "learning rate"];
-        for ((panel, curves), title) in panels.iter().zip(&all).zip(titles) {
+        let all = [
+            ("loss", loss_curves(lines)),
+            ("recall@1 on the validation set", recall_curves(lines)),
+            ("share of pairs told right", right_curves(lines)),
+            ("learning rate", rate_curves(lines)),
+        ];
+        // A stage draws what it measures: no panel is empty.
+        let drawn = all.iter().filter(|(_, curves)| curves.iter().any(|curve| !curve.1.is_empty()));
+        for (panel, (title, curves)) in root.split_evenly((2, 2)).iter().zip(drawn) {
             chart(panel, title, curves).map_err(|e| bad(&e))?;
         }
         root.present().map_err(|e| bad(&e))?;
@@ -38,9 +43,6 @@ fn chart<E: std::error::Error + Send + Sync>(
     let right = points().map(|p| p.0).fold(1.0, f64::max);
     let top = points().map(|p| p.1).fold(f64::MIN, f64::max);
     let bottom = points().map(|p| p.1).fold(f64::MAX, f64::min);
-    if top < bottom {
-        return Ok(());
-    }
     let room = ((top - bottom) * 0.08).max(1e-9);
     let mut chart = ChartBuilder::on(panel)
         .caption(title, ("sans-serif", 22))

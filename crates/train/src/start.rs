@@ -67,10 +67,14 @@ const DRAWN: f32 = 0.02;
 /// inputs): the reranker is so narrow that weights drawn for a wide network would hide correlations behind
 /// positions for the first thousand steps.
 fn widen(tensor: &mut RawTensor) {
-    if let [_, inputs] = tensor.shape[..] {
-        let factor = (inputs as f32).powf(-0.5) / DRAWN;
-        tensor.data.iter_mut().for_each(|value| *value *= factor);
-    }
+    let factor = match tensor.shape[..] {
+        [_, inputs] => (inputs as f32).powf(-0.5) / DRAWN,
+        // CLS tokens: were they much shorter than the tokens beside them, the first norm would blow their
+        // gradient up, and clipping would leave nothing of the others'.
+        [1, 1, _] => 1.0 / DRAWN,
+        _ => return,
+    };
+    tensor.data.iter_mut().for_each(|value| *value *= factor);
 }
 
 /// Parameters that stay as they are: what the stage does not train, and the first blocks where asked.
