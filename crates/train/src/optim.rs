@@ -19,17 +19,14 @@ pub(crate) struct Optimizer {
     backbone: ModuleOptimizer,
     rest: ModuleOptimizer,
     backbone_ids: Vec<ParamId>,
-    rest_ids: Vec<ParamId>,
     config: OptimizerConfig,
 }
 
 impl Optimizer {
     /// An optimiser of the parameters with these names.
     pub(crate) fn new(config: OptimizerConfig, tensors: &Tensors) -> Self {
-        let of = |backbone: bool| -> Vec<ParamId> {
-            let own = tensors.keys().filter(|name| name.starts_with("backbone.") == backbone);
-            own.map(|name| param_id(name)).collect()
-        };
+        let own = tensors.keys().filter(|name| name.starts_with("backbone."));
+        let backbone_ids: Vec<ParamId> = own.map(|name| param_id(name)).collect();
         // Norms and biases are vectors; nothing else is.
         let plain: Vec<ParamId> = tensors
             .iter()
@@ -75,7 +72,7 @@ impl Optimizer {
                 )
             }
         };
-        Self { backbone: build(), rest: build(), backbone_ids: of(true), rest_ids: of(false), config }
+        Self { backbone: build(), rest: build(), backbone_ids, config }
     }
 
     /// One step; the gradient's length comes back, before clipping.
@@ -95,7 +92,6 @@ impl Optimizer {
         };
         model.visit(&mut parts);
         let [backbone, rest] = parts.found;
-        debug_assert!(self.rest_ids.len() >= rest.len());
         let model = self.backbone.step(lr * self.config.backbone_lr_scale, model, backbone);
         (self.rest.step(lr, model, rest), length)
     }
