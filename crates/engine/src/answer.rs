@@ -1,5 +1,6 @@
 //! The answer to "where was this taken?".
 
+use crate::Rerank;
 use r2former_data::LatLon;
 use serde::Serialize;
 use std::time::Duration;
@@ -19,7 +20,8 @@ pub struct PlaceMatch {
     pub distance_m: Option<f64>,
     /// Cosine of the global descriptors, -1 to 1.
     pub similarity: f32,
-    /// Reranker's probability of the same place, 0 to 1; absent when nothing was reranked.
+    /// The reranker's probability of the same place, 0 to 1, or the number of RANSAC's inliers; absent when nothing
+    /// was reranked.
     pub score: Option<f32>,
 }
 
@@ -67,8 +69,8 @@ pub struct Answer {
     pub matches: Vec<PlaceMatch>,
     /// Position estimate; absent when no match carries a position.
     pub estimate: Option<Estimate>,
-    /// Whether the order is the reranker's.
-    pub reranked: bool,
+    /// What the order is by.
+    pub rerank: Rerank,
     /// Wall-clock time of the stages.
     pub timing: Timing,
 }

@@ -1,30 +1,10 @@
 //! One query: photograph, descriptor, candidates, reranked places, answer.
 
-use crate::{Answer, EngineError, Estimate, Extractor, PlaceMatch, Result, Timing, rerank};
+use crate::{Answer, EngineError, Estimate, Extractor, PlaceMatch, Rerank, Result, Timing};
 use r2former_data::{LatLon, geo};
 use r2former_index::{Filter, Hit, Position, ReadPlaces, SearchMode};
 use std::path::Path;
 use std::time::Instant;
-
-/// How candidates are put in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rerank {
-    /// By the model's reranker.
-    Model,
-    /// By global similarity alone.
-    None,
-}
-
-impl std::str::FromStr for Rerank {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "model" => Ok(Self::Model),
-            "none" => Ok(Self::None),
-            other => Err(format!("{other} is not a way to rerank: model or none")),
-        }
-    }
-}
 
 /// A prior: the photograph was taken near here.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -80,7 +60,7 @@ pub fn locate(
         }),
         ..Filter::default()
     };
-    let reranks = options.rerank == Rerank::Model;
+    let reranks = options.rerank != Rerank::None;
     let wanted = if reranks { options.candidates.max(options.top) } else { options.top };
     let mut hits: Vec<(Hit, Option<f32>)> = index
         .search(&features.global, wanted, &filter, options.mode)?
@@ -96,9 +76,9 @@ pub fn locate(
         lap(&mut timing.fetch_ms);
         let candidates: Vec<&[u8]> =
             local.iter().map(|found| found.as_ref().map_or(&[][..], |local| &local.rows)).collect();
-        let scores = rerank(extractor, &features.local, &candidates)?;
-        for ((_, score), pair) in hits.iter_mut().zip(scores) {
-            *score = Some(pair.score);
+        let scores = options.rerank.scores(extractor, &features.local, &candidates)?;
+        for ((_, score), found) in hits.iter_mut().zip(scores) {
+            *score = Some(found);
         }
         // Stable: equal scores keep the global order; places beyond the candidates stay behind.
         hits[..head].sort_by(|a, b| b.1.unwrap_or(0.0).total_cmp(&a.1.unwrap_or(0.0)));
@@ -111,7 +91,7 @@ pub fn locate(
         query: query.display().to_string(),
         estimate: Estimate::from_matches(&matches),
         matches,
-        reranked: reranks,
+        rerank: options.rerank,
         timing,
     })
 }

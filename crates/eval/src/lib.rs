@@ -3,8 +3,10 @@
 //! [`evaluate`] takes a dataset and a model and reports recall@N of the global order and of the
 //! reranked one, with the protocol that the numbers belong to.
 
+mod features;
 mod metrics;
 mod protocol;
+mod ranking;
 mod run;
 mod search;
 

@@ -18,14 +18,12 @@ impl Recall {
     }
 }
 
-/// Recall of ranked predictions.
+/// Recall of ranked predictions: for each query the database's numbers, best first, and the right ones.
 ///
-/// `rankings[q]` lists database indices, best first; `positives[q]` the right ones. Every query
-/// counts: one without positives can only fail, so leave it out to drop it.
-pub fn recall(rankings: &[Vec<u32>], positives: &[Vec<u32>]) -> Recall {
-    let first_hit: Vec<Option<usize>> = rankings
-        .iter()
-        .zip(positives)
+/// Every query counts: one without positives can only fail, so leave it out to drop it.
+pub fn recall<'a>(queries: impl IntoIterator<Item = (&'a [u32], &'a [u32])>) -> Recall {
+    let first_hit: Vec<Option<usize>> = queries
+        .into_iter()
         .map(|(ranking, right)| ranking.iter().position(|candidate| right.contains(candidate)))
         .collect();
     let share = |n: usize| match first_hit.len() {
@@ -45,14 +43,14 @@ mod tests {
     fn counts_queries_with_a_positive_in_time() {
         // Query 0 is right at once, query 1 at rank 5 (counting from 1), query 2 at rank 6, query 3
         // never: recall@1 = 1/4, @5 = 2/4, @10 = 3/4.
-        let rankings = vec![vec![7], vec![0, 1, 2, 3, 9], vec![0, 1, 2, 3, 4, 8], vec![0, 1]];
-        let positives = vec![vec![7, 3], vec![9], vec![8], vec![]];
-        let r = recall(&rankings, &positives);
+        let rankings: [&[u32]; 4] = [&[7], &[0, 1, 2, 3, 9], &[0, 1, 2, 3, 4, 8], &[0, 1]];
+        let positives: [&[u32]; 4] = [&[7, 3], &[9], &[8], &[]];
+        let r = recall(rankings.iter().zip(&positives).map(|(r, p)| (*r, *p)));
         assert_eq!([r.at(1), r.at(5), r.at(10), r.at(100)], [0.25, 0.5, 0.75, 0.75]);
     }
 
     #[test]
     fn no_queries_is_zero_not_a_number() {
-        assert_eq!(recall(&[], &[]).at(1), 0.0);
+        assert_eq!(recall([]).at(1), 0.0);
     }
 }

@@ -29,6 +29,7 @@ mod pairs;
 mod panel;
 mod pool;
 pub mod probe;
+pub mod ransac;
 mod rerank;
 mod side;
 mod stack;

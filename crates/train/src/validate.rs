@@ -6,7 +6,7 @@ use r2former_data::dataset::{
     Dataset, Kind, MslsOptions, SourceOptions, VgOptions, from_listings, list_photos, read_msls, read_vg,
     split_panoramas,
 };
-use r2former_engine::{Extractor, Progress};
+use r2former_engine::{Extractor, Progress, Rerank};
 use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, evaluate};
 
 /// The dataset of a validation.
@@ -52,7 +52,8 @@ pub(crate) fn validate(
 ) -> Result<EvalReport> {
     let options = EvalOptions {
         radius_m: config.radius_m,
-        candidates: if rerank { config.candidates } else { 0 },
+        rerank: if rerank { vec![Rerank::Model] } else { Vec::new() },
+        candidates: config.candidates,
         heading_limit_deg: None,
         empty_queries: EmptyQueries::Drop,
         grouping: Grouping::Merged,

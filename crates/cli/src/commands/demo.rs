@@ -49,7 +49,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<Outcome> {
     let loaded = load_model(args.model.as_deref())?;
     let settings = Settings::of(&loaded.config);
     let trained = loaded.config.trained;
-    let rerank = if trained.reranker { Rerank::Model } else { Rerank::None };
+    let rerank = Rerank::default_of(&loaded.config);
     let mut out = output::stdout();
     let quiet = args.json;
 
@@ -105,8 +105,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<Outcome> {
         }
         out.line(format_args!("4. Measuring recall within {RADIUS_M} m, exact search:"))?;
     }
-    let candidates = if rerank == Rerank::Model { 100 } else { 0 };
-    let report = measure(listing, asked, &extractor, candidates)?;
+    let report = measure(listing, asked, &extractor, rerank)?;
     if args.json {
         return print_json(&json!({
             "database": database, "queries": queries, "images_per_second": rate, "answer": answer,
@@ -142,18 +141,14 @@ fn say(out: &mut output::Out, quiet: bool, text: String) -> Result<()> {
 }
 
 /// Recall of all queries and of each condition.
-fn measure(
-    database: Listing,
-    queries: Listing,
-    extractor: &Extractor,
-    candidates: usize,
-) -> Result<EvalReport> {
+fn measure(database: Listing, queries: Listing, extractor: &Extractor, rerank: Rerank) -> Result<EvalReport> {
     let options = EvalOptions {
         radius_m: RADIUS_M,
         heading_limit_deg: None,
         empty_queries: EmptyQueries::Drop,
         grouping: Grouping::Merged,
-        candidates,
+        rerank: vec![rerank],
+        candidates: 100,
         report_by: "condition".into(),
     };
     let dataset = from_listings("rendered town".to_string(), database, queries);

@@ -1,10 +1,10 @@
 //! `r2former eval`: recall on a dataset, with the protocol that it belongs to.
 
-use crate::common::{Machine, ModelArgs, parse_zone};
+use crate::common::{Machine, ModelArgs, parse_zone, rerank_or_default};
 use crate::exit::Outcome;
 use crate::output::{self, print_json, print_report};
 use crate::progress::Bar;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use r2former_data::UtmZone;
 use r2former_data::dataset::{self, Dataset, Kind, MslsOptions, Region, SourceOptions, VgOptions};
@@ -51,9 +51,10 @@ pub(crate) struct Common {
     /// Candidates to rerank.
     #[arg(long, default_value_t = 100, value_name = "N")]
     candidates: usize,
-    /// model or none [default: model where the model has a trained reranker].
-    #[arg(long)]
-    rerank: Option<Rerank>,
+    /// Ways to rerank, each beside the global order: model, ransac, or both with a comma; none for neither
+    /// [default: model where its reranker is trained].
+    #[arg(long, value_delimiter = ',')]
+    rerank: Vec<Rerank>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -193,20 +194,18 @@ fn photos(args: &PhotosArgs) -> Result<Dataset> {
 impl Common {
     fn options(&self, extractor: &Extractor) -> Result<EvalOptions> {
         let config = extractor.config();
-        let rerank =
-            self.rerank.unwrap_or(if config.trained.reranker { Rerank::Model } else { Rerank::None });
-        if rerank == Rerank::Model && config.reranker.is_none() {
-            bail!("model {} has no reranker: leave --rerank out, or use --rerank none", config.name);
-        }
-        if rerank == Rerank::Model && !config.trained.reranker {
-            eprintln!("note: the reranker of model {} is not trained; its order means nothing", config.name);
+        let asked = self.rerank.iter().map(|rerank| rerank_or_default(Some(*rerank), config));
+        let mut rerank: Vec<Rerank> = asked.collect::<Result<_>>()?;
+        if rerank.is_empty() {
+            rerank.push(rerank_or_default(None, config)?);
         }
         Ok(EvalOptions {
             radius_m: self.radius,
             heading_limit_deg: self.heading,
             empty_queries: self.empty,
             grouping: if self.per_city { Grouping::PerCity } else { Grouping::Merged },
-            candidates: if rerank == Rerank::Model { self.candidates } else { 0 },
+            rerank,
+            candidates: self.candidates,
             report_by: self.by.clone(),
         })
     }

@@ -9,13 +9,15 @@ use r2former_model::checkpoint::Storage;
 use r2former_model::import::{ImportOptions, Imported, Normalisation, import};
 use r2former_model::{ModelConfig, Pooling, ResizeMode, cost, weights::Tensors};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelCommand {
     /// Turn another project's checkpoint into a model: published R2Former (.pth), DeiT, timm or DINOv2
     /// (.pth, .safetensors), torchvision ResNet-50.
     Import(ImportArgs),
+    /// Write a model again: in 16 bits, under another name, for another image size.
+    Copy(CopyArgs),
     /// Tell what a model is and what it costs.
     Info(InfoArgs),
 }
@@ -63,6 +65,29 @@ pub(crate) struct ImportArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct CopyArgs {
+    /// Model file to read.
+    input: PathBuf,
+    /// Model file to write (.safetensors).
+    output: PathBuf,
+    /// Another name.
+    #[arg(long)]
+    name: Option<String>,
+    /// Another image size of the evaluation, height x width.
+    #[arg(long, value_name = "HxW", value_parser = parse_size)]
+    image_size: Option<[usize; 2]>,
+    /// Another largest number of local features an image.
+    #[arg(long, value_name = "N")]
+    num_local: Option<usize>,
+    /// Store weights in 16 bits: half the size.
+    #[arg(long)]
+    half: bool,
+    /// Print machine-readable JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct InfoArgs {
     /// Model file [default: the one built in].
     file: Option<PathBuf>,
@@ -85,6 +110,7 @@ fn parse_resize(text: &str) -> Result<ResizeMode, String> {
 pub(crate) fn run(command: &ModelCommand) -> Result<Outcome> {
     match command {
         ModelCommand::Import(args) => run_import(args),
+        ModelCommand::Copy(args) => run_copy(args),
         ModelCommand::Info(args) => run_info(args),
     }
 }
@@ -102,11 +128,7 @@ fn run_import(args: &ImportArgs) -> Result<Outcome> {
         neighbours: args.neighbours,
     };
     let Imported { config, tensors, leftovers, notes } = import(&args.input, &options)?;
-    if args.output.is_dir() {
-        bail!("{}: is a folder; name the file to write", args.output.display());
-    }
-    let storage = if args.half { Storage::F16 } else { Storage::F32 };
-    r2former_model::save(&args.output, &config, &tensors, storage)?;
+    write(&args.output, &config, &tensors, args.half)?;
     if args.json {
         let report =
             json!({ "model": describe(&config, &tensors, None), "leftovers": leftovers, "notes": notes });
@@ -122,6 +144,42 @@ fn run_import(args: &ImportArgs) -> Result<Outcome> {
         out.line(format_args!("not used by the method: {}", leftovers.join(", ")))?;
     }
     Ok(Outcome::Done)
+}
+
+fn run_copy(args: &CopyArgs) -> Result<Outcome> {
+    let loaded = load_model(Some(&args.input))?;
+    let checkpoint = r2former_model::checkpoint::parse(loaded.bytes(), &args.input)?;
+    let (mut config, tensors) = (checkpoint.config, checkpoint.tensors);
+    if let Some(name) = &args.name {
+        config.name.clone_from(name);
+    }
+    if let Some([height, width]) = args.image_size {
+        config.check_size(height, width)?;
+        (config.input.height, config.input.width) = (height, width);
+    }
+    if let Some(count) = args.num_local {
+        let Some(local) = &mut config.local else {
+            bail!("{}: has no local features to count", args.input.display());
+        };
+        local.count = count;
+    }
+    config.validate()?;
+    write(&args.output, &config, &tensors, args.half)?;
+    if args.json {
+        return print_json(&json!({ "model": describe(&config, &tensors, None) }));
+    }
+    let mut out = output::stdout();
+    out.line(format_args!("wrote {}", args.output.display()))?;
+    print_description(&mut out, &config, &tensors, None)?;
+    Ok(Outcome::Done)
+}
+
+fn write(file: &Path, config: &ModelConfig, tensors: &Tensors, half: bool) -> Result<()> {
+    if file.is_dir() {
+        bail!("{}: is a folder; name the file to write", file.display());
+    }
+    let storage = if half { Storage::F16 } else { Storage::F32 };
+    Ok(r2former_model::save(file, config, tensors, storage)?)
 }
 
 fn run_info(args: &InfoArgs) -> Result<Outcome> {

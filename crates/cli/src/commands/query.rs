@@ -1,6 +1,6 @@
 //! `r2former query`: where were these photographs taken?
 
-use crate::common::{Machine, near, parse_position};
+use crate::common::{Machine, near, parse_position, rerank_or_default};
 use crate::exit::Outcome;
 use crate::output::{self, AnswerFormat, PairsFormat, print_answers};
 use crate::progress::Bar;
@@ -24,8 +24,8 @@ pub(crate) struct QueryArgs {
     /// Candidates of the global search that are reranked.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     candidates: u32,
-    /// How candidates are put in order: model, or none for global similarity alone [default: model where
-    /// the model has a trained reranker].
+    /// How candidates are put in order: model, ransac (mutual nearest local features that one homography
+    /// explains), or none for global similarity alone [default: model where its reranker is trained].
     #[arg(long)]
     rerank: Option<Rerank>,
     /// Walk the index's graph instead of comparing with every image: faster on large indexes, may miss some.
@@ -86,17 +86,7 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<Outcome> {
         }
         None => index.model()?,
     };
-    let trained = loaded.config.trained.reranker;
-    let rerank = args.rerank.unwrap_or(if trained { Rerank::Model } else { Rerank::None });
-    if rerank == Rerank::Model && loaded.config.reranker.is_none() {
-        bail!("model {} has no reranker: leave --rerank out, or use --rerank none", loaded.config.name);
-    }
-    if rerank == Rerank::Model && !trained {
-        eprintln!(
-            "note: the reranker of model {} is not trained; its order means nothing",
-            loaded.config.name
-        );
-    }
+    let rerank = rerank_or_default(args.rerank, &loaded.config)?;
     let options = LocateOptions {
         top: args.top as usize,
         candidates: args.candidates as usize,

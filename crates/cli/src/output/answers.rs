@@ -4,7 +4,7 @@ use super::{Out, print_json};
 use anyhow::Result;
 use geojson::{Feature, FeatureCollection, Geometry, GeometryValue};
 use r2former_data::LatLon;
-use r2former_engine::{Answer, PlaceMatch};
+use r2former_engine::{Answer, PlaceMatch, Rerank};
 use serde_json::{Map, Value, json};
 
 /// How answers are printed.
@@ -62,12 +62,19 @@ fn text(out: &mut Out, answer: &Answer, timing: bool) -> Result<()> {
         None if answer.matches.is_empty() => out.line(format_args!("  no place in the index fits"))?,
         None => {}
     }
-    let score = if answer.reranked { "   score" } else { "" };
+    let score = match answer.rerank {
+        Rerank::Model => "   score",
+        Rerank::Ransac => " inliers",
+        Rerank::None => "",
+    };
     if !answer.matches.is_empty() {
         out.line(format_args!("  {:>4}  {:>10}{score}  {:<23}  path", "rank", "similarity", "position"))?;
     }
     for (i, m) in answer.matches.iter().enumerate() {
-        let score = m.score.map_or(String::new(), |s| format!("  {s:.4}"));
+        let score = match (answer.rerank, m.score) {
+            (Rerank::Ransac, Some(inliers)) => format!("  {inliers:>6.0}"),
+            (_, score) => score.map_or(String::new(), |s| format!("  {s:.4}")),
+        };
         let position = m.position.map_or("unknown".into(), degrees);
         let heading = m.heading.map_or(String::new(), |h| format!("  heading {h:.0}"));
         let distance = m.distance_m.map_or(String::new(), |d| format!("  {d:.0} m from the prior"));

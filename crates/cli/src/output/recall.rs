@@ -29,11 +29,15 @@ pub(crate) fn print_report(out: &mut Out, report: &EvalReport) -> Result<()> {
     }
     out.line(format_args!(""))?;
     let cost = &report.cost;
+    let reranking = [("RANSAC", cost.ransac_ms_per_query), ("reranking", cost.rerank_ms_per_query)];
+    let reranking: String = reranking
+        .iter()
+        .filter_map(|(name, ms)| ms.map(|ms| format!(", {name} {ms:.1} ms a query")))
+        .collect();
     out.line(format_args!(
-        "cost        {:.1} images/s, search {:.2} ms a query, reranking {:.1} ms a query, {} stored an image",
+        "cost        {:.1} images/s, search {:.2} ms a query{reranking}, {} stored an image",
         cost.images_per_second,
         cost.search_ms_per_query,
-        cost.rerank_ms_per_query,
         bytes(cost.bytes_per_image as u64)
     ))?;
     if !report.unusable.is_empty() {
@@ -44,6 +48,9 @@ pub(crate) fn print_report(out: &mut Out, report: &EvalReport) -> Result<()> {
 
 fn table(out: &mut Out, prefix: &str, stage: &Stage, candidates: usize) -> Result<()> {
     row(out, &format!("{prefix}global"), &stage.global)?;
+    if let Some(ransac) = &stage.ransac {
+        row(out, &format!("{prefix}RANSAC {candidates}"), ransac)?;
+    }
     if let Some(reranked) = &stage.reranked {
         row(out, &format!("{prefix}reranked {candidates}"), reranked)?;
     }

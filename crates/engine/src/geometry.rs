@@ -1,0 +1,102 @@
+//! Geometric verification of local features, without learning: the baseline that the reranker is measured against
+//! (paper, table 1, "RANSAC").
+
+use crate::{EngineError, Extractor, Result};
+use r2former_kernels::Level;
+use r2former_kernels::ransac::{Agreement, Correspondence, RansacOptions, mutual_nearest, ransac};
+use serde::Serialize;
+
+/// Distance in pixels of the network's input within which a pair agrees with a homography: one and a half patches of
+/// 16 pixels, as the field's tools have it.
+pub const TOLERANCE_PX: f32 = 24.0;
+
+/// Two local features that are each other's nearest.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct MutualPair {
+    /// x and y in the query, 0 to 1 of its larger side.
+    pub query: [f32; 2],
+    /// x and y in the reference, likewise.
+    pub reference: [f32; 2],
+    /// Cosine of the features.
+    pub similarity: f32,
+    /// Whether it agrees with the homography.
+    pub inlier: bool,
+}
+
+/// What two images' local features have in common.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verification {
+    /// Mutual nearest neighbours.
+    pub pairs: Vec<MutualPair>,
+    /// Rows of the homography from the query's pixels to the reference's, up to scale; none where fewer than four
+    /// pairs agree.
+    pub homography: Option<[f64; 9]>,
+    /// Pairs that agree: the score of the pair of images.
+    pub inliers: usize,
+}
+
+/// Verifies one query against candidates, one after the other.
+pub struct Verifier {
+    level: Level,
+    row: usize,
+    /// Pixels of the larger side of the network's input.
+    side: f32,
+    places: Vec<[f32; 2]>,
+    features: Vec<f32>,
+}
+
+impl Verifier {
+    /// Takes a query's local features, as the extractor gives them.
+    ///
+    /// # Errors
+    /// A model without local features.
+    pub fn new(extractor: &Extractor, query: &[f32]) -> Result<Self> {
+        let row = extractor.config().local_row();
+        if row <= PLACE {
+            return Err(EngineError::Request(format!(
+                "model {} has no local features: use --rerank none, or a full model",
+                extractor.config().name
+            )));
+        }
+        let settings = extractor.settings();
+        let level = Level::current().map_err(|error| EngineError::Request(error.to_string()))?;
+        let (places, features) = split(query, row);
+        Ok(Self { level, row, side: settings.height.max(settings.width) as f32, places, features })
+    }
+
+    /// Matches a reference's local features and counts those that one homography explains.
+    pub fn verify(&self, reference: &[f32]) -> Verification {
+        let (places, features) = split(reference, self.row);
+        let mutual = mutual_nearest(self.level, self.row - PLACE, &self.features, &features);
+        let ends = mutual.iter().map(|m| (self.places[m.query as usize], places[m.reference as usize]));
+        let scaled = |place: [f32; 2]| place.map(|v| v * self.side);
+        let points: Vec<Correspondence> = ends
+            .clone()
+            .map(|(query, reference)| Correspondence { query: scaled(query), reference: scaled(reference) })
+            .collect();
+        let (homography, agreeing, inliers) = match ransac(&points, &RansacOptions::within(TOLERANCE_PX)) {
+            Some(Agreement { matrix, inliers, count }) => (Some(matrix), inliers, count),
+            None => (None, vec![false; points.len()], 0),
+        };
+        let pairs = ends.zip(&mutual).zip(&agreeing).map(|(((query, reference), mutual), inlier)| {
+            MutualPair { query, reference, similarity: mutual.similarity, inlier: *inlier }
+        });
+        Verification { pairs: pairs.collect(), homography, inliers }
+    }
+}
+
+/// x, y and attention stand in front of a feature.
+const PLACE: usize = 3;
+
+/// Places, and features of unit length.
+fn split(rows: &[f32], row: usize) -> (Vec<[f32; 2]>, Vec<f32>) {
+    let count = rows.len() / row;
+    let (mut places, mut features) = (Vec::with_capacity(count), Vec::with_capacity(count * (row - PLACE)));
+    for values in rows.chunks_exact(row) {
+        places.push([values[0], values[1]]);
+        let feature = &values[PLACE..];
+        let length = feature.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
+        features.extend(feature.iter().map(|v| v / length));
+    }
+    (places, features)
+}

@@ -1,0 +1,56 @@
+//! The ways to put candidates in order.
+
+use crate::geometry::Verifier;
+use crate::{Extractor, Result, rerank};
+use r2former_model::{ModelConfig, quantize};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// How candidates are put in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rerank {
+    /// By the model's reranker: the probability of the same place.
+    Model,
+    /// By the number of mutual nearest neighbours that one homography explains.
+    Ransac,
+    /// By global similarity alone.
+    None,
+}
+
+impl Rerank {
+    /// What a model is best used with: its reranker where that is trained.
+    pub fn default_of(config: &ModelConfig) -> Self {
+        if config.trained.reranker { Self::Model } else { Self::None }
+    }
+
+    /// Scores of candidates whose local features are in 8 bits as an index stores them: the higher, the more likely
+    /// the same place. None are given where nothing is reranked.
+    ///
+    /// # Errors
+    /// A model without a reranker, or without local features; candidates without local features; a failing device.
+    pub fn scores(self, extractor: &Extractor, query: &[f32], candidates: &[&[u8]]) -> Result<Vec<f32>> {
+        match self {
+            Self::Model => Ok(rerank(extractor, query, candidates)?.iter().map(|pair| pair.score).collect()),
+            Self::Ransac => {
+                let verifier = Verifier::new(extractor, query)?;
+                let row = extractor.config().local_row();
+                let score = |bytes: &&[u8]| verifier.verify(&quantize::dequantize(bytes, row)).inliers as f32;
+                Ok(candidates.par_iter().map(score).collect())
+            }
+            Self::None => Ok(Vec::new()),
+        }
+    }
+}
+
+impl std::str::FromStr for Rerank {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "model" => Ok(Self::Model),
+            "ransac" => Ok(Self::Ransac),
+            "none" => Ok(Self::None),
+            other => Err(format!("{other} is not a way to rerank: model, ransac or none")),
+        }
+    }
+}
