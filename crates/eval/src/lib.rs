@@ -5,12 +5,19 @@
 
 mod features;
 mod metrics;
+mod outcome;
+mod per_order;
 mod protocol;
 mod ranking;
 mod run;
 mod search;
 
-pub use metrics::{RECALL_AT, Recall, recall};
+pub use metrics::{
+    Interval, Localisation, PairedTest, Precision, PrecisionPoint, RECALL_AT, Recall, bootstrap, localisation,
+    paired_test, precision, recall,
+};
+pub use outcome::{Comparison, Outcome, Quality, QueryOutcome};
+pub use per_order::{PerOrder, order_name};
 pub use protocol::{EmptyQueries, Protocol};
-pub use run::{EvalOptions, EvalReport, Grouping, Stage, evaluate};
+pub use run::{EvalOptions, EvalReport, Evaluation, Grouping, Stage, evaluate};
 pub use search::{nearest, nearest_reference};

@@ -2,8 +2,9 @@
 
 use crate::features::extract_side;
 use crate::metrics::recall;
+use crate::outcome::{Comparison, Outcome, Quality, QueryOutcome, comparisons, quality};
 use crate::ranking::{Ranking, city, rerank_all, search};
-use crate::{EmptyQueries, Protocol, Recall};
+use crate::{EmptyQueries, PerOrder, Protocol, Recall};
 use r2former_data::Photo;
 use r2former_data::dataset::{Dataset, GroundTruth, Truth};
 use r2former_engine::{EngineError, Extractor, Progress, Rerank, Result};
@@ -43,23 +44,16 @@ pub enum Grouping {
     PerCity,
 }
 
-/// Recalls of each order.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Stage {
-    /// By global descriptors alone.
-    pub global: Recall,
-    /// After reranking by RANSAC; absent when that was not asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ransac: Option<Recall>,
-    /// After reranking by the model; absent when that was not asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reranked: Option<Recall>,
-}
+/// Recall of each order.
+pub type Stage = PerOrder<Recall>;
 
-/// The orders of all queries.
-struct Orders {
-    global: Vec<Ranking>,
-    by: Vec<(Rerank, Vec<Ranking>)>,
+/// An evaluation, query by query.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// All queries together.
+    pub report: EvalReport,
+    /// What became of each counted query.
+    pub queries: Vec<QueryOutcome>,
 }
 
 /// An evaluation's outcome.
@@ -72,6 +66,10 @@ pub struct EvalReport {
     /// Recall for each value of [`EvalOptions::report_by`], where there are several.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub recall_by: BTreeMap<String, Stage>,
+    /// Intervals, precision and metres of each order.
+    pub quality: PerOrder<Quality>,
+    /// Each later order against each earlier one.
+    pub comparisons: Vec<Comparison>,
     /// Images that could not be used, with the reason. Such a query fails; such a reference is
     /// never found.
     pub unusable: Vec<(PathBuf, String)>,
@@ -106,7 +104,7 @@ pub fn evaluate(
     extractor: &Extractor,
     options: &EvalOptions,
     progress: &dyn Progress,
-) -> Result<EvalReport> {
+) -> Result<Evaluation> {
     let truth = ground_truth(dataset, options)?;
     let empty_query_count = truth.positives.iter().filter(|p| p.is_empty()).count();
     let counted: Vec<usize> = (0..dataset.queries.len())
@@ -133,7 +131,7 @@ pub fn evaluate(
     let started = Instant::now();
     let global = search((&database_side, &database), (&query_side, &queries), dim, deepest, options.grouping);
     let search_ms_per_query = per_query(started);
-    let mut orders = Orders { global, by: Vec::new() };
+    let mut orders = PerOrder { global, ransac: None, reranked: None };
     let mut rerank_ms = BTreeMap::new();
     let methods: BTreeSet<Rerank> = options.rerank.iter().copied().filter(|m| *m != Rerank::None).collect();
     for method in methods {
@@ -141,15 +139,25 @@ pub fn evaluate(
         let sides = (&database_side, &query_side);
         let order = rerank_all(extractor, sides, &orders.global, method, options.candidates, progress)?;
         rerank_ms.insert(method, per_query(started));
-        orders.by.push((method, order));
+        orders.set(method, order);
     }
-    let positives: Vec<Vec<u32>> = counted.iter().map(|q| truth.positives[*q].clone()).collect();
+    let positives: Vec<&[u32]> = counted.iter().map(|q| truth.positives[*q].as_slice()).collect();
+    let outcomes: Vec<QueryOutcome> = (0..queries.len())
+        .map(|q| QueryOutcome {
+            query: queries[q].name.clone(),
+            positives: positives[q].len(),
+            outcome: orders
+                .map(|_, rankings| Outcome::of(&rankings[q], positives[q], queries[q], &dataset.database)),
+        })
+        .collect();
 
     let images = dataset.database.len() + counted.len();
     let settings = extractor.settings();
-    Ok(EvalReport {
+    let report = EvalReport {
         recall: stage(&orders, &positives, None),
         recall_by: by_tag(&options.report_by, &queries, &orders, &positives),
+        quality: quality(&outcomes, &orders),
+        comparisons: comparisons(&outcomes, &orders),
         protocol: Protocol {
             dataset: dataset.name.clone(),
             positives: positives_rule(dataset, options),
@@ -169,7 +177,7 @@ pub fn evaluate(
             },
             image_size: format!("{}x{}", settings.height, settings.width),
             precision: settings.precision.to_string(),
-            candidates: if orders.by.is_empty() { 0 } else { options.candidates },
+            candidates: if rerank_ms.is_empty() { 0 } else { options.candidates },
             notes: dataset.notes.clone(),
         },
         unusable,
@@ -181,7 +189,8 @@ pub fn evaluate(
             bytes_per_image: r2former_model::cost::cost(extractor.config(), settings.height, settings.width)
                 .stored_bytes,
         },
-    })
+    };
+    Ok(Evaluation { report, queries: outcomes })
 }
 
 fn positives_rule(dataset: &Dataset, options: &EvalOptions) -> String {
@@ -220,17 +229,20 @@ fn ground_truth(dataset: &Dataset, options: &EvalOptions) -> Result<GroundTruth>
     Ok(truth)
 }
 
-/// Recalls of the queries named by `members`, or of all.
-fn stage(orders: &Orders, positives: &[Vec<u32>], members: Option<&[usize]>) -> Stage {
-    let of = |rankings: &[Ranking]| match members {
-        Some(members) => recall(members.iter().map(|q| (&*rankings[*q].references, &*positives[*q]))),
-        None => recall(rankings.iter().zip(positives).map(|(r, p)| (&*r.references, &**p))),
-    };
-    let by = |method| orders.by.iter().find(|(m, _)| *m == method).map(|(_, rankings)| of(rankings));
-    Stage { global: of(&orders.global), ransac: by(Rerank::Ransac), reranked: by(Rerank::Model) }
+/// Recall of the queries named by `members`, or of all.
+fn stage(orders: &PerOrder<Vec<Ranking>>, positives: &[&[u32]], members: Option<&[usize]>) -> Stage {
+    orders.map(|_, rankings| match members {
+        Some(members) => recall(members.iter().map(|q| (&*rankings[*q].references, positives[*q]))),
+        None => recall(rankings.iter().zip(positives).map(|(r, p)| (&*r.references, *p))),
+    })
 }
 
-fn by_tag(tag: &str, queries: &[&Photo], orders: &Orders, positives: &[Vec<u32>]) -> BTreeMap<String, Stage> {
+fn by_tag(
+    tag: &str,
+    queries: &[&Photo],
+    orders: &PerOrder<Vec<Ranking>>,
+    positives: &[&[u32]],
+) -> BTreeMap<String, Stage> {
     let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (q, photo) in queries.iter().enumerate() {
         groups.entry(photo.tags.get(tag).map_or("", String::as_str)).or_default().push(q);

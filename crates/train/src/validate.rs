@@ -59,5 +59,5 @@ pub(crate) fn validate(
         grouping: Grouping::Merged,
         report_by: String::new(),
     };
-    Ok(evaluate(dataset, extractor, &options, progress)?)
+    Ok(evaluate(dataset, extractor, &options, progress)?.report)
 }

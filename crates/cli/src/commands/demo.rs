@@ -152,5 +152,5 @@ fn measure(database: Listing, queries: Listing, extractor: &Extractor, rerank: R
         report_by: "condition".into(),
     };
     let dataset = from_listings("rendered town".to_string(), database, queries);
-    Ok(evaluate(&dataset, extractor, &options, &Bar::default())?)
+    Ok(evaluate(&dataset, extractor, &options, &Bar::default())?.report)
 }

@@ -55,6 +55,9 @@ pub(crate) struct Common {
     /// [default: model where its reranker is trained].
     #[arg(long, value_delimiter = ',')]
     rerank: Vec<Rerank>,
+    /// Write the results of every query into this folder.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -177,8 +180,12 @@ pub(crate) fn run(command: &EvalCommand, machine: &Machine) -> Result<Outcome> {
         EvalCommand::Frames(a) => (dataset::read_frames(&a.database, &a.queries, a.tolerance)?, &a.common),
     };
     let extractor = common.model.extractor(machine, None)?;
-    let report = evaluate(&dataset, &extractor, &common.options(&extractor)?, &Bar::default())?;
-    show(&report, common.json)
+    let evaluation = evaluate(&dataset, &extractor, &common.options(&extractor)?, &Bar::default())?;
+    if let Some(dir) = &common.report {
+        std::fs::create_dir_all(dir)?;
+        std::fs::write(dir.join("results.json"), serde_json::to_vec_pretty(&evaluation)?)?;
+    }
+    show(&evaluation.report, common.json)
 }
 
 fn photos(args: &PhotosArgs) -> Result<Dataset> {

@@ -26,6 +26,7 @@ pub use frames::read_frames;
 pub use msls::{MslsOptions, read_msls};
 pub use pairs::read_pairs;
 pub use panoramas::{list_panoramas, split_panoramas};
+pub use placed::distance_m;
 pub use positions_csv::list_positions_csv;
 pub use region::Region;
 pub use source::{Kind, SourceOptions, detect, list_photos};

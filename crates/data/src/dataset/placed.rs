@@ -47,6 +47,12 @@ pub(super) fn place(photo: &Photo) -> Result<Placed> {
     }
 }
 
+/// Metres between a query and a database image as ground truth measures them; none where either has no position, or
+/// none that can be compared with the other's.
+pub fn distance_m(query: &Photo, reference: &Photo) -> Option<f64> {
+    distance(&place(query).ok()?, &place(reference).ok()?)
+}
+
 /// Metres between a query and a database image on the plane that both share; none where there is no
 /// such plane.
 pub(super) fn distance(query: &Placed, reference: &Placed) -> Option<f64> {

@@ -55,11 +55,13 @@ impl<'a> Planner<'a> {
         while anchors.len() < size {
             let mut chosen = None;
             for _ in 0..TRIES {
-                let item = self.place_like(&anchors, hard_places, rng);
-                let shot = Shot { item, mirror: rng.random_bool(mirror) };
+                let shot = match self.look_alike(&anchors, hard_places, rng) {
+                    Some(shot) => shot,
+                    None => Shot { item: self.pool.draw(rng), mirror: rng.random_bool(mirror) },
+                };
                 // The same place in a mirror is another one.
                 let apart = |a: &Shot| {
-                    a.mirror != shot.mirror || self.pool.relation(a.item, item) == Relation::Negative
+                    a.mirror != shot.mirror || self.pool.relation(a.item, shot.item) == Relation::Negative
                 };
                 if anchors.iter().all(apart) {
                     chosen = Some(shot);
@@ -81,17 +83,15 @@ impl<'a> Planner<'a> {
         Plan { shots, triplets: Vec::new() }
     }
 
-    /// A new place; sometimes one that resembles a place of the batch.
-    fn place_like(&self, anchors: &[Shot], hard: f64, rng: &mut Rng) -> usize {
-        if let Some(mined) = self.mined
-            && let Some(anchor) = anchors.choose(rng)
-            && rng.random_bool(hard)
-            && let Some(item) = mined.negatives(anchor.item).choose(rng)
-            && !self.pool.positives(*item as usize).is_empty()
-        {
-            return *item as usize;
+    /// Sometimes a place that resembles one of the batch, in a mirror where that one is.
+    fn look_alike(&self, anchors: &[Shot], share: f64, rng: &mut Rng) -> Option<Shot> {
+        let mined = self.mined?;
+        let anchor = anchors.choose(rng)?;
+        if !rng.random_bool(share) {
+            return None;
         }
-        self.pool.draw(rng)
+        let item = *mined.negatives(anchor.item).choose(rng)? as usize;
+        (!self.pool.positives(item).is_empty()).then_some(Shot { item, mirror: anchor.mirror })
     }
 
     fn triplets(&self, rng: &mut Rng) -> Plan {

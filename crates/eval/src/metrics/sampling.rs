@@ -1,0 +1,113 @@
+//! What other queries of the same kind might have shown: bootstrap intervals, and whether two orders differ by more
+//! than chance.
+
+use super::error::quantile;
+use serde::Serialize;
+
+/// Bootstrap samples.
+const SAMPLES: usize = 2000;
+
+/// A share with its 95 % interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Interval {
+    /// As measured.
+    pub value: f64,
+    /// 2.5th percentile of the bootstrap.
+    pub low: f64,
+    /// 97.5th.
+    pub high: f64,
+}
+
+/// Two orders over the same queries.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct PairedTest {
+    /// Share of the second less share of the first, with its bootstrap interval.
+    pub difference: Interval,
+    /// Queries that only the first gets right.
+    pub only_first: usize,
+    /// Queries that only the second gets right.
+    pub only_second: usize,
+    /// Chance of so uneven a split, or a more uneven one, were both equally good: McNemar's exact test, two-sided.
+    pub p: f64,
+}
+
+/// The share of right queries, and what resampled queries (percentile bootstrap, always the same random numbers) make
+/// of it.
+pub fn bootstrap(right: &[bool]) -> Interval {
+    let values: Vec<f64> = right.iter().map(|r| f64::from(u8::from(*r))).collect();
+    interval(&values)
+}
+
+/// Compares two orders, each told by which queries it gets right.
+///
+/// # Panics
+/// Never: queries beyond the shorter list are left out.
+pub fn paired_test(first: &[bool], second: &[bool]) -> PairedTest {
+    let pairs: Vec<(bool, bool)> = first.iter().copied().zip(second.iter().copied()).collect();
+    let differences: Vec<f64> =
+        pairs.iter().map(|(a, b)| f64::from(u8::from(*b)) - f64::from(u8::from(*a))).collect();
+    let only_first = pairs.iter().filter(|(a, b)| *a && !*b).count();
+    let only_second = pairs.iter().filter(|(a, b)| !*a && *b).count();
+    PairedTest { difference: interval(&differences), only_first, only_second, p: mcnemar(only_first, only_second) }
+}
+
+fn interval(values: &[f64]) -> Interval {
+    if values.is_empty() {
+        return Interval { value: 0.0, low: 0.0, high: 0.0 };
+    }
+    let mut random = fastrand::Rng::with_seed(0);
+    let mean = |sum: f64| sum / values.len() as f64;
+    let mut sample =
+        || mean((0..values.len()).map(|_| values[random.usize(..values.len())]).sum::<f64>());
+    let mut means: Vec<f64> = (0..SAMPLES).map(|_| sample()).collect();
+    means.sort_by(f64::total_cmp);
+    let at = |share: f64| quantile(&means, share).unwrap_or(0.0);
+    Interval { value: mean(values.iter().sum()), low: at(0.025), high: at(0.975) }
+}
+
+/// Twice the chance of at most `min(a, b)` heads in `a + b` throws of a fair coin, at most 1.
+fn mcnemar(a: usize, b: usize) -> f64 {
+    let n = a + b;
+    // Logarithms: 2^-n of a thousand throws is no double.
+    let mut log_chance = -(n as f64) * std::f64::consts::LN_2;
+    let mut total = 0.0;
+    for k in 0..=a.min(b) {
+        total += log_chance.exp();
+        log_chance += ((n - k) as f64 / (k + 1) as f64).ln();
+    }
+    (2.0 * total).min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coins_by_hand() {
+        // 1 against 5 of 6 throws: 2 * (1 + 6) / 64.
+        assert!((mcnemar(1, 5) - 14.0 / 64.0).abs() < 1e-12);
+        assert_eq!(mcnemar(0, 0), 1.0);
+        assert_eq!(mcnemar(3, 3), 1.0);
+        assert!(mcnemar(400, 1600) < 1e-100, "no underflow to nonsense: {}", mcnemar(400, 1600));
+    }
+
+    #[test]
+    fn an_interval_holds_the_share_and_narrows_with_queries() {
+        let queries = |n: usize| -> Vec<bool> { (0..n).map(|i| i % 4 != 0).collect() };
+        let (few, many) = (bootstrap(&queries(40)), bootstrap(&queries(4000)));
+        assert_eq!(few.value, 0.75);
+        assert!(few.low < 0.75 && 0.75 < few.high);
+        // The normal approximation: 1.96 * sqrt(0.75 * 0.25 / n).
+        assert!((few.high - few.low - 0.268).abs() < 0.04, "{few:?}");
+        assert!((many.high - many.low - 0.0268).abs() < 0.004, "{many:?}");
+        assert_eq!(bootstrap(&[]), Interval { value: 0.0, low: 0.0, high: 0.0 });
+    }
+
+    #[test]
+    fn pairs_are_counted_where_they_differ() {
+        let found = paired_test(&[true, true, false, false], &[true, false, true, true]);
+        assert_eq!((found.only_first, found.only_second), (1, 2));
+        assert_eq!(found.difference.value, 0.25);
+        assert_eq!(found.p, 1.0);
+    }
+}
