@@ -13,8 +13,8 @@ mod run;
 mod search;
 
 pub use metrics::{
-    Interval, Localisation, PairedTest, Precision, PrecisionPoint, RECALL_AT, Recall, bootstrap, localisation,
-    paired_test, precision, recall,
+    Interval, Localisation, PairedTest, Precision, PrecisionPoint, RECALL_AT, Recall, bootstrap,
+    localisation, paired_test, precision, recall,
 };
 pub use outcome::{Comparison, Outcome, Quality, QueryOutcome};
 pub use per_order::{PerOrder, order_name};

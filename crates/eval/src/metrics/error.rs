@@ -17,7 +17,11 @@ pub struct Localisation {
 pub fn localisation(distances_m: impl IntoIterator<Item = f64>) -> Option<Localisation> {
     let mut sorted: Vec<f64> = distances_m.into_iter().collect();
     sorted.sort_by(f64::total_cmp);
-    Some(Localisation { median_m: quantile(&sorted, 0.5)?, p90_m: quantile(&sorted, 0.9)?, queries: sorted.len() })
+    Some(Localisation {
+        median_m: quantile(&sorted, 0.5)?,
+        p90_m: quantile(&sorted, 0.9)?,
+        queries: sorted.len(),
+    })
 }
 
 /// Of sorted values.

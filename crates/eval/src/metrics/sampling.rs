@@ -48,7 +48,12 @@ pub fn paired_test(first: &[bool], second: &[bool]) -> PairedTest {
         pairs.iter().map(|(a, b)| f64::from(u8::from(*b)) - f64::from(u8::from(*a))).collect();
     let only_first = pairs.iter().filter(|(a, b)| *a && !*b).count();
     let only_second = pairs.iter().filter(|(a, b)| !*a && *b).count();
-    PairedTest { difference: interval(&differences), only_first, only_second, p: mcnemar(only_first, only_second) }
+    PairedTest {
+        difference: interval(&differences),
+        only_first,
+        only_second,
+        p: mcnemar(only_first, only_second),
+    }
 }
 
 fn interval(values: &[f64]) -> Interval {
@@ -57,8 +62,7 @@ fn interval(values: &[f64]) -> Interval {
     }
     let mut random = fastrand::Rng::with_seed(0);
     let mean = |sum: f64| sum / values.len() as f64;
-    let mut sample =
-        || mean((0..values.len()).map(|_| values[random.usize(..values.len())]).sum::<f64>());
+    let mut sample = || mean((0..values.len()).map(|_| values[random.usize(..values.len())]).sum::<f64>());
     let mut means: Vec<f64> = (0..SAMPLES).map(|_| sample()).collect();
     means.sort_by(f64::total_cmp);
     let at = |share: f64| quantile(&means, share).unwrap_or(0.0);

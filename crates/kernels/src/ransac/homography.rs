@@ -1,7 +1,9 @@
 //! The homography that most correspondences agree on, by random sampling (Fischler and Bolles 1981), with the
 //! rules of the field's usual tool, OpenCV's `findHomography(..., RANSAC, tolerance)`: four pairs a sample, samples
 //! that turn inside out or lie on a line drawn again, an inlier where the query's point lands within the tolerance
-//! of the reference's, and an end once a better sample has become improbable.
+//! of the reference's, an end once a better sample has become improbable, and a refinement over all inliers.
+
+use super::refine::refine;
 
 /// A point of the query and the one of the reference that it may show.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,10 +37,10 @@ impl RansacOptions {
 /// The best homography that was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Agreement {
-    /// Rows of the 3 x 3 matrix that takes (x, y, 1) of the query to the reference, up to scale. It is the one
-    /// of the winning sample, not refined: the count of inliers is the score.
+    /// Rows of the 3 x 3 matrix that takes (x, y, 1) of the query to the reference, up to scale: the winning
+    /// sample's, refined by least squares over its inliers.
     pub matrix: [f64; 9],
-    /// Whether each correspondence agrees.
+    /// Whether each correspondence agrees with the refined matrix.
     pub inliers: Vec<bool>,
     /// How many do.
     pub count: usize,
@@ -69,9 +71,17 @@ pub fn ransac(pairs: &[Correspondence], options: &RansacOptions) -> Option<Agree
             wanted = samples_needed(count as f64 / pairs.len() as f64, options);
         }
     }
-    let (matrix, count) = best?;
-    let inliers = pairs.iter().map(|pair| agrees(pair, &narrow(&matrix), options.tolerance)).collect();
-    Some(Agreement { matrix, inliers, count })
+    let (matrix, _) = best?;
+    let agreeing = |matrix: &[f64; 9]| -> Vec<bool> {
+        let matrix = narrow(matrix);
+        pairs.iter().map(|pair| agrees(pair, &matrix, options.tolerance)).collect()
+    };
+    let sampled = agreeing(&matrix);
+    let members: Vec<Correspondence> =
+        pairs.iter().zip(&sampled).filter_map(|(pair, agrees)| agrees.then_some(*pair)).collect();
+    let matrix = refine(matrix, &members);
+    let inliers = agreeing(&matrix);
+    Some(Agreement { matrix, count: inliers.iter().filter(|agrees| **agrees).count(), inliers })
 }
 
 /// Samples after which one of inliers alone was among them with the wanted probability.

@@ -3,6 +3,7 @@
 
 mod homography;
 mod mutual;
+mod refine;
 
 pub use homography::{Agreement, Correspondence, RansacOptions, ransac};
 pub use mutual::{Mutual, mutual_nearest};
