@@ -110,6 +110,7 @@ impl LoadedModel {
 #[derive(Debug)]
 pub struct Extractor {
     model: R2Former,
+    fingerprint: String,
     settings: Settings,
     preprocess: Preprocess,
     device: Device,
@@ -127,6 +128,7 @@ impl Extractor {
     /// An image size that the architecture cannot take; a level of vector instructions that `R2FORMER_SIMD`
     /// forces and this machine lacks; an unknown `R2FORMER_BF16`.
     pub fn new(loaded: LoadedModel, settings: Settings, device: &Device) -> Result<Self> {
+        let fingerprint = loaded.fingerprint;
         let mut checkpoint = loaded.checkpoint;
         checkpoint.config.check_size(settings.height, settings.width)?;
         checkpoint.config.input.height = settings.height;
@@ -156,12 +158,17 @@ impl Extractor {
             backbone = FusedBackbone::new(&model, level, products, size).ok();
         }
         let (device, limits) = (device.clone(), Limits::default());
-        Ok(Self { model, settings, preprocess, device, limits, fused, backbone })
+        Ok(Self { model, fingerprint, settings, preprocess, device, limits, fused, backbone })
     }
 
     /// The model's configuration under these settings.
     pub fn config(&self) -> &ModelConfig {
         self.model.config()
+    }
+
+    /// SHA-256 of the model's checkpoint.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// The settings in force.

@@ -4,6 +4,7 @@
 //! model that made them, [`locate()`] answers "where was this taken?".
 
 mod answer;
+mod contribution;
 mod error;
 mod extract;
 mod fused;
@@ -17,6 +18,7 @@ mod rerank;
 mod stream;
 
 pub use answer::{Answer, Estimate, PlaceMatch, Timing};
+pub use contribution::{Contribution, contributions};
 pub use error::{EngineError, Result};
 pub use extract::{Extractor, ImageFeatures, LoadedModel, Settings};
 pub use fused::{FusedBackbone, fused_reranker};

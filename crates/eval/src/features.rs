@@ -1,46 +1,132 @@
-//! Descriptors of one side of a dataset, as an index would hold them.
+//! Descriptors of one side of a dataset, as an index would hold them; local features in memory up to a bound, in a
+//! file beyond it, and in a kept file where a run shall go on after an interruption.
 
+use crate::store::{FeatureFile, Header};
+use crate::{EvalError, Result};
 use r2former_data::Photo;
-use r2former_engine::{Extractor, Progress, Result, extract_stream};
+use r2former_engine::{Extractor, ImageFeatures, Progress, extract_stream};
 use r2former_model::quantize;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-/// Descriptors of one side of a dataset, as an index would hold them.
+/// Where features are while an evaluation runs.
+#[derive(Debug, Clone)]
+pub struct Keeping {
+    /// Bytes of local features of one side that are held in memory; what is more goes into a file.
+    pub memory_bytes: usize,
+    /// Folder of feature files that are kept, so that an interrupted run goes on from what it had; none for a
+    /// temporary file, and only where memory does not suffice.
+    pub dir: Option<PathBuf>,
+}
+
+impl Default for Keeping {
+    /// One gigabyte, nothing kept.
+    fn default() -> Self {
+        Self { memory_bytes: 1 << 30, dir: None }
+    }
+}
+
+/// Descriptors of one side.
 pub(crate) struct Side {
     /// Rows of unit length; zero where an image could not be used: similar to nothing.
     pub(crate) global: Vec<f32>,
-    /// Local features in 8 bits; empty where they were not kept or an image could not be used.
-    pub(crate) local: Vec<Vec<u8>>,
+    local: Local,
 }
 
-/// Extracts a side; images that cannot be used go to `unusable` with the reason.
-pub(crate) fn extract_side(
-    extractor: &Extractor,
-    photos: &[&Photo],
-    keep_local: bool,
-    progress: &dyn Progress,
-    unusable: &mut Vec<(PathBuf, String)>,
-) -> Result<Side> {
-    let files: Vec<&Path> = photos.iter().map(|p| p.path.as_path()).collect();
-    let dim = extractor.config().global_dim();
-    let row = extractor.config().local_row();
-    let mut side = Side { global: vec![0.0; photos.len() * dim], local: vec![Vec::new(); photos.len()] };
-    progress.start("images", photos.len() as u64);
-    extract_stream(extractor, &files, progress, |i, result| {
-        match result {
-            Ok(features) => {
-                side.global[i * dim..(i + 1) * dim].copy_from_slice(&features.global);
-                if keep_local {
-                    side.local[i] = quantize::quantize(&features.local, row);
-                }
+enum Local {
+    Memory(Vec<Vec<u8>>),
+    File(FeatureFile),
+}
+
+impl Side {
+    /// A side of so many images whose features are still to come.
+    pub(crate) fn new(
+        images: usize,
+        dim: usize,
+        stored_bytes: usize,
+        header: Option<Header>,
+        keeping: &Keeping,
+    ) -> Result<Self> {
+        let global = vec![0.0; images * dim];
+        let local = match (&keeping.dir, header) {
+            (Some(dir), Some(header)) => Local::File(FeatureFile::open(dir, &header, images, dim)?),
+            _ if images.saturating_mul(stored_bytes) <= keeping.memory_bytes => {
+                Local::Memory(vec![Vec::new(); images])
             }
-            Err(error) => {
-                progress.note(&format!("left out: {error}"));
-                unusable.push((files[i].to_path_buf(), error.to_string()));
-            }
+            _ => Local::File(FeatureFile::temporary(images, dim)?),
+        };
+        Ok(Self { global, local })
+    }
+
+    /// Takes an image's features.
+    pub(crate) fn put(&mut self, image: usize, global: &[f32], local: Vec<u8>) -> Result<()> {
+        self.global[image * global.len()..][..global.len()].copy_from_slice(global);
+        match &mut self.local {
+            Local::Memory(all) => all[image] = local,
+            Local::File(file) => file.append(image, global, &local)?,
         }
         Ok(())
-    })?;
-    progress.finish();
-    Ok(side)
+    }
+
+    /// Local features of an image in 8 bits; empty where they were not kept or it could not be used.
+    pub(crate) fn local(&self, image: usize) -> Result<Cow<'_, [u8]>> {
+        match &self.local {
+            Local::Memory(all) => Ok(Cow::Borrowed(&all[image])),
+            Local::File(file) => Ok(Cow::Owned(file.local(image)?)),
+        }
+    }
+
+    /// Extracts a side; images that cannot be used go to `unusable` with the reason.
+    pub(crate) fn extract(
+        extractor: &Extractor,
+        photos: &[&Photo],
+        keep_local: bool,
+        keeping: &Keeping,
+        progress: &dyn Progress,
+        unusable: &mut Vec<(PathBuf, String)>,
+    ) -> Result<Self> {
+        let config = extractor.config();
+        let (dim, row) = (config.global_dim(), config.local_row());
+        let stored = if keep_local { row * config.local.as_ref().map_or(0, |local| local.count) } else { 0 };
+        let header = keeping.dir.as_ref().map(|_| Header::of(extractor, photos, keep_local));
+        let mut side = Self::new(photos.len(), dim, stored, header, keeping)?;
+        let missing: Vec<usize> = match &mut side.local {
+            Local::Memory(_) => (0..photos.len()).collect(),
+            Local::File(file) => {
+                file.read_globals(&mut side.global)?;
+                (0..photos.len()).filter(|i| !file.has(*i)).collect()
+            }
+        };
+        if missing.len() < photos.len() {
+            let had = photos.len() - missing.len();
+            progress.note(&format!("{had} of {} images were extracted before", photos.len()));
+        }
+        let files: Vec<&Path> = missing.iter().map(|i| photos[*i].path.as_path()).collect();
+        progress.start("images", files.len() as u64);
+        let mut failed = None;
+        extract_stream(extractor, &files, progress, |i, result| {
+            match result {
+                Ok(ImageFeatures { global, local }) => {
+                    let local = if keep_local { quantize::quantize(&local, row) } else { Vec::new() };
+                    // The stream ends with an error of the engine; this crate's own follows it.
+                    if let Err(error) = side.put(missing[i], &global, local) {
+                        let words = error.to_string();
+                        failed = Some(error);
+                        return Err(r2former_engine::EngineError::Request(words));
+                    }
+                }
+                Err(error) => {
+                    progress.note(&format!("left out: {error}"));
+                    unusable.push((files[i].to_path_buf(), error.to_string()));
+                }
+            }
+            Ok(())
+        })
+        .map_err(|error| failed.take().unwrap_or(EvalError::Engine(error)))?;
+        if let Local::File(file) = &mut side.local {
+            file.flush()?;
+        }
+        progress.finish();
+        Ok(side)
+    }
 }

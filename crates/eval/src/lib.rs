@@ -3,15 +3,20 @@
 //! [`evaluate`] takes a dataset and a model and reports recall@N of the global order and of the
 //! reranked one, with the protocol that the numbers belong to.
 
+mod error;
 mod features;
 mod metrics;
 mod outcome;
 mod per_order;
+pub mod pictures;
 mod protocol;
 mod ranking;
 mod run;
 mod search;
+mod store;
 
+pub use error::{EvalError, Result};
+pub use features::Keeping;
 pub use metrics::{
     Interval, Localisation, PairedTest, Precision, PrecisionPoint, RECALL_AT, Recall, bootstrap,
     localisation, paired_test, precision, recall,

@@ -1,9 +1,9 @@
 //! From descriptors to orders: global search, then each way of reranking.
 
 use crate::features::Side;
-use crate::{Grouping, nearest};
+use crate::{Grouping, Result, nearest};
 use r2former_data::Photo;
-use r2former_engine::{Extractor, Progress, Rerank, Result};
+use r2former_engine::{Extractor, Progress, Rerank};
 use r2former_model::quantize;
 use std::collections::BTreeMap;
 
@@ -68,18 +68,20 @@ pub(crate) fn rerank_all(
     let row = extractor.config().local_row();
     progress.start("queries", rankings.len() as u64);
     let mut reranked = Vec::with_capacity(rankings.len());
-    for (ranking, local) in rankings.iter().zip(&queries.local) {
+    for (query, ranking) in rankings.iter().enumerate() {
         let all = &ranking.references;
         // Candidates without features (unreadable images) keep their place behind the others.
         let (head, tail) = all.split_at(all.len().min(candidates));
-        let (with, without): (Vec<u32>, Vec<u32>) =
-            head.iter().partition(|d| !database.local[**d as usize].is_empty());
-        let bytes: Vec<&[u8]> = with.iter().map(|d| database.local[*d as usize].as_slice()).collect();
-        let scores = method.scores(extractor, &quantize::dequantize(local, row), &bytes)?;
+        let local = head.iter().map(|d| database.local(*d as usize)).collect::<Result<Vec<_>>>()?;
+        let (with, without): (Vec<usize>, Vec<usize>) = (0..head.len()).partition(|i| !local[*i].is_empty());
+        let bytes: Vec<&[u8]> = with.iter().map(|i| &*local[*i]).collect();
+        let own = quantize::dequantize(&queries.local(query)?, row);
+        let scores = method.scores(extractor, &own, &bytes)?;
         let mut order: Vec<usize> = (0..with.len()).collect();
         // Stable: equal scores keep the global order.
         order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
-        let list = order.iter().map(|i| with[*i]).chain(without).chain(tail.iter().copied());
+        let sorted = order.iter().map(|i| with[*i]).chain(without).map(|i| head[i]);
+        let list = sorted.chain(tail.iter().copied());
         reranked
             .push(Ranking { references: list.collect(), scores: order.iter().map(|i| scores[*i]).collect() });
         progress.advance(1);

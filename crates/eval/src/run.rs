@@ -1,13 +1,13 @@
 //! One evaluation: extract, search, rerank, count.
 
-use crate::features::extract_side;
+use crate::features::{Keeping, Side};
 use crate::metrics::recall;
 use crate::outcome::{Comparison, Outcome, Quality, QueryOutcome, comparisons, quality};
 use crate::ranking::{Ranking, city, rerank_all, search};
-use crate::{EmptyQueries, PerOrder, Protocol, Recall};
+use crate::{EmptyQueries, EvalError, PerOrder, Protocol, Recall, Result};
 use r2former_data::Photo;
 use r2former_data::dataset::{Dataset, GroundTruth, Truth};
-use r2former_engine::{EngineError, Extractor, Progress, Rerank, Result};
+use r2former_engine::{Extractor, Progress, Rerank};
 use r2former_model::ResizeMode;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +29,8 @@ pub struct EvalOptions {
     pub rerank: Vec<Rerank>,
     /// Candidates to rerank.
     pub candidates: usize,
+    /// Where features are meanwhile.
+    pub keeping: Keeping,
     /// Recall is also told for each value of this tag of the queries, such as `city`.
     pub report_by: String,
 }
@@ -111,7 +113,7 @@ pub fn evaluate(
         .filter(|q| options.empty_queries == EmptyQueries::Fail || !truth.positives[*q].is_empty())
         .collect();
     if counted.is_empty() {
-        return Err(EngineError::Request(format!(
+        return Err(EvalError::Request(format!(
             "none of the {} queries has a positive under this protocol; check positions and --radius",
             dataset.queries.len()
         )));
@@ -121,8 +123,11 @@ pub fn evaluate(
     let started = Instant::now();
     let queries: Vec<&Photo> = counted.iter().map(|q| &dataset.queries[*q]).collect();
     let database: Vec<&Photo> = dataset.database.iter().collect();
-    let database_side = extract_side(extractor, &database, keep_local, progress, &mut unusable)?;
-    let query_side = extract_side(extractor, &queries, keep_local, progress, &mut unusable)?;
+    let mut side = |photos: &[&Photo]| {
+        Side::extract(extractor, photos, keep_local, &options.keeping, progress, &mut unusable)
+    };
+    let database_side = side(&database)?;
+    let query_side = side(&queries)?;
     let extraction = started.elapsed();
 
     let per_query = |started: Instant| 1000.0 * started.elapsed().as_secs_f64() / counted.len() as f64;
@@ -205,7 +210,7 @@ fn positives_rule(dataset: &Dataset, options: &EvalOptions) -> String {
 
 fn ground_truth(dataset: &Dataset, options: &EvalOptions) -> Result<GroundTruth> {
     if dataset.database.is_empty() || dataset.queries.is_empty() {
-        return Err(EngineError::Request(format!(
+        return Err(EvalError::Request(format!(
             "{}: {} database images and {} queries; an evaluation needs both",
             dataset.name,
             dataset.database.len(),

@@ -15,9 +15,12 @@ pub enum TrainError {
     /// A model or checkpoint.
     #[error(transparent)]
     Model(#[from] r2former_model::ModelError),
-    /// Extraction, search or evaluation.
+    /// Extraction.
     #[error(transparent)]
     Engine(#[from] r2former_engine::EngineError),
+    /// Validation.
+    #[error(transparent)]
+    Eval(#[from] r2former_eval::EvalError),
     /// A configuration that says something impossible.
     #[error("{0}")]
     Config(String),

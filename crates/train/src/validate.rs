@@ -7,7 +7,7 @@ use r2former_data::dataset::{
     split_panoramas,
 };
 use r2former_engine::{Extractor, Progress, Rerank};
-use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, evaluate};
+use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, Keeping, evaluate};
 
 /// The dataset of a validation.
 pub(crate) fn dataset(config: &ValidationConfig) -> Result<Dataset> {
@@ -57,6 +57,7 @@ pub(crate) fn validate(
         heading_limit_deg: None,
         empty_queries: EmptyQueries::Drop,
         grouping: Grouping::Merged,
+        keeping: Keeping::default(),
         report_by: String::new(),
     };
     Ok(evaluate(dataset, extractor, &options, progress)?.report)

@@ -10,7 +10,7 @@ use clap::Args;
 use r2former_data::dataset::{Kind, Listing, SourceOptions, from_listings, list_photos};
 use r2former_data::town::{Condition, TownDatasetConfig};
 use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Rerank, Settings, add_photos, locate};
-use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, evaluate};
+use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, Keeping, evaluate};
 use r2former_index::{ReadPlaces, SearchMode};
 use serde_json::json;
 use std::path::PathBuf;
@@ -149,6 +149,7 @@ fn measure(database: Listing, queries: Listing, extractor: &Extractor, rerank: R
         grouping: Grouping::Merged,
         rerank: vec![rerank],
         candidates: 100,
+        keeping: Keeping::default(),
         report_by: "condition".into(),
     };
     let dataset = from_listings("rendered town".to_string(), database, queries);

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use r2former_data::UtmZone;
 use r2former_data::dataset::{self, Dataset, Kind, MslsOptions, Region, SourceOptions, VgOptions};
 use r2former_engine::{Extractor, Rerank};
-use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, evaluate};
+use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, Keeping, evaluate};
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
@@ -55,6 +55,13 @@ pub(crate) struct Common {
     /// [default: model where its reranker is trained].
     #[arg(long, value_delimiter = ',')]
     rerank: Vec<Rerank>,
+    /// Keep features in this folder, so that an interrupted run goes on from what it had.
+    #[arg(long, value_name = "DIR")]
+    features: Option<PathBuf>,
+    /// Hold at most so many megabytes of local features of each side in memory; what is more goes into a
+    /// temporary file, or into that of --features.
+    #[arg(long, default_value_t = 1024, value_name = "MB")]
+    memory: usize,
     /// Write the results of every query into this folder.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -213,6 +220,7 @@ impl Common {
             grouping: if self.per_city { Grouping::PerCity } else { Grouping::Merged },
             rerank,
             candidates: self.candidates,
+            keeping: Keeping { memory_bytes: self.memory << 20, dir: self.features.clone() },
             report_by: self.by.clone(),
         })
     }

@@ -21,6 +21,7 @@ mod reference;
 mod resample;
 mod tags;
 mod tags_write;
+mod thumbnail;
 pub(crate) mod time;
 
 pub use decode::{decode_bytes, decode_file, dimensions};

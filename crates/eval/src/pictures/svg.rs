@@ -1,0 +1,181 @@
+//! An SVG as it is drawn, element after element.
+
+use crate::Result;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use r2former_data::image::{Limits, PhotoTags, decode_file, jpeg_with_tags};
+use std::fmt::Write;
+use std::path::Path;
+
+/// Text is set in whatever the reader's system is set in.
+const FONT: &str = "font-family='system-ui,sans-serif'";
+/// JPEG quality of photographs within pictures.
+const QUALITY: u8 = 82;
+
+/// A photograph made ready for a picture.
+#[derive(Debug, Clone)]
+pub struct Photograph {
+    pub(super) width: f64,
+    pub(super) height: f64,
+    jpeg: String,
+}
+
+impl Photograph {
+    /// Reads a photograph and makes its longer side at most `longest` pixels.
+    ///
+    /// # Errors
+    /// A file that is missing or no usable image.
+    pub fn open(path: &Path, longest: usize) -> Result<Self> {
+        let image = decode_file(path, &Limits::default())?.thumbnail(longest)?;
+        let jpeg = jpeg_with_tags(&image, QUALITY, &PhotoTags::default())?;
+        Ok(Self { width: image.width as f64, height: image.height as f64, jpeg: STANDARD.encode(jpeg) })
+    }
+
+    /// Where a local feature's place lies on it: places are in the network's input, `size` height x width, over its
+    /// longer side.
+    pub(super) fn point(&self, place: [f32; 2], size: [usize; 2]) -> [f64; 2] {
+        let longest = size[0].max(size[1]) as f64;
+        let along = |value: f32, side: usize, pixels: f64| f64::from(value) * longest / side as f64 * pixels;
+        [along(place[0], size[1], self.width), along(place[1], size[0], self.height)]
+    }
+}
+
+pub(super) struct Svg {
+    width: f64,
+    height: f64,
+    body: String,
+}
+
+impl Svg {
+    pub(super) fn new(width: f64, height: f64) -> Self {
+        Self { width, height, body: String::new() }
+    }
+
+    fn push(&mut self, element: std::fmt::Arguments<'_>) {
+        // Writing to a string cannot fail.
+        let _ = self.body.write_fmt(element);
+        self.body.push('\n');
+    }
+
+    pub(super) fn photograph(&mut self, photo: &Photograph, [x, y]: [f64; 2], width: f64) {
+        let height = width * photo.height / photo.width;
+        let jpeg = &photo.jpeg;
+        self.push(format_args!(
+            "<image x='{x:.1}' y='{y:.1}' width='{width:.1}' height='{height:.1}' preserveAspectRatio='none' href='data:image/jpeg;base64,{jpeg}'/>"
+        ));
+    }
+
+    pub(super) fn rect(&mut self, [x, y]: [f64; 2], [width, height]: [f64; 2], style: &str) {
+        self.push(format_args!(
+            "<rect x='{x:.1}' y='{y:.1}' width='{width:.1}' height='{height:.1}' {style}/>"
+        ));
+    }
+
+    pub(super) fn line(&mut self, [x, y]: [f64; 2], [u, v]: [f64; 2], style: &str) {
+        self.push(format_args!("<line x1='{x:.1}' y1='{y:.1}' x2='{u:.1}' y2='{v:.1}' {style}/>"));
+    }
+
+    pub(super) fn polyline(&mut self, points: &[[f64; 2]], style: &str) {
+        let points: String = points.iter().map(|[x, y]| format!("{x:.1},{y:.1} ")).collect();
+        self.push(format_args!("<polyline points='{}' fill='none' {style}/>", points.trim_end()));
+    }
+
+    pub(super) fn circle(&mut self, [x, y]: [f64; 2], radius: f64, style: &str) {
+        self.push(format_args!("<circle cx='{x:.1}' cy='{y:.1}' r='{radius:.1}' {style}/>"));
+    }
+
+    /// `style` may hold `text-anchor` and `fill`.
+    pub(super) fn text(&mut self, [x, y]: [f64; 2], size: f64, text: &str, style: &str) {
+        let text = escape(text);
+        self.push(format_args!(
+            "<text x='{x:.1}' y='{y:.1}' font-size='{size}' {FONT} {style}>{text}</text>"
+        ));
+    }
+
+    /// A caption that appears under the pointer belongs to what is drawn by `inside`.
+    pub(super) fn titled(&mut self, title: &str, inside: impl FnOnce(&mut Self)) {
+        self.push(format_args!("<g><title>{}</title>", escape(title)));
+        inside(self);
+        self.push(format_args!("</g>"));
+    }
+
+    pub(super) fn finish(self) -> String {
+        let Self { width, height, body } = self;
+        format!(
+            "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width:.0} {height:.0}' width='{width:.0}' \
+             height='{height:.0}' role='img'>\n<rect width='{width:.0}' height='{height:.0}' fill='#ffffff'/>\n{body}</svg>\n"
+        )
+    }
+}
+
+/// Text as XML and HTML take it, within elements and attributes.
+pub(crate) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            // What XML forbids.
+            c if c.is_control() => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// The end of a long name, which is what tells it from others.
+pub(crate) fn shorten(name: &str, most: usize) -> String {
+    let length = name.chars().count();
+    if length <= most {
+        name.to_string()
+    } else {
+        format!("…{}", name.chars().skip(length - most + 1).collect::<String>())
+    }
+}
+
+/// From blue over green to yellow (the viridis map), 0 to 1.
+pub(super) fn colour(share: f64) -> String {
+    const STOPS: [[f64; 3]; 5] = [
+        [68.0, 1.0, 84.0],
+        [59.0, 82.0, 139.0],
+        [33.0, 145.0, 140.0],
+        [94.0, 201.0, 98.0],
+        [253.0, 231.0, 37.0],
+    ];
+    let at = share.clamp(0.0, 1.0) * (STOPS.len() - 1) as f64;
+    let low = (at.floor() as usize).min(STOPS.len() - 2);
+    let mix =
+        |c: usize| (STOPS[low][c] + (at - low as f64) * (STOPS[low + 1][c] - STOPS[low][c])).round() as u8;
+    format!("#{:02x}{:02x}{:02x}", mix(0), mix(1), mix(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_are_text() {
+        assert_eq!(escape("<script>'&\"\u{7}"), "&lt;script&gt;&#39;&amp;&quot;\u{fffd}");
+        assert_eq!(shorten("abcdef", 4), "…def");
+        assert_eq!(shorten("äöü", 3), "äöü");
+    }
+
+    #[test]
+    fn places_of_any_shape_land_on_the_photograph() {
+        let photo = Photograph { width: 300.0, height: 200.0, jpeg: String::new() };
+        // The input is 480 x 640: y goes to 480/640 of the longer side only.
+        assert_eq!(photo.point([1.0, 0.75], [480, 640]), [300.0, 200.0]);
+        assert_eq!(photo.point([0.5, 0.375], [480, 640]), [150.0, 100.0]);
+        assert_eq!(photo.point([0.25, 0.5], [640, 320]), [150.0, 100.0]);
+    }
+
+    #[test]
+    fn colours_run_from_end_to_end() {
+        assert_eq!(colour(-1.0), "#440154");
+        assert_eq!(colour(1.0), "#fde725");
+        assert_eq!(colour(f64::NAN), colour(f64::NAN));
+    }
+}
