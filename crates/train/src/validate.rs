@@ -28,9 +28,9 @@ pub(crate) fn dataset(config: &ValidationConfig) -> Result<Dataset> {
             read_msls(path, &MslsOptions { cities: cities.clone(), ..Default::default() })?
         }
     };
-    if config.queries > 0 && set.queries.len() > config.queries {
+    if config.max_queries > 0 && set.queries.len() > config.max_queries {
         // Evenly over the whole: neighbours in the list are neighbours in the world.
-        let (all, wanted) = (set.queries.len(), config.queries);
+        let (all, wanted) = (set.queries.len(), config.max_queries);
         let keep = |i: usize| i * wanted / all != (i + 1) * wanted / all;
         if let r2former_data::dataset::Truth::Listed(listed) = &mut set.truth {
             let mut i = 0;

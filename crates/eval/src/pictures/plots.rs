@@ -67,15 +67,12 @@ pub fn plot(title: &str, axes: [&str; 2], series: &[Series], percent: bool, log:
     svg.text([LEFT, TOP - 4.0], 11.0, axes[1], "fill='#333'");
     for (i, line) in series.iter().enumerate() {
         let colour = COLOURS[i % COLOURS.len()];
-        let points: Vec<[f64; 2]> = line
-            .points
-            .iter()
-            .filter(|p| p.iter().all(|v| v.is_finite()))
-            .map(|p| place(p[0], p[1]))
-            .collect();
+        let values: Vec<[f64; 2]> =
+            line.points.iter().copied().filter(|p| p.iter().all(|v| v.is_finite())).collect();
+        let points: Vec<[f64; 2]> = values.iter().map(|p| place(p[0], p[1])).collect();
         svg.polyline(&points, &format!("stroke='{colour}' stroke-width='2'"));
         if points.len() <= 24 {
-            for (at, value) in points.iter().zip(&line.points) {
+            for (at, value) in points.iter().zip(&values) {
                 let value = if percent { format!("{:.1} %", 100.0 * value[1]) } else { short(value[1]) };
                 svg.titled(&format!("{}: {value}", line.name), |svg| {
                     svg.circle(*at, 3.2, &format!("fill='{colour}'"));

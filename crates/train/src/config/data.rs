@@ -201,15 +201,37 @@ pub struct ValidationConfig {
     #[serde(flatten)]
     pub set: ValidationSet,
     /// Metres within which a reference is right.
+    #[serde(default = "radius")]
     pub radius_m: f64,
     /// References that are reranked.
+    #[serde(default = "hundred")]
     pub candidates: usize,
     /// Queries, at most: evenly chosen; 0 for all.
-    pub queries: usize,
+    #[serde(default)]
+    pub max_queries: usize,
     /// The recall that decides which model is best: reranked where a reranker is trained.
+    #[serde(default = "five")]
     pub best_by: usize,
     /// Epochs between validations.
+    #[serde(default = "every_one")]
     pub every: u64,
+}
+
+fn radius() -> f64 {
+    25.0
+}
+
+fn hundred() -> usize {
+    100
+}
+
+/// As the published code has it.
+fn five() -> usize {
+    5
+}
+
+fn every_one() -> u64 {
+    1
 }
 
 /// The sets that can be validated on.

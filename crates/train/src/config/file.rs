@@ -136,4 +136,21 @@ mod tests {
             assert!(error.contains(word), "{bad}: {error}");
         }
     }
+
+    #[test]
+    fn every_validation_set_is_written_and_read_again() {
+        for set in [
+            "kind = \"panoramas\"\npath = \"p\"",
+            "kind = \"photos\"\ndatabase = \"d.csv\"\nqueries = \"q.csv\"",
+            "kind = \"vg\"\npath = \"p\"\nsplit = \"val\"",
+        ] {
+            let text =
+                format!("start = \"m\"\n[[data]]\nkind = \"town\"\n[validation]\n{set}\nmax_queries = 7\n");
+            let config = TrainConfig::over(Stage::Global, text.parse().unwrap()).unwrap();
+            let validation = config.validation.as_ref().unwrap();
+            assert_eq!((validation.radius_m, validation.candidates, validation.max_queries), (25.0, 100, 7));
+            let written = toml::to_string(&config).unwrap();
+            assert_eq!(TrainConfig::over(Stage::Global, written.parse().unwrap()).unwrap(), config);
+        }
+    }
 }
