@@ -31,8 +31,11 @@ fn torch_bilinear(image: &Rgb8, height: usize, width: usize, how: &Preprocess) -
     out
 }
 
+/// Bits behind the point of PIL's weights: what rounding makes of a value half-way between two depends on them.
+const PIL_BITS: u32 = 22;
+
 /// PIL's triangle filter along one axis: for each output, where its window starts, and the weights.
-fn pil_windows(from: usize, to: usize) -> Vec<(usize, Vec<f64>)> {
+fn pil_windows(from: usize, to: usize) -> Vec<(usize, Vec<i64>)> {
     let scale = from as f64 / to as f64;
     let support = scale.max(1.0);
     (0..to)
@@ -43,7 +46,8 @@ fn pil_windows(from: usize, to: usize) -> Vec<(usize, Vec<f64>)> {
             let weight = |j: usize| (1.0 - ((j as f64 + 0.5 - centre) / support).abs()).max(0.0);
             let weights: Vec<f64> = (start..stop).map(weight).collect();
             let sum: f64 = weights.iter().sum();
-            (start, weights.into_iter().map(|w| w / sum).collect())
+            let fixed = |w: f64| (w / sum * f64::from(1 << PIL_BITS) + 0.5) as i64;
+            (start, weights.into_iter().map(fixed).collect())
         })
         .collect()
 }
@@ -51,13 +55,13 @@ fn pil_windows(from: usize, to: usize) -> Vec<(usize, Vec<f64>)> {
 /// PIL's antialiased bilinear: across, rounded to 8 bits, then down, rounded again.
 fn pil_bilinear(image: &Rgb8, height: usize, width: usize) -> Vec<u8> {
     let pass =
-        |length: usize, to: usize, windows: Vec<(usize, Vec<f64>)>, at: &dyn Fn(usize, usize) -> u8| {
+        |length: usize, to: usize, windows: Vec<(usize, Vec<i64>)>, at: &dyn Fn(usize, usize) -> u8| {
             let mut out = vec![0; length * to];
             for line in 0..length {
                 for (i, (start, weights)) in windows.iter().enumerate() {
-                    let sum: f64 =
-                        weights.iter().enumerate().map(|(k, w)| w * f64::from(at(line, start + k))).sum();
-                    out[line * to + i] = (sum + 0.5) as u8;
+                    let sum: i64 =
+                        weights.iter().enumerate().map(|(k, w)| w * i64::from(at(line, start + k))).sum();
+                    out[line * to + i] = ((sum + (1 << (PIL_BITS - 1))) >> PIL_BITS).clamp(0, 255) as u8;
                 }
             }
             out
@@ -128,12 +132,17 @@ proptest! {
         let how = Preprocess { mean: [0.0; 3], std: [1.0; 3], resize: ResizeMode::Antialias };
         let fast = to_input(&image, height, width, &how).unwrap();
         let slow = pil_bilinear(&image, height, width);
+        // Each of the two passes rounds, and weights of fewer bits round a value half-way between two the other way:
+        // one level now and then, two where both passes do.
+        let mut off = 0;
         for c in 0..3 {
             for i in 0..width * height {
                 let (a, b) = (fast[c * width * height + i] * 255.0, f32::from(slow[i * 3 + c]));
-                prop_assert!((a - b).abs() < 1.01, "{a} {b}");
+                prop_assert!((a - b).abs() < 2.01, "{a} {b}");
+                off += usize::from((a - b).abs() > 1.01);
             }
         }
+        prop_assert!(off <= 1 + 3 * width * height / 100, "{off} of {} are two levels off", 3 * width * height);
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub(super) fn direct(image: &Rgb8, height: usize, width: usize, table: &[[f32; 2
     }
 }
 
-/// Bilinear with antialias on the 8-bit image, as PIL resizes; one step in 255 from it at most.
+/// Bilinear with antialias on the 8-bit image, as PIL resizes; one step in 255 from it at most, rarely two
+/// where both of its roundings meet a value half-way.
 pub(super) fn antialias(image: &Rgb8, height: usize, width: usize) -> Result<Rgb8> {
     let failed = |e: &dyn std::fmt::Display| {
         DataError::Request(format!(
