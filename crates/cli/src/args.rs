@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{bench, demo, eval, extract, index, matching, model, query, town, train};
+use crate::commands::{bench, demo, eval, extract, index, matching, model, query, show, town, train};
 use crate::common::Machine;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
@@ -32,9 +32,10 @@ Examples:
   Use a published checkpoint:
     r2former model import CVPR23_DeitS_Rerank.pth r2former.safetensors
     r2former index create places --model r2former.safetensors
-  Compare two photos, measure a dataset:
+  Compare two photos, see why they match, measure a dataset:
     r2former match a.jpg b.jpg
-    r2former eval pairs --database db --queries q --positives positives.csv --json
+    r2former show matches a.jpg b.jpg --out matches.svg
+    r2former eval pairs --database db --queries q --positives positives.csv --report report
   Train on your own streets, and go on after an interruption:
     r2former train preset global > global.toml
     r2former train global --config global.toml --out run
@@ -50,6 +51,9 @@ pub(crate) enum Command {
     Index(index::IndexCommand),
     /// Ask an index where photographs were taken.
     Query(query::QueryArgs),
+    /// Draw what the model sees and finds, as SVG pictures for any browser.
+    #[command(subcommand)]
+    Show(show::ShowCommand),
     /// Compare two photographs.
     Match(matching::MatchArgs),
     /// Write descriptors of photographs to a file.

@@ -30,6 +30,8 @@ impl Default for Keeping {
 pub(crate) struct Side {
     /// Rows of unit length; zero where an image could not be used: similar to nothing.
     pub(crate) global: Vec<f32>,
+    /// Images that were extracted now and not by an earlier run.
+    pub(crate) extracted: usize,
     local: Local,
 }
 
@@ -55,7 +57,7 @@ impl Side {
             }
             _ => Local::File(FeatureFile::temporary(images, dim)?),
         };
-        Ok(Self { global, local })
+        Ok(Self { global, extracted: 0, local })
     }
 
     /// Takes an image's features.
@@ -97,6 +99,7 @@ impl Side {
                 (0..photos.len()).filter(|i| !file.has(*i)).collect()
             }
         };
+        side.extracted = missing.len();
         if missing.len() < photos.len() {
             let had = photos.len() - missing.len();
             progress.note(&format!("{had} of {} images were extracted before", photos.len()));

@@ -11,6 +11,7 @@ mod per_order;
 pub mod pictures;
 mod protocol;
 mod ranking;
+mod report;
 mod run;
 mod search;
 mod store;
@@ -24,5 +25,6 @@ pub use metrics::{
 pub use outcome::{Comparison, Outcome, Quality, QueryOutcome};
 pub use per_order::{PerOrder, order_name};
 pub use protocol::{EmptyQueries, Protocol};
-pub use run::{EvalOptions, EvalReport, Evaluation, Grouping, Stage, evaluate};
+pub use report::{Facts, PAGE, RESULTS, write_report};
+pub use run::{EvalCost, EvalOptions, EvalReport, Evaluation, Grouping, Stage, evaluate};
 pub use search::{nearest, nearest_reference};

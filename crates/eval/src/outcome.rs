@@ -20,6 +20,8 @@ pub struct Outcome {
     pub first_positive: Option<usize>,
     /// Numbers of the first matches in the database, best first.
     pub matches: Vec<u32>,
+    /// Which of them are positives.
+    pub right: Vec<bool>,
     /// What they were ranked by: cosine, inliers, or the probability of the same place.
     pub scores: Vec<f32>,
     /// Metres from the query to its first match, where both positions are known.
@@ -29,10 +31,14 @@ pub struct Outcome {
 /// One query.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct QueryOutcome {
+    /// Its number among the dataset's queries.
+    pub number: usize,
     /// Name of the query within its source.
     pub query: String,
     /// Number of its positives.
     pub positives: usize,
+    /// The nearest positive's number in the database; the first one of a list without positions.
+    pub nearest: Option<u32>,
     /// Under each order.
     pub outcome: PerOrder<Outcome>,
 }
@@ -63,9 +69,11 @@ impl Outcome {
     pub(crate) fn of(ranking: &Ranking, positives: &[u32], query: &Photo, database: &[Photo]) -> Self {
         let found = ranking.references.iter().position(|r| positives.contains(r));
         let best = ranking.references.first().map(|r| &database[*r as usize]);
+        let matches: Vec<u32> = ranking.references.iter().copied().take(KEPT).collect();
         Self {
             first_positive: found.map(|rank| rank + 1),
-            matches: ranking.references.iter().copied().take(KEPT).collect(),
+            right: matches.iter().map(|r| positives.contains(r)).collect(),
+            matches,
             scores: ranking.scores.iter().copied().take(KEPT).collect(),
             error_m: best.and_then(|best| distance_m(query, best)),
         }
@@ -75,6 +83,12 @@ impl Outcome {
     pub fn right_at(&self, n: usize) -> bool {
         self.first_positive.is_some_and(|rank| rank <= n)
     }
+}
+
+/// The positive nearest to a query, or the first one where positions are unknown.
+pub(crate) fn nearest_positive(query: &Photo, positives: &[u32], database: &[Photo]) -> Option<u32> {
+    let metres = |r: &u32| distance_m(query, &database[*r as usize]).unwrap_or(f64::INFINITY);
+    positives.iter().copied().min_by(|a, b| metres(a).total_cmp(&metres(b)))
 }
 
 /// Quality of each order.

@@ -2,7 +2,7 @@
 
 use crate::features::{Keeping, Side};
 use crate::metrics::recall;
-use crate::outcome::{Comparison, Outcome, Quality, QueryOutcome, comparisons, quality};
+use crate::outcome::{Comparison, Outcome, Quality, QueryOutcome, comparisons, nearest_positive, quality};
 use crate::ranking::{Ranking, city, rerank_all, search};
 use crate::{EmptyQueries, EvalError, PerOrder, Protocol, Recall, Result};
 use r2former_data::Photo;
@@ -82,8 +82,9 @@ pub struct EvalReport {
 /// Where the time went.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct EvalCost {
-    /// Images extracted each second, decoding included.
-    pub images_per_second: f64,
+    /// Images extracted each second, decoding included; none where an earlier run had extracted all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images_per_second: Option<f64>,
     /// Milliseconds of exact search a query.
     pub search_ms_per_query: f64,
     /// Milliseconds of RANSAC a query.
@@ -94,6 +95,30 @@ pub struct EvalCost {
     pub rerank_ms_per_query: Option<f64>,
     /// Bytes an index would store an image.
     pub bytes_per_image: usize,
+    /// Of them, those of the global descriptor.
+    pub global_bytes_per_image: usize,
+}
+
+impl EvalCost {
+    /// Milliseconds of extraction an image; none where an earlier run had extracted all.
+    pub fn extraction_ms(&self) -> Option<f64> {
+        self.images_per_second.map(|rate| 1000.0 / rate)
+    }
+
+    /// Milliseconds of a way of reranking a query; none for none.
+    pub fn rerank_ms(&self, method: Rerank) -> Option<f64> {
+        match method {
+            Rerank::None => None,
+            Rerank::Ransac => self.ransac_ms_per_query,
+            Rerank::Model => self.rerank_ms_per_query,
+        }
+    }
+
+    /// Milliseconds of a whole query: extraction (where it was measured), search, reranking.
+    pub fn query_ms(&self, method: Rerank) -> f64 {
+        let parts = [self.extraction_ms(), Some(self.search_ms_per_query), self.rerank_ms(method)];
+        parts.into_iter().flatten().sum()
+    }
 }
 
 /// Evaluates a model on a dataset.
@@ -149,14 +174,16 @@ pub fn evaluate(
     let positives: Vec<&[u32]> = counted.iter().map(|q| truth.positives[*q].as_slice()).collect();
     let outcomes: Vec<QueryOutcome> = (0..queries.len())
         .map(|q| QueryOutcome {
+            number: counted[q],
             query: queries[q].name.clone(),
             positives: positives[q].len(),
+            nearest: nearest_positive(queries[q], positives[q], &dataset.database),
             outcome: orders
                 .map(|_, rankings| Outcome::of(&rankings[q], positives[q], queries[q], &dataset.database)),
         })
         .collect();
 
-    let images = dataset.database.len() + counted.len();
+    let images = database_side.extracted + query_side.extracted;
     let settings = extractor.settings();
     let report = EvalReport {
         recall: stage(&orders, &positives, None),
@@ -187,12 +214,13 @@ pub fn evaluate(
         },
         unusable,
         cost: EvalCost {
-            images_per_second: images as f64 / extraction.as_secs_f64(),
+            images_per_second: (images > 0).then(|| images as f64 / extraction.as_secs_f64()),
             search_ms_per_query,
             ransac_ms_per_query: rerank_ms.get(&Rerank::Ransac).copied(),
             rerank_ms_per_query: rerank_ms.get(&Rerank::Model).copied(),
             bytes_per_image: r2former_model::cost::cost(extractor.config(), settings.height, settings.width)
                 .stored_bytes,
+            global_bytes_per_image: dim * size_of::<f32>(),
         },
     };
     Ok(Evaluation { report, queries: outcomes })

@@ -9,7 +9,9 @@ use clap::{Args, Subcommand};
 use r2former_data::UtmZone;
 use r2former_data::dataset::{self, Dataset, Kind, MslsOptions, Region, SourceOptions, VgOptions};
 use r2former_engine::{Extractor, Rerank};
-use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, Keeping, evaluate};
+use r2former_eval::{
+    EmptyQueries, EvalOptions, EvalReport, Facts, Grouping, Keeping, PAGE, evaluate, write_report,
+};
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
@@ -62,7 +64,7 @@ pub(crate) struct Common {
     /// temporary file, or into that of --features.
     #[arg(long, default_value_t = 1024, value_name = "MB")]
     memory: usize,
-    /// Write the results of every query into this folder.
+    /// Write a report into this folder: report.html for people, results.json with every query.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// Print JSON.
@@ -189,8 +191,10 @@ pub(crate) fn run(command: &EvalCommand, machine: &Machine) -> Result<Outcome> {
     let extractor = common.model.extractor(machine, None)?;
     let evaluation = evaluate(&dataset, &extractor, &common.options(&extractor)?, &Bar::default())?;
     if let Some(dir) = &common.report {
-        std::fs::create_dir_all(dir)?;
-        std::fs::write(dir.join("results.json"), serde_json::to_vec_pretty(&evaluation)?)?;
+        let program = concat!("r2former ", env!("CARGO_PKG_VERSION"));
+        let facts = Facts::gather(&extractor, program, env!("R2FORMER_REVISION"), &machine.device);
+        write_report(dir, &evaluation, &dataset, &extractor, &facts, &Bar::default())?;
+        eprintln!("report: {}", dir.join(PAGE).display());
     }
     show(&evaluation.report, common.json)
 }

@@ -8,6 +8,7 @@ pub(crate) mod index;
 pub(crate) mod matching;
 pub(crate) mod model;
 pub(crate) mod query;
+pub(crate) mod show;
 pub(crate) mod town;
 pub(crate) mod train;
 
@@ -23,6 +24,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     match args.command {
         Command::Index(command) => index::run(command, &machine),
         Command::Query(args) => query::run(&args, &machine),
+        Command::Show(command) => show::run(&command, &machine),
         Command::Match(args) => matching::run(&args, &machine),
         Command::Extract(args) => extract::run(&args, &machine),
         Command::Eval(command) => eval::run(&command, &machine),

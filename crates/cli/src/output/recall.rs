@@ -34,9 +34,9 @@ pub(crate) fn print_report(out: &mut Out, report: &EvalReport) -> Result<()> {
         .iter()
         .filter_map(|(name, ms)| ms.map(|ms| format!(", {name} {ms:.1} ms a query")))
         .collect();
+    let rate = cost.images_per_second.map_or("extracted before".into(), |rate| format!("{rate:.1} images/s"));
     out.line(format_args!(
-        "cost        {:.1} images/s, search {:.2} ms a query{reranking}, {} stored an image",
-        cost.images_per_second,
+        "cost        {rate}, search {:.2} ms a query{reranking}, {} stored an image",
         cost.search_ms_per_query,
         bytes(cost.bytes_per_image as u64)
     ))?;

@@ -20,7 +20,9 @@ pub struct Precision {
     pub average: f64,
     /// The largest recall at which every accepted answer is right.
     pub recall_at_full_precision: f64,
-    /// The curve, from the strictest threshold on.
+    /// The curve, from the strictest threshold on; not among the results that are written: the queries' own scores
+    /// are.
+    #[serde(skip)]
     pub curve: Vec<PrecisionPoint>,
 }
 

@@ -6,6 +6,7 @@ mod attention;
 mod gallery;
 mod map;
 mod matches;
+mod pair;
 mod plots;
 mod svg;
 
@@ -13,5 +14,6 @@ pub use attention::attention;
 pub use gallery::{GalleryRow, Tile, gallery};
 pub use map::{MapPoint, map};
 pub use matches::{Side, matches};
+pub use pair::{draw_attention, draw_matches};
 pub use plots::{Series, plot};
 pub use svg::Photograph;

@@ -1,0 +1,54 @@
+//! An evaluation as files: a page for people, results for programs.
+
+mod charts;
+mod examples;
+mod facts;
+mod page;
+
+pub use facts::Facts;
+
+use crate::{EvalError, Evaluation, Result};
+use r2former_data::dataset::Dataset;
+use r2former_engine::{Extractor, Progress};
+use r2former_model::checkpoint::write_atomically;
+use serde::Serialize;
+use std::path::Path;
+
+/// Name of the page in a report's folder.
+pub const PAGE: &str = "report.html";
+/// Name of the results in a report's folder.
+pub const RESULTS: &str = "results.json";
+
+#[derive(Serialize)]
+struct Results<'a> {
+    facts: &'a Facts,
+    #[serde(flatten)]
+    evaluation: &'a Evaluation,
+}
+
+/// Writes `report.html` and `results.json` into a folder, which is made where there is none. Each is written whole or
+/// not at all.
+///
+/// # Errors
+/// A folder that cannot be written; a failing device.
+pub fn write_report(
+    dir: &Path,
+    evaluation: &Evaluation,
+    dataset: &Dataset,
+    extractor: &Extractor,
+    facts: &Facts,
+    progress: &dyn Progress,
+) -> Result<()> {
+    std::fs::create_dir_all(dir).map_err(|error| EvalError::file(dir, error))?;
+    let results = serde_json::to_vec_pretty(&Results { facts, evaluation })
+        .map_err(|error| EvalError::file(&dir.join(RESULTS), error))?;
+    // Results first: they are what cannot be had again cheaply.
+    put(&dir.join(RESULTS), &results)?;
+    let examples = examples::choose(evaluation, dataset, extractor, progress)?;
+    let page = page::render(evaluation, dataset, facts, &examples)?;
+    put(&dir.join(PAGE), page.as_bytes())
+}
+
+fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically(path, bytes).map_err(|error| EvalError::file(path, error))
+}

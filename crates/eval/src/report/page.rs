@@ -1,0 +1,216 @@
+//! The report's page: one file that opens offline.
+
+use super::charts;
+use super::examples::Examples;
+use super::facts::Facts;
+use crate::metrics::Interval;
+use crate::{EmptyQueries, EvalError, Evaluation, RECALL_AT, Recall, Result, order_name};
+use minijinja::{Environment, Value, context};
+use r2former_data::dataset::Dataset;
+use std::collections::BTreeMap;
+
+const TEMPLATE: &str = include_str!("page.html");
+
+/// A table: heads, and rows whose first cell is a head.
+type Table = (Vec<String>, Vec<Vec<String>>);
+
+/// Renders the page. Everything that the template gets as text is escaped; pictures are SVG of this crate.
+pub(super) fn render(
+    evaluation: &Evaluation,
+    dataset: &Dataset,
+    facts: &Facts,
+    examples: &Examples,
+) -> Result<String> {
+    let report = &evaluation.report;
+    let pictures = |all: &[(String, String)]| -> Vec<Value> {
+        all.iter()
+            .map(|(words, svg)| context! { words, svg => Value::from_safe_string(svg.clone()) })
+            .collect()
+    };
+    let mut plots = vec![charts::recall(evaluation), charts::precision(evaluation)];
+    plots.extend(charts::errors(evaluation));
+    plots.push(charts::cost(evaluation));
+    let plots: Vec<Value> = plots.into_iter().map(Value::from_safe_string).collect();
+    let sections: Vec<Value> = [
+        ("Recall", "Share of queries with at least one positive among the first N, in percent; in brackets the 95 % bootstrap interval.", recall(evaluation)),
+        ("Differences", "Two orders of the same queries, by recall@1: difference in points with its 95 % bootstrap interval, queries that only one of them gets right, and McNemar's exact test.", differences(evaluation)),
+        ("By group", "Recall@1, in percent.", groups(evaluation)),
+        ("Beyond recall", "Of the first match: average precision, the largest recall at which every accepted answer is right, and its distance from the query.", beyond(evaluation)),
+        ("Cost", "Measured in this run, one query after the other, on the machine below. Bytes are what an index stores of an image.", cost(evaluation)),
+    ]
+    .into_iter()
+    .filter(|(_, _, (_, rows))| !rows.is_empty())
+    .map(|(title, words, (heads, rows))| context! { title, words, heads, rows })
+    .collect();
+    let headline: Vec<Value> = report
+        .quality
+        .iter()
+        .map(|(method, quality)| {
+            let recall = quality.recall[0].1;
+            context! { name => order_name(method), value => percent(recall.value), interval => interval(recall) }
+        })
+        .collect();
+    let unusable: Vec<String> =
+        report.unusable.iter().map(|(path, why)| format!("{}: {why}", path.display())).collect();
+    let mut environment = Environment::new();
+    environment.add_template("page.html", TEMPLATE).map_err(broken)?;
+    let config = serde_json::to_string_pretty(&facts.model).map_err(|e| EvalError::Request(e.to_string()))?;
+    environment
+        .get_template("page.html")
+        .and_then(|template| {
+            template.render(context! {
+                dataset => &report.protocol.dataset,
+                headline, sections, plots, unusable, config,
+                protocol => protocol(evaluation),
+                maps => pictures(&charts::maps(evaluation, dataset)),
+                galleries => pictures(&examples.galleries),
+                pairs => pictures(&examples.pairs),
+                attention => pictures(&examples.attention),
+                facts => described(facts),
+            })
+        })
+        .map_err(broken)
+}
+
+fn broken(error: minijinja::Error) -> EvalError {
+    EvalError::Request(format!("the report's page cannot be made: {error}"))
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}", 100.0 * share)
+}
+
+fn interval(of: Interval) -> String {
+    format!("{} to {}", percent(of.low), percent(of.high))
+}
+
+fn strings<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_string).to_vec()
+}
+
+fn recall(evaluation: &Evaluation) -> Table {
+    let report = &evaluation.report;
+    let heads = std::iter::once("order".to_string()).chain(RECALL_AT.iter().map(|n| format!("R@{n}")));
+    let rows = report.recall.iter().map(|(method, recall)| {
+        let bounds: BTreeMap<usize, Interval> = report
+            .quality
+            .get(method)
+            .map(|quality| quality.recall.iter().copied().collect())
+            .unwrap_or_default();
+        let cell = |n: &usize| match bounds.get(n) {
+            Some(bounds) => format!("{} ({})", percent(recall.at(*n)), interval(*bounds)),
+            None => percent(recall.at(*n)),
+        };
+        std::iter::once(order_name(method).to_string()).chain(RECALL_AT.iter().map(cell)).collect()
+    });
+    (heads.collect(), rows.collect())
+}
+
+fn differences(evaluation: &Evaluation) -> Table {
+    let heads = strings(["orders", "difference", "only the first", "only the second", "p"]);
+    let rows = evaluation.report.comparisons.iter().map(|comparison| {
+        let test = &comparison.test;
+        vec![
+            format!("{} against {}", comparison.second, comparison.first),
+            format!("{:+.1} ({})", 100.0 * test.difference.value, interval(test.difference)),
+            test.only_first.to_string(),
+            test.only_second.to_string(),
+            if test.p < 0.001 { "< 0.001".into() } else { format!("{:.3}", test.p) },
+        ]
+    });
+    (heads, rows.collect())
+}
+
+fn groups(evaluation: &Evaluation) -> Table {
+    let report = &evaluation.report;
+    let orders = report.recall.iter().map(|(method, _)| order_name(method).to_string());
+    let heads = std::iter::once("group".to_string()).chain(orders);
+    let rows = report.recall_by.iter().map(|(group, stage)| {
+        let cells = stage.iter().map(|(_, recall): (_, &Recall)| percent(recall.at(1)));
+        std::iter::once(group.clone()).chain(cells).collect()
+    });
+    (heads.collect(), rows.collect())
+}
+
+fn beyond(evaluation: &Evaluation) -> Table {
+    let heads =
+        strings(["order", "average precision", "recall at 100 % precision", "median error", "90 % within"]);
+    let rows = evaluation.report.quality.iter().map(|(method, quality)| {
+        let metres = |value: Option<f64>| value.map_or("unknown".to_string(), |m| format!("{m:.1} m"));
+        vec![
+            order_name(method).to_string(),
+            percent(quality.precision.average),
+            percent(quality.precision.recall_at_full_precision),
+            metres(quality.localisation.map(|l| l.median_m)),
+            metres(quality.localisation.map(|l| l.p90_m)),
+        ]
+    });
+    (heads, rows.collect())
+}
+
+fn cost(evaluation: &Evaluation) -> Table {
+    let report = &evaluation.report;
+    let heads = strings([
+        "order",
+        "extraction, ms an image",
+        "search, ms a query",
+        "reranking, ms a query",
+        "a query, ms",
+        "bytes an image",
+        "R@1",
+    ]);
+    let cost = &report.cost;
+    let rows = report.recall.iter().map(|(method, recall)| {
+        let rerank = cost.rerank_ms(method);
+        vec![
+            order_name(method).to_string(),
+            cost.extraction_ms().map_or("done before".into(), |ms| format!("{ms:.2}")),
+            format!("{:.3}", cost.search_ms_per_query),
+            rerank.map_or("none".into(), |ms| format!("{ms:.1}")),
+            format!("{:.1}", cost.query_ms(method)),
+            if rerank.is_some() { cost.bytes_per_image } else { cost.global_bytes_per_image }.to_string(),
+            percent(recall.at(1)),
+        ]
+    });
+    (heads, rows.collect())
+}
+
+/// What the numbers mean, as names and words.
+fn protocol(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
+    let p = &evaluation.report.protocol;
+    let empty = match p.empty_queries {
+        EmptyQueries::Fail => "counted as failures",
+        EmptyQueries::Drop => "left out",
+    };
+    let mut rows = vec![
+        ("dataset", p.dataset.clone()),
+        ("queries", format!("{}; {} without a positive, {empty}", p.queries, p.empty_query_count)),
+        ("database", format!("{} images; {}", p.database, p.cities)),
+        ("positives", p.positives.clone()),
+        ("input", format!("{} pixels (height x width), {} resize, {}", p.image_size, p.resize, p.precision)),
+        (
+            "reranked",
+            if p.candidates == 0 { "nothing".into() } else { format!("the first {}", p.candidates) },
+        ),
+    ];
+    rows.extend(p.notes.iter().map(|note| ("note", note.clone())));
+    rows
+}
+
+/// Where it was run, as names and words.
+fn described(facts: &Facts) -> Vec<(&'static str, String)> {
+    let command = facts.command.iter().map(|part| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+".contains(c);
+        if !part.is_empty() && part.chars().all(plain) { part.clone() } else { format!("'{part}'") }
+    });
+    vec![
+        ("program", format!("{}, revision {}", facts.program, facts.revision)),
+        ("command", command.collect::<Vec<_>>().join(" ")),
+        ("finished", facts.finished.clone()),
+        ("model", format!("{}, SHA-256 {}", facts.model.name, facts.model_sha256)),
+        ("device", format!("{}, {} threads", facts.device, facts.threads)),
+        ("processor", format!("{}, {} cores", facts.cpu, facts.cores)),
+        ("memory", format!("{:.1} GiB", facts.memory_bytes as f64 / (1u64 << 30) as f64)),
+        ("system", facts.system.clone()),
+    ]
+}
