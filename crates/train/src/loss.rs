@@ -86,6 +86,38 @@ pub fn cross_entropy(logits: Tensor<2>, same: &[bool]) -> Tensor<1> {
     (log_softmax(logits, 1) * chosen).sum().div_scalar(-(same.len() as f64))
 }
 
+/// How a query's pairs are ordered: `ln(1 + exp(s_n - s_p))` with `s` a pair's second logit less its first, averaged
+/// over each pair of one place with each pair of two of the same query (RankNet: Burges et al., "Learning to Rank
+/// using Gradient Descent", ICML 2005). `None` where no query has both.
+///
+/// # Shapes
+/// - logits: `[pairs, 2]`: different place, same place
+/// - pairs: query, reference, whether they show the same place
+pub(crate) fn order(logits: &Tensor<2>, pairs: &[(usize, usize, bool)]) -> Option<Tensor<1>> {
+    let (mut right, mut wrong) = (Vec::new(), Vec::new());
+    for (i, (query, _, _)) in pairs.iter().enumerate().filter(|(_, p)| p.2) {
+        let others = pairs.iter().enumerate().filter(|(_, p)| p.0 == *query && !p.2);
+        for (j, _) in others {
+            right.push(i as i64);
+            wrong.push(j as i64);
+        }
+    }
+    if right.is_empty() {
+        return None;
+    }
+    let count = right.len();
+    let pick = |which: Vec<i64>| {
+        let index = Tensor::<1, Int>::from_data(TensorData::new(which, [count]), &logits.device());
+        logits.clone().select(0, index)
+    };
+    // The log of a softmax over the two differences is stable where an exponential is not.
+    let above = pick(right) - pick(wrong);
+    let [first, second] = [0, 1].map(|i| above.clone().narrow(1, i, 1));
+    let margin = second - first;
+    let both = Tensor::cat(vec![margin.zeros_like(), margin], 1);
+    Some(log_softmax(both, 1).narrow(1, 1, 1).mean().neg())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,5 +171,20 @@ mod tests {
         let logits = Tensor::<2>::from_data(TensorData::new(vec![0.0f32, 0.0, 2.0, 0.0], [2, 2]), &device);
         let expected = (2f32.ln() + (1.0 + (2f32).exp()).ln()) / 2.0;
         assert!((value(cross_entropy(logits, &[false, true])) - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn order_by_hand() {
+        let device = Device::flex().autodiff();
+        // Scores: query 0 has 2 right, 1 and -3 wrong; query 7 a right pair alone; query 9 a wrong pair alone.
+        let values = vec![0.0f32, 2.0, 0.0, 1.0, 1.0, -2.0, 5.0, 5.0, 1.0, 0.0];
+        let logits = Tensor::<2>::from_data(TensorData::new(values, [5, 2]), &device);
+        let pairs = [(0, 1, true), (0, 2, false), (0, 3, false), (7, 8, true), (9, 0, false)];
+        let expected = ((-1f32).exp().ln_1p() + (-5f32).exp().ln_1p()) / 2.0;
+        assert!((value(order(&logits, &pairs).unwrap()) - expected).abs() < 1e-6);
+        assert!(order(&logits, &pairs[3..]).is_none());
+        // Far apart, it neither overflows nor loses its slope.
+        let far = Tensor::<2>::from_data(TensorData::new(vec![0.0f32, -500.0, 0.0, 500.0], [2, 2]), &device);
+        assert!((value(order(&far, &[(0, 1, true), (0, 2, false)]).unwrap()) - 1000.0).abs() < 1e-3);
     }
 }

@@ -22,7 +22,9 @@ impl TrainConfig {
         let b = &self.batch;
         let enough = match b.kind {
             BatchKind::Triplets => b.size >= 1 && b.negatives >= 1,
-            BatchKind::Places => b.size >= 2 && b.views >= 2,
+            BatchKind::Places => {
+                b.size >= 2 && b.views >= 2 && (b.negatives >= 1 || !self.stage.trains_reranker())
+            }
         };
         if !enough || b.accumulate == 0 {
             return bad(format!(
@@ -52,6 +54,15 @@ impl TrainConfig {
                 "optimizer: lr {} must be positive, average {} below 1, weight_decay {} not negative",
                 o.lr, o.average, o.weight_decay
             ));
+        }
+        let l = &self.loss;
+        let weights = [
+            ("global_weight", l.global_weight),
+            ("rerank_weight", l.rerank_weight),
+            ("order_weight", l.order_weight),
+        ];
+        if let Some((name, value)) = weights.iter().find(|(_, w)| !(w.is_finite() && *w >= 0.0)) {
+            return bad(format!("loss.{name} {value} must be a finite number, not negative"));
         }
         if self.schedule.epochs == 0 || self.schedule.steps == 0 {
             return bad("schedule: epochs and steps must be at least 1".into());

@@ -144,7 +144,7 @@ pub struct BatchConfig {
     pub kind: BatchKind,
     /// Triplets' queries, or places.
     pub size: usize,
-    /// Negatives of a triplet.
+    /// Negatives of a triplet; of places, those that the reranker sees with each photograph.
     pub negatives: usize,
     /// Photographs of a place.
     pub views: usize,

@@ -28,6 +28,9 @@ pub struct LossConfig {
     pub global_weight: f64,
     /// Weight of the reranker's loss.
     pub rerank_weight: f64,
+    /// Weight, within the reranker's loss, of the order of a photograph's pairs: how far its pair of one place lies
+    /// above its pairs of two. The published code has none.
+    pub order_weight: f64,
     /// Pairs of a batch that the reranker sees, at most; 0 for all.
     pub pairs: usize,
     /// Whether local features stop the reranker's gradient before the backbone.

@@ -74,6 +74,7 @@ impl TrainConfig {
                 similarity: [1.0, 50.0, 0.5, 0.1],
                 global_weight: 1.0,
                 rerank_weight: 1.0,
+                order_weight: 0.0,
                 pairs: 0,
                 detach_local: stage != Stage::EndToEnd,
             },

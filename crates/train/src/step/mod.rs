@@ -5,7 +5,7 @@ mod tests;
 
 use crate::batch::Batch;
 use crate::config::{GlobalLoss, TrainConfig};
-use crate::loss::{cross_entropy, multi_similarity, triplet};
+use crate::loss::{cross_entropy, multi_similarity, order, triplet};
 use crate::pool::Relation;
 use crate::random::{self, Use};
 use crate::{Result, TrainError};
@@ -18,8 +18,8 @@ use r2former_model::{Device, ModelError, R2Former};
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use serde::Serialize;
 
-/// Most similar negatives of a batch of places among which a pair's negative is drawn.
-const HARDEST: usize = 5;
+/// Most similar negatives of a batch of places among which those of a photograph are drawn, for each one drawn.
+const HARDEST: usize = 4;
 
 /// What a step measured.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
@@ -109,7 +109,12 @@ pub(crate) fn step(
         let logits = reranker.forward(side(0), side(1))?;
         let same: Vec<bool> = pairs.iter().map(|p| p.2).collect();
         losses.rerank_right = Some(right(&logits, &same)?);
-        let loss = cross_entropy(logits, &same);
+        let mut loss = cross_entropy(logits.clone(), &same);
+        if l.order_weight > 0.0
+            && let Some(order) = order(&logits, &pairs)
+        {
+            loss = loss + order.mul_scalar(l.order_weight);
+        }
         losses.rerank = Some(scalar(loss.clone())?);
         add(loss, l.rerank_weight);
     }
@@ -136,7 +141,7 @@ fn by_kernel(backbone: &FusedBackbone, batch: &Batch) -> Result<Tokens> {
 }
 
 /// Pairs for the reranker: of triplets as they are; of places, each photograph with another of its place and with
-/// one of the most similar of other places.
+/// some of the most similar of other places.
 fn pairs(batch: &Batch, global: &Tensor<2>, config: &TrainConfig, number: u64) -> Result<Vec<Pair>> {
     let rng = &mut random::at(config.seed, Use::Pairs, [number, 0]);
     let mut pairs: Vec<Pair> = Vec::new();
@@ -151,9 +156,10 @@ fn pairs(batch: &Batch, global: &Tensor<2>, config: &TrainConfig, number: u64) -
                 (0..count).filter(|j| *j != i && relation(*j) == Relation::Positive).collect();
             let mut other: Vec<usize> = (0..count).filter(|j| relation(*j) == Relation::Negative).collect();
             other.sort_by(|a, b| similarity[i * count + b].total_cmp(&similarity[i * count + a]));
-            other.truncate(HARDEST);
+            other.truncate(HARDEST * config.batch.negatives);
             pairs.extend(same.choose(rng).map(|j| (i, *j, true)));
-            pairs.extend(other.choose(rng).map(|j| (i, *j, false)));
+            let drawn = other.choose_multiple(rng, config.batch.negatives);
+            pairs.extend(drawn.map(|j| (i, *j, false)));
         }
     } else {
         for [query, positive, negative] in &batch.plan.triplets {
