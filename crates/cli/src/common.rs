@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Machine {
-    /// Where to compute: cpu, or cuda:0, vulkan, metal, rocm, webgpu in a build with that feature.
+    /// Where to compute: cpu, or cuda:0, vulkan, metal, rocm, webgpu in a build with that feature; for training
+    /// several with commas between, as in cuda:0,cuda:1.
     #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE")]
     pub(crate) device: String,
     /// Threads to use; all cores by default.
@@ -21,6 +22,11 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn device(&self) -> Result<Device> {
         Ok(parse_device(&self.device)?)
+    }
+
+    /// One or several, with commas between.
+    pub(crate) fn devices(&self) -> Result<Vec<Device>> {
+        self.device.split(',').map(|name| Ok(parse_device(name)?)).collect()
     }
 
     /// Sizes the one thread pool that everything runs on.

@@ -289,7 +289,8 @@ pub enum Precision {
     /// 32-bit throughout.
     #[default]
     F32,
-    /// Inputs of every product rounded to bfloat16, sums in 32 bits.
+    /// Inputs of the products of backbone and heads rounded to bfloat16, sums in 32 bits; the reranker, whose inputs
+    /// are coordinates, stays in 32 bits.
     Bf16,
 }
 

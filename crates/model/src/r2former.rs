@@ -54,7 +54,7 @@ impl R2Former {
         }
         let gem_power = gem_power(c, take_all);
         let local_head = local_head(c, take_all);
-        let reranker = c.reranker.as_ref().map(|r| Reranker::load(take_all, "reranker", r, c.precision));
+        let reranker = c.reranker.as_ref().map(|r| Reranker::load(take_all, "reranker", r));
         take.finish()?;
         Ok(Self { backbone, head, head_dist, gem_power, local_head, reranker, config: config.clone() })
     }
@@ -75,7 +75,7 @@ impl R2Former {
             head.save(&mut put, "local_head");
         }
         if let Some(r) = &config.reranker {
-            Reranker::load(take, "reranker", r, config.precision).save(&mut put, "reranker");
+            Reranker::load(take, "reranker", r).save(&mut put, "reranker");
         }
         if let Some(power) = gem_power(config, take) {
             put.tensor("gem.p", power.val());

@@ -40,8 +40,10 @@ struct Matches {
 
 impl Reranker {
     /// Takes the tensors under `{name}.`, with the published names.
-    pub fn load(take: &mut Take, name: &str, config: &RerankerConfig, precision: Precision) -> Self {
+    pub fn load(take: &mut Take, name: &str, config: &RerankerConfig) -> Self {
         let c = config;
+        // In 32 bits under any precision: bfloat16 would blur coordinates to an eighth of a patch and more.
+        let precision = Precision::F32;
         let block = BlockConfig {
             dim: c.dim,
             heads: c.heads,

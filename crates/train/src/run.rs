@@ -9,7 +9,7 @@ use crate::preview::sheet;
 use crate::record::{Line, Log, read, write_csv};
 use crate::start::{frozen_parameters, starting_model};
 use crate::state::{Progressed, RunDir, Snapshot};
-use crate::step::{Frozen, Losses, step};
+use crate::step::{Frozen, Losses, spread};
 use crate::validate::{dataset, validate};
 use crate::{Result, TrainError};
 use burn::module::Module;
@@ -57,24 +57,35 @@ struct Run<'a> {
     validation: Option<Dataset>,
     size: [usize; 2],
     device: Device,
-    learning: Device,
+    /// With gradients; batches of a step are spread over them.
+    learning: Vec<Device>,
     preprocess: Preprocess,
     clock: Instant,
 }
 
-/// Runs a configuration on a device in the folder `out`; `resume` goes on with what is there.
+/// Runs a configuration in the folder `out`; `resume` goes on with what is there. The first device holds the model;
+/// the batches that a step adds up ([`BatchConfig::accumulate`](crate::BatchConfig)) are spread over all of them.
 ///
 /// # Errors
-/// A configuration, dataset, model or folder that cannot be used; a loss that is not finite.
+/// No device, or more devices than batches; a configuration, dataset, model or folder that cannot be used; a loss
+/// that is not finite.
 pub fn train(
     config: &TrainConfig,
     out: &Path,
     resume: bool,
-    device: &Device,
+    devices: &[Device],
     watch: &dyn Watch,
 ) -> Result<Outcome> {
     config.check()?;
-    let mut run = Run::open(config, out, resume, device, watch)?;
+    if devices.is_empty() || devices.len() > config.batch.accumulate {
+        return Err(TrainError::Config(format!(
+            "{} devices for batch.accumulate {}: each device takes a batch of every step, so set batch.accumulate to \
+             a multiple of their number",
+            devices.len(),
+            config.batch.accumulate
+        )));
+    }
+    let mut run = Run::open(config, out, resume, devices, watch)?;
     run.go()
 }
 
@@ -83,14 +94,16 @@ impl<'a> Run<'a> {
         config: &'a TrainConfig,
         out: &Path,
         resume: bool,
-        device: &Device,
+        devices: &[Device],
         watch: &'a dyn Watch,
     ) -> Result<Self> {
+        let device = &devices[0];
         let validation = config.validation.as_ref().map(dataset).transpose()?;
-        let learning = match config.save_memory {
+        let learning = |device: &Device| match config.save_memory {
             true => device.clone().autodiff().gradient_checkpointing(),
             false => device.clone().autodiff(),
         };
+        let learning: Vec<Device> = devices.iter().map(learning).collect();
         let dir = RunDir::open(out, resume)?;
         let (checkpoint, average, optimizer, at, mined) = match resume {
             true => {
@@ -107,7 +120,7 @@ impl<'a> Run<'a> {
         let model_config = checkpoint.config.clone();
         let tensors = checkpoint.tensors.clone();
         let optimizer = optimizer.unwrap_or_else(|| Optimizer::new(config.optimizer, &tensors));
-        let model = checkpoint.model(&learning)?;
+        let model = checkpoint.model(&learning[0])?;
         let model = model.map(&mut Freeze(&frozen_parameters(config, &model_config, &tensors)));
         let average = match (config.optimizer.average > 0.0, average) {
             (true, Some(average)) => Some(average.model(device)?),
@@ -220,24 +233,27 @@ impl<'a> Run<'a> {
         let mut gathered = GradientsAccumulator::new();
         let mut sum = Losses::default();
         let share = 1.0 / batches.len() as f32;
-        for (part, batch) in batches.iter().enumerate() {
-            let place = number * batches.len() as u64 + part as u64;
-            let (grads, losses) =
-                step(&model, &self.learning, self.frozen.as_ref(), batch, config, self.size, place)?;
-            if !losses.total.is_finite() {
-                let path = self.dir.file(&format!("not-finite-step-{}.png", number + 1));
-                sheet(loader, &batch.plan, number, part as u64, &path)?;
-                self.model = Some(model);
-                return Err(TrainError::NotFinite { step: number + 1, loss: losses.total, batch: path });
+        let first = number * batches.len() as u64;
+        for (round, together) in batches.chunks(self.learning.len()).enumerate() {
+            let part = round * self.learning.len();
+            let (frozen, place) = (self.frozen.as_ref(), first + part as u64);
+            let found = spread(&model, &self.learning, frozen, together, config, self.size, place)?;
+            for ((batch, part), (grads, losses)) in together.iter().zip(part as u64..).zip(found) {
+                if !losses.total.is_finite() {
+                    let path = self.dir.file(&format!("not-finite-step-{}.png", number + 1));
+                    sheet(loader, &batch.plan, number, part, &path)?;
+                    self.model = Some(model);
+                    return Err(TrainError::NotFinite { step: number + 1, loss: losses.total, batch: path });
+                }
+                gathered.accumulate(&model, grads);
+                let mean = |a: Option<f32>, b: Option<f32>| b.map(|b| a.unwrap_or(0.0) + b * share);
+                sum = Losses {
+                    global: mean(sum.global, losses.global),
+                    rerank: mean(sum.rerank, losses.rerank),
+                    rerank_right: mean(sum.rerank_right, losses.rerank_right),
+                    total: sum.total + losses.total * share,
+                };
             }
-            gathered.accumulate(&model, grads);
-            let mean = |a: Option<f32>, b: Option<f32>| b.map(|b| a.unwrap_or(0.0) + b * share);
-            sum = Losses {
-                global: mean(sum.global, losses.global),
-                rerank: mean(sum.rerank, losses.rerank),
-                rerank_right: mean(sum.rerank_right, losses.rerank_right),
-                total: sum.total + losses.total * share,
-            };
         }
         // The accumulated gradients are a sum; the rate is meant for their mean.
         let grads = crate::optim::scaled(gathered.grads(), &model, share);

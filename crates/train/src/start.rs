@@ -19,6 +19,9 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
     if let Some([height, width]) = changes.image_size {
         (model.input.height, model.input.width) = (height, width);
     }
+    if let Some(precision) = changes.precision {
+        model.precision = precision;
+    }
     if config.stage.trains_global()
         && let GlobalConfig::Pooled { pooling } = model.global
     {

@@ -112,12 +112,12 @@ fn a_small_training_learns_to_tell_places() {
     let mut before = config(Stage::Global, home);
     before.start = home.join("start.safetensors");
     (before.schedule.epochs, before.schedule.steps, before.optimizer.lr) = (1, 1, 1e-12);
-    train(&before, &home.join("before"), false, &Device::flex(), &Quiet).unwrap();
+    train(&before, &home.join("before"), false, &[Device::flex()], &Quiet).unwrap();
 
     let mut global = config(Stage::Global, home);
     global.start = home.join("start.safetensors");
     (global.schedule.epochs, global.schedule.steps) = (4, 60);
-    train(&global, &home.join("global"), false, &Device::flex(), &Quiet).unwrap();
+    train(&global, &home.join("global"), false, &[Device::flex()], &Quiet).unwrap();
 
     let (untrained, trained) = (recall(&home.join("before")).0, recall(&home.join("global")).0);
     eprintln!("recall@1: untrained {untrained:.3}, trained {trained:.3}");
@@ -146,7 +146,7 @@ fn a_small_reranker_betters_the_order_it_is_given() {
     if let Some(validation) = &mut rerank.validation {
         validation.candidates = 20;
     }
-    train(&rerank, &home.join("rerank"), false, &Device::flex(), &Quiet).unwrap();
+    train(&rerank, &home.join("rerank"), false, &[Device::flex()], &Quiet).unwrap();
 
     let (global, reranked) = recall(&home.join("rerank"));
     let reranked = reranked.unwrap();

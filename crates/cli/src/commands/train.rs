@@ -93,7 +93,7 @@ pub(crate) fn run(command: &TrainCommand, machine: &Machine) -> Result<Exit> {
     };
     let config = TrainConfig::read(stage, &args.config, &args.changes)?;
     let watch = Dashboard::default();
-    let outcome = train(&config, &args.out, args.resume, &machine.device()?, &watch)?;
+    let outcome = train(&config, &args.out, args.resume, &machine.devices()?, &watch)?;
     watch.close();
     if args.json {
         return print_json(&outcome);

@@ -1,7 +1,7 @@
 //! A pre-norm transformer block, as in timm and DINOv2.
 
 use super::block_op::{BlockTensors, block};
-use super::projection::{Projection, round_bf16};
+use super::projection::{Projection, product_bf16};
 use crate::Precision;
 use crate::weights::{Init, Put, Take};
 use burn::module::{Module, Param};
@@ -173,13 +173,7 @@ impl Block {
         let head_dim = dim / self.heads;
         let qkv =
             self.qkv.forward(x).reshape([batch, tokens, 3, self.heads, head_dim]).permute([2, 0, 3, 1, 4]);
-        let part = |i: usize| {
-            let part: Tensor<4> = qkv.clone().narrow(0, i, 1).squeeze_dim(0);
-            match self.precision {
-                Precision::F32 => part,
-                Precision::Bf16 => round_bf16(part),
-            }
-        };
+        let part = |i: usize| -> Tensor<4> { qkv.clone().narrow(0, i, 1).squeeze_dim(0) };
         (part(0).mul_scalar((head_dim as f64).powf(-0.5)), part(1), part(2))
     }
 
@@ -197,14 +191,18 @@ impl Block {
 
     /// `[batch, heads, queries, keys]`; each row sums to one.
     fn probabilities(&self, q: Tensor<4>, k: Tensor<4>) -> Tensor<4> {
-        softmax(q.matmul(k.swap_dims(2, 3)), 3)
+        softmax(self.product(q, k.swap_dims(2, 3)), 3)
     }
 
     fn weigh(&self, probabilities: Tensor<4>, v: Tensor<4>) -> Tensor<3> {
-        joined(match self.precision {
-            Precision::F32 => probabilities.matmul(v),
-            Precision::Bf16 => round_bf16(probabilities).matmul(v),
-        })
+        joined(self.product(probabilities, v))
+    }
+
+    fn product(&self, a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+        match self.precision {
+            Precision::F32 => a.matmul(b),
+            Precision::Bf16 => product_bf16(a, b),
+        }
     }
 
     fn after_attention(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {

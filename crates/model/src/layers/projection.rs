@@ -1,15 +1,15 @@
 //! A linear layer that knows the precision of its product.
 
-use crate::Precision;
 use crate::weights::{Put, Take};
+use crate::{Device, Precision};
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{FloatDType, Tensor};
 
 /// `x W + b` in the model's precision.
 ///
-/// With [`Precision::Bf16`] both inputs of the product are rounded to bfloat16 and the sums are
-/// kept in 32 bits, as the bfloat16 instructions of CPUs and GPUs do.
+/// With [`Precision::Bf16`] both inputs of the product are rounded to bfloat16: see [`product_bf16`]. Weights stay in
+/// 32 bits, and so do their gradients.
 #[derive(Module, Debug)]
 pub struct Projection {
     linear: Linear,
@@ -35,8 +35,11 @@ impl Projection {
         match self.precision {
             Precision::F32 => self.linear.forward(x),
             Precision::Bf16 => {
-                let bias = self.linear.bias.as_ref().map(|b| b.val());
-                burn::tensor::module::linear(round_bf16(x), round_bf16(self.linear.weight.val()), bias)
+                let product = product_bf16(x, self.linear.weight.val().unsqueeze());
+                match &self.linear.bias {
+                    Some(bias) => product + bias.val().unsqueeze(),
+                    None => product,
+                }
             }
         }
     }
@@ -52,7 +55,15 @@ impl Projection {
     }
 }
 
-/// Rounds every value to the nearest bfloat16, kept in 32 bits.
-pub(super) fn round_bf16<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    x.cast(FloatDType::BF16).cast(FloatDType::F32)
+/// `a b` of values rounded to bfloat16, in 32 bits.
+///
+/// A GPU multiplies bfloat16 and hands out bfloat16, as PyTorch's autocast does. A CPU multiplies the rounded values
+/// in 32 bits, as its bfloat16 instructions do: the reference of the kernels.
+pub(super) fn product_bf16<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    let on_cpu = a.device().inner() == Device::flex();
+    let [a, b] = [a, b].map(|x| x.cast(FloatDType::BF16));
+    match on_cpu {
+        true => a.cast(FloatDType::F32).matmul(b.cast(FloatDType::F32)),
+        false => a.matmul(b).cast(FloatDType::F32),
+    }
 }

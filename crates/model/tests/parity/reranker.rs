@@ -29,7 +29,7 @@ fn every_configuration_equals_plain_pytorch() {
             })
             .collect();
         let mut take = Take::from_tensors(tensors, &Device::flex());
-        let reranker = Reranker::load(&mut take, "reranker", &config, Precision::F32);
+        let reranker = Reranker::load(&mut take, "reranker", &config);
         take.finish().unwrap_or_else(|e| panic!("{name}: {e}"));
         let (query, reference) =
             (outputs.tensor(&format!("{name}.query")), outputs.tensor(&format!("{name}.reference")));

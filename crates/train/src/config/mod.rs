@@ -13,6 +13,7 @@ pub use data::{
 pub use learning::{GlobalLoss, LossConfig, OptimizerConfig, OptimizerKind, Schedule, ScheduleConfig};
 
 use crate::augment::AugmentConfig;
+use r2former_model::Precision;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -121,6 +122,9 @@ pub struct ModelChanges {
     pub local_count: Option<usize>,
     /// The first blocks of the transformer (and the patches' projection) that stay as they are.
     pub freeze_blocks: usize,
+    /// Arithmetic of the products; none keeps the model's own. Weights, gradients and the optimiser stay in 32 bits.
+    /// For GPUs: a CPU only rounds, which takes longer.
+    pub precision: Option<Precision>,
     /// Forget the reranker and local head of the model to begin with.
     pub fresh_reranker: bool,
 }

@@ -46,6 +46,7 @@ impl TrainConfig {
                 local_dim: 128,
                 local_count: None,
                 freeze_blocks: 0,
+                precision: None,
                 fresh_reranker: false,
             },
             data: Vec::new(),

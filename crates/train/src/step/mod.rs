@@ -1,7 +1,10 @@
 //! One step: from a batch to the gradients of its loss.
 
+mod spread;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use spread::spread;
 
 use crate::batch::Batch;
 use crate::config::{GlobalLoss, TrainConfig};

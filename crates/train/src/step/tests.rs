@@ -163,3 +163,52 @@ fn gradients_are_slopes() {
         }
     }
 }
+
+/// Gradients of one step, by parameter, and its loss.
+fn gradients(config: &ModelConfig, golden: &Tensors, devices: &[Device]) -> Vec<(Losses, Vec<Vec<f32>>)> {
+    let train = config_of("both_through");
+    let model = R2Former::from_tensors(config, part(golden, "weights."), &devices[0]).unwrap();
+    let batches =
+        [batch(golden), Batch { plan: batch(golden).plan, inputs: turned(golden), relations: Vec::new() }];
+    let each = devices.len().min(batches.len());
+    batches
+        .chunks(each)
+        .flat_map(|together| spread(&model, devices, None, together, &train, SIZE, 0).unwrap())
+        .map(|(grads, losses)| {
+            let mut found = Gather(&grads, BTreeMap::new());
+            burn::module::Module::visit(&model, &mut found);
+            (losses, found.1.into_values().map(|(_, values)| values).collect())
+        })
+        .collect()
+}
+
+/// The batch's photographs in another order.
+fn turned(golden: &Tensors) -> Vec<Vec<f32>> {
+    batch(golden).inputs.into_iter().rev().collect()
+}
+
+#[test]
+fn several_devices_find_the_gradients_of_one() {
+    let device = Device::flex().autodiff();
+    let one = gradients(&model_config(), &golden(), std::slice::from_ref(&device));
+    let two = gradients(&model_config(), &golden(), &[device.clone(), device]);
+    assert_eq!(one.len(), 2);
+    assert!(one[0].1.len() > 10 && one[0].0.total != one[1].0.total);
+    assert_eq!(one, two);
+}
+
+#[test]
+fn bfloat16_products_leave_weights_and_gradients_in_32_bits() {
+    let device = [Device::flex().autodiff()];
+    let exact = gradients(&model_config(), &golden(), &device);
+    let bf16 = ModelConfig { precision: r2former_model::Precision::Bf16, ..model_config() };
+    let rounded = gradients(&bf16, &golden(), &device);
+    let flat = |of: &[(Losses, Vec<Vec<f32>>)]| -> Vec<f32> { of[0].1.concat() };
+    let (a, b) = (flat(&exact), flat(&rounded));
+    assert_ne!(a, b, "bf16 changed nothing, so it was not used");
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let cosine = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt();
+    assert!(cosine > 0.99, "gradients point elsewhere: {cosine}");
+    // Were gradients rounded too, none would have bits below those of a bfloat16.
+    assert!(b.iter().any(|v| v.to_bits() & 0xffff != 0));
+}
