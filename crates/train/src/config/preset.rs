@@ -5,6 +5,7 @@ use super::{
     OptimizerConfig, OptimizerKind, PlaceRules, Schedule, ScheduleConfig, Stage, TrainConfig,
 };
 use crate::augment::AugmentConfig;
+use r2former_model::RerankerConfig;
 use std::path::PathBuf;
 
 impl TrainConfig {
@@ -47,6 +48,7 @@ impl TrainConfig {
                 local_count: None,
                 freeze_blocks: 0,
                 fresh_reranker: false,
+                reranker: RerankerConfig::default(),
             },
             data: Vec::new(),
             places: PlaceRules { positive_m: 10.0, negative_m: 25.0, heading_deg: 180.0 },
