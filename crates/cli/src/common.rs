@@ -135,6 +135,12 @@ pub(crate) fn parse_position(text: &str) -> Result<LatLon, String> {
     }
 }
 
+/// A difference of two cosines, 0 to 2.
+pub(crate) fn parse_margin(text: &str) -> Result<f32, String> {
+    let margin = text.trim().parse::<f32>().ok().filter(|v| (0.0..=2.0).contains(v));
+    margin.ok_or_else(|| format!("'{text}' is not a difference of two cosines, 0 to 2, as in 0.05"))
+}
+
 /// `33U` or `33N`: zone number and band, or hemisphere.
 pub(crate) fn parse_zone(text: &str) -> Result<UtmZone, String> {
     let (digits, band) = text.split_at(text.trim_end_matches(char::is_alphabetic).len());

@@ -71,6 +71,8 @@ pub struct Answer {
     pub estimate: Option<Estimate>,
     /// What the order is by.
     pub rerank: Rerank,
+    /// Whether the global order was so clear that nothing was reranked (adaptive reranking).
+    pub clear: bool,
     /// Wall-clock time of the stages.
     pub timing: Timing,
 }

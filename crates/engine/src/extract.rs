@@ -90,6 +90,17 @@ impl LoadedModel {
         Self::parse(Cow::Owned(bytes), name)
     }
 
+    /// The same weights under another configuration, to measure what a setting is worth: another model, with a
+    /// fingerprint of its own.
+    ///
+    /// # Errors
+    /// A configuration that is no model, or needs tensors of other shapes.
+    pub fn with(&self, change: impl FnOnce(&mut ModelConfig, &mut Tensors)) -> Result<Self> {
+        let (mut config, mut tensors) = (self.config.clone(), self.checkpoint.tensors.clone());
+        change(&mut config, &mut tensors);
+        Self::of(&config, &tensors)
+    }
+
     fn parse(bytes: Cow<'static, [u8]>, name: &Path) -> Result<Self> {
         let checkpoint = checkpoint::parse(&bytes, name)?;
         Ok(Self {

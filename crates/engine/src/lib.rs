@@ -3,6 +3,7 @@
 //! [`Extractor`] turns photographs into descriptors, [`PlaceIndex`] keeps them together with the
 //! model that made them, [`locate()`] answers "where was this taken?".
 
+mod adaptive;
 mod answer;
 mod contribution;
 mod error;
@@ -17,6 +18,7 @@ mod progress;
 mod rerank;
 mod stream;
 
+pub use adaptive::margin;
 pub use answer::{Answer, Estimate, PlaceMatch, Timing};
 pub use contribution::{Contribution, contributions};
 pub use error::{EngineError, Result};
@@ -28,5 +30,5 @@ pub use locate::{LocateOptions, Near, locate};
 pub use order::Rerank;
 pub use place_index::PlaceIndex;
 pub use progress::{Progress, Silent};
-pub use rerank::{PairScore, rerank, score_pair};
+pub use rerank::{LocalRows, PairScore, rerank, score_pair};
 pub use stream::extract_stream;

@@ -1,6 +1,6 @@
 //! One query: photograph, descriptor, candidates, reranked places, answer.
 
-use crate::{Answer, EngineError, Estimate, Extractor, PlaceMatch, Rerank, Result, Timing};
+use crate::{Answer, EngineError, Estimate, Extractor, PlaceMatch, Rerank, Result, Timing, margin};
 use r2former_data::{LatLon, geo};
 use r2former_index::{Filter, Hit, Position, ReadPlaces, SearchMode};
 use std::path::Path;
@@ -24,6 +24,8 @@ pub struct LocateOptions {
     pub candidates: usize,
     /// How they are put in order.
     pub rerank: Rerank,
+    /// Leave the global order as it is where its [`margin`] is at least this; none reranks every query.
+    pub adaptive: Option<f32>,
     /// Only places near a prior position.
     pub near: Option<Near>,
     /// Compare with every image, or walk the index's graph.
@@ -69,8 +71,9 @@ pub fn locate(
         .collect();
     lap(&mut timing.search_ms);
 
-    if reranks && !hits.is_empty() {
-        let head = hits.len().min(options.candidates);
+    let head = hits.len().min(options.candidates);
+    let clear = reranks && options.adaptive.is_some_and(|least| margin_of(&hits[..head]) >= least);
+    if reranks && !clear && !hits.is_empty() {
         let ids: Vec<_> = hits[..head].iter().map(|(hit, _)| hit.id).collect();
         let local = index.locals(&ids)?;
         lap(&mut timing.fetch_ms);
@@ -91,8 +94,22 @@ pub fn locate(
         query: query.display().to_string(),
         estimate: Estimate::from_matches(&matches),
         matches,
-        rerank: options.rerank,
+        rerank: if clear { Rerank::None } else { options.rerank },
+        clear,
         timing,
+    })
+}
+
+/// By how much the first candidate leads those of other places.
+fn margin_of(candidates: &[(Hit, Option<f32>)]) -> f32 {
+    let similarities: Vec<f32> = candidates.iter().map(|(hit, _)| hit.similarity).collect();
+    let position = |i: usize| {
+        let hit: &Hit = &candidates[i].0;
+        hit.place.position.map(|p| LatLon { lat: p.lat, lon: p.lon })
+    };
+    margin(&similarities, |i| {
+        let ends = position(0).zip(position(i));
+        ends.is_some_and(|(first, other)| geo::geodesic_m(first, other) <= Estimate::AGREEMENT_M)
     })
 }
 

@@ -1,8 +1,8 @@
 //! The ways to put candidates in order.
 
 use crate::geometry::Verifier;
-use crate::{Extractor, Result, rerank};
-use r2former_model::{ModelConfig, quantize};
+use crate::{Extractor, LocalRows, Result, rerank};
+use r2former_model::ModelConfig;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -24,18 +24,21 @@ impl Rerank {
         if config.trained.reranker { Self::Model } else { Self::None }
     }
 
-    /// Scores of candidates whose local features are in 8 bits as an index stores them: the higher, the more likely
-    /// the same place. None are given where nothing is reranked.
+    /// Scores of candidates, whose local features are in 8 bits as an index stores them (`&[u8]`) or in full precision
+    /// (`&[f32]`): the higher, the more likely the same place. None are given where nothing is reranked.
     ///
     /// # Errors
     /// A model without a reranker, or without local features; candidates without local features; a failing device.
-    pub fn scores(self, extractor: &Extractor, query: &[f32], candidates: &[&[u8]]) -> Result<Vec<f32>> {
+    pub fn scores<'a, R>(self, extractor: &Extractor, query: &[f32], candidates: &[R]) -> Result<Vec<f32>>
+    where
+        R: Copy + Into<LocalRows<'a>> + Sync,
+    {
         match self {
             Self::Model => Ok(rerank(extractor, query, candidates)?.iter().map(|pair| pair.score).collect()),
             Self::Ransac => {
                 let verifier = Verifier::new(extractor, query)?;
                 let row = extractor.config().local_row();
-                let score = |bytes: &&[u8]| verifier.verify(&quantize::dequantize(bytes, row)).inliers as f32;
+                let score = |rows: &R| verifier.verify(&(*rows).into().floats(row)).inliers as f32;
                 Ok(candidates.par_iter().map(score).collect())
             }
             Self::None => Ok(Vec::new()),

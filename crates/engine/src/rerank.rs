@@ -7,10 +7,50 @@ use burn::tensor::{Tensor, TensorData};
 use r2former_kernels::{KernelError, Query};
 use r2former_model::{Reranker, quantize};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// Pairs that the model itself reranks as one batch: enough to fill a device, few enough for the memory
 /// (about 70 MB a pair at 500 local features).
 const CHUNK: usize = 4;
+
+/// One image's local features as they are at hand.
+#[derive(Debug, Clone, Copy)]
+pub enum LocalRows<'a> {
+    /// In 8 bits, as an index stores them.
+    Packed(&'a [u8]),
+    /// In full precision, as the extractor gives them.
+    Floats(&'a [f32]),
+}
+
+impl<'a> From<&'a [u8]> for LocalRows<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Packed(bytes)
+    }
+}
+
+impl<'a> From<&'a [f32]> for LocalRows<'a> {
+    fn from(rows: &'a [f32]) -> Self {
+        Self::Floats(rows)
+    }
+}
+
+impl<'a> LocalRows<'a> {
+    /// Numbers, of all rows together.
+    fn len(self) -> usize {
+        match self {
+            Self::Packed(bytes) => bytes.len(),
+            Self::Floats(rows) => rows.len(),
+        }
+    }
+
+    /// In full precision; a feature's row has so many numbers.
+    pub(crate) fn floats(self, row: usize) -> Cow<'a, [f32]> {
+        match self {
+            Self::Packed(bytes) => Cow::Owned(quantize::dequantize(bytes, row)),
+            Self::Floats(rows) => Cow::Borrowed(rows),
+        }
+    }
+}
 
 /// The reranker's word on one pair.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -27,25 +67,35 @@ impl PairScore {
     }
 }
 
-/// Compares one query with candidates, whose local features are in 8 bits as an index stores them.
+/// Compares one query with candidates, whose local features are in 8 bits as an index stores them (`&[u8]`) or in full
+/// precision (`&[f32]`).
 ///
 /// # Errors
 /// A model without a reranker; candidates without local features; a failing device.
-pub fn rerank(extractor: &Extractor, query: &[f32], candidates: &[&[u8]]) -> Result<Vec<PairScore>> {
+pub fn rerank<'a, R>(extractor: &Extractor, query: &[f32], candidates: &[R]) -> Result<Vec<PairScore>>
+where
+    R: Copy + Into<LocalRows<'a>>,
+{
+    let candidates: Vec<LocalRows<'a>> = candidates.iter().map(|rows| (*rows).into()).collect();
     if let Some((fused, prepared)) = prepare(extractor, query)? {
-        let score = |candidate: &&[u8]| covered(fused.score_bytes(&prepared, candidate));
+        let score = |candidate: &LocalRows<'_>| {
+            covered(match candidate {
+                LocalRows::Packed(bytes) => fused.score_bytes(&prepared, bytes),
+                LocalRows::Floats(rows) => fused.score_floats(&prepared, rows),
+            })
+        };
         let scores: Vec<_> = candidates.par_iter().map(score).collect::<Result<_>>()?;
         // A candidate that the kernel does not cover has too few features: rare, and the model's.
         return scores
             .into_iter()
-            .zip(candidates)
+            .zip(&candidates)
             .map(|(score, candidate)| match score {
                 Some(score) => Ok(score),
                 None => Ok(by_model(extractor, query, std::slice::from_ref(candidate))?[0]),
             })
             .collect();
     }
-    by_model(extractor, query, candidates)
+    by_model(extractor, query, &candidates)
 }
 
 /// Compares two images by their local features in full precision.
@@ -53,12 +103,7 @@ pub fn rerank(extractor: &Extractor, query: &[f32], candidates: &[&[u8]]) -> Res
 /// # Errors
 /// A model without a reranker; a failing device.
 pub fn score_pair(extractor: &Extractor, query: &[f32], reference: &[f32]) -> Result<PairScore> {
-    if let Some((fused, prepared)) = prepare(extractor, query)?
-        && let Some(score) = covered(fused.score_floats(&prepared, reference))?
-    {
-        return Ok(score);
-    }
-    let scores = batch(extractor, query, reference.to_vec(), 1)?;
+    let scores = rerank(extractor, query, &[reference])?;
     scores.first().copied().ok_or_else(|| EngineError::Compute("no score came back".into()))
 }
 
@@ -85,7 +130,7 @@ fn covered(logits: Result<[f32; 2], KernelError>) -> Result<Option<PairScore>> {
 }
 
 /// The model's own scores.
-fn by_model(extractor: &Extractor, query: &[f32], candidates: &[&[u8]]) -> Result<Vec<PairScore>> {
+fn by_model(extractor: &Extractor, query: &[f32], candidates: &[LocalRows<'_>]) -> Result<Vec<PairScore>> {
     let row = extractor.config().local_row();
     let mut scores = Vec::with_capacity(candidates.len());
     let mut rest = candidates;
@@ -93,7 +138,7 @@ fn by_model(extractor: &Extractor, query: &[f32], candidates: &[&[u8]]) -> Resul
         // A batch holds candidates with equally many features.
         let alike = rest.iter().take(CHUNK).take_while(|c| c.len() == first.len()).count();
         let (chunk, next) = rest.split_at(alike);
-        let rows: Vec<f32> = chunk.iter().flat_map(|bytes| quantize::dequantize(bytes, row)).collect();
+        let rows: Vec<f32> = chunk.iter().flat_map(|rows| rows.floats(row).into_owned()).collect();
         scores.extend(batch(extractor, query, rows, chunk.len())?);
         rest = next;
     }

@@ -5,7 +5,7 @@ use crate::store::{FeatureFile, Header};
 use crate::{EvalError, Result};
 use r2former_data::Photo;
 use r2former_engine::{Extractor, ImageFeatures, Progress, extract_stream};
-use r2former_model::quantize;
+use r2former_model::Bits;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,35 @@ pub(crate) struct Side {
     pub(crate) global: Vec<f32>,
     /// Images that were extracted now and not by an earlier run.
     pub(crate) extracted: usize,
+    pub(crate) layout: Layout,
     local: Local,
+}
+
+/// How the features of a side are laid out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Layout {
+    /// Numbers of a global descriptor.
+    pub(crate) dim: usize,
+    /// Numbers of a local feature's row.
+    pub(crate) row: usize,
+    /// Local features of an image, at most; 0 where none are kept.
+    pub(crate) count: usize,
+    /// Bits of each of their numbers.
+    pub(crate) bits: Bits,
+}
+
+impl Layout {
+    /// Of an extractor's features.
+    pub(crate) fn of(extractor: &Extractor, keep_local: bool, bits: Bits) -> Self {
+        let (config, settings) = (extractor.config(), extractor.settings());
+        let count = if keep_local { config.local_count(settings.height, settings.width) } else { 0 };
+        Self { dim: config.global_dim(), row: config.local_row(), count, bits }
+    }
+
+    /// Bytes of an image's local features, at most.
+    pub(crate) fn local_bytes(&self) -> usize {
+        self.count * self.row * self.bits.bytes()
+    }
 }
 
 enum Local {
@@ -41,23 +69,24 @@ enum Local {
 }
 
 impl Side {
-    /// A side of so many images whose features are still to come.
+    /// A side of so many images whose features are still to come; `temporary` is the folder of a file that nobody
+    /// finds again.
     pub(crate) fn new(
         images: usize,
-        dim: usize,
-        stored_bytes: usize,
+        layout: Layout,
         header: Option<Header>,
         keeping: &Keeping,
+        temporary: &Path,
     ) -> Result<Self> {
-        let global = vec![0.0; images * dim];
+        let global = vec![0.0; images * layout.dim];
         let local = match (&keeping.dir, header) {
-            (Some(dir), Some(header)) => Local::File(FeatureFile::open(dir, &header, images, dim)?),
-            _ if images.saturating_mul(stored_bytes) <= keeping.memory_bytes => {
+            (Some(dir), Some(header)) => Local::File(FeatureFile::open(dir, &header, images, layout.dim)?),
+            _ if images.saturating_mul(layout.local_bytes()) <= keeping.memory_bytes => {
                 Local::Memory(vec![Vec::new(); images])
             }
-            _ => Local::File(FeatureFile::temporary(images, dim)?),
+            _ => Local::File(FeatureFile::temporary(temporary, images, layout.dim)?),
         };
-        Ok(Self { global, extracted: 0, local })
+        Ok(Self { global, extracted: 0, layout, local })
     }
 
     /// Takes an image's features.
@@ -70,7 +99,15 @@ impl Side {
         Ok(())
     }
 
-    /// Local features of an image in 8 bits; empty where they were not kept or it could not be used.
+    /// Hands everything that was put to the file, where there is one; before anything is asked.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        match &mut self.local {
+            Local::Memory(_) => Ok(()),
+            Local::File(file) => file.flush(),
+        }
+    }
+
+    /// Local features of an image in the layout's bits; empty where they were not kept or it could not be used.
     pub(crate) fn local(&self, image: usize) -> Result<Cow<'_, [u8]>> {
         match &self.local {
             Local::Memory(all) => Ok(Cow::Borrowed(&all[image])),
@@ -82,16 +119,13 @@ impl Side {
     pub(crate) fn extract(
         extractor: &Extractor,
         photos: &[&Photo],
-        keep_local: bool,
+        layout: Layout,
         keeping: &Keeping,
         progress: &dyn Progress,
         unusable: &mut Vec<(PathBuf, String)>,
     ) -> Result<Self> {
-        let config = extractor.config();
-        let (dim, row) = (config.global_dim(), config.local_row());
-        let stored = if keep_local { row * config.local.as_ref().map_or(0, |local| local.count) } else { 0 };
-        let header = keeping.dir.as_ref().map(|_| Header::of(extractor, photos, keep_local));
-        let mut side = Self::new(photos.len(), dim, stored, header, keeping)?;
+        let header = keeping.dir.as_ref().map(|_| Header::of(extractor, photos, &layout));
+        let mut side = Self::new(photos.len(), layout, header, keeping, &std::env::temp_dir())?;
         let missing: Vec<usize> = match &mut side.local {
             Local::Memory(_) => (0..photos.len()).collect(),
             Local::File(file) => {
@@ -110,7 +144,8 @@ impl Side {
         extract_stream(extractor, &files, progress, |i, result| {
             match result {
                 Ok(ImageFeatures { global, local }) => {
-                    let local = if keep_local { quantize::quantize(&local, row) } else { Vec::new() };
+                    let local =
+                        if layout.count > 0 { layout.bits.pack(&local, layout.row) } else { Vec::new() };
                     // The stream ends with an error of the engine; this crate's own follows it.
                     if let Err(error) = side.put(missing[i], &global, local) {
                         let words = error.to_string();
@@ -126,9 +161,7 @@ impl Side {
             Ok(())
         })
         .map_err(|error| failed.take().unwrap_or(EvalError::Engine(error)))?;
-        if let Local::File(file) = &mut side.local {
-            file.flush()?;
-        }
+        side.flush()?;
         progress.finish();
         Ok(side)
     }

@@ -3,7 +3,10 @@
 //! [`evaluate`] takes a dataset and a model and reports recall@N of the global order and of the
 //! reranked one, with the protocol that the numbers belong to.
 
+pub mod ablate;
+pub mod cost;
 mod error;
+mod extracted;
 mod features;
 mod metrics;
 mod outcome;
@@ -15,6 +18,8 @@ mod report;
 mod run;
 mod search;
 mod store;
+mod table;
+mod view;
 
 pub use error::{EvalError, Result};
 pub use features::Keeping;
@@ -26,5 +31,6 @@ pub use outcome::{Comparison, Outcome, Quality, QueryOutcome};
 pub use per_order::{PerOrder, order_name};
 pub use protocol::{EmptyQueries, Protocol};
 pub use report::{Facts, PAGE, RESULTS, write_report};
-pub use run::{EvalCost, EvalOptions, EvalReport, Evaluation, Grouping, Stage, evaluate};
+pub use run::{Adaptive, EvalCost, EvalOptions, EvalReport, Evaluation, Grouping, Stage, evaluate};
 pub use search::{nearest, nearest_reference};
+pub use table::Table;

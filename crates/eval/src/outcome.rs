@@ -22,7 +22,8 @@ pub struct Outcome {
     pub matches: Vec<u32>,
     /// Which of them are positives.
     pub right: Vec<bool>,
-    /// What they were ranked by: cosine, inliers, or the probability of the same place.
+    /// What they were ranked by: cosine, inliers, or the probability of the same place; nothing where adaptive
+    /// reranking left the global order as it was.
     pub scores: Vec<f32>,
     /// Metres from the query to its first match, where both positions are known.
     pub error_m: Option<f64>,
@@ -39,6 +40,9 @@ pub struct QueryOutcome {
     pub positives: usize,
     /// The nearest positive's number in the database; the first one of a list without positions.
     pub nearest: Option<u32>,
+    /// By how much the cosine of the first candidate exceeds that of the first one of another place; none where all
+    /// show the same place.
+    pub margin: Option<f32>,
     /// Under each order.
     pub outcome: PerOrder<Outcome>,
 }
@@ -121,8 +125,10 @@ fn of(outcomes: &[&Outcome], with_positive: usize) -> Quality {
         let right: Vec<bool> = outcomes.iter().map(|o| o.right_at(n)).collect();
         (n, bootstrap(&right))
     });
-    let answers: Vec<(f32, bool)> =
-        outcomes.iter().filter_map(|o| o.scores.first().map(|score| (*score, o.right_at(1)))).collect();
+    // An order that was left as it was because it was clear is accepted before any score is.
+    let score = |o: &Outcome| o.scores.first().copied().unwrap_or(f32::INFINITY);
+    let answered = outcomes.iter().filter(|o| !o.matches.is_empty());
+    let answers: Vec<(f32, bool)> = answered.map(|o| (score(o), o.right_at(1))).collect();
     Quality {
         recall,
         precision: precision(&answers, with_positive),

@@ -1,10 +1,11 @@
 //! From descriptors to orders: global search, then each way of reranking.
 
 use crate::features::Side;
+use crate::view::{Local, View};
 use crate::{Grouping, Result, nearest};
 use r2former_data::Photo;
-use r2former_engine::{Extractor, Progress, Rerank};
-use r2former_model::quantize;
+use r2former_data::dataset::distance_m;
+use r2former_engine::{Estimate, Extractor, LocalRows, Progress, Rerank, margin};
 use std::collections::BTreeMap;
 
 /// References of one query, best first.
@@ -56,11 +57,24 @@ pub(crate) fn search(
     rankings
 }
 
-/// The first `candidates` of each ranking in another order.
+/// By how much the first of each ranking's candidates leads the first one of another place ([`margin`]).
+pub(crate) fn margins(rankings: &[Ranking], database: &[&Photo], candidates: usize) -> Vec<f32> {
+    let of = |ranking: &Ranking| {
+        let head = ranking.scores.len().min(candidates);
+        margin(&ranking.scores[..head], |i| {
+            let [first, other] = [0, i].map(|i| database[ranking.references[i] as usize]);
+            distance_m(first, other).is_some_and(|metres| metres <= Estimate::AGREEMENT_M)
+        })
+    };
+    rankings.iter().map(of).collect()
+}
+
+/// The first `candidates` of each ranking in another order, but for those that are `clear`, which stay.
 pub(crate) fn rerank_all(
     extractor: &Extractor,
-    (database, queries): (&Side, &Side),
+    (database, queries): (&View<'_>, &View<'_>),
     rankings: &[Ranking],
+    clear: &[bool],
     method: Rerank,
     candidates: usize,
     progress: &dyn Progress,
@@ -70,13 +84,19 @@ pub(crate) fn rerank_all(
     let mut reranked = Vec::with_capacity(rankings.len());
     for (query, ranking) in rankings.iter().enumerate() {
         let all = &ranking.references;
+        if clear[query] {
+            // Cosines are no scores of this order.
+            reranked.push(Ranking { references: all.clone(), scores: Vec::new() });
+            progress.advance(1);
+            continue;
+        }
         // Candidates without features (unreadable images) keep their place behind the others.
         let (head, tail) = all.split_at(all.len().min(candidates));
-        let local = head.iter().map(|d| database.local(*d as usize)).collect::<Result<Vec<_>>>()?;
+        let local = head.iter().map(|d| database.local(*d as usize)).collect::<Result<Vec<Local<'_>>>>()?;
         let (with, without): (Vec<usize>, Vec<usize>) = (0..head.len()).partition(|i| !local[*i].is_empty());
-        let bytes: Vec<&[u8]> = with.iter().map(|i| &*local[*i]).collect();
-        let own = quantize::dequantize(&queries.local(query)?, row);
-        let scores = method.scores(extractor, &own, &bytes)?;
+        let rows: Vec<LocalRows<'_>> = with.iter().map(|i| local[*i].rows()).collect();
+        let own = queries.local(query)?.floats(row);
+        let scores = method.scores(extractor, &own, &rows)?;
         let mut order: Vec<usize> = (0..with.len()).collect();
         // Stable: equal scores keep the global order.
         order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));

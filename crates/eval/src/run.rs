@@ -1,14 +1,16 @@
 //! One evaluation: extract, search, rerank, count.
 
-use crate::features::{Keeping, Side};
+use crate::extracted::{Counted, Extracted};
+use crate::features::{Keeping, Layout};
 use crate::metrics::recall;
 use crate::outcome::{Comparison, Outcome, Quality, QueryOutcome, comparisons, nearest_positive, quality};
-use crate::ranking::{Ranking, city, rerank_all, search};
+use crate::ranking::{Ranking, city, margins, rerank_all, search};
+use crate::view::Choice;
 use crate::{EmptyQueries, EvalError, PerOrder, Protocol, Recall, Result};
 use r2former_data::Photo;
 use r2former_data::dataset::{Dataset, GroundTruth, Truth};
 use r2former_engine::{Extractor, Progress, Rerank};
-use r2former_model::ResizeMode;
+use r2former_model::{Bits, ResizeMode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -29,6 +31,9 @@ pub struct EvalOptions {
     pub rerank: Vec<Rerank>,
     /// Candidates to rerank.
     pub candidates: usize,
+    /// Leave the global order of a query as it is where its [margin](QueryOutcome::margin) is at least this; none
+    /// reranks every query.
+    pub adaptive: Option<f32>,
     /// Where features are meanwhile.
     pub keeping: Keeping,
     /// Recall is also told for each value of this tag of the queries, such as `city`.
@@ -72,11 +77,23 @@ pub struct EvalReport {
     pub quality: PerOrder<Quality>,
     /// Each later order against each earlier one.
     pub comparisons: Vec<Comparison>,
+    /// Adaptive reranking, where it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<Adaptive>,
     /// Images that could not be used, with the reason. Such a query fails; such a reference is
     /// never found.
     pub unusable: Vec<(PathBuf, String)>,
     /// Wall-clock cost of the parts.
     pub cost: EvalCost,
+}
+
+/// What adaptive reranking left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Adaptive {
+    /// The margin from which on the global order stays.
+    pub margin: f32,
+    /// Share of the queries that were not reranked.
+    pub skipped: f64,
 }
 
 /// Where the time went.
@@ -132,58 +149,59 @@ pub fn evaluate(
     options: &EvalOptions,
     progress: &dyn Progress,
 ) -> Result<Evaluation> {
-    let truth = ground_truth(dataset, options)?;
-    let empty_query_count = truth.positives.iter().filter(|p| p.is_empty()).count();
-    let counted: Vec<usize> = (0..dataset.queries.len())
-        .filter(|q| options.empty_queries == EmptyQueries::Fail || !truth.positives[*q].is_empty())
-        .collect();
-    if counted.is_empty() {
-        return Err(EvalError::Request(format!(
-            "none of the {} queries has a positive under this protocol; check positions and --radius",
-            dataset.queries.len()
-        )));
-    }
-    let mut unusable = Vec::new();
-    let keep_local = !options.rerank.is_empty();
-    let started = Instant::now();
-    let queries: Vec<&Photo> = counted.iter().map(|q| &dataset.queries[*q]).collect();
-    let database: Vec<&Photo> = dataset.database.iter().collect();
-    let mut side = |photos: &[&Photo]| {
-        Side::extract(extractor, photos, keep_local, &options.keeping, progress, &mut unusable)
-    };
-    let database_side = side(&database)?;
-    let query_side = side(&queries)?;
-    let extraction = started.elapsed();
+    let counted = Counted::of(dataset, options)?;
+    let layout = Layout::of(extractor, !options.rerank.is_empty(), Bits::Eight);
+    let extracted = Extracted::of(dataset, &counted, extractor, layout, &options.keeping, progress)?;
+    judge(dataset, &counted, &extracted, None, extractor, options, progress)
+}
 
-    let per_query = |started: Instant| 1000.0 * started.elapsed().as_secs_f64() / counted.len() as f64;
+/// Puts what was extracted in order and counts; `choice` narrows the local features.
+pub(crate) fn judge(
+    dataset: &Dataset,
+    counted: &Counted,
+    extracted: &Extracted,
+    choice: Option<Choice>,
+    extractor: &Extractor,
+    options: &EvalOptions,
+    progress: &dyn Progress,
+) -> Result<Evaluation> {
+    let [database_side, query_side] = extracted.views(choice);
+    let queries = counted.photos(dataset);
+    let database: Vec<&Photo> = dataset.database.iter().collect();
+    let per_query = |started: Instant| 1000.0 * started.elapsed().as_secs_f64() / queries.len() as f64;
     let dim = extractor.config().global_dim();
     let deepest = crate::RECALL_AT.iter().copied().max().unwrap_or(1).max(options.candidates);
     let started = Instant::now();
-    let global = search((&database_side, &database), (&query_side, &queries), dim, deepest, options.grouping);
+    let (references, asked) = ((database_side.side, &*database), (query_side.side, &*queries));
+    let global = search(references, asked, dim, deepest, options.grouping);
     let search_ms_per_query = per_query(started);
+    let margins = margins(&global, &database, options.candidates);
+    let clear: Vec<bool> =
+        margins.iter().map(|margin| options.adaptive.is_some_and(|least| *margin >= least)).collect();
     let mut orders = PerOrder { global, ransac: None, reranked: None };
     let mut rerank_ms = BTreeMap::new();
     let methods: BTreeSet<Rerank> = options.rerank.iter().copied().filter(|m| *m != Rerank::None).collect();
     for method in methods {
         let started = Instant::now();
         let sides = (&database_side, &query_side);
-        let order = rerank_all(extractor, sides, &orders.global, method, options.candidates, progress)?;
+        let order =
+            rerank_all(extractor, sides, &orders.global, &clear, method, options.candidates, progress)?;
         rerank_ms.insert(method, per_query(started));
         orders.set(method, order);
     }
-    let positives: Vec<&[u32]> = counted.iter().map(|q| truth.positives[*q].as_slice()).collect();
+    let positives: Vec<&[u32]> = counted.positives.iter().map(Vec::as_slice).collect();
     let outcomes: Vec<QueryOutcome> = (0..queries.len())
         .map(|q| QueryOutcome {
-            number: counted[q],
+            number: counted.queries[q],
             query: queries[q].name.clone(),
             positives: positives[q].len(),
             nearest: nearest_positive(queries[q], positives[q], &dataset.database),
+            margin: margins[q].is_finite().then_some(margins[q]),
             outcome: orders
                 .map(|_, rankings| Outcome::of(&rankings[q], positives[q], queries[q], &dataset.database)),
         })
         .collect();
 
-    let images = database_side.extracted + query_side.extracted;
     let settings = extractor.settings();
     let report = EvalReport {
         recall: stage(&orders, &positives, None),
@@ -200,9 +218,9 @@ pub fn evaluate(
                 Grouping::PerCity => "each city searched for itself".into(),
             },
             empty_queries: options.empty_queries,
-            empty_query_count,
+            empty_query_count: counted.empty,
             database: dataset.database.len(),
-            queries: counted.len(),
+            queries: queries.len(),
             resize: match extractor.config().input.resize {
                 ResizeMode::Direct => "direct".into(),
                 ResizeMode::Antialias => "antialias".into(),
@@ -212,9 +230,13 @@ pub fn evaluate(
             candidates: if rerank_ms.is_empty() { 0 } else { options.candidates },
             notes: dataset.notes.clone(),
         },
-        unusable,
+        adaptive: options.adaptive.map(|margin| Adaptive {
+            margin,
+            skipped: clear.iter().filter(|c| **c).count() as f64 / queries.len() as f64,
+        }),
+        unusable: extracted.unusable.clone(),
         cost: EvalCost {
-            images_per_second: (images > 0).then(|| images as f64 / extraction.as_secs_f64()),
+            images_per_second: extracted.images_per_second,
             search_ms_per_query,
             ransac_ms_per_query: rerank_ms.get(&Rerank::Ransac).copied(),
             rerank_ms_per_query: rerank_ms.get(&Rerank::Model).copied(),
@@ -236,7 +258,7 @@ fn positives_rule(dataset: &Dataset, options: &EvalOptions) -> String {
     }
 }
 
-fn ground_truth(dataset: &Dataset, options: &EvalOptions) -> Result<GroundTruth> {
+pub(crate) fn ground_truth(dataset: &Dataset, options: &EvalOptions) -> Result<GroundTruth> {
     if dataset.database.is_empty() || dataset.queries.is_empty() {
         return Err(EvalError::Request(format!(
             "{}: {} database images and {} queries; an evaluation needs both",

@@ -4,9 +4,11 @@
 //! leaves at most one broken record at the end, which the next run cuts off. The file's name derives from the header
 //! (model, settings, list of files with size and time), so that features of something else are never taken.
 
+use crate::features::Layout;
 use crate::{EvalError, Result};
 use r2former_data::Photo;
 use r2former_engine::Extractor;
+use r2former_model::Bits;
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -24,7 +26,7 @@ pub(crate) struct Header(String);
 
 impl Header {
     /// Of photographs under an extractor.
-    pub(crate) fn of(extractor: &Extractor, photos: &[&Photo], keep_local: bool) -> Self {
+    pub(crate) fn of(extractor: &Extractor, photos: &[&Photo], layout: &Layout) -> Self {
         let mut files = Sha256::new();
         for photo in photos {
             files.update(photo.path.as_os_str().as_encoded_bytes());
@@ -36,8 +38,13 @@ impl Header {
             files.update([0]);
         }
         let s = extractor.settings();
+        let local = match layout.bits {
+            _ if layout.count == 0 => "false".to_string(),
+            Bits::Eight => "true".to_string(),
+            bits => format!("in {} bits", u8::from(bits)),
+        };
         Self(format!(
-            "{MAGIC}; model {}; {}x{}, {}; local {keep_local}; {} files {}\n",
+            "{MAGIC}; model {}; {}x{}, {}; local {local}; {} files {}\n",
             extractor.fingerprint(),
             s.height,
             s.width,
@@ -90,11 +97,10 @@ impl FeatureFile {
         Ok(this)
     }
 
-    /// A file that nobody finds again.
-    pub(crate) fn temporary(images: usize, dim: usize) -> Result<Self> {
-        let named = tempfile::NamedTempFile::new().map_err(|e| {
-            EvalError::file(&std::env::temp_dir(), format!("no temporary file can be made: {e}"))
-        })?;
+    /// A file in a folder that nobody finds again.
+    pub(crate) fn temporary(dir: &Path, images: usize, dim: usize) -> Result<Self> {
+        let named = tempfile::NamedTempFile::new_in(dir)
+            .map_err(|e| EvalError::file(dir, format!("no temporary file can be made: {e}")))?;
         let (file, path) = named.into_parts();
         let mut this = Self::new(path.to_path_buf(), file, images, dim, Some(path))?;
         this.recover(&Header(format!("{MAGIC}; temporary\n")))?;

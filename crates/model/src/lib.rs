@@ -7,6 +7,7 @@
 //! This crate opens checkpoints and nothing else: pixels come in as plain tensors.
 
 pub mod backbone;
+pub mod bits;
 pub mod checkpoint;
 pub mod config;
 pub mod cost;
@@ -20,6 +21,7 @@ pub mod r2former;
 pub mod reranker;
 pub mod weights;
 
+pub use bits::Bits;
 pub use checkpoint::{Checkpoint, load, save};
 pub use config::{
     BackboneConfig, GlobalConfig, InputConfig, LocalConfig, ModelConfig, Pooling, PositionMode, Precision,

@@ -1,7 +1,7 @@
 //! The model that a run begins with.
 
-use crate::Result;
 use crate::config::{Stage, TrainConfig};
+use crate::{Result, TrainError};
 use burn::module::ParamId;
 use r2former_model::weights::{RawTensor, Tensors, param_id};
 use r2former_model::{
@@ -39,7 +39,7 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
     if config.stage.trains_reranker() {
         let count = changes.local_count.unwrap_or(500);
         model.local.get_or_insert(LocalConfig { dim: changes.local_dim, count, official_gather: false });
-        model.reranker.get_or_insert_with(RerankerConfig::default);
+        model.reranker = Some(reranker_config(model, &changes.reranker)?);
     }
     if let (Some(local), Some(count)) = (&mut model.local, changes.local_count) {
         local.count = count;
@@ -61,6 +61,21 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
         })
         .collect();
     Ok(checkpoint)
+}
+
+/// Sizes and inputs of the reranker that is trained, where `wanted` stands in the configuration.
+fn reranker_config(model: &ModelConfig, wanted: &RerankerConfig) -> Result<RerankerConfig> {
+    match &model.reranker {
+        None => Ok(wanted.clone()),
+        Some(own) if own == wanted || *wanted == RerankerConfig::default() => Ok(own.clone()),
+        Some(_) if model.trained.reranker => Err(TrainError::Config(
+            "model.reranker: the model to begin with has a trained reranker of other sizes or inputs; set \
+             model.fresh_reranker = true to forget it"
+                .into(),
+        )),
+        // Untrained: it is drawn anew in any case.
+        Some(_) => Ok(wanted.clone()),
+    }
 }
 
 /// Deviation of freshly drawn weights.
@@ -105,4 +120,58 @@ pub(crate) fn frozen_parameters(
         }
     };
     tensors.keys().filter(|name| still(name)).map(|name| param_id(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use r2former_model::checkpoint::{Storage, save};
+
+    fn start(dir: &std::path::Path, trained: bool, own: Option<RerankerConfig>) -> TrainConfig {
+        let mut config = ModelConfig::preset("vit-tiny").unwrap();
+        [config.input.height, config.input.width] = [32, 32];
+        config.reranker = own;
+        config.trained.reranker = trained;
+        let model = R2Former::random(&config, 1, &Device::flex()).unwrap();
+        let path = dir.join("start.safetensors");
+        save(&path, &config, &model.to_tensors().unwrap(), Storage::F32).unwrap();
+        TrainConfig { start: path, ..TrainConfig::preset(Stage::Rerank) }
+    }
+
+    #[test]
+    fn an_ablated_reranker_is_drawn() {
+        let dir = tempfile::tempdir().unwrap();
+        let wanted = RerankerConfig { pair_depth: 0, use_xy: false, neighbours: 1, ..Default::default() };
+        for (trained, fresh, own) in [
+            (false, false, None),
+            (false, false, Some(RerankerConfig::default())),
+            (true, true, Some(RerankerConfig::default())),
+            (true, false, Some(wanted.clone())),
+        ] {
+            let mut config = start(dir.path(), trained, own);
+            config.model.reranker = wanted.clone();
+            config.model.fresh_reranker = fresh;
+            let model = starting_model(&config).unwrap();
+            assert_eq!(model.config.reranker.as_ref(), Some(&wanted));
+            assert_eq!(model.tensors["reranker.pair_head.weight"].shape, [32, 3]);
+            assert!(!model.tensors.keys().any(|name| name.starts_with("reranker.blocks_2.")));
+        }
+    }
+
+    #[test]
+    fn a_trained_reranker_of_other_inputs_is_not_bent() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = start(dir.path(), true, Some(RerankerConfig::default()));
+        config.model.reranker.use_attention = false;
+        let error = starting_model(&config).unwrap_err().to_string();
+        assert!(error.contains("model.reranker") && error.contains("fresh_reranker"), "{error}");
+    }
+
+    #[test]
+    fn an_untrained_reranker_keeps_its_sizes_unless_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let small = RerankerConfig { dim: 16, depth: 2, ..Default::default() };
+        let config = start(dir.path(), false, Some(small.clone()));
+        assert_eq!(starting_model(&config).unwrap().config.reranker, Some(small));
+    }
 }

@@ -28,16 +28,8 @@ pub(crate) fn dataset(config: &ValidationConfig) -> Result<Dataset> {
             read_msls(path, &MslsOptions { cities: cities.clone(), ..Default::default() })?
         }
     };
-    if config.max_queries > 0 && set.queries.len() > config.max_queries {
-        // Evenly over the whole: neighbours in the list are neighbours in the world.
-        let (all, wanted) = (set.queries.len(), config.max_queries);
-        let keep = |i: usize| i * wanted / all != (i + 1) * wanted / all;
-        if let r2former_data::dataset::Truth::Listed(listed) = &mut set.truth {
-            let mut i = 0;
-            listed.retain(|_| (keep(i), i += 1).0);
-        }
-        let mut i = 0;
-        set.queries.retain(|_| (keep(i), i += 1).0);
+    if config.max_queries > 0 {
+        set.keep_queries(config.max_queries);
     }
     Ok(set)
 }
@@ -54,6 +46,7 @@ pub(crate) fn validate(
         radius_m: config.radius_m,
         rerank: if rerank { vec![Rerank::Model] } else { Vec::new() },
         candidates: config.candidates,
+        adaptive: None,
         heading_limit_deg: None,
         empty_queries: EmptyQueries::Drop,
         grouping: Grouping::Merged,

@@ -1,5 +1,6 @@
 //! `r2former bench`: what this machine can do, stage by stage.
 
+use super::bench_eval::{self, EvalBenchArgs};
 use crate::common::{InputArgs, Machine, parse_size};
 use crate::exit::Outcome;
 use crate::output::{self, print_json};
@@ -7,12 +8,13 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
 use r2former_engine::{Extractor, LoadedModel, LocateOptions, PlaceIndex, Rerank, Timing, locate, rerank};
+use r2former_eval::cost::{Random, Times, Views, local_bytes, peak_bytes, resident_bytes};
 use r2former_index::{Filter, NewPlace, Place, ReadPlaces, SearchMode, WritePlaces};
 use r2former_model::ModelConfig;
 use r2former_train::time_step;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 #[derive(Debug, Subcommand)]
@@ -27,6 +29,8 @@ pub(crate) enum BenchCommand {
     /// JPEG to answer on an index of random features: ms_per_query, stage by stage, and by how much the
     /// program's memory grew over 50 runs and more.
     Query(BenchArgs),
+    /// An evaluation of so many images with made-up features, search, reranking and all: peak_bytes.
+    Eval(EvalBenchArgs),
     /// A step of training: forward_s, backward_s, optimizer_s of a batch, and the most memory it took.
     Step(StepArgs),
 }
@@ -86,15 +90,10 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<Outcome> 
         BenchCommand::Rerank(args) => ("rerank", args),
         BenchCommand::Search(args) => ("search", args),
         BenchCommand::Query(args) => ("query", args),
+        BenchCommand::Eval(args) => return bench_eval::run(args, machine),
         BenchCommand::Step(args) => return step(args),
     };
-    let loaded = match &args.model {
-        Some(path) => LoadedModel::open(path)?,
-        None => {
-            let config = ModelConfig::preset(&args.preset);
-            LoadedModel::random(&config.with_context(|| format!("no preset '{}'", args.preset))?, 0)?
-        }
-    };
+    let loaded = load(args.model.as_deref(), &args.preset)?;
     let settings = args.input.settings(&loaded);
     let bench =
         Bench { args, extractor: Extractor::new(loaded.clone(), settings, &machine.device()?)?, loaded };
@@ -103,11 +102,22 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<Outcome> 
         BenchCommand::Rerank(_) => bench.rerank()?,
         BenchCommand::Search(_) => bench.search()?,
         BenchCommand::Query(_) => bench.query()?,
-        BenchCommand::Step(_) => Map::new(),
+        BenchCommand::Eval(_) | BenchCommand::Step(_) => Map::new(),
     };
     let mut report = bench.setting(what, machine);
     report.extend(measured);
     show(&report, args.json)
+}
+
+/// A model file, or random weights of a preset's sizes.
+pub(super) fn load(model: Option<&Path>, preset: &str) -> Result<LoadedModel> {
+    Ok(match model {
+        Some(path) => LoadedModel::open(path)?,
+        None => {
+            let config = ModelConfig::preset(preset);
+            LoadedModel::random(&config.with_context(|| format!("no preset '{preset}'"))?, 0)?
+        }
+    })
 }
 
 fn step(args: &StepArgs) -> Result<Outcome> {
@@ -125,7 +135,7 @@ fn step(args: &StepArgs) -> Result<Outcome> {
         "images_per_second".into(),
         json!(args.batch as f64 / (time.forward_s + time.backward_s + time.optimizer_s)),
     );
-    report.insert("peak_bytes".into(), json!(status_bytes("VmHWM")));
+    report.insert("peak_bytes".into(), json!(peak_bytes()));
     show(&report, args.json)
 }
 
@@ -152,21 +162,6 @@ struct Bench<'a> {
     args: &'a BenchArgs,
     extractor: Extractor,
     loaded: LoadedModel,
-}
-
-/// Random numbers that need no quality (a linear congruential generator).
-struct Random(u64);
-
-impl Random {
-    fn bits(&mut self) -> u32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 32) as u32
-    }
-
-    /// -1 to 1.
-    fn number(&mut self) -> f32 {
-        self.bits() as f32 / (1u32 << 31) as f32 - 1.0
-    }
 }
 
 impl Bench<'_> {
@@ -199,17 +194,13 @@ impl Bench<'_> {
         self.extractor.config().local_count(settings.height, settings.width)
     }
 
-    /// Median, least and most of the runs' results, the first of which is thrown away.
-    fn times(&self, mut run: impl FnMut() -> Result<f64>) -> Result<[f64; 3]> {
-        run()?;
-        let mut all = (0..self.args.runs).map(|_| run()).collect::<Result<Vec<_>>>()?;
-        all.sort_by(f64::total_cmp);
-        Ok([all[all.len() / 2], all[0], all[all.len() - 1]])
+    fn times(&self, run: impl FnMut() -> Result<f64>) -> Result<Times> {
+        Times::measure(self.args.runs as usize, run)
     }
 
     fn extract(&self) -> Result<Map<String, Value>> {
         let settings = self.extractor.settings();
-        let mut random = Random(1);
+        let mut random = Random::new(1);
         let input: Vec<f32> =
             (0..3 * settings.height * settings.width).map(|_| 2.0 * random.number()).collect();
         let inputs = vec![input; self.args.batch as usize];
@@ -229,10 +220,10 @@ impl Bench<'_> {
             bail!("model {} has no reranker", self.extractor.config().name);
         }
         let count = self.local_count();
-        let mut random = Random(2);
+        let mut random = Random::new(2);
         let query: Vec<f32> = (0..count * row).map(|_| random.number()).collect();
         let candidates: Vec<Vec<u8>> =
-            (0..self.args.candidates).map(|_| bytes(&mut random, count * row)).collect();
+            (0..self.args.candidates).map(|_| local_bytes(&mut random, count * row)).collect();
         let candidates: Vec<&[u8]> = candidates.iter().map(Vec::as_slice).collect();
         let times = self.times(|| {
             let start = Instant::now();
@@ -245,18 +236,18 @@ impl Bench<'_> {
     }
 
     /// An index of random images.
-    fn index(&self, dir: &std::path::Path, local: bool) -> Result<PlaceIndex> {
+    fn index(&self, dir: &Path, local: bool) -> Result<PlaceIndex> {
         let index = PlaceIndex::create(dir, &self.loaded, self.extractor.settings())?;
         let config = &index.manifest.config;
         let (dim, width) = (config.global_dim, config.row_width * config.max_rows);
         let mut writer = index.writer()?;
-        let (views, mut random) = (Views::new(dim), Random(3));
+        let (views, mut random) = (Views::new(dim), Random::new(3));
         let mut batch = Vec::new();
         for i in 0..self.args.images {
             batch.push(NewPlace {
                 place: Place { name: format!("{i}.jpg"), ..Place::default() },
                 global: views.of(i / Views::OF_A_PLACE, &mut random),
-                local: if local { bytes(&mut random, width) } else { Vec::new() },
+                local: if local { local_bytes(&mut random, width) } else { Vec::new() },
             });
             if batch.len() == 64 {
                 writer.add(&batch)?;
@@ -274,9 +265,9 @@ impl Bench<'_> {
         let views = Views::new(self.extractor.config().global_dim());
         let count = self.args.candidates as usize;
         // Every mode is asked the same.
-        let search = |mode: SearchMode| -> Result<(Vec<HashSet<_>>, [f64; 3])> {
+        let search = |mode: SearchMode| -> Result<(Vec<HashSet<_>>, Times)> {
             let reader = index.reader()?;
-            let (mut random, mut found) = (Random(4), Vec::new());
+            let (mut random, mut found) = (Random::new(4), Vec::new());
             let times = self.times(|| {
                 let place = random.bits() % self.args.images.div_ceil(Views::OF_A_PLACE);
                 let query = views.of(place, &mut random);
@@ -308,7 +299,7 @@ impl Bench<'_> {
         let home = tempfile::tempdir()?;
         let settings = self.extractor.settings();
         let photo = home.path().join("query.jpg");
-        let mut random = Random(5);
+        let mut random = Random::new(5);
         let pixels = (0..3 * settings.height * settings.width)
             .map(|i| (i / 97 % 200) as u8 + (random.bits() % 40) as u8);
         let image = Rgb8 { width: settings.width, height: settings.height, pixels: pixels.collect() };
@@ -320,13 +311,14 @@ impl Bench<'_> {
             top: 5,
             candidates: self.args.candidates as usize,
             rerank: if reranks { Rerank::Model } else { Rerank::None },
+            adaptive: None,
             near: None,
             mode: SearchMode::Exact,
         };
         let mut stages: Vec<Timing> = Vec::new();
         let mut memory = Vec::new();
         let times = self.times(|| {
-            memory.extend(resident_mb());
+            memory.extend(resident_bytes().map(|bytes| bytes as f64 / (1 << 20) as f64));
             let start = Instant::now();
             let answer = locate(&reader, &self.extractor, &photo, &options)?;
             stages.push(answer.timing);
@@ -358,54 +350,8 @@ impl Bench<'_> {
     }
 }
 
-/// Memory of this program that is in use, where the system tells it.
-fn resident_mb() -> Option<f64> {
-    status_bytes("VmRSS").map(|bytes| bytes as f64 / (1 << 20) as f64)
-}
-
-/// A size that Linux tells of this program: VmRSS is what is in use, VmHWM the most that ever was.
-fn status_bytes(field: &str) -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kb| kb * 1024)
-}
-
-/// Made-up global descriptors: views of places that differ in 32 directions, and a little in all.
-struct Views {
-    directions: Vec<Vec<f32>>,
-}
-
-impl Views {
-    /// Images of a place.
-    const OF_A_PLACE: u32 = 16;
-
-    fn new(dim: usize) -> Self {
-        let mut random = Random(6);
-        let mut direction = || (0..dim).map(|_| random.number()).collect();
-        Self { directions: (0..32).map(|_| direction()).collect() }
-    }
-
-    /// Another view of a place.
-    fn of(&self, place: u32, random: &mut Random) -> Vec<f32> {
-        let mut own = Random(u64::from(place) << 20);
-        // The first numbers of neighbouring places are alike.
-        own.bits();
-        own.bits();
-        let mut view: Vec<f32> = self.directions[0].iter().map(|_| 0.2 * random.number()).collect();
-        for direction in &self.directions {
-            let share = own.number() + 0.3 * random.number();
-            view.iter_mut().zip(direction).for_each(|(view, d)| *view += share * d);
-        }
-        view
-    }
-}
-
-/// Local features as an index stores them.
-fn bytes(random: &mut Random, count: usize) -> Vec<u8> {
-    (0..count).map(|_| (random.bits() >> 24) as u8).collect()
-}
-
-fn named(name: &str, [median, least, most]: [f64; 3]) -> Map<String, Value> {
+fn named(name: &str, times: Times) -> Map<String, Value> {
+    let Times { median, least, most } = times;
     [(name.to_string(), median), (format!("{name}_least"), least), (format!("{name}_most"), most)]
         .into_iter()
         .map(|(name, value)| (name, value.into()))

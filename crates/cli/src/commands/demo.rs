@@ -95,7 +95,14 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<Outcome> {
 
     say(&mut out, quiet, "3. Asking where one photo was taken:".into())?;
     let asked = list_photos(&photos.join("queries.csv"), Some(Kind::Csv), &SourceOptions::default())?;
-    let options = LocateOptions { top: 3, candidates: 100, rerank, near: None, mode: SearchMode::Exact };
+    let options = LocateOptions {
+        top: 3,
+        candidates: 100,
+        rerank,
+        adaptive: None,
+        near: None,
+        mode: SearchMode::Exact,
+    };
     let first = asked.photos.first().context("the town has no queries")?;
     let answer = locate(&index.reader()?, &extractor, &first.path, &options)?;
     if !args.json {
@@ -149,6 +156,7 @@ fn measure(database: Listing, queries: Listing, extractor: &Extractor, rerank: R
         grouping: Grouping::Merged,
         rerank: vec![rerank],
         candidates: 100,
+        adaptive: None,
         keeping: Keeping::default(),
         report_by: "condition".into(),
     };

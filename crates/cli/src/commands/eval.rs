@@ -1,6 +1,8 @@
 //! `r2former eval`: recall on a dataset, with the protocol that it belongs to.
 
-use crate::common::{Machine, ModelArgs, parse_zone, rerank_or_default};
+use super::eval_ablate::{self, AblateArgs};
+use super::eval_cost::{self, CostArgs};
+use crate::common::{Machine, ModelArgs, parse_margin, parse_zone, rerank_or_default};
 use crate::exit::Outcome;
 use crate::output::{self, print_json, print_report};
 use crate::progress::Bar;
@@ -28,6 +30,11 @@ pub(crate) enum EvalCommand {
     Msls(MslsArgs),
     /// Two folders whose i-th images show the same place.
     Frames(FramesArgs),
+    /// What a query costs, measured: time of each stage and bytes of each image for every order, with few and many
+    /// local features, and exact search by size of the database.
+    Cost(CostArgs),
+    /// What each choice is worth: one change at a time against a baseline, on a trained model.
+    Ablate(AblateArgs),
 }
 
 /// What every evaluation needs.
@@ -57,6 +64,10 @@ pub(crate) struct Common {
     /// [default: model where its reranker is trained].
     #[arg(long, value_delimiter = ',')]
     rerank: Vec<Rerank>,
+    /// Rerank only queries whose global order is unclear: whose best image leads the best one of another place (more
+    /// than 25 m away) by less than this in cosine.
+    #[arg(long, value_name = "MARGIN", value_parser = parse_margin)]
+    adaptive: Option<f32>,
     /// Keep features in this folder, so that an interrupted run goes on from what it had.
     #[arg(long, value_name = "DIR")]
     features: Option<PathBuf>,
@@ -187,6 +198,8 @@ pub(crate) fn run(command: &EvalCommand, machine: &Machine) -> Result<Outcome> {
             (dataset::read_msls(&a.root, &options)?, &a.common)
         }
         EvalCommand::Frames(a) => (dataset::read_frames(&a.database, &a.queries, a.tolerance)?, &a.common),
+        EvalCommand::Cost(a) => return eval_cost::run(a, machine),
+        EvalCommand::Ablate(a) => return eval_ablate::run(a, machine),
     };
     let extractor = common.model.extractor(machine, None)?;
     let evaluation = evaluate(&dataset, &extractor, &common.options(&extractor)?, &Bar::default())?;
@@ -224,6 +237,7 @@ impl Common {
             grouping: if self.per_city { Grouping::PerCity } else { Grouping::Merged },
             rerank,
             candidates: self.candidates,
+            adaptive: self.adaptive,
             keeping: Keeping { memory_bytes: self.memory << 20, dir: self.features.clone() },
             report_by: self.by.clone(),
         })

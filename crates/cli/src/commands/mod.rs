@@ -1,8 +1,11 @@
 //! One module a command.
 
 pub(crate) mod bench;
+pub(crate) mod bench_eval;
 pub(crate) mod demo;
 pub(crate) mod eval;
+pub(crate) mod eval_ablate;
+pub(crate) mod eval_cost;
 pub(crate) mod extract;
 pub(crate) mod index;
 pub(crate) mod matching;

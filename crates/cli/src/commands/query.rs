@@ -1,6 +1,6 @@
 //! `r2former query`: where were these photographs taken?
 
-use crate::common::{Machine, near, parse_position, rerank_or_default};
+use crate::common::{Machine, near, parse_margin, parse_position, rerank_or_default};
 use crate::exit::Outcome;
 use crate::output::{self, AnswerFormat, PairsFormat, print_answers};
 use crate::progress::Bar;
@@ -28,6 +28,10 @@ pub(crate) struct QueryArgs {
     /// explains), or none for global similarity alone [default: model where its reranker is trained].
     #[arg(long)]
     rerank: Option<Rerank>,
+    /// Rerank only where the global order is unclear: where the best image leads the best one of another place (more
+    /// than 25 m away) by less than this in cosine. `eval --adaptive` and `eval ablate` tell what a value is worth.
+    #[arg(long, value_name = "MARGIN", value_parser = parse_margin)]
+    adaptive: Option<f32>,
     /// Walk the index's graph instead of comparing with every image: faster on large indexes, may miss some.
     #[arg(long)]
     approximate: bool,
@@ -91,6 +95,7 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<Outcome> {
         top: args.top as usize,
         candidates: args.candidates as usize,
         rerank,
+        adaptive: args.adaptive,
         near: near(args.near, args.radius)?,
         mode: if args.approximate { SearchMode::Fast } else { SearchMode::Exact },
     };

@@ -122,7 +122,8 @@ impl Asking {
         let loaded = index.model()?;
         let rerank = rerank_or_default(self.rerank, &loaded.config)?;
         let candidates = self.candidates as usize;
-        let options = LocateOptions { top, candidates, rerank, near: None, mode: SearchMode::Exact };
+        let options =
+            LocateOptions { top, candidates, rerank, adaptive: None, near: None, mode: SearchMode::Exact };
         let extractor = Extractor::new(loaded, index.settings, &machine.device()?)?;
         Ok((index, extractor, options))
     }

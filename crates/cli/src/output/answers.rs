@@ -62,6 +62,9 @@ fn text(out: &mut Out, answer: &Answer, timing: bool) -> Result<()> {
         None if answer.matches.is_empty() => out.line(format_args!("  no place in the index fits"))?,
         None => {}
     }
+    if answer.clear {
+        out.line(format_args!("  not reranked: the global order is clear"))?;
+    }
     let score = match answer.rerank {
         Rerank::Model => "   score",
         Rerank::Ransac => " inliers",

@@ -40,6 +40,13 @@ pub(crate) fn print_report(out: &mut Out, report: &EvalReport) -> Result<()> {
         cost.search_ms_per_query,
         bytes(cost.bytes_per_image as u64)
     ))?;
+    if let Some(adaptive) = &report.adaptive {
+        out.line(format_args!(
+            "adaptive    {:.1} % of the queries keep their global order: their margin is at least {}",
+            100.0 * adaptive.skipped,
+            adaptive.margin
+        ))?;
+    }
     if !report.unusable.is_empty() {
         out.line(format_args!("unusable    {} images (named above)", report.unusable.len()))?;
     }

@@ -14,6 +14,7 @@ mod placed;
 mod positions_csv;
 mod region;
 mod source;
+mod spec;
 mod table;
 mod timestamps;
 mod truth;
@@ -30,6 +31,7 @@ pub use placed::distance_m;
 pub use positions_csv::list_positions_csv;
 pub use region::Region;
 pub use source::{Kind, SourceOptions, detect, list_photos};
+pub use spec::DatasetSpec;
 pub use truth::{GroundTruth, MAX_RADIUS_M};
 pub use vg::{VgName, VgOptions, format_vg_name, parse_vg_name, read_vg};
 

@@ -49,6 +49,6 @@ pub fn write_report(
     put(&dir.join(PAGE), page.as_bytes())
 }
 
-fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomically(path, bytes).map_err(|error| EvalError::file(path, error))
 }

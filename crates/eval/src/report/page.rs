@@ -190,7 +190,15 @@ fn protocol(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
         ("input", format!("{} pixels (height x width), {} resize, {}", p.image_size, p.resize, p.precision)),
         (
             "reranked",
-            if p.candidates == 0 { "nothing".into() } else { format!("the first {}", p.candidates) },
+            match (p.candidates, &evaluation.report.adaptive) {
+                (0, _) => "nothing".into(),
+                (candidates, None) => format!("the first {candidates}"),
+                (candidates, Some(adaptive)) => format!(
+                    "the first {candidates}, but for {} % of the queries, whose margin is at least {}",
+                    percent(adaptive.skipped),
+                    adaptive.margin
+                ),
+            },
         ),
     ];
     rows.extend(p.notes.iter().map(|note| ("note", note.clone())));

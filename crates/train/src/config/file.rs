@@ -138,6 +138,20 @@ mod tests {
     }
 
     #[test]
+    fn a_reranker_says_what_it_changes_of_the_papers() {
+        let text =
+            "start = \"m\"\n[[data]]\nkind = \"town\"\n[model.reranker]\npair_depth = 0\nuse_xy = false\n";
+        let config = TrainConfig::over(Stage::Rerank, text.parse().unwrap()).unwrap();
+        let reranker = &config.model.reranker;
+        assert_eq!((reranker.pair_depth, reranker.depth, reranker.use_xy), (0, 6, false));
+        let written = config.to_toml().unwrap();
+        assert_eq!(TrainConfig::over(Stage::Rerank, written.parse().unwrap()).unwrap(), config);
+        let wrong = text.replace("use_xy", "use_xyz");
+        let error = TrainConfig::over(Stage::Rerank, wrong.parse().unwrap()).unwrap_err();
+        assert!(error.contains("use_xyz"), "{error}");
+    }
+
+    #[test]
     fn every_validation_set_is_written_and_read_again() {
         for set in [
             "kind = \"panoramas\"\npath = \"p\"",

@@ -13,7 +13,7 @@ pub use data::{
 pub use learning::{GlobalLoss, LossConfig, OptimizerConfig, OptimizerKind, Schedule, ScheduleConfig};
 
 use crate::augment::AugmentConfig;
-use r2former_model::Precision;
+use r2former_model::{Precision, RerankerConfig};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -127,6 +127,10 @@ pub struct ModelChanges {
     pub precision: Option<Precision>,
     /// Forget the reranker and local head of the model to begin with.
     pub fresh_reranker: bool,
+    /// Sizes and inputs of a reranker that is drawn anew; where they are the paper's, an untrained one of the model to
+    /// begin with keeps its own.
+    #[serde(default)]
+    pub reranker: RerankerConfig,
 }
 
 /// What is kept on disk.

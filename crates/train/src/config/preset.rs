@@ -5,6 +5,7 @@ use super::{
     OptimizerConfig, OptimizerKind, PlaceRules, Schedule, ScheduleConfig, Stage, TrainConfig,
 };
 use crate::augment::AugmentConfig;
+use r2former_model::RerankerConfig;
 use std::path::PathBuf;
 
 impl TrainConfig {
@@ -48,6 +49,7 @@ impl TrainConfig {
                 freeze_blocks: 0,
                 precision: None,
                 fresh_reranker: false,
+                reranker: RerankerConfig::default(),
             },
             data: Vec::new(),
             places: PlaceRules { positive_m: 10.0, negative_m: 25.0, heading_deg: 180.0 },

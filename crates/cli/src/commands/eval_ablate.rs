@@ -1,0 +1,59 @@
+//! `r2former eval ablate`: what each choice is worth.
+
+use crate::common::{Machine, load_model};
+use crate::exit::Outcome;
+use crate::output::{self, print_json};
+use crate::progress::Bar;
+use anyhow::Result;
+use clap::Args;
+use r2former_engine::{Extractor, Settings};
+use r2former_eval::ablate::{AblationConfig, ablate};
+use r2former_eval::{Facts, Keeping};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(crate) struct AblateArgs {
+    /// TOML file: datasets, models, a baseline and what is changed of it (docs/ABLATIONS.md).
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Keep features in this folder, so that an interrupted run goes on from what it had.
+    #[arg(long, value_name = "DIR")]
+    features: Option<PathBuf>,
+    /// Hold at most so many megabytes of local features of each side in memory; what is more goes into a
+    /// temporary file, or into that of --features.
+    #[arg(long, default_value_t = 1024, value_name = "MB")]
+    memory: usize,
+    /// Write ablation.json, ablation.md, ablation.csv and plots of recall over cost into this folder.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// Print CSV.
+    #[arg(long)]
+    csv: bool,
+}
+
+pub(crate) fn run(args: &AblateArgs, machine: &Machine) -> Result<Outcome> {
+    let config = AblationConfig::read(&args.config)?;
+    let device = machine.device()?;
+    let keeping = Keeping { memory_bytes: args.memory << 20, dir: args.features.clone() };
+    let found = ablate(&config, &device, &keeping, &Bar::default())?;
+    if let Some(dir) = &args.report {
+        // The facts are those of the baseline's model.
+        let loaded = load_model(config.model.first().and_then(|model| model.path.as_deref()))?;
+        let settings = Settings::of(&loaded.config);
+        let extractor = Extractor::new(loaded, settings, &device)?;
+        let program = concat!("r2former ", env!("CARGO_PKG_VERSION"));
+        let facts = Facts::gather(&extractor, program, env!("R2FORMER_REVISION"), &machine.device);
+        found.write(dir, &facts)?;
+        eprintln!("report: {}", dir.display());
+    }
+    match (args.json, args.csv) {
+        (true, _) => print_json(&found).map(drop)?,
+        (_, true) => output::stdout().line(format_args!("{}", found.table().csv().trim_end()))?,
+        _ => output::stdout().line(format_args!("{}", found.markdown().trim_end()))?,
+    }
+    let whole = found.datasets.iter().all(|dataset| dataset.unusable.is_empty());
+    Ok(if whole { Outcome::Done } else { Outcome::Partial })
+}

@@ -1,0 +1,106 @@
+//! `r2former eval cost`: what a query costs, measured in one run.
+
+use super::town::render;
+use crate::common::{InputArgs, Machine, load_model};
+use crate::exit::Outcome;
+use crate::output::{self, print_json};
+use crate::progress::Bar;
+use anyhow::Result;
+use clap::Args;
+use r2former_data::dataset::{Kind, SourceOptions, list_photos};
+use r2former_data::town::TownDatasetConfig;
+use r2former_engine::{Extractor, Progress};
+use r2former_eval::Facts;
+use r2former_eval::cost::{CostReport, StagesOptions, growth, stages};
+use r2former_model::cost::cost;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(crate) struct CostArgs {
+    /// Model file made by `r2former model import` [default: the one built in].
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    input: InputArgs,
+    /// Photographs to extract: any source that an index takes [default: some of a rendered town].
+    #[arg(long, value_name = "SOURCE")]
+    photos: Option<PathBuf>,
+    /// So many of them.
+    #[arg(long, default_value_t = 24, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    photographs: u32,
+    /// Local features of an image, separated by commas; no image has more than its patches.
+    #[arg(long, default_value = "50,100,196,500", value_name = "K", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    k: Vec<u32>,
+    /// Candidates to rerank.
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    candidates: u32,
+    /// Images of the made-up database that is searched; the paper's is MSLS val.
+    #[arg(long, default_value_t = 18_871, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    database: u32,
+    /// Sizes of made-up databases whose exact search is measured, separated by commas: 1 KB of memory an image.
+    #[arg(long, default_value = "1000,10000,100000,1000000", value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    sizes: Vec<u32>,
+    /// Measured queries, after one that is not counted.
+    #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    runs: u32,
+    /// Write cost.json, cost.md and growth.svg into this folder.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &CostArgs, machine: &Machine) -> Result<Outcome> {
+    let loaded = load_model(args.model.as_deref())?;
+    let settings = args.input.settings(&loaded);
+    let device = machine.device()?;
+    let bar = Bar::default();
+    let town = tempfile::tempdir()?;
+    let photos = match &args.photos {
+        Some(source) => list(source, None)?,
+        None => list(&quarter(town.path())?, Some(Kind::Csv))?,
+    };
+    // Evenly over the source: neighbours in a list show the same place.
+    let wanted = (args.photographs as usize).min(photos.len());
+    let chosen: Vec<&Path> = (0..wanted).map(|i| photos[i * photos.len() / wanted].as_path()).collect();
+    let numbers = |all: &[u32]| all.iter().map(|n| *n as usize).collect::<Vec<_>>();
+    let options = StagesOptions {
+        local_features: numbers(&args.k),
+        candidates: args.candidates as usize,
+        database: args.database as usize,
+        runs: args.runs as usize,
+    };
+    let stages = stages(&loaded, settings, &device, &chosen, &options, &bar)?;
+    let extractor = Extractor::new(loaded, settings, &device)?;
+    let config = extractor.config();
+    let stored = cost(config, settings.height, settings.width).stored_bytes;
+    let growth =
+        growth(config.global_dim(), stored, &numbers(&args.sizes), options.candidates, options.runs, &bar)?;
+    bar.finish();
+    let program = concat!("r2former ", env!("CARGO_PKG_VERSION"));
+    let facts = Facts::gather(&extractor, program, env!("R2FORMER_REVISION"), &machine.device);
+    let report = CostReport { facts, stages, growth };
+    if let Some(dir) = &args.report {
+        report.write(dir)?;
+        eprintln!("report: {}", dir.display());
+    }
+    if args.json {
+        return print_json(&report);
+    }
+    output::stdout().line(format_args!("{}", report.markdown().trim_end()))?;
+    Ok(Outcome::Done)
+}
+
+fn list(source: &Path, kind: Option<Kind>) -> Result<Vec<PathBuf>> {
+    let listing = list_photos(source, kind, &SourceOptions::default())?;
+    Ok(listing.photos.into_iter().map(|photo| photo.path).collect())
+}
+
+/// A few streets of the rendered town: the table of its photographs.
+fn quarter(dir: &Path) -> Result<PathBuf> {
+    let dataset = TownDatasetConfig { spacing: 20.0, size: (640, 480), n_queries: 1, ..Default::default() };
+    let photos = dir.join("town");
+    render(&photos, 1, [1, 1], &dataset)?;
+    Ok(photos.join("database.csv"))
+}

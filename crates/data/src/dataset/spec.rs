@@ -1,0 +1,213 @@
+//! A dataset as a configuration names it: its kind, where it lies, and which part.
+
+use super::{
+    Dataset, Kind, MslsOptions, Region, SourceOptions, Truth, VgOptions, from_listings, list_photos,
+    read_frames, read_msls, read_pairs, read_vg, split_panoramas,
+};
+use crate::Result;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Every kind of dataset with a database and queries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum DatasetSpec {
+    /// Two sets of images and a table of positives ([`read_pairs`]).
+    Pairs {
+        /// Folder of the database images, or a text file that lists them.
+        database: PathBuf,
+        /// Likewise, for the queries.
+        queries: PathBuf,
+        /// The table.
+        positives: PathBuf,
+    },
+    /// Two sources of photographs with positions ([`list_photos`]).
+    Photos {
+        /// The references.
+        database: PathBuf,
+        /// The queries.
+        queries: PathBuf,
+    },
+    /// A panorama set, some of whose panoramas are queries ([`split_panoramas`]).
+    Panoramas {
+        /// Folder with `panoramas.csv` and `tiles`.
+        path: PathBuf,
+        /// Part of it.
+        #[serde(default)]
+        region: Region,
+        /// Every n-th panorama is a query.
+        #[serde(default = "four")]
+        every: usize,
+        /// The first query's number.
+        #[serde(default)]
+        offset: usize,
+    },
+    /// A datasets_vg tree ([`read_vg`]).
+    Vg {
+        /// Its root.
+        path: PathBuf,
+        /// Which split.
+        #[serde(default = "test")]
+        split: String,
+    },
+    /// MSLS in its own layout ([`read_msls`]).
+    Msls {
+        /// Folder that holds `train_val` and `test`.
+        path: PathBuf,
+        /// Cities, or `val` and the like for the official lists.
+        #[serde(default = "val")]
+        cities: Vec<String>,
+        /// Whose images.
+        #[serde(default = "all")]
+        subtask: String,
+        /// Keep images that the subtask leaves out.
+        #[serde(default)]
+        all_queries: bool,
+    },
+    /// Two folders whose i-th images show the same place ([`read_frames`]).
+    Frames {
+        /// Folder of the database frames.
+        database: PathBuf,
+        /// Folder of the query frames.
+        queries: PathBuf,
+        /// A reference within so many frames is a positive.
+        #[serde(default = "ten")]
+        tolerance: usize,
+    },
+}
+
+fn four() -> usize {
+    4
+}
+fn ten() -> usize {
+    10
+}
+fn test() -> String {
+    VgOptions::default().split
+}
+fn val() -> Vec<String> {
+    MslsOptions::default().cities
+}
+fn all() -> String {
+    MslsOptions::default().subtask
+}
+
+impl DatasetSpec {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// As the reader of its kind.
+    pub fn read(&self) -> Result<Dataset> {
+        match self {
+            Self::Pairs { database, queries, positives } => read_pairs(database, queries, positives),
+            Self::Photos { database, queries } => {
+                let list = |path: &Path| list_photos(path, None, &SourceOptions::default());
+                let name = format!("{} in {}", queries.display(), database.display());
+                Ok(from_listings(name, list(database)?, list(queries)?))
+            }
+            Self::Panoramas { path, region, every, offset } => {
+                let mut listing = list_photos(path, Some(Kind::Panoramas), &SourceOptions::default())?;
+                region.keep(&mut listing);
+                split_panoramas(listing, *every, *offset)
+            }
+            Self::Vg { path, split } => read_vg(path, &VgOptions { split: split.clone() }),
+            Self::Msls { path, cities, subtask, all_queries } => {
+                let options = MslsOptions {
+                    cities: cities.clone(),
+                    subtask: subtask.clone(),
+                    all_queries: *all_queries,
+                    ..Default::default()
+                };
+                read_msls(path, &options)
+            }
+            Self::Frames { database, queries, tolerance } => read_frames(database, queries, *tolerance),
+        }
+    }
+
+    /// Relative paths become relative to `base`.
+    pub fn anchor(&mut self, base: &Path) {
+        let paths = match self {
+            Self::Pairs { database, queries, positives } => vec![database, queries, positives],
+            Self::Photos { database, queries } | Self::Frames { database, queries, .. } => {
+                vec![database, queries]
+            }
+            Self::Panoramas { path, .. } | Self::Vg { path, .. } | Self::Msls { path, .. } => vec![path],
+        };
+        for path in paths {
+            // An absolute path replaces the base.
+            *path = base.join(&*path);
+        }
+    }
+}
+
+impl Dataset {
+    /// Keeps at most so many queries, evenly chosen: neighbours in the list are neighbours in the world.
+    pub fn keep_queries(&mut self, most: usize) {
+        let all = self.queries.len();
+        if all <= most {
+            return;
+        }
+        let kept = |i: usize| i * most / all != (i + 1) * most / all;
+        if let Truth::Listed(listed) = &mut self.truth {
+            let mut i = 0;
+            listed.retain(|_| (kept(i), i += 1).0);
+        }
+        let mut i = 0;
+        self.queries.retain(|_| (kept(i), i += 1).0);
+        self.notes.push(format!("{most} of {all} queries, evenly chosen"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Photo;
+
+    #[test]
+    fn kinds_and_defaults_by_name() {
+        let read = |json: &str| serde_json::from_str::<DatasetSpec>(json);
+        let mut msls = read(r#"{"kind": "msls", "path": "m"}"#).unwrap();
+        let official = MslsOptions::default();
+        msls.anchor(Path::new("/data"));
+        assert_eq!(
+            msls,
+            DatasetSpec::Msls {
+                path: "/data/m".into(),
+                cities: official.cities,
+                subtask: official.subtask,
+                all_queries: false
+            }
+        );
+        let mut pairs =
+            read(r#"{"kind": "pairs", "database": "/a", "queries": "b", "positives": "c"}"#).unwrap();
+        pairs.anchor(Path::new("/data"));
+        let paths = |database: &str, queries: &str, positives: &str| DatasetSpec::Pairs {
+            database: database.into(),
+            queries: queries.into(),
+            positives: positives.into(),
+        };
+        assert_eq!(pairs, paths("/a", "/data/b", "/data/c"));
+        let error = read(r#"{"kind": "vg", "path": "v", "splits": "val"}"#).unwrap_err().to_string();
+        assert!(error.contains("splits"), "{error}");
+        let error = read(r#"{"kind": "vgg", "path": "v"}"#).unwrap_err().to_string();
+        assert!(error.contains("vgg") && error.contains("panoramas"), "{error}");
+    }
+
+    #[test]
+    fn fewer_queries_stay_beside_their_positives() {
+        let photo = |i: usize| Photo::new(format!("{i}"), format!("{i}"));
+        let mut set = Dataset {
+            name: "s".into(),
+            database: vec![photo(0)],
+            queries: (0..10).map(photo).collect(),
+            truth: Truth::Listed((0..10).map(|i| vec![i]).collect()),
+            notes: Vec::new(),
+        };
+        set.keep_queries(3);
+        let names: Vec<&str> = set.queries.iter().map(|q| q.name.as_str()).collect();
+        assert_eq!(names, ["3", "6", "9"]);
+        assert_eq!(set.truth, Truth::Listed(vec![vec![3], vec![6], vec![9]]));
+        set.keep_queries(3);
+        assert_eq!(set.notes.len(), 1);
+    }
+}

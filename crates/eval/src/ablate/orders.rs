@@ -1,0 +1,327 @@
+//! The orders of an ablation, evaluated: features are extracted once for all orders that can share them.
+
+use super::config::{AblationConfig, DatasetEntry, ModelEntry, Selection};
+use super::plan::{Planned, Setting, plan};
+use crate::extracted::{Counted, Extracted};
+use crate::features::{Keeping, Layout};
+use crate::metrics::{Interval, PairedTest, bootstrap, paired_test};
+use crate::run::{EvalOptions, judge};
+use crate::view::Choice;
+use crate::{Evaluation, Grouping, Outcome, Protocol, Result};
+use r2former_data::dataset::Dataset;
+use r2former_engine::{Extractor, LoadedModel, Progress, Rerank, Settings};
+use r2former_model::Device;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// An ablation's outcome.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Ablation {
+    /// What was asked.
+    pub config: AblationConfig,
+    /// Names and fingerprints of the models.
+    pub models: Vec<(String, String)>,
+    /// A table for each dataset.
+    pub datasets: Vec<DatasetRows>,
+    /// Rows that were left out, and why.
+    pub notes: Vec<String>,
+}
+
+/// All orders on one dataset.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DatasetRows {
+    /// What tables call it.
+    pub name: String,
+    /// What the numbers mean; image size and precision are the baseline's.
+    pub protocol: Protocol,
+    /// The baseline, then each change of it.
+    pub rows: Vec<AblationRow>,
+    /// Images that could not be used, with the reason.
+    pub unusable: Vec<(PathBuf, String)>,
+}
+
+/// One order.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AblationRow {
+    /// The model's name.
+    pub model: String,
+    /// What differs from the baseline: the name of an axis, `model`, `combination`, or `baseline` itself.
+    pub axis: String,
+    /// To what it was set.
+    pub value: String,
+    /// The whole setting.
+    pub setting: Setting,
+    /// Recall@1, @5 and @10 with 95 % bootstrap intervals.
+    pub recall: [(usize, Interval); 3],
+    /// Recall@1 against the baseline's on the same queries; none for the baseline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<PairedTest>,
+    /// Share of the queries whose global order stayed; none where all are reranked, or none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<f64>,
+    /// Milliseconds of extraction an image, with the local features that the most demanding order needs; none where
+    /// an earlier run had extracted all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extraction_ms: Option<f64>,
+    /// Milliseconds of exact search a query.
+    pub search_ms: f64,
+    /// Milliseconds of reranking a query, those that were skipped included; none where nothing is reranked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank_ms: Option<f64>,
+    /// Bytes that are stored of an image.
+    pub bytes_per_image: usize,
+}
+
+impl AblationRow {
+    /// Milliseconds of search and reranking, a query: what the settings change.
+    pub fn order_ms(&self) -> f64 {
+        self.search_ms + self.rerank_ms.unwrap_or(0.0)
+    }
+}
+
+/// A model and what is told of it.
+struct Subject {
+    name: String,
+    loaded: LoadedModel,
+    settings: Settings,
+}
+
+/// Evaluates everything that a configuration names.
+///
+/// # Errors
+/// A model or dataset that cannot be read, or evaluated as asked; a failing device. Single unreadable images are listed
+/// instead.
+pub fn ablate(
+    config: &AblationConfig,
+    device: &Device,
+    keeping: &Keeping,
+    progress: &dyn Progress,
+) -> Result<Ablation> {
+    let subjects = config.model.iter().map(subject).collect::<Result<Vec<_>>>()?;
+    let models: Vec<(LoadedModel, Settings)> =
+        subjects.iter().map(|s| (s.loaded.clone(), s.settings)).collect();
+    let (planned, notes) = plan(config, &models)?;
+    let mut datasets = Vec::new();
+    for entry in &config.dataset {
+        datasets.push(on_dataset(config, entry, &subjects, &planned, device, keeping, progress)?);
+    }
+    let models = subjects.iter().map(|s| (s.name.clone(), s.loaded.fingerprint.clone())).collect();
+    Ok(Ablation { config: config.clone(), models, datasets, notes })
+}
+
+fn subject(entry: &ModelEntry) -> Result<Subject> {
+    let loaded = match &entry.path {
+        Some(path) => LoadedModel::open(path)?,
+        None => LoadedModel::built_in()?,
+    };
+    let mut settings = Settings::of(&loaded.config);
+    if let Some([height, width]) = entry.image_size {
+        (settings.height, settings.width) = (height, width);
+    }
+    loaded.config.check_size(settings.height, settings.width).map_err(r2former_engine::EngineError::from)?;
+    let name = entry.name.clone().unwrap_or_else(|| loaded.config.name.clone());
+    Ok(Subject { name, loaded, settings })
+}
+
+fn on_dataset(
+    config: &AblationConfig,
+    entry: &DatasetEntry,
+    subjects: &[Subject],
+    planned: &[Planned],
+    device: &Device,
+    keeping: &Keeping,
+    progress: &dyn Progress,
+) -> Result<DatasetRows> {
+    let mut dataset = entry.spec.read()?;
+    if let Some(most) = entry.max_queries {
+        dataset.keep_queries(most);
+    }
+    let options = EvalOptions {
+        radius_m: config.radius_m,
+        heading_limit_deg: config.heading_deg,
+        empty_queries: config.empty_queries,
+        grouping: if config.per_city { Grouping::PerCity } else { Grouping::Merged },
+        rerank: Vec::new(),
+        candidates: config.candidates,
+        adaptive: None,
+        keeping: keeping.clone(),
+        report_by: String::new(),
+    };
+    let counted = Counted::of(&dataset, &options)?;
+    let mut judged: Vec<Option<Judged>> = planned.iter().map(|_| None).collect();
+    let mut unusable = Vec::new();
+    for members in extractions(planned) {
+        let subject = &subjects[planned[members[0]].model];
+        let orders = Orders { dataset: &dataset, counted: &counted, options: &options, seed: config.seed };
+        let rows: Vec<&Planned> = members.iter().map(|i| &planned[*i]).collect();
+        progress.note(&format!("{}: {}, {} orders", dataset.name, subject.name, rows.len()));
+        let found = orders.of(subject, &rows, device, &mut unusable, progress)?;
+        for (i, row) in members.into_iter().zip(found) {
+            judged[i] = Some(row);
+        }
+    }
+    unusable.sort();
+    unusable.dedup();
+    let mut judged: Vec<Judged> = judged.into_iter().flatten().collect();
+    // Every order was judged, so the baseline stands first.
+    let baseline = judged[0].right_at_1.clone();
+    for row in &mut judged[1..] {
+        row.row.difference = Some(paired_test(&baseline, &row.right_at_1));
+    }
+    let mut protocol = judged[0].protocol.clone();
+    protocol.candidates = config.candidates;
+    let name = entry.name.clone().unwrap_or_else(|| dataset.name.clone());
+    Ok(DatasetRows { name, protocol, rows: judged.into_iter().map(|j| j.row).collect(), unusable })
+}
+
+/// The rows that can share features, by their numbers: those of one model whose local features come from the same
+/// places.
+fn extractions(planned: &[Planned]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for (i, row) in planned.iter().enumerate() {
+        let alike = |other: &Planned| {
+            // An order without local features goes with any.
+            let any = row.setting.local_features == 0 || other.setting.local_features == 0;
+            other.model == row.model && (any || other.setting.official_gather == row.setting.official_gather)
+        };
+        match groups.iter_mut().find(|members| members.iter().all(|m| alike(&planned[*m]))) {
+            Some(members) => members.push(i),
+            None => groups.push(vec![i]),
+        }
+    }
+    groups
+}
+
+/// A row, and which queries it gets right.
+struct Judged {
+    row: AblationRow,
+    right_at_1: Vec<bool>,
+    protocol: Protocol,
+}
+
+/// What all orders on a dataset share.
+struct Orders<'a> {
+    dataset: &'a Dataset,
+    counted: &'a Counted,
+    options: &'a EvalOptions,
+    seed: u64,
+}
+
+impl Orders<'_> {
+    /// Extracts once and judges all rows; images that could not be used go to `unusable`.
+    fn of(
+        &self,
+        subject: &Subject,
+        rows: &[&Planned],
+        device: &Device,
+        unusable: &mut Vec<(PathBuf, String)>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Judged>> {
+        let settings = || rows.iter().map(|row| &row.setting);
+        // Chance draws from all patches.
+        let all = settings().any(|s| s.selection == Selection::Random);
+        let most = settings().map(|s| s.local_features).max().unwrap_or(0);
+        let gather = settings().find(|s| s.local_features > 0).is_some_and(|s| s.official_gather);
+        let bits = settings().map(|s| s.bits).max().unwrap_or_default();
+        let stride = subject.loaded.config.stride();
+        let patches = subject.settings.height / stride * (subject.settings.width / stride);
+        let loaded = subject.loaded.with(|config, _| {
+            if let Some(local) = &mut config.local {
+                local.count = if all { patches } else { most.max(1) };
+                local.official_gather = gather;
+            }
+        })?;
+        let extractor = Extractor::new(loaded.clone(), subject.settings, device)?;
+        let layout = Layout::of(&extractor, most > 0, bits);
+        let extracted =
+            Extracted::of(self.dataset, self.counted, &extractor, layout, &self.options.keeping, progress)?;
+
+        let mut done: Vec<(Setting, Evaluation)> = Vec::new();
+        let mut judged = Vec::new();
+        for row in rows {
+            // Margins are looked at afterwards: every query is reranked once.
+            let setting = Setting { adaptive: None, ..row.setting.clone() };
+            if !done.iter().any(|(other, _)| *other == setting) {
+                let changed = match &loaded.config.reranker {
+                    Some(own) if setting.neighbours > 0 && setting.neighbours != own.neighbours => {
+                        let changed = loaded.with(|config, _| {
+                            if let Some(reranker) = &mut config.reranker {
+                                reranker.neighbours = setting.neighbours;
+                            }
+                        })?;
+                        Some(Extractor::new(changed, subject.settings, device)?)
+                    }
+                    _ => None,
+                };
+                let extractor = changed.as_ref().unwrap_or(&extractor);
+                let evaluation = self.evaluate(&extracted, &setting, extractor, progress)?;
+                done.push((setting.clone(), evaluation));
+            }
+            if let Some((_, evaluation)) = done.iter().find(|(other, _)| *other == setting) {
+                judged.push(judged_row(row, subject, evaluation, &layout));
+            }
+        }
+        unusable.extend(extracted.unusable);
+        Ok(judged)
+    }
+
+    fn evaluate(
+        &self,
+        extracted: &Extracted,
+        setting: &Setting,
+        extractor: &Extractor,
+        progress: &dyn Progress,
+    ) -> Result<Evaluation> {
+        let options = EvalOptions {
+            rerank: if setting.rerank == Rerank::None { Vec::new() } else { vec![setting.rerank] },
+            ..self.options.clone()
+        };
+        let choice = Choice {
+            count: setting.local_features,
+            random: (setting.selection == Selection::Random).then_some(self.seed),
+            bits: setting.bits,
+        };
+        judge(self.dataset, self.counted, extracted, Some(choice), extractor, &options, progress)
+    }
+}
+
+fn judged_row(planned: &Planned, subject: &Subject, evaluation: &Evaluation, layout: &Layout) -> Judged {
+    let setting = &planned.setting;
+    // A query whose order is clear keeps it, as if it had never been reranked.
+    let clear =
+        |margin: Option<f32>| setting.adaptive.is_some_and(|least| margin.unwrap_or(f32::INFINITY) >= least);
+    let outcomes: Vec<&Outcome> = evaluation
+        .queries
+        .iter()
+        .map(|query| match query.outcome.get(setting.rerank) {
+            Some(outcome) if !clear(query.margin) => outcome,
+            _ => &query.outcome.global,
+        })
+        .collect();
+    let right = |n: usize| outcomes.iter().map(|o| o.right_at(n)).collect::<Vec<bool>>();
+    let skipped = setting.adaptive.map(|_| {
+        let skipped = evaluation.queries.iter().filter(|query| clear(query.margin)).count();
+        skipped as f64 / evaluation.queries.len().max(1) as f64
+    });
+    let cost = &evaluation.report.cost;
+    let local_bytes = setting.local_features * layout.row * setting.bits.bytes();
+    let row = AblationRow {
+        model: subject.name.clone(),
+        axis: planned.axis.to_string(),
+        value: planned.value.clone(),
+        setting: setting.clone(),
+        recall: [1, 5, 10].map(|n| (n, bootstrap(&right(n)))),
+        difference: None,
+        skipped,
+        extraction_ms: cost.extraction_ms(),
+        search_ms: cost.search_ms_per_query,
+        // Queries cost alike: all have the same number of candidates.
+        rerank_ms: cost.rerank_ms(setting.rerank).map(|ms| ms * (1.0 - skipped.unwrap_or(0.0))),
+        bytes_per_image: layout.dim * size_of::<f32>() + local_bytes,
+    };
+    Judged { row, right_at_1: right(1), protocol: evaluation.report.protocol.clone() }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,308 @@
+//! Which orders an ablation compares: the baseline, and each change of it.
+
+use super::config::{AblationConfig, Axes, Baseline, Selection};
+use crate::{EvalError, Result};
+use r2former_engine::{LoadedModel, Rerank, Settings};
+use r2former_model::Bits;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Everything that decides an order besides the model and the dataset.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Setting {
+    /// How candidates are put in order.
+    pub rerank: Rerank,
+    /// Local features of an image; 0 where none are used.
+    pub local_features: usize,
+    /// Which patches they are.
+    pub selection: Selection,
+    /// Best matches that each brings along; 0 where the reranker is not used.
+    pub neighbours: usize,
+    /// Whether features are taken from the places where the published code takes them.
+    pub official_gather: bool,
+    /// Bits of each of their numbers.
+    pub bits: Bits,
+    /// Margin from which on the global order stays as it is.
+    pub adaptive: Option<f32>,
+}
+
+/// A row of the table to come.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Planned {
+    /// Number of the model.
+    pub(super) model: usize,
+    /// What is changed: the name of an axis, `model`, `baseline` or `combination`.
+    pub(super) axis: &'static str,
+    /// To what.
+    pub(super) value: String,
+    pub(super) setting: Setting,
+}
+
+/// A change of a setting.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Rerank(Rerank),
+    LocalFeatures(usize),
+    Neighbours(usize),
+    Selection(Selection),
+    OfficialGather(bool),
+    Bits(Bits),
+    Adaptive(f32),
+}
+
+impl Change {
+    fn axis(self) -> &'static str {
+        match self {
+            Self::Rerank(_) => "rerank",
+            Self::LocalFeatures(_) => "local_features",
+            Self::Neighbours(_) => "neighbours",
+            Self::Selection(_) => "selection",
+            Self::OfficialGather(_) => "official_gather",
+            Self::Bits(_) => "bits",
+            Self::Adaptive(_) => "adaptive",
+        }
+    }
+
+    fn apply(self, setting: &mut Setting) {
+        match self {
+            Self::Rerank(value) => setting.rerank = value,
+            Self::LocalFeatures(value) => setting.local_features = value,
+            Self::Neighbours(value) => setting.neighbours = value,
+            Self::Selection(value) => setting.selection = value,
+            Self::OfficialGather(value) => setting.official_gather = value,
+            Self::Bits(value) => setting.bits = value,
+            Self::Adaptive(value) => setting.adaptive = Some(value),
+        }
+    }
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Rerank(Rerank::Model) => f.write_str("model"),
+            Self::Rerank(Rerank::Ransac) => f.write_str("ransac"),
+            Self::Rerank(Rerank::None) => f.write_str("none"),
+            Self::LocalFeatures(value) | Self::Neighbours(value) => write!(f, "{value}"),
+            Self::Selection(Selection::Attention) => f.write_str("attention"),
+            Self::Selection(Selection::Random) => f.write_str("random"),
+            Self::OfficialGather(value) => f.write_str(if *value { "on" } else { "off" }),
+            Self::Bits(value) => write!(f, "{}", u8::from(*value)),
+            Self::Adaptive(value) => write!(f, "{value}"),
+        }
+    }
+}
+
+/// The axes that have values, each as its changes.
+fn changes(axes: &Axes) -> Vec<Vec<Change>> {
+    fn all<T: Copy>(values: &[T], change: fn(T) -> Change) -> Vec<Change> {
+        values.iter().map(|value| change(*value)).collect()
+    }
+    let mut lists = vec![
+        all(&axes.rerank, Change::Rerank),
+        all(&axes.local_features, Change::LocalFeatures),
+        all(&axes.selection, Change::Selection),
+        all(&axes.neighbours, Change::Neighbours),
+        all(&axes.official_gather, Change::OfficialGather),
+        all(&axes.bits, Change::Bits),
+        all(&axes.adaptive, Change::Adaptive),
+    ];
+    lists.retain(|list| !list.is_empty());
+    lists
+}
+
+/// What a model makes of the baseline.
+fn baseline(of: &Baseline, loaded: &LoadedModel, patches: usize) -> Setting {
+    let config = &loaded.config;
+    let local = config.local.as_ref();
+    Setting {
+        rerank: of.rerank.unwrap_or_else(|| Rerank::default_of(config)),
+        local_features: of.local_features.or(local.map(|l| l.count)).unwrap_or(0).min(patches),
+        selection: of.selection,
+        neighbours: of.neighbours.or(config.reranker.as_ref().map(|r| r.neighbours)).unwrap_or(0),
+        official_gather: of.official_gather.or(local.map(|l| l.official_gather)).unwrap_or(false),
+        bits: of.bits,
+        adaptive: of.adaptive,
+    }
+}
+
+/// What does not matter is set to what it is without: equal settings give equal orders.
+fn plain(mut setting: Setting, patches: usize) -> Setting {
+    setting.local_features = setting.local_features.min(patches);
+    if setting.local_features == patches {
+        setting.selection = Selection::Attention;
+    }
+    match setting.rerank {
+        Rerank::Model => {}
+        Rerank::Ransac => setting.neighbours = 0,
+        Rerank::None => {
+            (setting.local_features, setting.neighbours, setting.adaptive) = (0, 0, None);
+            (setting.selection, setting.official_gather, setting.bits) =
+                (Selection::Attention, false, Bits::Eight);
+        }
+    }
+    setting
+}
+
+/// Rows in the order of the table, the baseline first, and what was left out.
+///
+/// # Errors
+/// A way to rerank that a model does not have; the message names the key.
+pub(super) fn plan(
+    config: &AblationConfig,
+    models: &[(LoadedModel, Settings)],
+) -> Result<(Vec<Planned>, Vec<String>)> {
+    let mut rows: Vec<Planned> = Vec::new();
+    let mut notes = BTreeSet::new();
+    let axes = changes(&config.axes);
+    for (model, (loaded, settings)) in models.iter().enumerate() {
+        let stride = loaded.config.stride();
+        let patches = settings.height / stride * (settings.width / stride);
+        let own = baseline(&config.baseline, loaded, patches);
+        let axis = if model == 0 { "baseline" } else { "model" };
+        let mut wanted = vec![(axis, String::new(), own.clone())];
+        if config.every_combination {
+            let mut combinations = vec![(String::new(), own)];
+            for list in &axes {
+                let each = combinations.iter().flat_map(|(words, setting)| {
+                    list.iter().map(move |change| {
+                        let mut setting = setting.clone();
+                        change.apply(&mut setting);
+                        let gap = if words.is_empty() { "" } else { ", " };
+                        (format!("{words}{gap}{} {change}", change.axis()), setting)
+                    })
+                });
+                combinations = each.collect();
+            }
+            wanted.extend(combinations.into_iter().map(|(words, setting)| ("combination", words, setting)));
+        } else if model == 0 {
+            for change in axes.iter().flatten() {
+                let mut setting = own.clone();
+                change.apply(&mut setting);
+                wanted.push((change.axis(), change.to_string(), setting));
+            }
+        }
+        for (axis, value, setting) in wanted {
+            possible(&setting, loaded)?;
+            let setting = plain(setting, patches);
+            let row = Planned { model, axis, value, setting };
+            match rows.iter().find(|other| other.model == model && other.setting == row.setting) {
+                // Combinations are many, and repeat themselves by nature.
+                Some(other) if !config.every_combination => {
+                    notes.insert(format!(
+                        "{} is left out: with {patches} patches an image it is the same as {}.",
+                        name(&row),
+                        name(other)
+                    ));
+                }
+                Some(_) => {}
+                None => rows.push(row),
+            }
+        }
+    }
+    Ok((rows, notes.into_iter().collect()))
+}
+
+fn name(row: &Planned) -> String {
+    format!("{} {}", row.axis, row.value).trim_end().to_string()
+}
+
+fn possible(setting: &Setting, loaded: &LoadedModel) -> Result<()> {
+    let lacks = match setting.rerank {
+        Rerank::Model if loaded.config.reranker.is_none() => "reranker",
+        Rerank::Ransac if loaded.config.local.is_none() => "local features",
+        _ => return Ok(()),
+    };
+    Err(EvalError::Request(format!(
+        "baseline.rerank, axes.rerank: model {} has no {lacks}; leave the model out, or that way to rerank",
+        loaded.config.name
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use r2former_model::ModelConfig;
+
+    fn model(change: impl FnOnce(&mut ModelConfig)) -> (LoadedModel, Settings) {
+        let mut config = ModelConfig::preset("vit-tiny").unwrap();
+        // 2 x 4 patches.
+        (config.input.height, config.input.width) = (32, 64);
+        config.trained.reranker = true;
+        change(&mut config);
+        let loaded = LoadedModel::random(&config, 1).unwrap();
+        let settings = Settings::of(&loaded.config);
+        (loaded, settings)
+    }
+
+    fn config(text: &str) -> AblationConfig {
+        toml::from_str(text).unwrap()
+    }
+
+    fn names(rows: &[Planned]) -> Vec<String> {
+        rows.iter().map(|row| format!("{} {}", row.model, name(row))).collect()
+    }
+
+    #[test]
+    fn one_change_at_a_time() {
+        let config = config(
+            "[baseline]\nlocal_features = 6\n[axes]\nrerank = [\"none\", \"ransac\", \"model\"]\n\
+             local_features = [3, 8, 500]\nneighbours = [1, 5]\nselection = [\"random\"]\nbits = [16]\n\
+             official_gather = [true]\nadaptive = [0.1, 0.2]\n",
+        );
+        let (rows, notes) = plan(&config, &[model(|_| ()), model(|_| ())]).unwrap();
+        assert_eq!(
+            names(&rows),
+            [
+                "0 baseline",
+                "0 rerank none",
+                "0 rerank ransac",
+                "0 local_features 3",
+                "0 local_features 8",
+                "0 selection random",
+                "0 neighbours 1",
+                "0 official_gather on",
+                "0 bits 16",
+                "0 adaptive 0.1",
+                "0 adaptive 0.2",
+                "1 model",
+            ]
+        );
+        assert_eq!(rows[1].setting.local_features, 0);
+        assert_eq!((rows[2].setting.neighbours, rows[2].setting.local_features), (0, 6));
+        assert_eq!((rows[9].setting.adaptive, rows[9].setting.neighbours), (Some(0.1), 5));
+        // The reranker and 5 neighbours are the baseline's; 500 features are the 8 that there are.
+        assert_eq!(notes.len(), 3, "{notes:?}");
+        assert!(
+            notes[0].contains("local_features 500") && notes[0].contains("local_features 8"),
+            "{notes:?}"
+        );
+    }
+
+    #[test]
+    fn every_combination_of_all_models() {
+        let config = config(
+            "every_combination = true\n[axes]\nrerank = [\"none\", \"model\"]\nlocal_features = [3, 6]\nbits = [8, 32]\n",
+        );
+        let (rows, _) = plan(&config, &[model(|_| ()), model(|_| ())]).unwrap();
+        // Each model's own, one without reranking, and 2 x 2 with it.
+        assert_eq!(rows.len(), 2 * (1 + 1 + 4), "{:?}", names(&rows));
+        assert_eq!(name(&rows[2]), "combination rerank model, local_features 3, bits 8");
+    }
+
+    #[test]
+    fn chance_needs_patches_to_choose_from() {
+        let config = config("[axes]\nselection = [\"random\"]\n");
+        let (rows, notes) = plan(&config, &[model(|_| ())]).unwrap();
+        assert_eq!(names(&rows), ["0 baseline"]);
+        assert!(notes[0].contains("selection random") && notes[0].contains("8 patches"), "{notes:?}");
+    }
+
+    #[test]
+    fn what_a_model_lacks_is_named() {
+        let global = || model(|config| (config.local, config.reranker) = (None, None));
+        let error = plan(&config("[baseline]\nrerank = \"model\"\n"), &[global()]).unwrap_err().to_string();
+        assert!(error.contains("vit-tiny") && error.contains("reranker"), "{error}");
+        let error = plan(&config("[axes]\nrerank = [\"ransac\"]\n"), &[global()]).unwrap_err().to_string();
+        assert!(error.contains("axes.rerank") && error.contains("local features"), "{error}");
+    }
+}

@@ -1,0 +1,126 @@
+//! An ablation as one table, a plot of recall over cost, and files.
+
+use super::orders::{Ablation, AblationRow, DatasetRows};
+use crate::pictures::{Series, plot};
+use crate::report::put;
+use crate::table::Table;
+use crate::{EvalError, Facts, Result};
+use serde::Serialize;
+use std::path::Path;
+
+/// The file of an ablation: what came out, and where and with what.
+#[derive(Serialize)]
+struct Results<'a> {
+    facts: &'a Facts,
+    #[serde(flatten)]
+    ablation: &'a Ablation,
+}
+
+impl Ablation {
+    /// The table of all datasets.
+    pub fn table(&self) -> Table {
+        let mut table = Table::new([
+            "dataset",
+            "model",
+            "change",
+            "value",
+            "R@1",
+            "R@5",
+            "R@10",
+            "R@1 to baseline",
+            "p",
+            "reranked, %",
+            "search, ms",
+            "reranking, ms",
+            "bytes an image",
+        ]);
+        for dataset in &self.datasets {
+            table.rows.extend(dataset.rows.iter().map(|row| cells(dataset, row)));
+        }
+        table
+    }
+
+    /// The table in Markdown, with what it means.
+    pub fn markdown(&self) -> String {
+        let mut text = self.table().markdown();
+        text += "\nRecall in percent with 95 % bootstrap intervals; to the baseline on the same queries, in points, with \
+                 McNemar's exact test. Search and reranking in milliseconds a query.\n";
+        for dataset in &self.datasets {
+            let p = &dataset.protocol;
+            text += &format!(
+                "\n{}: {} queries, {} database images, positives {}, {} without a positive, {}, {} candidates.\n",
+                dataset.name, p.queries, p.database, p.positives, p.empty_query_count, p.cities, p.candidates
+            );
+        }
+        for note in &self.notes {
+            text += &format!("\n{note}\n");
+        }
+        text
+    }
+
+    /// Writes `ablation.json`, `ablation.md`, `ablation.csv` and a plot a dataset (`cost-1.svg`, ...) into a folder,
+    /// which is made where there is none.
+    ///
+    /// # Errors
+    /// A folder that cannot be written.
+    pub fn write(&self, dir: &Path, facts: &Facts) -> Result<()> {
+        std::fs::create_dir_all(dir).map_err(|error| EvalError::file(dir, error))?;
+        let path = dir.join("ablation.json");
+        let json = serde_json::to_vec_pretty(&Results { facts, ablation: self })
+            .map_err(|error| EvalError::file(&path, error))?;
+        put(&path, &json)?;
+        put(&dir.join("ablation.md"), self.markdown().as_bytes())?;
+        put(&dir.join("ablation.csv"), self.table().csv().as_bytes())?;
+        for (i, dataset) in self.datasets.iter().enumerate() {
+            put(&dir.join(format!("cost-{}.svg", i + 1)), cost_plot(dataset).as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+fn cells(dataset: &DatasetRows, row: &AblationRow) -> Vec<String> {
+    let percent = |share: f64| format!("{:.1}", 100.0 * share);
+    let mut cells =
+        vec![dataset.name.clone(), row.model.clone(), row.axis.replace('_', " "), row.value.clone()];
+    cells.extend(row.recall.iter().map(|(_, interval)| {
+        format!("{} ({} to {})", percent(interval.value), percent(interval.low), percent(interval.high))
+    }));
+    let (difference, p) = match &row.difference {
+        Some(test) => (
+            format!("{:+.1}", 100.0 * test.difference.value),
+            if test.p < 0.001 { "< 0.001".into() } else { format!("{:.3}", test.p) },
+        ),
+        None => (String::new(), String::new()),
+    };
+    let reranked = row.rerank_ms.map_or(0.0, |_| 1.0 - row.skipped.unwrap_or(0.0));
+    cells.extend([
+        difference,
+        p,
+        percent(reranked),
+        format!("{:.3}", row.search_ms),
+        format!("{:.2}", row.rerank_ms.unwrap_or(0.0)),
+        row.bytes_per_image.to_string(),
+    ]);
+    cells
+}
+
+/// Recall@1 over what an order takes, a line for each axis with the baseline on it.
+fn cost_plot(dataset: &DatasetRows) -> String {
+    let point = |row: &AblationRow| [row.order_ms(), row.recall[0].1.value];
+    let mut lines: Vec<Series> = Vec::new();
+    for row in &dataset.rows {
+        let name = row.axis.replace('_', " ");
+        match lines.iter_mut().find(|line| line.name == name) {
+            Some(line) => line.points.push(point(row)),
+            None => {
+                let baseline = dataset.rows.first().filter(|first| first.axis != row.axis).map(point);
+                lines.push(Series { name, points: baseline.into_iter().chain([point(row)]).collect() });
+            }
+        }
+    }
+    for line in &mut lines {
+        line.points.sort_by(|a, b| a[0].total_cmp(&b[0]));
+    }
+    let title = format!("Recall@1 against cost: {}", dataset.name);
+    plot(&title, ["milliseconds of search and reranking a query", "recall@1"], &lines, true, true)
+}

@@ -1,0 +1,172 @@
+use super::*;
+use crate::ablate::Selection;
+use crate::{EmptyQueries, evaluate};
+use r2former_data::dataset::DatasetSpec;
+use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
+use r2former_engine::Silent;
+use r2former_model::ModelConfig;
+use r2former_model::checkpoint::{Storage, save};
+use std::path::Path;
+
+/// Ten places in a row, each seen by a database photograph and a query of other light, and a model of random weights.
+fn world(dir: &Path) {
+    let place = |i: usize, light: usize| {
+        let pixels = (0..3 * 64 * 32).map(|p| {
+            let (x, y) = (p / 3 % 64, p / 192);
+            ((x * (i + 2) / 3 + y * (2 * i + 1) + (x / 8 * i) % 5 * 31 + 9 * light) % 230) as u8
+        });
+        Rgb8 { width: 64, height: 32, pixels: pixels.collect() }
+    };
+    let mut table = "query,reference\n".to_string();
+    for side in ["db", "q"] {
+        std::fs::create_dir(dir.join(side)).unwrap();
+    }
+    for i in 0..10 {
+        for (side, light) in [("db", 0), ("q", 1 + i % 3)] {
+            let bytes = jpeg_with_tags(&place(i, light), 95, &PhotoTags::default()).unwrap();
+            std::fs::write(dir.join(side).join(format!("{i}.jpg")), bytes).unwrap();
+        }
+        table += &format!("{i}.jpg,{i}.jpg\n");
+    }
+    std::fs::write(dir.join("positives.csv"), table).unwrap();
+    let mut config = ModelConfig::preset("vit-tiny").unwrap();
+    (config.input.height, config.input.width) = (32, 64);
+    config.trained.reranker = true;
+    let model = LoadedModel::random(&config, 3).unwrap();
+    model
+        .with(|config, tensors| save(&dir.join("m.safetensors"), config, tensors, Storage::F32).unwrap())
+        .unwrap();
+}
+
+const CONFIG: &str = r#"
+candidates = 6
+[[dataset]]
+kind = "pairs"
+name = "ten places"
+database = "db"
+queries = "q"
+positives = "positives.csv"
+[[model]]
+path = "m.safetensors"
+[baseline]
+local_features = 6
+[axes]
+rerank = ["none", "ransac"]
+local_features = [2, 8]
+selection = ["random"]
+neighbours = [1, 9]
+official_gather = [true]
+bits = [16, 32]
+adaptive = [0.0, 0.001, 2.0]
+"#;
+
+fn config(dir: &Path) -> AblationConfig {
+    let path = dir.join("ablation.toml");
+    std::fs::write(&path, CONFIG).unwrap();
+    AblationConfig::read(&path).unwrap()
+}
+
+fn run(dir: &Path) -> Ablation {
+    ablate(&config(dir), &Device::flex(), &Keeping::default(), &Silent).unwrap()
+}
+
+#[test]
+fn rows_are_what_an_evaluation_of_each_would_say() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path();
+    world(dir);
+    let found = run(dir);
+    let rows = &found.datasets[0].rows;
+    let named = |axis: &str, value: &str| -> &AblationRow {
+        rows.iter().find(|row| row.axis == axis && row.value == value).unwrap()
+    };
+    assert_eq!(rows.len(), 13, "{rows:?}");
+    assert_eq!((rows[0].axis.as_str(), &rows[0].difference), ("baseline", &None));
+    assert!(rows[1..].iter().all(|row| row.difference.is_some()));
+
+    let dataset = DatasetSpec::Pairs {
+        database: dir.join("db"),
+        queries: dir.join("q"),
+        positives: dir.join("positives.csv"),
+    };
+    let dataset = dataset.read().unwrap();
+    let loaded = LoadedModel::open(&dir.join("m.safetensors")).unwrap();
+    let recall = |rerank: Rerank, count: usize, gather: bool, neighbours: usize, adaptive: Option<f32>| {
+        let changed = loaded
+            .with(|config, _| {
+                let local = config.local.as_mut().unwrap();
+                (local.count, local.official_gather) = (count, gather);
+                config.reranker.as_mut().unwrap().neighbours = neighbours;
+            })
+            .unwrap();
+        let settings = Settings::of(&changed.config);
+        let extractor = Extractor::new(changed, settings, &Device::flex()).unwrap();
+        let options = EvalOptions {
+            radius_m: 25.0,
+            heading_limit_deg: None,
+            empty_queries: EmptyQueries::Fail,
+            grouping: Grouping::Merged,
+            rerank: vec![rerank],
+            candidates: 6,
+            adaptive,
+            keeping: Keeping::default(),
+            report_by: String::new(),
+        };
+        let found = evaluate(&dataset, &extractor, &options, &Silent).unwrap();
+        let skipped = found.report.adaptive.map(|adaptive| adaptive.skipped);
+        (found.report.quality.get(rerank).unwrap().recall, skipped)
+    };
+    let model = Rerank::Model;
+    for (row, (expected, skipped)) in [
+        (&rows[0], recall(model, 6, false, 5, None)),
+        (named("rerank", "none"), recall(Rerank::None, 6, false, 5, None)),
+        (named("rerank", "ransac"), recall(Rerank::Ransac, 6, false, 5, None)),
+        (named("local_features", "2"), recall(model, 2, false, 5, None)),
+        (named("local_features", "8"), recall(model, 8, false, 5, None)),
+        (named("neighbours", "1"), recall(model, 6, false, 1, None)),
+        (named("neighbours", "9"), recall(model, 6, false, 9, None)),
+        (named("official_gather", "on"), recall(model, 6, true, 5, None)),
+        (named("adaptive", "0.001"), recall(model, 6, false, 5, Some(0.001))),
+        (named("adaptive", "0"), recall(Rerank::None, 6, false, 5, Some(0.0))),
+        (named("adaptive", "2"), recall(model, 6, false, 5, Some(2.0))),
+    ] {
+        assert_eq!((&row.recall, row.skipped), (&expected, skipped), "{} {}", row.axis, row.value);
+    }
+    assert_eq!(named("adaptive", "0").skipped, Some(1.0));
+    assert_eq!(named("adaptive", "0").recall, named("rerank", "none").recall);
+    assert_eq!(named("adaptive", "2").recall, rows[0].recall);
+
+    let bytes = |row: &AblationRow| row.bytes_per_image - 4 * 256;
+    assert_eq!((bytes(&rows[0]), bytes(named("bits", "32"))), (6 * 131, 6 * 131 * 4));
+    assert_eq!((bytes(named("rerank", "none")), bytes(named("bits", "16"))), (0, 6 * 131 * 2));
+    assert_eq!(named("selection", "random").setting.selection, Selection::Random);
+    assert_eq!(run(dir).datasets[0].rows[5].recall, rows[5].recall, "chance repeats itself");
+}
+
+#[test]
+fn tables_hold_every_row() {
+    let home = tempfile::tempdir().unwrap();
+    world(home.path());
+    let found = run(home.path());
+    let table = found.table();
+    assert_eq!((table.heads.len(), table.rows.len()), (13, 13));
+    assert!(table.rows.iter().all(|row| row.len() == 13 && row[0] == "ten places"));
+    assert_eq!(table.rows[0][7], "");
+    assert!(found.markdown().contains("10 queries, 10 database images"));
+    let json = serde_json::to_value(&found).unwrap();
+    assert_eq!(json["datasets"][0]["rows"][1]["setting"]["rerank"], "none");
+    assert_eq!(json["datasets"][0]["rows"][0]["setting"]["bits"], 8);
+}
+
+#[test]
+fn extractions_are_shared_where_features_are() {
+    let home = tempfile::tempdir().unwrap();
+    world(home.path());
+    let loaded = LoadedModel::open(&home.path().join("m.safetensors")).unwrap();
+    let settings = Settings::of(&loaded.config);
+    let (planned, _) = plan(&config(home.path()), &[(loaded, settings)]).unwrap();
+    let groups = extractions(&planned);
+    assert_eq!(groups.len(), 2);
+    assert_eq!(groups[1].len(), 1, "only the other gather is extracted anew");
+    assert_eq!(planned[groups[1][0]].axis, "official_gather");
+}

@@ -1,0 +1,170 @@
+//! A side's local features as one order sees them: all of them as they are stored, or fewer, or in fewer bits.
+
+use crate::Result;
+use crate::features::Side;
+use r2former_engine::LocalRows;
+use r2former_model::{Bits, quantize};
+use std::borrow::Cow;
+
+/// Local features of one image.
+pub(crate) enum Local<'a> {
+    /// In 8 bits, as an index stores them.
+    Packed(Cow<'a, [u8]>),
+    /// In full precision, whatever they were stored in.
+    Floats(Vec<f32>),
+}
+
+impl<'a> Local<'a> {
+    fn of(bytes: Cow<'a, [u8]>, bits: Bits, row: usize) -> Self {
+        match bits {
+            Bits::Eight => Self::Packed(bytes),
+            _ => Self::Floats(bits.unpack(&bytes, row)),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Packed(bytes) => bytes.is_empty(),
+            Self::Floats(rows) => rows.is_empty(),
+        }
+    }
+
+    /// As a reranker takes a candidate.
+    pub(crate) fn rows(&self) -> LocalRows<'_> {
+        match self {
+            Self::Packed(bytes) => LocalRows::Packed(bytes),
+            Self::Floats(rows) => LocalRows::Floats(rows),
+        }
+    }
+
+    /// As a reranker takes a query; a row has so many numbers.
+    pub(crate) fn floats(self, row: usize) -> Vec<f32> {
+        match self {
+            Self::Packed(bytes) => quantize::dequantize(&bytes, row),
+            Self::Floats(rows) => rows,
+        }
+    }
+}
+
+/// Which local features of an image are used, and in how many bits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Choice {
+    /// So many, at most.
+    pub(crate) count: usize,
+    /// Drawn at random from this seed and the image's number; none for the most attended.
+    pub(crate) random: Option<u64>,
+    /// Bits of each number; at most those that are stored.
+    pub(crate) bits: Bits,
+}
+
+/// A side as one order sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) side: &'a Side,
+    /// Part of its local features; none for all, as they are stored.
+    pub(crate) choice: Option<Choice>,
+}
+
+impl<'a> View<'a> {
+    /// Local features of an image; empty where there are none.
+    pub(crate) fn local(&self, image: usize) -> Result<Local<'a>> {
+        let (stored, row) = (self.side.layout.bits, self.side.layout.row);
+        let bytes = self.side.local(image)?;
+        let Some(choice) = self.choice else { return Ok(Local::of(bytes, stored, row)) };
+        let bytes = choice.of(bytes, row * stored.bytes(), image);
+        if choice.bits == stored {
+            return Ok(Local::of(bytes, stored, row));
+        }
+        let packed = choice.bits.pack(&stored.unpack(&bytes, row), row);
+        Ok(Local::of(Cow::Owned(packed), choice.bits, row))
+    }
+}
+
+impl Choice {
+    /// The chosen rows of an image, which stand in order of attention; they keep that order.
+    fn of<'a>(&self, rows: Cow<'a, [u8]>, row_bytes: usize, image: usize) -> Cow<'a, [u8]> {
+        let all = rows.len() / row_bytes.max(1);
+        if self.count >= all {
+            return rows;
+        }
+        let Some(seed) = self.random else {
+            return match rows {
+                Cow::Borrowed(rows) => Cow::Borrowed(&rows[..self.count * row_bytes]),
+                Cow::Owned(mut rows) => {
+                    rows.truncate(self.count * row_bytes);
+                    Cow::Owned(rows)
+                }
+            };
+        };
+        let mut random = fastrand::Rng::with_seed(seed ^ (image as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut chosen = random.choose_multiple(0..all, self.count);
+        chosen.sort_unstable();
+        chosen.into_iter().flat_map(|i| &rows[i * row_bytes..][..row_bytes]).copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::{Keeping, Layout};
+
+    /// Two images of four features with a row of 5 numbers, in so many bits.
+    fn side(bits: Bits) -> Side {
+        let layout = Layout { dim: 1, row: 5, count: 4, bits };
+        let mut side = Side::new(2, layout, None, &Keeping::default(), &std::env::temp_dir()).unwrap();
+        for image in 0..2 {
+            let rows: Vec<f32> = (0..20).map(|i| (image * 20 + i) as f32 / 64.0).collect();
+            side.put(image, &[1.0], bits.pack(&rows, 5)).unwrap();
+        }
+        side
+    }
+
+    fn part(side: &Side, choice: Choice) -> View<'_> {
+        View { side, choice: Some(choice) }
+    }
+
+    fn rows(view: View<'_>, image: usize) -> Vec<f32> {
+        view.local(image).unwrap().floats(5)
+    }
+
+    #[test]
+    fn a_count_keeps_the_most_attended() {
+        let side = side(Bits::ThirtyTwo);
+        let all = rows(View { side: &side, choice: None }, 1);
+        assert_eq!(all.len(), 20);
+        let of = |count| rows(part(&side, Choice { count, random: None, bits: Bits::ThirtyTwo }), 1);
+        assert_eq!(of(2), all[..10]);
+        assert_eq!(of(9), all);
+        assert!(of(0).is_empty());
+    }
+
+    #[test]
+    fn chance_depends_on_seed_and_image_alone() {
+        let side = side(Bits::ThirtyTwo);
+        let of = |seed, image| {
+            let choice = Choice { count: 2, random: Some(seed), bits: Bits::ThirtyTwo };
+            // First number of a row over its step: which rows were drawn.
+            let rows = rows(part(&side, choice), image);
+            rows.chunks(5).map(|r| (r[0] * 64.0) as usize / 5 - 4 * image).collect::<Vec<_>>()
+        };
+        assert_eq!(of(7, 0), of(7, 0));
+        let draws: std::collections::BTreeSet<Vec<usize>> = (0..200).map(|seed| of(seed, 1)).collect();
+        assert_eq!(draws.len(), 6, "every pair of four is drawn at times, in order: {draws:?}");
+        assert!(draws.iter().all(|pair| pair[0] < pair[1] && pair[1] < 4));
+        assert!((0..20).any(|seed| of(seed, 0) != of(seed, 1)));
+    }
+
+    #[test]
+    fn fewer_bits_are_what_an_index_would_have_stored() {
+        let (full, packed) = (side(Bits::ThirtyTwo), side(Bits::Eight));
+        let choice = |bits| Choice { count: 3, random: Some(3), bits };
+        let narrowed = part(&full, choice(Bits::Eight)).local(1).unwrap();
+        let stored = part(&packed, choice(Bits::Eight)).local(1).unwrap();
+        match (narrowed, stored) {
+            (Local::Packed(a), Local::Packed(b)) => assert_eq!(a, b),
+            _ => panic!("8 bits are handed on as they are"),
+        }
+        let half = rows(part(&full, choice(Bits::Sixteen)), 1);
+        assert_eq!(half, rows(part(&full, choice(Bits::ThirtyTwo)), 1), "these values are exact in 16 bits");
+    }
+}
