@@ -2,9 +2,9 @@
 //! file beyond it, and in a kept file where a run shall go on after an interruption.
 
 use crate::store::{FeatureFile, Header};
-use crate::{EvalError, Result};
+use crate::{EvalError, QueriesAs, Result};
 use r2former_data::Photo;
-use r2former_engine::{Extractor, ImageFeatures, Progress, extract_stream};
+use r2former_engine::{Extractor, ImageFeatures, Progress, extract_framed};
 use r2former_model::quantize;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -78,19 +78,19 @@ impl Side {
         }
     }
 
-    /// Extracts a side; images that cannot be used go to `unusable` with the reason.
+    /// Extracts a side, each image as it is to be seen; images that cannot be used go to `unusable` with the reason.
     pub(crate) fn extract(
         extractor: &Extractor,
-        photos: &[&Photo],
+        (photos, seen_as): (&[&Photo], QueriesAs),
         keep_local: bool,
         keeping: &Keeping,
         progress: &dyn Progress,
         unusable: &mut Vec<(PathBuf, String)>,
     ) -> Result<Self> {
         let config = extractor.config();
-        let (dim, row) = (config.global_dim(), config.local_row());
+        let (dim, row) = (config.global_dim() * seen_as.descriptors(), config.local_row());
         let stored = if keep_local { row * config.local.as_ref().map_or(0, |local| local.count) } else { 0 };
-        let header = keeping.dir.as_ref().map(|_| Header::of(extractor, photos, keep_local));
+        let header = keeping.dir.as_ref().map(|_| Header::of(extractor, (photos, seen_as), keep_local));
         let mut side = Self::new(photos.len(), dim, stored, header, keeping)?;
         let missing: Vec<usize> = match &mut side.local {
             Local::Memory(_) => (0..photos.len()).collect(),
@@ -107,9 +107,10 @@ impl Side {
         let files: Vec<&Path> = missing.iter().map(|i| photos[*i].path.as_path()).collect();
         progress.start("images", files.len() as u64);
         let mut failed = None;
-        extract_stream(extractor, &files, progress, |i, result| {
+        extract_framed(extractor, &files, &seen_as.framings(keep_local), progress, |i, result| {
             match result {
-                Ok(ImageFeatures { global, local }) => {
+                Ok(views) => {
+                    let ImageFeatures { global, local } = seen_as.fold(views);
                     let local = if keep_local { quantize::quantize(&local, row) } else { Vec::new() };
                     // The stream ends with an error of the engine; this crate's own follows it.
                     if let Err(error) = side.put(missing[i], &global, local) {

@@ -3,6 +3,7 @@
 //! [`evaluate`] takes a dataset and a model and reports recall@N of the global order and of the
 //! reranked one, with the protocol that the numbers belong to.
 
+mod breakdown;
 mod error;
 mod features;
 mod metrics;
@@ -10,12 +11,14 @@ mod outcome;
 mod per_order;
 pub mod pictures;
 mod protocol;
+mod queries_as;
 mod ranking;
 mod report;
 mod run;
 mod search;
 mod store;
 
+pub use breakdown::{Breakdown, Group};
 pub use error::{EvalError, Result};
 pub use features::Keeping;
 pub use metrics::{
@@ -25,6 +28,7 @@ pub use metrics::{
 pub use outcome::{Comparison, Outcome, Quality, QueryOutcome};
 pub use per_order::{PerOrder, order_name};
 pub use protocol::{EmptyQueries, Protocol};
+pub use queries_as::QueriesAs;
 pub use report::{Facts, PAGE, RESULTS, write_report};
 pub use run::{EvalCost, EvalOptions, EvalReport, Evaluation, Grouping, Stage, evaluate};
 pub use search::{nearest, nearest_reference};

@@ -1,10 +1,11 @@
 //! One evaluation: extract, search, rerank, count.
 
+use crate::breakdown::{self, Breakdown, breakdowns};
 use crate::features::{Keeping, Side};
 use crate::metrics::recall;
 use crate::outcome::{Comparison, Outcome, Quality, QueryOutcome, comparisons, nearest_positive, quality};
 use crate::ranking::{Ranking, city, rerank_all, search};
-use crate::{EmptyQueries, EvalError, PerOrder, Protocol, Recall, Result};
+use crate::{EmptyQueries, EvalError, PerOrder, Protocol, QueriesAs, Recall, Result};
 use r2former_data::Photo;
 use r2former_data::dataset::{Dataset, GroundTruth, Truth};
 use r2former_engine::{Extractor, Progress, Rerank};
@@ -31,8 +32,11 @@ pub struct EvalOptions {
     pub candidates: usize,
     /// Where features are meanwhile.
     pub keeping: Keeping,
-    /// Recall is also told for each value of this tag of the queries, such as `city`.
-    pub report_by: String,
+    /// How queries are brought to the network.
+    pub queries_as: QueriesAs,
+    /// Recall is also told for each value of each of these tags of the queries, such as `condition`; without any by
+    /// `city` where there are several.
+    pub report_by: Vec<String>,
 }
 
 /// Which references a query competes with.
@@ -65,9 +69,9 @@ pub struct EvalReport {
     pub protocol: Protocol,
     /// Recall of all counted queries.
     pub recall: Stage,
-    /// Recall for each value of [`EvalOptions::report_by`], where there are several.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub recall_by: BTreeMap<String, Stage>,
+    /// Recall for each value of each tag of [`EvalOptions::report_by`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recall_by: Vec<Breakdown>,
     /// Intervals, precision and metres of each order.
     pub quality: PerOrder<Quality>,
     /// Each later order against each earlier one.
@@ -124,7 +128,8 @@ impl EvalCost {
 /// Evaluates a model on a dataset.
 ///
 /// # Errors
-/// An empty dataset, photographs without the positions that the protocol needs, a failing device.
+/// An empty dataset, photographs without the positions that the protocol needs, tags that no query has, a failing
+/// device.
 /// Single unreadable images are listed in the report instead.
 pub fn evaluate(
     dataset: &Dataset,
@@ -148,18 +153,20 @@ pub fn evaluate(
     let started = Instant::now();
     let queries: Vec<&Photo> = counted.iter().map(|q| &dataset.queries[*q]).collect();
     let database: Vec<&Photo> = dataset.database.iter().collect();
-    let mut side = |photos: &[&Photo]| {
-        Side::extract(extractor, photos, keep_local, &options.keeping, progress, &mut unusable)
+    breakdown::check(&options.report_by, &queries)?;
+    let mut side = |photos: &[&Photo], seen_as: QueriesAs| {
+        Side::extract(extractor, (photos, seen_as), keep_local, &options.keeping, progress, &mut unusable)
     };
-    let database_side = side(&database)?;
-    let query_side = side(&queries)?;
+    let database_side = side(&database, QueriesAs::HardResize)?;
+    let query_side = side(&queries, options.queries_as)?;
     let extraction = started.elapsed();
 
     let per_query = |started: Instant| 1000.0 * started.elapsed().as_secs_f64() / counted.len() as f64;
     let dim = extractor.config().global_dim();
     let deepest = crate::RECALL_AT.iter().copied().max().unwrap_or(1).max(options.candidates);
     let started = Instant::now();
-    let global = search((&database_side, &database), (&query_side, &queries), dim, deepest, options.grouping);
+    let sides = ((&database_side, &*database), (&query_side, &*queries));
+    let global = search(sides.0, sides.1, options.queries_as, dim, deepest, options.grouping);
     let search_ms_per_query = per_query(started);
     let mut orders = PerOrder { global, ransac: None, reranked: None };
     let mut rerank_ms = BTreeMap::new();
@@ -187,7 +194,7 @@ pub fn evaluate(
     let settings = extractor.settings();
     let report = EvalReport {
         recall: stage(&orders, &positives, None),
-        recall_by: by_tag(&options.report_by, &queries, &orders, &positives),
+        recall_by: breakdowns(&options.report_by, &queries, &orders, &positives),
         quality: quality(&outcomes, &orders),
         comparisons: comparisons(&outcomes, &orders),
         protocol: Protocol {
@@ -208,6 +215,7 @@ pub fn evaluate(
                 ResizeMode::Antialias => "antialias".into(),
             },
             image_size: format!("{}x{}", settings.height, settings.width),
+            queries_as: options.queries_as,
             precision: settings.precision.to_string(),
             candidates: if rerank_ms.is_empty() { 0 } else { options.candidates },
             notes: dataset.notes.clone(),
@@ -263,28 +271,13 @@ fn ground_truth(dataset: &Dataset, options: &EvalOptions) -> Result<GroundTruth>
 }
 
 /// Recall of the queries named by `members`, or of all.
-fn stage(orders: &PerOrder<Vec<Ranking>>, positives: &[&[u32]], members: Option<&[usize]>) -> Stage {
+pub(crate) fn stage(
+    orders: &PerOrder<Vec<Ranking>>,
+    positives: &[&[u32]],
+    members: Option<&[usize]>,
+) -> Stage {
     orders.map(|_, rankings| match members {
         Some(members) => recall(members.iter().map(|q| (&*rankings[*q].references, positives[*q]))),
         None => recall(rankings.iter().zip(positives).map(|(r, p)| (&*r.references, *p))),
     })
-}
-
-fn by_tag(
-    tag: &str,
-    queries: &[&Photo],
-    orders: &PerOrder<Vec<Ranking>>,
-    positives: &[&[u32]],
-) -> BTreeMap<String, Stage> {
-    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (q, photo) in queries.iter().enumerate() {
-        groups.entry(photo.tags.get(tag).map_or("", String::as_str)).or_default().push(q);
-    }
-    if groups.len() < 2 {
-        return BTreeMap::new();
-    }
-    groups
-        .into_iter()
-        .map(|(name, members)| (name.to_string(), stage(orders, positives, Some(&members))))
-        .collect()
 }

@@ -4,7 +4,7 @@
 //! leaves at most one broken record at the end, which the next run cuts off. The file's name derives from the header
 //! (model, settings, list of files with size and time), so that features of something else are never taken.
 
-use crate::{EvalError, Result};
+use crate::{EvalError, QueriesAs, Result};
 use r2former_data::Photo;
 use r2former_engine::Extractor;
 use sha2::{Digest, Sha256};
@@ -23,8 +23,12 @@ const CHECK: usize = 4;
 pub(crate) struct Header(String);
 
 impl Header {
-    /// Of photographs under an extractor.
-    pub(crate) fn of(extractor: &Extractor, photos: &[&Photo], keep_local: bool) -> Self {
+    /// Of photographs under an extractor, and how it sees them.
+    pub(crate) fn of(
+        extractor: &Extractor,
+        (photos, seen_as): (&[&Photo], QueriesAs),
+        keep_local: bool,
+    ) -> Self {
         let mut files = Sha256::new();
         for photo in photos {
             files.update(photo.path.as_os_str().as_encoded_bytes());
@@ -37,7 +41,7 @@ impl Header {
         }
         let s = extractor.settings();
         Self(format!(
-            "{MAGIC}; model {}; {}x{}, {}; local {keep_local}; {} files {}\n",
+            "{MAGIC}; model {}; {}x{} {seen_as}, {}; local {keep_local}; {} files {}\n",
             extractor.fingerprint(),
             s.height,
             s.width,

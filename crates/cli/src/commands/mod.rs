@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod eval;
+mod eval_sets;
 pub(crate) mod extract;
 pub(crate) mod index;
 pub(crate) mod matching;
