@@ -32,7 +32,7 @@ impl Settings {
 }
 
 /// Descriptors of one image, on the host.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ImageFeatures {
     /// Global descriptor of unit length.
     pub global: Vec<f32>,
@@ -220,7 +220,17 @@ impl Extractor {
     /// # Errors
     /// An image without pixels.
     pub fn prepare(&self, image: &Rgb8) -> Result<Vec<f32>> {
-        Ok(to_input(image, self.settings.height, self.settings.width, &self.preprocess)?)
+        self.prepare_at(image, [self.settings.height, self.settings.width])
+    }
+
+    /// As [`Extractor::prepare`], to another size (height, width).
+    pub(crate) fn prepare_at(&self, image: &Rgb8, [height, width]: [usize; 2]) -> Result<Vec<f32>> {
+        Ok(to_input(image, height, width, &self.preprocess)?)
+    }
+
+    /// What a photograph may cost.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Descriptors of prepared inputs, in their order.
@@ -228,35 +238,53 @@ impl Extractor {
     /// # Errors
     /// Inputs of another length than [`Extractor::prepare`] gives; a failing device.
     pub fn extract(&self, inputs: &[Vec<f32>]) -> Result<Vec<ImageFeatures>> {
-        let Settings { height, width, .. } = self.settings;
-        if inputs.is_empty() {
-            return Ok(Vec::new());
-        }
-        if inputs.iter().any(|input| input.len() != 3 * height * width) {
+        let size = [self.settings.height, self.settings.width];
+        let inputs: Vec<(&[f32], [usize; 2])> = inputs.iter().map(|input| (input.as_slice(), size)).collect();
+        self.extract_sized(&inputs)
+    }
+
+    /// As [`Extractor::extract`], of inputs that each have their own size (height, width).
+    pub(crate) fn extract_sized(&self, inputs: &[(&[f32], [usize; 2])]) -> Result<Vec<ImageFeatures>> {
+        if let Some((_, [height, width])) = inputs.iter().find(|(input, [h, w])| input.len() != 3 * h * w) {
             return Err(EngineError::Request(format!("an input is not 3 x {height} x {width} values")));
         }
         // On a CPU a core an image keeps every core busy; other devices want the whole batch at once.
-        if self.device != Device::flex() {
-            return self.extract_batch(inputs);
-        }
-        let each = inputs.par_iter().map(|input| match &self.backbone {
-            Some(backbone) => self.extract_fused(backbone, input),
-            None => self.extract_batch(std::slice::from_ref(input)),
-        });
-        Ok(each.collect::<Result<Vec<_>>>()?.concat())
+        let parts = if self.device == Device::flex() {
+            let each = inputs.par_iter().map(|(input, size)| match &self.backbone {
+                Some(backbone) => self.extract_fused(backbone, input, *size),
+                None => self.extract_batch(&[*input], *size),
+            });
+            each.collect::<Result<Vec<_>>>()?
+        } else {
+            let batches = inputs.chunk_by(|a, b| a.1 == b.1);
+            let each = batches.map(|batch| {
+                let values: Vec<&[f32]> = batch.iter().map(|(input, _)| *input).collect();
+                self.extract_batch(&values, batch[0].1)
+            });
+            each.collect::<Result<Vec<_>>>()?
+        };
+        Ok(parts.concat())
     }
 
     /// Descriptors of one image, the backbone by the kernel.
-    fn extract_fused(&self, backbone: &FusedBackbone, input: &[f32]) -> Result<Vec<ImageFeatures>> {
-        let Settings { height, width, .. } = self.settings;
-        let features = self.model.features(backbone.tokens(input)?, [height, width])?;
+    fn extract_fused(
+        &self,
+        backbone: &FusedBackbone,
+        input: &[f32],
+        size: [usize; 2],
+    ) -> Result<Vec<ImageFeatures>> {
+        let tokens = if size == [self.settings.height, self.settings.width] {
+            backbone.tokens(input)?
+        } else {
+            backbone.at(&self.model, size)?.tokens(input)?
+        };
+        let features = self.model.features(tokens, size)?;
         let local = features.local.map(host).transpose()?.unwrap_or_default();
         Ok(vec![ImageFeatures { global: host(features.global)?, local }])
     }
 
     /// Descriptors by the model itself, of a whole batch at once.
-    fn extract_batch(&self, inputs: &[Vec<f32>]) -> Result<Vec<ImageFeatures>> {
-        let Settings { height, width, .. } = self.settings;
+    fn extract_batch(&self, inputs: &[&[f32]], [height, width]: [usize; 2]) -> Result<Vec<ImageFeatures>> {
         let batch = inputs.len();
         let data = TensorData::new(inputs.concat(), [batch, 3, height, width]);
         let features = self.model.extract(Tensor::from_data(data, &self.device))?;

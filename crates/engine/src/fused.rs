@@ -4,14 +4,16 @@ use crate::extract::host;
 use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_kernels::{Blank, Encoder, EncoderShape, KernelError, Level, Products, Reranker, RerankerShape};
-use r2former_model::backbone::{Backbone, Tokens};
+use r2former_model::backbone::{Backbone, Tokens, Vit};
 use r2former_model::weights::Put;
 use r2former_model::{Device, ModelConfig, R2Former};
+use std::sync::Arc;
 
 /// A model's vision transformer as CPU kernels, for images of one size.
 #[derive(Debug, Clone)]
 pub struct FusedBackbone {
-    encoder: Encoder,
+    /// Shared by every size: its packed weights are as large as the model.
+    encoder: Arc<Encoder>,
     blank: Blank,
     prefix: usize,
     device: Device,
@@ -26,7 +28,7 @@ impl FusedBackbone {
         model: &R2Former,
         level: Level,
         products: Products,
-        [height, width]: [usize; 2],
+        size: [usize; 2],
     ) -> Result<Self, KernelError> {
         let device = Device::flex();
         let Backbone::Vit(vit) = model.backbone() else {
@@ -49,12 +51,29 @@ impl FusedBackbone {
         vit.save(&mut put, "");
         let tensors = put.finish().map_err(|error| unusual(&error))?;
         let get = |name: &str| tensors.get(&format!(".{name}")).map(|tensor| tensor.data.as_slice());
-        let encoder = Encoder::new(level, products, shape, &get)?;
-        let zeros = Tensor::zeros([1, 3, height, width], &device);
-        let embedded = vit.embed(zeros).map_err(|error| unusual(&error))?;
-        let embedded = host(embedded).map_err(|error| unusual(&error))?;
-        let blank = encoder.blank(&embedded, height, width)?;
+        let encoder = Arc::new(Encoder::new(level, products, shape, &get)?);
+        let blank = blank(&encoder, vit, size, &device)?;
         Ok(Self { encoder, blank, prefix: c.prefix_tokens(), device })
+    }
+
+    /// The same for images of another size (height, width); `model` is the one that it was made of. Costs the
+    /// model's positions at that size, about a hundredth of an image.
+    ///
+    /// # Errors
+    /// A size that the backbone does not take.
+    pub fn at(&self, model: &R2Former, size: [usize; 2]) -> Result<Self> {
+        model.config().check_size(size[0], size[1])?;
+        let Backbone::Vit(vit) = model.backbone() else {
+            return Err(EngineError::Request("a backbone that is no vision transformer".into()));
+        };
+        let blank = blank(&self.encoder, vit, size, &self.device)
+            .map_err(|error| EngineError::Request(error.to_string()))?;
+        Ok(Self {
+            encoder: Arc::clone(&self.encoder),
+            blank,
+            prefix: self.prefix,
+            device: self.device.clone(),
+        })
     }
 
     /// The kernel itself.
@@ -88,6 +107,20 @@ impl FusedBackbone {
             )),
         })
     }
+}
+
+/// The tokens of a blank image of one size (height, width), as the model embeds it.
+fn blank(
+    encoder: &Encoder,
+    vit: &Vit,
+    [height, width]: [usize; 2],
+    device: &Device,
+) -> Result<Blank, KernelError> {
+    let unusual = |error: &dyn std::fmt::Display| KernelError::Unusual(error.to_string());
+    let zeros = Tensor::zeros([1, 3, height, width], device);
+    let embedded = vit.embed(zeros).map_err(|error| unusual(&error))?;
+    let embedded = host(embedded).map_err(|error| unusual(&error))?;
+    encoder.blank(&embedded, height, width)
 }
 
 /// Packs a model's reranker for a level of vector instructions.

@@ -1,6 +1,6 @@
 //! Many photographs through the extractor, decoding ahead while the device computes.
 
-use crate::{EngineError, Extractor, ImageFeatures, Progress, Result};
+use crate::{EngineError, Extractor, Framing, ImageFeatures, Progress, Result, View};
 use rayon::prelude::*;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
@@ -29,13 +29,30 @@ pub fn extract_stream(
     progress: &dyn Progress,
     mut each: impl FnMut(usize, Result<ImageFeatures>) -> Result<()>,
 ) -> Result<()> {
-    let batch = batch(extractor);
+    extract_framed(extractor, files, &[Framing::Whole], progress, |i, views| {
+        each(i, views.and_then(|views| views.into_iter().next().ok_or_else(too_few)))
+    })
+}
+
+/// As [`extract_stream`], of each file the views of every framing, one after the other.
+///
+/// # Errors
+/// As [`extract_stream`].
+pub fn extract_framed(
+    extractor: &Extractor,
+    files: &[&Path],
+    framings: &[Framing],
+    progress: &dyn Progress,
+    mut each: impl FnMut(usize, Result<Vec<ImageFeatures>>) -> Result<()>,
+) -> Result<()> {
+    let views: usize = framings.iter().map(|framing| framing.views()).sum();
+    let batch = (batch(extractor) / views.max(1)).max(1);
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel(AHEAD);
         scope.spawn(move || {
             for (number, chunk) in files.chunks(batch).enumerate() {
-                let inputs: Vec<Result<Vec<f32>>> =
-                    chunk.par_iter().map(|path| extractor.prepare_file(path)).collect();
+                let inputs: Vec<Result<Vec<View>>> =
+                    chunk.par_iter().map(|path| extractor.frame_file(path, framings)).collect();
                 // The receiver is gone when the run ended early.
                 if send.send((number * batch, inputs)).is_err() {
                     return;
@@ -44,16 +61,13 @@ pub fn extract_stream(
         });
         for (start, inputs) in receive {
             let count = inputs.len();
-            let (mut good, mut outcome) = (Vec::with_capacity(count), Vec::with_capacity(count));
-            for input in inputs {
-                outcome.push(input.map(|values| good.push(values)));
-            }
-            let mut features = extractor.extract(&good)?.into_iter();
-            for (i, result) in outcome.into_iter().enumerate() {
-                let result = result.and_then(|()| {
-                    features
-                        .next()
-                        .ok_or_else(|| EngineError::Compute("fewer descriptors than images".into()))
+            let good: Vec<(&[f32], [usize; 2])> =
+                inputs.iter().flatten().flatten().map(|view| (view.values.as_slice(), view.size)).collect();
+            let mut features = extractor.extract_sized(&good)?.into_iter();
+            for (i, input) in inputs.into_iter().enumerate() {
+                let result = input.and_then(|views| {
+                    let all: Vec<ImageFeatures> = features.by_ref().take(views.len()).collect();
+                    if all.len() == views.len() { Ok(all) } else { Err(too_few()) }
                 });
                 each(start + i, result)?;
             }
@@ -61,4 +75,8 @@ pub fn extract_stream(
         }
         Ok(())
     })
+}
+
+fn too_few() -> EngineError {
+    EngineError::Compute("fewer descriptors than images".into())
 }

@@ -1,6 +1,6 @@
 //! What an evaluation knows before anything is put in order: which queries count, and everybody's features.
 
-use crate::features::{Keeping, Layout, Side};
+use crate::features::{Layout, Side};
 use crate::run::{EvalOptions, ground_truth};
 use crate::view::{Choice, View};
 use crate::{EmptyQueries, EvalError, Result};
@@ -62,15 +62,16 @@ impl Extracted {
         counted: &Counted,
         extractor: &Extractor,
         layout: Layout,
-        keeping: &Keeping,
+        options: &EvalOptions,
         progress: &dyn Progress,
     ) -> Result<Self> {
         let started = Instant::now();
         let mut unusable = Vec::new();
-        let mut side =
-            |photos: &[&Photo]| Side::extract(extractor, photos, layout, keeping, progress, &mut unusable);
-        let database = side(&dataset.database.iter().collect::<Vec<_>>())?;
-        let queries = side(&counted.photos(dataset))?;
+        let mut side = |photos: &[&Photo], layout: Layout| {
+            Side::extract(extractor, photos, layout, &options.keeping, progress, &mut unusable)
+        };
+        let database = side(&dataset.database.iter().collect::<Vec<_>>(), layout)?;
+        let queries = side(&counted.photos(dataset), layout.seen_as(options.queries_as))?;
         let images = database.extracted + queries.extracted;
         let images_per_second = (images > 0).then(|| images as f64 / started.elapsed().as_secs_f64());
         Ok(Self { database, queries, unusable, images_per_second })

@@ -2,9 +2,9 @@
 //! file beyond it, and in a kept file where a run shall go on after an interruption.
 
 use crate::store::{FeatureFile, Header};
-use crate::{EvalError, Result};
+use crate::{EvalError, QueriesAs, Result};
 use r2former_data::Photo;
-use r2former_engine::{Extractor, ImageFeatures, Progress, extract_stream};
+use r2former_engine::{Extractor, ImageFeatures, Progress, extract_framed};
 use r2former_model::Bits;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,9 @@ pub(crate) struct Side {
 /// How the features of a side are laid out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Layout {
-    /// Numbers of a global descriptor.
+    /// How its images are brought to the network.
+    pub(crate) seen_as: QueriesAs,
+    /// Numbers of what an image is searched by: of one global descriptor, or of several side by side.
     pub(crate) dim: usize,
     /// Numbers of a local feature's row.
     pub(crate) row: usize,
@@ -54,7 +56,13 @@ impl Layout {
     pub(crate) fn of(extractor: &Extractor, keep_local: bool, bits: Bits) -> Self {
         let (config, settings) = (extractor.config(), extractor.settings());
         let count = if keep_local { config.local_count(settings.height, settings.width) } else { 0 };
-        Self { dim: config.global_dim(), row: config.local_row(), count, bits }
+        let seen_as = QueriesAs::HardResize;
+        Self { seen_as, dim: config.global_dim(), row: config.local_row(), count, bits }
+    }
+
+    /// The same of images that are seen in another way.
+    pub(crate) fn seen_as(self, seen_as: QueriesAs) -> Self {
+        Self { seen_as, dim: self.dim / self.seen_as.descriptors() * seen_as.descriptors(), ..self }
     }
 
     /// Bytes of an image's local features, at most.
@@ -115,7 +123,7 @@ impl Side {
         }
     }
 
-    /// Extracts a side; images that cannot be used go to `unusable` with the reason.
+    /// Extracts a side, each image as it is to be seen; images that cannot be used go to `unusable` with the reason.
     pub(crate) fn extract(
         extractor: &Extractor,
         photos: &[&Photo],
@@ -140,10 +148,11 @@ impl Side {
         }
         let files: Vec<&Path> = missing.iter().map(|i| photos[*i].path.as_path()).collect();
         progress.start("images", files.len() as u64);
-        let mut failed = None;
-        extract_stream(extractor, &files, progress, |i, result| {
+        let (seen_as, mut failed) = (layout.seen_as, None);
+        extract_framed(extractor, &files, &seen_as.framings(layout.count > 0), progress, |i, result| {
             match result {
-                Ok(ImageFeatures { global, local }) => {
+                Ok(views) => {
+                    let ImageFeatures { global, local } = seen_as.fold(views);
                     let local =
                         if layout.count > 0 { layout.bits.pack(&local, layout.row) } else { Vec::new() };
                     // The stream ends with an error of the engine; this crate's own follows it.

@@ -4,6 +4,7 @@
 //! reranked one, with the protocol that the numbers belong to.
 
 pub mod ablate;
+mod breakdown;
 pub mod cost;
 mod error;
 mod extracted;
@@ -13,6 +14,7 @@ mod outcome;
 mod per_order;
 pub mod pictures;
 mod protocol;
+mod queries_as;
 mod ranking;
 mod report;
 mod run;
@@ -21,6 +23,7 @@ mod store;
 mod table;
 mod view;
 
+pub use breakdown::{Breakdown, Group};
 pub use error::{EvalError, Result};
 pub use features::Keeping;
 pub use metrics::{
@@ -30,6 +33,7 @@ pub use metrics::{
 pub use outcome::{Comparison, Outcome, Quality, QueryOutcome};
 pub use per_order::{PerOrder, order_name};
 pub use protocol::{EmptyQueries, Protocol};
+pub use queries_as::QueriesAs;
 pub use report::{Facts, PAGE, RESULTS, write_report};
 pub use run::{Adaptive, EvalCost, EvalOptions, EvalReport, Evaluation, Grouping, Stage, evaluate};
 pub use search::{nearest, nearest_reference};

@@ -1,5 +1,6 @@
 //! What the numbers mean: they are comparable only under the same protocol.
 
+use crate::QueriesAs;
 use serde::{Deserialize, Serialize};
 
 /// What happens to queries without any positive.
@@ -49,6 +50,8 @@ pub struct Protocol {
     pub resize: String,
     /// Image size, height x width in pixels.
     pub image_size: String,
+    /// How queries are brought to it; database images are always resized.
+    pub queries_as: QueriesAs,
     /// Arithmetic of the products.
     pub precision: String,
     /// Candidates that were reranked, 0 for none.

@@ -2,7 +2,7 @@
 
 use crate::features::Side;
 use crate::view::{Local, View};
-use crate::{Grouping, Result, nearest};
+use crate::{Grouping, QueriesAs, Result, nearest};
 use r2former_data::Photo;
 use r2former_data::dataset::distance_m;
 use r2former_engine::{Estimate, Extractor, LocalRows, Progress, Rerank, margin};
@@ -23,10 +23,12 @@ pub(crate) fn city(photo: &Photo) -> &str {
     photo.tags.get("city").map_or("", String::as_str)
 }
 
-/// The `depth` references most similar by global descriptor. A query that could not be read finds nothing.
+/// The `depth` references most similar by global descriptor, or by those of each query's crops. A query that could not
+/// be read finds nothing.
 pub(crate) fn search(
     database: (&Side, &[&Photo]),
     queries: (&Side, &[&Photo]),
+    queries_as: QueriesAs,
     dim: usize,
     depth: usize,
     grouping: Grouping,
@@ -34,6 +36,7 @@ pub(crate) fn search(
     let (database, references) = database;
     let (queries, photos) = queries;
     let merged = grouping == Grouping::Merged;
+    let width = dim * queries_as.descriptors();
     let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (q, photo) in photos.iter().enumerate() {
         groups.entry(if merged { "" } else { city(photo) }).or_default().push(q);
@@ -42,14 +45,16 @@ pub(crate) fn search(
     for (name, members) in groups {
         let rows: Vec<usize> =
             (0..references.len()).filter(|d| merged || city(references[*d]) == name).collect();
-        let gather = |global: &[f32], rows: &[usize]| -> Vec<f32> {
-            rows.iter().flat_map(|r| &global[r * dim..(r + 1) * dim]).copied().collect()
+        let gather = |global: &[f32], rows: &[usize], width: usize| -> Vec<f32> {
+            rows.iter().flat_map(|r| &global[r * width..(r + 1) * width]).copied().collect()
         };
-        let found = nearest(&gather(&database.global, &rows), &gather(&queries.global, &members), dim, depth);
-        for (q, list) in members.into_iter().zip(found) {
-            if queries.global[q * dim..(q + 1) * dim].iter().any(|v| *v != 0.0) {
+        let (all, asked) = (gather(&database.global, &rows, dim), gather(&queries.global, &members, width));
+        let mut found = nearest(&all, &asked, dim, depth).into_iter();
+        for q in members {
+            let lists: Vec<_> = found.by_ref().take(width / dim).collect();
+            if queries.global[q * width..(q + 1) * width].iter().any(|v| *v != 0.0) {
                 let (references, scores) =
-                    list.into_iter().map(|(i, s)| (rows[i as usize] as u32, s)).unzip();
+                    queries_as.merge(lists).into_iter().map(|(i, s)| (rows[i as usize] as u32, s)).unzip();
                 rankings[q] = Ranking { references, scores };
             }
         }

@@ -1,12 +1,13 @@
 //! One evaluation: extract, search, rerank, count.
 
+use crate::breakdown::{self, Breakdown, breakdowns};
 use crate::extracted::{Counted, Extracted};
 use crate::features::{Keeping, Layout};
 use crate::metrics::recall;
 use crate::outcome::{Comparison, Outcome, Quality, QueryOutcome, comparisons, nearest_positive, quality};
 use crate::ranking::{Ranking, city, margins, rerank_all, search};
 use crate::view::Choice;
-use crate::{EmptyQueries, EvalError, PerOrder, Protocol, Recall, Result};
+use crate::{EmptyQueries, EvalError, PerOrder, Protocol, QueriesAs, Recall, Result};
 use r2former_data::Photo;
 use r2former_data::dataset::{Dataset, GroundTruth, Truth};
 use r2former_engine::{Extractor, Progress, Rerank};
@@ -36,8 +37,11 @@ pub struct EvalOptions {
     pub adaptive: Option<f32>,
     /// Where features are meanwhile.
     pub keeping: Keeping,
-    /// Recall is also told for each value of this tag of the queries, such as `city`.
-    pub report_by: String,
+    /// How queries are brought to the network.
+    pub queries_as: QueriesAs,
+    /// Recall is also told for each value of each of these tags of the queries, such as `condition`; without any by
+    /// `city` where there are several.
+    pub report_by: Vec<String>,
 }
 
 /// Which references a query competes with.
@@ -70,9 +74,9 @@ pub struct EvalReport {
     pub protocol: Protocol,
     /// Recall of all counted queries.
     pub recall: Stage,
-    /// Recall for each value of [`EvalOptions::report_by`], where there are several.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub recall_by: BTreeMap<String, Stage>,
+    /// Recall for each value of each tag of [`EvalOptions::report_by`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recall_by: Vec<Breakdown>,
     /// Intervals, precision and metres of each order.
     pub quality: PerOrder<Quality>,
     /// Each later order against each earlier one.
@@ -141,7 +145,8 @@ impl EvalCost {
 /// Evaluates a model on a dataset.
 ///
 /// # Errors
-/// An empty dataset, photographs without the positions that the protocol needs, a failing device.
+/// An empty dataset, photographs without the positions that the protocol needs, tags that no query has, a failing
+/// device.
 /// Single unreadable images are listed in the report instead.
 pub fn evaluate(
     dataset: &Dataset,
@@ -150,8 +155,9 @@ pub fn evaluate(
     progress: &dyn Progress,
 ) -> Result<Evaluation> {
     let counted = Counted::of(dataset, options)?;
+    breakdown::check(&options.report_by, &counted.photos(dataset))?;
     let layout = Layout::of(extractor, !options.rerank.is_empty(), Bits::Eight);
-    let extracted = Extracted::of(dataset, &counted, extractor, layout, &options.keeping, progress)?;
+    let extracted = Extracted::of(dataset, &counted, extractor, layout, options, progress)?;
     judge(dataset, &counted, &extracted, None, extractor, options, progress)
 }
 
@@ -173,7 +179,7 @@ pub(crate) fn judge(
     let deepest = crate::RECALL_AT.iter().copied().max().unwrap_or(1).max(options.candidates);
     let started = Instant::now();
     let (references, asked) = ((database_side.side, &*database), (query_side.side, &*queries));
-    let global = search(references, asked, dim, deepest, options.grouping);
+    let global = search(references, asked, options.queries_as, dim, deepest, options.grouping);
     let search_ms_per_query = per_query(started);
     let margins = margins(&global, &database, options.candidates);
     let clear: Vec<bool> =
@@ -205,7 +211,7 @@ pub(crate) fn judge(
     let settings = extractor.settings();
     let report = EvalReport {
         recall: stage(&orders, &positives, None),
-        recall_by: by_tag(&options.report_by, &queries, &orders, &positives),
+        recall_by: breakdowns(&options.report_by, &queries, &orders, &positives),
         quality: quality(&outcomes, &orders),
         comparisons: comparisons(&outcomes, &orders),
         protocol: Protocol {
@@ -226,6 +232,7 @@ pub(crate) fn judge(
                 ResizeMode::Antialias => "antialias".into(),
             },
             image_size: format!("{}x{}", settings.height, settings.width),
+            queries_as: options.queries_as,
             precision: settings.precision.to_string(),
             candidates: if rerank_ms.is_empty() { 0 } else { options.candidates },
             notes: dataset.notes.clone(),
@@ -285,28 +292,13 @@ pub(crate) fn ground_truth(dataset: &Dataset, options: &EvalOptions) -> Result<G
 }
 
 /// Recall of the queries named by `members`, or of all.
-fn stage(orders: &PerOrder<Vec<Ranking>>, positives: &[&[u32]], members: Option<&[usize]>) -> Stage {
+pub(crate) fn stage(
+    orders: &PerOrder<Vec<Ranking>>,
+    positives: &[&[u32]],
+    members: Option<&[usize]>,
+) -> Stage {
     orders.map(|_, rankings| match members {
         Some(members) => recall(members.iter().map(|q| (&*rankings[*q].references, positives[*q]))),
         None => recall(rankings.iter().zip(positives).map(|(r, p)| (&*r.references, *p))),
     })
-}
-
-fn by_tag(
-    tag: &str,
-    queries: &[&Photo],
-    orders: &PerOrder<Vec<Ranking>>,
-    positives: &[&[u32]],
-) -> BTreeMap<String, Stage> {
-    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (q, photo) in queries.iter().enumerate() {
-        groups.entry(photo.tags.get(tag).map_or("", String::as_str)).or_default().push(q);
-    }
-    if groups.len() < 2 {
-        return BTreeMap::new();
-    }
-    groups
-        .into_iter()
-        .map(|(name, members)| (name.to_string(), stage(orders, positives, Some(&members))))
-        .collect()
 }

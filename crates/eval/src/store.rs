@@ -25,7 +25,7 @@ const CHECK: usize = 4;
 pub(crate) struct Header(String);
 
 impl Header {
-    /// Of photographs under an extractor.
+    /// Of photographs under an extractor, and how it sees them.
     pub(crate) fn of(extractor: &Extractor, photos: &[&Photo], layout: &Layout) -> Self {
         let mut files = Sha256::new();
         for photo in photos {
@@ -44,10 +44,11 @@ impl Header {
             bits => format!("in {} bits", u8::from(bits)),
         };
         Self(format!(
-            "{MAGIC}; model {}; {}x{}, {}; local {local}; {} files {}\n",
+            "{MAGIC}; model {}; {}x{} {}, {}; local {local}; {} files {}\n",
             extractor.fingerprint(),
             s.height,
             s.width,
+            layout.seen_as,
             s.precision,
             photos.len(),
             hex(&files.finalize())

@@ -106,11 +106,12 @@ impl Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::QueriesAs;
     use crate::features::{Keeping, Layout};
 
     /// Two images of four features with a row of 5 numbers, in so many bits.
     fn side(bits: Bits) -> Side {
-        let layout = Layout { dim: 1, row: 5, count: 4, bits };
+        let layout = Layout { seen_as: QueriesAs::default(), dim: 1, row: 5, count: 4, bits };
         let mut side = Side::new(2, layout, None, &Keeping::default(), &std::env::temp_dir()).unwrap();
         for image in 0..2 {
             let rows: Vec<f32> = (0..20).map(|i| (image * 20 + i) as f32 / 64.0).collect();

@@ -7,7 +7,7 @@ use r2former_data::dataset::{
     split_panoramas,
 };
 use r2former_engine::{Extractor, Progress, Rerank};
-use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, Keeping, evaluate};
+use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, Keeping, QueriesAs, evaluate};
 
 /// The dataset of a validation.
 pub(crate) fn dataset(config: &ValidationConfig) -> Result<Dataset> {
@@ -51,7 +51,8 @@ pub(crate) fn validate(
         empty_queries: EmptyQueries::Drop,
         grouping: Grouping::Merged,
         keeping: Keeping::default(),
-        report_by: String::new(),
+        queries_as: QueriesAs::default(),
+        report_by: Vec::new(),
     };
     Ok(evaluate(dataset, extractor, &options, progress)?.report)
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::Args;
 use r2former_engine::{Extractor, Rerank};
 use r2former_eval::cost::{RehearsalOptions, rehearse};
-use r2former_eval::{EmptyQueries, EvalOptions, Grouping, Keeping};
+use r2former_eval::{EmptyQueries, EvalOptions, Grouping, Keeping, QueriesAs};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -64,7 +64,8 @@ pub(crate) fn run(args: &EvalBenchArgs, machine: &Machine) -> Result<Outcome> {
         candidates: args.candidates as usize,
         adaptive: None,
         keeping: Keeping { memory_bytes: args.memory << 20, dir: None },
-        report_by: String::new(),
+        queries_as: QueriesAs::default(),
+        report_by: Vec::new(),
     };
     let size = RehearsalOptions { images: args.images as usize, queries: args.queries as usize };
     let temporary = args.dir.clone().unwrap_or_else(std::env::temp_dir);

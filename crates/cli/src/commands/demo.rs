@@ -10,7 +10,7 @@ use clap::Args;
 use r2former_data::dataset::{Kind, Listing, SourceOptions, from_listings, list_photos};
 use r2former_data::town::{Condition, TownDatasetConfig};
 use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Rerank, Settings, add_photos, locate};
-use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, Keeping, evaluate};
+use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, Keeping, QueriesAs, evaluate};
 use r2former_index::{ReadPlaces, SearchMode};
 use serde_json::json;
 use std::path::PathBuf;
@@ -120,13 +120,13 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<Outcome> {
         }));
     }
     out.line(format_args!("   {:<18}{:>8}{:>8}{:>8}", "queries", "R@1", "R@5", "R@10"))?;
-    for (condition, stage) in &report.recall_by {
+    for (condition, group) in report.recall_by.iter().flat_map(|by| &by.groups) {
         let row = |name: &str, recall: &r2former_eval::Recall| {
             let percent = |n| 100.0 * recall.at(n);
             format!("   {name:<18}{:>7.1}%{:>7.1}%{:>7.1}%", percent(1), percent(5), percent(10))
         };
-        out.line(format_args!("{}", row(condition, &stage.global)))?;
-        if let Some(reranked) = &stage.reranked {
+        out.line(format_args!("{}", row(condition, &group.recall.global)))?;
+        if let Some(reranked) = &group.recall.reranked {
             out.line(format_args!("{}", row(&format!("{condition}, reranked"), reranked)))?;
         }
     }
@@ -158,7 +158,8 @@ fn measure(database: Listing, queries: Listing, extractor: &Extractor, rerank: R
         candidates: 100,
         adaptive: None,
         keeping: Keeping::default(),
-        report_by: "condition".into(),
+        queries_as: QueriesAs::default(),
+        report_by: vec!["condition".into()],
     };
     let dataset = from_listings("rendered town".to_string(), database, queries);
     Ok(evaluate(&dataset, extractor, &options, &Bar::default())?.report)

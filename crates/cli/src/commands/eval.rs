@@ -2,6 +2,7 @@
 
 use super::eval_ablate::{self, AblateArgs};
 use super::eval_cost::{self, CostArgs};
+use super::eval_sets::{DbStructArgs, FramesArgs, StLuciaArgs};
 use crate::common::{Machine, ModelArgs, parse_margin, parse_zone, rerank_or_default};
 use crate::exit::Outcome;
 use crate::output::{self, print_json, print_report};
@@ -12,7 +13,7 @@ use r2former_data::UtmZone;
 use r2former_data::dataset::{self, Dataset, Kind, MslsOptions, Region, SourceOptions, VgOptions};
 use r2former_engine::{Extractor, Rerank};
 use r2former_eval::{
-    EmptyQueries, EvalOptions, EvalReport, Facts, Grouping, Keeping, PAGE, evaluate, write_report,
+    EmptyQueries, EvalOptions, EvalReport, Facts, Grouping, Keeping, PAGE, QueriesAs, evaluate, write_report,
 };
 use std::path::PathBuf;
 
@@ -28,7 +29,11 @@ pub(crate) enum EvalCommand {
     Vg(VgArgs),
     /// Mapillary Street-Level Sequences in its own layout.
     Msls(MslsArgs),
-    /// Two folders whose i-th images show the same place.
+    /// Pitts30k, Pitts250k and their kin: a MATLAB file with the structure dbStruct.
+    Dbstruct(DbStructArgs),
+    /// St Lucia: passes with fGPS.txt.
+    StLucia(StLuciaArgs),
+    /// Two folders whose i-th images show the same place (Nordland).
     Frames(FramesArgs),
     /// What a query costs, measured: time of each stage and bytes of each image for every order, with few and many
     /// local features, and exact search by size of the database.
@@ -54,9 +59,14 @@ pub(crate) struct Common {
     /// Search each city for itself instead of all as one database.
     #[arg(long)]
     per_city: bool,
-    /// Also tell recall for each value of this tag: city, condition, night, or any column of a CSV.
-    #[arg(long, default_value = "city", value_name = "TAG")]
-    by: String,
+    /// Also tell recall for each value of these tags of the queries, with commas: city, condition, night, any
+    /// column of a CSV; hour or daytime where photos say when they were taken [default: city].
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    by: Vec<String>,
+    /// How queries are brought to the network: hard_resize; single_query (in their own shape: Tokyo 24/7);
+    /// central_crop; five_crops, nearest_crop, maj_voting (five square crops).
+    #[arg(long, default_value = "hard_resize", value_name = "NAME")]
+    queries_as: QueriesAs,
     /// Candidates to rerank.
     #[arg(long, default_value_t = 100, value_name = "N")]
     candidates: usize,
@@ -161,21 +171,6 @@ pub(crate) struct MslsArgs {
     common: Common,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct FramesArgs {
-    /// Folder of the database frames.
-    #[arg(long, value_name = "DIR")]
-    database: PathBuf,
-    /// Folder of the query frames.
-    #[arg(long, value_name = "DIR")]
-    queries: PathBuf,
-    /// A reference within so many frames is a positive.
-    #[arg(long, default_value_t = 10, value_name = "FRAMES")]
-    tolerance: usize,
-    #[command(flatten)]
-    common: Common,
-}
-
 pub(crate) fn run(command: &EvalCommand, machine: &Machine) -> Result<Outcome> {
     let (dataset, common) = match command {
         EvalCommand::Pairs(a) => (dataset::read_pairs(&a.database, &a.queries, &a.positives)?, &a.common),
@@ -197,7 +192,9 @@ pub(crate) fn run(command: &EvalCommand, machine: &Machine) -> Result<Outcome> {
             };
             (dataset::read_msls(&a.root, &options)?, &a.common)
         }
-        EvalCommand::Frames(a) => (dataset::read_frames(&a.database, &a.queries, a.tolerance)?, &a.common),
+        EvalCommand::Dbstruct(a) => (a.read()?, &a.common),
+        EvalCommand::StLucia(a) => (a.read()?, &a.common),
+        EvalCommand::Frames(a) => (a.read()?, &a.common),
         EvalCommand::Cost(a) => return eval_cost::run(a, machine),
         EvalCommand::Ablate(a) => return eval_ablate::run(a, machine),
     };
@@ -239,6 +236,7 @@ impl Common {
             candidates: self.candidates,
             adaptive: self.adaptive,
             keeping: Keeping { memory_bytes: self.memory << 20, dir: self.features.clone() },
+            queries_as: self.queries_as,
             report_by: self.by.clone(),
         })
     }

@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod eval;
 pub(crate) mod eval_ablate;
 pub(crate) mod eval_cost;
+mod eval_sets;
 pub(crate) mod extract;
 pub(crate) mod index;
 pub(crate) mod matching;

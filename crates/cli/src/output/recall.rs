@@ -17,15 +17,19 @@ pub(crate) fn print_report(out: &mut Out, report: &EvalReport) -> Result<()> {
     };
     out.line(format_args!("no positive {} queries, {empty}", p.empty_query_count))?;
     out.line(format_args!("input       {} ({} resize), {}", p.image_size, p.resize, p.precision))?;
+    out.line(format_args!("queries as  {}", p.queries_as.describe(p.candidates > 0)))?;
     for note in &p.notes {
         out.line(format_args!("note        {note}"))?;
     }
     out.line(format_args!(""))?;
     let heads: String = RECALL_AT.iter().map(|n| format!("{:>8}", format!("R@{n}"))).collect();
-    out.line(format_args!("{:<24}{heads}", "recall, %"))?;
+    out.line(format_args!("{:<32}{heads}", "recall, %"))?;
     table(out, "", &report.recall, p.candidates)?;
-    for (group, stage) in &report.recall_by {
-        table(out, &format!("{group}: "), stage, p.candidates)?;
+    for by in &report.recall_by {
+        out.line(format_args!("by {}", by.tag))?;
+        for (value, group) in &by.groups {
+            table(out, &format!("{value} ({}): ", group.queries), &group.recall, p.candidates)?;
+        }
     }
     out.line(format_args!(""))?;
     let cost = &report.cost;
@@ -66,5 +70,5 @@ fn table(out: &mut Out, prefix: &str, stage: &Stage, candidates: usize) -> Resul
 
 fn row(out: &mut Out, name: &str, recall: &Recall) -> Result<()> {
     let values: String = RECALL_AT.iter().map(|n| format!("{:>8.1}", 100.0 * recall.at(*n))).collect();
-    out.line(format_args!("{name:<24}{values}"))
+    out.line(format_args!("{name:<32}{values}"))
 }

@@ -1,7 +1,7 @@
 //! Which column of a table of photographs means what, by the many names in use.
 
 use super::table::{Table, number};
-use crate::Result;
+use crate::{DataError, Result};
 
 /// What a column of a table of photographs can mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,8 @@ pub(super) enum Place {
 #[derive(Debug)]
 pub(super) struct Columns {
     pub(super) path: usize,
-    pub(super) place: Place,
+    /// None for a table that states none.
+    pub(super) place: Option<Place>,
     pub(super) zone: Option<usize>,
     pub(super) heading: Option<usize>,
     pub(super) altitude: Option<usize>,
@@ -60,8 +61,8 @@ impl Columns {
     /// Finds each meaning's column.
     ///
     /// # Errors
-    /// [`crate::DataError::Format`] for a first row that is data, or a header without path or
-    /// position; the message tells which header is needed.
+    /// [`DataError::Format`] for a first row that is data, or a header without a path or with
+    /// half a position; the message tells which header is needed.
     pub(super) fn detect(table: &Table) -> Result<Self> {
         if let Some(cell) = table.header.iter().find(|cell| number("", cell).is_ok()) {
             return Err(table.complain(
@@ -74,26 +75,21 @@ impl Columns {
             let (_, all) = NAMES.iter().find(|(r, _)| *r == role)?;
             all.iter().find_map(|wanted| names.iter().position(|name| name == wanted))
         };
-        let missing = |what: &str| {
-            table.complain(
-                1,
-                format!("no column for {what} among \"{}\": needed is {WANTED}", table.header.join(", ")),
-            )
-        };
+        let missing = |what: &str| Self::missing(table, what);
         let path = find(Role::Path).ok_or_else(|| missing("the image's path"))?;
         let place = match (find(Role::Lat), find(Role::Lon), find(Role::Easting), find(Role::Northing)) {
-            (Some(lat), Some(lon), _, _) => Place::Degrees(lat, lon),
-            (_, _, Some(east), Some(north)) => Place::Metres(east, north),
+            (Some(lat), Some(lon), _, _) => Some(Place::Degrees(lat, lon)),
+            (_, _, Some(east), Some(north)) => Some(Place::Metres(east, north)),
             (Some(_), None, ..) => return Err(missing("the longitude")),
             (None, Some(_), ..) => return Err(missing("the latitude")),
             (.., Some(_), None) => return Err(missing("the northing")),
             (.., None, Some(_)) => return Err(missing("the easting")),
-            _ => return Err(missing("the position")),
+            (None, None, None, None) => None,
         };
         // A height beside a width is the image's, in pixels.
         let pixels = names.iter().any(|name| name == "width");
         let altitude = find(Role::Altitude).filter(|at| !(pixels && names[*at] == "height"));
-        let zone = find(Role::Zone).filter(|_| matches!(place, Place::Metres(..)));
+        let zone = find(Role::Zone).filter(|_| matches!(place, Some(Place::Metres(..))));
         let mut columns = Self {
             path,
             place,
@@ -103,11 +99,17 @@ impl Columns {
             time: find(Role::Time),
             others: Vec::new(),
         };
-        let (Place::Degrees(a, b) | Place::Metres(a, b)) = place;
-        let taken = [Some(path), Some(a), Some(b), zone, columns.heading, altitude, columns.time];
+        let (a, b) = place.map(|(Place::Degrees(a, b) | Place::Metres(a, b))| (a, b)).unzip();
+        let taken = [Some(path), a, b, zone, columns.heading, altitude, columns.time];
         columns.others =
             (0..names.len()).filter(|i| !taken.contains(&Some(*i)) && !names[*i].is_empty()).collect();
         Ok(columns)
+    }
+
+    /// The complaint about a column that is not there.
+    pub(super) fn missing(table: &Table, what: &str) -> DataError {
+        let header = table.header.join(", ");
+        table.complain(1, format!("no column for {what} among \"{header}\": needed is {WANTED}"))
     }
 
     /// One line on what was found, with the names that the file uses.
@@ -115,12 +117,13 @@ impl Columns {
         let name = |at: usize| table.header[at].as_str();
         let mut parts = vec![format!("path = {}", name(self.path))];
         match self.place {
-            Place::Degrees(lat, lon) => {
+            Some(Place::Degrees(lat, lon)) => {
                 parts.push(format!("latitude = {}, longitude = {} (degrees)", name(lat), name(lon)));
             }
-            Place::Metres(east, north) => {
+            Some(Place::Metres(east, north)) => {
                 parts.push(format!("easting = {}, northing = {} (UTM metres)", name(east), name(north)));
             }
+            None => {}
         }
         for (what, at) in
             [("zone", self.zone), ("heading", self.heading), ("altitude", self.altitude), ("time", self.time)]
@@ -160,10 +163,13 @@ mod tests {
             ["path,lat,lon", "FILE;Latitude;Longitude", "lng\timg\tLAT", "name,latitude (deg),long [deg]"]
         {
             let columns = detect(header).unwrap();
-            assert!(matches!(columns.place, Place::Degrees(..)) && columns.others.is_empty(), "{header}");
+            assert!(
+                matches!(columns.place, Some(Place::Degrees(..))) && columns.others.is_empty(),
+                "{header}"
+            );
         }
         for header in ["image,easting,northing", "Filename,UTM East,utm-north,Zone", "path,x,y,utm_zone"] {
-            assert!(matches!(detect(header).unwrap().place, Place::Metres(1, 2)), "{header}");
+            assert!(matches!(detect(header).unwrap().place, Some(Place::Metres(1, 2))), "{header}");
         }
         for heading in ["heading", "Compass", "bearing", "yaw", "northdeg", "ca", "direction"] {
             assert_eq!(detect(&format!("path,lat,lon,{heading}")).unwrap().heading, Some(3), "{heading}");
@@ -176,7 +182,7 @@ mod tests {
     #[test]
     fn the_surer_name_wins_and_the_rest_are_tags() {
         let columns = detect("name,path,lat,lon,x,y,width,height,alt").unwrap();
-        assert_eq!((columns.path, columns.place, columns.altitude), (1, Place::Degrees(2, 3), Some(8)));
+        assert_eq!((columns.path, columns.place, columns.altitude), (1, Some(Place::Degrees(2, 3)), Some(8)));
         assert_eq!(columns.others, [0, 4, 5, 6, 7]);
         assert_eq!(detect("path,lat,lon,width,height").unwrap().altitude, None);
         assert_eq!(detect("path,lat,lon,height").unwrap().altitude, Some(3));
@@ -191,7 +197,6 @@ mod tests {
             ("path,lon", "no column for the latitude"),
             ("path,easting", "no column for the northing"),
             ("path,north", "no column for the easting"),
-            ("path,heading", "no column for the position"),
         ] {
             let message = detect(header).expect_err(header).to_string();
             assert!(message.starts_with("t.csv:1: ") && message.contains(wanted), "{message}");

@@ -1,12 +1,14 @@
 //! Readers for every supported layout of photographs on disk, and ground truth.
 //!
 //! A reader answers either with a [`Listing`] (photographs of one flat source: an EXIF folder, a CSV,
-//! a folder of panoramas) or with a [`Dataset`] (a database and queries: datasets_vg, MSLS, aligned
-//! folders, pairs). Two listings make a dataset with [`from_listings`]. Pixels are never decoded here.
+//! a folder of panoramas) or with a [`Dataset`] (a database and queries: datasets_vg, MSLS, Pittsburgh,
+//! St Lucia, aligned folders, pairs). Two listings make a dataset with [`from_listings`]. Pixels are never decoded here.
 
 mod columns;
+mod dbstruct;
 mod exif_folder;
 mod frames;
+mod matlab;
 mod msls;
 mod pairs;
 mod panoramas;
@@ -15,6 +17,7 @@ mod positions_csv;
 mod region;
 mod source;
 mod spec;
+mod st_lucia;
 mod table;
 mod timestamps;
 mod truth;
@@ -22,8 +25,9 @@ mod vg;
 mod walk;
 mod zone;
 
+pub use dbstruct::{DbStructOptions, read_dbstruct};
 pub use exif_folder::list_exif_folder;
-pub use frames::read_frames;
+pub use frames::{FramesOptions, read_frames};
 pub use msls::{MslsOptions, read_msls};
 pub use pairs::read_pairs;
 pub use panoramas::{list_panoramas, split_panoramas};
@@ -32,6 +36,7 @@ pub use positions_csv::list_positions_csv;
 pub use region::Region;
 pub use source::{Kind, SourceOptions, detect, list_photos};
 pub use spec::DatasetSpec;
+pub use st_lucia::{StLuciaOptions, read_st_lucia};
 pub use truth::{GroundTruth, MAX_RADIUS_M};
 pub use vg::{VgName, VgOptions, format_vg_name, parse_vg_name, read_vg};
 

@@ -1,5 +1,6 @@
 //! Any two sets of images, and a table that says which belong together.
 
+use super::positions_csv::list_images_csv;
 use super::table::Table;
 use super::walk::{images_under, relative_name};
 use super::{Dataset, Truth, folder_name};
@@ -9,13 +10,15 @@ use std::path::Path;
 
 /// Reads a database, queries, and a CSV of positives with the columns `query,reference`.
 ///
-/// Each side is a folder (its images at any depth) or a text file that lists images, one a line, relative
-/// to the file's own folder. Paths in the table are relative to the folders. A query without a row has no
-/// positives.
+/// Each side is a folder (its images at any depth), a text file that lists images, one a line, or a table
+/// (`.csv`, `.tsv`) as [`list_positions_csv`](super::list_positions_csv) reads it, whose positions may be missing.
+/// Paths in the files are relative to their own folder, paths in the table of positives to the folders. A query
+/// without a row has no positives. Further columns of the table of positives become tags of the query, as those of
+/// a side's table become tags of its images.
 ///
 /// # Errors
 /// A side that is missing or has no images; a table without its header; a row that names an image which is
-/// not there, with its line and the nearest name.
+/// not there, with its line and the nearest name; rows that say different things of one query.
 pub fn read_pairs(database: &Path, queries: &Path, positives: &Path) -> Result<Dataset> {
     let table = Table::read(positives)?;
     let columns = (table.column("query"), table.column("reference"));
@@ -26,7 +29,8 @@ pub fn read_pairs(database: &Path, queries: &Path, positives: &Path) -> Result<D
         ));
     };
     let database_photos = side(database)?;
-    let query_photos = side(queries)?;
+    let mut query_photos = side(queries)?;
+    let mut tags = Vec::new();
     let reference_of = by_name(&database_photos);
     let query_of = by_name(&query_photos);
     let mut listed = vec![Vec::new(); query_photos.len()];
@@ -42,6 +46,26 @@ pub fn read_pairs(database: &Path, queries: &Path, positives: &Path) -> Result<D
         let q = find(&query_of, &cells[query_at], "query", queries)?;
         let r = find(&reference_of, &cells[reference_at], "reference", database)?;
         listed[q as usize].push(r);
+        let others = (0..cells.len()).filter(|at| ![query_at, reference_at].contains(at));
+        tags.extend(
+            others.filter(|at| !cells[*at].is_empty()).map(|at| (q as usize, *line, at, cells[at].as_str())),
+        );
+    }
+    for (q, line, at, cell) in tags {
+        let photo = &mut query_photos[q];
+        let name = &table.header[at];
+        match photo.tags.insert(name.clone(), cell.to_owned()) {
+            Some(before) if before != cell => {
+                return Err(table.complain(
+                    line,
+                    format!(
+                        "{name} of query {} is {cell} here and {before} elsewhere: it tells of the query",
+                        photo.name
+                    ),
+                ));
+            }
+            _ => {}
+        }
     }
     for positives in &mut listed {
         positives.sort_unstable();
@@ -60,8 +84,11 @@ pub fn read_pairs(database: &Path, queries: &Path, positives: &Path) -> Result<D
 }
 
 fn side(source: &Path) -> Result<Vec<Photo>> {
+    let extension = source.extension().map(|e| e.to_ascii_lowercase());
     let photos: Vec<Photo> = if source.is_dir() {
         images_under(source)?.images.into_iter().map(|(path, name)| Photo::new(path, name)).collect()
+    } else if extension.is_some_and(|e| e == "csv" || e == "tsv") {
+        list_images_csv(source)?.photos
     } else {
         let text = std::fs::read_to_string(source).map_err(|e| DataError::io(source, e))?;
         let folder = source.parent().unwrap_or(Path::new(""));
@@ -152,5 +179,28 @@ mod tests {
         std::fs::write(&table, "query,reference\n2.jpg,db/a.jpg\n").expect("can be written");
         let set = read_pairs(&list, &dir.path().join("q"), &table).expect("sound");
         assert_eq!(set.truth, Truth::Listed(vec![vec![], vec![0]]));
+    }
+
+    #[test]
+    fn conditions_stand_beside_the_queries_or_the_positives() {
+        let dir = folders();
+        let list = dir.path().join("q.csv");
+        let text = "path,condition,time\nq/1.jpg,rain,2024-01-31T22:00:00Z\nq/2.jpg,,\n";
+        std::fs::write(&list, text).expect("can be written");
+        let table = dir.path().join("p.csv");
+        let read = |rows: &str| {
+            std::fs::write(&table, format!("query,reference,season\n{rows}")).expect("can be written");
+            read_pairs(&dir.path().join("db"), &list, &table)
+        };
+        let set = read("q/1.jpg,a.jpg,winter\nq/1.jpg,deep/b.png,winter\nq/2.jpg,a.jpg,\n").expect("sound");
+        let tags = |i: usize| set.queries[i].tags.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>();
+        assert_eq!(tags(0), ["condition=rain", "season=winter"]);
+        assert!(tags(1).is_empty() && set.queries[0].time.is_some());
+        let said =
+            read("q/1.jpg,a.jpg,winter\nq/1.jpg,deep/b.png,summer\n").expect_err("contradicts").to_string();
+        assert!(
+            said.contains("p.csv:3: season of query q/1.jpg is summer here and winter elsewhere"),
+            "{said}"
+        );
     }
 }

@@ -28,11 +28,22 @@ use std::path::Path;
 /// range, a path that appears twice, rows of unequal length, metres without a zone.
 pub fn list_positions_csv(path: &Path, zone: Option<UtmZone>) -> Result<Listing> {
     let table = Table::read(path)?;
-    let root = path.parent().unwrap_or(Path::new(""));
-    list_table(&table, root, zone, &|file| file.is_file())
+    if Columns::detect(&table)?.place.is_none() {
+        return Err(Columns::missing(&table, "the position"));
+    }
+    list_table(&table, folder(path), zone, &|file| file.is_file())
 }
 
-/// As [`list_positions_csv`], of a table that is already read; `exists` tells whether a file is there.
+/// As [`list_positions_csv`], of a table that may do without positions. Photographs whose file is missing are kept.
+pub(super) fn list_images_csv(path: &Path) -> Result<Listing> {
+    list_table(&Table::read(path)?, folder(path), None, &|_| true)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+/// Lists a table that is already read; `exists` tells whether a file is there.
 fn list_table(
     table: &Table,
     root: &Path,
@@ -43,7 +54,7 @@ fn list_table(
     if table.rows.is_empty() {
         return Err(table.complain(None, "has a header but no rows"));
     }
-    if let (Place::Metres(..), None, None) = (columns.place, columns.zone, zone) {
+    if let (Some(Place::Metres(..)), None, None) = (columns.place, columns.zone, zone) {
         return Err(table.complain(
             1,
             "positions in metres need their UTM zone: add a column zone (such as 33U), or give the zone as an option",
@@ -86,7 +97,7 @@ fn list_table(
 
 /// Looks at all latitudes and longitudes at once: a swap shows in one line, but is sure only from all.
 fn check_order(table: &Table, columns: &Columns) -> Result<()> {
-    let Place::Degrees(lat, lon) = columns.place else { return Ok(()) };
+    let Some(Place::Degrees(lat, lon)) = columns.place else { return Ok(()) };
     let values = |at: usize| table.rows.iter().filter_map(move |(_, cells)| cells[at].parse::<f64>().ok());
     let Some((line, cells)) =
         table.rows.iter().find(|(_, cells)| cells[lat].parse::<f64>().is_ok_and(|v| v.abs() > 90.0))
@@ -129,17 +140,18 @@ impl Row<'_> {
         }
         let mut photo = Photo::new(path, name);
         match columns.place {
-            Place::Degrees(lat, lon) => {
+            Some(Place::Degrees(lat, lon)) => {
                 let position = LatLon::new(self.number(lat)?, self.number(lon)?);
                 photo.position = Some(position.map_err(|e| self.complain(e.to_string()))?);
             }
-            Place::Metres(east, north) => {
+            Some(Place::Metres(east, north)) => {
                 let zone = self.zone(zone)?;
                 let (easting, northing) = (self.number(east)?, self.number(north)?);
                 let position = place_metres(easting, northing, zone).map_err(|e| self.complain(e))?;
                 photo.position = Some(position);
                 photo.utm = Some(Utm { easting, northing, zone: Some(zone) });
             }
+            None => {}
         }
         photo.heading = match self.optional(columns.heading)? {
             Some(degrees) if !(-360.0..=360.0).contains(&degrees) => {

@@ -10,6 +10,7 @@
 //! # Ok::<(), r2former_data::DataError>(())
 //! ```
 
+mod crop;
 mod decode;
 mod format;
 mod input;
@@ -24,6 +25,7 @@ mod tags_write;
 mod thumbnail;
 pub(crate) mod time;
 
+pub use crop::crop_input;
 pub use decode::{decode_bytes, decode_file, dimensions};
 pub use input::{Preprocess, ResizeMode, to_input, to_input_into};
 pub use tags::{PhotoTags, read_tags, tags_of_bytes};

@@ -7,7 +7,7 @@ use crate::features::{Keeping, Layout};
 use crate::metrics::{Interval, PairedTest, bootstrap, paired_test};
 use crate::run::{EvalOptions, judge};
 use crate::view::Choice;
-use crate::{Evaluation, Grouping, Outcome, Protocol, Result};
+use crate::{Evaluation, Grouping, Outcome, Protocol, QueriesAs, Result};
 use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, LoadedModel, Progress, Rerank, Settings};
 use r2former_model::Device;
@@ -145,7 +145,8 @@ fn on_dataset(
         candidates: config.candidates,
         adaptive: None,
         keeping: keeping.clone(),
-        report_by: String::new(),
+        queries_as: QueriesAs::default(),
+        report_by: Vec::new(),
     };
     let counted = Counted::of(&dataset, &options)?;
     let mut judged: Vec<Option<Judged>> = planned.iter().map(|_| None).collect();
@@ -234,7 +235,7 @@ impl Orders<'_> {
         let extractor = Extractor::new(loaded.clone(), subject.settings, device)?;
         let layout = Layout::of(&extractor, most > 0, bits);
         let extracted =
-            Extracted::of(self.dataset, self.counted, &extractor, layout, &self.options.keeping, progress)?;
+            Extracted::of(self.dataset, self.counted, &extractor, layout, &self.options, progress)?;
 
         let mut done: Vec<(Setting, Evaluation)> = Vec::new();
         let mut judged = Vec::new();

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ablate::Selection;
-use crate::{EmptyQueries, evaluate};
+use crate::{EmptyQueries, QueriesAs, evaluate};
 use r2former_data::dataset::DatasetSpec;
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
 use r2former_engine::Silent;
@@ -110,7 +110,8 @@ fn rows_are_what_an_evaluation_of_each_would_say() {
             candidates: 6,
             adaptive,
             keeping: Keeping::default(),
-            report_by: String::new(),
+            queries_as: QueriesAs::default(),
+            report_by: Vec::new(),
         };
         let found = evaluate(&dataset, &extractor, &options, &Silent).unwrap();
         let skipped = found.report.adaptive.map(|adaptive| adaptive.skipped);

@@ -116,6 +116,7 @@ pub fn rehearse(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::QueriesAs;
     use crate::{EmptyQueries, Grouping, Keeping};
     use r2former_engine::{LoadedModel, Rerank, Settings, Silent};
     use r2former_model::{Device, ModelConfig};
@@ -138,7 +139,8 @@ mod tests {
                 candidates: 20,
                 adaptive: None,
                 keeping: Keeping { memory_bytes, dir: None },
-                report_by: String::new(),
+                queries_as: QueriesAs::default(),
+                report_by: Vec::new(),
             };
             let options = RehearsalOptions { images: 200, queries: 7 };
             rehearse(&extractor, options, &eval, dir.path(), &Silent).unwrap()

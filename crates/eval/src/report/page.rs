@@ -4,7 +4,9 @@ use super::charts;
 use super::examples::Examples;
 use super::facts::Facts;
 use crate::metrics::Interval;
-use crate::{EmptyQueries, EvalError, Evaluation, RECALL_AT, Recall, Result, order_name};
+use crate::{
+    Breakdown, EmptyQueries, EvalError, EvalReport, Evaluation, RECALL_AT, Recall, Result, order_name,
+};
 use minijinja::{Environment, Value, context};
 use r2former_data::dataset::Dataset;
 use std::collections::BTreeMap;
@@ -31,17 +33,31 @@ pub(super) fn render(
     plots.extend(charts::errors(evaluation));
     plots.push(charts::cost(evaluation));
     let plots: Vec<Value> = plots.into_iter().map(Value::from_safe_string).collect();
-    let sections: Vec<Value> = [
-        ("Recall", "Share of queries with at least one positive among the first N, in percent; in brackets the 95 % bootstrap interval.", recall(evaluation)),
-        ("Differences", "Two orders of the same queries, by recall@1: difference in points with its 95 % bootstrap interval, queries that only one of them gets right, and McNemar's exact test.", differences(evaluation)),
-        ("By group", "Recall@1, in percent.", groups(evaluation)),
-        ("Beyond recall", "Of the first match: average precision, the largest recall at which every accepted answer is right, and its distance from the query.", beyond(evaluation)),
-        ("Cost", "Measured in this run, one query after the other, on the machine below. Bytes are what an index stores of an image.", cost(evaluation)),
-    ]
-    .into_iter()
-    .filter(|(_, _, (_, rows))| !rows.is_empty())
-    .map(|(title, words, (heads, rows))| context! { title, words, heads, rows })
-    .collect();
+    let mut sections = vec![
+        (
+            "Recall".to_string(),
+            "Share of queries with at least one positive among the first N, in percent; in brackets the 95 % bootstrap interval.",
+            recall(evaluation),
+        ),
+        (
+            "Differences".into(),
+            "Two orders of the same queries, by recall@1: difference in points with its 95 % bootstrap interval, queries that only one of them gets right, and McNemar's exact test.",
+            differences(evaluation),
+        ),
+    ];
+    let words = "Queries that count, and recall@1, @5 and @10 in percent.";
+    let by_tag =
+        report.recall_by.iter().map(|table| (format!("By {}", table.tag), words, groups(report, table)));
+    sections.extend(by_tag);
+    sections.extend([
+        ("Beyond recall".into(), "Of the first match: average precision, the largest recall at which every accepted answer is right, and its distance from the query.", beyond(evaluation)),
+        ("Cost".into(), "Measured in this run, one query after the other, on the machine below. Bytes are what an index stores of an image.", cost(evaluation)),
+    ]);
+    let sections: Vec<Value> = sections
+        .into_iter()
+        .filter(|(_, _, (_, rows))| !rows.is_empty())
+        .map(|(title, words, (heads, rows))| context! { title, words, heads, rows })
+        .collect();
     let headline: Vec<Value> = report
         .quality
         .iter()
@@ -121,13 +137,15 @@ fn differences(evaluation: &Evaluation) -> Table {
     (heads, rows.collect())
 }
 
-fn groups(evaluation: &Evaluation) -> Table {
-    let report = &evaluation.report;
+fn groups(report: &EvalReport, table: &Breakdown) -> Table {
     let orders = report.recall.iter().map(|(method, _)| order_name(method).to_string());
-    let heads = std::iter::once("group".to_string()).chain(orders);
-    let rows = report.recall_by.iter().map(|(group, stage)| {
-        let cells = stage.iter().map(|(_, recall): (_, &Recall)| percent(recall.at(1)));
-        std::iter::once(group.clone()).chain(cells).collect()
+    let heads = [table.tag.clone(), "queries".into()].into_iter().chain(orders);
+    let rows = table.groups.iter().map(|(value, group)| {
+        let cells = group
+            .recall
+            .iter()
+            .map(|(_, recall): (_, &Recall)| [1, 5, 10].map(|n| percent(recall.at(n))).join(" / "));
+        [value.clone(), group.queries.to_string()].into_iter().chain(cells).collect()
     });
     (heads.collect(), rows.collect())
 }
@@ -187,6 +205,7 @@ fn protocol(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
         ("queries", format!("{}; {} without a positive, {empty}", p.queries, p.empty_query_count)),
         ("database", format!("{} images; {}", p.database, p.cities)),
         ("positives", p.positives.clone()),
+        ("queries as", p.queries_as.describe(p.candidates > 0)),
         ("input", format!("{} pixels (height x width), {} resize, {}", p.image_size, p.resize, p.precision)),
         (
             "reranked",

@@ -1,0 +1,152 @@
+//! Recall of parts of the queries, by what their dataset says of them.
+
+use crate::ranking::Ranking;
+use crate::run::stage;
+use crate::{EvalError, PerOrder, Result, Stage};
+use r2former_data::Photo;
+use serde::Serialize;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The tag by which recall is told where none is asked for.
+const DEFAULT: &str = "city";
+/// What queries without a tag are told under.
+const WITHOUT: &str = "(none)";
+/// Hours of the day, from the first to before the second.
+const DAY: [i64; 2] = [6, 18];
+
+/// Recall for each value of one tag.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Breakdown {
+    /// The tag.
+    pub tag: String,
+    /// Its values in order; `(none)` for queries that have none.
+    pub groups: BTreeMap<String, Group>,
+}
+
+/// Queries with the same value.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Group {
+    /// How many count.
+    pub queries: usize,
+    /// Their recall.
+    #[serde(flatten)]
+    pub recall: Stage,
+}
+
+/// Refuses tags that no query has: a misspelt one would be one table of nothing.
+///
+/// # Errors
+/// [`EvalError::Request`] that names the tags that there are.
+pub(crate) fn check(tags: &[String], queries: &[&Photo]) -> Result<()> {
+    for tag in tags {
+        if queries.iter().all(|photo| value(photo, tag).is_none()) {
+            let named = queries.iter().flat_map(|photo| photo.tags.keys().map(String::as_str));
+            let derived = ["hour", "daytime"].into_iter();
+            let derived = derived.filter(|tag| queries.iter().any(|photo| value(photo, tag).is_some()));
+            let all: BTreeSet<&str> = named.chain(derived).collect();
+            let all = if all.is_empty() { "none".into() } else { Vec::from_iter(all).join(", ") };
+            return Err(EvalError::Request(format!(
+                "no query has the tag {tag}, by which recall was asked for; tags of the queries: {all}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// One table a tag; by city where no tag is named and there are several.
+pub(crate) fn breakdowns(
+    tags: &[String],
+    queries: &[&Photo],
+    orders: &PerOrder<Vec<Ranking>>,
+    positives: &[&[u32]],
+) -> Vec<Breakdown> {
+    let of = |tag: &str| {
+        let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (q, photo) in queries.iter().enumerate() {
+            members.entry(value(photo, tag).map_or(WITHOUT.into(), Cow::into_owned)).or_default().push(q);
+        }
+        let group = |members: Vec<usize>| Group {
+            queries: members.len(),
+            recall: stage(orders, positives, Some(&members)),
+        };
+        let groups = members.into_iter().map(|(value, members)| (value, group(members))).collect();
+        Breakdown { tag: tag.to_owned(), groups }
+    };
+    if tags.is_empty() {
+        return Some(of(DEFAULT)).filter(|cities| cities.groups.len() > 1).into_iter().collect();
+    }
+    tags.iter().map(|tag| of(tag)).collect()
+}
+
+/// What a photograph has under a tag: what its dataset says, else what follows from its time: `hour` (00 to 23) and
+/// `daytime` (`day` from 6 to 18 o'clock, else `night`). Hours are those of the mean sun over its longitude, which
+/// are within an hour or two of any clock; without a position those of UTC.
+fn value<'a>(photo: &'a Photo, tag: &str) -> Option<Cow<'a, str>> {
+    if let Some(value) = photo.tags.get(tag).filter(|value| !value.is_empty()) {
+        return Some(Cow::Borrowed(value));
+    }
+    let hour = || {
+        let east = photo.position.map_or(0.0, |position| position.lon);
+        let local = photo.time? + (east * 240.0).round() as i64;
+        Some(local.rem_euclid(86_400) / 3600)
+    };
+    match tag {
+        "hour" => Some(Cow::Owned(format!("{:02}", hour()?))),
+        "daytime" => Some(Cow::Borrowed(if (DAY[0]..DAY[1]).contains(&hour()?) { "day" } else { "night" })),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use r2former_data::LatLon;
+
+    fn photo(time: Option<i64>, lon: Option<f64>, tags: &[(&str, &str)]) -> Photo {
+        let mut photo = Photo::new("a.jpg", "a.jpg");
+        photo.time = time;
+        photo.position = lon.map(|lon| LatLon { lat: 35.0, lon });
+        photo.tags = tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        photo
+    }
+
+    #[test]
+    fn hours_are_those_of_the_sun() {
+        let at = |time, lon, tag| value(&photo(time, lon, &[]), tag).map(Cow::into_owned);
+        // 03:30 UTC: before noon in Tokyo, late evening of the day before in New York.
+        assert_eq!(at(Some(12_600), None, "hour").as_deref(), Some("03"));
+        assert_eq!(at(Some(12_600), Some(139.7), "hour").as_deref(), Some("12"));
+        assert_eq!(at(Some(12_600), Some(-74.0), "hour").as_deref(), Some("22"));
+        assert_eq!(at(Some(12_600), Some(139.7), "daytime").as_deref(), Some("day"));
+        assert_eq!(at(Some(12_600), Some(-74.0), "daytime").as_deref(), Some("night"));
+        assert_eq!(at(Some(-1), None, "hour").as_deref(), Some("23"));
+        assert_eq!(at(None, Some(0.0), "hour"), None);
+        let stated = photo(Some(0), None, &[("daytime", "dusk")]);
+        assert_eq!(value(&stated, "daytime").as_deref(), Some("dusk"));
+    }
+
+    #[test]
+    fn several_tables_and_unknown_tags() {
+        let photos = [
+            photo(Some(0), None, &[("condition", "rain")]),
+            photo(Some(43_200), None, &[("condition", "sun")]),
+            photo(None, None, &[]),
+        ];
+        let queries: Vec<&Photo> = photos.iter().collect();
+        let ranking = |reference| Ranking { references: vec![reference], scores: vec![1.0] };
+        let orders = PerOrder { global: vec![ranking(0), ranking(0), ranking(1)], ..Default::default() };
+        let positives: [&[u32]; 3] = [&[0], &[1], &[1]];
+        let tags = ["condition".to_owned(), "daytime".to_owned()];
+        let tables = breakdowns(&tags, &queries, &orders, &positives);
+        let names: Vec<&str> = tables[0].groups.keys().map(String::as_str).collect();
+        assert_eq!(names, ["(none)", "rain", "sun"]);
+        assert_eq!(tables[0].groups["rain"].recall.global.at(1), 1.0);
+        assert_eq!(tables[0].groups["sun"].recall.global.at(1), 0.0);
+        assert_eq!((tables[1].tag.as_str(), tables[1].groups["night"].queries), ("daytime", 1));
+        assert!(breakdowns(&[], &queries, &orders, &positives).is_empty());
+        assert!(check(&tags, &queries).is_ok());
+        let said = check(&["weather".to_owned()], &queries).unwrap_err().to_string();
+        assert!(said.contains("weather") && said.contains("condition, daytime, hour"), "{said}");
+    }
+}
