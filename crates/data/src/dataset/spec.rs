@@ -1,8 +1,9 @@
 //! A dataset as a configuration names it: its kind, where it lies, and which part.
 
 use super::{
-    Dataset, Kind, MslsOptions, Region, SourceOptions, Truth, VgOptions, from_listings, list_photos,
-    read_frames, read_msls, read_pairs, read_vg, split_panoramas,
+    Dataset, DbStructOptions, FramesOptions, Kind, MslsOptions, Region, SourceOptions, StLuciaOptions, Truth,
+    VgOptions, from_listings, list_photos, read_dbstruct, read_frames, read_msls, read_pairs, read_st_lucia,
+    read_vg, split_panoramas,
 };
 use crate::Result;
 use serde::{Deserialize, Serialize};
@@ -73,11 +74,30 @@ pub enum DatasetSpec {
         /// A reference within so many frames is a positive.
         #[serde(default = "ten")]
         tolerance: usize,
+        /// The i-th query shows frame i times this.
+        #[serde(default = "one")]
+        every: usize,
+    },
+    /// Pittsburgh's MATLAB structure and its kin ([`read_dbstruct`]).
+    Dbstruct {
+        /// The file.
+        path: PathBuf,
+        /// Folder of the images; by default the file's own, or the one above it.
+        #[serde(default)]
+        images: Option<PathBuf>,
+    },
+    /// The first and last pass of St Lucia ([`read_st_lucia`]).
+    StLucia {
+        /// The folder of passes.
+        path: PathBuf,
     },
 }
 
 fn four() -> usize {
     4
+}
+fn one() -> usize {
+    1
 }
 fn ten() -> usize {
     10
@@ -120,7 +140,14 @@ impl DatasetSpec {
                 };
                 read_msls(path, &options)
             }
-            Self::Frames { database, queries, tolerance } => read_frames(database, queries, *tolerance),
+            Self::Frames { database, queries, tolerance, every } => {
+                let options = FramesOptions { tolerance: *tolerance, every: *every };
+                read_frames(database, queries, options)
+            }
+            Self::Dbstruct { path, images } => {
+                read_dbstruct(path, &DbStructOptions { images: images.clone(), zone: None })
+            }
+            Self::StLucia { path } => read_st_lucia(path, &StLuciaOptions::default()),
         }
     }
 
@@ -131,7 +158,11 @@ impl DatasetSpec {
             Self::Photos { database, queries } | Self::Frames { database, queries, .. } => {
                 vec![database, queries]
             }
-            Self::Panoramas { path, .. } | Self::Vg { path, .. } | Self::Msls { path, .. } => vec![path],
+            Self::Dbstruct { path, images } => std::iter::once(path).chain(images).collect(),
+            Self::Panoramas { path, .. }
+            | Self::Vg { path, .. }
+            | Self::Msls { path, .. }
+            | Self::StLucia { path } => vec![path],
         };
         for path in paths {
             // An absolute path replaces the base.

@@ -235,7 +235,7 @@ impl Orders<'_> {
         let extractor = Extractor::new(loaded.clone(), subject.settings, device)?;
         let layout = Layout::of(&extractor, most > 0, bits);
         let extracted =
-            Extracted::of(self.dataset, self.counted, &extractor, layout, &self.options, progress)?;
+            Extracted::of(self.dataset, self.counted, &extractor, layout, self.options, progress)?;
 
         let mut done: Vec<(Setting, Evaluation)> = Vec::new();
         let mut judged = Vec::new();

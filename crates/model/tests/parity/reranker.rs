@@ -4,7 +4,7 @@ use crate::common::{Outputs, close, host};
 use crate::data;
 use burn::tensor::Device;
 use r2former_model::weights::{RawTensor, Take, Tensors};
-use r2former_model::{Precision, Reranker, RerankerConfig};
+use r2former_model::{Reranker, RerankerConfig};
 use std::collections::BTreeMap;
 
 /// Which configuration each case of `reranker.py` has.
