@@ -1,7 +1,7 @@
 //! Two recordings of one road whose i-th frames show the same place (Nordland and its kin).
 
 use super::walk::{images_under, natural_order};
-use super::{Dataset, Truth, folder_name};
+use super::{Dataset, Sequences, Truth, folder_name};
 use crate::{DataError, Photo, Result};
 use std::path::Path;
 
@@ -30,6 +30,7 @@ pub fn read_frames(database: &Path, queries: &Path, tolerance: usize) -> Result<
         database: database_photos,
         queries: query_photos,
         notes: vec![format!("positives within {tolerance} frames; never compare across tolerances")],
+        sequences: Sequences::default(),
     })
 }
 

@@ -8,11 +8,13 @@ mod columns;
 mod exif_folder;
 mod frames;
 mod msls;
+mod msls_task;
 mod pairs;
 mod panoramas;
 mod placed;
 mod positions_csv;
 mod region;
+mod sequences;
 mod source;
 mod table;
 mod timestamps;
@@ -24,11 +26,13 @@ mod zone;
 pub use exif_folder::list_exif_folder;
 pub use frames::read_frames;
 pub use msls::{MslsOptions, read_msls};
+pub use msls_task::MslsTask;
 pub use pairs::read_pairs;
 pub use panoramas::{list_panoramas, split_panoramas};
 pub use placed::distance_m;
 pub use positions_csv::list_positions_csv;
 pub use region::Region;
+pub use sequences::{SequenceSide, Sequences};
 pub use source::{Kind, SourceOptions, detect, list_photos};
 pub use truth::{GroundTruth, MAX_RADIUS_M};
 pub use vg::{VgName, VgOptions, format_vg_name, parse_vg_name, read_vg};
@@ -52,14 +56,16 @@ pub struct Listing {
 pub struct Dataset {
     /// What reports call it; usually the folder's name and the variant.
     pub name: String,
-    /// The images that are searched.
+    /// The images that are searched; of sequences, the middle frame of each.
     pub database: Vec<Photo>,
-    /// The images whose place is sought.
+    /// The images whose place is sought; of sequences, the middle frame of each.
     pub queries: Vec<Photo>,
     /// Which database images are right.
     pub truth: Truth,
     /// The variant in words: subtask, split, dropped images, tolerances. For people to read.
     pub notes: Vec<String>,
+    /// Where queries or references are sequences: their frames.
+    pub sequences: Sequences,
 }
 
 /// How a dataset says which database images are right for a query.
@@ -86,6 +92,7 @@ pub fn from_listings(name: impl Into<String>, database: Listing, queries: Listin
         queries: queries.photos,
         truth: Truth::Positions,
         notes,
+        sequences: Sequences::default(),
     }
 }
 
