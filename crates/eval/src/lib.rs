@@ -3,28 +3,39 @@
 //! [`evaluate`] takes a dataset and a model and reports recall@N of the global order and of the
 //! reranked one, with the protocol that the numbers belong to.
 
+mod compare;
 mod error;
 mod features;
 mod metrics;
 mod outcome;
 mod per_order;
 pub mod pictures;
+mod predictions;
 mod protocol;
 mod ranking;
 mod report;
+mod rules;
 mod run;
 mod search;
 mod store;
+mod units;
 
+pub use compare::{CompareError, Difference, Differences, compare};
 pub use error::{EvalError, Result};
 pub use features::Keeping;
 pub use metrics::{
-    Interval, Localisation, PairedTest, Precision, PrecisionPoint, RECALL_AT, Recall, bootstrap,
-    localisation, paired_test, precision, recall,
+    Interval, Localisation, MAP_AT, MeanPrecision, PairedTest, Precision, PrecisionPoint, RECALL_AT, Recall,
+    bootstrap, localisation, mean_precision, paired_test, precision, recall, recall_at,
 };
 pub use outcome::{Comparison, Outcome, Quality, QueryOutcome};
 pub use per_order::{PerOrder, order_name};
-pub use protocol::{EmptyQueries, Protocol};
+pub use predictions::{
+    Predicted, PredictionFormat, Predictions, PredictionsError, PredictionsFile, ScoredQuery, ScoredRun,
+    Scores, ScoresReport, read_predictions, score, write_scores,
+};
+pub use protocol::{EmptyQueries, Input, Protocol};
+pub use ranking::Ranking;
 pub use report::{Facts, PAGE, RESULTS, write_report};
-pub use run::{EvalCost, EvalOptions, EvalReport, Evaluation, Grouping, Stage, evaluate};
+pub use rules::Rules;
+pub use run::{EvalCost, EvalOptions, EvalReport, Evaluation, Grouping, Ranked, Stage, evaluate, rank};
 pub use search::{nearest, nearest_reference};

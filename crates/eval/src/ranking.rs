@@ -1,20 +1,21 @@
 //! From descriptors to orders: global search, then each way of reranking.
 
-use crate::features::Side;
+use crate::units::Units;
 use crate::{Grouping, Result, nearest};
 use r2former_data::Photo;
 use r2former_engine::{Extractor, Progress, Rerank};
 use r2former_model::quantize;
 use std::collections::BTreeMap;
+use std::iter::repeat_n;
 
 /// References of one query, best first.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Ranking {
+pub struct Ranking {
     /// Numbers of the references.
-    pub(crate) references: Vec<u32>,
+    pub references: Vec<u32>,
     /// What each was ranked by, the higher the more alike: cosine, probability or inliers. Behind the reranked
     /// candidates there are none.
-    pub(crate) scores: Vec<f32>,
+    pub scores: Vec<f32>,
 }
 
 /// City of a photograph, empty where there is none.
@@ -24,8 +25,8 @@ pub(crate) fn city(photo: &Photo) -> &str {
 
 /// The `depth` references most similar by global descriptor. A query that could not be read finds nothing.
 pub(crate) fn search(
-    database: (&Side, &[&Photo]),
-    queries: (&Side, &[&Photo]),
+    database: (&Units, &[&Photo]),
+    queries: (&Units, &[&Photo]),
     dim: usize,
     depth: usize,
     grouping: Grouping,
@@ -56,10 +57,10 @@ pub(crate) fn search(
     rankings
 }
 
-/// The first `candidates` of each ranking in another order.
+/// The first `candidates` of each ranking in another order. Of sequences the best pair of frames counts.
 pub(crate) fn rerank_all(
     extractor: &Extractor,
-    (database, queries): (&Side, &Side),
+    (database, queries): (&Units, &Units),
     rankings: &[Ranking],
     method: Rerank,
     candidates: usize,
@@ -74,9 +75,16 @@ pub(crate) fn rerank_all(
         let (head, tail) = all.split_at(all.len().min(candidates));
         let local = head.iter().map(|d| database.local(*d as usize)).collect::<Result<Vec<_>>>()?;
         let (with, without): (Vec<usize>, Vec<usize>) = (0..head.len()).partition(|i| !local[*i].is_empty());
-        let bytes: Vec<&[u8]> = with.iter().map(|i| &*local[*i]).collect();
-        let own = quantize::dequantize(&queries.local(query)?, row);
-        let scores = method.scores(extractor, &own, &bytes)?;
+        let bytes: Vec<&[u8]> = with.iter().flat_map(|i| &local[*i]).map(|bytes| &**bytes).collect();
+        let owners = with.iter().enumerate().flat_map(|(at, i)| repeat_n(at, local[*i].len()));
+        let owners: Vec<usize> = owners.collect();
+        let mut scores = vec![f32::NEG_INFINITY; with.len()];
+        for own in queries.local(query)? {
+            let own = quantize::dequantize(&own, row);
+            for (at, score) in owners.iter().zip(method.scores(extractor, &own, &bytes)?) {
+                scores[*at] = scores[*at].max(score);
+            }
+        }
         let mut order: Vec<usize> = (0..with.len()).collect();
         // Stable: equal scores keep the global order.
         order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));

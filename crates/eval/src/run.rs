@@ -1,12 +1,15 @@
 //! One evaluation: extract, search, rerank, count.
 
-use crate::features::{Keeping, Side};
-use crate::metrics::recall;
+use crate::features::Keeping;
+use crate::metrics::{MAP_AT, MeanPrecision, mean_precision, recall};
 use crate::outcome::{Comparison, Outcome, Quality, QueryOutcome, comparisons, nearest_positive, quality};
-use crate::ranking::{Ranking, city, rerank_all, search};
-use crate::{EmptyQueries, EvalError, PerOrder, Protocol, Recall, Result};
+use crate::protocol::Input;
+use crate::ranking::{Ranking, rerank_all, search};
+use crate::rules::{Rules, not_empty};
+use crate::units::{SEQUENCES, Units};
+use crate::{PerOrder, Protocol, Recall, Result};
 use r2former_data::Photo;
-use r2former_data::dataset::{Dataset, GroundTruth, Truth};
+use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, Progress, Rerank};
 use r2former_model::ResizeMode;
 use serde::{Deserialize, Serialize};
@@ -17,22 +20,14 @@ use std::time::Instant;
 /// How a dataset is evaluated.
 #[derive(Debug, Clone)]
 pub struct EvalOptions {
-    /// A reference within this many metres is a positive (inclusive).
-    pub radius_m: f64,
-    /// And looks the same way, within so many degrees.
-    pub heading_limit_deg: Option<f64>,
-    /// What happens to queries without positives.
-    pub empty_queries: EmptyQueries,
-    /// One database of all cities, or each for itself.
-    pub grouping: Grouping,
+    /// What is right, and which queries count.
+    pub rules: Rules,
     /// Ways to rerank, each told beside the global order; none for global retrieval alone.
     pub rerank: Vec<Rerank>,
     /// Candidates to rerank.
     pub candidates: usize,
     /// Where features are meanwhile.
     pub keeping: Keeping,
-    /// Recall is also told for each value of this tag of the queries, such as `city`.
-    pub report_by: String,
 }
 
 /// Which references a query competes with.
@@ -56,6 +51,23 @@ pub struct Evaluation {
     pub report: EvalReport,
     /// What became of each counted query.
     pub queries: Vec<QueryOutcome>,
+    /// The whole rankings of the counted queries; not among the results that are written, where the first matches
+    /// are.
+    #[serde(skip)]
+    pub rankings: PerOrder<Vec<Ranking>>,
+}
+
+/// Orders of queries, before anyone asks which are right.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ranked {
+    /// Numbers of the queries in the dataset.
+    pub queries: Vec<usize>,
+    /// Their rankings, in the same order.
+    pub orders: PerOrder<Vec<Ranking>>,
+    /// Images that could not be used, with the reason.
+    pub unusable: Vec<(PathBuf, String)>,
+    /// Wall-clock cost of the parts.
+    pub cost: EvalCost,
 }
 
 /// An evaluation's outcome.
@@ -65,7 +77,9 @@ pub struct EvalReport {
     pub protocol: Protocol,
     /// Recall of all counted queries.
     pub recall: Stage,
-    /// Recall for each value of [`EvalOptions::report_by`], where there are several.
+    /// Mean average precision of all counted queries.
+    pub mean_precision: PerOrder<MeanPrecision>,
+    /// Recall for each value of [`Rules::report_by`], where there are several.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub recall_by: BTreeMap<String, Stage>,
     /// Intervals, precision and metres of each order.
@@ -132,34 +146,79 @@ pub fn evaluate(
     options: &EvalOptions,
     progress: &dyn Progress,
 ) -> Result<Evaluation> {
-    let truth = ground_truth(dataset, options)?;
-    let empty_query_count = truth.positives.iter().filter(|p| p.is_empty()).count();
-    let counted: Vec<usize> = (0..dataset.queries.len())
-        .filter(|q| options.empty_queries == EmptyQueries::Fail || !truth.positives[*q].is_empty())
+    let judged = options.rules.judge(dataset)?;
+    let Ranked { queries: counted, orders, unusable, cost } =
+        rank_some(dataset, judged.counted.clone(), extractor, options, progress)?;
+    let queries: Vec<&Photo> = counted.iter().map(|q| &dataset.queries[*q]).collect();
+    let positives = judged.positives();
+    let outcomes: Vec<QueryOutcome> = (0..queries.len())
+        .map(|q| QueryOutcome {
+            number: counted[q],
+            query: queries[q].name.clone(),
+            positives: positives[q].len(),
+            nearest: nearest_positive(queries[q], positives[q], &dataset.database),
+            outcome: orders
+                .map(|_, rankings| Outcome::of(&rankings[q], positives[q], queries[q], &dataset.database)),
+        })
         .collect();
-    if counted.is_empty() {
-        return Err(EvalError::Request(format!(
-            "none of the {} queries has a positive under this protocol; check positions and --radius",
-            dataset.queries.len()
-        )));
-    }
+    let reranked = orders.ransac.is_some() || orders.reranked.is_some();
+    let input = input(dataset, extractor, if reranked { options.candidates } else { 0 });
+    let report = EvalReport {
+        recall: stage(&orders, &positives, None),
+        mean_precision: orders.map(|_, rankings| {
+            mean_precision(rankings.iter().zip(&positives).map(|(r, p)| (&*r.references, *p)), &MAP_AT)
+        }),
+        recall_by: by_tag(&options.rules.report_by, &queries, &orders, &positives),
+        quality: quality(&outcomes, &orders),
+        comparisons: comparisons(&outcomes, &orders),
+        protocol: options.rules.protocol(dataset, &judged, Some(input)),
+        unusable,
+        cost,
+    };
+    Ok(Evaluation { report, queries: outcomes, rankings: orders })
+}
+
+/// Ranks the database for every query, whether or not anything says what is right.
+///
+/// # Errors
+/// An empty dataset, a failing device. Single unreadable images are listed instead.
+pub fn rank(
+    dataset: &Dataset,
+    extractor: &Extractor,
+    options: &EvalOptions,
+    progress: &dyn Progress,
+) -> Result<Ranked> {
+    not_empty(dataset)?;
+    rank_some(dataset, (0..dataset.queries.len()).collect(), extractor, options, progress)
+}
+
+/// Ranks the database for some queries.
+fn rank_some(
+    dataset: &Dataset,
+    chosen: Vec<usize>,
+    extractor: &Extractor,
+    options: &EvalOptions,
+    progress: &dyn Progress,
+) -> Result<Ranked> {
     let mut unusable = Vec::new();
     let keep_local = !options.rerank.is_empty();
     let started = Instant::now();
-    let queries: Vec<&Photo> = counted.iter().map(|q| &dataset.queries[*q]).collect();
+    let queries: Vec<&Photo> = chosen.iter().map(|q| &dataset.queries[*q]).collect();
     let database: Vec<&Photo> = dataset.database.iter().collect();
-    let mut side = |photos: &[&Photo]| {
-        Side::extract(extractor, photos, keep_local, &options.keeping, progress, &mut unusable)
+    let mut side = |entries, chosen: &[usize]| {
+        Units::extract(extractor, entries, chosen, keep_local, &options.keeping, progress, &mut unusable)
     };
-    let database_side = side(&database)?;
-    let query_side = side(&queries)?;
+    let all: Vec<usize> = (0..database.len()).collect();
+    let database_side = side((&dataset.database, dataset.sequences.database.as_ref()), &all)?;
+    let query_side = side((&dataset.queries, dataset.sequences.queries.as_ref()), &chosen)?;
     let extraction = started.elapsed();
 
-    let per_query = |started: Instant| 1000.0 * started.elapsed().as_secs_f64() / counted.len() as f64;
+    let per_query = |started: Instant| 1000.0 * started.elapsed().as_secs_f64() / chosen.len() as f64;
     let dim = extractor.config().global_dim();
     let deepest = crate::RECALL_AT.iter().copied().max().unwrap_or(1).max(options.candidates);
     let started = Instant::now();
-    let global = search((&database_side, &database), (&query_side, &queries), dim, deepest, options.grouping);
+    let grouping = options.rules.grouping;
+    let global = search((&database_side, &database), (&query_side, &queries), dim, deepest, grouping);
     let search_ms_per_query = per_query(started);
     let mut orders = PerOrder { global, ransac: None, reranked: None };
     let mut rerank_ms = BTreeMap::new();
@@ -171,95 +230,33 @@ pub fn evaluate(
         rerank_ms.insert(method, per_query(started));
         orders.set(method, order);
     }
-    let positives: Vec<&[u32]> = counted.iter().map(|q| truth.positives[*q].as_slice()).collect();
-    let outcomes: Vec<QueryOutcome> = (0..queries.len())
-        .map(|q| QueryOutcome {
-            number: counted[q],
-            query: queries[q].name.clone(),
-            positives: positives[q].len(),
-            nearest: nearest_positive(queries[q], positives[q], &dataset.database),
-            outcome: orders
-                .map(|_, rankings| Outcome::of(&rankings[q], positives[q], queries[q], &dataset.database)),
-        })
-        .collect();
-
-    let images = database_side.extracted + query_side.extracted;
+    let images = database_side.extracted() + query_side.extracted();
     let settings = extractor.settings();
-    let report = EvalReport {
-        recall: stage(&orders, &positives, None),
-        recall_by: by_tag(&options.report_by, &queries, &orders, &positives),
-        quality: quality(&outcomes, &orders),
-        comparisons: comparisons(&outcomes, &orders),
-        protocol: Protocol {
-            dataset: dataset.name.clone(),
-            positives: positives_rule(dataset, options),
-            radius_m: matches!(dataset.truth, Truth::Positions).then_some(options.radius_m),
-            heading_limit_deg: options.heading_limit_deg,
-            cities: match options.grouping {
-                Grouping::Merged => "one database of all cities".into(),
-                Grouping::PerCity => "each city searched for itself".into(),
-            },
-            empty_queries: options.empty_queries,
-            empty_query_count,
-            database: dataset.database.len(),
-            queries: counted.len(),
-            resize: match extractor.config().input.resize {
-                ResizeMode::Direct => "direct".into(),
-                ResizeMode::Antialias => "antialias".into(),
-            },
-            image_size: format!("{}x{}", settings.height, settings.width),
-            precision: settings.precision.to_string(),
-            candidates: if rerank_ms.is_empty() { 0 } else { options.candidates },
-            notes: dataset.notes.clone(),
-        },
-        unusable,
-        cost: EvalCost {
-            images_per_second: (images > 0).then(|| images as f64 / extraction.as_secs_f64()),
-            search_ms_per_query,
-            ransac_ms_per_query: rerank_ms.get(&Rerank::Ransac).copied(),
-            rerank_ms_per_query: rerank_ms.get(&Rerank::Model).copied(),
-            bytes_per_image: r2former_model::cost::cost(extractor.config(), settings.height, settings.width)
-                .stored_bytes,
-            global_bytes_per_image: dim * size_of::<f32>(),
-        },
+    let cost = EvalCost {
+        images_per_second: (images > 0).then(|| images as f64 / extraction.as_secs_f64()),
+        search_ms_per_query,
+        ransac_ms_per_query: rerank_ms.get(&Rerank::Ransac).copied(),
+        rerank_ms_per_query: rerank_ms.get(&Rerank::Model).copied(),
+        bytes_per_image: r2former_model::cost::cost(extractor.config(), settings.height, settings.width)
+            .stored_bytes,
+        global_bytes_per_image: dim * size_of::<f32>(),
     };
-    Ok(Evaluation { report, queries: outcomes })
+    Ok(Ranked { queries: chosen, orders, unusable, cost })
 }
 
-fn positives_rule(dataset: &Dataset, options: &EvalOptions) -> String {
-    match (&dataset.truth, options.heading_limit_deg) {
-        (Truth::Listed(_), _) => "as listed by the dataset".into(),
-        (Truth::Positions, None) => format!("within {} m (inclusive)", options.radius_m),
-        (Truth::Positions, Some(limit)) => {
-            format!("within {} m (inclusive) and {limit} degrees of heading", options.radius_m)
-        }
+fn input(dataset: &Dataset, extractor: &Extractor, candidates: usize) -> Input {
+    let settings = extractor.settings();
+    let sequences = dataset.sequences.database.is_some() || dataset.sequences.queries.is_some();
+    Input {
+        resize: match extractor.config().input.resize {
+            ResizeMode::Direct => "direct".into(),
+            ResizeMode::Antialias => "antialias".into(),
+        },
+        image_size: format!("{}x{}", settings.height, settings.width),
+        precision: settings.precision.to_string(),
+        candidates,
+        sequences: sequences.then(|| SEQUENCES.to_string()),
     }
-}
-
-fn ground_truth(dataset: &Dataset, options: &EvalOptions) -> Result<GroundTruth> {
-    if dataset.database.is_empty() || dataset.queries.is_empty() {
-        return Err(EvalError::Request(format!(
-            "{}: {} database images and {} queries; an evaluation needs both",
-            dataset.name,
-            dataset.database.len(),
-            dataset.queries.len()
-        )));
-    }
-    let mut truth = match &dataset.truth {
-        Truth::Listed(positives) => GroundTruth { positives: positives.clone() },
-        Truth::Positions => GroundTruth::by_radius(
-            &dataset.database,
-            &dataset.queries,
-            options.radius_m,
-            options.heading_limit_deg,
-        )?,
-    };
-    if options.grouping == Grouping::PerCity {
-        for (query, positives) in dataset.queries.iter().zip(&mut truth.positives) {
-            positives.retain(|p| city(&dataset.database[*p as usize]) == city(query));
-        }
-    }
-    Ok(truth)
 }
 
 /// Recall of the queries named by `members`, or of all.

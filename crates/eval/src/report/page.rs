@@ -4,7 +4,7 @@ use super::charts;
 use super::examples::Examples;
 use super::facts::Facts;
 use crate::metrics::Interval;
-use crate::{EmptyQueries, EvalError, Evaluation, RECALL_AT, Recall, Result, order_name};
+use crate::{EmptyQueries, EvalError, Evaluation, MAP_AT, RECALL_AT, Recall, Result, order_name};
 use minijinja::{Environment, Value, context};
 use r2former_data::dataset::Dataset;
 use std::collections::BTreeMap;
@@ -34,6 +34,7 @@ pub(super) fn render(
     let sections: Vec<Value> = [
         ("Recall", "Share of queries with at least one positive among the first N, in percent; in brackets the 95 % bootstrap interval.", recall(evaluation)),
         ("Differences", "Two orders of the same queries, by recall@1: difference in points with its 95 % bootstrap interval, queries that only one of them gets right, and McNemar's exact test.", differences(evaluation)),
+        ("Mean average precision", "mAP@k: the sum of the precision at each correct rank up to k, over the smaller of k and the number of positives, in percent.", mean_precision(evaluation)),
         ("By group", "Recall@1, in percent.", groups(evaluation)),
         ("Beyond recall", "Of the first match: average precision, the largest recall at which every accepted answer is right, and its distance from the query.", beyond(evaluation)),
         ("Cost", "Measured in this run, one query after the other, on the machine below. Bytes are what an index stores of an image.", cost(evaluation)),
@@ -102,6 +103,15 @@ fn recall(evaluation: &Evaluation) -> Table {
             None => percent(recall.at(*n)),
         };
         std::iter::once(order_name(method).to_string()).chain(RECALL_AT.iter().map(cell)).collect()
+    });
+    (heads.collect(), rows.collect())
+}
+
+fn mean_precision(evaluation: &Evaluation) -> Table {
+    let heads = std::iter::once("order".to_string()).chain(MAP_AT.iter().map(|k| format!("mAP@{k}")));
+    let rows = evaluation.report.mean_precision.iter().map(|(method, mean)| {
+        let cells = MAP_AT.iter().map(|k| percent(mean.at(*k)));
+        std::iter::once(order_name(method).to_string()).chain(cells).collect()
     });
     (heads.collect(), rows.collect())
 }
@@ -187,12 +197,13 @@ fn protocol(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
         ("queries", format!("{}; {} without a positive, {empty}", p.queries, p.empty_query_count)),
         ("database", format!("{} images; {}", p.database, p.cities)),
         ("positives", p.positives.clone()),
-        ("input", format!("{} pixels (height x width), {} resize, {}", p.image_size, p.resize, p.precision)),
-        (
-            "reranked",
-            if p.candidates == 0 { "nothing".into() } else { format!("the first {}", p.candidates) },
-        ),
     ];
+    if let Some(i) = &p.input {
+        let input = format!("{} pixels (height x width), {} resize, {}", i.image_size, i.resize, i.precision);
+        let first = if i.candidates == 0 { "nothing".into() } else { format!("the first {}", i.candidates) };
+        rows.extend([("input", input), ("reranked", first)]);
+        rows.extend(i.sequences.iter().map(|words| ("sequences", words.clone())));
+    }
     rows.extend(p.notes.iter().map(|note| ("note", note.clone())));
     rows
 }
