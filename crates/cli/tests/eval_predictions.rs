@@ -88,6 +88,17 @@ fn runs_are_compared_by_their_results() {
     let output = r2former().args(["eval", "compare"]).arg(folder).arg(&results).assert().success();
     let said = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
     names(&said, &["results.json:reranked", "R@1", "McNemar", "5 queries"]);
+    // A file of predictions has no model, and yet answers the same question.
+    let mut scored = r2former();
+    scored.args(["eval", "predictions"]).arg(dir.path().join("images.txt")).arg("msls").arg(dir.path());
+    scored
+        .args(["--cities", "cph", "--at", "1", "--report"])
+        .arg(dir.path().join("scored"))
+        .assert()
+        .success();
+    let found =
+        json(r2former().args(["eval", "compare"]).arg(&results).arg(dir.path().join("scored")).arg("--json"));
+    assert_eq!(found["recall"][0]["test"]["difference"]["value"], 0.0);
     names(&fails(r2former().args(["eval", "compare"]).arg(&results).arg("gone.json"), 1), &["gone.json"]);
     let said = fails(r2former().args(["eval", "compare"]).arg(&results).arg(order("ransac")), 1);
     names(&said, &["no order ransac", "global, reranked"]);

@@ -64,16 +64,12 @@ pub enum CompareError {
     },
     /// Runs that answer different questions.
     #[error(
-        "the runs follow different protocols: {field} is {first} in the first and {second} in the second. A \
-         difference between them means nothing; --any-protocol compares them all the same"
+        "the runs follow different protocols, so a difference between them means nothing: {differences}; \
+         --any-protocol compares them all the same"
     )]
     Protocol {
-        /// The field of the protocol.
-        field: String,
-        /// Of the first run.
-        first: String,
-        /// Of the second.
-        second: String,
+        /// Each field that differs, with both values.
+        differences: String,
     },
     /// A query of one run only.
     #[error(
@@ -199,14 +195,14 @@ fn by_name<'a>(results: &'a Results, order: &str) -> HashMap<&'a str, Option<usi
 }
 
 fn same_protocol(a: &Map<String, Value>, b: &Map<String, Value>) -> Result<(), CompareError> {
+    let words = |value: Option<&Value>| value.map_or("not told".to_string(), Value::to_string);
     let fields = a.keys().chain(b.keys().filter(|field| !a.contains_key(*field)));
-    for field in fields.filter(|field| !INPUT.contains(&field.as_str())) {
-        let (first, second) = (a.get(field), b.get(field));
-        if first != second {
-            let words = |value: Option<&Value>| value.map_or("not told".to_string(), Value::to_string);
-            let (field, first, second) = (field.clone(), words(first), words(second));
-            return Err(CompareError::Protocol { field, first, second });
-        }
+    let differences: Vec<String> = fields
+        .filter(|field| !INPUT.contains(&field.as_str()) && a.get(*field) != b.get(*field))
+        .map(|field| format!("{field} is {} and {}", words(a.get(field)), words(b.get(field))))
+        .collect();
+    match differences.is_empty() {
+        true => Ok(()),
+        false => Err(CompareError::Protocol { differences: differences.join(", ") }),
     }
-    Ok(())
 }

@@ -284,7 +284,7 @@ fn results_are_compared_under_one_protocol_only() {
     // Within 5 m nothing but q3 has a positive.
     let narrow = write("narrow", &[&second], &Rules { radius_m: 5.0, ..drop_empty() });
     let refused = said((&a, None), (&narrow, None), false);
-    assert!(refused.contains("positives") && refused.contains("--any-protocol"), "{refused}");
+    assert!(refused.contains("radius_m is 25.0 and 5.0") && refused.contains("--any-protocol"), "{refused}");
     let other = said((&a, None), (&narrow, None), true);
     assert!(other.contains("cph/query/q0") && other.contains("4 of its 5"), "{other}");
     // At 24 m the same queries count, so it is possible if it must be.
@@ -310,6 +310,7 @@ fn a_city_without_positions_is_not_scored() {
     let set = read_msls(dir.path(), &options).expect("tables that the challenge has");
     // Nothing says which images are panoramas: d5 stays.
     assert_eq!((set.database.len(), set.queries.len(), set.has_ground_truth()), (10, 6, false));
+    assert!(set.notes[0].contains("panoramas kept where no raw.csv tells"), "{:?}", set.notes);
     let path = file(&dir, "p.txt", GOOD);
     let said = scores(&set, &[&path], &[1]).expect_err("no positions").to_string();
     assert!(said.contains("no positions") && said.contains("--predictions"), "{said}");

@@ -83,7 +83,7 @@ pub fn read_msls(root: &Path, options: &MslsOptions) -> Result<Dataset> {
     let lengths = options.task.lengths(options.sequence)?;
     let cities = cities(&options.cities);
     let mut sides = lengths.map(Frames::new);
-    let mut dropped = 0;
+    let (mut dropped, mut told) = (0, true);
     for city in &cities {
         let folder = ["train_val", "test"]
             .iter()
@@ -94,7 +94,9 @@ pub fn read_msls(root: &Path, options: &MslsOptions) -> Result<Dataset> {
                 DataError::format(root, None, format!("has no city {city} in train_val or test"))
             })?;
         for (side, into) in ["query", "database"].into_iter().zip(&mut sides) {
-            dropped += read_side(&folder.join(side), &format!("{city}/{side}"), city, options, into)?;
+            let folder = folder.join(side);
+            told &= folder.join("raw.csv").is_file();
+            dropped += read_side(&folder, &format!("{city}/{side}"), city, options, into)?;
         }
     }
     let variant = match (options.all_queries, options.subtask.as_str()) {
@@ -102,7 +104,11 @@ pub fn read_msls(root: &Path, options: &MslsOptions) -> Result<Dataset> {
         (false, "all") => "images of the subtask (the official variant: 740 queries in cph and sf)",
         (false, _) => "images of the subtask",
     };
-    let panoramas = if options.panoramas { "kept" } else { "dropped" };
+    let panoramas = match (options.panoramas, told) {
+        (true, _) => "kept",
+        (false, true) => "dropped",
+        (false, false) => "kept where no raw.csv tells which they are",
+    };
     let chosen = format!(
         "subtask {}, {variant}, panoramas {panoramas}; {dropped} images left out by these rules",
         options.subtask

@@ -103,17 +103,17 @@ pub fn score(dataset: &Dataset, runs: &[Predictions], rules: &Rules, at: &[usize
                 Outcome::of(&ranking, positives, &dataset.queries[*q], &dataset.database)
             })
             .collect();
-        let pairs = || rankings.iter().copied().zip(positives.iter().copied());
+        let pairs: Vec<Pair> = rankings.iter().copied().zip(positives.iter().copied()).collect();
         let interval = |n: &usize| {
             let right: Vec<bool> = outcomes.iter().map(|outcome| outcome.right_at(*n)).collect();
             (*n, bootstrap(&right))
         };
         firsts.push(outcomes.iter().map(|outcome| outcome.first_positive).collect());
         scored.push(ScoredRun {
-            recall: recall_at(pairs(), &at),
-            mean_precision: mean_precision(pairs(), &at),
+            recall: recall_at(pairs.iter().copied(), &at),
+            mean_precision: mean_precision(pairs.iter().copied(), &at),
             intervals: at.iter().map(interval).collect(),
-            recall_by: by_tag(dataset, &judged, &rules.report_by, &rankings, &positives, &at),
+            recall_by: by_tag(dataset, &judged.counted, &pairs, &rules.report_by, &at),
             localisation: localisation(outcomes.iter().filter_map(|outcome| outcome.error_m)),
             name: name.clone(),
         });
@@ -186,18 +186,21 @@ fn complete<'a>(
     Ok(all)
 }
 
+/// A query's ranking and its positives.
+type Pair<'a> = (&'a [u32], &'a [u32]);
+
+/// Recall for each value of a tag of the counted queries; nothing where there is one value.
 fn by_tag(
     dataset: &Dataset,
-    judged: &Judged,
+    counted: &[usize],
+    pairs: &[Pair],
     tag: &str,
-    rankings: &[&[u32]],
-    positives: &[&[u32]],
     at: &[usize],
 ) -> BTreeMap<String, Recall> {
-    let mut groups: BTreeMap<&str, Vec<(&[u32], &[u32])>> = BTreeMap::new();
-    for (i, q) in judged.counted.iter().enumerate() {
+    let mut groups: BTreeMap<&str, Vec<Pair>> = BTreeMap::new();
+    for (q, pair) in counted.iter().zip(pairs) {
         let value = dataset.queries[*q].tags.get(tag).map_or("", String::as_str);
-        groups.entry(value).or_default().push((rankings[i], positives[i]));
+        groups.entry(value).or_default().push(*pair);
     }
     if groups.len() < 2 {
         return BTreeMap::new();
