@@ -116,17 +116,24 @@ fn st_lucia_names_file_line_and_column() {
 #[test]
 fn a_query_without_a_position_is_named() {
     let dir = tempfile::tempdir().expect("temporary folder");
-    for side in ["query", "database"] {
-        let folder = dir.path().join("train_val/cph").join(side);
-        let position = if side == "query" { "," } else { "12.5,55.6" };
-        write(
-            &folder.join("raw.csv"),
-            format!(",key,lon,lat,ca,captured_at,pano\n0,k_{side},{position},90,2018,False\n"),
-        );
-        write(&folder.join("subtask_index.csv"), format!(",key,all\n0,k_{side},True\n"));
-    }
-    let said = fails(eval("msls").arg(dir.path()).args(["--cities", "cph"]), 1);
-    names(&said, &["cph/query/k_query", "has no position"]);
+    let city = |name: &str, positions: [&str; 2]| {
+        for side in ["query", "database"] {
+            let folder = dir.path().join("train_val").join(name).join(side);
+            let places = if side == "query" { positions } else { ["12.5,55.6"; 2] };
+            let (mut raw, mut kept) =
+                (",key,lon,lat,ca,captured_at,pano\n".to_owned(), ",key,all\n".to_owned());
+            for (i, place) in places.iter().enumerate() {
+                raw += &format!("{i},k{i}_{side},{place},90,2018,False\n");
+                kept += &format!("{i},k{i}_{side},True\n");
+            }
+            write(&folder.join("raw.csv"), raw);
+            write(&folder.join("subtask_index.csv"), kept);
+        }
+        fails(eval("msls").arg(dir.path()).args(["--cities", name]), 1)
+    };
+    names(&city("cph", ["12.5,55.6", ","]), &["cph/query/k1_query", "has no position"]);
+    // Nobody's position: a challenge, which can be ranked.
+    names(&city("sf", [","; 2]), &["MSLS sf", "no positions", "--predictions"]);
     let photos = common::photo_folder();
     write(&photos.path().join("q.csv"), "path,lat,lon\n0.jpg,52.2,0.12\n1.jpg,,0.12\n");
     let mut command = eval("photos");

@@ -1,8 +1,6 @@
 //! Recall of parts of the queries, by what their dataset says of them.
 
-use crate::ranking::Ranking;
-use crate::run::stage;
-use crate::{EvalError, PerOrder, Result, Stage};
+use crate::{EvalError, Result};
 use r2former_data::Photo;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -17,21 +15,21 @@ const DAY: [i64; 2] = [6, 18];
 
 /// Recall for each value of one tag.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Breakdown {
+pub struct Breakdown<T> {
     /// The tag.
     pub tag: String,
     /// Its values in order; `(none)` for queries that have none.
-    pub groups: BTreeMap<String, Group>,
+    pub groups: BTreeMap<String, Group<T>>,
 }
 
 /// Queries with the same value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Group {
+pub struct Group<T> {
     /// How many count.
     pub queries: usize,
     /// Their recall.
     #[serde(flatten)]
-    pub recall: Stage,
+    pub recall: T,
 }
 
 /// Refuses tags that no query has: a misspelt one would be one table of nothing.
@@ -54,22 +52,19 @@ pub(crate) fn check(tags: &[String], queries: &[&Photo]) -> Result<()> {
     Ok(())
 }
 
-/// One table a tag; by city where no tag is named and there are several.
-pub(crate) fn breakdowns(
+/// One table a tag; by city where no tag is named and there are several. `recall` tells that of the queries with the
+/// given numbers.
+pub(crate) fn breakdowns<T>(
     tags: &[String],
     queries: &[&Photo],
-    orders: &PerOrder<Vec<Ranking>>,
-    positives: &[&[u32]],
-) -> Vec<Breakdown> {
+    recall: impl Fn(&[usize]) -> T,
+) -> Vec<Breakdown<T>> {
     let of = |tag: &str| {
         let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (q, photo) in queries.iter().enumerate() {
             members.entry(value(photo, tag).map_or(WITHOUT.into(), Cow::into_owned)).or_default().push(q);
         }
-        let group = |members: Vec<usize>| Group {
-            queries: members.len(),
-            recall: stage(orders, positives, Some(&members)),
-        };
+        let group = |members: Vec<usize>| Group { queries: members.len(), recall: recall(&members) };
         let groups = members.into_iter().map(|(value, members)| (value, group(members))).collect();
         Breakdown { tag: tag.to_owned(), groups }
     };
@@ -101,6 +96,7 @@ fn value<'a>(photo: &'a Photo, tag: &str) -> Option<Cow<'a, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recall;
     use r2former_data::LatLon;
 
     fn photo(time: Option<i64>, lon: Option<f64>, tags: &[(&str, &str)]) -> Photo {
@@ -134,17 +130,16 @@ mod tests {
             photo(None, None, &[]),
         ];
         let queries: Vec<&Photo> = photos.iter().collect();
-        let ranking = |reference| Ranking { references: vec![reference], scores: vec![1.0] };
-        let orders = PerOrder { global: vec![ranking(0), ranking(0), ranking(1)], ..Default::default() };
-        let positives: [&[u32]; 3] = [&[0], &[1], &[1]];
+        let pairs: [(&[u32], &[u32]); 3] = [(&[0], &[0]), (&[0], &[1]), (&[1], &[1])];
+        let recall = |members: &[usize]| recall(members.iter().map(|q| pairs[*q]));
         let tags = ["condition".to_owned(), "daytime".to_owned()];
-        let tables = breakdowns(&tags, &queries, &orders, &positives);
+        let tables = breakdowns(&tags, &queries, recall);
         let names: Vec<&str> = tables[0].groups.keys().map(String::as_str).collect();
         assert_eq!(names, ["(none)", "rain", "sun"]);
-        assert_eq!(tables[0].groups["rain"].recall.global.at(1), 1.0);
-        assert_eq!(tables[0].groups["sun"].recall.global.at(1), 0.0);
+        assert_eq!(tables[0].groups["rain"].recall.at(1), 1.0);
+        assert_eq!(tables[0].groups["sun"].recall.at(1), 0.0);
         assert_eq!((tables[1].tag.as_str(), tables[1].groups["night"].queries), ("daytime", 1));
-        assert!(breakdowns(&[], &queries, &orders, &positives).is_empty());
+        assert!(breakdowns(&[], &queries, recall).is_empty());
         assert!(check(&tags, &queries).is_ok());
         let said = check(&["weather".to_owned()], &queries).unwrap_err().to_string();
         assert!(said.contains("weather") && said.contains("condition, daytime, hour"), "{said}");

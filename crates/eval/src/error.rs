@@ -12,6 +12,12 @@ pub enum EvalError {
     /// A photograph, model, index or device.
     #[error(transparent)]
     Engine(#[from] r2former_engine::EngineError),
+    /// A file of predictions that cannot be scored or written.
+    #[error(transparent)]
+    Predictions(#[from] crate::PredictionsError),
+    /// Two runs that do not answer the same question.
+    #[error(transparent)]
+    Compare(#[from] crate::CompareError),
     /// A dataset that cannot be evaluated as asked.
     #[error("{0}")]
     Request(String),

@@ -62,7 +62,12 @@ impl Layout {
 
     /// The same of images that are seen in another way.
     pub(crate) fn seen_as(self, seen_as: QueriesAs) -> Self {
-        Self { seen_as, dim: self.dim / self.seen_as.descriptors() * seen_as.descriptors(), ..self }
+        Self { seen_as, dim: self.descriptor() * seen_as.descriptors(), ..self }
+    }
+
+    /// Numbers of one global descriptor.
+    pub(crate) fn descriptor(&self) -> usize {
+        self.dim / self.seen_as.descriptors()
     }
 
     /// Bytes of an image's local features, at most.

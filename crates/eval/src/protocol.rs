@@ -46,6 +46,16 @@ pub struct Protocol {
     pub database: usize,
     /// Queries that count.
     pub queries: usize,
+    /// How images became orders; none where orders came in a file.
+    #[serde(flatten)]
+    pub input: Option<Input>,
+    /// Facts that the dataset's reader adds.
+    pub notes: Vec<String>,
+}
+
+/// How images became orders. Two runs that differ in nothing else still answer the same question.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Input {
     /// Resize mode of the model.
     pub resize: String,
     /// Image size, height x width in pixels.
@@ -56,6 +66,11 @@ pub struct Protocol {
     pub precision: String,
     /// Candidates that were reranked, 0 for none.
     pub candidates: usize,
-    /// Facts that the dataset's reader adds.
-    pub notes: Vec<String>,
+    /// How sequences were compared; none without sequences.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequences: Option<String>,
 }
+
+/// Names of [`Input`]'s fields among those of a written protocol.
+pub(crate) const INPUT: [&str; 6] =
+    ["resize", "image_size", "queries_as", "precision", "candidates", "sequences"];

@@ -1,21 +1,22 @@
 //! From descriptors to orders: global search, then each way of reranking.
 
-use crate::features::Side;
+use crate::units::Units;
 use crate::view::{Local, View};
-use crate::{Grouping, QueriesAs, Result, nearest};
+use crate::{Grouping, Result, nearest};
 use r2former_data::Photo;
 use r2former_data::dataset::distance_m;
 use r2former_engine::{Estimate, Extractor, LocalRows, Progress, Rerank, margin};
 use std::collections::BTreeMap;
+use std::iter::repeat_n;
 
 /// References of one query, best first.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Ranking {
+pub struct Ranking {
     /// Numbers of the references.
-    pub(crate) references: Vec<u32>,
+    pub references: Vec<u32>,
     /// What each was ranked by, the higher the more alike: cosine, probability or inliers. Behind the reranked
     /// candidates there are none.
-    pub(crate) scores: Vec<f32>,
+    pub scores: Vec<f32>,
 }
 
 /// City of a photograph, empty where there is none.
@@ -26,17 +27,16 @@ pub(crate) fn city(photo: &Photo) -> &str {
 /// The `depth` references most similar by global descriptor, or by those of each query's crops. A query that could not
 /// be read finds nothing.
 pub(crate) fn search(
-    database: (&Side, &[&Photo]),
-    queries: (&Side, &[&Photo]),
-    queries_as: QueriesAs,
-    dim: usize,
+    database: (&Units, &[&Photo]),
+    queries: (&Units, &[&Photo]),
     depth: usize,
     grouping: Grouping,
 ) -> Vec<Ranking> {
     let (database, references) = database;
     let (queries, photos) = queries;
     let merged = grouping == Grouping::Merged;
-    let width = dim * queries_as.descriptors();
+    let (dim, queries_as) = (database.images.layout.descriptor(), queries.images.layout.seen_as);
+    let width = queries.images.layout.dim;
     let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (q, photo) in photos.iter().enumerate() {
         groups.entry(if merged { "" } else { city(photo) }).or_default().push(q);
@@ -51,7 +51,7 @@ pub(crate) fn search(
         let (all, asked) = (gather(&database.global, &rows, dim), gather(&queries.global, &members, width));
         let mut found = nearest(&all, &asked, dim, depth).into_iter();
         for q in members {
-            let lists: Vec<_> = found.by_ref().take(width / dim).collect();
+            let lists: Vec<_> = found.by_ref().take(queries_as.descriptors()).collect();
             if queries.global[q * width..(q + 1) * width].iter().any(|v| *v != 0.0) {
                 let (references, scores) =
                     queries_as.merge(lists).into_iter().map(|(i, s)| (rows[i as usize] as u32, s)).unzip();
@@ -74,7 +74,8 @@ pub(crate) fn margins(rankings: &[Ranking], database: &[&Photo], candidates: usi
     rankings.iter().map(of).collect()
 }
 
-/// The first `candidates` of each ranking in another order, but for those that are `clear`, which stay.
+/// The first `candidates` of each ranking in another order, but for those that are `clear`, which stay. Of sequences
+/// the best pair of frames counts.
 pub(crate) fn rerank_all(
     extractor: &Extractor,
     (database, queries): (&View<'_>, &View<'_>),
@@ -97,11 +98,18 @@ pub(crate) fn rerank_all(
         }
         // Candidates without features (unreadable images) keep their place behind the others.
         let (head, tail) = all.split_at(all.len().min(candidates));
-        let local = head.iter().map(|d| database.local(*d as usize)).collect::<Result<Vec<Local<'_>>>>()?;
+        let local =
+            head.iter().map(|d| database.local(*d as usize)).collect::<Result<Vec<Vec<Local<'_>>>>>()?;
         let (with, without): (Vec<usize>, Vec<usize>) = (0..head.len()).partition(|i| !local[*i].is_empty());
-        let rows: Vec<LocalRows<'_>> = with.iter().map(|i| local[*i].rows()).collect();
-        let own = queries.local(query)?.floats(row);
-        let scores = method.scores(extractor, &own, &rows)?;
+        let rows: Vec<LocalRows<'_>> = with.iter().flat_map(|i| &local[*i]).map(Local::rows).collect();
+        let owners = with.iter().enumerate().flat_map(|(at, i)| repeat_n(at, local[*i].len()));
+        let owners: Vec<usize> = owners.collect();
+        let mut scores = vec![f32::NEG_INFINITY; with.len()];
+        for own in queries.local(query)? {
+            for (at, score) in owners.iter().zip(method.scores(extractor, &own.floats(row), &rows)?) {
+                scores[*at] = scores[*at].max(score);
+            }
+        }
         let mut order: Vec<usize> = (0..with.len()).collect();
         // Stable: equal scores keep the global order.
         order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));

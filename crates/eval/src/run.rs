@@ -1,15 +1,18 @@
 //! One evaluation: extract, search, rerank, count.
 
-use crate::breakdown::{self, Breakdown, breakdowns};
-use crate::extracted::{Counted, Extracted};
+use crate::breakdown::{Breakdown, breakdowns};
+use crate::extracted::Extracted;
 use crate::features::{Keeping, Layout};
-use crate::metrics::recall;
+use crate::metrics::{MAP_AT, MeanPrecision, mean_precision, recall};
 use crate::outcome::{Comparison, Outcome, Quality, QueryOutcome, comparisons, nearest_positive, quality};
-use crate::ranking::{Ranking, city, margins, rerank_all, search};
+use crate::protocol::Input;
+use crate::ranking::{Ranking, margins, rerank_all, search};
+use crate::rules::{Judged, Rules, not_empty};
+use crate::units::SEQUENCES;
 use crate::view::Choice;
-use crate::{EmptyQueries, EvalError, PerOrder, Protocol, QueriesAs, Recall, Result};
+use crate::{PerOrder, Protocol, QueriesAs, Recall, Result};
 use r2former_data::Photo;
-use r2former_data::dataset::{Dataset, GroundTruth, Truth};
+use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, Progress, Rerank};
 use r2former_model::{Bits, ResizeMode};
 use serde::{Deserialize, Serialize};
@@ -20,14 +23,8 @@ use std::time::Instant;
 /// How a dataset is evaluated.
 #[derive(Debug, Clone)]
 pub struct EvalOptions {
-    /// A reference within this many metres is a positive (inclusive).
-    pub radius_m: f64,
-    /// And looks the same way, within so many degrees.
-    pub heading_limit_deg: Option<f64>,
-    /// What happens to queries without positives.
-    pub empty_queries: EmptyQueries,
-    /// One database of all cities, or each for itself.
-    pub grouping: Grouping,
+    /// What is right, and which queries count.
+    pub rules: Rules,
     /// Ways to rerank, each told beside the global order; none for global retrieval alone.
     pub rerank: Vec<Rerank>,
     /// Candidates to rerank.
@@ -39,9 +36,6 @@ pub struct EvalOptions {
     pub keeping: Keeping,
     /// How queries are brought to the network.
     pub queries_as: QueriesAs,
-    /// Recall is also told for each value of each of these tags of the queries, such as `condition`; without any by
-    /// `city` where there are several.
-    pub report_by: Vec<String>,
 }
 
 /// Which references a query competes with.
@@ -65,6 +59,27 @@ pub struct Evaluation {
     pub report: EvalReport,
     /// What became of each counted query.
     pub queries: Vec<QueryOutcome>,
+    /// The whole rankings of the counted queries; not among the results that are written, where the first matches
+    /// are.
+    #[serde(skip)]
+    pub rankings: PerOrder<Vec<Ranking>>,
+}
+
+/// Orders of queries, before anyone asks which are right.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ranked {
+    /// Numbers of the queries in the dataset.
+    pub queries: Vec<usize>,
+    /// Their rankings, in the same order.
+    pub orders: PerOrder<Vec<Ranking>>,
+    /// How far each one's first place leads in the global order ([`QueryOutcome::margin`]).
+    pub margins: Vec<Option<f32>>,
+    /// Adaptive reranking, where it was asked.
+    pub adaptive: Option<Adaptive>,
+    /// Images that could not be used, with the reason.
+    pub unusable: Vec<(PathBuf, String)>,
+    /// Wall-clock cost of the parts.
+    pub cost: EvalCost,
 }
 
 /// An evaluation's outcome.
@@ -74,9 +89,11 @@ pub struct EvalReport {
     pub protocol: Protocol,
     /// Recall of all counted queries.
     pub recall: Stage,
-    /// Recall for each value of each tag of [`EvalOptions::report_by`].
+    /// Mean average precision of all counted queries.
+    pub mean_precision: PerOrder<MeanPrecision>,
+    /// Recall for each value of each tag of [`Rules::report_by`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub recall_by: Vec<Breakdown>,
+    pub recall_by: Vec<Breakdown<Stage>>,
     /// Intervals, precision and metres of each order.
     pub quality: PerOrder<Quality>,
     /// Each later order against each earlier one.
@@ -154,32 +171,56 @@ pub fn evaluate(
     options: &EvalOptions,
     progress: &dyn Progress,
 ) -> Result<Evaluation> {
-    let counted = Counted::of(dataset, options)?;
-    breakdown::check(&options.report_by, &counted.photos(dataset))?;
-    let layout = Layout::of(extractor, !options.rerank.is_empty(), Bits::Eight);
-    let extracted = Extracted::of(dataset, &counted, extractor, layout, options, progress)?;
-    judge(dataset, &counted, &extracted, None, extractor, options, progress)
+    let judged = options.rules.judge(dataset)?;
+    let extracted = extract(dataset, judged.counted.clone(), extractor, options, progress)?;
+    let ranked = rank_extracted(dataset, &extracted, None, extractor, options, progress)?;
+    Ok(count(dataset, &judged, ranked, extractor, options))
 }
 
-/// Puts what was extracted in order and counts; `choice` narrows the local features.
-pub(crate) fn judge(
+/// Ranks the database for every query, whether or not anything says what is right.
+///
+/// # Errors
+/// An empty dataset, a failing device. Single unreadable images are listed instead.
+pub fn rank(
     dataset: &Dataset,
-    counted: &Counted,
+    extractor: &Extractor,
+    options: &EvalOptions,
+    progress: &dyn Progress,
+) -> Result<Ranked> {
+    not_empty(dataset)?;
+    let all = (0..dataset.queries.len()).collect();
+    let extracted = extract(dataset, all, extractor, options, progress)?;
+    rank_extracted(dataset, &extracted, None, extractor, options, progress)
+}
+
+fn extract(
+    dataset: &Dataset,
+    chosen: Vec<usize>,
+    extractor: &Extractor,
+    options: &EvalOptions,
+    progress: &dyn Progress,
+) -> Result<Extracted> {
+    let layout = Layout::of(extractor, !options.rerank.is_empty(), Bits::Eight);
+    Extracted::of(dataset, chosen, extractor, layout, options, progress)
+}
+
+/// Puts what was extracted in order; `choice` narrows the local features.
+pub(crate) fn rank_extracted(
+    dataset: &Dataset,
     extracted: &Extracted,
     choice: Option<Choice>,
     extractor: &Extractor,
     options: &EvalOptions,
     progress: &dyn Progress,
-) -> Result<Evaluation> {
-    let [database_side, query_side] = extracted.views(choice);
-    let queries = counted.photos(dataset);
+) -> Result<Ranked> {
+    let [database_view, query_view] = extracted.views(choice);
+    let queries: Vec<&Photo> = extracted.chosen.iter().map(|q| &dataset.queries[*q]).collect();
     let database: Vec<&Photo> = dataset.database.iter().collect();
     let per_query = |started: Instant| 1000.0 * started.elapsed().as_secs_f64() / queries.len() as f64;
-    let dim = extractor.config().global_dim();
     let deepest = crate::RECALL_AT.iter().copied().max().unwrap_or(1).max(options.candidates);
     let started = Instant::now();
-    let (references, asked) = ((database_side.side, &*database), (query_side.side, &*queries));
-    let global = search(references, asked, options.queries_as, dim, deepest, options.grouping);
+    let (references, asked) = ((&extracted.database, &*database), (&extracted.queries, &*queries));
+    let global = search(references, asked, deepest, options.rules.grouping);
     let search_ms_per_query = per_query(started);
     let margins = margins(&global, &database, options.candidates);
     let clear: Vec<bool> =
@@ -189,114 +230,99 @@ pub(crate) fn judge(
     let methods: BTreeSet<Rerank> = options.rerank.iter().copied().filter(|m| *m != Rerank::None).collect();
     for method in methods {
         let started = Instant::now();
-        let sides = (&database_side, &query_side);
+        let views = (&database_view, &query_view);
         let order =
-            rerank_all(extractor, sides, &orders.global, &clear, method, options.candidates, progress)?;
+            rerank_all(extractor, views, &orders.global, &clear, method, options.candidates, progress)?;
         rerank_ms.insert(method, per_query(started));
         orders.set(method, order);
     }
-    let positives: Vec<&[u32]> = counted.positives.iter().map(Vec::as_slice).collect();
+    let settings = extractor.settings();
+    let cost = EvalCost {
+        images_per_second: extracted.images_per_second,
+        search_ms_per_query,
+        ransac_ms_per_query: rerank_ms.get(&Rerank::Ransac).copied(),
+        rerank_ms_per_query: rerank_ms.get(&Rerank::Model).copied(),
+        bytes_per_image: r2former_model::cost::cost(extractor.config(), settings.height, settings.width)
+            .stored_bytes,
+        global_bytes_per_image: extractor.config().global_dim() * size_of::<f32>(),
+    };
+    let adaptive = options.adaptive.map(|margin| Adaptive {
+        margin,
+        skipped: clear.iter().filter(|c| **c).count() as f64 / queries.len() as f64,
+    });
+    Ok(Ranked {
+        queries: extracted.chosen.clone(),
+        orders,
+        margins: margins.into_iter().map(|margin| margin.is_finite().then_some(margin)).collect(),
+        adaptive,
+        unusable: extracted.unusable.clone(),
+        cost,
+    })
+}
+
+/// Holds the orders of the queries that count against what is right.
+pub(crate) fn count(
+    dataset: &Dataset,
+    judged: &Judged,
+    ranked: Ranked,
+    extractor: &Extractor,
+    options: &EvalOptions,
+) -> Evaluation {
+    let Ranked { queries: counted, orders, margins, adaptive, unusable, cost } = ranked;
+    let (queries, positives) = (judged.photos(dataset), judged.positives());
     let outcomes: Vec<QueryOutcome> = (0..queries.len())
         .map(|q| QueryOutcome {
-            number: counted.queries[q],
+            number: counted[q],
             query: queries[q].name.clone(),
             positives: positives[q].len(),
             nearest: nearest_positive(queries[q], positives[q], &dataset.database),
-            margin: margins[q].is_finite().then_some(margins[q]),
+            margin: margins[q],
             outcome: orders
                 .map(|_, rankings| Outcome::of(&rankings[q], positives[q], queries[q], &dataset.database)),
         })
         .collect();
-
-    let settings = extractor.settings();
     let report = EvalReport {
         recall: stage(&orders, &positives, None),
-        recall_by: breakdowns(&options.report_by, &queries, &orders, &positives),
+        mean_precision: orders.map(|_, rankings| {
+            mean_precision(rankings.iter().zip(&positives).map(|(r, p)| (&*r.references, *p)), &MAP_AT)
+        }),
+        recall_by: breakdowns(&options.rules.report_by, &queries, |members| {
+            stage(&orders, &positives, Some(members))
+        }),
         quality: quality(&outcomes, &orders),
         comparisons: comparisons(&outcomes, &orders),
-        protocol: Protocol {
-            dataset: dataset.name.clone(),
-            positives: positives_rule(dataset, options),
-            radius_m: matches!(dataset.truth, Truth::Positions).then_some(options.radius_m),
-            heading_limit_deg: options.heading_limit_deg,
-            cities: match options.grouping {
-                Grouping::Merged => "one database of all cities".into(),
-                Grouping::PerCity => "each city searched for itself".into(),
-            },
-            empty_queries: options.empty_queries,
-            empty_query_count: counted.empty,
-            database: dataset.database.len(),
-            queries: queries.len(),
-            resize: match extractor.config().input.resize {
-                ResizeMode::Direct => "direct".into(),
-                ResizeMode::Antialias => "antialias".into(),
-            },
-            image_size: format!("{}x{}", settings.height, settings.width),
-            queries_as: options.queries_as,
-            precision: settings.precision.to_string(),
-            candidates: if rerank_ms.is_empty() { 0 } else { options.candidates },
-            notes: dataset.notes.clone(),
-        },
-        adaptive: options.adaptive.map(|margin| Adaptive {
-            margin,
-            skipped: clear.iter().filter(|c| **c).count() as f64 / queries.len() as f64,
-        }),
-        unusable: extracted.unusable.clone(),
-        cost: EvalCost {
-            images_per_second: extracted.images_per_second,
-            search_ms_per_query,
-            ransac_ms_per_query: rerank_ms.get(&Rerank::Ransac).copied(),
-            rerank_ms_per_query: rerank_ms.get(&Rerank::Model).copied(),
-            bytes_per_image: r2former_model::cost::cost(extractor.config(), settings.height, settings.width)
-                .stored_bytes,
-            global_bytes_per_image: dim * size_of::<f32>(),
-        },
+        protocol: options.rules.protocol(dataset, judged, Some(input(dataset, extractor, options, &orders))),
+        adaptive,
+        unusable,
+        cost,
     };
-    Ok(Evaluation { report, queries: outcomes })
+    Evaluation { report, queries: outcomes, rankings: orders }
 }
 
-fn positives_rule(dataset: &Dataset, options: &EvalOptions) -> String {
-    match (&dataset.truth, options.heading_limit_deg) {
-        (Truth::Listed(_), _) => "as listed by the dataset".into(),
-        (Truth::Positions, None) => format!("within {} m (inclusive)", options.radius_m),
-        (Truth::Positions, Some(limit)) => {
-            format!("within {} m (inclusive) and {limit} degrees of heading", options.radius_m)
-        }
+fn input(
+    dataset: &Dataset,
+    extractor: &Extractor,
+    options: &EvalOptions,
+    orders: &PerOrder<Vec<Ranking>>,
+) -> Input {
+    let settings = extractor.settings();
+    let reranked = orders.ransac.is_some() || orders.reranked.is_some();
+    let sequences = dataset.sequences.database.is_some() || dataset.sequences.queries.is_some();
+    Input {
+        resize: match extractor.config().input.resize {
+            ResizeMode::Direct => "direct".into(),
+            ResizeMode::Antialias => "antialias".into(),
+        },
+        image_size: format!("{}x{}", settings.height, settings.width),
+        queries_as: options.queries_as,
+        precision: settings.precision.to_string(),
+        candidates: if reranked { options.candidates } else { 0 },
+        sequences: sequences.then(|| SEQUENCES.to_string()),
     }
-}
-
-pub(crate) fn ground_truth(dataset: &Dataset, options: &EvalOptions) -> Result<GroundTruth> {
-    if dataset.database.is_empty() || dataset.queries.is_empty() {
-        return Err(EvalError::Request(format!(
-            "{}: {} database images and {} queries; an evaluation needs both",
-            dataset.name,
-            dataset.database.len(),
-            dataset.queries.len()
-        )));
-    }
-    let mut truth = match &dataset.truth {
-        Truth::Listed(positives) => GroundTruth { positives: positives.clone() },
-        Truth::Positions => GroundTruth::by_radius(
-            &dataset.database,
-            &dataset.queries,
-            options.radius_m,
-            options.heading_limit_deg,
-        )?,
-    };
-    if options.grouping == Grouping::PerCity {
-        for (query, positives) in dataset.queries.iter().zip(&mut truth.positives) {
-            positives.retain(|p| city(&dataset.database[*p as usize]) == city(query));
-        }
-    }
-    Ok(truth)
 }
 
 /// Recall of the queries named by `members`, or of all.
-pub(crate) fn stage(
-    orders: &PerOrder<Vec<Ranking>>,
-    positives: &[&[u32]],
-    members: Option<&[usize]>,
-) -> Stage {
+fn stage(orders: &PerOrder<Vec<Ranking>>, positives: &[&[u32]], members: Option<&[usize]>) -> Stage {
     orders.map(|_, rankings| match members {
         Some(members) => recall(members.iter().map(|q| (&*rankings[*q].references, positives[*q]))),
         None => recall(rankings.iter().zip(positives).map(|(r, p)| (&*r.references, *p))),

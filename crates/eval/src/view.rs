@@ -1,7 +1,7 @@
 //! A side's local features as one order sees them: all of them as they are stored, or fewer, or in fewer bits.
 
 use crate::Result;
-use crate::features::Side;
+use crate::units::Units;
 use r2former_engine::LocalRows;
 use r2former_model::{Bits, quantize};
 use std::borrow::Cow;
@@ -22,7 +22,7 @@ impl<'a> Local<'a> {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         match self {
             Self::Packed(bytes) => bytes.is_empty(),
             Self::Floats(rows) => rows.is_empty(),
@@ -60,16 +60,23 @@ pub(crate) struct Choice {
 /// A side as one order sees it.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
-    pub(crate) side: &'a Side,
+    pub(crate) units: &'a Units,
     /// Part of its local features; none for all, as they are stored.
     pub(crate) choice: Option<Choice>,
 }
 
 impl<'a> View<'a> {
-    /// Local features of an image; empty where there are none.
-    pub(crate) fn local(&self, image: usize) -> Result<Local<'a>> {
-        let (stored, row) = (self.side.layout.bits, self.side.layout.row);
-        let bytes = self.side.local(image)?;
+    /// Local features of each image of a unit that has some.
+    pub(crate) fn local(&self, unit: usize) -> Result<Vec<Local<'a>>> {
+        let all =
+            self.units.members(unit).iter().map(|image| self.image(*image)).collect::<Result<Vec<_>>>()?;
+        Ok(all.into_iter().filter(|local| !local.is_empty()).collect())
+    }
+
+    fn image(&self, image: usize) -> Result<Local<'a>> {
+        let images = &self.units.images;
+        let (stored, row) = (images.layout.bits, images.layout.row);
+        let bytes = images.local(image)?;
         let Some(choice) = self.choice else { return Ok(Local::of(bytes, stored, row)) };
         let bytes = choice.of(bytes, row * stored.bytes(), image);
         if choice.bits == stored {
@@ -107,31 +114,31 @@ impl Choice {
 mod tests {
     use super::*;
     use crate::QueriesAs;
-    use crate::features::{Keeping, Layout};
+    use crate::features::{Keeping, Layout, Side};
 
     /// Two images of four features with a row of 5 numbers, in so many bits.
-    fn side(bits: Bits) -> Side {
+    fn side(bits: Bits) -> Units {
         let layout = Layout { seen_as: QueriesAs::default(), dim: 1, row: 5, count: 4, bits };
         let mut side = Side::new(2, layout, None, &Keeping::default(), &std::env::temp_dir()).unwrap();
         for image in 0..2 {
             let rows: Vec<f32> = (0..20).map(|i| (image * 20 + i) as f32 / 64.0).collect();
             side.put(image, &[1.0], bits.pack(&rows, 5)).unwrap();
         }
-        side
+        Units::of_images(side)
     }
 
-    fn part(side: &Side, choice: Choice) -> View<'_> {
-        View { side, choice: Some(choice) }
+    fn part(units: &Units, choice: Choice) -> View<'_> {
+        View { units, choice: Some(choice) }
     }
 
     fn rows(view: View<'_>, image: usize) -> Vec<f32> {
-        view.local(image).unwrap().floats(5)
+        view.local(image).unwrap().into_iter().flat_map(|local| local.floats(5)).collect()
     }
 
     #[test]
     fn a_count_keeps_the_most_attended() {
         let side = side(Bits::ThirtyTwo);
-        let all = rows(View { side: &side, choice: None }, 1);
+        let all = rows(View { units: &side, choice: None }, 1);
         assert_eq!(all.len(), 20);
         let of = |count| rows(part(&side, Choice { count, random: None, bits: Bits::ThirtyTwo }), 1);
         assert_eq!(of(2), all[..10]);
@@ -161,8 +168,8 @@ mod tests {
         let choice = |bits| Choice { count: 3, random: Some(3), bits };
         let narrowed = part(&full, choice(Bits::Eight)).local(1).unwrap();
         let stored = part(&packed, choice(Bits::Eight)).local(1).unwrap();
-        match (narrowed, stored) {
-            (Local::Packed(a), Local::Packed(b)) => assert_eq!(a, b),
+        match (&narrowed[..], &stored[..]) {
+            ([Local::Packed(a)], [Local::Packed(b)]) => assert_eq!(a, b),
             _ => panic!("8 bits are handed on as they are"),
         }
         let half = rows(part(&full, choice(Bits::Sixteen)), 1);

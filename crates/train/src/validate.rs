@@ -7,7 +7,7 @@ use r2former_data::dataset::{
     split_panoramas,
 };
 use r2former_engine::{Extractor, Progress, Rerank};
-use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, Keeping, QueriesAs, evaluate};
+use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Keeping, QueriesAs, Rules, evaluate};
 
 /// The dataset of a validation.
 pub(crate) fn dataset(config: &ValidationConfig) -> Result<Dataset> {
@@ -43,16 +43,12 @@ pub(crate) fn validate(
     progress: &dyn Progress,
 ) -> Result<EvalReport> {
     let options = EvalOptions {
-        radius_m: config.radius_m,
+        rules: Rules { radius_m: config.radius_m, empty_queries: EmptyQueries::Drop, ..Default::default() },
         rerank: if rerank { vec![Rerank::Model] } else { Vec::new() },
         candidates: config.candidates,
         adaptive: None,
-        heading_limit_deg: None,
-        empty_queries: EmptyQueries::Drop,
-        grouping: Grouping::Merged,
         keeping: Keeping::default(),
         queries_as: QueriesAs::default(),
-        report_by: Vec::new(),
     };
     Ok(evaluate(dataset, extractor, &options, progress)?.report)
 }

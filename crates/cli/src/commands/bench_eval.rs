@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::Args;
 use r2former_engine::{Extractor, Rerank};
 use r2former_eval::cost::{RehearsalOptions, rehearse};
-use r2former_eval::{EmptyQueries, EvalOptions, Grouping, Keeping, QueriesAs};
+use r2former_eval::{EvalOptions, Keeping, QueriesAs, Rules};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -56,16 +56,12 @@ pub(crate) fn run(args: &EvalBenchArgs, machine: &Machine) -> Result<Outcome> {
     };
     let extractor = Extractor::new(loaded.clone(), args.input.settings(&loaded), &machine.device()?)?;
     let eval = EvalOptions {
-        radius_m: 25.0,
-        heading_limit_deg: None,
-        empty_queries: EmptyQueries::Fail,
-        grouping: Grouping::Merged,
+        rules: Rules::default(),
         rerank: vec![rerank],
         candidates: args.candidates as usize,
         adaptive: None,
         keeping: Keeping { memory_bytes: args.memory << 20, dir: None },
         queries_as: QueriesAs::default(),
-        report_by: Vec::new(),
     };
     let size = RehearsalOptions { images: args.images as usize, queries: args.queries as usize };
     let temporary = args.dir.clone().unwrap_or_else(std::env::temp_dir);

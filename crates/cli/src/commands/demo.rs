@@ -10,7 +10,7 @@ use clap::Args;
 use r2former_data::dataset::{Kind, Listing, SourceOptions, from_listings, list_photos};
 use r2former_data::town::{Condition, TownDatasetConfig};
 use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Rerank, Settings, add_photos, locate};
-use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Grouping, Keeping, QueriesAs, evaluate};
+use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Keeping, QueriesAs, Rules, evaluate};
 use r2former_index::{ReadPlaces, SearchMode};
 use serde_json::json;
 use std::path::PathBuf;
@@ -150,16 +150,17 @@ fn say(out: &mut output::Out, quiet: bool, text: String) -> Result<()> {
 /// Recall of all queries and of each condition.
 fn measure(database: Listing, queries: Listing, extractor: &Extractor, rerank: Rerank) -> Result<EvalReport> {
     let options = EvalOptions {
-        radius_m: RADIUS_M,
-        heading_limit_deg: None,
-        empty_queries: EmptyQueries::Drop,
-        grouping: Grouping::Merged,
+        rules: Rules {
+            radius_m: RADIUS_M,
+            empty_queries: EmptyQueries::Drop,
+            report_by: vec!["condition".into()],
+            ..Default::default()
+        },
         rerank: vec![rerank],
         candidates: 100,
         adaptive: None,
         keeping: Keeping::default(),
         queries_as: QueriesAs::default(),
-        report_by: vec!["condition".into()],
     };
     let dataset = from_listings("rendered town".to_string(), database, queries);
     Ok(evaluate(&dataset, extractor, &options, &Bar::default())?.report)

@@ -2,10 +2,12 @@
 
 mod answers;
 mod recall;
+mod scores;
 mod words;
 
 pub(crate) use answers::{AnswerFormat, PairsFormat, print_answers};
 pub(crate) use recall::print_report;
+pub(crate) use scores::{print_differences, print_scores};
 pub(crate) use words::{backbone, bytes, global_head, input};
 
 use crate::exit::Outcome;

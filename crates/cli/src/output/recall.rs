@@ -2,35 +2,24 @@
 
 use super::{Out, bytes};
 use anyhow::Result;
-use r2former_eval::{EvalReport, RECALL_AT, Recall, Stage};
+use r2former_eval::{EvalReport, MAP_AT, MeanPrecision, PerOrder, Protocol, RECALL_AT, Recall};
 
 pub(crate) fn print_report(out: &mut Out, report: &EvalReport) -> Result<()> {
-    let p = &report.protocol;
-    out.line(format_args!(
-        "dataset     {}: {} queries, {} database images",
-        p.dataset, p.queries, p.database
-    ))?;
-    out.line(format_args!("positives   {}; {}", p.positives, p.cities))?;
-    let empty = match p.empty_queries {
-        r2former_eval::EmptyQueries::Fail => "counted as failures",
-        r2former_eval::EmptyQueries::Drop => "left out",
-    };
-    out.line(format_args!("no positive {} queries, {empty}", p.empty_query_count))?;
-    out.line(format_args!("input       {} ({} resize), {}", p.image_size, p.resize, p.precision))?;
-    out.line(format_args!("queries as  {}", p.queries_as.describe(p.candidates > 0)))?;
-    for note in &p.notes {
-        out.line(format_args!("note        {note}"))?;
-    }
-    out.line(format_args!(""))?;
-    let heads: String = RECALL_AT.iter().map(|n| format!("{:>8}", format!("R@{n}"))).collect();
-    out.line(format_args!("{:<32}{heads}", "recall, %"))?;
-    table(out, "", &report.recall, p.candidates)?;
+    print_protocol(out, &report.protocol)?;
+    let candidates = report.protocol.input.as_ref().map_or(0, |input| input.candidates);
+    let recall = |recall: &Recall| RECALL_AT.map(|n| recall.at(n)).to_vec();
+    let precision = |mean: &MeanPrecision| MAP_AT.map(|k| mean.at(k)).to_vec();
+    heads(out, "recall, %", "R", &RECALL_AT)?;
+    table(out, "", &report.recall, candidates, recall)?;
     for by in &report.recall_by {
         out.line(format_args!("by {}", by.tag))?;
         for (value, group) in &by.groups {
-            table(out, &format!("{value} ({}): ", group.queries), &group.recall, p.candidates)?;
+            let prefix = format!("{value} ({}): ", group.queries);
+            table(out, &prefix, &group.recall, candidates, recall)?;
         }
     }
+    heads(out, "mean average precision, %", "mAP", &MAP_AT)?;
+    table(out, "", &report.mean_precision, candidates, precision)?;
     out.line(format_args!(""))?;
     let cost = &report.cost;
     let reranking = [("RANSAC", cost.ransac_ms_per_query), ("reranking", cost.rerank_ms_per_query)];
@@ -57,18 +46,51 @@ pub(crate) fn print_report(out: &mut Out, report: &EvalReport) -> Result<()> {
     Ok(())
 }
 
-fn table(out: &mut Out, prefix: &str, stage: &Stage, candidates: usize) -> Result<()> {
-    row(out, &format!("{prefix}global"), &stage.global)?;
-    if let Some(ransac) = &stage.ransac {
-        row(out, &format!("{prefix}RANSAC {candidates}"), ransac)?;
+/// What the numbers mean.
+pub(super) fn print_protocol(out: &mut Out, p: &Protocol) -> Result<()> {
+    out.line(format_args!(
+        "dataset     {}: {} queries, {} database images",
+        p.dataset, p.queries, p.database
+    ))?;
+    out.line(format_args!("positives   {}; {}", p.positives, p.cities))?;
+    let empty = match p.empty_queries {
+        r2former_eval::EmptyQueries::Fail => "counted as failures",
+        r2former_eval::EmptyQueries::Drop => "left out",
+    };
+    out.line(format_args!("no positive {} queries, {empty}", p.empty_query_count))?;
+    if let Some(i) = &p.input {
+        out.line(format_args!("input       {} ({} resize), {}", i.image_size, i.resize, i.precision))?;
+        out.line(format_args!("queries as  {}", i.queries_as.describe(i.candidates > 0)))?;
+        i.sequences.iter().try_for_each(|words| out.line(format_args!("sequences   {words}")))?;
     }
-    if let Some(reranked) = &stage.reranked {
-        row(out, &format!("{prefix}reranked {candidates}"), reranked)?;
-    }
-    Ok(())
+    p.notes.iter().try_for_each(|note| out.line(format_args!("note        {note}")))
 }
 
-fn row(out: &mut Out, name: &str, recall: &Recall) -> Result<()> {
-    let values: String = RECALL_AT.iter().map(|n| format!("{:>8.1}", 100.0 * recall.at(*n))).collect();
+/// A blank line and the head of a table.
+pub(super) fn heads(out: &mut Out, title: &str, measure: &str, at: &[usize]) -> Result<()> {
+    let heads: String = at.iter().map(|n| format!("{:>8}", format!("{measure}@{n}"))).collect();
+    out.line(format_args!("\n{title:<32}{heads}"))
+}
+
+/// A row of shares, in percent.
+pub(super) fn row(out: &mut Out, name: &str, shares: &[f64]) -> Result<()> {
+    let values: String = shares.iter().map(|share| format!("{:>8.1}", 100.0 * share)).collect();
     out.line(format_args!("{name:<32}{values}"))
+}
+
+fn table<T>(
+    out: &mut Out,
+    prefix: &str,
+    orders: &PerOrder<T>,
+    candidates: usize,
+    shares: impl Fn(&T) -> Vec<f64>,
+) -> Result<()> {
+    row(out, &format!("{prefix}global"), &shares(&orders.global))?;
+    if let Some(ransac) = &orders.ransac {
+        row(out, &format!("{prefix}RANSAC {candidates}"), &shares(ransac))?;
+    }
+    if let Some(reranked) = &orders.reranked {
+        row(out, &format!("{prefix}reranked {candidates}"), &shares(reranked))?;
+    }
+    Ok(())
 }

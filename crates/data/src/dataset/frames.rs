@@ -1,7 +1,7 @@
 //! Two recordings of one road whose frames show the same places (Nordland and its kin).
 
 use super::walk::{images_under, natural_order};
-use super::{Dataset, Truth, folder_name};
+use super::{Dataset, Sequences, Truth, folder_name};
 use crate::{DataError, Photo, Result};
 use std::path::Path;
 
@@ -59,6 +59,7 @@ pub fn read_frames(database: &Path, queries: &Path, options: FramesOptions) -> R
             "{asked} queries, one for every {every} of {frames} frames; positives within {tolerance} frames; never \
              compare across numbers of queries or tolerances"
         )],
+        sequences: Sequences::default(),
     })
 }
 

@@ -10,11 +10,13 @@ mod exif_folder;
 mod frames;
 mod matlab;
 mod msls;
+mod msls_task;
 mod pairs;
 mod panoramas;
 mod placed;
 mod positions_csv;
 mod region;
+mod sequences;
 mod source;
 mod spec;
 mod st_lucia;
@@ -29,11 +31,13 @@ pub use dbstruct::{DbStructOptions, read_dbstruct};
 pub use exif_folder::list_exif_folder;
 pub use frames::{FramesOptions, read_frames};
 pub use msls::{MslsOptions, read_msls};
+pub use msls_task::MslsTask;
 pub use pairs::read_pairs;
 pub use panoramas::{list_panoramas, split_panoramas};
 pub use placed::distance_m;
 pub use positions_csv::list_positions_csv;
 pub use region::Region;
+pub use sequences::{SequenceSide, Sequences};
 pub use source::{Kind, SourceOptions, detect, list_photos};
 pub use spec::DatasetSpec;
 pub use st_lucia::{StLuciaOptions, read_st_lucia};
@@ -59,14 +63,16 @@ pub struct Listing {
 pub struct Dataset {
     /// What reports call it; usually the folder's name and the variant.
     pub name: String,
-    /// The images that are searched.
+    /// The images that are searched; of sequences, the middle frame of each.
     pub database: Vec<Photo>,
-    /// The images whose place is sought.
+    /// The images whose place is sought; of sequences, the middle frame of each.
     pub queries: Vec<Photo>,
     /// Which database images are right.
     pub truth: Truth,
     /// The variant in words: subtask, split, dropped images, tolerances. For people to read.
     pub notes: Vec<String>,
+    /// Where queries or references are sequences: their frames.
+    pub sequences: Sequences,
 }
 
 /// How a dataset says which database images are right for a query.
@@ -93,6 +99,7 @@ pub fn from_listings(name: impl Into<String>, database: Listing, queries: Listin
         queries: queries.photos,
         truth: Truth::Positions,
         notes,
+        sequences: Sequences::default(),
     }
 }
 

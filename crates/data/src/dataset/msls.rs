@@ -1,7 +1,8 @@
 //! Mapillary Street-Level Sequences in its own layout.
 
+use super::msls_task::{Frames, MslsTask};
 use super::table::{Table, number};
-use super::{Dataset, Truth};
+use super::{Dataset, Sequences, Truth};
 use crate::geo::zone_of;
 use crate::{DataError, LatLon, Photo, Result, Utm};
 use std::collections::HashMap;
@@ -47,28 +48,42 @@ pub struct MslsOptions {
     pub all_queries: bool,
     /// Keep panoramas; the official evaluation drops them.
     pub panoramas: bool,
+    /// Which sides are sequences.
+    pub task: MslsTask,
+    /// Frames of a sequence, odd and 3 or more; without meaning for [`MslsTask::Im2Im`].
+    pub sequence: usize,
 }
 
 impl Default for MslsOptions {
-    /// The official validation: both cities, subtask `all`, no panoramas.
+    /// The official validation: both cities, subtask `all`, no panoramas, single images.
     fn default() -> Self {
-        Self { cities: vec!["val".into()], subtask: "all".into(), all_queries: false, panoramas: false }
+        Self {
+            cities: vec!["val".into()],
+            subtask: "all".into(),
+            all_queries: false,
+            panoramas: false,
+            task: MslsTask::Im2Im,
+            sequence: 3,
+        }
     }
 }
 
 /// Reads `root/{train_val,test}/<city>/{query,database}`; positions are the dataset's own UTM metres, cities
-/// stand in the tag `city`.
+/// stand in the tag `city`. Cities whose positions are withheld (the challenge's) are read without.
+///
+/// Of a sequence the middle frame decides whether it is chosen, as in the official loader.
 ///
 /// # Errors
-/// A city or column that is not there; a table that breaks its format, with the line.
+/// A city or column that is not there; a length that no sequence has; a table that breaks its format, with the line.
 pub fn read_msls(root: &Path, options: &MslsOptions) -> Result<Dataset> {
     if !SUBTASKS.contains(&options.subtask.as_str()) {
         let known = SUBTASKS.join(", ");
         return Err(DataError::Request(format!("'{}' is no MSLS subtask: {known}", options.subtask)));
     }
+    let lengths = options.task.lengths(options.sequence)?;
     let cities = cities(&options.cities);
-    let (mut database, mut queries) = (Vec::new(), Vec::new());
-    let mut dropped = 0;
+    let mut sides = lengths.map(Frames::new);
+    let (mut dropped, mut told) = (0, true);
     for city in &cities {
         let folder = ["train_val", "test"]
             .iter()
@@ -78,21 +93,36 @@ pub fn read_msls(root: &Path, options: &MslsOptions) -> Result<Dataset> {
             .ok_or_else(|| {
                 DataError::format(root, None, format!("has no city {city} in train_val or test"))
             })?;
-        for (side, photos) in [("database", &mut database), ("query", &mut queries)] {
-            dropped += read_side(&folder.join(side), &format!("{city}/{side}"), city, options, photos)?;
+        for (side, into) in ["query", "database"].into_iter().zip(&mut sides) {
+            let folder = folder.join(side);
+            told &= folder.join("raw.csv").is_file();
+            dropped += read_side(&folder, &format!("{city}/{side}"), city, options, into)?;
         }
     }
-    let variant = if options.all_queries { "every image" } else { "images of the subtask" };
-    let panoramas = if options.panoramas { "kept" } else { "dropped" };
+    let variant = match (options.all_queries, options.subtask.as_str()) {
+        (true, _) => "every image (the all-queries variant)",
+        (false, "all") => "images of the subtask (the official variant: 740 queries in cph and sf)",
+        (false, _) => "images of the subtask",
+    };
+    let panoramas = match (options.panoramas, told) {
+        (true, _) => "kept",
+        (false, true) => "dropped",
+        (false, false) => "kept where no raw.csv tells which they are",
+    };
+    let chosen = format!(
+        "subtask {}, {variant}, panoramas {panoramas}; {dropped} images left out by these rules",
+        options.subtask
+    );
+    let [queries, database] = sides;
+    let notes = vec![chosen, options.task.describe(options.sequence, [queries.alone, database.alone])];
+    let ((queries, query_side), (database, database_side)) = (queries.finish(), database.finish());
     Ok(Dataset {
         name: format!("MSLS {}", cities.join(", ")),
         database,
         queries,
         truth: Truth::Positions,
-        notes: vec![format!(
-            "subtask {}, {variant}, panoramas {panoramas}; {dropped} images left out by these rules",
-            options.subtask
-        )],
+        notes,
+        sequences: Sequences { database: database_side, queries: query_side },
     })
 }
 
@@ -115,8 +145,8 @@ fn cities(wanted: &[String]) -> Vec<String> {
 }
 
 /// One of the tables as rows by key; `None` where the file is missing.
-struct ByKey {
-    table: Table,
+pub(super) struct ByKey {
+    pub(super) table: Table,
     rows: HashMap<String, usize>,
 }
 
@@ -143,75 +173,106 @@ impl ByKey {
     }
 }
 
-/// Appends the images of one side of one city; returns how many the options left out.
+/// The tables of one side of one city.
+struct Tables {
+    raw: Option<ByKey>,
+    processed: Option<ByKey>,
+    sequence: Option<ByKey>,
+    subtask: Option<ByKey>,
+}
+
+impl Tables {
+    fn read(folder: &Path, options: &MslsOptions) -> Result<Self> {
+        let read = |name: &str| ByKey::read(folder.join(name));
+        let this = Self {
+            raw: read("raw.csv")?,
+            processed: read("postprocessed.csv")?,
+            sequence: read("seq_info.csv")?,
+            subtask: read("subtask_index.csv")?,
+        };
+        if !options.all_queries {
+            match &this.subtask {
+                Some(subtask) => drop(subtask.table.require(&options.subtask)?),
+                None => {
+                    return Err(DataError::format(
+                        folder.join("subtask_index.csv"),
+                        None,
+                        "is missing: the subtask cannot be told without it",
+                    ));
+                }
+            }
+        }
+        Ok(this)
+    }
+
+    /// The table that lists the images: the challenge's cities come without `raw.csv`.
+    fn list(&self, folder: &Path) -> Result<&Table> {
+        let first = self.raw.as_ref().or(self.subtask.as_ref()).or(self.sequence.as_ref());
+        first
+            .map(|by_key| &by_key.table)
+            .ok_or_else(|| DataError::format(folder.join("raw.csv"), None, "is missing"))
+    }
+}
+
+/// Adds the images or sequences of one side of one city; returns how many images the options left out.
 fn read_side(
     folder: &Path,
     prefix: &str,
     city: &str,
     options: &MslsOptions,
-    into: &mut Vec<Photo>,
+    into: &mut Frames,
 ) -> Result<usize> {
-    let path = folder.join("raw.csv");
-    let raw = ByKey::read(path.clone())?.ok_or_else(|| DataError::format(&path, None, "is missing"))?;
-    let processed = ByKey::read(folder.join("postprocessed.csv"))?;
-    let sequence = ByKey::read(folder.join("seq_info.csv"))?;
-    let subtask = ByKey::read(folder.join("subtask_index.csv"))?;
-    if !options.all_queries {
-        match &subtask {
-            Some(subtask) => drop(subtask.table.require(&options.subtask)?),
-            None => {
-                let path = folder.join("subtask_index.csv");
-                return Err(DataError::format(
-                    path,
-                    None,
-                    "is missing: the subtask cannot be told without it",
-                ));
-            }
-        }
-    }
+    let tables = Tables::read(folder, options)?;
+    let list = tables.list(folder)?;
     let is_true = |table: &Option<ByKey>, key: &str, column: &str| {
         table.as_ref().and_then(|t| t.cell(key, column)).is_some_and(|cell| cell.eq_ignore_ascii_case("true"))
     };
-    let key_at = raw.table.require("key")?;
-    let mut dropped = 0;
-    for (line, cells) in &raw.table.rows {
+    let key_at = list.require("key")?;
+    let (mut photos, mut chosen) = (Vec::new(), Vec::new());
+    for (line, cells) in &list.rows {
         let key = cells[key_at].as_str();
-        let panorama = raw.cell(key, "pano").is_some_and(|cell| cell.eq_ignore_ascii_case("true"));
-        if (panorama && !options.panoramas)
-            || (!options.all_queries && !is_true(&subtask, key, &options.subtask))
-        {
-            dropped += 1;
-            continue;
-        }
-        let mut photo =
-            Photo::new(folder.join("images").join(format!("{key}.jpg")), format!("{prefix}/{key}"));
+        chosen.push(
+            (options.panoramas || !is_true(&tables.raw, key, "pano"))
+                && (options.all_queries || is_true(&tables.subtask, key, &options.subtask)),
+        );
+        let path = folder.join("images").join(format!("{key}.jpg"));
+        photos.push(photo(&tables, key, *line, Photo::new(path, format!("{prefix}/{key}")), city)?);
+    }
+    let dropped = chosen.iter().filter(|chosen| !**chosen).count();
+    into.add(photos, &chosen, tables.sequence.as_ref(), &folder.join("seq_info.csv"))?;
+    Ok(dropped)
+}
+
+/// What the tables say of an image.
+fn photo(tables: &Tables, key: &str, line: u64, mut photo: Photo, city: &str) -> Result<Photo> {
+    let Tables { raw, processed, sequence, .. } = tables;
+    if let Some(raw) = raw {
         if let (Some(lat), Some(lon)) = (raw.number(key, "lat")?, raw.number(key, "lon")?) {
-            let position = LatLon::new(lat, lon).map_err(|e| raw.table.complain(*line, e.to_string()))?;
+            let position = LatLon::new(lat, lon).map_err(|e| raw.table.complain(line, e.to_string()))?;
             photo.position = Some(position);
         }
         photo.heading = raw.number(key, "ca")?.map(|h| h.rem_euclid(360.0));
-        if let Some(processed) = &processed {
-            let metres = (processed.number(key, "easting")?, processed.number(key, "northing")?);
-            if let ((Some(easting), Some(northing)), Some(position)) = (metres, photo.position) {
-                photo.utm = Some(Utm { easting, northing, zone: zone_of(position).ok() });
-            }
-        }
-        photo.tags.insert("city".into(), city.into());
-        photo.tags.insert("key".into(), key.into());
-        let more = [
-            (&sequence, "sequence_key", "sequence"),
-            (&sequence, "frame_number", "frame"),
-            (&processed, "night", "night"),
-            (&processed, "view_direction", "view_direction"),
-        ];
-        for (table, column, tag) in more {
-            if let Some(cell) = table.as_ref().and_then(|t| t.cell(key, column)) {
-                photo.tags.insert(tag.into(), cell.into());
-            }
-        }
-        into.push(photo);
     }
-    Ok(dropped)
+    if let Some(processed) = processed {
+        let metres = (processed.number(key, "easting")?, processed.number(key, "northing")?);
+        if let ((Some(easting), Some(northing)), Some(position)) = (metres, photo.position) {
+            photo.utm = Some(Utm { easting, northing, zone: zone_of(position).ok() });
+        }
+    }
+    photo.tags.insert("city".into(), city.into());
+    photo.tags.insert("key".into(), key.into());
+    let more = [
+        (sequence, "sequence_key", "sequence"),
+        (sequence, "frame_number", "frame"),
+        (processed, "night", "night"),
+        (processed, "view_direction", "view_direction"),
+    ];
+    for (table, column, tag) in more {
+        if let Some(cell) = table.as_ref().and_then(|t| t.cell(key, column)) {
+            photo.tags.insert(tag.into(), cell.into());
+        }
+    }
+    Ok(photo)
 }
 
 #[cfg(test)]

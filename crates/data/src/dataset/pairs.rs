@@ -3,7 +3,7 @@
 use super::positions_csv::list_images_csv;
 use super::table::Table;
 use super::walk::{images_under, relative_name};
-use super::{Dataset, Truth, folder_name};
+use super::{Dataset, Sequences, Truth, folder_name};
 use crate::{DataError, Photo, Result};
 use std::collections::HashMap;
 use std::path::Path;
@@ -80,6 +80,7 @@ pub fn read_pairs(database: &Path, queries: &Path, positives: &Path) -> Result<D
         queries: query_photos,
         truth: Truth::Listed(listed),
         notes,
+        sequences: Sequences::default(),
     })
 }
 

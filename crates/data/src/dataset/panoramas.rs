@@ -2,7 +2,7 @@
 
 use super::table::{Table, number};
 use super::walk::natural_order;
-use super::{Dataset, Listing, Truth, folder_name};
+use super::{Dataset, Listing, Sequences, Truth, folder_name};
 use crate::{DataError, LatLon, Photo, Result};
 use std::collections::HashMap;
 use std::path::Path;
@@ -119,7 +119,8 @@ pub fn split_panoramas(listing: Listing, every: usize, offset: usize) -> Result<
         database.len()
     ));
     let name = format!("{} (every {every}th panorama a query)", root.unwrap_or_else(|| "panoramas".into()));
-    Ok(Dataset { name, database, queries, truth: Truth::Positions, notes })
+    let sequences = Sequences::default();
+    Ok(Dataset { name, database, queries, truth: Truth::Positions, notes, sequences })
 }
 
 #[cfg(test)]

@@ -183,6 +183,10 @@ impl Dataset {
             let mut i = 0;
             listed.retain(|_| (kept(i), i += 1).0);
         }
+        if let Some(side) = &mut self.sequences.queries {
+            let mut i = 0;
+            side.members.retain(|_| (kept(i), i += 1).0);
+        }
         let mut i = 0;
         self.queries.retain(|_| (kept(i), i += 1).0);
         self.notes.push(format!("{most} of {all} queries, evenly chosen"));
@@ -193,6 +197,7 @@ impl Dataset {
 mod tests {
     use super::*;
     use crate::Photo;
+    use crate::dataset::{SequenceSide, Sequences};
 
     #[test]
     fn kinds_and_defaults_by_name() {
@@ -225,19 +230,26 @@ mod tests {
     }
 
     #[test]
-    fn fewer_queries_stay_beside_their_positives() {
+    fn fewer_queries_stay_beside_their_positives_and_frames() {
         let photo = |i: usize| Photo::new(format!("{i}"), format!("{i}"));
+        let frames = SequenceSide {
+            frames: (0..12).map(photo).collect(),
+            members: (0..10).map(|i| vec![i, i + 1, i + 2]).collect(),
+        };
         let mut set = Dataset {
             name: "s".into(),
             database: vec![photo(0)],
             queries: (0..10).map(photo).collect(),
             truth: Truth::Listed((0..10).map(|i| vec![i]).collect()),
             notes: Vec::new(),
+            sequences: Sequences { database: None, queries: Some(frames) },
         };
         set.keep_queries(3);
         let names: Vec<&str> = set.queries.iter().map(|q| q.name.as_str()).collect();
         assert_eq!(names, ["3", "6", "9"]);
         assert_eq!(set.truth, Truth::Listed(vec![vec![3], vec![6], vec![9]]));
+        let members = set.sequences.queries.as_ref().map(|side| side.members.clone());
+        assert_eq!(members, Some(vec![vec![3, 4, 5], vec![6, 7, 8], vec![9, 10, 11]]));
         set.keep_queries(3);
         assert_eq!(set.notes.len(), 1);
     }

@@ -2,7 +2,7 @@
 
 use super::table::number;
 use super::walk::{images_under, natural_order};
-use super::{Dataset, Truth, folder_name};
+use super::{Dataset, Sequences, Truth, folder_name};
 use crate::geo::to_utm;
 use crate::{DataError, LatLon, Photo, Result, Utm};
 use std::path::{Path, PathBuf};
@@ -61,6 +61,7 @@ pub fn read_st_lucia(root: &Path, options: &StLuciaOptions) -> Result<Dataset> {
         queries,
         truth: Truth::Positions,
         notes,
+        sequences: Sequences::default(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! datasets_vg trees: positions in the file names, between `@` signs.
 
 use super::walk::images_under;
-use super::{Dataset, Truth, folder_name};
+use super::{Dataset, Sequences, Truth, folder_name};
 use crate::geo::from_utm;
 use crate::{DataError, LatLon, Photo, Result, Utm, UtmZone};
 use std::path::{Path, PathBuf};
@@ -122,6 +122,7 @@ pub fn read_vg(root: &Path, options: &VgOptions) -> Result<Dataset> {
         queries,
         truth: Truth::Positions,
         notes: Vec::new(),
+        sequences: Sequences::default(),
     })
 }
 

@@ -2,12 +2,13 @@
 
 use super::config::{AblationConfig, DatasetEntry, ModelEntry, Selection};
 use super::plan::{Planned, Setting, plan};
-use crate::extracted::{Counted, Extracted};
+use crate::extracted::Extracted;
 use crate::features::{Keeping, Layout};
 use crate::metrics::{Interval, PairedTest, bootstrap, paired_test};
-use crate::run::{EvalOptions, judge};
+use crate::rules::Judged;
+use crate::run::{EvalOptions, count, rank_extracted};
 use crate::view::Choice;
-use crate::{Evaluation, Grouping, Outcome, Protocol, QueriesAs, Result};
+use crate::{Evaluation, Grouping, Outcome, Protocol, QueriesAs, Result, Rules};
 use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, LoadedModel, Progress, Rerank, Settings};
 use r2former_model::Device;
@@ -137,42 +138,46 @@ fn on_dataset(
         dataset.keep_queries(most);
     }
     let options = EvalOptions {
-        radius_m: config.radius_m,
-        heading_limit_deg: config.heading_deg,
-        empty_queries: config.empty_queries,
-        grouping: if config.per_city { Grouping::PerCity } else { Grouping::Merged },
+        rules: Rules {
+            radius_m: config.radius_m,
+            heading_limit_deg: config.heading_deg,
+            empty_queries: config.empty_queries,
+            grouping: if config.per_city { Grouping::PerCity } else { Grouping::Merged },
+            ..Default::default()
+        },
         rerank: Vec::new(),
         candidates: config.candidates,
         adaptive: None,
         keeping: keeping.clone(),
         queries_as: QueriesAs::default(),
-        report_by: Vec::new(),
     };
-    let counted = Counted::of(&dataset, &options)?;
-    let mut judged: Vec<Option<Judged>> = planned.iter().map(|_| None).collect();
+    let judged = options.rules.judge(&dataset)?;
+    let mut told: Vec<Option<Told>> = planned.iter().map(|_| None).collect();
     let mut unusable = Vec::new();
     for members in extractions(planned) {
         let subject = &subjects[planned[members[0]].model];
-        let orders = Orders { dataset: &dataset, counted: &counted, options: &options, seed: config.seed };
+        let orders = Orders { dataset: &dataset, judged: &judged, options: &options, seed: config.seed };
         let rows: Vec<&Planned> = members.iter().map(|i| &planned[*i]).collect();
         progress.note(&format!("{}: {}, {} orders", dataset.name, subject.name, rows.len()));
         let found = orders.of(subject, &rows, device, &mut unusable, progress)?;
         for (i, row) in members.into_iter().zip(found) {
-            judged[i] = Some(row);
+            told[i] = Some(row);
         }
     }
     unusable.sort();
     unusable.dedup();
-    let mut judged: Vec<Judged> = judged.into_iter().flatten().collect();
+    let mut told: Vec<Told> = told.into_iter().flatten().collect();
     // Every order was judged, so the baseline stands first.
-    let baseline = judged[0].right_at_1.clone();
-    for row in &mut judged[1..] {
+    let baseline = told[0].right_at_1.clone();
+    for row in &mut told[1..] {
         row.row.difference = Some(paired_test(&baseline, &row.right_at_1));
     }
-    let mut protocol = judged[0].protocol.clone();
-    protocol.candidates = config.candidates;
+    let mut protocol = told[0].protocol.clone();
+    if let Some(input) = &mut protocol.input {
+        input.candidates = config.candidates;
+    }
     let name = entry.name.clone().unwrap_or_else(|| dataset.name.clone());
-    Ok(DatasetRows { name, protocol, rows: judged.into_iter().map(|j| j.row).collect(), unusable })
+    Ok(DatasetRows { name, protocol, rows: told.into_iter().map(|told| told.row).collect(), unusable })
 }
 
 /// The rows that can share features, by their numbers: those of one model whose local features come from the same
@@ -194,7 +199,7 @@ fn extractions(planned: &[Planned]) -> Vec<Vec<usize>> {
 }
 
 /// A row, and which queries it gets right.
-struct Judged {
+struct Told {
     row: AblationRow,
     right_at_1: Vec<bool>,
     protocol: Protocol,
@@ -203,7 +208,7 @@ struct Judged {
 /// What all orders on a dataset share.
 struct Orders<'a> {
     dataset: &'a Dataset,
-    counted: &'a Counted,
+    judged: &'a Judged,
     options: &'a EvalOptions,
     seed: u64,
 }
@@ -217,7 +222,7 @@ impl Orders<'_> {
         device: &Device,
         unusable: &mut Vec<(PathBuf, String)>,
         progress: &dyn Progress,
-    ) -> Result<Vec<Judged>> {
+    ) -> Result<Vec<Told>> {
         let settings = || rows.iter().map(|row| &row.setting);
         // Chance draws from all patches.
         let all = settings().any(|s| s.selection == Selection::Random);
@@ -234,11 +239,11 @@ impl Orders<'_> {
         })?;
         let extractor = Extractor::new(loaded.clone(), subject.settings, device)?;
         let layout = Layout::of(&extractor, most > 0, bits);
-        let extracted =
-            Extracted::of(self.dataset, self.counted, &extractor, layout, self.options, progress)?;
+        let counted = self.judged.counted.clone();
+        let extracted = Extracted::of(self.dataset, counted, &extractor, layout, self.options, progress)?;
 
         let mut done: Vec<(Setting, Evaluation)> = Vec::new();
-        let mut judged = Vec::new();
+        let mut told = Vec::new();
         for row in rows {
             // Margins are looked at afterwards: every query is reranked once.
             let setting = Setting { adaptive: None, ..row.setting.clone() };
@@ -259,11 +264,11 @@ impl Orders<'_> {
                 done.push((setting.clone(), evaluation));
             }
             if let Some((_, evaluation)) = done.iter().find(|(other, _)| *other == setting) {
-                judged.push(judged_row(row, subject, evaluation, &layout));
+                told.push(tell(row, subject, evaluation, &layout));
             }
         }
         unusable.extend(extracted.unusable);
-        Ok(judged)
+        Ok(told)
     }
 
     fn evaluate(
@@ -282,11 +287,12 @@ impl Orders<'_> {
             random: (setting.selection == Selection::Random).then_some(self.seed),
             bits: setting.bits,
         };
-        judge(self.dataset, self.counted, extracted, Some(choice), extractor, &options, progress)
+        let ranked = rank_extracted(self.dataset, extracted, Some(choice), extractor, &options, progress)?;
+        Ok(count(self.dataset, self.judged, ranked, extractor, &options))
     }
 }
 
-fn judged_row(planned: &Planned, subject: &Subject, evaluation: &Evaluation, layout: &Layout) -> Judged {
+fn tell(planned: &Planned, subject: &Subject, evaluation: &Evaluation, layout: &Layout) -> Told {
     let setting = &planned.setting;
     // A query whose order is clear keeps it, as if it had never been reranked.
     let clear =
@@ -320,7 +326,7 @@ fn judged_row(planned: &Planned, subject: &Subject, evaluation: &Evaluation, lay
         rerank_ms: cost.rerank_ms(setting.rerank).map(|ms| ms * (1.0 - skipped.unwrap_or(0.0))),
         bytes_per_image: layout.dim * size_of::<f32>() + local_bytes,
     };
-    Judged { row, right_at_1: right(1), protocol: evaluation.report.protocol.clone() }
+    Told { row, right_at_1: right(1), protocol: evaluation.report.protocol.clone() }
 }
 
 #[cfg(test)]

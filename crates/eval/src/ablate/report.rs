@@ -2,9 +2,9 @@
 
 use super::orders::{Ablation, AblationRow, DatasetRows};
 use crate::pictures::{Series, plot};
-use crate::report::put;
+use crate::report::{put, put_json};
 use crate::table::Table;
-use crate::{EvalError, Facts, Result};
+use crate::{Facts, Result};
 use serde::Serialize;
 use std::path::Path;
 
@@ -47,9 +47,10 @@ impl Ablation {
                  McNemar's exact test. Search and reranking in milliseconds a query.\n";
         for dataset in &self.datasets {
             let p = &dataset.protocol;
+            let candidates = self.config.candidates;
             text += &format!(
                 "\n{}: {} queries, {} database images, positives {}, {} without a positive, {}, {} candidates.\n",
-                dataset.name, p.queries, p.database, p.positives, p.empty_query_count, p.cities, p.candidates
+                dataset.name, p.queries, p.database, p.positives, p.empty_query_count, p.cities, candidates
             );
         }
         for note in &self.notes {
@@ -64,11 +65,7 @@ impl Ablation {
     /// # Errors
     /// A folder that cannot be written.
     pub fn write(&self, dir: &Path, facts: &Facts) -> Result<()> {
-        std::fs::create_dir_all(dir).map_err(|error| EvalError::file(dir, error))?;
-        let path = dir.join("ablation.json");
-        let json = serde_json::to_vec_pretty(&Results { facts, ablation: self })
-            .map_err(|error| EvalError::file(&path, error))?;
-        put(&path, &json)?;
+        put_json(dir, "ablation.json", &Results { facts, ablation: self })?;
         put(&dir.join("ablation.md"), self.markdown().as_bytes())?;
         put(&dir.join("ablation.csv"), self.table().csv().as_bytes())?;
         for (i, dataset) in self.datasets.iter().enumerate() {

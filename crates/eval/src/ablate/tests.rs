@@ -1,6 +1,6 @@
 use super::*;
 use crate::ablate::Selection;
-use crate::{EmptyQueries, QueriesAs, evaluate};
+use crate::{QueriesAs, Rules, evaluate};
 use r2former_data::dataset::DatasetSpec;
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
 use r2former_engine::Silent;
@@ -102,16 +102,12 @@ fn rows_are_what_an_evaluation_of_each_would_say() {
         let settings = Settings::of(&changed.config);
         let extractor = Extractor::new(changed, settings, &Device::flex()).unwrap();
         let options = EvalOptions {
-            radius_m: 25.0,
-            heading_limit_deg: None,
-            empty_queries: EmptyQueries::Fail,
-            grouping: Grouping::Merged,
+            rules: Rules::default(),
             rerank: vec![rerank],
             candidates: 6,
             adaptive,
             keeping: Keeping::default(),
             queries_as: QueriesAs::default(),
-            report_by: Vec::new(),
         };
         let found = evaluate(&dataset, &extractor, &options, &Silent).unwrap();
         let skipped = found.report.adaptive.map(|adaptive| adaptive.skipped);

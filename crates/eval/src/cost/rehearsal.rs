@@ -4,12 +4,13 @@
 //! and reranking, to recall and intervals.
 
 use super::{Random, Views, local_bytes, peak_bytes};
-use crate::extracted::{Counted, Extracted};
+use crate::extracted::Extracted;
 use crate::features::{Layout, Side};
-use crate::run::judge;
+use crate::run::{count, rank_extracted};
+use crate::units::Units;
 use crate::{EvalError, EvalOptions, EvalReport, Result};
 use r2former_data::Photo;
-use r2former_data::dataset::{Dataset, Truth};
+use r2former_data::dataset::{Dataset, Sequences, Truth};
 use r2former_engine::{Extractor, Progress};
 use r2former_model::Bits;
 use serde::Serialize;
@@ -76,12 +77,14 @@ pub fn rehearse(
         queries: photos("queries", queries),
         truth: Truth::Listed((0..queries).map(positives).collect()),
         notes: vec!["made-up features: recall says nothing of the model".into()],
+        sequences: Sequences::default(),
     };
+    let judged = eval.rules.judge(&dataset)?;
     let layout = Layout::of(extractor, !eval.rerank.is_empty(), Bits::Eight);
     let started = Instant::now();
     progress.start("images made up", (images + queries) as u64);
     let views = Views::new(layout.dim);
-    let side = |count: usize, seed: u64, place: &dyn Fn(usize) -> usize| -> Result<Side> {
+    let side = |count: usize, seed: u64, place: &dyn Fn(usize) -> usize| -> Result<Units> {
         let mut side = Side::new(count, layout, None, &eval.keeping, temporary)?;
         for i in 0..count {
             let mut random = Random::new(seed + i as u64);
@@ -90,19 +93,20 @@ pub fn rehearse(
             progress.advance(1);
         }
         side.flush()?;
-        Ok(side)
+        Ok(Units::of_images(side))
     };
     let extracted = Extracted {
         database: side(images, 1, &|i| i / of_a_place)?,
         queries: side(queries, 1 << 40, &place_of)?,
+        chosen: judged.counted.clone(),
         unusable: Vec::new(),
         images_per_second: None,
     };
     progress.finish();
     let writing_s = started.elapsed().as_secs_f64();
     let started = Instant::now();
-    let counted = Counted::of(&dataset, eval)?;
-    let report = judge(&dataset, &counted, &extracted, None, extractor, eval, progress)?.report;
+    let ranked = rank_extracted(&dataset, &extracted, None, extractor, eval, progress)?;
+    let report = count(&dataset, &judged, ranked, extractor, eval).report;
     let image_bytes = layout.dim * size_of::<f32>() + layout.local_bytes();
     Ok(Rehearsal {
         feature_bytes: ((images + queries) * image_bytes) as u64,
@@ -116,8 +120,7 @@ pub fn rehearse(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::QueriesAs;
-    use crate::{EmptyQueries, Grouping, Keeping};
+    use crate::{Keeping, QueriesAs, Rules};
     use r2former_engine::{LoadedModel, Rerank, Settings, Silent};
     use r2former_model::{Device, ModelConfig};
 
@@ -131,16 +134,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let run = |memory_bytes| {
             let eval = EvalOptions {
-                radius_m: 25.0,
-                heading_limit_deg: None,
-                empty_queries: EmptyQueries::Fail,
-                grouping: Grouping::Merged,
+                rules: Rules::default(),
                 rerank: vec![Rerank::Model],
                 candidates: 20,
                 adaptive: None,
                 keeping: Keeping { memory_bytes, dir: None },
                 queries_as: QueriesAs::default(),
-                report_by: Vec::new(),
             };
             let options = RehearsalOptions { images: 200, queries: 7 };
             rehearse(&extractor, options, &eval, dir.path(), &Silent).unwrap()

@@ -2,9 +2,9 @@
 
 use super::{GROWTH_BATCH, Growth, Stages};
 use crate::pictures::{Series, plot};
-use crate::report::put;
+use crate::report::{put, put_json};
 use crate::table::Table;
-use crate::{EvalError, Facts, Result, order_name};
+use crate::{Facts, Result, order_name};
 use serde::Serialize;
 use std::path::Path;
 
@@ -54,10 +54,7 @@ impl CostReport {
     /// # Errors
     /// A folder that cannot be written.
     pub fn write(&self, dir: &Path) -> Result<()> {
-        std::fs::create_dir_all(dir).map_err(|error| EvalError::file(dir, error))?;
-        let path = dir.join("cost.json");
-        let json = serde_json::to_vec_pretty(self).map_err(|error| EvalError::file(&path, error))?;
-        put(&path, &json)?;
+        put_json(dir, "cost.json", self)?;
         put(&dir.join("cost.md"), self.markdown().as_bytes())?;
         if self.growth.is_empty() {
             return Ok(());

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 /// The N that are reported.
 pub const RECALL_AT: [usize; 5] = [1, 5, 10, 20, 100];
 
-/// Recall at each N of [`RECALL_AT`], as fractions of the counted queries, keyed by N as text.
+/// Recall at each N that was asked, as fractions of the counted queries, keyed by N as text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Recall(pub BTreeMap<usize, f64>);
@@ -18,10 +18,15 @@ impl Recall {
     }
 }
 
-/// Recall of ranked predictions: for each query the database's numbers, best first, and the right ones.
+/// Recall at each N of [`RECALL_AT`] of ranked predictions: for each query the database's numbers, best first, and the right ones.
 ///
 /// Every query counts: one without positives can only fail, so leave it out to drop it.
 pub fn recall<'a>(queries: impl IntoIterator<Item = (&'a [u32], &'a [u32])>) -> Recall {
+    recall_at(queries, &RECALL_AT)
+}
+
+/// As [`recall`], at other N.
+pub fn recall_at<'a>(queries: impl IntoIterator<Item = (&'a [u32], &'a [u32])>, at: &[usize]) -> Recall {
     let first_hit: Vec<Option<usize>> = queries
         .into_iter()
         .map(|(ranking, right)| ranking.iter().position(|candidate| right.contains(candidate)))
@@ -32,7 +37,7 @@ pub fn recall<'a>(queries: impl IntoIterator<Item = (&'a [u32], &'a [u32])>) -> 
             first_hit.iter().filter(|hit| hit.is_some_and(|rank| rank < n)).count() as f64 / queries as f64
         }
     };
-    Recall(RECALL_AT.iter().map(|n| (*n, share(*n))).collect())
+    Recall(at.iter().map(|n| (*n, share(*n))).collect())
 }
 
 #[cfg(test)]

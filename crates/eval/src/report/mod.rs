@@ -39,14 +39,19 @@ pub fn write_report(
     facts: &Facts,
     progress: &dyn Progress,
 ) -> Result<()> {
-    std::fs::create_dir_all(dir).map_err(|error| EvalError::file(dir, error))?;
-    let results = serde_json::to_vec_pretty(&Results { facts, evaluation })
-        .map_err(|error| EvalError::file(&dir.join(RESULTS), error))?;
     // Results first: they are what cannot be had again cheaply.
-    put(&dir.join(RESULTS), &results)?;
+    put_json(dir, RESULTS, &Results { facts, evaluation })?;
     let examples = examples::choose(evaluation, dataset, extractor, progress)?;
     let page = page::render(evaluation, dataset, facts, &examples)?;
     put(&dir.join(PAGE), page.as_bytes())
+}
+
+/// Writes a value as JSON into a folder, which is made where there is none.
+pub(crate) fn put_json(dir: &Path, name: &str, value: &impl Serialize) -> Result<()> {
+    std::fs::create_dir_all(dir).map_err(|error| EvalError::file(dir, error))?;
+    let path = dir.join(name);
+    let bytes = serde_json::to_vec_pretty(value).map_err(|error| EvalError::file(&path, error))?;
+    put(&path, &bytes)
 }
 
 pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -5,7 +5,8 @@ use super::examples::Examples;
 use super::facts::Facts;
 use crate::metrics::Interval;
 use crate::{
-    Breakdown, EmptyQueries, EvalError, EvalReport, Evaluation, RECALL_AT, Recall, Result, order_name,
+    Breakdown, EmptyQueries, EvalError, EvalReport, Evaluation, MAP_AT, RECALL_AT, Recall, Result, Stage,
+    order_name,
 };
 use minijinja::{Environment, Value, context};
 use r2former_data::dataset::Dataset;
@@ -43,6 +44,11 @@ pub(super) fn render(
             "Differences".into(),
             "Two orders of the same queries, by recall@1: difference in points with its 95 % bootstrap interval, queries that only one of them gets right, and McNemar's exact test.",
             differences(evaluation),
+        ),
+        (
+            "Mean average precision".into(),
+            "mAP@k: the sum of the precision at each correct rank up to k, over the smaller of k and the number of positives, in percent.",
+            mean_precision(evaluation),
         ),
     ];
     let words = "Queries that count, and recall@1, @5 and @10 in percent.";
@@ -122,6 +128,15 @@ fn recall(evaluation: &Evaluation) -> Table {
     (heads.collect(), rows.collect())
 }
 
+fn mean_precision(evaluation: &Evaluation) -> Table {
+    let heads = std::iter::once("order".to_string()).chain(MAP_AT.iter().map(|k| format!("mAP@{k}")));
+    let rows = evaluation.report.mean_precision.iter().map(|(method, mean)| {
+        let cells = MAP_AT.iter().map(|k| percent(mean.at(*k)));
+        std::iter::once(order_name(method).to_string()).chain(cells).collect()
+    });
+    (heads.collect(), rows.collect())
+}
+
 fn differences(evaluation: &Evaluation) -> Table {
     let heads = strings(["orders", "difference", "only the first", "only the second", "p"]);
     let rows = evaluation.report.comparisons.iter().map(|comparison| {
@@ -137,7 +152,7 @@ fn differences(evaluation: &Evaluation) -> Table {
     (heads, rows.collect())
 }
 
-fn groups(report: &EvalReport, table: &Breakdown) -> Table {
+fn groups(report: &EvalReport, table: &Breakdown<Stage>) -> Table {
     let orders = report.recall.iter().map(|(method, _)| order_name(method).to_string());
     let heads = [table.tag.clone(), "queries".into()].into_iter().chain(orders);
     let rows = table.groups.iter().map(|(value, group)| {
@@ -205,21 +220,22 @@ fn protocol(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
         ("queries", format!("{}; {} without a positive, {empty}", p.queries, p.empty_query_count)),
         ("database", format!("{} images; {}", p.database, p.cities)),
         ("positives", p.positives.clone()),
-        ("queries as", p.queries_as.describe(p.candidates > 0)),
-        ("input", format!("{} pixels (height x width), {} resize, {}", p.image_size, p.resize, p.precision)),
-        (
-            "reranked",
-            match (p.candidates, &evaluation.report.adaptive) {
-                (0, _) => "nothing".into(),
-                (candidates, None) => format!("the first {candidates}"),
-                (candidates, Some(adaptive)) => format!(
-                    "the first {candidates}, but for {} % of the queries, whose margin is at least {}",
-                    percent(adaptive.skipped),
-                    adaptive.margin
-                ),
-            },
-        ),
     ];
+    if let Some(i) = &p.input {
+        let input = format!("{} pixels (height x width), {} resize, {}", i.image_size, i.resize, i.precision);
+        let reranked = match (i.candidates, &evaluation.report.adaptive) {
+            (0, _) => "nothing".into(),
+            (candidates, None) => format!("the first {candidates}"),
+            (candidates, Some(adaptive)) => format!(
+                "the first {candidates}, but for {} % of the queries, whose margin is at least {}",
+                percent(adaptive.skipped),
+                adaptive.margin
+            ),
+        };
+        let queries_as = i.queries_as.describe(i.candidates > 0);
+        rows.extend([("queries as", queries_as), ("input", input), ("reranked", reranked)]);
+        rows.extend(i.sequences.iter().map(|words| ("sequences", words.clone())));
+    }
     rows.extend(p.notes.iter().map(|note| ("note", note.clone())));
     rows
 }

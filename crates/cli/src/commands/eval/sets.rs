@@ -1,6 +1,5 @@
-//! Datasets of `r2former eval` in layouts of their own: what is asked about them.
+//! Datasets in layouts of their own: what is asked about them.
 
-use super::eval::Common;
 use crate::common::parse_zone;
 use anyhow::Result;
 use clap::Args;
@@ -18,8 +17,6 @@ pub(crate) struct DbStructArgs {
     /// UTM zone of its metres, as in 17T [default: 17T for pitts*, 54S for tokyo*, else unknown].
     #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
     utm_zone: Option<UtmZone>,
-    #[command(flatten)]
-    pub(crate) common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -35,8 +32,6 @@ pub(crate) struct StLuciaArgs {
     /// Leave out frames nearer than this to the last one kept; 0 keeps all.
     #[arg(long, default_value_t = 5.0, value_name = "METRES")]
     spacing: f64,
-    #[command(flatten)]
-    pub(crate) common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -53,8 +48,6 @@ pub(crate) struct FramesArgs {
     /// The i-th query shows frame i times this: 10 for Nordland's 2,760 queries in 27,592 frames.
     #[arg(long, default_value_t = 1, value_name = "N")]
     every: usize,
-    #[command(flatten)]
-    pub(crate) common: Common,
 }
 
 impl DbStructArgs {

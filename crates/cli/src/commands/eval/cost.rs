@@ -1,6 +1,6 @@
 //! `r2former eval cost`: what a query costs, measured in one run.
 
-use super::town::render;
+use crate::commands::town::render;
 use crate::common::{InputArgs, Machine, load_model};
 use crate::exit::Outcome;
 use crate::output::{self, print_json};

@@ -1,0 +1,217 @@
+//! The datasets that can be named on the command line, for whatever is then done with them.
+
+use super::sets::{DbStructArgs, FramesArgs, StLuciaArgs};
+use crate::common::parse_zone;
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use r2former_data::UtmZone;
+use r2former_data::dataset::{self, Dataset, Kind, MslsOptions, MslsTask, Region, SourceOptions, VgOptions};
+use r2former_eval::{EmptyQueries, Grouping, Rules};
+use std::path::PathBuf;
+
+/// A dataset of any kind, and the arguments `R` of what is done with it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DatasetCommand<R: Args> {
+    /// Two sets of images and a table of positives (columns query,reference).
+    Pairs(With<PairsArgs, R>),
+    /// Two sets of photographs with positions: CSV files, or folders with GPS.
+    Photos(With<PhotosArgs, R>),
+    /// A panorama set (panoramas.csv and tiles/), split into database and queries.
+    Panoramas(With<PanoramaArgs, R>),
+    /// A datasets_vg tree: images/{train,val,test}/{database,queries}.
+    Vg(With<VgArgs, R>),
+    /// Mapillary Street-Level Sequences in its own layout.
+    Msls(With<MslsArgs, R>),
+    /// Pitts30k, Pitts250k and their kin: a MATLAB file with the structure dbStruct.
+    Dbstruct(With<DbStructArgs, R>),
+    /// St Lucia: passes with fGPS.txt.
+    StLucia(With<StLuciaArgs, R>),
+    /// Two folders whose i-th images show the same place (Nordland).
+    Frames(With<FramesArgs, R>),
+}
+
+/// A dataset's arguments and those of what is done with it.
+#[derive(Debug, Args)]
+pub(crate) struct With<D: Args, R: Args> {
+    #[command(flatten)]
+    dataset: D,
+    #[command(flatten)]
+    rest: R,
+}
+
+/// What is right, and which queries count.
+#[derive(Debug, Args)]
+pub(crate) struct RulesArgs {
+    /// A reference within so many metres is a positive (inclusive).
+    #[arg(long, default_value_t = 25.0, value_name = "METRES")]
+    radius: f64,
+    /// A positive also looks the same way, within so many degrees [default: no rule].
+    #[arg(long, value_name = "DEGREES")]
+    heading: Option<f64>,
+    /// Queries without positives: fail (stay in the denominator) or drop [default: fail; drop for msls, as its
+    /// own tools do].
+    #[arg(long)]
+    empty: Option<EmptyQueries>,
+    /// Search each city for itself instead of all as one database.
+    #[arg(long)]
+    per_city: bool,
+    /// Also tell recall for each value of these tags of the queries, with commas: city, condition, night, any
+    /// column of a CSV; hour or daytime where photos say when they were taken [default: city].
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    by: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PairsArgs {
+    /// Folder of the database images, or a text file that lists them.
+    #[arg(long, value_name = "DIR")]
+    database: PathBuf,
+    /// Folder of the queries, or a text file that lists them.
+    #[arg(long, value_name = "DIR")]
+    queries: PathBuf,
+    /// CSV with the columns query,reference: paths relative to the folders.
+    #[arg(long, value_name = "FILE")]
+    positives: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PhotosArgs {
+    /// CSV of positions, or folder of photos with GPS.
+    #[arg(long, value_name = "SOURCE")]
+    database: PathBuf,
+    /// Likewise, for the queries.
+    #[arg(long, value_name = "SOURCE")]
+    queries: PathBuf,
+    /// UTM zone of CSV files whose positions are in metres, as in 33U.
+    #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
+    utm_zone: Option<UtmZone>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PanoramaArgs {
+    /// Folder with panoramas.csv and tiles/.
+    root: PathBuf,
+    /// Every n-th panorama is a query, the others are the database.
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    every: usize,
+    /// The first query's number.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    offset: usize,
+    /// Only panoramas east of this longitude, in degrees.
+    #[arg(long, value_name = "LON", allow_negative_numbers = true)]
+    east_of: Option<f64>,
+    /// Only panoramas west of this longitude.
+    #[arg(long, value_name = "LON", allow_negative_numbers = true)]
+    west_of: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VgArgs {
+    /// Root of the dataset.
+    root: PathBuf,
+    /// train, val or test.
+    #[arg(long, default_value = "test")]
+    split: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MslsArgs {
+    /// Folder that holds train_val and test.
+    root: PathBuf,
+    /// Cities, separated by commas; or train, val, test for the official lists.
+    #[arg(long, default_value = "val", value_delimiter = ',')]
+    cities: Vec<String>,
+    /// all, s2w, w2s, o2n, n2o, d2n or n2d.
+    #[arg(long, default_value = "all")]
+    subtask: String,
+    /// Keep every query and database image of the cities, not only those of the subtask.
+    #[arg(long)]
+    all_queries: bool,
+    /// im2im, im2seq, seq2im or seq2seq: images or sequences as queries, images or sequences as references.
+    #[arg(long, default_value = "im2im")]
+    task: MslsTask,
+    /// Frames of a sequence, an odd number [default: 3].
+    #[arg(long, value_name = "FRAMES")]
+    sequence: Option<usize>,
+}
+
+impl<R: Args> DatasetCommand<R> {
+    /// Reads the dataset; tells what was left out of it.
+    pub(crate) fn read(&self) -> Result<Dataset> {
+        Ok(match self {
+            Self::Pairs(With { dataset: a, .. }) => {
+                dataset::read_pairs(&a.database, &a.queries, &a.positives)?
+            }
+            Self::Photos(With { dataset, .. }) => photos(dataset)?,
+            Self::Panoramas(With { dataset: a, .. }) => {
+                let mut listing =
+                    dataset::list_photos(&a.root, Some(Kind::Panoramas), &SourceOptions::default())?;
+                let region = Region { west_of: a.west_of, east_of: a.east_of };
+                region.keep(&mut listing);
+                dataset::split_panoramas(listing, a.every, a.offset)?
+            }
+            Self::Vg(With { dataset: a, .. }) => {
+                dataset::read_vg(&a.root, &VgOptions { split: a.split.clone() })?
+            }
+            Self::Msls(With { dataset, .. }) => msls(dataset)?,
+            Self::Dbstruct(With { dataset, .. }) => dataset.read()?,
+            Self::StLucia(With { dataset, .. }) => dataset.read()?,
+            Self::Frames(With { dataset, .. }) => dataset.read()?,
+        })
+    }
+
+    /// The arguments of what is done with it.
+    pub(crate) fn rest(&self) -> &R {
+        match self {
+            Self::Pairs(With { rest, .. })
+            | Self::Photos(With { rest, .. })
+            | Self::Panoramas(With { rest, .. })
+            | Self::Vg(With { rest, .. })
+            | Self::Msls(With { rest, .. })
+            | Self::Dbstruct(With { rest, .. })
+            | Self::StLucia(With { rest, .. })
+            | Self::Frames(With { rest, .. }) => rest,
+        }
+    }
+
+    /// The rules, with what is usual for this kind of dataset where the command line leaves them open.
+    pub(crate) fn rules(&self, args: &RulesArgs) -> Rules {
+        let usual = match self {
+            Self::Msls(_) => EmptyQueries::Drop,
+            _ => EmptyQueries::Fail,
+        };
+        Rules {
+            radius_m: args.radius,
+            heading_limit_deg: args.heading,
+            empty_queries: args.empty.unwrap_or(usual),
+            grouping: if args.per_city { Grouping::PerCity } else { Grouping::Merged },
+            report_by: args.by.clone(),
+        }
+    }
+}
+
+fn photos(args: &PhotosArgs) -> Result<Dataset> {
+    let options = SourceOptions { utm_zone: args.utm_zone, ..Default::default() };
+    let database = dataset::list_photos(&args.database, None, &options)?;
+    let queries = dataset::list_photos(&args.queries, None, &options)?;
+    let skipped = database.skipped.iter().chain(&queries.skipped);
+    skipped.for_each(|(path, reason)| eprintln!("left out: {}: {reason}", path.display()));
+    let name = format!("{} in {}", args.queries.display(), args.database.display());
+    Ok(dataset::from_listings(name, database, queries))
+}
+
+fn msls(args: &MslsArgs) -> Result<Dataset> {
+    if let (MslsTask::Im2Im, Some(frames)) = (args.task, args.sequence) {
+        bail!("--sequence {frames}: im2im has no sequences; name a --task: im2seq, seq2im or seq2seq");
+    }
+    let usual = MslsOptions::default();
+    let options = MslsOptions {
+        cities: args.cities.clone(),
+        subtask: args.subtask.clone(),
+        all_queries: args.all_queries,
+        task: args.task,
+        sequence: args.sequence.unwrap_or(usual.sequence),
+        ..usual
+    };
+    Ok(dataset::read_msls(&args.root, &options)?)
+}

@@ -1,0 +1,93 @@
+//! Reading predictions: rows whose names are looked up in a dataset.
+
+use super::names::Names;
+use super::rows::{Row, detect, rows};
+use super::{PredictionFormat, PredictionsError};
+use r2former_data::dataset::Dataset;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+/// One file's predictions for a dataset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predictions {
+    /// The file.
+    pub path: PathBuf,
+    /// For each query of the dataset its predictions; none where the file has none.
+    pub of: Vec<Option<Predicted>>,
+}
+
+/// One query's predictions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Predicted {
+    /// Where the query first stands in the file, from 1.
+    pub line: u64,
+    /// Numbers of the references, best first; no number twice.
+    pub references: Vec<u32>,
+}
+
+/// Reads a file of predictions. Images are called by their key (MSLS) or by their name within the dataset, sequences by
+/// the keys of their frames, joined by commas. Without a format, a kapture file is known by its first comment, others
+/// by their ending.
+///
+/// # Errors
+/// A file that cannot be read or is empty, a line that breaks its format, a name that the dataset does not have, a query
+/// or a prediction that stands there twice: each with its line. Whether predictions are missing depends on which queries
+/// count, and is told by [`crate::score`].
+pub fn read_predictions(
+    path: &Path,
+    format: Option<PredictionFormat>,
+    dataset: &Dataset,
+) -> Result<Predictions, PredictionsError> {
+    let queries = Names::of_queries(dataset)?;
+    let database = Names::of_database(dataset)?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| PredictionsError::Io { path: path.to_path_buf(), source })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let format = match format {
+        Some(format) => format,
+        None => detect(path, text)?,
+    };
+    let rows = rows(path, text, format, |name| queries.number(name).is_some())?;
+    if rows.is_empty() {
+        return Err(PredictionsError::Empty { path: path.to_path_buf() });
+    }
+    let mut of: Vec<Option<Predicted>> = vec![None; dataset.queries.len()];
+    for row in rows {
+        let number = queries.number(&row.query).ok_or_else(|| PredictionsError::UnknownQuery {
+            path: path.to_path_buf(),
+            line: row.line,
+            name: row.query.clone(),
+            count: dataset.queries.len(),
+        })?;
+        let slot = &mut of[number as usize];
+        if let Some(first) = slot {
+            let (line, first) = (row.line, first.line);
+            return Err(PredictionsError::RepeatedQuery {
+                path: path.to_path_buf(),
+                line,
+                name: row.query,
+                first,
+            });
+        }
+        let line = row.line;
+        *slot = Some(Predicted { line, references: references(path, row, &database)? });
+    }
+    Ok(Predictions { path: path.to_path_buf(), of })
+}
+
+fn references(path: &Path, row: Row, database: &Names) -> Result<Vec<u32>, PredictionsError> {
+    let mut seen = HashSet::new();
+    let mut all = Vec::with_capacity(row.references.len());
+    for (line, name) in row.references {
+        let path = path.to_path_buf();
+        let Some(number) = database.number(&name) else {
+            let count = database.written.len();
+            return Err(PredictionsError::UnknownReference { path, line, query: row.query, name, count });
+        };
+        if !seen.insert(number) {
+            return Err(PredictionsError::RepeatedReference { path, line, query: row.query, name });
+        }
+        all.push(number);
+    }
+    Ok(all)
+}

@@ -1,0 +1,135 @@
+//! Which references are right, and which queries count.
+
+use crate::breakdown;
+use crate::protocol::Input;
+use crate::ranking::city;
+use crate::{EmptyQueries, EvalError, Grouping, Protocol, Result};
+use r2former_data::Photo;
+use r2former_data::dataset::{Dataset, Truth};
+
+/// What orders are judged by, wherever they come from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rules {
+    /// A reference within this many metres is a positive (inclusive).
+    pub radius_m: f64,
+    /// And looks the same way, within so many degrees.
+    pub heading_limit_deg: Option<f64>,
+    /// What happens to queries without positives.
+    pub empty_queries: EmptyQueries,
+    /// One database of all cities, or each for itself.
+    pub grouping: Grouping,
+    /// Recall is also told for each value of each of these tags of the queries, such as `condition`; without any by
+    /// `city` where there are several.
+    pub report_by: Vec<String>,
+}
+
+impl Default for Rules {
+    /// 25 m, no rule of heading, one database, every query counts; by city where there are several.
+    fn default() -> Self {
+        Self {
+            radius_m: 25.0,
+            heading_limit_deg: None,
+            empty_queries: EmptyQueries::default(),
+            grouping: Grouping::default(),
+            report_by: Vec::new(),
+        }
+    }
+}
+
+/// A dataset under rules.
+pub(crate) struct Judged {
+    /// For each query of the dataset the numbers of its positives, ascending.
+    positives: Vec<Vec<u32>>,
+    /// Numbers of the queries that count, ascending.
+    pub(crate) counted: Vec<usize>,
+}
+
+impl Judged {
+    /// The photographs of the counted queries.
+    pub(crate) fn photos<'a>(&self, dataset: &'a Dataset) -> Vec<&'a Photo> {
+        self.counted.iter().map(|q| &dataset.queries[*q]).collect()
+    }
+
+    /// Positives of each counted query.
+    pub(crate) fn positives(&self) -> Vec<&[u32]> {
+        self.counted.iter().map(|q| self.positives[*q].as_slice()).collect()
+    }
+}
+
+impl Rules {
+    /// Finds each query's positives.
+    ///
+    /// # Errors
+    /// A dataset without images or positions; no query that counts; tags to report by that none of them has.
+    pub(crate) fn judge(&self, dataset: &Dataset) -> Result<Judged> {
+        not_empty(dataset)?;
+        if !dataset.has_ground_truth() {
+            return Err(EvalError::Request(format!(
+                "{}: has no positions, so nothing can be scored; its queries can be ranked into a file with \
+                 --predictions FILE",
+                dataset.name
+            )));
+        }
+        let mut positives = dataset.ground_truth(self.radius_m, self.heading_limit_deg)?.positives;
+        if self.grouping == Grouping::PerCity {
+            for (query, positives) in dataset.queries.iter().zip(&mut positives) {
+                positives.retain(|p| city(&dataset.database[*p as usize]) == city(query));
+            }
+        }
+        let counted: Vec<usize> = (0..dataset.queries.len())
+            .filter(|q| self.empty_queries == EmptyQueries::Fail || !positives[*q].is_empty())
+            .collect();
+        if counted.is_empty() {
+            return Err(EvalError::Request(format!(
+                "none of the {} queries has a positive under this protocol; check positions and --radius",
+                dataset.queries.len()
+            )));
+        }
+        let judged = Judged { positives, counted };
+        breakdown::check(&self.report_by, &judged.photos(dataset))?;
+        Ok(judged)
+    }
+
+    /// The protocol in words and numbers.
+    pub(crate) fn protocol(&self, dataset: &Dataset, judged: &Judged, input: Option<Input>) -> Protocol {
+        Protocol {
+            dataset: dataset.name.clone(),
+            positives: self.positives(dataset),
+            radius_m: matches!(dataset.truth, Truth::Positions).then_some(self.radius_m),
+            heading_limit_deg: self.heading_limit_deg,
+            cities: match self.grouping {
+                Grouping::Merged => "one database of all cities".into(),
+                Grouping::PerCity => "each city searched for itself".into(),
+            },
+            empty_queries: self.empty_queries,
+            empty_query_count: judged.positives.iter().filter(|p| p.is_empty()).count(),
+            database: dataset.database.len(),
+            queries: judged.counted.len(),
+            input,
+            notes: dataset.notes.clone(),
+        }
+    }
+
+    fn positives(&self, dataset: &Dataset) -> String {
+        match (&dataset.truth, self.heading_limit_deg) {
+            (Truth::Listed(_), _) => "as listed by the dataset".into(),
+            (Truth::Positions, None) => format!("within {} m (inclusive)", self.radius_m),
+            (Truth::Positions, Some(limit)) => {
+                format!("within {} m (inclusive) and {limit} degrees of heading", self.radius_m)
+            }
+        }
+    }
+}
+
+/// Both sides have images.
+pub(crate) fn not_empty(dataset: &Dataset) -> Result<()> {
+    if dataset.database.is_empty() || dataset.queries.is_empty() {
+        return Err(EvalError::Request(format!(
+            "{}: {} database images and {} queries; an evaluation needs both",
+            dataset.name,
+            dataset.database.len(),
+            dataset.queries.len()
+        )));
+    }
+    Ok(())
+}
