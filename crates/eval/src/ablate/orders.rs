@@ -7,7 +7,7 @@ use crate::features::{Keeping, Layout};
 use crate::metrics::{Interval, PairedTest, bootstrap, paired_test};
 use crate::run::{EvalOptions, judge};
 use crate::view::Choice;
-use crate::{Evaluation, Grouping, Outcome, Protocol, QueriesAs, Result};
+use crate::{EvalError, Evaluation, Grouping, Outcome, Protocol, QueriesAs, Result};
 use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, LoadedModel, Progress, Rerank, Settings};
 use r2former_model::Device;
@@ -97,6 +97,7 @@ pub fn ablate(
     keeping: &Keeping,
     progress: &dyn Progress,
 ) -> Result<Ablation> {
+    config.check().map_err(EvalError::Request)?;
     let subjects = config.model.iter().map(subject).collect::<Result<Vec<_>>>()?;
     let models: Vec<(LoadedModel, Settings)> =
         subjects.iter().map(|s| (s.loaded.clone(), s.settings)).collect();
