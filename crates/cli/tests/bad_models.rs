@@ -62,7 +62,7 @@ fn an_index_refuses_another_model() {
     let other = tiny(home.path());
     let mut command = r2former();
     command.arg("query").arg(&index).arg(photos.path().join("0.jpg")).arg("--model").arg(&other);
-    names(&fails(&mut command, 1), &["vit-tiny-backbone", "tiny"]);
+    names(&fails(&mut command, 1), &["r2former-tiny (", " tiny ("]);
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub struct LoadedModel {
 }
 
 /// The model that comes with the program.
-static BUILT_IN: &[u8] = include_bytes!("../../../models/default.safetensors");
+static BUILT_IN: &[u8] = include_bytes!("../../../models/r2former-tiny.safetensors");
 
 impl LoadedModel {
     /// Reads a checkpoint of this project.

@@ -107,7 +107,10 @@ impl<'a> Run<'a> {
         let dir = RunDir::open(out, resume)?;
         let (checkpoint, average, optimizer, at, mined) = match resume {
             true => {
-                let resumed = dir.resume(config)?;
+                let mut resumed = dir.resume(config)?;
+                // What made the model that the run began with; the run itself is told anew with each model.
+                let provenance = &mut resumed.model.config.provenance;
+                *provenance = provenance.get_mut("before").map(serde_json::Value::take).unwrap_or_default();
                 (resumed.model, resumed.average, Some(resumed.optimizer), resumed.progressed, resumed.mined)
             }
             false => {
@@ -336,6 +339,11 @@ impl<'a> Run<'a> {
     }
 
     fn save_model(&self, path: &Path, validated: Option<(u64, f64)>) -> Result<()> {
+        Ok(save(path, &self.described(validated), &self.weights()?, Storage::F32)?)
+    }
+
+    /// The model as it is now, with what made it.
+    fn described(&self, validated: Option<(u64, f64)>) -> ModelConfig {
         let mut config = self.model_config.clone();
         config.trained.global |= self.config.stage.trains_global();
         config.trained.local |= self.config.stage.trains_reranker();
@@ -350,7 +358,7 @@ impl<'a> Run<'a> {
             },
             "before": before,
         });
-        Ok(save(path, &config, &self.weights()?, Storage::F32)?)
+        config
     }
 
     fn checkpoint(&self, mined: Option<&Mined>, stays: bool) -> Result<()> {
@@ -358,7 +366,7 @@ impl<'a> Run<'a> {
         let average = self.average.as_ref().map(R2Former::to_tensors).transpose()?;
         let snapshot = Snapshot {
             config: self.config,
-            model_config: &self.model_config,
+            model_config: &self.described(None),
             tensors: &model.to_tensors()?,
             average: average.as_ref(),
             optimizer: &self.optimizer,

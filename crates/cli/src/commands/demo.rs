@@ -132,9 +132,8 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<Outcome> {
     }
     if !trained.global {
         out.line(format_args!(
-            "What this shows: the journey, not the method's strength. The built-in model is a general image\n\
-             backbone that was never trained for places, and its reranker is untrained, so answers are in\n\
-             order of global similarity. A trained checkpoint is used with --model FILE."
+            "What this shows: the journey, not the method's strength. This model was never trained for places,\n\
+             so answers are in order of how alike photos look."
         ))?;
     }
     if args.keep.is_some() {

@@ -36,13 +36,16 @@ pub fn read_dbstruct(path: &Path, options: &DbStructOptions) -> Result<Dataset> 
     };
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let zone = options.zone.or_else(|| zone_of_name(&stem));
-    let read = |names: &str, metres: &str, folders: &[&str]| {
-        let names = texts(&fields, names).map_err(bad)?;
-        let places = places(&fields, metres, &names).map_err(bad)?;
-        side(path, options, names, places, zone, folders)
+    let read = |names: &str, metres: &str| {
+        let names = texts(&fields, names)?;
+        let places = places(&fields, metres, &names)?;
+        Ok((names, places))
     };
-    let database = read("dbImageFns", "utmDb", &[""])?;
-    let queries = read("qImageFns", "utmQ", &QUERY_FOLDERS)?;
+    // Both before anything is looked for on disk: a structure that is wrong is told first.
+    let database = read("dbImageFns", "utmDb").map_err(bad)?;
+    let queries = read("qImageFns", "utmQ").map_err(bad)?;
+    let database = side(path, options, database, zone, &[""])?;
+    let queries = side(path, options, queries, zone, &QUERY_FOLDERS)?;
     let mut notes = vec![match zone {
         Some(zone) => format!("metres of UTM zone {}{}", zone.number, zone.band),
         None => "metres of an unknown UTM zone".into(),
@@ -104,8 +107,7 @@ fn places(fields: &[(String, Value)], name: &str, names: &[String]) -> Result<Ve
 fn side(
     mat: &Path,
     options: &DbStructOptions,
-    names: Vec<String>,
-    places: Vec<[f64; 2]>,
+    (names, places): (Vec<String>, Vec<[f64; 2]>),
     zone: Option<UtmZone>,
     folders: &[&str],
 ) -> Result<Vec<Photo>> {

@@ -154,7 +154,8 @@ impl AblationConfig {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Whether the values make sense; the message names the key.
+    pub(super) fn check(&self) -> Result<(), String> {
         if self.dataset.is_empty() {
             return Err("dataset: name at least one, as in [[dataset]] kind = \"photos\"".into());
         }

@@ -8,7 +8,7 @@ use crate::metrics::{Interval, PairedTest, bootstrap, paired_test};
 use crate::rules::Judged;
 use crate::run::{EvalOptions, count, rank_extracted};
 use crate::view::Choice;
-use crate::{Evaluation, Grouping, Outcome, Protocol, QueriesAs, Result, Rules};
+use crate::{EvalError, Evaluation, Grouping, Outcome, Protocol, QueriesAs, Result, Rules};
 use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, LoadedModel, Progress, Rerank, Settings};
 use r2former_model::Device;
@@ -98,6 +98,7 @@ pub fn ablate(
     keeping: &Keeping,
     progress: &dyn Progress,
 ) -> Result<Ablation> {
+    config.check().map_err(EvalError::Request)?;
     let subjects = config.model.iter().map(subject).collect::<Result<Vec<_>>>()?;
     let models: Vec<(LoadedModel, Settings)> =
         subjects.iter().map(|s| (s.loaded.clone(), s.settings)).collect();

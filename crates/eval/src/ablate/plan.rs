@@ -299,7 +299,12 @@ mod tests {
 
     #[test]
     fn what_a_model_lacks_is_named() {
-        let global = || model(|config| (config.local, config.reranker) = (None, None));
+        let global = || {
+            model(|config| {
+                (config.local, config.reranker) = (None, None);
+                config.trained.reranker = false;
+            })
+        };
         let error = plan(&config("[baseline]\nrerank = \"model\"\n"), &[global()]).unwrap_err().to_string();
         assert!(error.contains("vit-tiny") && error.contains("reranker"), "{error}");
         let error = plan(&config("[axes]\nrerank = [\"ransac\"]\n"), &[global()]).unwrap_err().to_string();

@@ -1,0 +1,79 @@
+//! Adaptive reranking, cost and ablations through the program.
+
+mod common;
+
+use common::{fails, names, photo_folder, r2former, small_index};
+use serde_json::Value;
+
+fn json(command: &mut common::Command) -> Value {
+    let output = command.assert().success().get_output().stdout.clone();
+    serde_json::from_slice(&output).expect("JSON")
+}
+
+#[test]
+fn a_clear_query_is_not_reranked() {
+    let (_home, index, photos) = small_index();
+    let ask = |margin: &str| {
+        let mut command = r2former();
+        command.arg("query").arg(&index).arg(photos.path().join("0.jpg"));
+        json(command.args(["--rerank", "ransac", "--json", "--adaptive", margin]))["answers"][0].clone()
+    };
+    // Photographs 0 and 1 lie 22 m apart, 2 at another place.
+    let (clear, unclear) = (ask("0"), ask("2"));
+    assert_eq!((&clear["clear"], &clear["rerank"]), (&true.into(), &"none".into()));
+    assert!(clear["matches"][0]["score"].is_null());
+    assert_eq!((&unclear["clear"], &unclear["rerank"]), (&false.into(), &"ransac".into()));
+    assert!(unclear["matches"][0]["score"].is_number());
+    let mut wrong = r2former();
+    wrong.arg("query").arg(&index).arg("0.jpg").args(["--adaptive", "-1"]);
+    names(&fails(&mut wrong, 2), &["--adaptive"]);
+}
+
+#[test]
+fn costs_are_measured_for_every_order() {
+    let photos = photo_folder();
+    let report = tempfile::tempdir().expect("temporary folder");
+    let mut command = r2former();
+    command.args(["eval", "cost", "--image-size", "64x64", "--k", "4,16,500", "--sizes", "100,2000"]);
+    command.args(["--database", "500", "--candidates", "5", "--runs", "2", "--json", "--photos"]);
+    let found = json(command.arg(photos.path()).arg("--report").arg(report.path()));
+    let rows = found["stages"]["rows"].as_array().expect("rows");
+    let of = |row: &Value| (row["rerank"].as_str().map(str::to_string), row["local_features"].as_u64());
+    // 64 x 64 pixels are 16 patches: 500 is 16.
+    let wanted = [("none", 0), ("ransac", 4), ("ransac", 16), ("model", 4), ("model", 16)];
+    assert_eq!(rows.iter().map(of).collect::<Vec<_>>(), wanted.map(|(r, k)| (Some(r.to_string()), Some(k))));
+    assert!(rows[0]["reranking_ms"].is_null() && rows[4]["reranking_ms"]["median"].as_f64() > Some(0.0));
+    let bytes = |i: usize| rows[i]["bytes_per_image"].as_u64().unwrap_or(0);
+    assert_eq!((bytes(4) - bytes(0)) / 4, bytes(3) - bytes(0));
+    assert_eq!(found["growth"][1]["images"], 2000);
+    for file in ["cost.json", "cost.md", "growth.svg"] {
+        assert!(report.path().join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn an_ablation_says_what_is_wrong_with_its_file() {
+    let home = tempfile::tempdir().expect("temporary folder");
+    let file = home.path().join("ablation.toml");
+    let run = || {
+        let mut command = r2former();
+        command.args(["eval", "ablate", "--config"]).arg(&file);
+        command
+    };
+    names(&fails(&mut run(), 1), &["ablation.toml", "cannot be read"]);
+    let text = "[[dataset]]\nkind = \"vg\"\npath = \"nowhere\"\n[[model]]\n[axes]\nneighbours = [0]\n";
+    std::fs::write(&file, text).expect("temporary folders can be written");
+    names(&fails(&mut run(), 1), &["ablation.toml", "axes.neighbours"]);
+    std::fs::write(&file, text.replace("[0]", "[3]")).expect("temporary folders can be written");
+    names(&fails(&mut run(), 1), &["nowhere"]);
+}
+
+#[test]
+fn a_rehearsal_tells_its_memory() {
+    let mut command = r2former();
+    command.args(["bench", "eval", "--images", "300", "--queries", "4", "--candidates", "3"]);
+    let found = json(command.args(["--image-size", "32x32", "--memory", "0", "--json"]));
+    assert_eq!(found["report"]["protocol"]["database"], 300);
+    assert_eq!(found["feature_bytes"], 304 * (4 * 256 + 4 * 131));
+    assert!(found["peak_bytes"].as_u64() > Some(0) || !cfg!(target_os = "linux"));
+}
