@@ -30,7 +30,7 @@ pub(crate) struct QueryArgs {
     rerank: Option<Rerank>,
     /// Rerank only where the global order is unclear: where the best image leads the best one of another place (more
     /// than 25 m away) by less than this in cosine. `eval --adaptive` and `eval ablate` tell what a value is worth.
-    #[arg(long, value_name = "MARGIN", value_parser = parse_margin)]
+    #[arg(long, value_name = "MARGIN", allow_negative_numbers = true, value_parser = parse_margin)]
     adaptive: Option<f32>,
     /// Walk the index's graph instead of comparing with every image: faster on large indexes, may miss some.
     #[arg(long)]

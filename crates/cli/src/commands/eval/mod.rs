@@ -58,7 +58,7 @@ pub(crate) struct RunArgs {
     rerank: Vec<Rerank>,
     /// Rerank only queries whose global order is unclear: whose best image leads the best one of another place (more
     /// than 25 m away) by less than this in cosine.
-    #[arg(long, value_name = "MARGIN", value_parser = parse_margin)]
+    #[arg(long, value_name = "MARGIN", allow_negative_numbers = true, value_parser = parse_margin)]
     adaptive: Option<f32>,
     /// Keep features in this folder, so that an interrupted run goes on from what it had.
     #[arg(long, value_name = "DIR")]
