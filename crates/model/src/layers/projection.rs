@@ -8,8 +8,8 @@ use burn::tensor::{FloatDType, Tensor};
 
 /// `x W + b` in the model's precision.
 ///
-/// With [`Precision::Bf16`] both inputs of the product are rounded to bfloat16: see [`product_bf16`]. Weights stay in
-/// 32 bits, and so do their gradients.
+/// With [`Precision::Bf16`] both inputs of the product are rounded to bfloat16. A GPU hands out bfloat16 too, a CPU
+/// the sums in 32 bits. Weights and their gradients stay in 32 bits.
 #[derive(Module, Debug)]
 pub struct Projection {
     linear: Linear,
