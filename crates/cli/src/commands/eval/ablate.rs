@@ -1,5 +1,6 @@
 //! `r2former eval ablate`: what each choice is worth.
 
+use super::KeepingArgs;
 use crate::common::{Machine, load_model};
 use crate::exit::Outcome;
 use crate::output::{self, print_json};
@@ -7,8 +8,8 @@ use crate::progress::Bar;
 use anyhow::Result;
 use clap::Args;
 use r2former_engine::{Extractor, Settings};
+use r2former_eval::Facts;
 use r2former_eval::ablate::{AblationConfig, ablate};
-use r2former_eval::{Facts, Keeping};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -16,13 +17,8 @@ pub(crate) struct AblateArgs {
     /// TOML file: datasets, models, a baseline and what is changed of it (docs/ABLATIONS.md).
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Keep features in this folder, so that an interrupted run goes on from what it had.
-    #[arg(long, value_name = "DIR")]
-    features: Option<PathBuf>,
-    /// Hold at most so many megabytes of local features of each side in memory; what is more goes into a
-    /// temporary file, or into that of --features.
-    #[arg(long, default_value_t = 1024, value_name = "MB")]
-    memory: usize,
+    #[command(flatten)]
+    keeping: KeepingArgs,
     /// Write ablation.json, ablation.md, ablation.csv and plots of recall over cost into this folder.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -37,7 +33,7 @@ pub(crate) struct AblateArgs {
 pub(crate) fn run(args: &AblateArgs, machine: &Machine) -> Result<Outcome> {
     let config = AblationConfig::read(&args.config)?;
     let device = machine.device()?;
-    let keeping = Keeping { memory_bytes: args.memory << 20, dir: args.features.clone() };
+    let keeping = args.keeping.keeping();
     let found = ablate(&config, &device, &keeping, &Bar::default())?;
     if let Some(dir) = &args.report {
         // The facts are those of the baseline's model.

@@ -38,6 +38,24 @@ pub(crate) enum EvalCommand {
     Ablate(ablate::AblateArgs),
 }
 
+/// Where features are meanwhile.
+#[derive(Debug, Args)]
+pub(crate) struct KeepingArgs {
+    /// Keep features in this folder, so that an interrupted run goes on from what it had.
+    #[arg(long, value_name = "DIR")]
+    features: Option<PathBuf>,
+    /// Hold at most so many megabytes of local features of each side in memory; what is more goes into a
+    /// temporary file, or into that of --features.
+    #[arg(long, default_value_t = 1024, value_name = "MB")]
+    memory: usize,
+}
+
+impl KeepingArgs {
+    fn keeping(&self) -> Keeping {
+        Keeping { memory_bytes: self.memory << 20, dir: self.features.clone() }
+    }
+}
+
 /// How a model is run over a dataset.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -60,13 +78,8 @@ pub(crate) struct RunArgs {
     /// than 25 m away) by less than this in cosine.
     #[arg(long, value_name = "MARGIN", allow_negative_numbers = true, value_parser = parse_margin)]
     adaptive: Option<f32>,
-    /// Keep features in this folder, so that an interrupted run goes on from what it had.
-    #[arg(long, value_name = "DIR")]
-    features: Option<PathBuf>,
-    /// Hold at most so many megabytes of local features of each side in memory; what is more goes into a
-    /// temporary file, or into that of --features.
-    #[arg(long, default_value_t = 1024, value_name = "MB")]
-    memory: usize,
+    #[command(flatten)]
+    keeping: KeepingArgs,
     /// Write a report into this folder: report.html for people, results.json with every query.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -155,7 +168,7 @@ impl RunArgs {
             rerank,
             candidates: self.candidates,
             adaptive: self.adaptive,
-            keeping: Keeping { memory_bytes: self.memory << 20, dir: self.features.clone() },
+            keeping: self.keeping.keeping(),
             queries_as: self.queries_as,
         })
     }
