@@ -62,9 +62,10 @@ fn run_in(home: &Path) -> PathBuf {
     file
 }
 
-fn train(file: &Path, out: &Path) -> Command {
+/// A run of a stage, with what is set differently from its file.
+fn train(stage: &[&str], file: &Path, out: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
-    command.args(["train", "end-to-end", "--config"]).arg(file).arg("--out").arg(out);
+    command.arg("train").args(stage).arg("--config").arg(file).arg("--out").arg(out);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
@@ -80,15 +81,13 @@ fn log(out: &Path) -> Vec<serde_json::Value> {
     text.lines().map(timeless).collect()
 }
 
-#[test]
-fn a_killed_run_goes_on_to_the_same_bits() {
-    let home = tempfile::tempdir().expect("temporary folder");
-    let file = run_in(home.path());
-    let (whole, cut) = (home.path().join("whole"), home.path().join("cut"));
-    assert!(train(&file, &whole).status().expect("the program starts").success());
+/// Leaves a run alone in one folder and kills it three times in another; both folders come back.
+fn left_and_killed(stage: &[&str], file: &Path, home: &Path) -> (PathBuf, PathBuf) {
+    let (whole, cut) = (home.join("whole"), home.join("cut"));
+    assert!(train(stage, file, &whole).status().expect("the program starts").success());
 
     let mut kills = 0;
-    let mut command = train(&file, &cut);
+    let mut command = train(stage, file, &cut);
     loop {
         let mut child = command.spawn().expect("the program starts");
         let start = Instant::now();
@@ -113,13 +112,40 @@ fn a_killed_run_goes_on_to_the_same_bits() {
             }
             None => kills += 1,
         }
-        command = train(&file, &cut);
+        command = train(stage, file, &cut);
         command.arg("--resume");
     }
     assert_eq!(kills, 3);
     assert_eq!(log(&cut), log(&whole));
     let model = |out: &Path| std::fs::read(out.join("best.safetensors")).expect("a model");
     assert!(model(&cut) == model(&whole), "another model came out");
+    (whole, cut)
+}
+
+/// Keeps views of each photograph, two an epoch.
+const KEPT: [&str; 9] = [
+    "rerank",
+    "--set",
+    "batch.kept_views=2",
+    "--set",
+    "mining.kind=\"global\"",
+    "--set",
+    "mining.positive=\"any\"",
+    "--set",
+    "loss.order_weight=0.5",
+];
+
+#[test]
+fn a_killed_run_over_kept_views_goes_on_to_the_same_bits() {
+    let home = tempfile::tempdir().expect("temporary folder");
+    left_and_killed(&KEPT, &run_in(home.path()), home.path());
+}
+
+#[test]
+fn a_killed_run_goes_on_to_the_same_bits() {
+    let home = tempfile::tempdir().expect("temporary folder");
+    let file = run_in(home.path());
+    let (whole, cut) = left_and_killed(&["end-to-end"], &file, home.path());
     let mut again = r2former();
     again.args(["train", "end-to-end", "--config"]).arg(&file).arg("--out").arg(&whole);
     names(&fails(&mut again, 1), &["already holds a run", "--resume"]);

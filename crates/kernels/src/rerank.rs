@@ -130,7 +130,7 @@ impl Reranker {
     /// neighbours.
     pub fn query(&self, rows: &[f32]) -> Result<Query, KernelError> {
         let mut side = Side::default();
-        side.read_floats(&self.shape, rows)?;
+        side.read_floats(self.shape.feature, self.shape.neighbours, rows)?;
         let dim = self.shape.dim;
         let mut parts = Vec::with_capacity(side.count() * dim);
         let mut positions = vec![0.0; side.count() * dim];
@@ -152,7 +152,7 @@ impl Reranker {
     /// As for [`query`](Self::query).
     pub fn score_bytes(&self, query: &Query, candidate: &[u8]) -> Result<[f32; 2], KernelError> {
         let mut scratch = self.scratches.borrow();
-        scratch.side.read_bytes(&self.shape, candidate)?;
+        scratch.side.read_bytes(self.shape.feature, self.shape.neighbours, candidate)?;
         Ok(self.score(query, &mut scratch))
     }
 
@@ -162,7 +162,7 @@ impl Reranker {
     /// As for [`query`](Self::query).
     pub fn score_floats(&self, query: &Query, candidate: &[f32]) -> Result<[f32; 2], KernelError> {
         let mut scratch = self.scratches.borrow();
-        scratch.side.read_floats(&self.shape, candidate)?;
+        scratch.side.read_floats(self.shape.feature, self.shape.neighbours, candidate)?;
         Ok(self.score(query, &mut scratch))
     }
 }

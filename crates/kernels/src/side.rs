@@ -1,6 +1,6 @@
 //! One image's local features, made ready for the correlation.
 
-use crate::weights::{KernelError, RerankerShape};
+use crate::weights::KernelError;
 
 /// Places and features of one image: x, y and attention clamped to 0..1, features at unit length.
 #[derive(Debug, Clone, Default)]
@@ -12,57 +12,75 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    /// From rows x, y, attention, feature in full precision.
-    pub(crate) fn read_floats(&mut self, shape: &RerankerShape, rows: &[f32]) -> Result<(), KernelError> {
-        self.check(shape, rows.len())?;
-        for row in rows.chunks_exact(shape.row()) {
+    /// From rows x, y, attention, feature (`feature` numbers) in full precision, `least` rows or more.
+    pub(crate) fn read_floats(
+        &mut self,
+        feature: usize,
+        least: usize,
+        rows: &[f32],
+    ) -> Result<(), KernelError> {
+        self.check(feature, least, rows.len())?;
+        for row in rows.chunks_exact(3 + feature) {
             let (place, feature) = row.split_at(3);
             self.places.push([0, 1, 2].map(|i| clamp(place[i])));
             self.features.extend(feature);
         }
-        self.finish(shape);
+        self.finish(feature);
         Ok(())
     }
 
     /// From rows in 8 bits: places in steps of 1/255, features as 128 + 127 v / largest.
-    pub(crate) fn read_bytes(&mut self, shape: &RerankerShape, rows: &[u8]) -> Result<(), KernelError> {
-        self.check(shape, rows.len())?;
-        for row in rows.chunks_exact(shape.row()) {
+    pub(crate) fn read_bytes(
+        &mut self,
+        feature: usize,
+        least: usize,
+        rows: &[u8],
+    ) -> Result<(), KernelError> {
+        self.check(feature, least, rows.len())?;
+        for row in rows.chunks_exact(3 + feature) {
             let (place, feature) = row.split_at(3);
             self.places.push([0, 1, 2].map(|i| f32::from(place[i]) / 255.0));
             self.features.extend(feature.iter().map(|byte| (f32::from(*byte) - 128.0) / 127.0));
         }
-        self.finish(shape);
+        self.finish(feature);
         Ok(())
     }
 
-    fn check(&mut self, shape: &RerankerShape, values: usize) -> Result<(), KernelError> {
+    fn check(&mut self, feature: usize, least: usize, values: usize) -> Result<(), KernelError> {
         self.places.clear();
         self.features.clear();
-        let row = shape.row();
+        let row = 3 + feature;
         if !values.is_multiple_of(row) {
             return Err(KernelError::Features(format!("{values} values are not rows of {row}")));
         }
-        if values / row < shape.neighbours {
-            let (count, least) = (values / row, shape.neighbours);
+        let count = values / row;
+        if count < least {
             return Err(KernelError::Unusual(format!("{count} local features; {least} are the least")));
         }
         Ok(())
     }
 
-    fn finish(&mut self, shape: &RerankerShape) {
-        for feature in self.features.chunks_exact_mut(shape.feature) {
+    fn finish(&mut self, feature: usize) {
+        for feature in self.features.chunks_exact_mut(feature) {
             let length = feature.iter().map(|v| v * v).sum::<f32>().sqrt();
-            // A zero feature stays zero, as in PyTorch's normalisation.
-            let scale = 1.0 / length.max(1e-12);
+            let scale = 1.0 / length.max(SHORTEST);
             feature.iter_mut().for_each(|v| *v *= scale);
         }
+    }
+
+    /// Feature `i` at unit length.
+    pub(crate) fn feature(&self, i: usize) -> &[f32] {
+        let width = self.features.len() / self.places.len().max(1);
+        &self.features[i * width..][..width]
     }
 
     pub(crate) fn count(&self) -> usize {
         self.places.len()
     }
 }
+
+/// Lengths below this count as this, as in PyTorch's normalisation: a zero feature stays zero.
+pub(crate) const SHORTEST: f32 = 1e-12;
 
 /// To 0..1; what is no number stays none.
 fn clamp(value: f32) -> f32 {

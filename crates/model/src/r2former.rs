@@ -140,23 +140,36 @@ impl R2Former {
     ///
     /// # Errors
     /// [`ModelError::Config`] when feature maps do not suit the size.
-    pub fn features(&self, tokens: Tokens, [height, width]: [usize; 2]) -> Result<Features> {
-        let stride = self.config.stride();
-        let grid = [height / stride, width / stride];
-        let local = match (&self.config.local, &self.local_head) {
-            (Some(local), Some(head)) => {
-                let attention = match &tokens.attention {
-                    Some(attention) => attention.clone(),
-                    None => self.feature_attention(&tokens, grid)?,
-                };
-                let offset = if local.official_gather { 0 } else { tokens.local_prefix };
-                let (places, kept) =
-                    select(attention, tokens.local.clone(), local.count, offset, [height, width], stride);
-                Some(Tensor::cat(vec![places, head.forward(kept)], 2))
-            }
-            _ => None,
-        };
+    pub fn features(&self, tokens: Tokens, size: [usize; 2]) -> Result<Features> {
+        let local = self.selected(&tokens, size)?.and_then(|(places, kept)| self.local(places, kept));
         Ok(Features { global: self.global(tokens), local })
+    }
+
+    /// The patches that become local features, of images of `size` (height, width): places and attention
+    /// `[batch, count, 3]`, and tokens before the local head `[batch, count, width]`. None without local features.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] when feature maps do not suit the size.
+    pub fn selected(
+        &self,
+        tokens: &Tokens,
+        [height, width]: [usize; 2],
+    ) -> Result<Option<(Tensor<3>, Tensor<3>)>> {
+        let Some(local) = &self.config.local else { return Ok(None) };
+        let stride = self.config.stride();
+        let attention = match &tokens.attention {
+            Some(attention) => attention.clone(),
+            None => self.feature_attention(tokens, [height / stride, width / stride])?,
+        };
+        let offset = if local.official_gather { 0 } else { tokens.local_prefix };
+        Ok(Some(select(attention, tokens.local.clone(), local.count, offset, [height, width], stride)))
+    }
+
+    /// Local features as in [`Features::local`] of what [`selected`](Self::selected) gives; none without a local
+    /// head.
+    pub fn local(&self, places: Tensor<3>, kept: Tensor<3>) -> Option<Tensor<3>> {
+        let head = self.local_head.as_ref()?;
+        Some(Tensor::cat(vec![places, head.forward(kept)], 2))
     }
 
     /// The attention value of each patch, `[batch, rows * columns]` in row order.
@@ -176,7 +189,8 @@ impl R2Former {
         }
     }
 
-    fn global(&self, tokens: Tokens) -> Tensor<2> {
+    /// The global descriptor of images, `[batch, dim]`.
+    pub fn global(&self, tokens: Tokens) -> Tensor<2> {
         let [batch, count, width] = tokens.last.dims();
         let token = |i: usize| tokens.last.clone().narrow(1, i, 1).reshape([batch, width]);
         let patches = || tokens.last.clone().narrow(1, tokens.last_prefix, count - tokens.last_prefix);

@@ -2,14 +2,15 @@
 //!
 //! METHOD: reranker; paper section 3.3. Plain Burn operations on any device.
 
-use crate::layers::{Block, BlockConfig, Projection, sine_cosine};
+use crate::layers::{Block, BlockConfig, Projection, matched, sine_cosine};
 use crate::r2former::unit;
 use crate::weights::{Init, Put, Take};
 use crate::{ModelError, Precision, RerankerConfig, Result};
 use burn::module::{Module, Param};
 use burn::nn::LayerNorm;
 use burn::tensor::activation::softmax;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use r2former_kernels::gradient::{self, MatchShape};
 
 /// A small transformer over the best matches of two images' local features.
 #[derive(Module, Debug)]
@@ -104,6 +105,16 @@ impl Reranker {
                 "cannot rerank local features of shapes [{pairs}, {nq}, {row}] and [{other}, {nr}, {other_row}]"
             )));
         }
+        let tokens = match self.by_kernel(&query, &reference) {
+            Some(tokens) => tokens,
+            None => self.plain(query, reference),
+        };
+        let cls = self.first_of(&self.blocks, &self.cls_token, tokens);
+        Ok(self.decoder_pred.forward(cls).reshape([pairs, 2]))
+    }
+
+    /// One token for each feature of both sides, the query's first: `[pairs, Nq + Nr, dim]`.
+    fn plain(&self, query: Tensor<3>, reference: Tensor<3>) -> Tensor<3> {
         let (place_q, feature_q) = split(query);
         let (place_r, feature_r) = split(reference);
         let similarity = feature_q.matmul(feature_r.swap_dims(1, 2));
@@ -112,10 +123,59 @@ impl Reranker {
         let turned = self.matches(similarity.swap_dims(1, 2), place_r, place_q);
         // Channels stay query first for the reference's tokens too.
         let of_reference = Matches { query: turned.reference, reference: turned.query, ..turned };
-        let tokens = Tensor::cat(vec![self.summarise(of_query), self.summarise(of_reference)], 1);
+        Tensor::cat(vec![self.summarise(of_query), self.summarise(of_reference)], 1)
+    }
 
-        let cls = self.first_of(&self.blocks, &self.cls_token, tokens);
-        Ok(self.decoder_pred.forward(cls).reshape([pairs, 2]))
+    /// [`plain`](Self::plain) where gradients are wanted on a CPU and the kernels cover the sizes: without gradients
+    /// plain operations stay the reference of the kernels that only run forward.
+    fn by_kernel(&self, query: &Tensor<3>, reference: &Tensor<3>) -> Option<Tensor<3>> {
+        let device = query.device();
+        let shape = MatchShape {
+            feature: query.dims()[2] - 3,
+            neighbours: self.config.neighbours,
+            query: query.dims()[1],
+            reference: reference.dims()[1],
+        };
+        let covered = device.is_autodiff()
+            && device.clone().inner() == Device::flex()
+            && [query, reference].iter().all(|side| side.dtype() == DType::F32)
+            && shape.check().is_ok();
+        if !covered {
+            return None;
+        }
+        let (c, k) = (&self.config, shape.neighbours);
+        let channels = matched(query.clone(), reference.clone(), shape);
+        let [pairs, all, _] = channels.dims();
+        let places: Vec<f32> = channels.clone().inner().into_data().try_to_vec().ok()?;
+        let mut columns = Vec::with_capacity(5);
+        let part = |first: usize, count: usize| channels.clone().narrow(2, first, count);
+        for side in [0, 3] {
+            if c.use_xy {
+                columns.push(part(side, 2));
+            }
+            if c.use_attention {
+                columns.push(part(side + 2, 1));
+            }
+        }
+        if c.use_correlation {
+            columns.push(part(6, 1));
+        }
+        let mut x = self.pair_head.forward(Tensor::cat(columns, 2));
+        let rows = places.as_chunks::<{ gradient::CHANNELS }>().0;
+        let embedded = |positions: Vec<[f32; 2]>, tokens: usize| -> Tensor<3> {
+            let values = gradient::sine_cosine(&positions, c.dim);
+            Tensor::from_data(TensorData::new(values, [pairs, tokens, c.dim]), &device)
+        };
+        if c.use_position_embedding {
+            x = x + embedded(rows.iter().map(|row| [row[3], row[4]]).collect(), all);
+        }
+        let x = x.reshape([pairs * all / k, k, c.dim]);
+        let x = self.first_of(&self.blocks_2, &self.cls_token_2, x).reshape([pairs, all / k, c.dim]);
+        let x = self.pair_head_2.forward(x);
+        Some(match c.use_position_embedding {
+            true => x + embedded(rows.iter().step_by(k).map(|row| [row[0], row[1]]).collect(), all / k),
+            false => x,
+        })
     }
 
     /// The probability that each pair shows the same place, `[pairs]`: softmax of the logits.
@@ -189,4 +249,75 @@ fn split(rows: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
     let width = rows.dims()[2];
     let places = rows.clone().narrow(2, 0, 3).clamp(0.0, 1.0).detach();
     (places, unit(rows.narrow(2, 3, width - 3)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::Tensors;
+
+    type Way = fn(&Reranker, Tensor<3>, Tensor<3>) -> Tensor<3>;
+
+    /// Tokens, and the gradients of both sides and of what makes tokens of pairs.
+    fn gradients(
+        tensors: &Tensors,
+        config: &RerankerConfig,
+        sides: &[TensorData; 2],
+        way: Way,
+    ) -> Vec<Vec<f32>> {
+        let device = Device::flex().autodiff();
+        let mut take = Take::from_tensors(tensors.clone(), &device);
+        let reranker = Reranker::load(&mut take, "r", config);
+        let [q, r] = sides.clone().map(|side| Tensor::<3>::from_data(side, &device).require_grad());
+        let tokens = way(&reranker, q.clone(), r.clone());
+        let weights = Tensor::<1, Int>::arange(0..tokens.shape().num_elements() as i64, &device);
+        let weights = weights.float().sin().reshape(tokens.dims());
+        let grads = (tokens.clone() * weights).sum().backward();
+        let values = |tensor: Tensor<3>| -> Vec<f32> { tensor.into_data().try_to_vec().unwrap() };
+        let mut found = vec![values(tokens.inner())];
+        // Without the correlation nothing of the features is differentiable.
+        found.extend([q, r].map(|side| side.grad(&grads).map_or_else(Vec::new, values)));
+        for part in [&reranker.pair_head, &reranker.pair_head_2] {
+            let (weight, bias) = part.parts().unwrap();
+            found.push(weight.grad(&grads).unwrap().into_data().try_to_vec().unwrap());
+            found.push(bias.grad(&grads).unwrap().into_data().try_to_vec().unwrap());
+        }
+        found
+    }
+
+    #[test]
+    fn kernels_match_as_burn_does() {
+        let by_kernel: Way = |reranker, q, r| reranker.by_kernel(&q, &r).expect("covered");
+        let all = RerankerConfig { dim: 8, heads: 2, pair_depth: 1, depth: 1, ..Default::default() };
+        for (config, [pairs, nq, nr]) in [
+            (all.clone(), [2, 9, 9]),
+            (RerankerConfig { neighbours: 1, use_xy: false, ..all.clone() }, [1, 1, 4]),
+            (RerankerConfig { neighbours: 3, use_attention: false, pair_depth: 0, ..all.clone() }, [3, 5, 7]),
+            (RerankerConfig { use_correlation: false, use_position_embedding: false, ..all }, [2, 6, 5]),
+        ] {
+            let mut seed = 7u32;
+            let mut noise = |count: usize| -> Vec<f32> {
+                let mut next = || {
+                    seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (seed >> 8) as f32 / (1 << 23) as f32 - 0.5
+                };
+                (0..count).map(|_| next()).collect()
+            };
+            let sides = [nq, nr].map(|n| TensorData::new(noise(pairs * n * 11), [pairs, n, 11]));
+            let mut take = Take::random(1, &Device::flex());
+            let mut put = Put::default();
+            Reranker::load(&mut take, "r", &config).save(&mut put, "r");
+            let mut tensors = put.finish().unwrap();
+            tensors.values_mut().for_each(|t| t.data.iter_mut().for_each(|v| *v *= 8.0));
+            let expected = gradients(&tensors, &config, &sides, Reranker::plain);
+            let found = gradients(&tensors, &config, &sides, by_kernel);
+            for (part, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let size = expected.iter().fold(1.0f32, |a, b| a.max(b.abs()));
+                for (i, e) in expected.iter().enumerate() {
+                    let f = found.get(i).copied().unwrap_or(0.0);
+                    assert!((f - e).abs() < 2e-4 * size, "part {part}, {config:?}: {f}, not {e}");
+                }
+            }
+        }
+    }
 }

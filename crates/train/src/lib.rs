@@ -4,6 +4,7 @@
 //! with after any interruption. [`preview`] shows what the network would see.
 
 mod augment;
+mod bank;
 mod batch;
 mod config;
 mod curves;
@@ -25,8 +26,8 @@ mod validate;
 pub use augment::AugmentConfig;
 pub use config::{
     BatchConfig, BatchKind, GlobalLoss, KeepConfig, LossConfig, MiningConfig, MiningKind, ModelChanges,
-    OptimizerConfig, OptimizerKind, PlaceRules, Schedule, ScheduleConfig, SourceConfig, SourceKind, Stage,
-    TrainConfig, ValidationConfig, ValidationSet,
+    OptimizerConfig, OptimizerKind, PlaceRules, PositiveKind, Schedule, ScheduleConfig, SourceConfig,
+    SourceKind, Stage, TrainConfig, ValidationConfig, ValidationSet,
 };
 pub use error::{Result, TrainError};
 pub use loss::{cross_entropy, triplet};
@@ -34,4 +35,4 @@ pub use preview::preview;
 pub use record::{Line, read as read_log};
 pub use run::{Outcome, Watch, train};
 pub use step::Losses;
-pub use timing::{StepTime, time_step};
+pub use timing::{StepTime, time_global_step, time_rerank_step};

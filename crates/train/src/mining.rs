@@ -1,6 +1,7 @@
 //! Negatives that are hard, positives that are near (METHOD: mining): found with the current descriptors by the
 //! same extraction and the same exact search as an evaluation's.
 
+use crate::bank::Bank;
 use crate::config::{MiningConfig, MiningKind, TrainConfig};
 use crate::pool::{Pool, Relation};
 use crate::random::{self, Rng, Use};
@@ -67,7 +68,11 @@ pub(crate) fn mine(
         MiningKind::Random => None,
         MiningKind::Global => Some(match &config.mining.import {
             Some(path) => import(path, pool)?,
-            None => global(&config.mining, pool, extractor, progress)?,
+            None => {
+                let items: Vec<u32> = (0..pool.len() as u32).filter(|i| pool.stays(*i as usize)).collect();
+                let described = describe(extractor, pool, &items, progress)?;
+                global(&config.mining, pool, &items, &described)
+            }
         }),
         kind => {
             let queries = queries(config, pool, kind, rng);
@@ -149,25 +154,27 @@ fn of_pool(
     Ok(mined)
 }
 
-/// Global mining: the hardest of everything that stays.
-fn global(
-    config: &MiningConfig,
-    pool: &Pool,
-    extractor: &Extractor,
-    progress: &dyn Progress,
-) -> Result<Mined> {
-    let items: Vec<u32> = (0..pool.len() as u32).filter(|i| pool.stays(*i as usize)).collect();
-    let dim = extractor.config().global_dim();
-    let described = describe(extractor, pool, &items, progress)?;
+/// Mines for an epoch whose views are described already: global mining, of sources that change too.
+pub(crate) fn mine_kept(config: &TrainConfig, pool: &Pool, bank: &Bank) -> Option<Mined> {
+    let items: Vec<u32> = (0..pool.len() as u32).collect();
+    match config.mining.kind {
+        MiningKind::Random => None,
+        _ => Some(global(&config.mining, pool, &items, &bank.described())),
+    }
+}
+
+/// Global mining: the hardest among `items`, whose descriptors are known.
+fn global(config: &MiningConfig, pool: &Pool, items: &[u32], described: &[f32]) -> Mined {
+    let dim = described.len() / items.len().max(1);
     let mut mined = Mined::default();
-    let found = nearest(&described, &described, dim, config.depth);
+    let found = nearest(described, described, dim, config.depth);
     for ((query, list), own) in items.iter().zip(found).zip(described.chunks_exact(dim)) {
         let query = *query;
         let far = |item: &u32| pool.relation(query as usize, *item as usize) == Relation::Negative;
         let negatives = list.into_iter().map(|(at, _)| items[at as usize]).filter(far);
         mined.negatives.insert(query, negatives.take(config.kept.min(config.drawn)).collect());
         let similarity = |item: u32| -> f32 {
-            let at = items.binary_search(&item).unwrap_or(0);
+            let Ok(at) = items.binary_search(&item) else { return f32::NEG_INFINITY };
             own.iter().zip(&described[at * dim..]).map(|(a, b)| a * b).sum()
         };
         let positives = pool.positives(query as usize).iter().copied();
@@ -176,7 +183,7 @@ fn global(
             mined.queries.push(query);
         }
     }
-    Ok(mined)
+    mined
 }
 
 /// Negatives that the published code mined (METHOD: checkpoints).

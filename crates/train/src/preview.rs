@@ -31,6 +31,7 @@ pub fn preview(config: &TrainConfig, batch: u64, path: &Path) -> Result<()> {
         preprocess: &preprocess,
         size: [model.input.height, model.input.width],
         seed: config.seed,
+        bank: None,
     };
     let plan = Planner::new(&pool, None, config).plan(batch, 0);
     sheet(&loader, &plan, batch, 0, path)

@@ -19,6 +19,8 @@ pub(crate) enum Use {
     Mining = 3,
     /// Pairs for the reranker.
     Pairs = 4,
+    /// How a view that is kept is varied.
+    View = 5,
 }
 
 /// The generator for one use, at one place.

@@ -1,8 +1,9 @@
 //! A run from its first step to its last.
 
+use crate::bank::Bank;
 use crate::batch::{Batch, Loader, Planner};
 use crate::config::TrainConfig;
-use crate::mining::{Mined, mine, refresh_steps};
+use crate::mining::{Mined, mine, mine_kept, refresh_steps};
 use crate::optim::{Freeze, Optimizer, learning_rate, towards};
 use crate::pool::Pool;
 use crate::preview::sheet;
@@ -53,6 +54,7 @@ struct Run<'a> {
     optimizer: Optimizer,
     frozen: Option<Frozen>,
     mined: Option<Mined>,
+    bank: Option<Bank>,
     at: Progressed,
     validation: Option<Dataset>,
     size: [usize; 2],
@@ -131,8 +133,9 @@ impl<'a> Run<'a> {
             _ => None,
         };
         let size = [model_config.input.height, model_config.input.width];
-        let on_cpu = *device == Device::flex();
-        let frozen = (on_cpu && !config.stage.trains_global()).then(|| Frozen::new(&model, size));
+        // Where batches spread over devices, each runs the backbone of its own copy of the model.
+        let alone = !config.stage.trains_global() && (learning.len() == 1 || config.batch.kept_views > 0);
+        let frozen = alone.then(|| Frozen::new(&model, size, device)).transpose()?;
         let preprocess = Preprocess {
             mean: model_config.input.mean,
             std: model_config.input.std,
@@ -149,6 +152,7 @@ impl<'a> Run<'a> {
             optimizer,
             frozen,
             mined,
+            bank: None,
             at,
             validation,
             size,
@@ -196,7 +200,7 @@ impl<'a> Run<'a> {
         let start = self.at.step;
         let mut end = (epoch + 1) * steps;
         let due = match refresh_steps(config) {
-            None => self.mined.is_none(),
+            None => self.mined.is_none() && config.batch.kept_views == 0,
             Some(refresh) => {
                 let since = start % steps;
                 end = end.min(start + refresh - since % refresh);
@@ -207,15 +211,24 @@ impl<'a> Run<'a> {
             let extractor = self.extractor()?;
             self.mined = mine(config, pool, &extractor, self.mined.as_ref(), start, self.watch)?;
         }
-        let mined = self.mined.take();
-        let planner = Planner::new(pool, mined.as_ref(), config);
-        let loader = Loader {
+        let preprocess = self.preprocess.clone();
+        let mut loader = Loader {
             pool,
             augment: &config.augment,
-            preprocess: &self.preprocess.clone(),
+            preprocess: &preprocess,
             size: self.size,
             seed: config.seed,
+            bank: None,
         };
+        let bank = self.filled(&loader, epoch)?;
+        if let Some(bank) = &bank
+            && (self.mined.is_none() || start.is_multiple_of(steps))
+        {
+            self.mined = mine_kept(config, pool, bank);
+        }
+        loader.bank = bank.as_ref();
+        let mined = self.mined.take();
+        let planner = Planner::new(pool, mined.as_ref(), config);
         self.clock = Instant::now();
         let result = loader.run(&planner, [start, end], config.batch.accumulate as u64, |number, batches| {
             self.one(&loader, number, epoch, &batches)?;
@@ -226,7 +239,20 @@ impl<'a> Run<'a> {
             Ok(true)
         });
         self.mined = mined;
+        self.bank = bank;
         result
+    }
+
+    /// The epoch's views, where views are kept: those that are there, or new ones.
+    fn filled(&mut self, loader: &Loader<'_>, epoch: u64) -> Result<Option<Bank>> {
+        let views = self.config.batch.kept_views as u64;
+        match (self.bank.take(), &self.frozen) {
+            (Some(bank), _) if bank.epoch == epoch => Ok(Some(bank)),
+            (_, Some(frozen)) if views > 0 => {
+                Ok(Some(Bank::fill(loader, frozen, [views, epoch], self.watch)?))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// One step.
@@ -277,7 +303,7 @@ impl<'a> Run<'a> {
             sum.rerank_right.unwrap_or(0.0),
         ];
         self.at.sums.iter_mut().zip(parts).for_each(|(total, value)| *total += f64::from(value));
-        let images: usize = batches.iter().map(|b| b.inputs.len()).sum();
+        let images: usize = batches.iter().map(|b| b.plan.shots.len()).sum();
         let speed = images as f64 / self.clock.elapsed().as_secs_f64();
         self.clock = Instant::now();
         let line = Line::of_step(self.at.step, epoch, lr, &sum, length, speed);

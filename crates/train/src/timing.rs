@@ -1,20 +1,20 @@
 //! How long a step takes, its parts apart.
 
-use crate::loss::triplet;
+use crate::loss::{cross_entropy, triplet};
 use crate::optim::Optimizer;
 use crate::{Result, Stage, TrainConfig, TrainError};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
-use r2former_model::{Device, ModelConfig, ModelError, R2Former};
+use r2former_model::{Device, LocalConfig, ModelConfig, ModelError, R2Former, RerankerConfig};
 use serde::Serialize;
 use std::time::Instant;
 
 /// Seconds of the parts of a step, each the median of its runs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct StepTime {
-    /// Images to the loss.
+    /// Inputs to the loss.
     pub forward_s: f64,
-    /// The loss to the gradients of every parameter.
+    /// The loss to the gradients of every parameter that is trained.
     pub backward_s: f64,
     /// Gradients to new parameters (AdamW).
     pub optimizer_s: f64,
@@ -27,32 +27,86 @@ pub struct StepTime {
 ///
 /// # Errors
 /// An unknown preset, a batch below 3 images, or an image size that does not suit the backbone.
-pub fn time_step(preset: &str, [height, width]: [usize; 2], batch: usize, runs: usize) -> Result<StepTime> {
-    let mut config =
-        ModelConfig::preset(preset).ok_or_else(|| ModelError::Config(format!("no preset '{preset}'")))?;
+pub fn time_global_step(
+    preset: &str,
+    [height, width]: [usize; 2],
+    batch: usize,
+    runs: usize,
+) -> Result<StepTime> {
+    let mut config = preset_of(preset)?;
     (config.local, config.reranker) = (None, None);
     config.check_size(height, width)?;
     if batch < 3 {
         return Err(TrainError::Config(format!("a batch of {batch} images: a triplet needs 3")));
     }
-    let device = Device::flex().autodiff();
-    let mut model = R2Former::random(&config, 0, &device)?;
-    let tensors = model.to_tensors()?;
-    let optimizer = TrainConfig::preset(Stage::Joint).optimizer;
-    let mut optimizer = Optimizer::new(optimizer, &tensors);
     let triplets: Vec<[usize; 3]> = (0..batch / 3).map(|i| [3 * i, 3 * i + 1, 3 * i + 2]).collect();
-    let mut state = 1u32;
-    let mut noise = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    let values: Vec<f32> = (0..batch * 3 * height * width).map(|_| noise()).collect();
+    let mut noise = Noise(1);
+    let images = noise.values(batch * 3 * height * width);
+    time(&config, runs, |model, device| {
+        let images = TensorData::new(images.clone(), [batch, 3, height, width]);
+        let found = model.extract(Tensor::from_data(images, device))?;
+        Ok(triplet(&found.global, &triplets, 0.1, false))
+    })
+}
+
+/// Times a step of the paper's reranker alone: `pairs` pairs of `count` random local features of 128 numbers a side,
+/// through cross-entropy, after one step that is not counted.
+///
+/// # Errors
+/// No pairs or no local features.
+pub fn time_rerank_step(pairs: usize, count: usize, runs: usize) -> Result<StepTime> {
+    if pairs * count == 0 {
+        return Err(TrainError::Config(format!(
+            "{pairs} pairs of {count} local features: at least 1 of each"
+        )));
+    }
+    let mut config = preset_of("vit-tiny")?;
+    config.local = Some(LocalConfig { dim: 128, count, official_gather: false });
+    config.reranker = Some(RerankerConfig::default());
+    let mut noise = Noise(1);
+    let mut side = || noise.values(pairs * count * 131);
+    let sides = [side(), side()];
+    let same: Vec<bool> = (0..pairs).map(|i| i % 2 == 0).collect();
+    time(&config, runs, |model, device| {
+        let [query, reference] = sides
+            .clone()
+            .map(|values| Tensor::<3>::from_data(TensorData::new(values, [pairs, count, 131]), device));
+        let none = || ModelError::Config("no reranker".into());
+        let logits = model.reranker.as_ref().ok_or_else(none)?.forward(query, reference)?;
+        Ok(cross_entropy(logits, &same))
+    })
+}
+
+fn preset_of(name: &str) -> Result<ModelConfig> {
+    Ok(ModelConfig::preset(name).ok_or_else(|| ModelError::Config(format!("no preset '{name}'")))?)
+}
+
+/// Values between -1 and 1, always the same.
+struct Noise(u32);
+
+impl Noise {
+    fn values(&mut self, count: usize) -> Vec<f32> {
+        let mut next = || {
+            self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (self.0 >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+}
+
+fn time(
+    config: &ModelConfig,
+    runs: usize,
+    loss: impl Fn(&R2Former, &Device) -> Result<Tensor<1>>,
+) -> Result<StepTime> {
+    let device = Device::flex().autodiff();
+    let mut model = R2Former::random(config, 0, &device)?;
+    let tensors = model.to_tensors()?;
+    let mut optimizer = Optimizer::new(TrainConfig::preset(Stage::Joint).optimizer, &tensors);
     let mut times = [const { Vec::new() }; 3];
     for _ in 0..=runs {
-        let images =
-            Tensor::<4>::from_data(TensorData::new(values.clone(), [batch, 3, height, width]), &device);
         let start = Instant::now();
-        let loss = triplet(&model.extract(images)?.global, &triplets, 0.1, false);
+        let loss = loss(&model, &device)?;
         let forward = start.elapsed();
         let grads = GradientsParams::from_grads(loss.backward(), &model);
         let backward = start.elapsed() - forward;

@@ -11,7 +11,7 @@ use r2former_engine::{Extractor, LoadedModel, LocateOptions, PlaceIndex, Rerank,
 use r2former_eval::cost::{Random, Times, Views, local_bytes, peak_bytes, resident_bytes};
 use r2former_index::{Filter, NewPlace, Place, ReadPlaces, SearchMode, WritePlaces};
 use r2former_model::ModelConfig;
-use r2former_train::time_step;
+use r2former_train::{time_global_step, time_rerank_step};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,8 @@ pub(crate) enum BenchCommand {
     Query(BenchArgs),
     /// An evaluation of so many images with made-up features, search, reranking and all: peak_bytes.
     Eval(EvalBenchArgs),
-    /// A step of training: forward_s, backward_s, optimizer_s of a batch, and the most memory it took.
+    /// A step of training: forward_s, backward_s, optimizer_s of a batch, and the most memory it took. Of the global
+    /// stage on random images; with --pairs, of the reranker alone on random local features.
     Step(StepArgs),
 }
 
@@ -46,6 +47,12 @@ pub(crate) struct StepArgs {
     /// Images of a batch, by threes.
     #[arg(long, default_value_t = 24, value_name = "N")]
     batch: usize,
+    /// The reranker alone, on so many pairs.
+    #[arg(long, value_name = "N", conflicts_with_all = ["preset", "image_size", "batch"])]
+    pairs: Option<usize>,
+    /// Local features of each side of a pair.
+    #[arg(long, default_value_t = 200, value_name = "N", requires = "pairs")]
+    local_features: usize,
     /// Measured runs, after one that is not counted.
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
@@ -122,19 +129,27 @@ pub(super) fn load(model: Option<&Path>, preset: &str) -> Result<LoadedModel> {
 
 fn step(args: &StepArgs) -> Result<Outcome> {
     let [height, width] = args.image_size;
-    let time = time_step(&args.preset, args.image_size, args.batch, args.runs as usize)?;
+    let runs = args.runs as usize;
     let mut report = Map::new();
-    report.insert("preset".into(), json!(args.preset));
-    report.insert("image_size".into(), json!(format!("{height}x{width}")));
-    report.insert("batch".into(), json!(args.batch));
+    let (time, rate, count) = match args.pairs {
+        Some(pairs) => {
+            report.insert("pairs".into(), json!(pairs));
+            report.insert("local_features".into(), json!(args.local_features));
+            (time_rerank_step(pairs, args.local_features, runs)?, "pairs_per_second", pairs)
+        }
+        None => {
+            report.insert("preset".into(), json!(args.preset));
+            report.insert("image_size".into(), json!(format!("{height}x{width}")));
+            report.insert("batch".into(), json!(args.batch));
+            let time = time_global_step(&args.preset, args.image_size, args.batch, runs)?;
+            (time, "images_per_second", args.batch)
+        }
+    };
     report.insert("threads".into(), json!(rayon::current_num_threads()));
     if let Value::Object(times) = serde_json::to_value(time)? {
         report.extend(times);
     }
-    report.insert(
-        "images_per_second".into(),
-        json!(args.batch as f64 / (time.forward_s + time.backward_s + time.optimizer_s)),
-    );
+    report.insert(rate.into(), json!(count as f64 / (time.forward_s + time.backward_s + time.optimizer_s)));
     report.insert("peak_bytes".into(), json!(peak_bytes()));
     show(&report, args.json)
 }

@@ -1,17 +1,21 @@
-//! A pre-norm transformer block for training: forward, keeping what the way back needs, and backward.
+//! For training, forward, keeping what the way back needs, and backward: a pre-norm transformer block, and the
+//! matches of local features ([`match_features`]).
 //!
-//! `x + attention(norm1(x))`, then `x + mlp(norm2(x))`, over a batch of token sequences of one length. Tokens
+//! The block: `x + attention(norm1(x))`, then `x + mlp(norm2(x))`, over a batch of token sequences of one length. Tokens
 //! and weights lie row after row, a weight as `[inputs, outputs]`. The batch is cut into a few parts whose
 //! number depends on its size alone; each part adds up its own gradients of the weights, and they are summed in
 //! order: any number of threads gives the same bits.
 
 mod attention;
+mod matches;
 mod part;
 mod product;
 mod rows;
 
 #[cfg(test)]
 mod tests;
+
+pub use matches::{CHANNELS, MatchShape, Matched, match_features, match_features_back, sine_cosine};
 
 use crate::{KernelError, Level};
 use part::{Backward, Forward, Kept};

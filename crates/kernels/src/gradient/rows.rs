@@ -133,10 +133,28 @@ pub(super) fn gelu_back<S: Simd>(simd: S, x: &mut [f32], gradient: &mut [f32]) {
     simd.partial_store_f32s(rest_gradient, last);
 }
 
+/// The largest of a row. By partial results, as sums are: one after the other each would wait for the last.
+#[inline(always)]
+fn largest_of(row: &[f32]) -> f32 {
+    let mut largest = [f32::NEG_INFINITY; SUMS];
+    let (whole, rest) = row.as_chunks::<SUMS>();
+    // A comparison, where `f32::max` would also have to look for NaN: such a row comes to nothing anyway.
+    let mut take = |i: usize, x: f32| largest[i] = if x > largest[i] { x } else { largest[i] };
+    for chunk in whole {
+        for i in 0..SUMS {
+            take(i, chunk[i]);
+        }
+    }
+    for (i, x) in rest.iter().enumerate() {
+        take(i, *x);
+    }
+    largest.into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
+
 /// Softmax of a row, in place.
 #[inline(always)]
 pub(super) fn softmax<S: Simd>(simd: S, row: &mut [f32]) {
-    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let largest = largest_of(row);
     let (scale, shift) = (std::f32::consts::LOG2_E, -largest * std::f32::consts::LOG2_E);
     {
         let (scale, shift) = (simd.splat_f32s(scale), simd.splat_f32s(shift));

@@ -2,11 +2,13 @@
 
 mod block;
 mod block_op;
+mod match_op;
 mod position;
 mod projection;
 mod sincos;
 
 pub use block::{Block, BlockConfig};
+pub(crate) use match_op::matched;
 pub use position::{bicubic_matrix, fit_position};
 pub use projection::Projection;
 pub use sincos::sine_cosine;

@@ -45,7 +45,7 @@ impl Projection {
     }
 
     /// Weight `[d_in, d_out]` and bias.
-    pub(super) fn parts(&self) -> Option<(Tensor<2>, Tensor<1>)> {
+    pub(crate) fn parts(&self) -> Option<(Tensor<2>, Tensor<1>)> {
         Some((self.linear.weight.val(), self.linear.bias.as_ref()?.val()))
     }
 

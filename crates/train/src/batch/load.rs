@@ -3,9 +3,11 @@
 use super::{Plan, Planner};
 use crate::Result;
 use crate::augment::{AugmentConfig, Picture};
+use crate::bank::{Bank, Kept};
 use crate::pool::{Pool, Relation};
 use crate::random::{self, Use};
 use r2former_data::image::Preprocess;
+use rand::Rng as _;
 use rayon::prelude::*;
 use std::sync::mpsc::sync_channel;
 
@@ -17,8 +19,10 @@ const AHEAD: usize = 2;
 pub(crate) struct Batch {
     /// What is in it.
     pub(crate) plan: Plan,
-    /// `[3, height, width]` of each photograph, normalised.
+    /// `[3, height, width]` of each photograph, normalised; empty where views are kept.
     pub(crate) inputs: Vec<Vec<f32>>,
+    /// Views that were described before.
+    pub(crate) kept: Option<Kept>,
     /// How each two photographs relate, row after row.
     pub(crate) relations: Vec<Relation>,
 }
@@ -31,11 +35,17 @@ pub(crate) struct Loader<'a> {
     pub(crate) preprocess: &'a Preprocess,
     pub(crate) size: [usize; 2],
     pub(crate) seed: u64,
+    /// Views to draw from, instead of looking at photographs.
+    pub(crate) bank: Option<&'a Bank>,
 }
 
 impl Loader<'_> {
     /// A photograph of a plan as the network sees it.
     pub(crate) fn picture(&self, plan: &Plan, number: usize, step: u64, part: u64) -> Result<Picture> {
+        if let Some(bank) = self.bank {
+            let view = self.drawn(bank, plan, number, step, part);
+            return self.view(bank.epoch, plan.shots[number].item, view as u64);
+        }
         let place = part * plan.shots.len() as u64 + number as u64;
         let rng = &mut random::at(self.seed, Use::Image, [step, place]);
         let shot = plan.shots[number];
@@ -43,9 +53,28 @@ impl Loader<'_> {
         self.augment.apply(&image, self.size, shot.mirror, rng)
     }
 
-    /// Decodes a batch on all cores.
+    /// A view of an item that is kept for an epoch; `view` counts those of all items.
+    pub(crate) fn view(&self, epoch: u64, item: usize, view: u64) -> Result<Picture> {
+        let rng = &mut random::at(self.seed, Use::View, [epoch, view]);
+        let image = self.pool.look(item, self.size, Some(rng))?;
+        self.augment.apply(&image, self.size, false, rng)
+    }
+
+    /// The number of the kept view that stands for a photograph of a plan.
+    fn drawn(&self, bank: &Bank, plan: &Plan, number: usize, step: u64, part: u64) -> usize {
+        let place = part * plan.shots.len() as u64 + number as u64;
+        let view = random::at(self.seed, Use::Image, [step, place]).random_range(0..bank.views);
+        plan.shots[number].item * bank.views + view
+    }
+
+    /// Decodes a batch on all cores, or takes it from the bank.
     pub(crate) fn load(&self, plan: Plan, step: u64, part: u64) -> Result<Batch> {
-        let inputs = (0..plan.shots.len())
+        let kept = self.bank.map(|bank| {
+            let drawn = (0..plan.shots.len()).map(|i| self.drawn(bank, &plan, i, step, part));
+            bank.gather(&drawn.collect::<Vec<_>>())
+        });
+        let seen = if kept.is_some() { 0 } else { plan.shots.len() };
+        let inputs = (0..seen)
             .into_par_iter()
             .map(|i| Ok(self.picture(&plan, i, step, part)?.normalised(self.preprocess)))
             .collect::<Result<Vec<_>>>()?;
@@ -56,7 +85,7 @@ impl Loader<'_> {
             })
         });
         let relations = relations.collect();
-        Ok(Batch { plan, inputs, relations })
+        Ok(Batch { plan, inputs, kept, relations })
     }
 
     /// Runs `step` with the batches of each step from `first` to before `end`; each step has `parts`.

@@ -1,6 +1,6 @@
 //! Which photographs a step sees: decided by the seed and the step's number alone.
 
-use crate::config::{BatchConfig, BatchKind, MiningKind, TrainConfig};
+use crate::config::{BatchConfig, BatchKind, MiningKind, PositiveKind, TrainConfig};
 use crate::mining::Mined;
 use crate::pool::{Pool, Relation};
 use crate::random::{self, Rng, Use};
@@ -104,7 +104,10 @@ impl<'a> Planner<'a> {
                 }
                 _ => self.pool.draw(rng),
             };
-            let nearest = self.mined.and_then(|mined| mined.positive(query));
+            let nearest = match self.config.mining.positive {
+                PositiveKind::Nearest => self.mined.and_then(|mined| mined.positive(query)),
+                PositiveKind::Any => None,
+            };
             let positive = nearest.or_else(|| self.pool.positives(query).choose(rng).copied());
             let at = shots.len();
             shots.push(query);

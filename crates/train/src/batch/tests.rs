@@ -60,8 +60,14 @@ fn batches_load_alike_on_any_thread_and_stop_when_told() {
     let config = config(BatchKind::Places);
     let pool = Pool::open(&config.data, config.places, 0).unwrap();
     let preprocess = r2former_data::image::Preprocess::half(r2former_data::image::ResizeMode::Antialias);
-    let loader =
-        Loader { pool: &pool, augment: &config.augment, preprocess: &preprocess, size: [16, 16], seed: 5 };
+    let loader = Loader {
+        pool: &pool,
+        augment: &config.augment,
+        preprocess: &preprocess,
+        size: [16, 16],
+        seed: 5,
+        bank: None,
+    };
     let planner = Planner::new(&pool, None, &config);
     let mut seen = Vec::new();
     let all = loader.run(&planner, [4, 9], 2, |step, batches| {

@@ -1,6 +1,6 @@
 //! What a configuration must not say.
 
-use super::{BatchKind, GlobalLoss, TrainConfig};
+use super::{BatchKind, GlobalLoss, MiningKind, Stage, TrainConfig};
 use crate::{Result, TrainError};
 
 impl TrainConfig {
@@ -38,6 +38,21 @@ impl TrainConfig {
             && self.loss.global != GlobalLoss::MultiSimilarity
         {
             return bad("loss.global: batches of places need multi_similarity".into());
+        }
+        if b.kept_views > 0 {
+            let unsuited = match (self.stage, self.mining.kind) {
+                (stage, _) if stage != Stage::Rerank => {
+                    Some("only the stage rerank leaves the backbone as it is")
+                }
+                _ if b.mirror > 0.0 => Some("kept views are not mirrored: set batch.mirror = 0"),
+                (_, MiningKind::Random | MiningKind::Global) if self.mining.import.is_none() => None,
+                _ => Some(
+                    "negatives are mined among the kept views: mining.kind global or random, nothing imported",
+                ),
+            };
+            if let Some(why) = unsuited {
+                return bad(format!("batch.kept_views {}: {why}", b.kept_views));
+            }
         }
         let p = &self.places;
         if !(p.positive_m > 0.0 && p.negative_m >= p.positive_m && (0.0..=180.0).contains(&p.heading_deg)) {

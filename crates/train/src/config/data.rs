@@ -154,6 +154,22 @@ pub struct BatchConfig {
     pub mirror: f64,
     /// Batches whose gradients are added up before a step.
     pub accumulate: usize,
+    /// For the stage whose backbone is frozen: views of each photograph that are described once an epoch, kept in
+    /// memory (some 80 KB each for 200 local features of a ViT-Tiny) and drawn from, so that a step runs the local
+    /// head and the reranker alone; 0 looks at photographs anew in every step.
+    #[serde(default)]
+    pub kept_views: usize,
+}
+
+/// Which photograph of a query's place its triplet has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PositiveKind {
+    /// The one with the nearest descriptor, where negatives are mined (the published way).
+    #[default]
+    Nearest,
+    /// Any.
+    Any,
 }
 
 /// How negatives are found (METHOD: mining).
@@ -178,6 +194,9 @@ pub enum MiningKind {
 pub struct MiningConfig {
     /// The rule.
     pub kind: MiningKind,
+    /// Which positive a query of a triplet has.
+    #[serde(default)]
+    pub positive: PositiveKind,
     /// Images of the random pool.
     pub pool: usize,
     /// Queries between two refreshes.

@@ -7,8 +7,8 @@ mod learning;
 mod preset;
 
 pub use data::{
-    BatchConfig, BatchKind, MiningConfig, MiningKind, PlaceRules, SourceConfig, SourceKind, ValidationConfig,
-    ValidationSet,
+    BatchConfig, BatchKind, MiningConfig, MiningKind, PlaceRules, PositiveKind, SourceConfig, SourceKind,
+    ValidationConfig, ValidationSet,
 };
 pub use learning::{GlobalLoss, LossConfig, OptimizerConfig, OptimizerKind, Schedule, ScheduleConfig};
 

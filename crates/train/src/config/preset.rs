@@ -2,7 +2,7 @@
 
 use super::{
     BatchConfig, BatchKind, GlobalLoss, KeepConfig, LossConfig, MiningConfig, MiningKind, ModelChanges,
-    OptimizerConfig, OptimizerKind, PlaceRules, Schedule, ScheduleConfig, Stage, TrainConfig,
+    OptimizerConfig, OptimizerKind, PlaceRules, PositiveKind, Schedule, ScheduleConfig, Stage, TrainConfig,
 };
 use crate::augment::AugmentConfig;
 use r2former_model::RerankerConfig;
@@ -61,9 +61,11 @@ impl TrainConfig {
                 hard_places: 0.0,
                 mirror: 0.0,
                 accumulate: 1,
+                kept_views: 0,
             },
             mining: MiningConfig {
                 kind: mining,
+                positive: PositiveKind::Nearest,
                 pool: 1000,
                 refresh: 10_000,
                 depth: 500,

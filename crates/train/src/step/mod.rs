@@ -1,9 +1,11 @@
 //! One step: from a batch to the gradients of its loss.
 
+mod frozen;
 mod spread;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use frozen::Frozen;
 pub(crate) use spread::spread;
 
 use crate::batch::Batch;
@@ -14,8 +16,6 @@ use crate::random::{self, Use};
 use crate::{Result, TrainError};
 use burn::optim::GradientsParams;
 use burn::tensor::{Int, Tensor, TensorData};
-use r2former_engine::FusedBackbone;
-use r2former_kernels::{Level, Products};
 use r2former_model::backbone::Tokens;
 use r2former_model::{Device, ModelError, R2Former};
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
@@ -40,19 +40,6 @@ pub struct Losses {
 /// Two photographs of a batch, and whether they show the same place.
 type Pair = (usize, usize, bool);
 
-/// A backbone that does not learn, and therefore runs on the kernels that only go forward.
-pub(crate) struct Frozen(Option<FusedBackbone>);
-
-impl Frozen {
-    /// The model's backbone, where the kernels cover it; `size` is height and width.
-    pub(crate) fn new(model: &R2Former, size: [usize; 2]) -> Self {
-        let level = Level::current().unwrap_or_else(|_| Level::best());
-        let plain =
-            model.to_tensors().and_then(|t| R2Former::from_tensors(model.config(), t, &Device::flex()));
-        Self(plain.ok().and_then(|plain| FusedBackbone::new(&plain, level, Products::F32, size).ok()))
-    }
-}
-
 /// Runs a batch forward and backward on the model's device, which knows gradients. The loss may be anything: the caller looks whether it is finite.
 pub(crate) fn step(
     model: &R2Former,
@@ -63,19 +50,25 @@ pub(crate) fn step(
     size: [usize; 2],
     number: u64,
 ) -> Result<(GradientsParams, Losses)> {
-    let tokens = match frozen.and_then(|frozen| frozen.0.as_ref()) {
-        Some(backbone) => by_kernel(backbone, batch)?,
+    let features = match &batch.kept {
+        Some(kept) => kept.features(model, device),
         None => {
-            let shape = [batch.inputs.len(), 3, size[0], size[1]];
-            let images = Tensor::<4>::from_data(TensorData::new(batch.inputs.concat(), shape), device);
-            model.backbone().forward(images)?
+            let tokens = match frozen {
+                Some(frozen) => frozen.tokens(&batch.inputs)?,
+                None => {
+                    let shape = [batch.inputs.len(), 3, size[0], size[1]];
+                    let images =
+                        Tensor::<4>::from_data(TensorData::new(batch.inputs.concat(), shape), device);
+                    model.backbone().forward(images)?
+                }
+            };
+            let tokens = match config.loss.detach_local {
+                true => Tokens { local: tokens.local.detach(), ..tokens },
+                false => tokens,
+            };
+            model.features(tokens, size)?
         }
     };
-    let tokens = match config.loss.detach_local {
-        true => Tokens { local: tokens.local.detach(), ..tokens },
-        false => tokens,
-    };
-    let features = model.features(tokens, size)?;
     let mut losses = Losses::default();
     let mut total: Option<Tensor<1>> = None;
     let mut add = |loss: Tensor<1>, weight: f64| {
@@ -128,28 +121,13 @@ pub(crate) fn step(
     Ok((GradientsParams::from_grads(total.backward(), model), losses))
 }
 
-/// The tokens of a batch by the kernels, without gradients.
-fn by_kernel(backbone: &FusedBackbone, batch: &Batch) -> Result<Tokens> {
-    let each = batch.inputs.iter().map(|input| backbone.tokens(input)).collect::<Result<Vec<_>, _>>()?;
-    let (last_prefix, local_prefix) = each.first().map_or((0, 0), |t| (t.last_prefix, t.local_prefix));
-    let cat = |of: fn(&Tokens) -> Tensor<3>| Tensor::cat(each.iter().map(of).collect(), 0).autodiff();
-    let attention = each.iter().map(|t| t.attention.clone()).collect::<Option<Vec<_>>>();
-    Ok(Tokens {
-        last: cat(|t| t.last.clone()),
-        last_prefix,
-        local: cat(|t| t.local.clone()),
-        local_prefix,
-        attention: attention.map(|all| Tensor::cat(all, 0).autodiff()),
-    })
-}
-
 /// Pairs for the reranker: of triplets as they are; of places, each photograph with another of its place and with
 /// some of the most similar of other places.
 fn pairs(batch: &Batch, global: &Tensor<2>, config: &TrainConfig, number: u64) -> Result<Vec<Pair>> {
     let rng = &mut random::at(config.seed, Use::Pairs, [number, 0]);
     let mut pairs: Vec<Pair> = Vec::new();
     if batch.plan.triplets.is_empty() {
-        let count = batch.inputs.len();
+        let count = batch.plan.shots.len();
         let plain = global.clone().inner();
         let similarity: Vec<f32> =
             plain.clone().matmul(plain.transpose()).into_data().iter::<f32>().collect();

@@ -1,0 +1,80 @@
+//! A backbone that does not learn.
+
+use crate::Result;
+use burn::tensor::{Tensor, TensorData};
+use r2former_engine::FusedBackbone;
+use r2former_kernels::{Level, Products};
+use r2former_model::backbone::Tokens;
+use r2former_model::{Device, ModelError, R2Former};
+use rayon::prelude::*;
+
+/// A model whose backbone stays as it is: on a CPU it runs on the kernels that only go forward, where they cover it.
+pub(crate) struct Frozen {
+    model: R2Former,
+    kernels: Option<FusedBackbone>,
+    size: [usize; 2],
+    device: Device,
+}
+
+impl Frozen {
+    /// The model as it is now, on a device without gradients; `size` is height and width of its images.
+    pub(crate) fn new(model: &R2Former, size: [usize; 2], device: &Device) -> Result<Self> {
+        let plain = R2Former::from_tensors(model.config(), model.to_tensors()?, device)?;
+        let level = Level::current().unwrap_or_else(|_| Level::best());
+        let on_cpu = *device == Device::flex();
+        let kernels = on_cpu.then(|| FusedBackbone::new(&plain, level, Products::F32, size).ok()).flatten();
+        Ok(Self { model: plain, kernels, size, device: device.clone() })
+    }
+
+    /// Tokens of images, each `[3, height, width]`, for a model that learns behind them.
+    pub(crate) fn tokens(&self, images: &[Vec<f32>]) -> Result<Tokens> {
+        let found = self.inner_tokens(images)?;
+        Ok(Tokens {
+            last: found.last.autodiff(),
+            local: found.local.autodiff(),
+            attention: found.attention.map(Tensor::autodiff),
+            ..found
+        })
+    }
+
+    /// Places with attention, tokens before the local head, and the global descriptor of each image.
+    pub(crate) fn describe(&self, images: &[Vec<f32>]) -> Result<Vec<[Vec<f32>; 3]>> {
+        let describe = |tokens: Tokens| -> Result<[Vec<f32>; 3]> {
+            let none =
+                || ModelError::Config("a model without local features cannot be trained to rerank".into());
+            let (places, kept) = self.model.selected(&tokens, self.size)?.ok_or_else(none)?;
+            let global = self.model.global(tokens);
+            Ok([values(places)?, values(kept)?, values(global)?])
+        };
+        match &self.kernels {
+            // A core an image.
+            Some(kernels) => images.par_iter().map(|image| describe(kernels.tokens(image)?)).collect(),
+            None => {
+                images.iter().map(|image| describe(self.inner_tokens(std::slice::from_ref(image))?)).collect()
+            }
+        }
+    }
+
+    fn inner_tokens(&self, images: &[Vec<f32>]) -> Result<Tokens> {
+        let Some(kernels) = &self.kernels else {
+            let shape = [images.len(), 3, self.size[0], self.size[1]];
+            let images = Tensor::<4>::from_data(TensorData::new(images.concat(), shape), &self.device);
+            return Ok(self.model.backbone().forward(images)?);
+        };
+        let each = images.iter().map(|image| kernels.tokens(image)).collect::<Result<Vec<_>, _>>()?;
+        let (last_prefix, local_prefix) = each.first().map_or((0, 0), |t| (t.last_prefix, t.local_prefix));
+        let cat = |of: fn(&Tokens) -> Tensor<3>| Tensor::cat(each.iter().map(of).collect(), 0);
+        let attention = each.iter().map(|t| t.attention.clone()).collect::<Option<Vec<_>>>();
+        Ok(Tokens {
+            last: cat(|t| t.last.clone()),
+            last_prefix,
+            local: cat(|t| t.local.clone()),
+            local_prefix,
+            attention: attention.map(|all| Tensor::cat(all, 0)),
+        })
+    }
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    Ok(tensor.into_data().try_to_vec().map_err(|error| ModelError::Config(format!("{error:?}")))?)
+}
