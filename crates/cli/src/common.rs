@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use r2former_data::{LatLon, UtmZone};
+use r2former_data::LatLon;
 use r2former_engine::{Extractor, LoadedModel, Near, Rerank, Settings};
 use r2former_model::{Device, ModelConfig, Precision, parse_device};
 use std::path::{Path, PathBuf};
@@ -139,19 +139,6 @@ pub(crate) fn parse_position(text: &str) -> Result<LatLon, String> {
 pub(crate) fn parse_margin(text: &str) -> Result<f32, String> {
     let margin = text.trim().parse::<f32>().ok().filter(|v| (0.0..=2.0).contains(v));
     margin.ok_or_else(|| format!("'{text}' is not a difference of two cosines, 0 to 2, as in 0.05"))
-}
-
-/// `33U` or `33N`: zone number and band, or hemisphere.
-pub(crate) fn parse_zone(text: &str) -> Result<UtmZone, String> {
-    let (digits, band) = text.split_at(text.trim_end_matches(char::is_alphabetic).len());
-    let number = digits.parse().ok().filter(|n| (1..=60).contains(n));
-    let mut letters = band.chars().map(|c| c.to_ascii_uppercase());
-    match (number, letters.next(), letters.next()) {
-        (Some(number), Some(band @ ('C'..='H' | 'J'..='N' | 'P'..='X')), None) => {
-            Ok(UtmZone { number, band })
-        }
-        _ => Err(format!("'{text}' is not a UTM zone with its band, as in 33U")),
-    }
 }
 
 /// A prior from `--near` and `--radius`, which need each other.

@@ -44,6 +44,7 @@ impl FusedBackbone {
             epsilon: c.norm_eps as f32,
             layer_scale: c.layer_scale,
             attending: c.attending_tokens(),
+            local_layer: vit.local_layer(),
             all_last: model.config().global.reads_patches(),
         };
         let unusual = |error: &dyn std::fmt::Display| KernelError::Unusual(error.to_string());

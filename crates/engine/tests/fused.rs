@@ -157,10 +157,13 @@ fn no_number_stays_none() {
 }
 
 /// A small model of another transformer, all of whose weights are random and large enough to matter.
-fn transformer(change: impl FnOnce(&mut VitConfig), seed: u64) -> R2Former {
+fn transformer(change: impl FnOnce(&mut VitConfig), layer: Option<usize>, seed: u64) -> R2Former {
     let mut config = fixture().config().clone();
     let BackboneConfig::Vit(vit) = &mut config.backbone else { panic!("the fixture is a transformer") };
     change(vit);
+    if let Some(local) = &mut config.local {
+        local.layer = layer;
+    }
     (config.input.height, config.input.width) = (6 * vit.patch, 8 * vit.patch);
     if !vit.distilled {
         config.global = GlobalConfig::Pooled { pooling: Pooling::Gem };
@@ -191,39 +194,52 @@ fn transformers_equal_the_model() {
         ("an odd width", |c| (c.dim, c.heads) = (36, 3), [48, 48]),
         ("one block, more tokens than a slice", |c| (c.depth, c.heads) = (1, 1), [256, 272]),
     ];
-    for (seed, (what, change, [height, width])) in cases.into_iter().enumerate() {
-        let model = transformer(change, seed as u64);
-        let mut random = Random(seed as u64 + 99);
-        let pixels: Vec<f32> = (0..3 * height * width).map(|_| 2.0 * random.next()).collect();
-        let images = || {
-            Tensor::<4>::from_data(TensorData::new(pixels.clone(), [1, 3, height, width]), &Device::flex())
-        };
-        let expected = model.backbone().forward(images()).unwrap();
-        let prefix = expected.last_prefix;
-        let host = |tensor: Tensor<3>| tensor.try_into_vec_as::<f32>().unwrap();
-        for level in Level::available() {
-            let backbone = FusedBackbone::new(&model, level, Products::F32, [height, width]).unwrap();
-            // The second run finds the memory of the first.
-            let other: Vec<f32> = pixels.iter().map(|v| 1.0 - v).collect();
-            backbone.tokens(&other).unwrap();
-            let found = backbone.tokens(&pixels).unwrap();
-            let first = found.last.dims()[1];
-            let whole = model.config().global.reads_patches();
-            assert_eq!(first, if whole { expected.last.dims()[1] } else { prefix }, "{what}");
-            let attention =
-                |tokens: &Tokens| tokens.attention.clone().unwrap().try_into_vec_as::<f32>().unwrap();
-            for (part, found, expected) in [
-                ("last", host(found.last.clone()), host(expected.last.clone().narrow(1, 0, first))),
-                ("local", host(found.local.clone()), host(expected.local.clone())),
-                ("attention", attention(&found), attention(&expected)),
-            ] {
-                assert_eq!(found.len(), expected.len(), "{what} {part}");
-                for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
-                    assert!(
-                        (a - b).abs() <= TOLERANCE * b.abs().max(1.0),
-                        "{what} {part} {i}, {level}: {a}, not {b}"
-                    );
-                }
+    for (seed, (what, change, size)) in cases.into_iter().enumerate() {
+        compare_tokens(&transformer(change, None, seed as u64), size, seed as u64, what);
+    }
+}
+
+#[test]
+fn an_early_layer_gives_local_features() {
+    let early = transformer(|c| c.depth = 4, Some(2), 31);
+    compare_tokens(&early, [96, 64], 31, "after two blocks");
+    let last = transformer(|c| c.depth = 4, None, 31);
+    let images = || Tensor::<4>::ones([1, 3, 96, 64], &Device::flex());
+    let [early, last] = [early, last]
+        .map(|m| m.backbone().forward(images()).unwrap().local.try_into_vec_as::<f32>().unwrap());
+    assert_ne!(early, last);
+}
+
+/// Tokens by the kernels of every level beside the model's own.
+fn compare_tokens(model: &R2Former, [height, width]: [usize; 2], seed: u64, what: &str) {
+    let mut random = Random(seed + 99);
+    let pixels: Vec<f32> = (0..3 * height * width).map(|_| 2.0 * random.next()).collect();
+    let images =
+        || Tensor::<4>::from_data(TensorData::new(pixels.clone(), [1, 3, height, width]), &Device::flex());
+    let expected = model.backbone().forward(images()).unwrap();
+    let prefix = expected.last_prefix;
+    let host = |tensor: Tensor<3>| tensor.try_into_vec_as::<f32>().unwrap();
+    for level in Level::available() {
+        let backbone = FusedBackbone::new(model, level, Products::F32, [height, width]).unwrap();
+        // The second run finds the memory of the first.
+        let other: Vec<f32> = pixels.iter().map(|v| 1.0 - v).collect();
+        backbone.tokens(&other).unwrap();
+        let found = backbone.tokens(&pixels).unwrap();
+        let first = found.last.dims()[1];
+        let whole = model.config().global.reads_patches();
+        assert_eq!(first, if whole { expected.last.dims()[1] } else { prefix }, "{what}");
+        let attention = |tokens: &Tokens| tokens.attention.clone().unwrap().try_into_vec_as::<f32>().unwrap();
+        for (part, found, expected) in [
+            ("last", host(found.last.clone()), host(expected.last.clone().narrow(1, 0, first))),
+            ("local", host(found.local.clone()), host(expected.local.clone())),
+            ("attention", attention(&found), attention(&expected)),
+        ] {
+            assert_eq!(found.len(), expected.len(), "{what} {part}");
+            for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
+                assert!(
+                    (a - b).abs() <= TOLERANCE * b.abs().max(1.0),
+                    "{what} {part} {i}, {level}: {a}, not {b}"
+                );
             }
         }
     }
@@ -241,7 +257,7 @@ fn bf16_stays_close() {
         ("heads of 64, pooled", |c| (c.dim, c.heads, c.distilled) = (128, 2, false)),
         ("small patches of odd number", |c| (c.patch, c.depth) = (7, 2)),
     ] {
-        let model = transformer(change, 3);
+        let model = transformer(change, None, 3);
         let mut random = Random(17);
         let (height, width) = (7 * 16, 14 * 16);
         let pixels: Vec<f32> = (0..3 * height * width).map(|_| 2.0 * random.next()).collect();

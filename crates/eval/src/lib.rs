@@ -39,12 +39,12 @@ pub use outcome::{Comparison, Outcome, Quality, QueryOutcome};
 pub use per_order::{PerOrder, order_name};
 pub use predictions::{
     Predicted, PredictionFormat, Predictions, PredictionsError, PredictionsFile, ScoredQuery, ScoredRun,
-    Scores, ScoresReport, read_predictions, score, write_scores,
+    Scores, ScoresReport, read_predictions, score,
 };
 pub use protocol::{EmptyQueries, Input, Protocol};
 pub use queries_as::QueriesAs;
 pub use ranking::Ranking;
-pub use report::{Facts, PAGE, RESULTS, write_report};
+pub use report::{Facts, PAGE, RESULTS, RunFacts, write_report, write_scores};
 pub use rules::Rules;
 pub use run::{
     Adaptive, EvalCost, EvalOptions, EvalReport, Evaluation, Grouping, Ranked, Stage, evaluate, rank,

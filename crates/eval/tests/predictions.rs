@@ -5,8 +5,8 @@ mod common;
 use common::{msls, vg, vg_name};
 use r2former_data::dataset::{Dataset, MslsOptions, MslsTask, VgOptions, read_msls, read_vg};
 use r2former_eval::{
-    EmptyQueries, EvalError, Predictions, PredictionsError, PredictionsFile, Ranking, Result, Rules, Scores,
-    compare, read_predictions, score, write_scores,
+    EmptyQueries, EvalError, Predictions, PredictionsError, PredictionsFile, Ranking, Result, Rules,
+    RunFacts, Scores, compare, read_predictions, score, write_scores,
 };
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -265,7 +265,7 @@ fn results_are_compared_under_one_protocol_only() {
         let runs = files.iter().map(|file| read_predictions(file, None, &set).expect("sound"));
         let scores = score(&set, &runs.collect::<Vec<_>>(), rules, &[1]).expect("sound");
         let folder = dir.path().join(name);
-        write_scores(&folder, &scores).expect("room");
+        write_scores(&folder, &scores, &RunFacts::gather("r2former", "none")).expect("room");
         folder.join("results.json")
     };
     let a = write("a", &[&first], &drop_empty());
@@ -277,6 +277,16 @@ fn results_are_compared_under_one_protocol_only() {
     near(at_1.second, 1.0);
     near(at_1.test.p, 0.25);
     assert_eq!(at_1.test.only_second, 3);
+
+    write("both", &[&first, &second], &drop_empty());
+    let page = std::fs::read_to_string(dir.path().join("both/report.html")).expect("a page");
+    // Both files' recall, their difference, and a curve; nothing that rankings do not tell.
+    for part in ["40.0 (", "100.0 (", "second.txt against", "+60.0 (", "<svg"] {
+        assert!(page.contains(part), "{part}");
+    }
+    for part in ["Model configuration", "<h2>Map", "NaN"] {
+        assert!(!page.contains(part), "{part}");
+    }
 
     let said = |a: (&Path, Option<&str>), b: (&Path, Option<&str>), any| {
         compare(a, b, any).expect_err("not to be compared").to_string()

@@ -37,6 +37,8 @@ pub struct EncoderShape {
     pub layer_scale: bool,
     /// First tokens (CLS and DIST) whose attention in the last block is told.
     pub attending: usize,
+    /// Blocks before the tokens that [`Encoded::local`] has; less than `depth`.
+    pub local_layer: usize,
     /// Whether the last block's output is wanted for every token; else only for those that attend, which
     /// spares most of that block.
     pub all_last: bool,
@@ -69,7 +71,7 @@ pub struct Blank {
 pub struct Encoded {
     /// Tokens after the last block and its norm, one after the other: all, or those that attend.
     pub last: Vec<f32>,
-    /// All tokens before the last block.
+    /// All tokens after [`EncoderShape::local_layer`] blocks.
     pub local: Vec<f32>,
     /// Attention of the first tokens to every token, summed over heads and those tokens.
     pub attention: Vec<f32>,
@@ -110,6 +112,10 @@ impl Encoder {
         let EncoderShape { patch, dim, depth, heads, mlp_ratio, epsilon, layer_scale, attending, .. } = shape;
         if [patch, dim, depth, heads, mlp_ratio].contains(&0) || !dim.is_multiple_of(heads) {
             return Err(KernelError::Unusual(format!("{depth} blocks of width {dim} in {heads} heads")));
+        }
+        if shape.local_layer >= depth {
+            let layer = shape.local_layer;
+            return Err(KernelError::Unusual(format!("local features after {layer} of {depth} blocks")));
         }
         // Few tokens are all in the first panel, whatever its width.
         if dim / heads > LARGEST_HEAD || attending > WIDTH {
@@ -197,7 +203,7 @@ impl Encoder {
                 "{found} values are not 3 x {height} x {width} pixels"
             )));
         }
-        let EncoderShape { dim, heads, attending, all_last, .. } = self.shape;
+        let EncoderShape { dim, heads, attending, local_layer, all_last, .. } = self.shape;
         let columns = self.level.columns();
         let size = dim * columns;
         let layout = Layout { packing: self.packing, dim, columns, count };
@@ -230,8 +236,10 @@ impl Encoder {
         let mut wanted = x.len();
         for (number, block) in self.blocks.iter().enumerate() {
             let last = number + 1 == self.blocks.len();
-            if last {
+            if number == local_layer {
                 local = turned(x, dim, columns, count);
+            }
+            if last {
                 // Those that attend are all in the first panel.
                 wanted = if all_last { wanted } else { size };
             }

@@ -84,6 +84,7 @@ fn encoding_a_second_image_allocates_only_what_it_hands_out() {
         epsilon: 1e-6,
         layer_scale: false,
         attending: 2,
+        local_layer: depth - 1,
         all_last: true,
     };
     let (height, width) = (72, 104);
@@ -124,6 +125,7 @@ fn numbers_at_the_edge() {
         epsilon: 1e-6,
         layer_scale: false,
         attending: 1,
+        local_layer: 1,
         all_last: false,
     };
     for level in Level::available() {

@@ -200,6 +200,10 @@ pub struct LocalConfig {
     /// Reproduce the published gather, which takes token i for patch i although the prefix
     /// tokens come first. For published checkpoints only.
     pub official_gather: bool,
+    /// Blocks of the transformer that a token has passed when it becomes a feature, 1 to all but the last; none
+    /// for all but the last, as the paper has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<usize>,
 }
 
 /// Sizes and inputs of the reranker.
@@ -335,7 +339,7 @@ impl ModelConfig {
         Some(Self {
             format: FORMAT,
             name: name.into(),
-            local: Some(LocalConfig { dim: 128, count: 500, official_gather: false }),
+            local: Some(LocalConfig { dim: 128, count: 500, official_gather: false, layer: None }),
             backbone: BackboneConfig::Vit(VitConfig { position: PositionMode::Bicubic, ..vit }),
             global: GlobalConfig::Linear { dim: 256, pooling: Pooling::Cls },
             reranker: Some(RerankerConfig::default()),
@@ -472,6 +476,16 @@ impl ModelConfig {
             && (!(1..=4096).contains(&local.dim) || !(1..=16_384).contains(&local.count))
         {
             return bad(format!("local.dim {} or local.count {} is out of range", local.dim, local.count));
+        }
+        if let Some(layer) = self.local.as_ref().and_then(|local| local.layer) {
+            let BackboneConfig::Vit(vit) = &self.backbone else {
+                return bad(format!(
+                    "local.layer {layer}: only a vision transformer has layers to choose from"
+                ));
+            };
+            if !(1..vit.depth).contains(&layer) {
+                return bad(format!("local.layer {layer} is outside 1 to {}", vit.depth.saturating_sub(1)));
+            }
         }
         if let Some(r) = &self.reranker {
             if self.local.is_none() {

@@ -43,7 +43,7 @@ impl R2Former {
         let take_all = &mut take;
         let width = c.backbone_dim();
         let (mut head, mut head_dist) = (None, None);
-        let backbone = Backbone::load(take_all, &c.backbone, c.precision);
+        let backbone = Backbone::load(take_all, c);
         if let GlobalConfig::Linear { dim, .. } = c.global {
             head = Some(Projection::load(take_all, "head", width, dim, c.precision));
             if let BackboneConfig::Vit(vit) = &c.backbone

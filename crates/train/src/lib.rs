@@ -27,7 +27,7 @@ pub use augment::AugmentConfig;
 pub use config::{
     BatchConfig, BatchKind, GlobalLoss, KeepConfig, LossConfig, MiningConfig, MiningKind, ModelChanges,
     OptimizerConfig, OptimizerKind, PlaceRules, PositiveKind, Schedule, ScheduleConfig, SourceConfig,
-    SourceKind, Stage, TrainConfig, ValidationConfig, ValidationSet,
+    SourceKind, Stage, TrainConfig, ValidationConfig,
 };
 pub use error::{Result, TrainError};
 pub use loss::{cross_entropy, triplet};

@@ -211,7 +211,7 @@ impl<'a> Run<'a> {
             let extractor = self.extractor()?;
             self.mined = mine(config, pool, &extractor, self.mined.as_ref(), start, self.watch)?;
         }
-        let preprocess = self.preprocess.clone();
+        let preprocess = self.preprocess;
         let mut loader = Loader {
             pool,
             augment: &config.augment,
@@ -318,7 +318,8 @@ impl<'a> Run<'a> {
         let loss = self.at.sums[1] / self.at.sums[0].max(1.0);
         let (mut global_recall, mut reranked_recall, mut best) = (None, None, false);
         if let (Some(validation), Some(set)) = (&config.validation, &self.validation)
-            && ((epoch + 1).is_multiple_of(validation.every.max(1)) || epoch + 1 == config.schedule.epochs)
+            && ((epoch + 1).is_multiple_of(validation.every_epochs.max(1))
+                || epoch + 1 == config.schedule.epochs)
         {
             let extractor = self.extractor()?;
             let rerank = config.stage.trains_reranker();

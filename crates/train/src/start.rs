@@ -38,11 +38,19 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
     };
     if config.stage.trains_reranker() {
         let count = changes.local_count.unwrap_or(500);
-        model.local.get_or_insert(LocalConfig { dim: changes.local_dim, count, official_gather: false });
+        model.local.get_or_insert(LocalConfig {
+            dim: changes.local_dim,
+            count,
+            official_gather: false,
+            layer: None,
+        });
         model.reranker = Some(reranker_config(model, &changes.reranker)?);
     }
     if let (Some(local), Some(count)) = (&mut model.local, changes.local_count) {
         local.count = count;
+    }
+    if let (Some(local), Some(layer)) = (&mut model.local, changes.local_layer) {
+        local.layer = Some(layer);
     }
     model.validate()?;
     // What the checkpoint has is taken; the rest is drawn.

@@ -1,33 +1,14 @@
 //! How well a model in training works: the same code as `r2former eval`.
 
 use crate::Result;
-use crate::config::{ValidationConfig, ValidationSet};
-use r2former_data::dataset::{
-    Dataset, Kind, MslsOptions, SourceOptions, VgOptions, from_listings, list_photos, read_msls, read_vg,
-    split_panoramas,
-};
+use crate::config::ValidationConfig;
+use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, Progress, Rerank};
 use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Keeping, QueriesAs, Rules, evaluate};
 
 /// The dataset of a validation.
 pub(crate) fn dataset(config: &ValidationConfig) -> Result<Dataset> {
-    let options = SourceOptions::default();
-    let mut set = match &config.set {
-        ValidationSet::Panoramas { path, region, split } => {
-            let mut listing = list_photos(path, Some(Kind::Panoramas), &options)?;
-            region.keep(&mut listing);
-            split_panoramas(listing, *split, 0)?
-        }
-        ValidationSet::Photos { database, queries } => from_listings(
-            "validation",
-            list_photos(database, None, &options)?,
-            list_photos(queries, None, &options)?,
-        ),
-        ValidationSet::Vg { path, split } => read_vg(path, &VgOptions { split: split.clone() })?,
-        ValidationSet::Msls { path, cities } => {
-            read_msls(path, &MslsOptions { cities: cities.clone(), ..Default::default() })?
-        }
-    };
+    let mut set = config.set.read()?;
     if config.max_queries > 0 {
         set.keep_queries(config.max_queries);
     }

@@ -1,13 +1,14 @@
 //! A small training from nothing, on the rendered town alone: recall rises on streets that were never seen, and the
 //! reranker puts what it is given there into a better order.
 
+use r2former_data::dataset::DatasetSpec;
 use r2former_data::town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use r2former_engine::{LoadedModel, Progress, Silent};
 use r2former_model::checkpoint::{Storage, save};
 use r2former_model::{BackboneConfig, Device, GlobalConfig, ModelConfig, Pooling, R2Former, VitConfig};
 use r2former_train::{
     AugmentConfig, BatchKind, GlobalLoss, Line, MiningKind, Schedule, SourceConfig, SourceKind, Stage,
-    TrainConfig, ValidationConfig, ValidationSet, Watch, read_log, train,
+    TrainConfig, ValidationConfig, Watch, read_log, train,
 };
 use std::path::Path;
 
@@ -76,15 +77,16 @@ fn config(stage: Stage, home: &Path) -> TrainConfig {
     config.schedule.warmup = 0.5;
     config.augment = AugmentConfig { crop: 0.3, crop_area: 0.7, colour: 0.5, ..Default::default() };
     config.validation = Some(ValidationConfig {
-        set: ValidationSet::Photos {
+        set: DatasetSpec::Photos {
             database: home.join("town/database.csv"),
             queries: home.join("town/queries.csv"),
+            utm_zone: None,
         },
         radius_m: 25.0,
         candidates: 0,
         max_queries: 0,
         best_by: 1,
-        every: 1,
+        every_epochs: 1,
     });
     config
 }

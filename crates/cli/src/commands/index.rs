@@ -1,6 +1,6 @@
 //! `r2former index`: build, change and inspect a place index.
 
-use crate::common::{InputArgs, Machine, load_model, parse_zone};
+use crate::common::{InputArgs, Machine, load_model};
 use crate::exit::Outcome;
 use crate::output::{self, bytes, print_json};
 use crate::progress::Bar;
@@ -61,7 +61,7 @@ pub(crate) struct AddArgs {
     #[arg(long, value_name = "KIND")]
     kind: Option<Kind>,
     /// UTM zone of a CSV whose positions are in metres, as in 33U.
-    #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
+    #[arg(long, value_name = "ZONE")]
     utm_zone: Option<UtmZone>,
     /// Print JSON.
     #[arg(long)]

@@ -232,9 +232,10 @@ fn print_description(
     ))?;
     match &config.local {
         Some(local) => out.line(format_args!(
-            "local        up to {} of {} + 3 numbers, {}{}",
+            "local        up to {} of {} + 3 numbers{}, {}{}",
             local.count,
             local.dim,
+            local.layer.map_or_else(String::new, |layer| format!(" after block {layer}")),
             trained(config.trained.local),
             if local.official_gather { ", gathered as the published code does" } else { "" }
         ))?,

@@ -3,11 +3,13 @@
 use super::SequenceSide;
 use super::msls::ByKey;
 use crate::{DataError, Photo, Result};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
 
 /// A task of the dataset: images or sequences as queries, images or sequences as references.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MslsTask {
     /// An image's place among images.
     #[default]

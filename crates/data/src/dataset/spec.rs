@@ -1,11 +1,11 @@
 //! A dataset as a configuration names it: its kind, where it lies, and which part.
 
 use super::{
-    Dataset, DbStructOptions, FramesOptions, Kind, MslsOptions, Region, SourceOptions, StLuciaOptions, Truth,
-    VgOptions, from_listings, list_photos, read_dbstruct, read_frames, read_msls, read_pairs, read_st_lucia,
-    read_vg, split_panoramas,
+    Dataset, DbStructOptions, FramesOptions, Kind, MslsOptions, MslsTask, Region, SourceOptions,
+    StLuciaOptions, Truth, VgOptions, from_listings, list_photos, read_dbstruct, read_frames, read_msls,
+    read_pairs, read_st_lucia, read_vg, split_panoramas,
 };
-use crate::Result;
+use crate::{Result, UtmZone};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -28,6 +28,9 @@ pub enum DatasetSpec {
         database: PathBuf,
         /// The queries.
         queries: PathBuf,
+        /// Zone of tables whose positions are in metres.
+        #[serde(default)]
+        utm_zone: Option<UtmZone>,
     },
     /// A panorama set, some of whose panoramas are queries ([`split_panoramas`]).
     Panoramas {
@@ -64,6 +67,12 @@ pub enum DatasetSpec {
         /// Keep images that the subtask leaves out.
         #[serde(default)]
         all_queries: bool,
+        /// Which sides are sequences.
+        #[serde(default)]
+        task: MslsTask,
+        /// Frames of a sequence.
+        #[serde(default = "three")]
+        sequence: usize,
     },
     /// Two folders whose i-th images show the same place ([`read_frames`]).
     Frames {
@@ -85,11 +94,23 @@ pub enum DatasetSpec {
         /// Folder of the images; by default the file's own, or the one above it.
         #[serde(default)]
         images: Option<PathBuf>,
+        /// Zone of its metres; by default that of its name.
+        #[serde(default)]
+        utm_zone: Option<UtmZone>,
     },
     /// The first and last pass of St Lucia ([`read_st_lucia`]).
     StLucia {
         /// The folder of passes.
         path: PathBuf,
+        /// The database's pass; by default the first.
+        #[serde(default)]
+        database: Option<String>,
+        /// The queries' pass; by default the last.
+        #[serde(default)]
+        queries: Option<String>,
+        /// Metres between two frames that are kept, at least.
+        #[serde(default = "spacing")]
+        spacing_m: f64,
     },
 }
 
@@ -101,6 +122,12 @@ fn one() -> usize {
 }
 fn ten() -> usize {
     10
+}
+fn three() -> usize {
+    MslsOptions::default().sequence
+}
+fn spacing() -> f64 {
+    StLuciaOptions::default().spacing_m
 }
 fn test() -> String {
     VgOptions::default().split
@@ -120,8 +147,9 @@ impl DatasetSpec {
     pub fn read(&self) -> Result<Dataset> {
         match self {
             Self::Pairs { database, queries, positives } => read_pairs(database, queries, positives),
-            Self::Photos { database, queries } => {
-                let list = |path: &Path| list_photos(path, None, &SourceOptions::default());
+            Self::Photos { database, queries, utm_zone } => {
+                let options = SourceOptions { utm_zone: *utm_zone, ..Default::default() };
+                let list = |path: &Path| list_photos(path, None, &options);
                 let name = format!("{} in {}", queries.display(), database.display());
                 Ok(from_listings(name, list(database)?, list(queries)?))
             }
@@ -131,11 +159,13 @@ impl DatasetSpec {
                 split_panoramas(listing, *every, *offset)
             }
             Self::Vg { path, split } => read_vg(path, &VgOptions { split: split.clone() }),
-            Self::Msls { path, cities, subtask, all_queries } => {
+            Self::Msls { path, cities, subtask, all_queries, task, sequence } => {
                 let options = MslsOptions {
                     cities: cities.clone(),
                     subtask: subtask.clone(),
                     all_queries: *all_queries,
+                    task: *task,
+                    sequence: *sequence,
                     ..Default::default()
                 };
                 read_msls(path, &options)
@@ -144,10 +174,13 @@ impl DatasetSpec {
                 let options = FramesOptions { tolerance: *tolerance, every: *every };
                 read_frames(database, queries, options)
             }
-            Self::Dbstruct { path, images } => {
-                read_dbstruct(path, &DbStructOptions { images: images.clone(), zone: None })
+            Self::Dbstruct { path, images, utm_zone } => {
+                read_dbstruct(path, &DbStructOptions { images: images.clone(), zone: *utm_zone })
             }
-            Self::StLucia { path } => read_st_lucia(path, &StLuciaOptions::default()),
+            Self::StLucia { path, database, queries, spacing_m } => {
+                let (database, queries) = (database.clone(), queries.clone());
+                read_st_lucia(path, &StLuciaOptions { database, queries, spacing_m: *spacing_m })
+            }
         }
     }
 
@@ -155,14 +188,14 @@ impl DatasetSpec {
     pub fn anchor(&mut self, base: &Path) {
         let paths = match self {
             Self::Pairs { database, queries, positives } => vec![database, queries, positives],
-            Self::Photos { database, queries } | Self::Frames { database, queries, .. } => {
+            Self::Photos { database, queries, .. } | Self::Frames { database, queries, .. } => {
                 vec![database, queries]
             }
-            Self::Dbstruct { path, images } => std::iter::once(path).chain(images).collect(),
+            Self::Dbstruct { path, images, .. } => std::iter::once(path).chain(images).collect(),
             Self::Panoramas { path, .. }
             | Self::Vg { path, .. }
             | Self::Msls { path, .. }
-            | Self::StLucia { path } => vec![path],
+            | Self::StLucia { path, .. } => vec![path],
         };
         for path in paths {
             // An absolute path replaces the base.
@@ -211,7 +244,9 @@ mod tests {
                 path: "/data/m".into(),
                 cities: official.cities,
                 subtask: official.subtask,
-                all_queries: false
+                all_queries: false,
+                task: MslsTask::Im2Im,
+                sequence: official.sequence,
             }
         );
         let mut pairs =
@@ -223,6 +258,13 @@ mod tests {
             positives: positives.into(),
         };
         assert_eq!(pairs, paths("/a", "/data/b", "/data/c"));
+        let sequences = read(r#"{"kind": "msls", "path": "m", "task": "seq2im", "sequence": 5}"#).unwrap();
+        assert!(matches!(sequences, DatasetSpec::Msls { task: MslsTask::Seq2Im, sequence: 5, .. }));
+        let metres = r#"{"kind": "photos", "database": "d", "queries": "q", "utm_zone": "33U"}"#;
+        let zone = UtmZone { number: 33, band: 'U' };
+        assert!(matches!(read(metres).unwrap(), DatasetSpec::Photos { utm_zone: Some(z), .. } if z == zone));
+        let error = read(&metres.replace("33U", "61U")).unwrap_err().to_string();
+        assert!(error.contains("61U"), "{error}");
         let error = read(r#"{"kind": "vg", "path": "v", "splits": "val"}"#).unwrap_err().to_string();
         assert!(error.contains("splits"), "{error}");
         let error = read(r#"{"kind": "vgg", "path": "v"}"#).unwrap_err().to_string();

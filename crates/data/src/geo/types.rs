@@ -32,13 +32,44 @@ impl LatLon {
     }
 }
 
-/// One of the 60 UTM zones, with its latitude band.
+/// One of the 60 UTM zones, with its latitude band; written as in `33U`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct UtmZone {
     /// Zone number, 1 to 60.
     pub number: u8,
     /// Latitude band, C to X without I and O; N and later are the northern hemisphere.
     pub band: char,
+}
+
+impl std::str::FromStr for UtmZone {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (digits, band) = text.split_at(text.trim_end_matches(char::is_alphabetic).len());
+        let number = digits.parse().ok().filter(|n| (1..=60).contains(n));
+        let mut letters = band.chars().map(|c| c.to_ascii_uppercase());
+        match (number, letters.next(), letters.next()) {
+            (Some(number), Some(band @ ('C'..='H' | 'J'..='N' | 'P'..='X')), None) => {
+                Ok(Self { number, band })
+            }
+            _ => Err(format!("'{text}' is not a UTM zone with its band, as in 33U")),
+        }
+    }
+}
+
+impl TryFrom<String> for UtmZone {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<UtmZone> for String {
+    fn from(zone: UtmZone) -> Self {
+        format!("{}{}", zone.number, zone.band)
+    }
 }
 
 impl UtmZone {

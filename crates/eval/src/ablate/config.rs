@@ -110,6 +110,8 @@ pub struct Baseline {
     pub selection: Selection,
     /// Whether features are taken from the places where the published code takes them.
     pub official_gather: Option<bool>,
+    /// Blocks of the transformer before they are taken.
+    pub layer: Option<usize>,
     /// Bits of each number of a stored local feature.
     pub bits: Bits,
     /// Margin from which on the global order stays as it is; none reranks every query.
@@ -130,6 +132,8 @@ pub struct Axes {
     pub selection: Vec<Selection>,
     /// Of [`Baseline::official_gather`].
     pub official_gather: Vec<bool>,
+    /// Of [`Baseline::layer`]. Only the layer that a model was trained with suits its local head and reranker.
+    pub layer: Vec<usize>,
     /// Of [`Baseline::bits`].
     pub bits: Vec<Bits>,
     /// Of [`Baseline::adaptive`].

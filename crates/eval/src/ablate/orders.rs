@@ -189,7 +189,8 @@ fn extractions(planned: &[Planned]) -> Vec<Vec<usize>> {
         let alike = |other: &Planned| {
             // An order without local features goes with any.
             let any = row.setting.local_features == 0 || other.setting.local_features == 0;
-            other.model == row.model && (any || other.setting.official_gather == row.setting.official_gather)
+            let places = |row: &Planned| (row.setting.official_gather, row.setting.layer);
+            other.model == row.model && (any || places(other) == places(row))
         };
         match groups.iter_mut().find(|members| members.iter().all(|m| alike(&planned[*m]))) {
             Some(members) => members.push(i),
@@ -228,7 +229,8 @@ impl Orders<'_> {
         // Chance draws from all patches.
         let all = settings().any(|s| s.selection == Selection::Random);
         let most = settings().map(|s| s.local_features).max().unwrap_or(0);
-        let gather = settings().find(|s| s.local_features > 0).is_some_and(|s| s.official_gather);
+        let places = settings().find(|s| s.local_features > 0).map(|s| (s.official_gather, s.layer));
+        let (gather, layer) = places.unwrap_or_default();
         let bits = settings().map(|s| s.bits).max().unwrap_or_default();
         let stride = subject.loaded.config.stride();
         let patches = subject.settings.height / stride * (subject.settings.width / stride);
@@ -236,6 +238,7 @@ impl Orders<'_> {
             if let Some(local) = &mut config.local {
                 local.count = if all { patches } else { most.max(1) };
                 local.official_gather = gather;
+                local.layer = layer;
             }
         })?;
         let extractor = Extractor::new(loaded.clone(), subject.settings, device)?;

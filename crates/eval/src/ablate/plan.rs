@@ -3,7 +3,7 @@
 use super::config::{AblationConfig, Axes, Baseline, Selection};
 use crate::{EvalError, Result};
 use r2former_engine::{LoadedModel, Rerank, Settings};
-use r2former_model::Bits;
+use r2former_model::{BackboneConfig, Bits, ModelConfig};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -20,6 +20,8 @@ pub struct Setting {
     pub neighbours: usize,
     /// Whether features are taken from the places where the published code takes them.
     pub official_gather: bool,
+    /// Blocks of the transformer before them; none for a backbone without layers to choose from.
+    pub layer: Option<usize>,
     /// Bits of each of their numbers.
     pub bits: Bits,
     /// Margin from which on the global order stays as it is.
@@ -46,6 +48,7 @@ enum Change {
     Neighbours(usize),
     Selection(Selection),
     OfficialGather(bool),
+    Layer(usize),
     Bits(Bits),
     Adaptive(f32),
 }
@@ -58,6 +61,7 @@ impl Change {
             Self::Neighbours(_) => "neighbours",
             Self::Selection(_) => "selection",
             Self::OfficialGather(_) => "official_gather",
+            Self::Layer(_) => "layer",
             Self::Bits(_) => "bits",
             Self::Adaptive(_) => "adaptive",
         }
@@ -70,6 +74,7 @@ impl Change {
             Self::Neighbours(value) => setting.neighbours = value,
             Self::Selection(value) => setting.selection = value,
             Self::OfficialGather(value) => setting.official_gather = value,
+            Self::Layer(value) => setting.layer = Some(value),
             Self::Bits(value) => setting.bits = value,
             Self::Adaptive(value) => setting.adaptive = Some(value),
         }
@@ -82,7 +87,7 @@ impl std::fmt::Display for Change {
             Self::Rerank(Rerank::Model) => f.write_str("model"),
             Self::Rerank(Rerank::Ransac) => f.write_str("ransac"),
             Self::Rerank(Rerank::None) => f.write_str("none"),
-            Self::LocalFeatures(value) | Self::Neighbours(value) => write!(f, "{value}"),
+            Self::LocalFeatures(value) | Self::Neighbours(value) | Self::Layer(value) => write!(f, "{value}"),
             Self::Selection(Selection::Attention) => f.write_str("attention"),
             Self::Selection(Selection::Random) => f.write_str("random"),
             Self::OfficialGather(value) => f.write_str(if *value { "on" } else { "off" }),
@@ -103,6 +108,7 @@ fn changes(axes: &Axes) -> Vec<Vec<Change>> {
         all(&axes.selection, Change::Selection),
         all(&axes.neighbours, Change::Neighbours),
         all(&axes.official_gather, Change::OfficialGather),
+        all(&axes.layer, Change::Layer),
         all(&axes.bits, Change::Bits),
         all(&axes.adaptive, Change::Adaptive),
     ];
@@ -120,8 +126,17 @@ fn baseline(of: &Baseline, loaded: &LoadedModel, patches: usize) -> Setting {
         selection: of.selection,
         neighbours: of.neighbours.or(config.reranker.as_ref().map(|r| r.neighbours)).unwrap_or(0),
         official_gather: of.official_gather.or(local.map(|l| l.official_gather)).unwrap_or(false),
+        layer: of.layer.or(local.and_then(|l| l.layer)).or(last_layer(config)),
         bits: of.bits,
         adaptive: of.adaptive,
+    }
+}
+
+/// Where local features are taken unless a model says otherwise: before the last block.
+fn last_layer(config: &ModelConfig) -> Option<usize> {
+    match &config.backbone {
+        BackboneConfig::Vit(vit) => Some(vit.depth - 1),
+        BackboneConfig::ResNet50(_) => None,
     }
 }
 
@@ -138,6 +153,7 @@ fn plain(mut setting: Setting, patches: usize) -> Setting {
             (setting.local_features, setting.neighbours, setting.adaptive) = (0, 0, None);
             (setting.selection, setting.official_gather, setting.bits) =
                 (Selection::Attention, false, Bits::Eight);
+            setting.layer = None;
         }
     }
     setting
@@ -210,7 +226,18 @@ fn possible(setting: &Setting, loaded: &LoadedModel) -> Result<()> {
     let lacks = match setting.rerank {
         Rerank::Model if loaded.config.reranker.is_none() => "reranker",
         Rerank::Ransac if loaded.config.local.is_none() => "local features",
-        _ => return Ok(()),
+        _ => {
+            let last = last_layer(&loaded.config);
+            return match (setting.layer, last) {
+                (None, _) => Ok(()),
+                (Some(layer), Some(last)) if (1..=last).contains(&layer) => Ok(()),
+                (Some(layer), _) => Err(EvalError::Request(format!(
+                    "baseline.layer, axes.layer: model {} has no layer {layer} for local features; {}",
+                    loaded.config.name,
+                    last.map_or_else(|| "it is no transformer".into(), |last| format!("1 to {last}"))
+                ))),
+            };
+        }
     };
     Err(EvalError::Request(format!(
         "baseline.rerank, axes.rerank: model {} has no {lacks}; leave the model out, or that way to rerank",
@@ -221,7 +248,6 @@ fn possible(setting: &Setting, loaded: &LoadedModel) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use r2former_model::ModelConfig;
 
     fn model(change: impl FnOnce(&mut ModelConfig)) -> (LoadedModel, Settings) {
         let mut config = ModelConfig::preset("vit-tiny").unwrap();
@@ -247,7 +273,7 @@ mod tests {
         let config = config(
             "[baseline]\nlocal_features = 6\n[axes]\nrerank = [\"none\", \"ransac\", \"model\"]\n\
              local_features = [3, 8, 500]\nneighbours = [1, 5]\nselection = [\"random\"]\nbits = [16]\n\
-             official_gather = [true]\nadaptive = [0.1, 0.2]\n",
+             official_gather = [true]\nlayer = [5, 11]\nadaptive = [0.1, 0.2]\n",
         );
         let (rows, notes) = plan(&config, &[model(|_| ()), model(|_| ())]).unwrap();
         assert_eq!(
@@ -261,6 +287,7 @@ mod tests {
                 "0 selection random",
                 "0 neighbours 1",
                 "0 official_gather on",
+                "0 layer 5",
                 "0 bits 16",
                 "0 adaptive 0.1",
                 "0 adaptive 0.2",
@@ -269,11 +296,11 @@ mod tests {
         );
         assert_eq!(rows[1].setting.local_features, 0);
         assert_eq!((rows[2].setting.neighbours, rows[2].setting.local_features), (0, 6));
-        assert_eq!((rows[9].setting.adaptive, rows[9].setting.neighbours), (Some(0.1), 5));
-        // The reranker and 5 neighbours are the baseline's; 500 features are the 8 that there are.
-        assert_eq!(notes.len(), 3, "{notes:?}");
+        assert_eq!((rows[10].setting.adaptive, rows[10].setting.neighbours), (Some(0.1), 5));
+        // The reranker, 5 neighbours and layer 11 are the baseline's; 500 features are the 8 that there are.
+        assert_eq!(notes.len(), 4, "{notes:?}");
         assert!(
-            notes[0].contains("local_features 500") && notes[0].contains("local_features 8"),
+            notes.iter().any(|n| n.contains("local_features 500") && n.contains("local_features 8")),
             "{notes:?}"
         );
     }
@@ -295,6 +322,15 @@ mod tests {
         let (rows, notes) = plan(&config, &[model(|_| ())]).unwrap();
         assert_eq!(names(&rows), ["0 baseline"]);
         assert!(notes[0].contains("selection random") && notes[0].contains("8 patches"), "{notes:?}");
+    }
+
+    #[test]
+    fn a_layer_that_is_not_there_is_named() {
+        for (text, told) in [("layer = [12]", "1 to 11"), ("layer = [0]", "layer 0")] {
+            let error =
+                plan(&config(&format!("[axes]\n{text}\n")), &[model(|_| ())]).unwrap_err().to_string();
+            assert!(error.contains("axes.layer") && error.contains(told), "{error}");
+        }
     }
 
     #[test]

@@ -56,6 +56,7 @@ local_features = [2, 8]
 selection = ["random"]
 neighbours = [1, 9]
 official_gather = [true]
+layer = [3]
 bits = [16, 32]
 adaptive = [0.0, 0.001, 2.0]
 "#;
@@ -80,7 +81,7 @@ fn rows_are_what_an_evaluation_of_each_would_say() {
     let named = |axis: &str, value: &str| -> &AblationRow {
         rows.iter().find(|row| row.axis == axis && row.value == value).unwrap()
     };
-    assert_eq!(rows.len(), 14, "{rows:?}");
+    assert_eq!(rows.len(), 15, "{rows:?}");
     assert_eq!((rows[0].axis.as_str(), &rows[0].difference), ("baseline", &None));
     assert!(rows[1..].iter().all(|row| row.difference.is_some()));
 
@@ -91,11 +92,16 @@ fn rows_are_what_an_evaluation_of_each_would_say() {
     };
     let dataset = dataset.read().unwrap();
     let loaded = LoadedModel::open(&dir.join("m.safetensors")).unwrap();
-    let recall = |rerank: Rerank, count: usize, gather: bool, neighbours: usize, adaptive: Option<f32>| {
+    let of_layer = |layer: Option<usize>,
+                    rerank: Rerank,
+                    count: usize,
+                    gather: bool,
+                    neighbours: usize,
+                    adaptive: Option<f32>| {
         let changed = loaded
             .with(|config, _| {
                 let local = config.local.as_mut().unwrap();
-                (local.count, local.official_gather) = (count, gather);
+                (local.count, local.official_gather, local.layer) = (count, gather, layer);
                 config.reranker.as_mut().unwrap().neighbours = neighbours;
             })
             .unwrap();
@@ -113,6 +119,9 @@ fn rows_are_what_an_evaluation_of_each_would_say() {
         let skipped = found.report.adaptive.map(|adaptive| adaptive.skipped);
         (found.report.quality.get(rerank).unwrap().recall, skipped)
     };
+    let recall = |rerank: Rerank, count: usize, gather: bool, neighbours: usize, adaptive: Option<f32>| {
+        of_layer(None, rerank, count, gather, neighbours, adaptive)
+    };
     let model = Rerank::Model;
     for (row, (expected, skipped)) in [
         (&rows[0], recall(model, 6, false, 5, None)),
@@ -123,6 +132,7 @@ fn rows_are_what_an_evaluation_of_each_would_say() {
         (named("neighbours", "1"), recall(model, 6, false, 1, None)),
         (named("neighbours", "9"), recall(model, 6, false, 9, None)),
         (named("official_gather", "on"), recall(model, 6, true, 5, None)),
+        (named("layer", "3"), of_layer(Some(3), model, 6, false, 5, None)),
         (named("adaptive", "0.001"), recall(model, 6, false, 5, Some(0.001))),
         (named("adaptive", "0"), recall(Rerank::None, 6, false, 5, Some(0.0))),
         (named("adaptive", "2"), recall(model, 6, false, 5, Some(2.0))),
@@ -163,7 +173,7 @@ fn extractions_are_shared_where_features_are() {
     let settings = Settings::of(&loaded.config);
     let (planned, _) = plan(&config(home.path()), &[(loaded, settings)]).unwrap();
     let groups = extractions(&planned);
-    assert_eq!(groups.len(), 2);
-    assert_eq!(groups[1].len(), 1, "only the other gather is extracted anew");
-    assert_eq!(planned[groups[1][0]].axis, "official_gather");
+    assert_eq!(groups.len(), 3);
+    assert!(groups[1..].iter().all(|group| group.len() == 1), "only other places are extracted anew");
+    assert_eq!([1, 2].map(|group: usize| planned[groups[group][0]].axis), ["official_gather", "layer"]);
 }

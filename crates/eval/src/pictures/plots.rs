@@ -13,9 +13,9 @@ pub struct Series {
 
 /// Told apart by the colour-blind too (Okabe and Ito).
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#555555"];
-const SIZE: [f64; 2] = [460.0, 320.0];
+const SIZE: [f64; 2] = [460.0, 332.0];
 const LEFT: f64 = 56.0;
-const TOP: f64 = 34.0;
+const TOP: f64 = 46.0;
 const RIGHT: f64 = 16.0;
 const BOTTOM: f64 = 46.0;
 

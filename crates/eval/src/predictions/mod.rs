@@ -9,7 +9,7 @@ mod write;
 
 pub use error::PredictionsError;
 pub use read::{Predicted, Predictions, read_predictions};
-pub use score::{ScoredQuery, ScoredRun, Scores, ScoresReport, score, write_scores};
+pub use score::{ScoredQuery, ScoredRun, Scores, ScoresReport, score};
 pub use write::PredictionsFile;
 
 use std::path::Path;

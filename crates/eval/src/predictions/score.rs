@@ -9,13 +9,11 @@ use crate::metrics::{
 };
 use crate::outcome::Outcome;
 use crate::ranking::city;
-use crate::report::{RESULTS, put_json};
 use crate::rules::{Judged, Rules};
 use crate::{EvalError, Grouping, Protocol, Ranking, Recall, Result};
 use r2former_data::dataset::Dataset;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Scores of some files, query by query.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -133,14 +131,6 @@ pub fn score(dataset: &Dataset, runs: &[Predictions], rules: &Rules, at: &[usize
     }
     let protocol = rules.protocol(dataset, &judged, None);
     Ok(Scores { report: ScoresReport { protocol, runs: scored, comparisons }, queries })
-}
-
-/// Writes `results.json` into a folder, which is made where there is none: [`crate::compare`] reads it.
-///
-/// # Errors
-/// A folder that cannot be written.
-pub fn write_scores(dir: &Path, scores: &Scores) -> Result<()> {
-    put_json(dir, RESULTS, scores)
 }
 
 /// The counted queries, with nothing scored yet.

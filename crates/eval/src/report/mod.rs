@@ -4,10 +4,11 @@ mod charts;
 mod examples;
 mod facts;
 mod page;
+mod scores;
 
-pub use facts::Facts;
+pub use facts::{Facts, RunFacts};
 
-use crate::{EvalError, Evaluation, Result};
+use crate::{EvalError, Evaluation, Result, Scores};
 use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, Progress};
 use r2former_model::checkpoint::write_atomically;
@@ -44,6 +45,16 @@ pub fn write_report(
     let examples = examples::choose(evaluation, dataset, extractor, progress)?;
     let page = page::render(evaluation, dataset, facts, &examples)?;
     put(&dir.join(PAGE), page.as_bytes())
+}
+
+/// Writes the same two files of scored predictions, as far as rankings alone can fill them; [`crate::compare`] reads
+/// the results.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn write_scores(dir: &Path, scores: &Scores, run: &RunFacts) -> Result<()> {
+    put_json(dir, RESULTS, scores)?;
+    put(&dir.join(PAGE), scores::render(scores, run)?.as_bytes())
 }
 
 /// Writes a value as JSON into a folder, which is made where there is none.

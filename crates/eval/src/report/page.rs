@@ -5,17 +5,15 @@ use super::examples::Examples;
 use super::facts::Facts;
 use crate::metrics::Interval;
 use crate::{
-    Breakdown, EmptyQueries, EvalError, EvalReport, Evaluation, MAP_AT, RECALL_AT, Recall, Result, Stage,
-    order_name,
+    Adaptive, Breakdown, EmptyQueries, EvalError, EvalReport, Evaluation, MAP_AT, Protocol, RECALL_AT,
+    Recall, Result, Stage, order_name,
 };
 use minijinja::{Environment, Value, context};
 use r2former_data::dataset::Dataset;
 use std::collections::BTreeMap;
 
-const TEMPLATE: &str = include_str!("page.html");
-
 /// A table: heads, and rows whose first cell is a head.
-type Table = (Vec<String>, Vec<Vec<String>>);
+pub(super) type Table = (Vec<String>, Vec<Vec<String>>);
 
 /// Renders the page. Everything that the template gets as text is escaped; pictures are SVG of this crate.
 pub(super) fn render(
@@ -74,39 +72,37 @@ pub(super) fn render(
         .collect();
     let unusable: Vec<String> =
         report.unusable.iter().map(|(path, why)| format!("{}: {why}", path.display())).collect();
-    let mut environment = Environment::new();
-    environment.add_template("page.html", TEMPLATE).map_err(broken)?;
     let config = serde_json::to_string_pretty(&facts.model).map_err(|e| EvalError::Request(e.to_string()))?;
-    environment
-        .get_template("page.html")
-        .and_then(|template| {
-            template.render(context! {
-                dataset => &report.protocol.dataset,
-                headline, sections, plots, unusable, config,
-                protocol => protocol(evaluation),
-                maps => pictures(&charts::maps(evaluation, dataset)),
-                galleries => pictures(&examples.galleries),
-                pairs => pictures(&examples.pairs),
-                attention => pictures(&examples.attention),
-                facts => described(facts),
-            })
-        })
-        .map_err(broken)
+    fill(context! {
+        dataset => &report.protocol.dataset,
+        headline, sections, plots, unusable, config,
+        protocol => protocol(&report.protocol, report.adaptive.as_ref()),
+        maps => pictures(&charts::maps(evaluation, dataset)),
+        galleries => pictures(&examples.galleries),
+        pairs => pictures(&examples.pairs),
+        attention => pictures(&examples.attention),
+        facts => described(facts),
+    })
 }
 
-fn broken(error: minijinja::Error) -> EvalError {
-    EvalError::Request(format!("the report's page cannot be made: {error}"))
+/// The template with these values; what it has no value for it leaves out.
+pub(super) fn fill(values: Value) -> Result<String> {
+    let broken =
+        |error: minijinja::Error| EvalError::Request(format!("the report's page cannot be made: {error}"));
+    let mut environment = Environment::new();
+    environment.add_template("page.html", include_str!("page.html")).map_err(broken)?;
+    environment.get_template("page.html").and_then(|template| template.render(values)).map_err(broken)
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{:.1}", 100.0 * share)
 }
 
-fn interval(of: Interval) -> String {
+pub(super) fn interval(of: Interval) -> String {
     format!("{} to {}", percent(of.low), percent(of.high))
 }
 
-fn strings<const N: usize>(cells: [&str; N]) -> Vec<String> {
+pub(super) fn strings<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_string).to_vec()
 }
 
@@ -209,8 +205,7 @@ fn cost(evaluation: &Evaluation) -> Table {
 }
 
 /// What the numbers mean, as names and words.
-fn protocol(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
-    let p = &evaluation.report.protocol;
+pub(super) fn protocol(p: &Protocol, adaptive: Option<&Adaptive>) -> Vec<(&'static str, String)> {
     let empty = match p.empty_queries {
         EmptyQueries::Fail => "counted as failures",
         EmptyQueries::Drop => "left out",
@@ -218,12 +213,12 @@ fn protocol(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
     let mut rows = vec![
         ("dataset", p.dataset.clone()),
         ("queries", format!("{}; {} without a positive, {empty}", p.queries, p.empty_query_count)),
-        ("database", format!("{} images; {}", p.database, p.cities)),
+        ("database", format!("{} references; {}", p.database, p.cities)),
         ("positives", p.positives.clone()),
     ];
     if let Some(i) = &p.input {
         let input = format!("{} pixels (height x width), {} resize, {}", i.image_size, i.resize, i.precision);
-        let reranked = match (i.candidates, &evaluation.report.adaptive) {
+        let reranked = match (i.candidates, adaptive) {
             (0, _) => "nothing".into(),
             (candidates, None) => format!("the first {candidates}"),
             (candidates, Some(adaptive)) => format!(
@@ -242,14 +237,10 @@ fn protocol(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
 
 /// Where it was run, as names and words.
 fn described(facts: &Facts) -> Vec<(&'static str, String)> {
-    let command = facts.command.iter().map(|part| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+".contains(c);
-        if !part.is_empty() && part.chars().all(plain) { part.clone() } else { format!("'{part}'") }
-    });
     vec![
-        ("program", format!("{}, revision {}", facts.program, facts.revision)),
-        ("command", command.collect::<Vec<_>>().join(" ")),
-        ("finished", facts.finished.clone()),
+        ("program", format!("{}, revision {}", facts.run.program, facts.run.revision)),
+        ("command", facts.run.line()),
+        ("finished", facts.run.finished.clone()),
         ("model", format!("{}, SHA-256 {}", facts.model.name, facts.model_sha256)),
         ("device", format!("{}, {} threads", facts.device, facts.threads)),
         ("processor", format!("{}, {} cores", facts.cpu, facts.cores)),

@@ -7,7 +7,7 @@ pub use resnet::ResNet50;
 pub use vit::Vit;
 
 use crate::weights::{Put, Take};
-use crate::{BackboneConfig, Precision, Result};
+use crate::{BackboneConfig, ModelConfig, Result};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
@@ -20,7 +20,7 @@ pub struct Tokens {
     /// How many of `last`'s tokens come before the patches.
     pub last_prefix: usize,
     /// What local features are made of, `[batch, tokens, width]`: the input of a ViT's last
-    /// block (prefix first), layer 3 of a ResNet.
+    /// block or of the one after [`LocalConfig::layer`](crate::LocalConfig) (prefix first), layer 3 of a ResNet.
     pub local: Tensor<3>,
     /// How many of `local`'s tokens come before the patches.
     pub local_prefix: usize,
@@ -40,9 +40,12 @@ pub enum Backbone {
 
 impl Backbone {
     /// Takes the backbone's tensors under `backbone.`.
-    pub fn load(take: &mut Take, config: &BackboneConfig, precision: Precision) -> Self {
-        match config {
-            BackboneConfig::Vit(vit) => Self::Vit(Vit::load(take, "backbone", vit, precision)),
+    pub fn load(take: &mut Take, config: &ModelConfig) -> Self {
+        match &config.backbone {
+            BackboneConfig::Vit(vit) => {
+                let layer = config.local.as_ref().and_then(|local| local.layer);
+                Self::Vit(Vit::load(take, "backbone", vit, config.precision, layer))
+            }
             BackboneConfig::ResNet50(resnet) => Self::ResNet50(ResNet50::load(take, "backbone", resnet)),
         }
     }

@@ -18,13 +18,22 @@ pub struct Vit {
     pos_embed: Param<Tensor<3>>,
     blocks: Vec<Block>,
     norm: LayerNorm,
+    /// Blocks before what local features are made of.
+    local_layer: usize,
     #[module(skip)]
     config: VitConfig,
 }
 
 impl Vit {
-    /// Takes the tensors under `{name}.`: timm's names, `register_tokens` for DINOv2's registers.
-    pub fn load(take: &mut Take, name: &str, config: &VitConfig, precision: Precision) -> Self {
+    /// Takes the tensors under `{name}.`: timm's names, `register_tokens` for DINOv2's registers. `layer` as in
+    /// [`LocalConfig::layer`](crate::LocalConfig).
+    pub fn load(
+        take: &mut Take,
+        name: &str,
+        config: &VitConfig,
+        precision: Precision,
+        layer: Option<usize>,
+    ) -> Self {
         let c = config;
         let block = BlockConfig {
             dim: c.dim,
@@ -50,6 +59,7 @@ impl Vit {
             pos_embed: take.param(&format!("{name}.pos_embed"), [1, positions, c.dim], small),
             blocks: (0..c.depth).map(|i| Block::load(take, &format!("{name}.blocks.{i}"), &block)).collect(),
             norm: take.layer_norm(&format!("{name}.norm"), c.dim, c.norm_eps),
+            local_layer: layer.unwrap_or(c.depth.saturating_sub(1)),
             config: c.clone(),
         }
     }
@@ -80,6 +90,11 @@ impl Vit {
         &self.config
     }
 
+    /// Blocks before what local features are made of.
+    pub fn local_layer(&self) -> usize {
+        self.local_layer
+    }
+
     /// # Shapes
     /// - images: `[batch, 3, height, width]`; sides are multiples of the patch
     ///
@@ -90,7 +105,11 @@ impl Vit {
         let Some((last, before)) = self.blocks.split_last() else {
             return Err(ModelError::Config("a vision transformer needs at least one block".into()));
         };
-        for block in before {
+        let mut local = None;
+        for (passed, block) in before.iter().enumerate() {
+            if passed == self.local_layer {
+                local = Some(x.clone());
+            }
             x = block.forward(x);
         }
         let (out, attention) = last.forward_attending(x.clone(), self.config.attending_tokens());
@@ -99,7 +118,7 @@ impl Vit {
         Ok(Tokens {
             last: self.norm.forward(out),
             last_prefix: prefix,
-            local: x,
+            local: local.unwrap_or(x),
             local_prefix: prefix,
             attention: Some(attention.narrow(1, prefix, patches)),
         })

@@ -44,6 +44,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
             // The embedding has a place for CLS and one for each local feature of both images.
             count: options.local_count.or(window.map(|n| n.saturating_sub(1) / 2)).unwrap_or(500),
             official_gather: true,
+            layer: None,
         })
     } else {
         None

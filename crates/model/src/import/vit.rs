@@ -44,6 +44,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
             dim: 128,
             count: options.local_count.unwrap_or(500),
             official_gather: false,
+            layer: None,
         }),
         reranker: Some(RerankerConfig { neighbours: options.neighbours.unwrap_or(5), ..Default::default() }),
         input: InputConfig {

@@ -1,6 +1,6 @@
 //! Where photographs come from, what counts as the same place, what a step sees, and what is validated on.
 
-use r2former_data::dataset::Region;
+use r2former_data::dataset::{DatasetSpec, Region};
 use r2former_data::town::Condition;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -216,9 +216,9 @@ pub struct MiningConfig {
 /// How well it works.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ValidationConfig {
-    /// What is evaluated.
+    /// What is evaluated: any dataset that `eval` reads.
     #[serde(flatten)]
-    pub set: ValidationSet,
+    pub set: DatasetSpec,
     /// Metres within which a reference is right.
     #[serde(default = "radius")]
     pub radius_m: f64,
@@ -232,8 +232,8 @@ pub struct ValidationConfig {
     #[serde(default = "five")]
     pub best_by: usize,
     /// Epochs between validations.
-    #[serde(default = "every_one")]
-    pub every: u64,
+    #[serde(default = "one_epoch")]
+    pub every_epochs: u64,
 }
 
 fn radius() -> f64 {
@@ -249,48 +249,6 @@ fn five() -> usize {
     5
 }
 
-fn every_one() -> u64 {
+fn one_epoch() -> u64 {
     1
-}
-
-/// The sets that can be validated on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum ValidationSet {
-    /// Every n-th panorama a query.
-    Panoramas {
-        /// Folder with `panoramas.csv` and `tiles`.
-        path: PathBuf,
-        /// Part of it.
-        #[serde(default)]
-        region: Region,
-        /// Which panoramas are queries.
-        #[serde(default = "four")]
-        split: usize,
-    },
-    /// Two sources of photographs with positions.
-    Photos {
-        /// The references.
-        database: PathBuf,
-        /// The queries.
-        queries: PathBuf,
-    },
-    /// A datasets_vg tree.
-    Vg {
-        /// Its root.
-        path: PathBuf,
-        /// Which split.
-        split: String,
-    },
-    /// MSLS.
-    Msls {
-        /// Folder that holds `train_val` and `test`.
-        path: PathBuf,
-        /// Cities, or `val`.
-        cities: Vec<String>,
-    },
-}
-
-fn four() -> usize {
-    4
 }

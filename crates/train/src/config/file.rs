@@ -1,6 +1,6 @@
 //! Configurations as files: TOML over a preset.
 
-use super::{SourceKind, Stage, TrainConfig, ValidationSet};
+use super::{SourceKind, Stage, TrainConfig};
 use crate::{Result, TrainError};
 use std::path::{Path, PathBuf};
 
@@ -63,15 +63,7 @@ impl TrainConfig {
             }
         }
         if let Some(validation) = &mut self.validation {
-            match &mut validation.set {
-                ValidationSet::Panoramas { path, .. }
-                | ValidationSet::Vg { path, .. }
-                | ValidationSet::Msls { path, .. } => fix(path),
-                ValidationSet::Photos { database, queries } => {
-                    fix(database);
-                    fix(queries);
-                }
-            }
+            validation.set.anchor(base);
         }
     }
 }

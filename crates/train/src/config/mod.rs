@@ -8,7 +8,7 @@ mod preset;
 
 pub use data::{
     BatchConfig, BatchKind, MiningConfig, MiningKind, PlaceRules, PositiveKind, SourceConfig, SourceKind,
-    ValidationConfig, ValidationSet,
+    ValidationConfig,
 };
 pub use learning::{GlobalLoss, LossConfig, OptimizerConfig, OptimizerKind, Schedule, ScheduleConfig};
 
@@ -120,6 +120,9 @@ pub struct ModelChanges {
     pub local_dim: usize,
     /// Local features an image, at most; none keeps the model's own.
     pub local_count: Option<usize>,
+    /// Blocks of the transformer before local features are taken; none keeps the model's own.
+    #[serde(default)]
+    pub local_layer: Option<usize>,
     /// The first blocks of the transformer (and the patches' projection) that stay as they are.
     pub freeze_blocks: usize,
     /// Arithmetic of the products; none keeps the model's own. Weights, gradients and the optimiser stay in 32 bits.

@@ -46,6 +46,7 @@ impl TrainConfig {
                 global_dim: 256,
                 local_dim: 128,
                 local_count: None,
+                local_layer: None,
                 freeze_blocks: 0,
                 precision: None,
                 fresh_reranker: false,

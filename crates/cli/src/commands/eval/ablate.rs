@@ -40,8 +40,7 @@ pub(crate) fn run(args: &AblateArgs, machine: &Machine) -> Result<Outcome> {
         let loaded = load_model(config.model.first().and_then(|model| model.path.as_deref()))?;
         let settings = Settings::of(&loaded.config);
         let extractor = Extractor::new(loaded, settings, &device)?;
-        let program = concat!("r2former ", env!("CARGO_PKG_VERSION"));
-        let facts = Facts::gather(&extractor, program, env!("R2FORMER_REVISION"), &machine.device);
+        let facts = Facts::gather(super::this_run(), &extractor, &machine.device);
         found.write(dir, &facts)?;
         eprintln!("report: {}", dir.display());
     }

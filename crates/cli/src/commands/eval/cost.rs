@@ -78,8 +78,7 @@ pub(crate) fn run(args: &CostArgs, machine: &Machine) -> Result<Outcome> {
     let growth =
         growth(config.global_dim(), stored, &numbers(&args.sizes), options.candidates, options.runs, &bar)?;
     bar.finish();
-    let program = concat!("r2former ", env!("CARGO_PKG_VERSION"));
-    let facts = Facts::gather(&extractor, program, env!("R2FORMER_REVISION"), &machine.device);
+    let facts = Facts::gather(super::this_run(), &extractor, &machine.device);
     let report = CostReport { facts, stages, growth };
     if let Some(dir) = &args.report {
         report.write(dir)?;

@@ -1,7 +1,6 @@
 //! The datasets that can be named on the command line, for whatever is then done with them.
 
 use super::sets::{DbStructArgs, FramesArgs, StLuciaArgs};
-use crate::common::parse_zone;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::UtmZone;
@@ -83,7 +82,7 @@ pub(crate) struct PhotosArgs {
     #[arg(long, value_name = "SOURCE")]
     queries: PathBuf,
     /// UTM zone of CSV files whose positions are in metres, as in 33U.
-    #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
+    #[arg(long, value_name = "ZONE")]
     utm_zone: Option<UtmZone>,
 }
 

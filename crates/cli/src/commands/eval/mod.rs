@@ -17,8 +17,8 @@ use datasets::{DatasetCommand, RulesArgs};
 use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, Rerank};
 use r2former_eval::{
-    EvalOptions, EvalReport, Facts, Keeping, PAGE, PredictionsFile, QueriesAs, Rules, evaluate, rank,
-    write_report,
+    EvalOptions, EvalReport, Facts, Keeping, PAGE, PredictionsFile, QueriesAs, Rules, RunFacts, evaluate,
+    rank, write_report,
 };
 use serde_json::json;
 use std::path::PathBuf;
@@ -118,12 +118,16 @@ fn on_dataset(command: &DatasetCommand<RunArgs>, machine: &Machine) -> Result<Ou
         file.write(&queries, evaluation.rankings.last())?;
     }
     if let Some(dir) = &args.report {
-        let program = concat!("r2former ", env!("CARGO_PKG_VERSION"));
-        let facts = Facts::gather(&extractor, program, env!("R2FORMER_REVISION"), &machine.device);
+        let facts = Facts::gather(this_run(), &extractor, &machine.device);
         write_report(dir, &evaluation, &dataset, &extractor, &facts, &Bar::default())?;
         eprintln!("report: {}", dir.join(PAGE).display());
     }
     show(&evaluation.report, args.json)
+}
+
+/// This process, for a report.
+pub(super) fn this_run() -> RunFacts {
+    RunFacts::gather(concat!("r2former ", env!("CARGO_PKG_VERSION")), env!("R2FORMER_REVISION"))
 }
 
 /// Ranks a dataset whose positions are withheld.

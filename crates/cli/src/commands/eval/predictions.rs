@@ -5,7 +5,7 @@ use crate::exit::Outcome;
 use crate::output::{self, print_json, print_scores};
 use anyhow::Result;
 use clap::Args;
-use r2former_eval::{PredictionFormat, RESULTS, read_predictions, score, write_scores};
+use r2former_eval::{PAGE, PredictionFormat, read_predictions, score, write_scores};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -40,7 +40,7 @@ pub(crate) struct ScoreArgs {
     /// msls, csv or kapture [default: by the file].
     #[arg(long)]
     format: Option<PredictionFormat>,
-    /// Write results.json with every query into this folder, for `r2former eval compare`.
+    /// Write report.html and results.json (every query, for `r2former eval compare`) into this folder.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// Print JSON.
@@ -54,8 +54,8 @@ pub(crate) fn run(args: &PredictionsArgs) -> Result<Outcome> {
     let runs = runs.collect::<Result<Vec<_>, _>>()?;
     let scores = score(&dataset, &runs, &args.dataset.rules(&how.rules), &how.at)?;
     if let Some(dir) = &how.report {
-        write_scores(dir, &scores)?;
-        eprintln!("results: {}", dir.join(RESULTS).display());
+        write_scores(dir, &scores, &super::this_run())?;
+        eprintln!("report: {}", dir.join(PAGE).display());
     }
     match how.json {
         true => print_json(&scores.report),

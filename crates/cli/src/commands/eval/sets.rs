@@ -1,6 +1,5 @@
 //! Datasets in layouts of their own: what is asked about them.
 
-use crate::common::parse_zone;
 use anyhow::Result;
 use clap::Args;
 use r2former_data::UtmZone;
@@ -15,7 +14,7 @@ pub(crate) struct DbStructArgs {
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
     /// UTM zone of its metres, as in 17T [default: 17T for pitts*, 54S for tokyo*, else unknown].
-    #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
+    #[arg(long, value_name = "ZONE")]
     utm_zone: Option<UtmZone>,
 }
 

@@ -1,0 +1,132 @@
+//! The page of scored predictions: tables and curves, without the pictures that need a model.
+
+use super::facts::RunFacts;
+use super::page::{Table, fill, interval, percent, protocol, strings};
+use crate::pictures::{Series, plot};
+use crate::{Result, ScoredRun, Scores};
+use minijinja::{Value, context};
+use std::collections::BTreeMap;
+
+/// Renders the page.
+pub(super) fn render(scores: &Scores, run: &RunFacts) -> Result<String> {
+    let report = &scores.report;
+    let runs = &report.runs;
+    let headline: Vec<Value> = runs
+        .iter()
+        .filter_map(|run| {
+            let (at, first) = run.intervals.first()?;
+            let name = format!("{}, R@{at}", run.name);
+            Some(context! { name, value => percent(first.value), interval => interval(*first) })
+        })
+        .collect();
+    let mut sections = vec![
+        (
+            "Recall".to_string(),
+            "Share of queries with at least one positive among the first N, in percent; in brackets the 95 % bootstrap interval.",
+            recall(runs),
+        ),
+        (
+            "Differences".into(),
+            "Two files on the same queries: difference in points with its 95 % bootstrap interval, queries that only one of them gets right, and McNemar's exact test.",
+            differences(scores),
+        ),
+        (
+            "Mean average precision".into(),
+            "mAP@k: the sum of the precision at each correct rank up to k, over the smaller of k and the number of positives, in percent.",
+            mean_precision(runs),
+        ),
+        ("Localisation".into(), "Distance of the first match from the query.", metres(runs)),
+    ];
+    let words = "Queries that count, and the recall of each file at the same N, in percent.";
+    sections.extend(by_tag(runs).into_iter().map(|(tag, table)| (format!("By {tag}"), words, table)));
+    let sections: Vec<Value> = sections
+        .into_iter()
+        .filter(|(_, _, (_, rows))| !rows.is_empty())
+        .map(|(title, words, (heads, rows))| context! { title, words, heads, rows })
+        .collect();
+    let line = |run: &ScoredRun| Series {
+        name: run.name.clone(),
+        points: run.intervals.iter().map(|(n, share)| [*n as f64, share.value]).collect(),
+    };
+    let lines: Vec<Series> = runs.iter().map(line).collect();
+    let curve = plot("Recall@N", ["N", "queries with a positive among the first N"], &lines, true, true);
+    fill(context! {
+        dataset => &report.protocol.dataset,
+        headline, sections,
+        plots => [Value::from_safe_string(curve)],
+        protocol => protocol(&report.protocol, None),
+        facts => [
+            ("program", format!("{}, revision {}", run.program, run.revision)),
+            ("command", run.line()),
+            ("finished", run.finished.clone()),
+        ],
+    })
+}
+
+fn recall(runs: &[ScoredRun]) -> Table {
+    let at = runs.first().map_or(&[][..], |run| &run.intervals);
+    let heads = std::iter::once("file".to_string()).chain(at.iter().map(|(n, _)| format!("R@{n}")));
+    let rows = runs.iter().map(|run| {
+        let cells =
+            run.intervals.iter().map(|(_, share)| format!("{} ({})", percent(share.value), interval(*share)));
+        std::iter::once(run.name.clone()).chain(cells).collect()
+    });
+    (heads.collect(), rows.collect())
+}
+
+fn mean_precision(runs: &[ScoredRun]) -> Table {
+    let at: Vec<usize> =
+        runs.first().map_or_else(Vec::new, |run| run.intervals.iter().map(|(n, _)| *n).collect());
+    let heads = std::iter::once("file".to_string()).chain(at.iter().map(|k| format!("mAP@{k}")));
+    let rows = runs.iter().map(|run| {
+        let cells = at.iter().map(|k| percent(run.mean_precision.at(*k)));
+        std::iter::once(run.name.clone()).chain(cells).collect()
+    });
+    (heads.collect(), rows.collect())
+}
+
+fn differences(scores: &Scores) -> Table {
+    let heads = strings(["files", "N", "difference", "only the first", "only the second", "p"]);
+    let rows = scores.report.comparisons.iter().flat_map(|pair| {
+        pair.recall.iter().map(|at| {
+            let test = &at.test;
+            vec![
+                format!("{} against {}", pair.second, pair.first),
+                at.at.to_string(),
+                format!("{:+.1} ({})", 100.0 * test.difference.value, interval(test.difference)),
+                test.only_first.to_string(),
+                test.only_second.to_string(),
+                if test.p < 0.001 { "< 0.001".into() } else { format!("{:.3}", test.p) },
+            ]
+        })
+    });
+    (heads, rows.collect())
+}
+
+fn metres(runs: &[ScoredRun]) -> Table {
+    let rows = runs.iter().filter_map(|run| {
+        let found = run.localisation?;
+        Some(vec![run.name.clone(), format!("{:.1} m", found.median_m), format!("{:.1} m", found.p90_m)])
+    });
+    (strings(["file", "median error", "90 % within"]), rows.collect())
+}
+
+/// A table a tag: a row a value, a column a file.
+fn by_tag(runs: &[ScoredRun]) -> Vec<(String, Table)> {
+    let Some(first) = runs.first() else { return Vec::new() };
+    let at: Vec<usize> = first.intervals.iter().map(|(n, _)| *n).collect();
+    let table = |number: usize| {
+        let tag = first.recall_by[number].tag.clone();
+        let mut rows: BTreeMap<&String, Vec<String>> = BTreeMap::new();
+        for run in runs {
+            for (value, group) in &run.recall_by[number].groups {
+                let row = rows.entry(value).or_insert_with(|| vec![value.clone(), group.queries.to_string()]);
+                row.push(at.iter().map(|n| percent(group.recall.at(*n))).collect::<Vec<_>>().join(" / "));
+            }
+        }
+        let heads =
+            [tag.clone(), "queries".into()].into_iter().chain(runs.iter().map(|run| run.name.clone()));
+        (tag, (heads.collect(), rows.into_values().collect()))
+    };
+    (0..first.recall_by.len()).map(table).collect()
+}
