@@ -157,4 +157,5 @@ def main():
             print(f"| {what} | {who} | {1000 * best[what, who]:.1f} | {ratio:.2f} x as fast |")
 
 
-main()
+if __name__ == "__main__":
+    main()
