@@ -1,0 +1,100 @@
+//! Backbones and their sizes.
+
+use serde::{Deserialize, Serialize};
+
+/// The supported backbones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum BackboneConfig {
+    /// Vision transformer: DeiT, timm ViT, DINOv2.
+    Vit(VitConfig),
+    /// ResNet-50 (torchvision).
+    ResNet50(ResNetConfig),
+}
+
+/// A plain pre-norm vision transformer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VitConfig {
+    /// Token width.
+    pub dim: usize,
+    /// Number of blocks.
+    pub depth: usize,
+    /// Attention heads; divides `dim`.
+    pub heads: usize,
+    /// Patch side in pixels.
+    pub patch: usize,
+    /// Width of the MLP over `dim`.
+    pub mlp_ratio: usize,
+    /// Whether a distillation token follows the CLS token.
+    pub distilled: bool,
+    /// DINOv2 register tokens, inserted after the prefix and without position embedding.
+    pub registers: usize,
+    /// Whether each branch is scaled per channel (DINOv2).
+    pub layer_scale: bool,
+    /// Epsilon of every layer norm.
+    pub norm_eps: f64,
+    /// Rows and columns of the stored position embedding.
+    pub grid: [usize; 2],
+    /// How the position embedding follows the image size.
+    pub position: PositionMode,
+}
+
+impl VitConfig {
+    /// Tokens before the patches: CLS, DIST, registers.
+    pub fn prefix_tokens(&self) -> usize {
+        self.attending_tokens() + self.registers
+    }
+
+    /// Tokens whose attention ranks the patches: CLS, and DIST where there is one.
+    pub fn attending_tokens(&self) -> usize {
+        1 + usize::from(self.distilled)
+    }
+
+    /// The named sizes: `deit-s`, `deit-b`, `vit-tiny`, `vit-s`, `vit-b`, `dinov2-s`, `dinov2-b`.
+    pub fn preset(name: &str) -> Option<Self> {
+        let (dim, heads) = match name {
+            "vit-tiny" => (192, 3),
+            "vit-s" | "deit-s" | "dinov2-s" => (384, 6),
+            "vit-b" | "deit-b" | "dinov2-b" => (768, 12),
+            _ => return None,
+        };
+        let dino = name.starts_with("dinov2");
+        let distilled = name.starts_with("deit");
+        Some(Self {
+            dim,
+            depth: 12,
+            heads,
+            patch: if dino { 14 } else { 16 },
+            mlp_ratio: 4,
+            distilled,
+            registers: 0,
+            layer_scale: dino,
+            norm_eps: 1e-6,
+            grid: match (dino, distilled) {
+                (true, _) => [37, 37],
+                (_, true) => [30, 40],
+                _ => [14, 14],
+            },
+            position: if distilled { PositionMode::Official } else { PositionMode::Bicubic },
+        })
+    }
+}
+
+/// ResNet-50 has nothing to choose but the power of its pooling's first value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResNetConfig {
+    /// Epsilon of the batch norms.
+    pub norm_eps: f64,
+}
+
+/// How a ViT's position embedding is fitted to another image size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PositionMode {
+    /// Resize the grid bicubically to the image's grid.
+    Bicubic,
+    /// The published code's square window, rescaled about its centre.
+    Official,
+}

@@ -1,0 +1,225 @@
+//! Everything that shapes a model; stored as JSON in the checkpoint's header.
+
+mod backbone;
+mod heads;
+mod input;
+
+pub use backbone::{BackboneConfig, PositionMode, ResNetConfig, VitConfig};
+pub use heads::{GlobalConfig, LocalConfig, Pooling, RerankerConfig};
+pub use input::{InputConfig, Precision, ResizeMode};
+
+use crate::{ModelError, Result};
+use serde::{Deserialize, Serialize};
+
+/// Version of the configuration's layout that this build writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// A whole model: architecture, preprocessing and provenance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Layout version, [`FORMAT`].
+    pub format: u32,
+    /// A short name for people.
+    pub name: String,
+    /// The network that turns pixels into tokens.
+    pub backbone: BackboneConfig,
+    /// How tokens become the global descriptor.
+    pub global: GlobalConfig,
+    /// How local features are chosen and projected; `None` for a global-only model.
+    pub local: Option<LocalConfig>,
+    /// The reranker; `None` for a global-only model.
+    pub reranker: Option<RerankerConfig>,
+    /// What the network expects of an image.
+    pub input: InputConfig,
+    /// Arithmetic of the matrix products.
+    pub precision: Precision,
+    /// Which parts hold trained weights.
+    pub trained: Trained,
+    /// Where the weights come from: source file, its SHA-256, licence, training configuration.
+    pub provenance: serde_json::Value,
+}
+
+/// Which parts hold trained weights; the others are random and say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trained {
+    /// The global head was trained for place recognition.
+    pub global: bool,
+    /// The projection of the local features was.
+    pub local: bool,
+    /// The reranker was.
+    pub reranker: bool,
+}
+
+impl ModelConfig {
+    /// A whole model of a named backbone ([`VitConfig::preset`]) with the published heads and reranker,
+    /// untrained: for measuring, and as a start for training.
+    pub fn preset(name: &str) -> Option<Self> {
+        let vit = VitConfig::preset(name)?;
+        let [height, width] = vit.grid.map(|cells| cells * vit.patch);
+        Some(Self {
+            format: FORMAT,
+            name: name.into(),
+            local: Some(LocalConfig { dim: 128, count: 500, official_gather: false, layer: None }),
+            backbone: BackboneConfig::Vit(VitConfig { position: PositionMode::Bicubic, ..vit }),
+            global: GlobalConfig::Linear { dim: 256, pooling: Pooling::Cls },
+            reranker: Some(RerankerConfig::default()),
+            input: InputConfig {
+                height,
+                width,
+                mean: [0.485, 0.456, 0.406],
+                std: [0.229, 0.224, 0.225],
+                resize: ResizeMode::Antialias,
+            },
+            precision: Precision::F32,
+            trained: Trained { global: false, local: false, reranker: false },
+            provenance: serde_json::Value::Null,
+        })
+    }
+
+    /// Length of the global descriptor.
+    pub fn global_dim(&self) -> usize {
+        match &self.global {
+            GlobalConfig::Linear { dim, .. } => *dim,
+            GlobalConfig::Pooled { .. } => self.backbone_dim(),
+        }
+    }
+
+    /// Width of the features that a linear global head reads.
+    pub fn backbone_dim(&self) -> usize {
+        match &self.backbone {
+            BackboneConfig::Vit(vit) => vit.dim,
+            BackboneConfig::ResNet50(_) => 2048,
+        }
+    }
+
+    /// Pixels between neighbouring local features.
+    pub fn stride(&self) -> usize {
+        match &self.backbone {
+            BackboneConfig::Vit(vit) => vit.patch,
+            BackboneConfig::ResNet50(_) => 16,
+        }
+    }
+
+    /// Height and width must be multiples of this many pixels.
+    pub fn size_step(&self) -> usize {
+        match &self.backbone {
+            BackboneConfig::Vit(vit) => vit.patch,
+            BackboneConfig::ResNet50(_) => 32,
+        }
+    }
+
+    /// Local features of one image of this size: at most `local.count`, at most one a patch.
+    pub fn local_count(&self, height: usize, width: usize) -> usize {
+        let patches = (height / self.stride()) * (width / self.stride());
+        self.local.as_ref().map_or(0, |local| local.count.min(patches))
+    }
+
+    /// Length of a local feature's row: x, y, attention, feature.
+    pub fn local_row(&self) -> usize {
+        self.local.as_ref().map_or(0, |local| 3 + local.dim)
+    }
+
+    /// Checks an image size against the architecture.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] that says which sizes would do.
+    pub fn check_size(&self, height: usize, width: usize) -> Result<()> {
+        let step = self.size_step();
+        if height == 0 || width == 0 || !height.is_multiple_of(step) || !width.is_multiple_of(step) {
+            let near = |v: usize| (v.div_ceil(step) * step).max(step);
+            return Err(ModelError::Input(format!(
+                "image size {height}x{width} (height x width): both must be positive multiples of {step}; try {}x{}",
+                near(height),
+                near(width)
+            )));
+        }
+        if height.max(width) > 8192 {
+            return Err(ModelError::Input(format!(
+                "image size {height}x{width}: sides above 8192 are refused"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Checks that the numbers belong together.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] that names the field.
+    pub fn validate(&self) -> Result<()> {
+        let bad = |what: String| Err(ModelError::Config(what));
+        if self.format != FORMAT {
+            return bad(format!(
+                "written in layout {}, this build reads {FORMAT}: use a matching r2former",
+                self.format
+            ));
+        }
+        if let BackboneConfig::Vit(v) = &self.backbone {
+            let sizes = [v.dim, v.depth, v.heads, v.patch, v.mlp_ratio, v.grid[0], v.grid[1]];
+            if sizes.contains(&0) {
+                return bad("backbone sizes must be positive".into());
+            }
+            // Bounds keep a hostile header from asking for absurd allocations.
+            if v.dim > 4096
+                || v.depth > 128
+                || v.patch > 64
+                || v.mlp_ratio > 16
+                || v.grid[0].max(v.grid[1]) > 1024
+            {
+                return bad("backbone sizes are beyond any known model".into());
+            }
+            if v.dim % v.heads != 0 {
+                return bad(format!("backbone.heads {} does not divide backbone.dim {}", v.heads, v.dim));
+            }
+            if v.registers > 64 {
+                return bad(format!("backbone.registers {} is beyond any known model", v.registers));
+            }
+        }
+        if let GlobalConfig::Linear { dim, .. } = self.global
+            && !(1..=16_384).contains(&dim)
+        {
+            return bad(format!("global.dim {dim} is outside 1..16384"));
+        }
+        if matches!(self.backbone, BackboneConfig::ResNet50(_))
+            && matches!(self.global, GlobalConfig::Pooled { pooling: Pooling::Cls })
+        {
+            return bad("global.pooling cls needs a vision transformer; use mean or gem".into());
+        }
+        if let (BackboneConfig::Vit(VitConfig { distilled: true, .. }), GlobalConfig::Linear { pooling, .. }) =
+            (&self.backbone, &self.global)
+            && !pooling.is_cls()
+        {
+            return bad(
+                "a distilled transformer's heads read CLS and DIST: global.pooling must be cls".into()
+            );
+        }
+        if let Some(local) = &self.local
+            && (!(1..=4096).contains(&local.dim) || !(1..=16_384).contains(&local.count))
+        {
+            return bad(format!("local.dim {} or local.count {} is out of range", local.dim, local.count));
+        }
+        if let Some(layer) = self.local.as_ref().and_then(|local| local.layer) {
+            let BackboneConfig::Vit(vit) = &self.backbone else {
+                return bad(format!(
+                    "local.layer {layer}: only a vision transformer has layers to choose from"
+                ));
+            };
+            if !(1..vit.depth).contains(&layer) {
+                return bad(format!("local.layer {layer} is outside 1 to {}", vit.depth.saturating_sub(1)));
+            }
+        }
+        if let Some(r) = &self.reranker {
+            if self.local.is_none() {
+                return bad("a reranker needs local features".into());
+            }
+            r.validate()?;
+        }
+        if self.input.std.iter().any(|s| !s.is_finite() || *s <= 0.0)
+            || self.input.mean.iter().any(|m| !m.is_finite())
+        {
+            return bad("input.std must be positive, input.mean finite".into());
+        }
+        self.check_size(self.input.height, self.input.width)
+    }
+}
