@@ -178,6 +178,7 @@ fn what_cannot_be_trained_is_told() {
     names(&tell(&["schedule.steps=0"], false), &["steps"]);
     names(&tell(&["data=[]"], false), &["data"]);
     names(&tell(&["data=[{kind=\"folders\",path=\"nowhere\"}]"], false), &["nowhere"]);
+    names(&tell(&["model.local_layer=2"], false), &["local.layer 2", "1 to 1"]);
     // A rate that blows the weights up: the batch is kept, and the message says what to do.
     let said = tell(
         &["optimizer.lr=1e30", "optimizer.kind=\"sgd\"", "optimizer.clip=0.0", "mining.kind=\"random\""],

@@ -29,7 +29,7 @@ pub enum DatasetSpec {
         /// The queries.
         queries: PathBuf,
         /// Zone of tables whose positions are in metres.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         utm_zone: Option<UtmZone>,
     },
     /// A panorama set, some of whose panoramas are queries ([`split_panoramas`]).
@@ -92,10 +92,10 @@ pub enum DatasetSpec {
         /// The file.
         path: PathBuf,
         /// Folder of the images; by default the file's own, or the one above it.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         images: Option<PathBuf>,
         /// Zone of its metres; by default that of its name.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         utm_zone: Option<UtmZone>,
     },
     /// The first and last pass of St Lucia ([`read_st_lucia`]).
@@ -103,10 +103,10 @@ pub enum DatasetSpec {
         /// The folder of passes.
         path: PathBuf,
         /// The database's pass; by default the first.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         database: Option<String>,
         /// The queries' pass; by default the last.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         queries: Option<String>,
         /// Metres between two frames that are kept, at least.
         #[serde(default = "spacing")]

@@ -32,7 +32,8 @@ pub fn matches(
     let tall = height(&query).max(height(&reference));
     let strip = HEADER + tall + GAP;
     let strips = 1 + usize::from(learned.is_some());
-    let mut svg = Svg::new(2.0 * width + GAP, strip * strips as f64 + HEADER);
+    let end = HEADER + strip * strips as f64;
+    let mut svg = Svg::new(2.0 * width + GAP, end + GAP);
     svg.text([0.0, 17.0], 13.0, &super::svg::shorten(query.name, 55), "fill='#333'");
     svg.text([width + GAP, 17.0], 13.0, &super::svg::shorten(reference.name, 55), "fill='#333'");
     let mut top = HEADER;
@@ -75,6 +76,6 @@ pub fn matches(
     }
     let legend = "Above: yellow speaks most for the same place, violet least, red against. Below: inliers of one homography.";
     let legend = if learned.is_some() { legend } else { "Inliers of one homography." };
-    svg.text([0.0, strip * strips as f64 + HEADER - 6.0], 12.0, legend, "fill='#555'");
+    svg.text([0.0, end + 5.0], 12.0, legend, "fill='#555'");
     svg.finish()
 }

@@ -46,7 +46,7 @@ pub enum Pooling {
 
 impl Pooling {
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-    fn is_cls(&self) -> bool {
+    pub(super) fn is_cls(&self) -> bool {
         *self == Self::Cls
     }
 }

@@ -122,6 +122,8 @@ mod tests {
             ("optimizer.speed=1", "speed"),
             ("optimizer.lr=-1", "lr"),
             ("batch.negatives=0", "negatives"),
+            ("batch.kept_views=2", "only the stage rerank"),
+            ("mining.positive=some", "positive"),
             ("nothing", "nothing"),
         ] {
             let error = TrainConfig::read(Stage::Global, &path, &[bad.to_string()]).unwrap_err().to_string();
@@ -149,12 +151,17 @@ mod tests {
             "kind = \"panoramas\"\npath = \"p\"",
             "kind = \"photos\"\ndatabase = \"d.csv\"\nqueries = \"q.csv\"",
             "kind = \"vg\"\npath = \"p\"\nsplit = \"val\"",
+            "kind = \"msls\"\npath = \"p\"\ntask = \"seq2im\"\nsequence = 5",
+            "kind = \"dbstruct\"\npath = \"p.mat\"\nutm_zone = \"17T\"",
+            "kind = \"st-lucia\"\npath = \"p\"",
         ] {
-            let text =
-                format!("start = \"m\"\n[[data]]\nkind = \"town\"\n[validation]\n{set}\nmax_queries = 7\n");
+            let text = format!(
+                "start = \"m\"\n[[data]]\nkind = \"town\"\n[validation]\n{set}\nmax_queries = 7\nevery_epochs = 2\n"
+            );
             let config = TrainConfig::over(Stage::Global, text.parse().unwrap()).unwrap();
             let validation = config.validation.as_ref().unwrap();
             assert_eq!((validation.radius_m, validation.candidates, validation.max_queries), (25.0, 100, 7));
+            assert_eq!(validation.every_epochs, 2);
             let written = toml::to_string(&config).unwrap();
             assert_eq!(TrainConfig::over(Stage::Global, written.parse().unwrap()).unwrap(), config);
         }
