@@ -57,9 +57,16 @@ fn chart<E: std::error::Error + Send + Sync>(
             .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?
             .label(*name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+        // A line of one point is none.
+        if points.len() <= FEW {
+            chart.draw_series(points.iter().map(|point| Circle::new(*point, 4, colour.filled())))?;
+        }
     }
     chart.configure_series_labels().border_style(BLACK.mix(0.3)).background_style(WHITE.mix(0.8)).draw()
 }
+
+/// Points of a curve that are drawn one by one, at most.
+const FEW: usize = 60;
 
 const BLUE_LINE: RGBColor = RGBColor(31, 119, 180);
 const ORANGE_LINE: RGBColor = RGBColor(220, 110, 20);
