@@ -56,7 +56,12 @@ fn a_bad_query_among_good_ones_is_named_and_the_others_answered() {
     std::fs::write(&bad, b"").expect("temporary folders can be written");
     let mut command = r2former();
     // By descriptor: a reranker that has learned streets need not tell made-up patterns apart.
-    command.arg("query").arg(&index).arg(photos.path().join("1.jpg")).arg(&bad).args(["--rerank", "none", "--json"]);
+    command
+        .arg("query")
+        .arg(&index)
+        .arg(photos.path().join("1.jpg"))
+        .arg(&bad)
+        .args(["--rerank", "none", "--json"]);
     let output = command.assert().code(3).get_output().clone();
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON on standard output");
     assert_eq!(json["answers"].as_array().map(Vec::len), Some(1));
