@@ -46,11 +46,9 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
         });
         model.reranker = Some(reranker_config(model, &changes.reranker)?);
     }
-    if let (Some(local), Some(count)) = (&mut model.local, changes.local_count) {
-        local.count = count;
-    }
-    if let (Some(local), Some(layer)) = (&mut model.local, changes.local_layer) {
-        local.layer = Some(layer);
+    if let Some(local) = &mut model.local {
+        local.count = changes.local_count.unwrap_or(local.count);
+        local.layer = changes.local_layer.or(local.layer);
     }
     model.validate()?;
     // What the checkpoint has is taken; the rest is drawn.

@@ -1,6 +1,6 @@
 //! Lines over axes: recall, precision, cost.
 
-use super::svg::Svg;
+use super::svg::{Svg, shorten};
 
 /// A named line.
 #[derive(Debug, Clone)]
@@ -13,6 +13,10 @@ pub struct Series {
 
 /// Told apart by the colour-blind too (Okabe and Ito).
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#555555"];
+/// Letters of a title that have room.
+const TITLE: usize = 46;
+/// Lines beyond the colours are broken, each further round of colours more finely.
+const DASHES: [&str; 3] = ["", " stroke-dasharray='7 4'", " stroke-dasharray='2 3'"];
 const SIZE: [f64; 2] = [460.0, 332.0];
 const LEFT: f64 = 56.0;
 const TOP: f64 = 46.0;
@@ -24,7 +28,7 @@ const BOTTOM: f64 = 46.0;
 pub fn plot(title: &str, axes: [&str; 2], series: &[Series], percent: bool, log: bool) -> String {
     let legend = 18.0 * series.len() as f64;
     let mut svg = Svg::new(SIZE[0], SIZE[1] + legend);
-    svg.text([LEFT, 20.0], 15.0, title, "fill='#111' font-weight='600'");
+    svg.text([LEFT, 20.0], 15.0, &shorten(title, TITLE), "fill='#111' font-weight='600'");
     let along = |x: f64| if log { x.max(1e-9).log10() } else { x };
     let all = || series.iter().flat_map(|s| &s.points).filter(|p| p.iter().all(|v| v.is_finite()));
     let range = |values: &mut dyn Iterator<Item = f64>| {
@@ -67,10 +71,11 @@ pub fn plot(title: &str, axes: [&str; 2], series: &[Series], percent: bool, log:
     svg.text([LEFT, TOP - 4.0], 11.0, axes[1], "fill='#333'");
     for (i, line) in series.iter().enumerate() {
         let colour = COLOURS[i % COLOURS.len()];
+        let dash = DASHES[i / COLOURS.len() % DASHES.len()];
         let values: Vec<[f64; 2]> =
             line.points.iter().copied().filter(|p| p.iter().all(|v| v.is_finite())).collect();
         let points: Vec<[f64; 2]> = values.iter().map(|p| place(p[0], p[1])).collect();
-        svg.polyline(&points, &format!("stroke='{colour}' stroke-width='2'"));
+        svg.polyline(&points, &format!("stroke='{colour}' stroke-width='2'{dash}"));
         if points.len() <= 24 {
             for (at, value) in points.iter().zip(&values) {
                 let value = if percent { format!("{:.1} %", 100.0 * value[1]) } else { short(value[1]) };
@@ -80,7 +85,7 @@ pub fn plot(title: &str, axes: [&str; 2], series: &[Series], percent: bool, log:
             }
         }
         let y = SIZE[1] + 4.0 + 18.0 * i as f64;
-        svg.line([LEFT, y], [LEFT + 22.0, y], &format!("stroke='{colour}' stroke-width='3'"));
+        svg.line([LEFT, y], [LEFT + 22.0, y], &format!("stroke='{colour}' stroke-width='3'{dash}"));
         svg.text([LEFT + 28.0, y + 4.0], 12.0, &line.name, "fill='#333'");
     }
     svg.finish()

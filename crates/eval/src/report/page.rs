@@ -3,7 +3,7 @@
 use super::charts;
 use super::examples::Examples;
 use super::facts::Facts;
-use crate::metrics::Interval;
+use crate::metrics::{Interval, PairedTest};
 use crate::{
     Adaptive, Breakdown, EmptyQueries, EvalError, EvalReport, Evaluation, MAP_AT, Protocol, RECALL_AT,
     Recall, Result, Stage, order_name,
@@ -14,6 +14,10 @@ use std::collections::BTreeMap;
 
 /// A table: heads, and rows whose first cell is a head.
 pub(super) type Table = (Vec<String>, Vec<Vec<String>>);
+
+/// What the tables of recall and of mean average precision say.
+pub(super) const RECALL_WORDS: &str = "Share of queries with at least one positive among the first N, in percent; in brackets the 95 % bootstrap interval.";
+pub(super) const MEAN_PRECISION_WORDS: &str = "mAP@k: the sum of the precision at each correct rank up to k, over the smaller of k and the number of positives, in percent.";
 
 /// Renders the page. Everything that the template gets as text is escaped; pictures are SVG of this crate.
 pub(super) fn render(
@@ -33,21 +37,13 @@ pub(super) fn render(
     plots.push(charts::cost(evaluation));
     let plots: Vec<Value> = plots.into_iter().map(Value::from_safe_string).collect();
     let mut sections = vec![
-        (
-            "Recall".to_string(),
-            "Share of queries with at least one positive among the first N, in percent; in brackets the 95 % bootstrap interval.",
-            recall(evaluation),
-        ),
+        ("Recall".to_string(), RECALL_WORDS, recall(evaluation)),
         (
             "Differences".into(),
             "Two orders of the same queries, by recall@1: difference in points with its 95 % bootstrap interval, queries that only one of them gets right, and McNemar's exact test.",
             differences(evaluation),
         ),
-        (
-            "Mean average precision".into(),
-            "mAP@k: the sum of the precision at each correct rank up to k, over the smaller of k and the number of positives, in percent.",
-            mean_precision(evaluation),
-        ),
+        ("Mean average precision".into(), MEAN_PRECISION_WORDS, mean_precision(evaluation)),
     ];
     let words = "Queries that count, and recall@1, @5 and @10 in percent.";
     let by_tag =
@@ -57,11 +53,7 @@ pub(super) fn render(
         ("Beyond recall".into(), "Of the first match: average precision, the largest recall at which every accepted answer is right, and its distance from the query.", beyond(evaluation)),
         ("Cost".into(), "Measured in this run, one query after the other, on the machine below. Bytes are what an index stores of an image.", cost(evaluation)),
     ]);
-    let sections: Vec<Value> = sections
-        .into_iter()
-        .filter(|(_, _, (_, rows))| !rows.is_empty())
-        .map(|(title, words, (heads, rows))| context! { title, words, heads, rows })
-        .collect();
+    let sections = filled(sections);
     let headline: Vec<Value> = report
         .quality
         .iter()
@@ -83,6 +75,15 @@ pub(super) fn render(
         attention => pictures(&examples.attention),
         facts => described(facts),
     })
+}
+
+/// Titles, words and tables as the template takes them, without empty tables.
+pub(super) fn filled(sections: Vec<(String, &str, Table)>) -> Vec<Value> {
+    sections
+        .into_iter()
+        .filter(|(_, _, (_, rows))| !rows.is_empty())
+        .map(|(title, words, (heads, rows))| context! { title, words, heads, rows })
+        .collect()
 }
 
 /// The template with these values; what it has no value for it leaves out.
@@ -136,16 +137,20 @@ fn mean_precision(evaluation: &Evaluation) -> Table {
 fn differences(evaluation: &Evaluation) -> Table {
     let heads = strings(["orders", "difference", "only the first", "only the second", "p"]);
     let rows = evaluation.report.comparisons.iter().map(|comparison| {
-        let test = &comparison.test;
-        vec![
-            format!("{} against {}", comparison.second, comparison.first),
-            format!("{:+.1} ({})", 100.0 * test.difference.value, interval(test.difference)),
-            test.only_first.to_string(),
-            test.only_second.to_string(),
-            if test.p < 0.001 { "< 0.001".into() } else { format!("{:.3}", test.p) },
-        ]
+        let orders = format!("{} against {}", comparison.second, comparison.first);
+        std::iter::once(orders).chain(tested(&comparison.test)).collect()
     });
     (heads, rows.collect())
+}
+
+/// Difference, queries that only one gets right, and the chance of it.
+pub(super) fn tested(test: &PairedTest) -> [String; 4] {
+    [
+        format!("{:+.1} ({})", 100.0 * test.difference.value, interval(test.difference)),
+        test.only_first.to_string(),
+        test.only_second.to_string(),
+        if test.p < 0.001 { "< 0.001".into() } else { format!("{:.3}", test.p) },
+    ]
 }
 
 fn groups(report: &EvalReport, table: &Breakdown<Stage>) -> Table {

@@ -1,7 +1,9 @@
 //! The page of scored predictions: tables and curves, without the pictures that need a model.
 
 use super::facts::RunFacts;
-use super::page::{Table, fill, interval, percent, protocol, strings};
+use super::page::{
+    MEAN_PRECISION_WORDS, RECALL_WORDS, Table, fill, filled, interval, percent, protocol, strings, tested,
+};
 use crate::pictures::{Series, plot};
 use crate::{Result, ScoredRun, Scores};
 use minijinja::{Value, context};
@@ -20,30 +22,18 @@ pub(super) fn render(scores: &Scores, run: &RunFacts) -> Result<String> {
         })
         .collect();
     let mut sections = vec![
-        (
-            "Recall".to_string(),
-            "Share of queries with at least one positive among the first N, in percent; in brackets the 95 % bootstrap interval.",
-            recall(runs),
-        ),
+        ("Recall".to_string(), RECALL_WORDS, recall(runs)),
         (
             "Differences".into(),
             "Two files on the same queries: difference in points with its 95 % bootstrap interval, queries that only one of them gets right, and McNemar's exact test.",
             differences(scores),
         ),
-        (
-            "Mean average precision".into(),
-            "mAP@k: the sum of the precision at each correct rank up to k, over the smaller of k and the number of positives, in percent.",
-            mean_precision(runs),
-        ),
+        ("Mean average precision".into(), MEAN_PRECISION_WORDS, mean_precision(runs)),
         ("Localisation".into(), "Distance of the first match from the query.", metres(runs)),
     ];
     let words = "Queries that count, and the recall of each file at the same N, in percent.";
     sections.extend(by_tag(runs).into_iter().map(|(tag, table)| (format!("By {tag}"), words, table)));
-    let sections: Vec<Value> = sections
-        .into_iter()
-        .filter(|(_, _, (_, rows))| !rows.is_empty())
-        .map(|(title, words, (heads, rows))| context! { title, words, heads, rows })
-        .collect();
+    let sections = filled(sections);
     let line = |run: &ScoredRun| Series {
         name: run.name.clone(),
         points: run.intervals.iter().map(|(n, share)| [*n as f64, share.value]).collect(),
@@ -89,15 +79,8 @@ fn differences(scores: &Scores) -> Table {
     let heads = strings(["files", "N", "difference", "only the first", "only the second", "p"]);
     let rows = scores.report.comparisons.iter().flat_map(|pair| {
         pair.recall.iter().map(|at| {
-            let test = &at.test;
-            vec![
-                format!("{} against {}", pair.second, pair.first),
-                at.at.to_string(),
-                format!("{:+.1} ({})", 100.0 * test.difference.value, interval(test.difference)),
-                test.only_first.to_string(),
-                test.only_second.to_string(),
-                if test.p < 0.001 { "< 0.001".into() } else { format!("{:.3}", test.p) },
-            ]
+            let files = format!("{} against {}", pair.second, pair.first);
+            [files, at.at.to_string()].into_iter().chain(tested(&at.test)).collect()
         })
     });
     (heads, rows.collect())

@@ -2,7 +2,7 @@
 
 use super::Shape;
 use super::product::{There, View, product};
-use super::rows::{softmax, softmax_back, sum_of};
+use super::rows::{axpy, softmax, softmax_back, sum_of};
 use pulp::Simd;
 
 /// Sequences up to this length are multiplied in plain loops: packing them would cost more than the product.
@@ -144,13 +144,5 @@ pub(super) fn tell(shape: &Shape, probabilities: &[f32], told: &mut [f32]) {
         for row in head.chunks_exact(tokens).take(attending) {
             super::rows::add(told, row);
         }
-    }
-}
-
-/// `y += a x`.
-#[inline(always)]
-fn axpy(y: &mut [f32], a: f32, x: &[f32]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += a * x;
     }
 }

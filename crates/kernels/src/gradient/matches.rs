@@ -4,6 +4,7 @@
 //! channels, query first (METHOD: reranker, steps 1 and 2). Only the correlation has a gradient, and each match
 //! passes it on to its own two features: no matrix of all similarities is there on either way.
 
+use super::rows::axpy;
 use crate::correlate::{Find, Matches};
 use crate::matrix::{Matrix, Packing};
 use crate::pairs::Words;
@@ -197,13 +198,6 @@ fn through_length(x: &[f32], unit: &[f32], gradient: &mut [f32]) {
     };
     for (g, u) in gradient.iter_mut().zip(unit) {
         *g = scale * (*g - along * u);
-    }
-}
-
-/// `y += a x`.
-fn axpy(y: &mut [f32], a: f32, x: &[f32]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += a * x;
     }
 }
 

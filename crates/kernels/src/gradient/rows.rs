@@ -99,6 +99,14 @@ pub(super) fn add(a: &mut [f32], b: &[f32]) {
     }
 }
 
+/// `y += a x`.
+#[inline(always)]
+pub(super) fn axpy(y: &mut [f32], a: f32, x: &[f32]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += a * x;
+    }
+}
+
 /// Each row becomes a copy of `row`.
 #[inline(always)]
 pub(super) fn spread(row: &[f32], rows: &mut [f32]) {

@@ -4,7 +4,7 @@ use super::sets::{DbStructArgs, FramesArgs, StLuciaArgs};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::UtmZone;
-use r2former_data::dataset::{self, Dataset, Kind, MslsOptions, MslsTask, Region, SourceOptions, VgOptions};
+use r2former_data::dataset::{self, Dataset, DatasetSpec, MslsOptions, MslsTask, Region, SourceOptions};
 use r2former_eval::{EmptyQueries, Grouping, Rules};
 use std::path::PathBuf;
 
@@ -137,26 +137,29 @@ pub(crate) struct MslsArgs {
 impl<R: Args> DatasetCommand<R> {
     /// Reads the dataset; tells what was left out of it.
     pub(crate) fn read(&self) -> Result<Dataset> {
-        Ok(match self {
-            Self::Pairs(With { dataset: a, .. }) => {
-                dataset::read_pairs(&a.database, &a.queries, &a.positives)?
-            }
-            Self::Photos(With { dataset, .. }) => photos(dataset)?,
-            Self::Panoramas(With { dataset: a, .. }) => {
-                let mut listing =
-                    dataset::list_photos(&a.root, Some(Kind::Panoramas), &SourceOptions::default())?;
-                let region = Region { west_of: a.west_of, east_of: a.east_of };
-                region.keep(&mut listing);
-                dataset::split_panoramas(listing, a.every, a.offset)?
-            }
+        let spec = match self {
+            // Every photograph that is left out is told, not only how many.
+            Self::Photos(With { dataset, .. }) => return photos(dataset),
+            Self::Pairs(With { dataset: a, .. }) => DatasetSpec::Pairs {
+                database: a.database.clone(),
+                queries: a.queries.clone(),
+                positives: a.positives.clone(),
+            },
+            Self::Panoramas(With { dataset: a, .. }) => DatasetSpec::Panoramas {
+                path: a.root.clone(),
+                region: Region { west_of: a.west_of, east_of: a.east_of },
+                every: a.every,
+                offset: a.offset,
+            },
             Self::Vg(With { dataset: a, .. }) => {
-                dataset::read_vg(&a.root, &VgOptions { split: a.split.clone() })?
+                DatasetSpec::Vg { path: a.root.clone(), split: a.split.clone() }
             }
             Self::Msls(With { dataset, .. }) => msls(dataset)?,
-            Self::Dbstruct(With { dataset, .. }) => dataset.read()?,
-            Self::StLucia(With { dataset, .. }) => dataset.read()?,
-            Self::Frames(With { dataset, .. }) => dataset.read()?,
-        })
+            Self::Dbstruct(With { dataset, .. }) => dataset.spec(),
+            Self::StLucia(With { dataset, .. }) => dataset.spec(),
+            Self::Frames(With { dataset, .. }) => dataset.spec(),
+        };
+        Ok(spec.read()?)
     }
 
     /// The arguments of what is done with it.
@@ -199,18 +202,16 @@ fn photos(args: &PhotosArgs) -> Result<Dataset> {
     Ok(dataset::from_listings(name, database, queries))
 }
 
-fn msls(args: &MslsArgs) -> Result<Dataset> {
+fn msls(args: &MslsArgs) -> Result<DatasetSpec> {
     if let (MslsTask::Im2Im, Some(frames)) = (args.task, args.sequence) {
         bail!("--sequence {frames}: im2im has no sequences; name a --task: im2seq, seq2im or seq2seq");
     }
-    let usual = MslsOptions::default();
-    let options = MslsOptions {
+    Ok(DatasetSpec::Msls {
+        path: args.root.clone(),
         cities: args.cities.clone(),
         subtask: args.subtask.clone(),
         all_queries: args.all_queries,
         task: args.task,
-        sequence: args.sequence.unwrap_or(usual.sequence),
-        ..usual
-    };
-    Ok(dataset::read_msls(&args.root, &options)?)
+        sequence: args.sequence.unwrap_or(MslsOptions::default().sequence),
+    })
 }

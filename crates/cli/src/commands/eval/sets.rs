@@ -1,9 +1,8 @@
 //! Datasets in layouts of their own: what is asked about them.
 
-use anyhow::Result;
 use clap::Args;
 use r2former_data::UtmZone;
-use r2former_data::dataset::{self, Dataset, DbStructOptions, FramesOptions, StLuciaOptions};
+use r2former_data::dataset::DatasetSpec;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -50,26 +49,22 @@ pub(crate) struct FramesArgs {
 }
 
 impl DbStructArgs {
-    pub(crate) fn read(&self) -> Result<Dataset> {
-        let options = DbStructOptions { images: self.images.clone(), zone: self.utm_zone };
-        Ok(dataset::read_dbstruct(&self.file, &options)?)
+    pub(crate) fn spec(&self) -> DatasetSpec {
+        let (path, images) = (self.file.clone(), self.images.clone());
+        DatasetSpec::Dbstruct { path, images, utm_zone: self.utm_zone }
     }
 }
 
 impl StLuciaArgs {
-    pub(crate) fn read(&self) -> Result<Dataset> {
-        let options = StLuciaOptions {
-            database: self.database.clone(),
-            queries: self.queries.clone(),
-            spacing_m: self.spacing,
-        };
-        Ok(dataset::read_st_lucia(&self.root, &options)?)
+    pub(crate) fn spec(&self) -> DatasetSpec {
+        let (database, queries) = (self.database.clone(), self.queries.clone());
+        DatasetSpec::StLucia { path: self.root.clone(), database, queries, spacing_m: self.spacing }
     }
 }
 
 impl FramesArgs {
-    pub(crate) fn read(&self) -> Result<Dataset> {
-        let options = FramesOptions { tolerance: self.tolerance, every: self.every };
-        Ok(dataset::read_frames(&self.database, &self.queries, options)?)
+    pub(crate) fn spec(&self) -> DatasetSpec {
+        let (database, queries) = (self.database.clone(), self.queries.clone());
+        DatasetSpec::Frames { database, queries, tolerance: self.tolerance, every: self.every }
     }
 }
