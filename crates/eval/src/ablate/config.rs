@@ -65,6 +65,9 @@ pub struct DatasetEntry {
     /// Queries, at most, evenly chosen; none for all.
     #[serde(default)]
     pub max_queries: Option<usize>,
+    /// Datasets with the same word here are told as one besides: the queries of all of them, each once.
+    #[serde(default)]
+    pub together: Option<String>,
     /// Its kind, and where it lies.
     #[serde(flatten)]
     pub spec: DatasetSpec,

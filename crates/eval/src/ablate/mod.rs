@@ -5,7 +5,9 @@ mod config;
 mod orders;
 mod plan;
 mod report;
+mod together;
 
 pub use config::{AblationConfig, Axes, Baseline, DatasetEntry, ModelEntry, Selection};
 pub use orders::{Ablation, AblationRow, DatasetRows, ablate};
 pub use plan::Setting;
+pub use together::TogetherRows;

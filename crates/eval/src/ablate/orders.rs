@@ -2,9 +2,10 @@
 
 use super::config::{AblationConfig, DatasetEntry, ModelEntry, Selection};
 use super::plan::{Planned, Setting, plan};
+use super::together::{Hits, RANKS, TogetherRows, recall, together};
 use crate::extracted::Extracted;
 use crate::features::{Keeping, Layout};
-use crate::metrics::{Interval, PairedTest, bootstrap, paired_test};
+use crate::metrics::{Interval, PairedTest, paired_test};
 use crate::rules::Judged;
 use crate::run::{EvalOptions, count, rank_extracted};
 use crate::view::Choice;
@@ -24,6 +25,9 @@ pub struct Ablation {
     pub models: Vec<(String, String)>,
     /// A table for each dataset.
     pub datasets: Vec<DatasetRows>,
+    /// A table for each word of [`DatasetEntry::together`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub together: Vec<TogetherRows>,
     /// Rows that were left out, and why.
     pub notes: Vec<String>,
 }
@@ -104,11 +108,15 @@ pub fn ablate(
         subjects.iter().map(|s| (s.loaded.clone(), s.settings)).collect();
     let (planned, notes) = plan(config, &models)?;
     let mut datasets = Vec::new();
+    let mut parts = Vec::new();
     for entry in &config.dataset {
-        datasets.push(on_dataset(config, entry, &subjects, &planned, device, keeping, progress)?);
+        let (rows, hits) = on_dataset(config, entry, &subjects, &planned, device, keeping, progress)?;
+        parts.extend(entry.together.clone().map(|word| (word, datasets.len(), hits)));
+        datasets.push(rows);
     }
+    let together = together(&parts, &datasets);
     let models = subjects.iter().map(|s| (s.name.clone(), s.loaded.fingerprint.clone())).collect();
-    Ok(Ablation { config: config.clone(), models, datasets, notes })
+    Ok(Ablation { config: config.clone(), models, datasets, together, notes })
 }
 
 fn subject(entry: &ModelEntry) -> Result<Subject> {
@@ -133,7 +141,7 @@ fn on_dataset(
     device: &Device,
     keeping: &Keeping,
     progress: &dyn Progress,
-) -> Result<DatasetRows> {
+) -> Result<(DatasetRows, Vec<Hits>)> {
     let mut dataset = entry.spec.read()?;
     if let Some(most) = entry.max_queries {
         dataset.keep_queries(most);
@@ -169,16 +177,17 @@ fn on_dataset(
     unusable.dedup();
     let mut told: Vec<Told> = told.into_iter().flatten().collect();
     // Every order was judged, so the baseline stands first.
-    let baseline = told[0].right_at_1.clone();
+    let baseline = told[0].hits[0].clone();
     for row in &mut told[1..] {
-        row.row.difference = Some(paired_test(&baseline, &row.right_at_1));
+        row.row.difference = Some(paired_test(&baseline, &row.hits[0]));
     }
     let mut protocol = told[0].protocol.clone();
     if let Some(input) = &mut protocol.input {
         input.candidates = config.candidates;
     }
     let name = entry.name.clone().unwrap_or_else(|| dataset.name.clone());
-    Ok(DatasetRows { name, protocol, rows: told.into_iter().map(|told| told.row).collect(), unusable })
+    let (rows, hits) = told.into_iter().map(|told| (told.row, told.hits)).unzip();
+    Ok((DatasetRows { name, protocol, rows, unusable }, hits))
 }
 
 /// The rows that can share features, by their numbers: those of one model whose local features come from the same
@@ -203,7 +212,7 @@ fn extractions(planned: &[Planned]) -> Vec<Vec<usize>> {
 /// A row, and which queries it gets right.
 struct Told {
     row: AblationRow,
-    right_at_1: Vec<bool>,
+    hits: Hits,
     protocol: Protocol,
 }
 
@@ -309,7 +318,7 @@ fn tell(planned: &Planned, subject: &Subject, evaluation: &Evaluation, layout: &
             _ => &query.outcome.global,
         })
         .collect();
-    let right = |n: usize| outcomes.iter().map(|o| o.right_at(n)).collect::<Vec<bool>>();
+    let hits = RANKS.map(|n| outcomes.iter().map(|o| o.right_at(n)).collect::<Vec<bool>>());
     let skipped = setting.adaptive.map(|_| {
         let skipped = evaluation.queries.iter().filter(|query| clear(query.margin)).count();
         skipped as f64 / evaluation.queries.len().max(1) as f64
@@ -321,7 +330,7 @@ fn tell(planned: &Planned, subject: &Subject, evaluation: &Evaluation, layout: &
         axis: planned.axis.to_string(),
         value: planned.value.clone(),
         setting: setting.clone(),
-        recall: [1, 5, 10].map(|n| (n, bootstrap(&right(n)))),
+        recall: recall(&hits),
         difference: None,
         skipped,
         extraction_ms: cost.extraction_ms(),
@@ -330,7 +339,7 @@ fn tell(planned: &Planned, subject: &Subject, evaluation: &Evaluation, layout: &
         rerank_ms: cost.rerank_ms(setting.rerank).map(|ms| ms * (1.0 - skipped.unwrap_or(0.0))),
         bytes_per_image: layout.dim * size_of::<f32>() + local_bytes,
     };
-    Told { row, right_at_1: right(1), protocol: evaluation.report.protocol.clone() }
+    Told { row, hits, protocol: evaluation.report.protocol.clone() }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! An ablation as one table, a plot of recall over cost, and files.
 
-use super::orders::{Ablation, AblationRow, DatasetRows};
+use super::orders::{Ablation, AblationRow};
 use crate::pictures::{Series, plot};
 use crate::report::{put, put_json};
 use crate::table::Table;
@@ -34,10 +34,14 @@ impl Ablation {
             "reranking, ms",
             "bytes an image",
         ]);
-        for dataset in &self.datasets {
-            table.rows.extend(dataset.rows.iter().map(|row| cells(dataset, row)));
-        }
+        table.rows = self.tables().flat_map(|(name, rows)| rows.iter().map(|row| cells(name, row))).collect();
         table
+    }
+
+    /// The rows of each dataset and of several together, with the name.
+    fn tables(&self) -> impl Iterator<Item = (&str, &[AblationRow])> {
+        let alone = self.datasets.iter().map(|dataset| (dataset.name.as_str(), dataset.rows.as_slice()));
+        alone.chain(self.together.iter().map(|several| (several.name.as_str(), several.rows.as_slice())))
     }
 
     /// The table in Markdown, with what it means.
@@ -53,14 +57,22 @@ impl Ablation {
                 dataset.name, p.queries, p.database, p.positives, p.empty_query_count, p.cities, candidates
             );
         }
+        for several in &self.together {
+            text += &format!(
+                "\n{}: the {} queries of {} together.\n",
+                several.name,
+                several.queries,
+                several.parts.join(", ")
+            );
+        }
         for note in &self.notes {
             text += &format!("\n{note}\n");
         }
         text
     }
 
-    /// Writes `ablation.json`, `ablation.md`, `ablation.csv` and a plot a dataset (`cost-1.svg`, ...) into a folder,
-    /// which is made where there is none.
+    /// Writes `ablation.json`, `ablation.md`, `ablation.csv` and a plot a dataset, then one for several together
+    /// (`cost-1.svg`, ...), into a folder, which is made where there is none.
     ///
     /// # Errors
     /// A folder that cannot be written.
@@ -68,17 +80,17 @@ impl Ablation {
         put_json(dir, "ablation.json", &Results { facts, ablation: self })?;
         put(&dir.join("ablation.md"), self.markdown().as_bytes())?;
         put(&dir.join("ablation.csv"), self.table().csv().as_bytes())?;
-        for (i, dataset) in self.datasets.iter().enumerate() {
-            put(&dir.join(format!("cost-{}.svg", i + 1)), cost_plot(dataset).as_bytes())?;
+        for (i, (name, rows)) in self.tables().enumerate() {
+            put(&dir.join(format!("cost-{}.svg", i + 1)), cost_plot(name, rows).as_bytes())?;
         }
         Ok(())
     }
 }
 
-fn cells(dataset: &DatasetRows, row: &AblationRow) -> Vec<String> {
+fn cells(dataset: &str, row: &AblationRow) -> Vec<String> {
     let percent = |share: f64| format!("{:.1}", 100.0 * share);
     let mut cells =
-        vec![dataset.name.clone(), row.model.clone(), row.axis.replace('_', " "), row.value.clone()];
+        vec![dataset.to_string(), row.model.clone(), row.axis.replace('_', " "), row.value.clone()];
     cells.extend(row.recall.iter().map(|(_, interval)| {
         format!("{} ({} to {})", percent(interval.value), percent(interval.low), percent(interval.high))
     }));
@@ -102,22 +114,21 @@ fn cells(dataset: &DatasetRows, row: &AblationRow) -> Vec<String> {
 }
 
 /// Recall@1 over what an order takes, a line for each axis with the baseline on it.
-fn cost_plot(dataset: &DatasetRows) -> String {
+fn cost_plot(name: &str, rows: &[AblationRow]) -> String {
     let point = |row: &AblationRow| [row.order_ms(), row.recall[0].1.value];
     let mut lines: Vec<Series> = Vec::new();
-    for row in &dataset.rows {
-        let name = row.axis.replace('_', " ");
-        match lines.iter_mut().find(|line| line.name == name) {
+    for row in rows {
+        let axis = row.axis.replace('_', " ");
+        match lines.iter_mut().find(|line| line.name == axis) {
             Some(line) => line.points.push(point(row)),
             None => {
-                let baseline = dataset.rows.first().filter(|first| first.axis != row.axis).map(point);
-                lines.push(Series { name, points: baseline.into_iter().chain([point(row)]).collect() });
+                let baseline = rows.first().filter(|first| first.axis != row.axis).map(point);
+                lines.push(Series { name: axis, points: baseline.into_iter().chain([point(row)]).collect() });
             }
         }
     }
     for line in &mut lines {
         line.points.sort_by(|a, b| a[0].total_cmp(&b[0]));
     }
-    let title = format!("Recall@1 against cost: {}", dataset.name);
-    plot(&title, ["milliseconds of search and reranking a query", "recall@1"], &lines, true, true)
+    plot(name, ["milliseconds of search and reranking a query", "recall@1"], &lines, true, true)
 }

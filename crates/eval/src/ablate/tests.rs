@@ -166,6 +166,48 @@ fn tables_hold_every_row() {
 }
 
 #[test]
+fn datasets_with_the_same_word_are_told_as_one_besides() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path();
+    world(dir);
+    let part = |name: &str, of: std::ops::Range<usize>| {
+        std::fs::create_dir(dir.join(name)).unwrap();
+        let mut table = "query,reference\n".to_string();
+        for i in of {
+            std::fs::copy(dir.join(format!("q/{i}.jpg")), dir.join(format!("{name}/{i}.jpg"))).unwrap();
+            table += &format!("{i}.jpg,{i}.jpg\n");
+        }
+        std::fs::write(dir.join(format!("{name}.csv")), table).unwrap();
+        format!(
+            "[[dataset]]\nkind = \"pairs\"\nname = \"{name}\"\ntogether = \"all\"\ndatabase = \"db\"\n\
+             queries = \"{name}\"\npositives = \"{name}.csv\"\n"
+        )
+    };
+    let axes = "[[model]]\npath = \"m.safetensors\"\n[baseline]\nlocal_features = 6\n[axes]\nrerank = [\"none\"]\n\
+                adaptive = [0.001]\n";
+    let several = |parts: String| {
+        std::fs::write(dir.join("parts.toml"), format!("candidates = 6\n{parts}{axes}")).unwrap();
+        let config = AblationConfig::read(&dir.join("parts.toml")).unwrap();
+        ablate(&config, &Device::flex(), &Keeping::default(), &Silent).unwrap()
+    };
+    let parts = several(part("first", 0..4) + &part("second", 4..10));
+    let whole = several(part("whole", 0..10));
+    assert_eq!((parts.datasets.len(), parts.together.len()), (2, 1));
+    let (told, expected) = (&parts.together[0], &whole.datasets[0]);
+    assert_eq!(
+        (told.name.as_str(), told.queries, told.parts.join("+").as_str()),
+        ("all", 10, "first+second")
+    );
+    for (row, expected) in told.rows.iter().zip(&expected.rows) {
+        assert_eq!(row.recall, expected.recall);
+        assert_eq!(row.difference, expected.difference);
+        assert_eq!(row.skipped.map(|s| (10.0 * s).round()), expected.skipped.map(|s| (10.0 * s).round()));
+    }
+    assert!(parts.markdown().contains("all: the 10 queries of first, second together"));
+    assert_eq!(parts.table().rows.len(), 9, "two datasets and both together, three rows each");
+}
+
+#[test]
 fn extractions_are_shared_where_features_are() {
     let home = tempfile::tempdir().unwrap();
     world(home.path());
