@@ -167,7 +167,8 @@ fn on_dataset(
         let subject = &subjects[planned[members[0]].model];
         let orders = Orders { dataset: &dataset, judged: &judged, options: &options, seed: config.seed };
         let rows: Vec<&Planned> = members.iter().map(|i| &planned[*i]).collect();
-        progress.note(&format!("{}: {}, {} orders", dataset.name, subject.name, rows.len()));
+        let orders_are = if rows.len() == 1 { "1 order".into() } else { format!("{} orders", rows.len()) };
+        progress.note(&format!("{}: {}, {orders_are}", dataset.name, subject.name));
         let found = orders.of(subject, &rows, device, &mut unusable, progress)?;
         for (i, row) in members.into_iter().zip(found) {
             told[i] = Some(row);

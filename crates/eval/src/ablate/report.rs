@@ -113,11 +113,15 @@ fn cells(dataset: &str, row: &AblationRow) -> Vec<String> {
     cells
 }
 
-/// Recall@1 over what an order takes, a line for each axis with the baseline on it.
+/// Recall@1 over what an order takes: a line for each axis with the baseline on it, a point for each further model.
 fn cost_plot(name: &str, rows: &[AblationRow]) -> String {
     let point = |row: &AblationRow| [row.order_ms(), row.recall[0].1.value];
     let mut lines: Vec<Series> = Vec::new();
     for row in rows {
+        if row.axis == "model" {
+            lines.push(Series { name: row.model.clone(), points: vec![point(row)] });
+            continue;
+        }
         let axis = row.axis.replace('_', " ");
         match lines.iter_mut().find(|line| line.name == axis) {
             Some(line) => line.points.push(point(row)),

@@ -15,7 +15,7 @@ pub struct Series {
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#555555"];
 /// Letters of a title that have room.
 const TITLE: usize = 46;
-/// Lines beyond the colours are broken, each further round of colours more finely.
+/// Lines beyond the colours are broken, each further round of colours more finely; their points are hollow, then square.
 const DASHES: [&str; 3] = ["", " stroke-dasharray='7 4'", " stroke-dasharray='2 3'"];
 const SIZE: [f64; 2] = [460.0, 332.0];
 const LEFT: f64 = 56.0;
@@ -71,7 +71,8 @@ pub fn plot(title: &str, axes: [&str; 2], series: &[Series], percent: bool, log:
     svg.text([LEFT, TOP - 4.0], 11.0, axes[1], "fill='#333'");
     for (i, line) in series.iter().enumerate() {
         let colour = COLOURS[i % COLOURS.len()];
-        let dash = DASHES[i / COLOURS.len() % DASHES.len()];
+        let round = i / COLOURS.len() % DASHES.len();
+        let dash = DASHES[round];
         let values: Vec<[f64; 2]> =
             line.points.iter().copied().filter(|p| p.iter().all(|v| v.is_finite())).collect();
         let points: Vec<[f64; 2]> = values.iter().map(|p| place(p[0], p[1])).collect();
@@ -79,16 +80,26 @@ pub fn plot(title: &str, axes: [&str; 2], series: &[Series], percent: bool, log:
         if points.len() <= 24 {
             for (at, value) in points.iter().zip(&values) {
                 let value = if percent { format!("{:.1} %", 100.0 * value[1]) } else { short(value[1]) };
-                svg.titled(&format!("{}: {value}", line.name), |svg| {
-                    svg.circle(*at, 3.2, &format!("fill='{colour}'"));
-                });
+                svg.titled(&format!("{}: {value}", line.name), |svg| point(svg, *at, round, colour));
             }
         }
         let y = SIZE[1] + 4.0 + 18.0 * i as f64;
-        svg.line([LEFT, y], [LEFT + 22.0, y], &format!("stroke='{colour}' stroke-width='3'{dash}"));
+        if points.len() == 1 {
+            point(&mut svg, [LEFT + 11.0, y], round, colour);
+        } else {
+            svg.line([LEFT, y], [LEFT + 22.0, y], &format!("stroke='{colour}' stroke-width='3'{dash}"));
+        }
         svg.text([LEFT + 28.0, y + 4.0], 12.0, &line.name, "fill='#333'");
     }
     svg.finish()
+}
+
+fn point(svg: &mut Svg, at: [f64; 2], round: usize, colour: &str) {
+    match round {
+        0 => svg.circle(at, 3.2, &format!("fill='{colour}'")),
+        1 => svg.circle(at, 3.2, &format!("fill='#fff' stroke='{colour}' stroke-width='1.6'")),
+        _ => svg.rect(at.map(|v| v - 2.8), [5.6, 5.6], &format!("fill='{colour}'")),
+    }
 }
 
 /// Where x is labelled: at the values themselves on a logarithmic axis where they are few, else evenly.
