@@ -113,7 +113,8 @@ fn cells(dataset: &str, row: &AblationRow) -> Vec<String> {
     cells
 }
 
-/// Recall@1 over what an order takes: a line for each axis with the baseline on it, a point for each further model.
+/// Recall@1 over what an order takes: a line for each axis with the baseline on it, a point for each further model, and
+/// of combinations those that nothing cheaper is as good as.
 fn cost_plot(name: &str, rows: &[AblationRow]) -> String {
     let point = |row: &AblationRow| [row.order_ms(), row.recall[0].1.value];
     let mut lines: Vec<Series> = Vec::new();
@@ -133,6 +134,33 @@ fn cost_plot(name: &str, rows: &[AblationRow]) -> String {
     }
     for line in &mut lines {
         line.points.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        if line.name == "combination" {
+            line.name = "best combinations".into();
+            line.points = best(&line.points);
+        }
     }
     plot(name, ["milliseconds of search and reranking a query", "recall@1"], &lines, true, true)
+}
+
+/// The points that are higher than all before them.
+fn best(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
+    let mut highest = f64::NEG_INFINITY;
+    let higher = points.iter().copied().filter(|[_, y]| {
+        let better = *y > highest;
+        highest = highest.max(*y);
+        better
+    });
+    higher.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_combinations_those_that_nothing_cheaper_is_as_good_as() {
+        let points = [[1.0, 0.5], [2.0, 0.4], [3.0, 0.5], [4.0, 0.7], [5.0, 0.6]];
+        assert_eq!(best(&points), [[1.0, 0.5], [4.0, 0.7]]);
+        assert!(best(&[]).is_empty());
+    }
 }
