@@ -139,22 +139,23 @@ fn query(args: &QueryArgs, machine: &Machine) -> Result<Outcome> {
     for image in &args.images {
         let answer = locate(&reader, &extractor, image, &options)?;
         let matches = answer.matches.iter().enumerate().map(|(i, m)| {
-            let score = match m.score {
-                Some(score) => format!("score {score:.3}, similarity {:.3}", m.similarity),
-                None => format!("similarity {:.3}", m.similarity),
-            };
+            let score = m.score.map(|score| format!("score {score:.3}"));
+            let similarity = format!("similarity {:.3}", m.similarity);
             let position = m.position.map(|p| format!("{:.6}, {:.6}", p.lat, p.lon));
-            let caption = [Some(format!("{}. {}", i + 1, m.path)), Some(score), position];
             Tile {
                 photo: Photograph::open(&args.photos.join(&m.path), LONGEST).ok(),
-                caption: caption.into_iter().flatten().collect(),
+                label: format!("{}.", i + 1),
+                name: m.path.clone(),
+                notes: [score, Some(similarity), position].into_iter().flatten().collect(),
                 right: None,
             }
         });
         let name = image.display().to_string();
         let query = Tile {
             photo: Some(Photograph::open(image, LONGEST)?),
-            caption: vec!["query".into(), name],
+            label: "query".into(),
+            name,
+            notes: Vec::new(),
             right: None,
         };
         rows.push(GalleryRow { query, matches: matches.collect() });

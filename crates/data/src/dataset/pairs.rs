@@ -75,7 +75,7 @@ pub fn read_pairs(database: &Path, queries: &Path, positives: &Path) -> Result<D
     let notes =
         if alone > 0 { vec![format!("{alone} queries have no row of positives")] } else { Vec::new() };
     Ok(Dataset {
-        name: folder_name(positives),
+        name: name_of(positives),
         database: database_photos,
         queries: query_photos,
         truth: Truth::Listed(listed),
@@ -106,6 +106,16 @@ fn side(source: &Path) -> Result<Vec<Photo>> {
         return Err(DataError::format(source, None, "holds no images (JPEG, PNG, WebP, BMP or PPM)"));
     }
     Ok(photos)
+}
+
+/// What reports call it: a table of positives has the same name everywhere, so the folder's goes before it.
+fn name_of(positives: &Path) -> String {
+    let full = std::path::absolute(positives).unwrap_or_else(|_| positives.to_owned());
+    let table = full.file_stem().unwrap_or_default().to_string_lossy();
+    match full.parent() {
+        Some(folder) => format!("{}/{table}", folder_name(folder)),
+        None => table.into_owned(),
+    }
 }
 
 fn by_name(photos: &[Photo]) -> HashMap<&str, u32> {

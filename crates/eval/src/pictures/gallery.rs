@@ -7,8 +7,12 @@ use super::svg::{Photograph, Svg, shorten};
 pub struct Tile {
     /// The photograph; none where it cannot be read.
     pub photo: Option<Photograph>,
-    /// Lines below it.
-    pub caption: Vec<String>,
+    /// What it is, in a word or two: `query`, `1.`.
+    pub label: String,
+    /// Its name, whose end is shown where it is long.
+    pub name: String,
+    /// Lines below both.
+    pub notes: Vec<String>,
     /// Whether it is right; none for a query.
     pub right: Option<bool>,
 }
@@ -26,6 +30,8 @@ const SIDE: f64 = 180.0;
 const GAP: f64 = 10.0;
 const LINE: f64 = 15.0;
 const FRAME: f64 = 4.0;
+/// Letters that fit below a photograph.
+const LETTERS: usize = 28;
 
 /// Rows of photographs: the query, then its matches, framed in green where right and red where wrong.
 pub fn gallery(rows: &[GalleryRow]) -> String {
@@ -35,7 +41,7 @@ pub fn gallery(rows: &[GalleryRow]) -> String {
     };
     let height = |tile: &Tile| {
         tile.photo.as_ref().map_or(SIDE * 0.75, |p| SIDE * p.height / p.width)
-            + LINE * tile.caption.len() as f64
+            + LINE * tile.caption().len() as f64
     };
     let tall = |row: &GalleryRow| tiles(row).iter().map(height).fold(0.0, f64::max) + 2.0 * GAP + FRAME;
     let mut svg = Svg::new(columns as f64 * (SIDE + GAP) + GAP, rows.iter().map(tall).sum::<f64>() + GAP);
@@ -58,12 +64,41 @@ pub fn gallery(rows: &[GalleryRow]) -> String {
                 Some(photo) => svg.photograph(photo, [left, top], SIDE),
                 None => svg.text([left + 8.0, top + 20.0], 12.0, "cannot be read", "fill='#900'"),
             }
-            for (i, line) in tile.caption.iter().enumerate() {
+            for (i, line) in tile.caption().iter().enumerate() {
                 let at = [left, top + photo + FRAME + LINE * (i as f64 + 0.8)];
-                svg.text(at, 11.0, &shorten(line, 32), "fill='#333'");
+                svg.text(at, 11.0, line, "fill='#333'");
             }
         }
         top += tall(row);
     }
     svg.finish()
+}
+
+impl Tile {
+    fn caption(&self) -> Vec<String> {
+        let room = LETTERS.saturating_sub(self.label.chars().count() + 1);
+        let mut lines = vec![format!("{} {}", self.label, shorten(&self.name, room.max(8)))];
+        lines.extend(self.notes.iter().map(|note| shorten(note, LETTERS)));
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_leaves_its_label_and_its_neighbour_alone() {
+        let tile = |name: &str, notes: &[&str]| Tile {
+            photo: None,
+            label: "1.".into(),
+            name: name.into(),
+            notes: notes.iter().map(|note| note.to_string()).collect(),
+            right: Some(true),
+        };
+        let long = tile(&"folder/".repeat(20), &["score 0.5"]).caption();
+        assert!(long[0].starts_with("1. …") && long[0].chars().count() == LETTERS, "{long:?}");
+        assert_eq!(long[1], "score 0.5");
+        assert_eq!(tile("a.jpg", &[]).caption(), ["1. a.jpg"]);
+    }
 }

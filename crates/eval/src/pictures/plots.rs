@@ -41,7 +41,10 @@ pub fn plot(title: &str, axes: [&str; 2], series: &[Series], percent: bool, log:
             (low, high)
         }
     };
-    let (x0, x1) = range(&mut all().map(|p| along(p[0])));
+    let (mut x0, x1) = range(&mut all().map(|p| along(p[0])));
+    if !log && (0.0..0.1 * x1).contains(&x0) {
+        x0 = 0.0;
+    }
     let (mut y0, mut y1) = range(&mut all().map(|p| p[1]));
     if percent {
         // A share ends at one; below, the axis begins at a round tenth.

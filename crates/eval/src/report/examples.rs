@@ -97,33 +97,27 @@ fn evenly<'a>(all: &[&'a QueryOutcome], most: usize) -> Vec<&'a QueryOutcome> {
 fn row(query: &QueryOutcome, dataset: &Dataset) -> GalleryRow {
     let photo = &dataset.queries[query.number];
     let outcome = query.outcome.last();
-    let tile = |photo: &Photo, caption: Vec<String>, right: Option<bool>| Tile {
+    let tile = |photo: &Photo, label: String, notes: Vec<String>, right: Option<bool>| Tile {
         photo: Photograph::open(&photo.path, LONGEST).ok(),
-        caption,
+        label,
+        name: photo.name.clone(),
+        notes,
         right,
     };
     let metres = |reference: &Photo| distance_m(photo, reference).map(|m| format!("{m:.0} m away"));
     let mut matches: Vec<Tile> = (0..outcome.matches.len().min(MATCHES))
         .map(|i| {
             let reference = &dataset.database[outcome.matches[i] as usize];
-            let mut caption = vec![format!("{}. {}", i + 1, reference.name)];
             let score = outcome.scores.get(i).map(|score| format!("score {score:.3}"));
-            caption.push([score, metres(reference)].into_iter().flatten().collect::<Vec<_>>().join(", "));
-            tile(reference, caption, Some(outcome.right[i]))
+            let notes = score.into_iter().chain(metres(reference)).collect();
+            tile(reference, format!("{}.", i + 1), notes, Some(outcome.right[i]))
         })
         .collect();
     if let (false, Some(nearest)) = (outcome.right_at(1), query.nearest) {
         let reference = &dataset.database[nearest as usize];
         let rank = outcome.first_positive.map_or("never found".into(), |rank| format!("rank {rank}"));
-        let mut caption = vec![format!("positive: {}", reference.name)];
-        caption.push(
-            [Some(format!("first {rank}")), metres(reference)]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>()
-                .join(", "),
-        );
-        matches.push(tile(reference, caption, Some(true)));
+        let notes = std::iter::once(format!("first {rank}")).chain(metres(reference)).collect();
+        matches.push(tile(reference, "positive".into(), notes, Some(true)));
     }
-    GalleryRow { query: tile(photo, vec!["query".into(), photo.name.clone()], None), matches }
+    GalleryRow { query: tile(photo, "query".into(), Vec::new(), None), matches }
 }
