@@ -44,7 +44,7 @@ pub(crate) fn print_differences(out: &mut Out, differences: &Differences) -> Res
     for at in &differences.recall {
         let t = &at.test;
         let interval = format!("{:+.1} to {:+.1}", 100.0 * t.difference.low, 100.0 * t.difference.high);
-        let p = if t.p < 0.001 { "< 0.001".into() } else { format!("{:.3}", t.p) };
+        let p = t.p_text();
         out.line(format_args!(
             "{:<6}{:>8.1}{:>8.1}{:>+12.1}{interval:>20}{:>12}{:>13}{p:>10}",
             format!("R@{}", at.at),

@@ -95,10 +95,7 @@ fn cells(dataset: &str, row: &AblationRow) -> Vec<String> {
         format!("{} ({} to {})", percent(interval.value), percent(interval.low), percent(interval.high))
     }));
     let (difference, p) = match &row.difference {
-        Some(test) => (
-            format!("{:+.1}", 100.0 * test.difference.value),
-            if test.p < 0.001 { "< 0.001".into() } else { format!("{:.3}", test.p) },
-        ),
+        Some(test) => (format!("{:+.1}", 100.0 * test.difference.value), test.p_text()),
         None => (String::new(), String::new()),
     };
     let reranked = row.rerank_ms.map_or(0.0, |_| 1.0 - row.skipped.unwrap_or(0.0));

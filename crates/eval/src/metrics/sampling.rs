@@ -31,6 +31,13 @@ pub struct PairedTest {
     pub p: f64,
 }
 
+impl PairedTest {
+    /// [`Self::p`] as tables show it: three digits, or below them.
+    pub fn p_text(&self) -> String {
+        if self.p < 0.001 { "< 0.001".into() } else { format!("{:.3}", self.p) }
+    }
+}
+
 /// The share of right queries, and what resampled queries (percentile bootstrap, always the same random numbers) make
 /// of it.
 pub fn bootstrap(right: &[bool]) -> Interval {

@@ -149,7 +149,7 @@ pub(super) fn tested(test: &PairedTest) -> [String; 4] {
         format!("{:+.1} ({})", 100.0 * test.difference.value, interval(test.difference)),
         test.only_first.to_string(),
         test.only_second.to_string(),
-        if test.p < 0.001 { "< 0.001".into() } else { format!("{:.3}", test.p) },
+        test.p_text(),
     ]
 }
 
