@@ -5,14 +5,12 @@
 //! - [`image`]: decode a photograph safely, resize it, turn it into the network's input.
 //! - [`geo`]: latitude and longitude, UTM, distances, headings.
 //! - [`dataset`]: readers for every supported layout, and ground truth.
-//! - [`town`]: the rendered town, an endless synthetic dataset.
 
 pub mod dataset;
 pub mod error;
 pub mod geo;
 pub mod image;
 pub mod photo;
-pub mod town;
 
 pub use error::{DataError, Result};
 pub use geo::{LatLon, Utm, UtmZone};

@@ -2,7 +2,7 @@
 //! reranker puts what it is given there into a better order.
 
 use r2former_data::dataset::DatasetSpec;
-use r2former_data::town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
+use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use r2former_engine::{LoadedModel, Progress, Silent};
 use r2former_model::checkpoint::{Storage, save};
 use r2former_model::{BackboneConfig, Device, GlobalConfig, ModelConfig, Pooling, R2Former, VitConfig};

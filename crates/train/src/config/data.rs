@@ -1,7 +1,7 @@
 //! Where photographs come from, what counts as the same place, what a step sees, and what is validated on.
 
 use r2former_data::dataset::{DatasetSpec, Region};
-use r2former_data::town::Condition;
+use r2former_town::Condition;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 

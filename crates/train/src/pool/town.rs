@@ -5,7 +5,7 @@ use crate::random::Rng;
 use crate::{Result, TrainError};
 use r2former_data::Photo;
 use r2former_data::image::Rgb8;
-use r2former_data::town::{Camera, Condition, StreetPoint, Town, TownConfig, View};
+use r2former_town::{Camera, Condition, StreetPoint, Town, TownConfig, View};
 use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
 

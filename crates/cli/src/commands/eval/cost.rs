@@ -8,7 +8,7 @@ use crate::progress::Bar;
 use anyhow::Result;
 use clap::Args;
 use r2former_data::dataset::{Kind, SourceOptions, list_photos};
-use r2former_data::town::TownDatasetConfig;
+use r2former_town::TownDatasetConfig;
 use r2former_engine::{Extractor, Progress};
 use r2former_eval::Facts;
 use r2former_eval::cost::{CostReport, StagesOptions, growth, stages};

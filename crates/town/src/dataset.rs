@@ -1,9 +1,9 @@
 //! Writes a place-recognition dataset of the town: tagged photographs and their tables.
 
-use super::noise::{Rng, hash};
-use super::{Camera, Condition, StreetPoint, Town, View};
-use crate::image::{PhotoTags, jpeg_with_tags};
-use crate::{DataError, Result};
+use crate::noise::{Rng, hash};
+use crate::{Camera, Condition, StreetPoint, Town, View};
+use r2former_data::image::{PhotoTags, jpeg_with_tags};
+use r2former_data::{DataError, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::path::Path;

@@ -1,12 +1,12 @@
 //! What stands in streets and squares at every visit: lamps, trees, bollards, columns, monuments.
 
-use super::house::{self, House};
-use super::layout::{Block, Layout, Street, Use};
-use super::look::{Kind, Look, Prop};
-use super::noise::Rng;
-use super::scene::Scene;
-use super::solid::{Blob, Plane, rectangle, walls};
-use super::vector::{P2, V3, add, grey, left, v3};
+use crate::house::{self, House};
+use crate::layout::{Block, Layout, Street, Use};
+use crate::look::{Kind, Look, Prop};
+use crate::noise::Rng;
+use crate::scene::Scene;
+use crate::solid::{Blob, Plane, rectangle, walls};
+use crate::vector::{P2, V3, add, grey, left, v3};
 
 /// How many pictures of bare trees there are.
 pub(super) const BARE_FORMS: u32 = 4;
@@ -209,7 +209,7 @@ pub(super) fn furnish_land(layout: &Layout, scene: &mut Scene, houses: &mut Vec<
         }
     }
     let mut rng = Rng::new(&[layout.blocks.len() as u64, u64::from(layout.streets[0].key)]);
-    let near_street = |p: P2| layout.blocks.iter().any(|b| super::vector::distance(b.centre(), p) < 95.0);
+    let near_street = |p: P2| layout.blocks.iter().any(|b| crate::vector::distance(b.centre(), p) < 95.0);
     for _ in 0..layout.blocks.len() * 10 {
         let p = around(&mut rng, [0.0, 0.0], layout.radius + 40.0);
         if !near_street(p) {
@@ -242,14 +242,14 @@ fn furnish_square(
     };
     for _ in 0..14 {
         let p = around(rng, centre, 40.0);
-        if block.contains(p) && super::vector::distance(p, centre) > open {
+        if block.contains(p) && crate::vector::distance(p, centre) > open {
             let form = rng.pick(&[Form::Round, Form::Broad]);
             put_tree(scene, out, Tree { at: p, high: rng.between(5.0, 9.0), form, key: rng.key() });
         }
     }
     for _ in 0..6 {
         let p = around(rng, centre, 34.0);
-        if block.contains(p) && super::vector::distance(p, centre) > open {
+        if block.contains(p) && crate::vector::distance(p, centre) > open {
             put_lamp(scene, out, p, along, 1, false);
         }
     }

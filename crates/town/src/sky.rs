@@ -1,8 +1,8 @@
 //! The sky, its clouds, and what stands on the horizon.
 
-use super::light::Light;
-use super::noise::{Rng, cell, fbm, fraction, value};
-use super::vector::{P2, V3, smooth, v3};
+use crate::light::Light;
+use crate::noise::{Rng, cell, fbm, fraction, value};
+use crate::vector::{P2, V3, smooth, v3};
 
 /// A tower or hill far outside the town.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Shapes that a ray can hit: convex solids (houses, cars, posts) and blobs (tree crowns, heads).
 
-use super::noise;
-use super::vector::{P2, V3, dot, left, sub, v3};
+use crate::noise;
+use crate::vector::{P2, V3, dot, left, sub, v3};
 
 /// One side of a convex solid: points `p` with `normal . p <= limit` are inside.
 #[derive(Debug, Clone, Copy)]

@@ -1,13 +1,13 @@
 //! What is in the street at one visit only: parked cars and people; and the crowns of the season.
 
-use super::layout::{Layout, Street};
-use super::light::Light;
-use super::look::{Kind, Look, Prop};
-use super::noise::Rng;
-use super::props::{Fixtures, Form, crown};
-use super::scene::Scene;
-use super::solid::{Blob, Plane, rectangle, walls};
-use super::vector::{P2, V3, add, distance, grey, left, v3};
+use crate::layout::{Layout, Street};
+use crate::light::Light;
+use crate::look::{Kind, Look, Prop};
+use crate::noise::Rng;
+use crate::props::{Fixtures, Form, crown};
+use crate::scene::Scene;
+use crate::solid::{Blob, Plane, rectangle, walls};
+use crate::vector::{P2, V3, add, distance, grey, left, v3};
 
 /// How far from the camera small things are still worth drawing, in metres.
 const NEAR: f32 = 130.0;

@@ -1,7 +1,7 @@
 //! The plan of the town: streets between crossings, and the blocks that they enclose.
 
-use super::noise::{self, Rng};
-use super::vector::{P2, add, distance, left, sub, unit};
+use crate::noise::{self, Rng};
+use crate::vector::{P2, add, distance, left, sub, unit};
 
 /// What a carriageway is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

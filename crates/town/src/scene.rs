@@ -1,8 +1,8 @@
 //! Everything that stands in the town, sorted into square cells so that a ray meets few of them.
 
-use super::look::Look;
-use super::solid::{Blob, Entry, Plane, Ray, enter_convex};
-use super::vector::{P2, distance};
+use crate::look::Look;
+use crate::solid::{Blob, Entry, Plane, Ray, enter_convex};
+use crate::vector::{P2, distance};
 
 /// Metres along the side of a cell.
 const CELL: f32 = 8.0;

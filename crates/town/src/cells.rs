@@ -1,6 +1,6 @@
 //! Which of many numbered things reach a point of the ground.
 
-use super::vector::P2;
+use crate::vector::P2;
 
 /// Lists of numbers by square cell.
 #[derive(Debug)]

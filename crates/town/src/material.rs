@@ -2,10 +2,10 @@
 //!
 //! Detail smaller than the footprint fades to its mean, so that far walls are calm.
 
-use super::look::{Spot, Surface};
-use super::noise::{self, cell, fbm, fraction};
-use super::style::{Material, Style};
-use super::vector::{V3, cover, grey, smooth, v3};
+use crate::look::{Spot, Surface};
+use crate::noise::{self, cell, fbm, fraction};
+use crate::style::{Material, Style};
+use crate::vector::{V3, cover, grey, smooth, v3};
 
 /// How visible a pattern with this period still is.
 fn visible(period: f32, foot: f32) -> f32 {

@@ -1,6 +1,6 @@
 //! Lettering: a small alphabet of five by seven dots, and made-up words to write with it.
 
-use super::noise::Rng;
+use crate::noise::Rng;
 
 /// The longest word on a sign.
 pub(super) const MAX_LETTERS: usize = 10;

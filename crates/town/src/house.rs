@@ -1,13 +1,13 @@
 //! Houses: their plots along a block's sides, their style, and their bodies.
 
-use super::font::Word;
-use super::layout::Block;
-use super::look::{Kind, Look, Prop};
-use super::noise::Rng;
-use super::scene::Scene;
-use super::solid::{Plane, inside, rectangle, walls};
-use super::style::{Roof, Style};
-use super::vector::{P2, V3, add, distance, dot, left, sub, unit, v3};
+use crate::font::Word;
+use crate::layout::Block;
+use crate::look::{Kind, Look, Prop};
+use crate::noise::Rng;
+use crate::scene::Scene;
+use crate::solid::{Plane, inside, rectangle, walls};
+use crate::style::{Roof, Style};
+use crate::vector::{P2, V3, add, distance, dot, left, sub, unit, v3};
 
 /// A house.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 //! The style of a house: materials, colours, floors and openings.
 
-use super::font::Word;
-use super::noise::{self, Rng};
-use super::vector::{V3, grey, v3};
+use crate::font::Word;
+use crate::noise::{self, Rng};
+use crate::vector::{V3, grey, v3};
 
 /// What a wall is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

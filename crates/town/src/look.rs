@@ -1,6 +1,6 @@
 //! What a surface is, before light falls on it.
 
-use super::vector::{P2, V3};
+use crate::vector::{P2, V3};
 
 /// How a solid looks: which rule paints it.
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,8 @@
 //! The camera: where it stands, where it looks, and which ray belongs to which pixel.
 
-use super::solid::Ray;
-use super::vector::{V3, v3};
-use crate::{DataError, Result};
+use crate::solid::Ray;
+use crate::vector::{V3, v3};
+use r2former_data::{DataError, Result};
 
 /// A pinhole camera in the town.
 #[derive(Debug, Clone, Copy, PartialEq)]

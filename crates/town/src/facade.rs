@@ -1,12 +1,12 @@
 //! A house's walls and roofs: openings, shop, ornaments laid over the bare wall.
 
-use super::house::House;
-use super::look::{Moment, Spot, Surface};
-use super::material;
-use super::noise::{self, cell, fraction};
-use super::style::Material;
-use super::vector::{V3, cover, grey, smooth, v3};
-use super::window::{self, Bay};
+use crate::house::House;
+use crate::look::{Moment, Spot, Surface};
+use crate::material;
+use crate::noise::{self, cell, fraction};
+use crate::style::Material;
+use crate::vector::{V3, cover, grey, smooth, v3};
+use crate::window::{self, Bay};
 
 impl House {
     /// What a ray that ended on wall `k` sees.
@@ -140,7 +140,7 @@ impl House {
     /// The part of a wall above the top floor.
     fn paint_gable(&self, wall: Surface, length: f32, top: f32, spot: &Spot, moment: &Moment) -> Surface {
         let style = &self.style;
-        let form = super::style::Opening { width: 0.7, sill: 0.1, head: 0.9, panes: [2, 2], ..style.upper };
+        let form = crate::style::Opening { width: 0.7, sill: 0.1, head: 0.9, panes: [2, 2], ..style.upper };
         let (x, y) = (spot.u - length / 2.0 + 0.7, spot.v - top - 1.3);
         if style.eaves() + 1.6 > spot.v + 1.4 || !(0.0..1.4).contains(&x) || !(-0.3..1.7).contains(&y) {
             return wall;

@@ -1,9 +1,9 @@
 //! Windows and doors: what fills one bay of one floor.
 
-use super::look::{Moment, Spot, Surface};
-use super::noise::{cell, fraction};
-use super::style::{Opening, Style};
-use super::vector::{V3, cover, grey, lerp, smooth, v3};
+use crate::look::{Moment, Spot, Surface};
+use crate::noise::{cell, fraction};
+use crate::style::{Opening, Style};
+use crate::vector::{V3, cover, grey, lerp, smooth, v3};
 
 /// How deep glass lies behind the face of the wall, in metres.
 const DEPTH: f32 = 0.17;

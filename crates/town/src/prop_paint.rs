@@ -1,10 +1,10 @@
 //! The surfaces of things in the street.
 
-use super::font::Word;
-use super::look::{Kind, Moment, Prop, Spot, Surface};
-use super::material;
-use super::noise::{Rng, cell, fbm, fraction, value3};
-use super::vector::{P2, V3, cover, dot, grey, left, smooth, sub, v3};
+use crate::font::Word;
+use crate::look::{Kind, Moment, Prop, Spot, Surface};
+use crate::material;
+use crate::noise::{Rng, cell, fbm, fraction, value3};
+use crate::vector::{P2, V3, cover, dot, grey, left, smooth, sub, v3};
 
 impl Prop {
     /// What a ray that ended at `at` on this thing sees; `foot` is its footprint in metres.

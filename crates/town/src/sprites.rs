@@ -1,12 +1,12 @@
 //! What is laid over the finished picture, behind what stands nearer: bare trees and the glow of lamps.
 
-use super::Town;
-use super::camera::Lens;
-use super::light::Light;
-use super::noise::Rng;
-use super::props::{BARE_FORMS, Form};
-use super::shade::Sample;
-use super::vector::{V3, distance, grey, v3};
+use crate::Town;
+use crate::camera::Lens;
+use crate::light::Light;
+use crate::noise::Rng;
+use crate::props::{BARE_FORMS, Form};
+use crate::shade::Sample;
+use crate::vector::{V3, distance, grey, v3};
 
 /// Side of the largest picture of a bare tree, in dots.
 const SIDE: usize = 128;
@@ -195,7 +195,7 @@ fn for_rect(
 
 /// Rain or flakes before everything, at one pixel.
 pub(super) fn falling(light: &Light, x: f32, y: f32, width: f32) -> V3 {
-    use super::noise::{cell, fraction};
+    use crate::noise::{cell, fraction};
     let unit = 320.0 / width;
     let (px, py) = (x * unit, y * unit);
     let mut sum = 0.0;

@@ -1,8 +1,8 @@
 //! The town as a whole: the same seed gives the same pictures, the same place stays recognisable, and the
 //! dataset on disk says what was rendered.
 
-use super::*;
-use crate::image::{Limits, decode_file};
+use crate::*;
+use r2former_data::image::{Limits, decode_file};
 
 fn small() -> Town {
     Town::new(&TownConfig { seed: 5, blocks: (2, 2), ..TownConfig::default() }).unwrap()
@@ -65,7 +65,7 @@ fn positions_are_those_of_the_plane() {
     let here = town.to_latlon(0.0, 0.0);
     for (x, y) in [(100.0, 0.0), (0.0, -250.0), (-300.0, 400.0)] {
         let there = town.to_latlon(x, y);
-        assert!((crate::geo::geodesic_m(here, there) - f64::hypot(x, y)).abs() < 1e-3);
+        assert!((r2former_data::geo::geodesic_m(here, there) - f64::hypot(x, y)).abs() < 1e-3);
     }
     let streets = town.street_positions(10.0);
     assert!(streets.len() > 40);
@@ -103,8 +103,8 @@ fn a_dataset_on_disk_is_what_its_readers_expect() {
     let summary = write_dataset(&town, &config, dir.path(), &|_, _| ()).unwrap();
     assert_eq!(summary.queries, 6);
     let read = |name: &str| {
-        let options = crate::dataset::SourceOptions::default();
-        crate::dataset::list_photos(&dir.path().join(name), Some(crate::dataset::Kind::Csv), &options)
+        let options = r2former_data::dataset::SourceOptions::default();
+        r2former_data::dataset::list_photos(&dir.path().join(name), Some(r2former_data::dataset::Kind::Csv), &options)
             .unwrap()
             .photos
     };
@@ -113,9 +113,9 @@ fn a_dataset_on_disk_is_what_its_readers_expect() {
     for photo in database.iter().take(4).chain(&queries) {
         let picture = decode_file(&photo.path, &Limits::default()).unwrap();
         assert_eq!((picture.width, picture.height), (64, 48));
-        let tags = crate::image::read_tags(&photo.path).unwrap();
+        let tags = r2former_data::image::read_tags(&photo.path).unwrap();
         let (table, exif) = (photo.position.unwrap(), tags.position.unwrap());
-        assert!(crate::geo::geodesic_m(table, exif) < 0.1, "{table:?} {exif:?}");
+        assert!(r2former_data::geo::geodesic_m(table, exif) < 0.1, "{table:?} {exif:?}");
     }
     assert_eq!(queries[0].tags["condition"], "dusk");
 }

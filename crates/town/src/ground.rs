@@ -1,10 +1,10 @@
 //! The ground: carriageways with their markings, kerbs, pavements, yards, squares and grass.
 
-use super::cells::{Cells, around};
-use super::layout::{Layout, Street, Surfacing, Use};
-use super::look::{Moment, Surface};
-use super::noise::{cell, fbm, fraction, value};
-use super::vector::{P2, V3, cover, dot, grey, left, smooth, sub, v3};
+use crate::cells::{Cells, around};
+use crate::layout::{Layout, Street, Surfacing, Use};
+use crate::look::{Moment, Surface};
+use crate::noise::{cell, fbm, fraction, value};
+use crate::vector::{P2, V3, cover, dot, grey, left, smooth, sub, v3};
 
 /// Finds the street and block of a point.
 #[derive(Debug)]

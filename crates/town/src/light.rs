@@ -1,8 +1,8 @@
 //! Light and weather: what each condition does to sun, sky, air and lamps.
 
-use super::look::Moment;
-use super::noise::Rng;
-use super::vector::{V3, v3};
+use crate::look::Moment;
+use crate::noise::Rng;
+use crate::vector::{V3, v3};
 use serde::{Deserialize, Serialize};
 
 /// The light and weather of a view.

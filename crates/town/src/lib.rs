@@ -6,7 +6,7 @@
 //! repeat between houses, as they do in real towns; their combination does not.
 //!
 //! ```
-//! use r2former_data::town::{Camera, Condition, Town, TownConfig, View};
+//! use r2former_town::{Camera, Condition, Town, TownConfig, View};
 //!
 //! let town = Town::new(&TownConfig { seed: 7, blocks: (3, 3), ..TownConfig::default() })?;
 //! let place = town.street_positions(20.0)[0];
@@ -54,8 +54,8 @@ pub use dataset::{TownDatasetConfig, TownDatasetSummary, write_dataset};
 pub use light::Condition;
 pub use render::View;
 
-use crate::geo::destination;
-use crate::{DataError, LatLon, Result};
+use r2former_data::geo::destination;
+use r2former_data::{DataError, LatLon, Result};
 use cells::{Cells, around};
 use serde::{Deserialize, Serialize};
 

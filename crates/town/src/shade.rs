@@ -1,14 +1,14 @@
 //! What a ray brings back to the camera: the nearest surface, the light on it, the air before it.
 
-use super::Town;
-use super::ground::GroundSpot;
-use super::light::Light;
-use super::look::{Look, Spot, Surface};
-use super::noise;
-use super::scene::{Hit, Scene};
-use super::sky;
-use super::solid::Ray;
-use super::vector::{V3, grey, smooth, v3};
+use crate::Town;
+use crate::ground::GroundSpot;
+use crate::light::Light;
+use crate::look::{Look, Spot, Surface};
+use crate::noise;
+use crate::scene::{Hit, Scene};
+use crate::sky;
+use crate::solid::Ray;
+use crate::vector::{V3, grey, smooth, v3};
 
 /// How far the camera sees, in metres.
 const REACH: f32 = 1500.0;

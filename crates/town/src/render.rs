@@ -1,13 +1,13 @@
 //! From rays to a finished picture.
 
-use super::camera::{Camera, Lens};
-use super::light::{Condition, Light};
-use super::noise::{cell, fraction};
-use super::shade::{Sample, Stage};
-use super::vector::V3;
-use super::{Town, sprites, transient};
-use crate::image::Rgb8;
-use crate::{DataError, Result};
+use crate::camera::{Camera, Lens};
+use crate::light::{Condition, Light};
+use crate::noise::{cell, fraction};
+use crate::shade::{Sample, Stage};
+use crate::vector::V3;
+use crate::{Town, sprites, transient};
+use r2former_data::image::Rgb8;
+use r2former_data::{DataError, Result};
 use rayon::prelude::*;
 use std::sync::LazyLock;
 
