@@ -5,7 +5,7 @@
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use r2former_kernels::Level;
-use r2former_kernels::probe::{Correlation, Function, Map, Peak, Product, SmallHeads};
+use r2former_kernels::probe::{Activation, Correlation, Map, Peak, Product, SmallHeads};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -42,10 +42,10 @@ fn kernels(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(correlation.operations()));
         group.bench_function("correlation 500 x 500, best 5 of both", |b| b.iter(|| correlation.run()));
         for (name, function) in
-            [("2^x", Function::Exp2), ("GELU", Function::Gelu), ("layer norm", Function::Norm)]
+            [("2^x", Activation::Exp2), ("GELU", Activation::Gelu), ("layer norm", Activation::Norm)]
         {
             let mut map = Map::new(level, function);
-            group.throughput(Throughput::Elements(map.numbers()));
+            group.throughput(Throughput::Elements(map.elements()));
             group.bench_function(BenchmarkId::new("map", name), |b| b.iter(|| map.run()));
         }
         group.finish();

@@ -10,9 +10,9 @@ use pulp::{Simd, WithSimd};
 /// A match: number of the other image's feature, and the similarity.
 pub(crate) type Match = (u32, f32);
 
-/// Matches of every feature, best first; the lower number first where they are equal.
+/// BestMatches of every feature, best first; the lower number first where they are equal.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Matches {
+pub(crate) struct BestMatches {
     /// Of each query feature, `neighbours` each.
     pub(crate) of_query: Vec<Match>,
     /// Of each reference feature.
@@ -22,7 +22,7 @@ pub(crate) struct Matches {
 }
 
 /// Finds the `k` best matches of each of the query's features and of the reference's.
-pub(crate) struct Find<'a> {
+pub(crate) struct Correlate<'a> {
     pub(crate) k: usize,
     /// Numbers of a feature.
     pub(crate) depth: usize,
@@ -30,10 +30,10 @@ pub(crate) struct Find<'a> {
     pub(crate) query: &'a Matrix,
     /// The reference's features, one after the other.
     pub(crate) reference: &'a [f32],
-    pub(crate) matches: &'a mut Matches,
+    pub(crate) matches: &'a mut BestMatches,
 }
 
-impl WithSimd for Find<'_> {
+impl WithSimd for Correlate<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -45,7 +45,7 @@ impl WithSimd for Find<'_> {
 /// A candidate that beats nothing.
 const NONE: Match = (0, f32::NEG_INFINITY);
 
-impl Matches {
+impl BestMatches {
     #[inline(always)]
     fn find<S: Simd>(&mut self, simd: S, k: usize, query: &Matrix, depth: usize, reference: &[f32]) {
         let columns = columns_of::<S>();
@@ -195,11 +195,11 @@ mod tests {
     use crate::pairs::Words;
     use proptest::prelude::*;
 
-    fn find(level: Level, k: usize, depth: usize, query: &[f32], reference: &[f32]) -> Matches {
+    fn find(level: Level, k: usize, depth: usize, query: &[f32], reference: &[f32]) -> BestMatches {
         let zeros = vec![0.0; query.len() / depth];
         let query = Matrix::pack(Packing::new(level, Words::Floats), depth, query, &zeros);
-        let mut matches = Matches::default();
-        level.run(Find { k, depth, query: &query, reference, matches: &mut matches });
+        let mut matches = BestMatches::default();
+        level.run(Correlate { k, depth, query: &query, reference, matches: &mut matches });
         matches
     }
 

@@ -14,7 +14,7 @@ use crate::pool::Pool;
 use crate::stack::{AfterAttention, Block, BlockShape, Project};
 use crate::tiles::{Head, LARGEST_HEAD, Layout, Tile, Told};
 use crate::weights::{KernelError, Source};
-use crate::{Level, Products};
+use crate::{Level, MatmulPrecision};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -36,12 +36,12 @@ pub struct EncoderShape {
     /// Whether each branch ends in a scale per number (DINOv2).
     pub layer_scale: bool,
     /// First tokens (CLS and DIST) whose attention in the last block is told.
-    pub attending: usize,
+    pub class_tokens: usize,
     /// Blocks before the tokens that [`Encoded::local`] has; less than `depth`.
     pub local_layer: usize,
     /// Whether the last block's output is wanted for every token; else only for those that attend, which
     /// spares most of that block.
-    pub all_last: bool,
+    pub all_outputs: bool,
 }
 
 /// A transformer whose weights are packed for one [`Level`].
@@ -59,7 +59,7 @@ pub struct Encoder {
 
 /// Tokens of a blank image (all zeros) of one size: what comes before the patches, positions, biases.
 #[derive(Debug, Clone)]
-pub struct Blank {
+pub struct PrecomputedPrefix {
     panels: Floats,
     count: usize,
     height: usize,
@@ -101,36 +101,39 @@ impl Encoder {
     /// ..., `norm.bias`).
     ///
     /// # Errors
-    /// [`KernelError::Unusual`] for sizes that are none or that it is not made for, [`KernelError::Tensor`] for
+    /// [`KernelError::Unsupported`] for sizes that are none or that it is not made for, [`KernelError::Tensor`] for
     /// a tensor that is missing or of another size.
     pub fn new<'a>(
         level: Level,
-        products: Products,
+        products: MatmulPrecision,
         shape: EncoderShape,
         get: &'a dyn Fn(&str) -> Option<&'a [f32]>,
     ) -> Result<Self, KernelError> {
-        let EncoderShape { patch, dim, depth, heads, mlp_ratio, epsilon, layer_scale, attending, .. } = shape;
+        let EncoderShape { patch, dim, depth, heads, mlp_ratio, epsilon, layer_scale, class_tokens, .. } =
+            shape;
         if [patch, dim, depth, heads, mlp_ratio].contains(&0) || !dim.is_multiple_of(heads) {
-            return Err(KernelError::Unusual(format!("{depth} blocks of width {dim} in {heads} heads")));
+            return Err(KernelError::Unsupported(format!("{depth} blocks of width {dim} in {heads} heads")));
         }
         if shape.local_layer >= depth {
             let layer = shape.local_layer;
-            return Err(KernelError::Unusual(format!("local features after {layer} of {depth} blocks")));
+            return Err(KernelError::Unsupported(format!("local features after {layer} of {depth} blocks")));
         }
         // Few tokens are all in the first panel, whatever its width.
-        if dim / heads > LARGEST_HEAD || attending > WIDTH {
+        if dim / heads > LARGEST_HEAD || class_tokens > WIDTH {
             let size = dim / heads;
-            return Err(KernelError::Unusual(format!(
-                "heads of {size} numbers, {attending} tokens that attend"
+            return Err(KernelError::Unsupported(format!(
+                "heads of {size} numbers, {class_tokens} tokens that attend"
             )));
         }
         let words = match products {
-            Products::F32 => Words::Floats,
-            Products::Bf16 => Instruction::of(level).map_or(Words::Floats, Words::Pairs),
-            Products::Bf16Emulated => Words::Pairs(Instruction::of(level).unwrap_or(Instruction::Emulated)),
+            MatmulPrecision::F32 => Words::Floats,
+            MatmulPrecision::Bf16 => Instruction::of(level).map_or(Words::Floats, Words::Pairs),
+            MatmulPrecision::Bf16Emulated => {
+                Words::Pairs(Instruction::of(level).unwrap_or(Instruction::Emulated))
+            }
         };
         if words != Words::Floats && !(dim / heads).is_multiple_of(2) {
-            return Err(KernelError::Unusual(format!("bf16 with heads of {} numbers", dim / heads)));
+            return Err(KernelError::Unsupported(format!("bf16 with heads of {} numbers", dim / heads)));
         }
         let packing = Packing::new(level, words);
         let source = Source::new(packing, get);
@@ -164,14 +167,19 @@ impl Encoder {
     /// Keeps the tokens of a blank image: `tokens` as the model embeds zeros of `[3, height, width]`.
     ///
     /// # Errors
-    /// [`KernelError::Features`] for tokens that do not fit the size.
-    pub fn blank(&self, tokens: &[f32], height: usize, width: usize) -> Result<Blank, KernelError> {
-        let EncoderShape { patch, dim, attending, .. } = self.shape;
+    /// [`KernelError::Input`] for tokens that do not fit the size.
+    pub fn precompute_prefix(
+        &self,
+        tokens: &[f32],
+        height: usize,
+        width: usize,
+    ) -> Result<PrecomputedPrefix, KernelError> {
+        let EncoderShape { patch, dim, class_tokens, .. } = self.shape;
         let count = tokens.len() / dim;
         let whole =
             tokens.len().is_multiple_of(dim) && [height, width].iter().all(|side| side.is_multiple_of(patch));
-        if !whole || count < (height / patch * (width / patch)).max(attending).max(1) {
-            return Err(KernelError::Features(format!(
+        if !whole || count < (height / patch * (width / patch)).max(class_tokens).max(1) {
+            return Err(KernelError::Input(format!(
                 "{} values are not the tokens of {height} x {width} pixels: width {dim}, patches of {patch}",
                 tokens.len()
             )));
@@ -185,7 +193,7 @@ impl Encoder {
                 row[t % columns] = *value;
             }
         }
-        Ok(Blank { panels, count, height, width })
+        Ok(PrecomputedPrefix { panels, count, height, width })
     }
 
     /// Runs all blocks over one image, on the threads of the current pool.
@@ -194,16 +202,14 @@ impl Encoder {
     /// - image: `[3, height, width]` of `blank`, normalised
     ///
     /// # Errors
-    /// [`KernelError::Features`] for an image of another size.
-    pub fn run(&self, blank: &Blank, image: &[f32]) -> Result<Encoded, KernelError> {
-        let Blank { count, height, width, .. } = *blank;
+    /// [`KernelError::Input`] for an image of another size.
+    pub fn run(&self, blank: &PrecomputedPrefix, image: &[f32]) -> Result<Encoded, KernelError> {
+        let PrecomputedPrefix { count, height, width, .. } = *blank;
         if image.len() != 3 * height * width {
             let found = image.len();
-            return Err(KernelError::Features(format!(
-                "{found} values are not 3 x {height} x {width} pixels"
-            )));
+            return Err(KernelError::Input(format!("{found} values are not 3 x {height} x {width} pixels")));
         }
-        let EncoderShape { dim, heads, attending, local_layer, all_last, .. } = self.shape;
+        let EncoderShape { dim, heads, class_tokens, local_layer, all_outputs, .. } = self.shape;
         let columns = self.level.columns();
         let size = dim * columns;
         let layout = Layout { packing: self.packing, dim, columns, count };
@@ -241,7 +247,7 @@ impl Encoder {
             }
             if last {
                 // Those that attend are all in the first panel.
-                wanted = if all_last { wanted } else { size };
+                wanted = if all_outputs { wanted } else { size };
             }
             let parts =
                 x.par_chunks(group).zip(queries.par_chunks_mut(group)).zip(kv.par_chunks_mut(2 * group));
@@ -265,7 +271,7 @@ impl Encoder {
             };
             let (x, others) = x[..wanted].split_at_mut(group.min(wanted));
             let (queries, other_queries) = queries[..wanted].split_at(x.len());
-            let told = last.then(|| Told::new(attending, &mut attention));
+            let told = last.then(|| Told::new(class_tokens, &mut attention));
             rayon::join(
                 || attend(x, queries, told),
                 || {
@@ -279,7 +285,7 @@ impl Encoder {
             scratch.normed.resize(x.len());
             self.level.run(Normalise { norm: &self.norm, x, normed: &mut scratch.normed });
         });
-        let last = turned(x, dim, columns, if all_last { count } else { attending });
+        let last = turned(x, dim, columns, if all_outputs { count } else { class_tokens });
         Ok(Encoded { last, local, attention })
     }
 

@@ -137,7 +137,7 @@ impl Level {
 
 /// What products multiply; they add up in f32 in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Products {
+pub enum MatmulPrecision {
     /// 32-bit numbers.
     F32,
     /// bfloat16 where the level has VDPBF16PS, else 32-bit numbers.
@@ -147,7 +147,7 @@ pub enum Products {
     Bf16Emulated,
 }
 
-impl Products {
+impl MatmulPrecision {
     /// bfloat16: where the machine has the instruction, or everywhere if `R2FORMER_BF16` is `emulated`.
     ///
     /// # Errors

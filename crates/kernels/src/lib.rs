@@ -36,7 +36,7 @@ mod stack;
 mod tiles;
 mod weights;
 
-pub use encoder::{Blank, Encoded, Encoder, EncoderShape};
-pub use level::{Level, LevelError, Products};
+pub use encoder::{Encoded, Encoder, EncoderShape, PrecomputedPrefix};
+pub use level::{Level, LevelError, MatmulPrecision};
 pub use rerank::{Query, Reranker};
 pub use weights::{KernelError, RerankerShape};

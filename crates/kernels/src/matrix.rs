@@ -1,4 +1,4 @@
-//! Products of matrices with panels.
+//! MatmulPrecision of matrices with panels.
 //!
 //! A block of rows is summed in registers over a slice of columns. A word of a packed matrix is a float, or two
 //! bfloat16 of neighbouring columns ([`Words`]): the panel then holds such pairs too, and a product of two

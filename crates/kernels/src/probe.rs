@@ -5,7 +5,7 @@
 use crate::Level;
 use crate::attend::Attend;
 use crate::buffer::{Floats, vectors, vectors_mut};
-use crate::correlate::{Find, Matches};
+use crate::correlate::{BestMatches, Correlate};
 use crate::finish::{Finish, Gelu, Plain};
 use crate::math::{exp2, gelu};
 use crate::matrix::{Matrix, Packing};
@@ -178,7 +178,7 @@ impl SmallHeads {
 
 /// Which map of single numbers is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Function {
+pub enum Activation {
     /// 2^x.
     Exp2,
     /// GELU.
@@ -191,7 +191,7 @@ pub enum Function {
 #[derive(Debug)]
 pub struct Map {
     level: Level,
-    function: Function,
+    function: Activation,
     norm: Norm,
     x: Floats,
     out: Floats,
@@ -201,7 +201,7 @@ impl Map {
     const DIM: usize = 384;
 
     /// Of one panel.
-    pub fn new(level: Level, function: Function) -> Self {
+    pub fn new(level: Level, function: Activation) -> Self {
         let norm = Norm { weight: vec![1.0; Self::DIM], bias: vec![0.0; Self::DIM], epsilon: 1e-6 };
         let x = made_up(Self::DIM * level.columns());
         let out = Floats::zeros(x.len());
@@ -209,7 +209,7 @@ impl Map {
     }
 
     /// Numbers of a run.
-    pub fn numbers(&self) -> u64 {
+    pub fn elements(&self) -> u64 {
         self.x.len() as u64
     }
 
@@ -229,13 +229,13 @@ impl WithSimd for Apply<'_> {
         let Map { function, norm, x, out, .. } = self.0;
         let (x, out) = (vectors::<S>(x), vectors_mut::<S>(out));
         match function {
-            Function::Norm => norm.apply(simd, x, out),
-            Function::Exp2 => {
+            Activation::Norm => norm.apply(simd, x, out),
+            Activation::Exp2 => {
                 for (x, out) in x.as_chunks::<4>().0.iter().zip(out.as_chunks_mut::<4>().0) {
                     *out = exp2(simd, *x);
                 }
             }
-            Function::Gelu => {
+            Activation::Gelu => {
                 for (x, out) in x.iter().zip(out) {
                     *out = gelu(simd, *x);
                 }
@@ -250,7 +250,7 @@ pub struct Correlation {
     level: Level,
     query: Matrix,
     reference: Floats,
-    matches: Matches,
+    matches: BestMatches,
 }
 
 impl Correlation {
@@ -262,7 +262,7 @@ impl Correlation {
         let rows = made_up(features * Self::DEPTH);
         let query =
             Matrix::pack(Packing::new(level, Words::Floats), Self::DEPTH, &rows, &vec![0.0; features]);
-        Self { level, query, reference: made_up(features * Self::DEPTH), matches: Matches::default() }
+        Self { level, query, reference: made_up(features * Self::DEPTH), matches: BestMatches::default() }
     }
 
     /// Floating-point operations of the similarities.
@@ -273,6 +273,6 @@ impl Correlation {
     /// Runs on one thread.
     pub fn run(&mut self) {
         let Self { query, reference, matches, .. } = self;
-        self.level.run(Find { k: Self::NEIGHBOURS, depth: Self::DEPTH, query, reference, matches });
+        self.level.run(Correlate { k: Self::NEIGHBOURS, depth: Self::DEPTH, query, reference, matches });
     }
 }

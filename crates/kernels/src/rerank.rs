@@ -6,7 +6,7 @@
 
 use crate::Level;
 use crate::buffer::{Floats, vectors, vectors_mut};
-use crate::correlate::{Find, Match, Matches};
+use crate::correlate::{BestMatches, Correlate, Match};
 use crate::finish::Plain;
 use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
@@ -53,7 +53,7 @@ pub struct Query {
 #[derive(Debug, Clone, Default)]
 struct Scratch {
     side: Side,
-    matches: Matches,
+    matches: BestMatches,
     parts: Vec<f32>,
     pairs: Floats,
     tokens: Floats,
@@ -67,7 +67,7 @@ impl Reranker {
     /// ...; matrices row after row).
     ///
     /// # Errors
-    /// [`KernelError::Unusual`] for sizes that it is not made for, [`KernelError::Tensor`] for a tensor that is
+    /// [`KernelError::Unsupported`] for sizes that it is not made for, [`KernelError::Tensor`] for a tensor that is
     /// missing or of another size.
     pub fn new<'a>(
         level: Level,
@@ -126,7 +126,7 @@ impl Reranker {
     /// Prepares a query: rows x, y, attention, feature in full precision.
     ///
     /// # Errors
-    /// [`KernelError::Features`] for anything but whole rows; [`KernelError::Unusual`] for fewer rows than
+    /// [`KernelError::Input`] for anything but whole rows; [`KernelError::Unsupported`] for fewer rows than
     /// neighbours.
     pub fn query(&self, rows: &[f32]) -> Result<Query, KernelError> {
         let mut side = Side::default();
@@ -180,7 +180,7 @@ impl Reranker {
     fn score(&self, query: &Query, scratch: &mut Scratch) -> [f32; 2] {
         let (shape, columns) = (&self.shape, self.level.columns());
         let Scratch { side, matches, .. } = &mut *scratch;
-        self.level.run(Find {
+        self.level.run(Correlate {
             k: shape.neighbours,
             depth: shape.feature,
             query: &query.features,
@@ -300,7 +300,7 @@ struct Pair {
 /// The pairs of a token, best first: the query's features come first, then the reference's.
 fn group<'a>(
     query: &Query,
-    matches: &'a Matches,
+    matches: &'a BestMatches,
     k: usize,
     number: usize,
 ) -> impl Iterator<Item = Pair> + 'a {

@@ -51,11 +51,11 @@ impl Side {
         self.features.clear();
         let row = 3 + feature;
         if !values.is_multiple_of(row) {
-            return Err(KernelError::Features(format!("{values} values are not rows of {row}")));
+            return Err(KernelError::Input(format!("{values} values are not rows of {row}")));
         }
         let count = values / row;
         if count < least {
-            return Err(KernelError::Unusual(format!("{count} local features; {least} are the least")));
+            return Err(KernelError::Unsupported(format!("{count} local features; {least} are the least")));
         }
         Ok(())
     }

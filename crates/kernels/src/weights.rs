@@ -10,7 +10,7 @@ use crate::norm::Norm;
 pub enum KernelError {
     /// Sizes that the fused reranker does not cover; the plain one does.
     #[error("the fused reranker does not cover {0}")]
-    Unusual(String),
+    Unsupported(String),
     /// A tensor that is missing or has another number of values.
     #[error("{name}: {found} values, {expected} are needed")]
     Tensor {
@@ -23,7 +23,7 @@ pub enum KernelError {
     },
     /// Local features that are not whole rows, or fewer than a token's neighbours.
     #[error("{0}")]
-    Features(String),
+    Input(String),
 }
 
 /// Sizes of a reranker (paper section 3.3).
@@ -62,9 +62,9 @@ impl RerankerShape {
     /// Whether the fused reranker covers these sizes.
     ///
     /// # Errors
-    /// [`KernelError::Unusual`] that says which size it is not made for.
+    /// [`KernelError::Unsupported`] that says which size it is not made for.
     pub fn check(&self) -> Result<(), KernelError> {
-        let unusual = |what: String| Err(KernelError::Unusual(what));
+        let unusual = |what: String| Err(KernelError::Unsupported(what));
         if self.heads == 0 || !self.dim.is_multiple_of(self.heads) || !self.dim.is_multiple_of(4) {
             return unusual(format!("a width of {} in {} heads", self.dim, self.heads));
         }

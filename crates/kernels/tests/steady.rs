@@ -1,7 +1,7 @@
 //! The kernels allocate once: the second run finds the memory of the first.
 
 use allocation_counter::measure;
-use r2former_kernels::{Encoder, EncoderShape, Level, Products, Reranker, RerankerShape};
+use r2former_kernels::{Encoder, EncoderShape, Level, MatmulPrecision, Reranker, RerankerShape};
 use std::collections::HashMap;
 
 /// Tensors that are made up when they are asked for.
@@ -83,19 +83,19 @@ fn encoding_a_second_image_allocates_only_what_it_hands_out() {
         mlp_ratio: 4,
         epsilon: 1e-6,
         layer_scale: false,
-        attending: 2,
+        class_tokens: 2,
         local_layer: depth - 1,
-        all_last: true,
+        all_outputs: true,
     };
     let (height, width) = (72, 104);
     let tokens = 2 + 9 * 13;
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    for (level, products) in
-        Level::available().flat_map(|level| [(level, Products::F32), (level, Products::Bf16Emulated)])
+    for (level, products) in Level::available()
+        .flat_map(|level| [(level, MatmulPrecision::F32), (level, MatmulPrecision::Bf16Emulated)])
     {
         let get = |name: &str| weights.get(name).map(Vec::as_slice);
         let encoder = Encoder::new(level, products, shape, &get).unwrap();
-        let blank = encoder.blank(&vec![0.1; tokens * dim], height, width).unwrap();
+        let blank = encoder.precompute_prefix(&vec![0.1; tokens * dim], height, width).unwrap();
         let image: Vec<f32> = (0..3 * height * width).map(|i| (i % 97) as f32 / 50.0 - 1.0).collect();
         let counted = one_thread.install(|| {
             let first = encoder.run(&blank, &image).unwrap();
@@ -124,14 +124,14 @@ fn numbers_at_the_edge() {
         mlp_ratio: 4,
         epsilon: 1e-6,
         layer_scale: false,
-        attending: 1,
+        class_tokens: 1,
         local_layer: 1,
-        all_last: false,
+        all_outputs: false,
     };
     for level in Level::available() {
         let get = |name: &str| weights.get(name).map(Vec::as_slice);
-        let encoder = Encoder::new(level, Products::F32, shape, &get).unwrap();
-        let blank = encoder.blank(&vec![0.1; (1 + 6) * dim], 8, 12).unwrap();
+        let encoder = Encoder::new(level, MatmulPrecision::F32, shape, &get).unwrap();
+        let blank = encoder.precompute_prefix(&vec![0.1; (1 + 6) * dim], 8, 12).unwrap();
         // Slices that begin anywhere.
         let mut image = vec![0.5; 1 + 3 * 8 * 12];
         let plain = encoder.run(&blank, &image[1..]).unwrap();
@@ -144,7 +144,7 @@ fn numbers_at_the_edge() {
             assert_eq!(finite, sound, "{level}: {value} gives {:?}", found.last);
         }
         assert!(encoder.run(&blank, &image).is_err(), "an image of another size");
-        assert!(encoder.blank(&[0.1; 5], 8, 12).is_err(), "no tokens");
-        assert!(encoder.blank(&vec![0.1; 7 * dim], 9, 12).is_err(), "no whole patches");
+        assert!(encoder.precompute_prefix(&[0.1; 5], 8, 12).is_err(), "no tokens");
+        assert!(encoder.precompute_prefix(&vec![0.1; 7 * dim], 9, 12).is_err(), "no whole patches");
     }
 }

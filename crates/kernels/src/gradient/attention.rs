@@ -137,11 +137,11 @@ pub(super) fn attend_back(
     }
 }
 
-/// Adds the attention of the first `attending` tokens to `told`, over all heads.
+/// Adds the attention of the first `class_tokens` tokens to `told`, over all heads.
 pub(super) fn tell(shape: &Shape, probabilities: &[f32], told: &mut [f32]) {
-    let Shape { tokens, outputs, attending, .. } = *shape;
+    let Shape { tokens, outputs, class_tokens, .. } = *shape;
     for head in probabilities.chunks_exact(outputs * tokens) {
-        for row in head.chunks_exact(tokens).take(attending) {
+        for row in head.chunks_exact(tokens).take(class_tokens) {
             super::rows::add(told, row);
         }
     }

@@ -5,7 +5,7 @@
 //! passes it on to its own two features: no matrix of all similarities is there on either way.
 
 use super::rows::axpy;
-use crate::correlate::{Find, Matches};
+use crate::correlate::{BestMatches, Correlate};
 use crate::matrix::{Matrix, Packing};
 use crate::pairs::Words;
 use crate::side::{SHORTEST, Side, add_sine_cosine, frequencies};
@@ -31,7 +31,7 @@ pub struct MatchShape {
 
 /// What was found.
 #[derive(Debug)]
-pub struct Matched {
+pub struct Matches {
     /// `[pairs, (query + reference) * neighbours, 7]`: the query's features first, the best match of each first.
     pub channels: Vec<f32>,
     /// Numbers of the matched features in the other image, as the rows of `channels`.
@@ -42,12 +42,12 @@ impl MatchShape {
     /// Whether these sizes are covered.
     ///
     /// # Errors
-    /// [`KernelError::Unusual`] where a side has fewer features than neighbours, or more neighbours are asked for
+    /// [`KernelError::Unsupported`] where a side has fewer features than neighbours, or more neighbours are asked for
     /// than are kept.
     pub fn check(&self) -> Result<(), KernelError> {
         let k = self.neighbours;
         if self.feature == 0 || k == 0 || k > MOST_NEIGHBOURS || k > self.query.min(self.reference) {
-            return Err(KernelError::Unusual(format!(
+            return Err(KernelError::Unsupported(format!(
                 "{k} neighbours of {} and {} local features of {} numbers",
                 self.query, self.reference, self.feature
             )));
@@ -70,7 +70,7 @@ impl MatchShape {
         let [of_query, of_reference] = [self.query, self.reference].map(|count| count * self.row());
         let pairs = query.len() / of_query;
         if query.len() != pairs * of_query || reference.len() != pairs * of_reference {
-            return Err(KernelError::Features(format!(
+            return Err(KernelError::Input(format!(
                 "{} and {} values are no pairs of {} and {} rows of {}",
                 query.len(),
                 reference.len(),
@@ -98,7 +98,7 @@ pub fn match_features(
     shape: MatchShape,
     query: &[f32],
     reference: &[f32],
-) -> Result<Matched, KernelError> {
+) -> Result<Matches, KernelError> {
     let pairs = shape.pairs(query, reference)?;
     let (row, count) = (shape.row(), shape.matches());
     let mut channels = vec![0.0; pairs * count * CHANNELS];
@@ -109,14 +109,14 @@ pub fn match_features(
         .zip(channels.par_chunks_exact_mut(count * CHANNELS))
         .zip(others.par_chunks_exact_mut(count))
         .try_for_each_init(
-            || (Side::default(), Side::default(), Matches::default()),
+            || (Side::default(), Side::default(), BestMatches::default()),
             |(of_query, of_reference, matches), (((query, reference), channels), others)| {
                 of_query.read_floats(shape.feature, shape.neighbours, query)?;
                 of_reference.read_floats(shape.feature, shape.neighbours, reference)?;
                 let packing = Packing::new(level, Words::Floats);
                 let packed =
                     Matrix::pack(packing, shape.feature, &of_query.features, &vec![0.0; shape.query]);
-                level.run(Find {
+                level.run(Correlate {
                     k: shape.neighbours,
                     depth: shape.feature,
                     query: &packed,
@@ -135,14 +135,14 @@ pub fn match_features(
                 Ok(())
             },
         )?;
-    Ok(Matched { channels, others })
+    Ok(Matches { channels, others })
 }
 
 /// The gradients of both sides' rows, given that of the channels. Places and attention have none (METHOD).
 ///
 /// # Errors
 /// [`KernelError`] for other sizes than on the way forward.
-pub fn match_features_back(
+pub fn match_features_backward(
     shape: MatchShape,
     others: &[u32],
     query: &[f32],
@@ -153,7 +153,7 @@ pub fn match_features_back(
     let (row, count) = (shape.row(), shape.matches());
     if others.len() != pairs * count || gradient.len() != pairs * count * CHANNELS {
         let found = gradient.len();
-        return Err(KernelError::Features(format!("{found} values are no gradient of these matches")));
+        return Err(KernelError::Input(format!("{found} values are no gradient of these matches")));
     }
     let mut back = [vec![0.0; query.len()], vec![0.0; reference.len()]];
     let [back_query, back_reference] = &mut back;
@@ -299,7 +299,7 @@ mod tests {
             let each = shape.matches() * CHANNELS;
             for level in Level::available() {
                 let found = match_features(level, shape, &q, &r).unwrap();
-                let back = match_features_back(shape, &found.others, &q, &r, &weights).unwrap();
+                let back = match_features_backward(shape, &found.others, &q, &r, &weights).unwrap();
                 for pair in 0..pairs {
                     let part = |rows: &[f32], count: usize| {
                         let size = count * (3 + feature);
@@ -325,22 +325,22 @@ mod tests {
         let (q, r) = ([0.5, 2.0, -1.0, 0.0, 0.0], [0.1, 0.2, 0.3, 3.0, 4.0]);
         let found = match_features(Level::Scalar, shape, &q, &r).unwrap();
         assert_eq!(found.channels[..7], [0.5, 1.0, 0.0, 0.1, 0.2, 0.3, 0.0]);
-        let back = match_features_back(shape, &found.others, &q, &r, &[1.0; 14]).unwrap();
+        let back = match_features_backward(shape, &found.others, &q, &r, &[1.0; 14]).unwrap();
         assert!(back.iter().flatten().all(|v| v.is_finite()));
     }
 
     #[test]
     fn sizes_are_checked() {
         let shape = MatchShape { feature: 2, neighbours: 2, query: 2, reference: 1 };
-        assert!(matches!(shape.check(), Err(KernelError::Unusual(_))));
+        assert!(matches!(shape.check(), Err(KernelError::Unsupported(_))));
         let shape = MatchShape { reference: 2, ..shape };
         assert!(matches!(
             match_features(Level::Scalar, shape, &[0.0; 10], &[0.0; 5]),
-            Err(KernelError::Features(_))
+            Err(KernelError::Input(_))
         ));
         assert!(matches!(
-            match_features_back(shape, &[0; 8], &[0.0; 10], &[0.0; 10], &[0.0; 3]),
-            Err(KernelError::Features(_))
+            match_features_backward(shape, &[0; 8], &[0.0; 10], &[0.0; 10], &[0.0; 3]),
+            Err(KernelError::Input(_))
         ));
     }
 

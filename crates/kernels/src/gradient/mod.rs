@@ -15,7 +15,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-pub use matches::{CHANNELS, MatchShape, Matched, match_features, match_features_back, sine_cosine};
+pub use matches::{CHANNELS, MatchShape, Matches, match_features, match_features_backward, sine_cosine};
 
 use crate::{KernelError, Level};
 use part::{Backward, Forward, Kept};
@@ -43,7 +43,7 @@ pub struct Shape {
     /// First tokens of each sequence that the output has; the others only serve as keys and values.
     pub outputs: usize,
     /// First tokens whose attention is told.
-    pub attending: usize,
+    pub class_tokens: usize,
 }
 
 /// How many tensors a block has: [`Tensors`].
@@ -54,7 +54,7 @@ pub type Tensors<T> = [T; TENSORS];
 
 /// What is to be differentiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
+pub struct GradientMask {
     /// The gradient of the input.
     pub input: bool,
     /// The gradients of the tensors.
@@ -63,7 +63,7 @@ pub struct Wanted {
 
 /// What the way back needs of the way forward.
 #[derive(Debug)]
-pub struct Saved {
+pub struct Activations {
     shape: Shape,
     /// Sequences of a part; the last part may have fewer.
     each: usize,
@@ -75,11 +75,11 @@ pub struct Saved {
 pub struct Output {
     /// `[batch, outputs, dim]`.
     pub tokens: Vec<f32>,
-    /// How much the first `attending` tokens attend to each token, summed over heads and those tokens,
+    /// How much the first `class_tokens` tokens attend to each token, summed over heads and those tokens,
     /// `[batch, tokens]`; empty where none is told.
     pub attention: Vec<f32>,
     /// For [`backward`].
-    pub saved: Saved,
+    pub activations: Activations,
 }
 
 /// What [`backward`] finds; empty where it was not wanted.
@@ -99,14 +99,14 @@ impl Shape {
     }
 
     fn check(&self, tensors: &Tensors<&[f32]>, x: &[f32]) -> Result<usize, KernelError> {
-        let Self { dim, heads, hidden, tokens, outputs, attending, .. } = *self;
+        let Self { dim, heads, hidden, tokens, outputs, class_tokens, .. } = *self;
         if [dim, heads, hidden, tokens, outputs].contains(&0)
             || !dim.is_multiple_of(heads)
             || outputs > tokens
-            || attending > outputs
+            || class_tokens > outputs
         {
-            return Err(KernelError::Unusual(format!(
-                "a block of width {dim} in {heads} heads over {tokens} tokens, {outputs} of them wanted"
+            return Err(KernelError::Unsupported(format!(
+                "a block of width {dim} in {heads} heads over {tokens} tokens, {outputs} of them output"
             )));
         }
         for (i, (tensor, expected)) in tensors.iter().zip(self.sizes()).enumerate() {
@@ -119,7 +119,7 @@ impl Shape {
             }
         }
         if x.is_empty() || !x.len().is_multiple_of(tokens * dim) {
-            return Err(KernelError::Features(format!(
+            return Err(KernelError::Input(format!(
                 "{} values are no sequences of {tokens} tokens of {dim}",
                 x.len()
             )));
@@ -145,11 +145,11 @@ pub fn forward(
     x: &[f32],
 ) -> Result<Output, KernelError> {
     let batch = shape.check(tensors, x)?;
-    let Shape { dim, tokens, outputs, attending, .. } = shape;
+    let Shape { dim, tokens, outputs, class_tokens, .. } = shape;
     let each = shape.each(batch);
     let mut out = vec![0.0; batch * outputs * dim];
-    let mut attention = vec![0.0; if attending > 0 { batch * tokens } else { 0 }];
-    let told: Vec<&mut [f32]> = match attending {
+    let mut attention = vec![0.0; if class_tokens > 0 { batch * tokens } else { 0 }];
+    let told: Vec<&mut [f32]> = match class_tokens {
         0 => (0..batch.div_ceil(each)).map(|_| &mut [][..]).collect(),
         _ => attention.chunks_mut(each * tokens).collect(),
     };
@@ -159,7 +159,7 @@ pub fn forward(
         .zip(told)
         .map(|((x, out), told)| level.run(Forward { shape, tensors, x, out, told }))
         .collect();
-    Ok(Output { tokens: out, attention, saved: Saved { shape, each, parts } })
+    Ok(Output { tokens: out, attention, activations: Activations { shape, each, parts } })
 }
 
 /// The gradients, given that of the output tokens (`[batch, outputs, dim]`).
@@ -168,21 +168,21 @@ pub fn forward(
 /// [`KernelError`] for tensors or a gradient of other sizes than on the way forward.
 pub fn backward(
     level: Level,
-    saved: &Saved,
+    activations: &Activations,
     tensors: &Tensors<&[f32]>,
     x: &[f32],
     gradient: &[f32],
-    wanted: Wanted,
+    mask: GradientMask,
 ) -> Result<Gradients, KernelError> {
-    let Saved { shape, each, parts } = saved;
+    let Activations { shape, each, parts } = activations;
     let batch = shape.check(tensors, x)?;
     let Shape { dim, tokens, outputs, .. } = *shape;
     if gradient.len() != batch * outputs * dim || parts.len() != batch.div_ceil(*each) {
         let found = gradient.len();
-        return Err(KernelError::Features(format!("{found} values are no gradient of this output")));
+        return Err(KernelError::Input(format!("{found} values are no gradient of this output")));
     }
-    let mut input = vec![0.0; if wanted.input { x.len() } else { 0 }];
-    let inputs: Vec<&mut [f32]> = match wanted.input {
+    let mut input = vec![0.0; if mask.input { x.len() } else { 0 }];
+    let inputs: Vec<&mut [f32]> = match mask.input {
         true => input.chunks_mut(each * tokens * dim).collect(),
         false => parts.iter().map(|_| &mut [][..]).collect(),
     };
@@ -192,7 +192,7 @@ pub fn backward(
         .zip(gradient.par_chunks(each * outputs * dim))
         .zip(inputs)
         .map(|(((kept, x), gradient), input)| {
-            level.run(Backward { shape: *shape, tensors, kept, x, gradient, input, wanted })
+            level.run(Backward { shape: *shape, tensors, kept, x, gradient, input, mask })
         })
         .collect();
     let mut found = found.into_iter();

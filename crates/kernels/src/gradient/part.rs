@@ -3,7 +3,7 @@
 use super::attention::{attend, attend_back, tell};
 use super::product::{There, View, product};
 use super::rows::{Moments, add, add_rows, gelu_all, gelu_back, spread};
-use super::{Shape, Tensors, Wanted};
+use super::{GradientMask, Shape, Tensors};
 use pulp::{Simd, WithSimd};
 
 /// What a part keeps for the way back.
@@ -158,7 +158,7 @@ pub(super) struct Backward<'a> {
     pub(super) gradient: &'a [f32],
     /// Of the input; empty where it is not wanted.
     pub(super) input: &'a mut [f32],
-    pub(super) wanted: Wanted,
+    pub(super) mask: GradientMask,
 }
 
 impl WithSimd for Backward<'_> {
@@ -166,7 +166,7 @@ impl WithSimd for Backward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Tensors<Vec<f32>> {
-        let Self { shape, tensors, kept, x, gradient, input, wanted } = self;
+        let Self { shape, tensors, kept, x, gradient, input, mask } = self;
         let Shape { dim, heads, hidden, tokens, outputs, .. } = shape;
         let [weight1, bias1, qkv_w, _, proj_w, _, weight2, bias2, fc1_w, _, fc2_w, _] = *tensors;
         let mut found = Tensors::<Vec<f32>>::default();
@@ -196,7 +196,7 @@ impl WithSimd for Backward<'_> {
             inside
         };
         gelu_back(simd, &mut bent, &mut inside);
-        if wanted.tensors {
+        if mask.tensors {
             let rows = gradient.len() / dim;
             *d_fc2_w = vec![0.0; fc2_w.len()];
             *d_fc2_b = vec![0.0; dim];
@@ -207,9 +207,9 @@ impl WithSimd for Backward<'_> {
         drop(bent);
         let normed = norm_again(&kept.middle, &kept.moments[1], weight2, bias2);
         let normed_back =
-            project_back(&normed, fc1_w, &inside, hidden, wanted.tensors.then_some([d_fc1_w, d_fc1_b]));
+            project_back(&normed, fc1_w, &inside, hidden, mask.tensors.then_some([d_fc1_w, d_fc1_b]));
         inside.clear();
-        if wanted.tensors {
+        if mask.tensors {
             norm_tensors(&kept.middle, &kept.moments[1], &normed_back, [d_weight2, d_bias2], dim);
         }
         let mut middle = gradient.to_vec();
@@ -220,7 +220,7 @@ impl WithSimd for Backward<'_> {
 
         // Attention.
         let context =
-            project_back(&kept.context, proj_w, &middle, dim, wanted.tensors.then_some([d_proj_w, d_proj_b]));
+            project_back(&kept.context, proj_w, &middle, dim, mask.tensors.then_some([d_proj_w, d_proj_b]));
         let mut qkv = vec![0.0; kept.qkv.len()];
         let mut room = vec![0.0; outputs * tokens];
         let each = kept
@@ -232,16 +232,16 @@ impl WithSimd for Backward<'_> {
         for (((forward, probabilities), context), back) in each {
             attend_back(&shape, forward, probabilities, context, back, &mut room);
         }
-        if !wanted.tensors && !wanted.input {
+        if !mask.tensors && !mask.input {
             return found;
         }
         let normed = norm_again(x, &kept.moments[0], weight1, bias1);
         let normed_back =
-            project_back(&normed, qkv_w, &qkv, 3 * dim, wanted.tensors.then_some([d_qkv_w, d_qkv_b]));
-        if wanted.tensors {
+            project_back(&normed, qkv_w, &qkv, 3 * dim, mask.tensors.then_some([d_qkv_w, d_qkv_b]));
+        if mask.tensors {
             norm_tensors(x, &kept.moments[0], &normed_back, [d_weight1, d_bias1], dim);
         }
-        if wanted.input {
+        if mask.input {
             for (input, middle) in
                 input.chunks_exact_mut(tokens * dim).zip(middle.chunks_exact(outputs * dim))
             {

@@ -25,7 +25,7 @@ fn tensors(shape: &Shape, seed: &mut u32) -> Tensors<Vec<f32>> {
 
 /// The block of one sequence, and attention summed over heads and the first rows.
 fn plain(shape: &Shape, tensors: &Tensors<Vec<f64>>, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    let Shape { dim, heads, hidden, tokens, outputs, attending, .. } = *shape;
+    let Shape { dim, heads, hidden, tokens, outputs, class_tokens, .. } = *shape;
     let linear = |x: &[f64], w: &[f64], b: &[f64]| -> Vec<f64> {
         let (n, m) = (b.len(), w.len() / b.len());
         x.chunks(m)
@@ -60,7 +60,7 @@ fn plain(shape: &Shape, tensors: &Tensors<Vec<f64>>, x: &[f64]) -> (Vec<f64>, Ve
             let total: f64 = scores.iter().map(|s| s.exp()).sum();
             for k in 0..tokens {
                 let p = scores[k].exp() / total;
-                if q < attending {
+                if q < class_tokens {
                     told[k] += p;
                 }
                 for i in h * size..(h + 1) * size {
@@ -91,7 +91,7 @@ fn close(found: f32, expected: f64, what: &str) {
 fn check(shape: Shape, batch: usize, seed: u32, level: Level) {
     let seed = &mut seed.clone();
     let values = tensors(&shape, seed);
-    let Shape { dim, tokens, outputs, attending, .. } = shape;
+    let Shape { dim, tokens, outputs, class_tokens, .. } = shape;
     let x = noise(seed, batch * tokens * dim, 1.0);
     let weight_of_output = noise(seed, batch * outputs * dim, 1.0);
     let slices = std::array::from_fn(|i| values[i].as_slice());
@@ -105,13 +105,13 @@ fn check(shape: Shape, batch: usize, seed: u32, level: Level) {
     for (found, expected) in found.tokens.iter().zip(&expected) {
         close(*found, *expected, "output");
     }
-    assert_eq!(found.attention.len(), if attending > 0 { told.len() } else { 0 });
+    assert_eq!(found.attention.len(), if class_tokens > 0 { told.len() } else { 0 });
     for (found, expected) in found.attention.iter().zip(&told) {
         close(*found, *expected, "attention");
     }
 
-    let wanted = Wanted { input: true, tensors: true };
-    let back = backward(level, &found.saved, &slices, &x, &weight_of_output, wanted).unwrap();
+    let mask = GradientMask { input: true, tensors: true };
+    let back = backward(level, &found.activations, &slices, &x, &weight_of_output, mask).unwrap();
     let loss = |tensors: &Tensors<Vec<f64>>, x: &[f64]| -> f64 {
         all(tensors, x).0.iter().zip(&weight_of_output).map(|(y, w)| y * f64::from(*w)).sum()
     };
@@ -139,7 +139,8 @@ fn check(shape: Shape, batch: usize, seed: u32, level: Level) {
 
     // What is not wanted changes nothing in the rest.
     let only = |input: bool, tensors: bool| {
-        backward(level, &found.saved, &slices, &x, &weight_of_output, Wanted { input, tensors }).unwrap()
+        backward(level, &found.activations, &slices, &x, &weight_of_output, GradientMask { input, tensors })
+            .unwrap()
     };
     assert_eq!(only(true, false).input, back.input);
     assert_eq!(only(false, true).tensors, back.tensors);
@@ -151,11 +152,11 @@ proptest! {
     #[test]
     fn slopes_are_those_of_a_plain_block(
         heads in 1usize..4, size in 1usize..10, hidden in 1usize..40, tokens in 1usize..20, batch in 1usize..4,
-        outputs in 1usize..20, attending in 0usize..3, seed in any::<u32>(),
+        outputs in 1usize..20, class_tokens in 0usize..3, seed in any::<u32>(),
     ) {
         let outputs = outputs.min(tokens);
         let shape = Shape {
-            dim: heads * size, heads, hidden, epsilon: 1e-6, tokens, outputs, attending: attending.min(outputs),
+            dim: heads * size, heads, hidden, epsilon: 1e-6, tokens, outputs, class_tokens: class_tokens.min(outputs),
         };
         // A width of one or two has norms that are all noise.
         prop_assume!(shape.dim > 3);
@@ -168,14 +169,16 @@ proptest! {
 #[test]
 fn several_parts_are_one_sum() {
     // 40 sequences of 50 tokens are cut into parts.
-    let shape = Shape { dim: 8, heads: 2, hidden: 12, epsilon: 1e-6, tokens: 50, outputs: 1, attending: 1 };
+    let shape =
+        Shape { dim: 8, heads: 2, hidden: 12, epsilon: 1e-6, tokens: 50, outputs: 1, class_tokens: 1 };
     assert!(shape.each(40) < 40);
     check(shape, 40, 7, Level::best());
 }
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    let shape = Shape { dim: 16, heads: 2, hidden: 32, epsilon: 1e-6, tokens: 30, outputs: 30, attending: 0 };
+    let shape =
+        Shape { dim: 16, heads: 2, hidden: 32, epsilon: 1e-6, tokens: 30, outputs: 30, class_tokens: 0 };
     let seed = &mut 3;
     let values = tensors(&shape, seed);
     let slices = std::array::from_fn(|i| values[i].as_slice());
@@ -184,8 +187,8 @@ fn any_number_of_threads_gives_the_same_bits() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let out = forward(Level::best(), shape, &slices, &x).unwrap();
-            let wanted = Wanted { input: true, tensors: true };
-            let back = backward(Level::best(), &out.saved, &slices, &x, &out.tokens, wanted).unwrap();
+            let mask = GradientMask { input: true, tensors: true };
+            let back = backward(Level::best(), &out.activations, &slices, &x, &out.tokens, mask).unwrap();
             (out.tokens, back.input, back.tensors)
         })
     };
@@ -194,7 +197,7 @@ fn any_number_of_threads_gives_the_same_bits() {
 
 #[test]
 fn what_does_not_fit_is_told() {
-    let shape = Shape { dim: 8, heads: 2, hidden: 12, epsilon: 1e-6, tokens: 3, outputs: 3, attending: 0 };
+    let shape = Shape { dim: 8, heads: 2, hidden: 12, epsilon: 1e-6, tokens: 3, outputs: 3, class_tokens: 0 };
     let values = tensors(&shape, &mut 1);
     let slices: Tensors<&[f32]> = std::array::from_fn(|i| values[i].as_slice());
     let x = vec![0.0; 2 * 3 * 8];
@@ -205,6 +208,6 @@ fn what_does_not_fit_is_told() {
     short[4] = &short[4][1..];
     assert!(forward(Level::best(), shape, &short, &x).unwrap_err().to_string().contains("tensor 4"));
     let out = forward(Level::best(), shape, &slices, &x).unwrap();
-    let wanted = Wanted { input: true, tensors: true };
-    assert!(backward(Level::best(), &out.saved, &slices, &x, &x[1..], wanted).is_err());
+    let mask = GradientMask { input: true, tensors: true };
+    assert!(backward(Level::best(), &out.activations, &slices, &x, &x[1..], mask).is_err());
 }

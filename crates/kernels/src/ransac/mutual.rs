@@ -1,7 +1,7 @@
 //! Mutual nearest neighbours: the query feature's most similar reference feature, and the other way round.
 
 use crate::Level;
-use crate::correlate::{Find, Matches};
+use crate::correlate::{BestMatches, Correlate};
 use crate::matrix::{Matrix, Packing};
 use crate::pairs::Words;
 
@@ -28,8 +28,8 @@ pub fn mutual_nearest(level: Level, depth: usize, query: &[f32], reference: &[f3
     }
     let (query, reference) = (&query[..n * depth], &reference[..m * depth]);
     let packed = Matrix::pack(Packing::new(level, Words::Floats), depth, query, &vec![0.0; n]);
-    let mut matches = Matches::default();
-    level.run(Find { k: 1, depth, query: &packed, reference, matches: &mut matches });
+    let mut matches = BestMatches::default();
+    level.run(Correlate { k: 1, depth, query: &packed, reference, matches: &mut matches });
     let back = &matches.of_reference;
     let pairs = matches.of_query.iter().enumerate().filter(|(q, (r, similarity))| {
         similarity.is_finite() && back[*r as usize].0 as usize == *q && back[*r as usize].1.is_finite()
