@@ -53,7 +53,7 @@ fn project_backward(
     }
     let mut d_x = vec![0.0; rows * inputs];
     product(
-        &mut back,
+        &mut d_x,
         inputs,
         Update::Overwrite,
         1.0,
