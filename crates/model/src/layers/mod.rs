@@ -1,4 +1,4 @@
-//! The pieces that backbone and reranker share.
+//! Layers shared by backbone, heads and reranker.
 
 mod block;
 mod block_op;
@@ -8,7 +8,7 @@ mod projection;
 mod sincos;
 
 pub use block::{Block, BlockConfig};
-pub(crate) use match_op::matched;
+pub(crate) use match_op::match_features;
 pub use position::{bicubic_matrix, fit_position};
 pub use projection::Projection;
 pub use sincos::sine_cosine;
