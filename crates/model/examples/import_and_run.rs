@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let logits = reranker.forward(local.clone(), local)?;
     println!("logits of the image against itself: {:?}", logits.dims());
-    println!("score: {}", Reranker::score(logits));
+    println!("score: {:.4}", Reranker::score(logits).into_scalar::<f32>());
     Ok(())
 }
 
