@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use r2former_data::LatLon;
-use r2former_engine::{Extractor, LoadedModel, Near, Rerank, Settings};
+use r2former_engine::{Extractor, LoadedModel, Near, RerankMethod, Settings};
 use r2former_model::{Device, ModelConfig, Precision, parse_device};
 use std::path::{Path, PathBuf};
 
@@ -96,20 +96,20 @@ pub(crate) fn load_model(path: Option<&Path>) -> Result<LoadedModel> {
 }
 
 /// The way to rerank that was asked for, or the best that the model offers.
-pub(crate) fn rerank_or_default(asked: Option<Rerank>, config: &ModelConfig) -> Result<Rerank> {
-    let rerank = asked.unwrap_or_else(|| Rerank::default_of(config));
+pub(crate) fn rerank_or_default(asked: Option<RerankMethod>, config: &ModelConfig) -> Result<RerankMethod> {
+    let rerank = asked.unwrap_or_else(|| RerankMethod::default_of(config));
     let name = &config.name;
     match rerank {
-        Rerank::Model if config.reranker.is_none() => {
+        RerankMethod::Model if config.reranker.is_none() => {
             bail!("model {name} has no reranker: leave --rerank out, or use --rerank none")
         }
-        Rerank::Ransac if config.local.is_none() => {
+        RerankMethod::Ransac if config.local.is_none() => {
             bail!("model {name} has no local features: leave --rerank out, or use --rerank none")
         }
-        Rerank::Model if !config.trained.reranker => {
+        RerankMethod::Model if !config.trained.reranker => {
             eprintln!("note: the reranker of model {name} is not trained; its order means nothing");
         }
-        Rerank::Ransac if !config.trained.local => {
+        RerankMethod::Ransac if !config.trained.local => {
             eprintln!("note: the local features of model {name} are a random projection of its tokens");
         }
         _ => {}

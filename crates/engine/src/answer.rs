@@ -1,13 +1,13 @@
 //! The answer to "where was this taken?".
 
-use crate::Rerank;
+use crate::RerankMethod;
 use r2former_data::LatLon;
 use serde::Serialize;
 use std::time::Duration;
 
 /// One place that may show what the query shows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PlaceMatch {
+pub struct Match {
     /// The reference photograph's name within its source.
     pub path: String,
     /// Where it was taken.
@@ -66,13 +66,13 @@ pub struct Answer {
     /// The query as it was named.
     pub query: String,
     /// Places, best first.
-    pub matches: Vec<PlaceMatch>,
+    pub matches: Vec<Match>,
     /// Position estimate; absent when no match carries a position.
     pub estimate: Option<Estimate>,
-    /// What the order is by.
-    pub rerank: Rerank,
-    /// Whether the global order was so clear that nothing was reranked (adaptive reranking).
-    pub clear: bool,
+    /// What the ranking is by: [`RerankMethod::None`] where reranking was skipped.
+    pub rerank: RerankMethod,
+    /// Whether adaptive reranking left the global ranking as it was, because its top-1 margin was large enough.
+    pub reranking_skipped: bool,
     /// Wall-clock time of the stages.
     pub timing: Timing,
 }
@@ -83,7 +83,7 @@ impl Estimate {
     pub const AGREEMENT_M: f64 = 25.0;
 
     /// Estimates a position from ranked matches.
-    pub fn from_matches(matches: &[PlaceMatch]) -> Option<Self> {
+    pub fn from_matches(matches: &[Match]) -> Option<Self> {
         let best = matches.first()?.position?;
         let (mut east, mut north, mut total, mut agreeing, mut spread_m) = (0.0, 0.0, 0.0, 0usize, 0.0f64);
         for m in matches {
@@ -112,8 +112,8 @@ impl Estimate {
 mod tests {
     use super::*;
 
-    fn at(lat: f64, lon: f64, score: f32) -> PlaceMatch {
-        PlaceMatch {
+    fn at(lat: f64, lon: f64, score: f32) -> Match {
+        Match {
             path: String::new(),
             position: Some(LatLon { lat, lon }),
             heading: None,

@@ -1,6 +1,6 @@
 //! One query: photograph, descriptor, candidates, reranked places, answer.
 
-use crate::{Answer, EngineError, Estimate, Extractor, PlaceMatch, Rerank, Result, Timing, margin};
+use crate::{Answer, EngineError, Estimate, Extractor, Match, RerankMethod, Result, Timing, top1_margin};
 use r2former_data::{LatLon, geo};
 use r2former_index::{Filter, Hit, Position, ReadPlaces, SearchMode};
 use std::path::Path;
@@ -23,8 +23,8 @@ pub struct LocateOptions {
     /// Candidates of the global search that are reranked.
     pub candidates: usize,
     /// How they are put in order.
-    pub rerank: Rerank,
-    /// Leave the global order as it is where its [`margin`] is at least this; none reranks every query.
+    pub rerank: RerankMethod,
+    /// Keep the global ranking where its [`top1_margin`] is at least this; `None` reranks every query.
     pub adaptive: Option<f32>,
     /// Only places near a prior position.
     pub near: Option<Near>,
@@ -62,7 +62,7 @@ pub fn locate(
         }),
         ..Filter::default()
     };
-    let reranks = options.rerank != Rerank::None;
+    let reranks = options.rerank != RerankMethod::None;
     let wanted = if reranks { options.candidates.max(options.top) } else { options.top };
     let mut hits: Vec<(Hit, Option<f32>)> = index
         .search(&features.global, wanted, &filter, options.mode)?
@@ -72,8 +72,9 @@ pub fn locate(
     lap(&mut timing.search_ms);
 
     let head = hits.len().min(options.candidates);
-    let clear = reranks && options.adaptive.is_some_and(|least| margin_of(&hits[..head]) >= least);
-    if reranks && !clear && !hits.is_empty() {
+    let reranking_skipped =
+        reranks && options.adaptive.is_some_and(|least| margin_of(&hits[..head]) >= least);
+    if reranks && !reranking_skipped && !hits.is_empty() {
         let ids: Vec<_> = hits[..head].iter().map(|(hit, _)| hit.id).collect();
         let local = index.locals(&ids)?;
         lap(&mut timing.fetch_ms);
@@ -88,14 +89,14 @@ pub fn locate(
         lap(&mut timing.rerank_ms);
     }
     hits.truncate(options.top);
-    let matches: Vec<PlaceMatch> =
+    let matches: Vec<Match> =
         hits.into_iter().map(|(hit, score)| place_match(hit, score, options.near)).collect();
     Ok(Answer {
         query: query.display().to_string(),
         estimate: Estimate::from_matches(&matches),
         matches,
-        rerank: if clear { Rerank::None } else { options.rerank },
-        clear,
+        rerank: if reranking_skipped { RerankMethod::None } else { options.rerank },
+        reranking_skipped,
         timing,
     })
 }
@@ -107,15 +108,15 @@ fn margin_of(candidates: &[(Hit, Option<f32>)]) -> f32 {
         let hit: &Hit = &candidates[i].0;
         hit.place.position.map(|p| LatLon { lat: p.lat, lon: p.lon })
     };
-    margin(&similarities, |i| {
+    top1_margin(&similarities, |i| {
         let ends = position(0).zip(position(i));
         ends.is_some_and(|(first, other)| geo::geodesic_m(first, other) <= Estimate::AGREEMENT_M)
     })
 }
 
-fn place_match(hit: Hit, score: Option<f32>, near: Option<Near>) -> PlaceMatch {
+fn place_match(hit: Hit, score: Option<f32>, near: Option<Near>) -> Match {
     let position = hit.place.position.map(|p| LatLon { lat: p.lat, lon: p.lon });
-    PlaceMatch {
+    Match {
         path: hit.place.name,
         position,
         heading: hit.place.heading,

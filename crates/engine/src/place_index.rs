@@ -1,7 +1,7 @@
 //! A place index together with the model that fills it: one folder is all that a query needs.
 
 use crate::{EngineError, LoadedModel, Result, Settings};
-use r2former_index::{IndexConfig, IndexError, Manifest, Reader, Writer, companion_path};
+use r2former_index::{IndexConfig, IndexError, Manifest, Reader, Writer, attachment_path};
 use std::path::{Path, PathBuf};
 
 /// The model's copy inside the index.
@@ -46,7 +46,7 @@ impl PlaceIndex {
     /// A folder that holds none, or one written by another version.
     pub fn open(dir: &Path) -> Result<Self> {
         let manifest = Manifest::read(dir)?;
-        let path = companion_path(dir, SETTINGS_FILE);
+        let path = attachment_path(dir, SETTINGS_FILE);
         let bytes = std::fs::read(&path).map_err(|e| r2former_data::DataError::io(&path, e))?;
         let settings = serde_json::from_slice(&bytes)
             .map_err(|e| EngineError::Request(format!("{}: is not understood: {e}", path.display())))?;
@@ -58,7 +58,7 @@ impl PlaceIndex {
     /// # Errors
     /// When the copy in the folder is missing, damaged or another model's.
     pub fn model(&self) -> Result<LoadedModel> {
-        let loaded = LoadedModel::open(&companion_path(&self.dir, MODEL_FILE))?;
+        let loaded = LoadedModel::open(&attachment_path(&self.dir, MODEL_FILE))?;
         self.check_model(&loaded)?;
         Ok(loaded)
     }

@@ -133,5 +133,5 @@ fn main() {
     Writer::open(&dir, "bench").and_then(|mut writer| writer.optimize()).expect("optimizes");
     println!("  {:.1} s to build the graph", start.elapsed().as_secs_f64());
     search("exact, after that", SearchMode::Exact);
-    search("graph", SearchMode::Fast);
+    search("graph", SearchMode::Approximate);
 }

@@ -23,8 +23,8 @@
 //! ```
 
 mod archive;
+mod attachment;
 mod clock;
-mod companion;
 mod error;
 mod files;
 mod generation;
@@ -42,8 +42,8 @@ mod view;
 mod writer;
 
 pub use archive::{export, import};
-pub use companion::companion_path;
-pub use error::{IndexError, Result, WhoActs};
+pub use attachment::attachment_path;
+pub use error::{ErrorKind, IndexError, Result};
 pub use manifest::{FORMAT, IndexConfig, MANIFEST, Manifest};
 pub use place::{
     Extent, Filter, Hit, LocalFeatures, Near, NewPlace, Page, Place, Position, SearchMode, place_id,

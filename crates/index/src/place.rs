@@ -115,7 +115,7 @@ pub enum SearchMode {
     Exact,
     /// Walks the HNSW graph where [`WritePlaces::optimize`](crate::WritePlaces::optimize) has built one:
     /// faster, and now and then misses a near place. Parts without a graph are searched exactly.
-    Fast,
+    Approximate,
 }
 
 /// One page of a listing, in the order of the identifiers.

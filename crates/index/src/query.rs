@@ -17,13 +17,13 @@ use crate::shard::{GLOBAL, LOCAL, Shard};
 
 /// An open store with what is needed to ask it.
 #[derive(Clone, Copy)]
-pub(crate) struct Ask<'a> {
+pub(crate) struct SearchRequest<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) config: &'a IndexConfig,
     pub(crate) shard: &'a Shard,
 }
 
-impl Ask<'_> {
+impl SearchRequest<'_> {
     pub(crate) fn search(
         self,
         global: &[f32],

@@ -4,7 +4,7 @@ mod common;
 
 use common::{DIM, MODEL, WIDTH, config, image};
 use r2former_index::{
-    Filter, IndexConfig, IndexError, Near, NewPlace, Position, ReadPlaces, Reader, SearchMode, WhoActs,
+    ErrorKind, Filter, IndexConfig, IndexError, Near, NewPlace, Position, ReadPlaces, Reader, SearchMode,
     WritePlaces, Writer,
 };
 
@@ -19,7 +19,7 @@ fn another_model_is_refused_and_both_are_named() {
         let words = error.to_string();
         assert!(words.contains(MODEL) && words.contains("sha256:bb22"), "{words}");
         assert!(words.contains(&dir.path().display().to_string()), "{words}");
-        assert_eq!(error.who_acts(), WhoActs::Caller);
+        assert_eq!(error.kind(), ErrorKind::Caller);
     }
 }
 
@@ -33,7 +33,7 @@ fn a_second_writer_learns_who_the_first_is() {
         words.contains(&format!("process {}", std::process::id())) && words.contains("since 20"),
         "{words}"
     );
-    assert_eq!(error.who_acts(), WhoActs::Retry);
+    assert_eq!(error.kind(), ErrorKind::Retry);
     drop(first);
     Writer::open(dir.path(), MODEL).unwrap();
 }
@@ -55,12 +55,12 @@ fn a_later_format_and_a_broken_manifest_are_refused() {
     Writer::create(dir.path(), config()).unwrap().close().unwrap();
     let manifest = dir.path().join("manifest.json");
     let text = std::fs::read_to_string(&manifest).unwrap();
-    std::fs::write(&manifest, text.replace("\"format\": 1", "\"format\": 2")).unwrap();
-    assert!(matches!(Reader::open(dir.path(), None), Err(IndexError::OtherFormat { found: 2, .. })));
-    for broken in ["", "{", "[]", "{\"format\": 1}", "{\"format\": \"x\"}"] {
+    std::fs::write(&manifest, text.replace("\"format\": 2", "\"format\": 3")).unwrap();
+    assert!(matches!(Reader::open(dir.path(), None), Err(IndexError::OtherFormat { found: 3, .. })));
+    for broken in ["", "{", "[]", "{\"format\": 2}", "{\"format\": \"x\"}"] {
         std::fs::write(&manifest, broken).unwrap();
         let error = Reader::open(dir.path(), None).err().unwrap();
-        assert_eq!(error.who_acts(), WhoActs::Repair, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Repair, "{error}");
     }
 }
 
@@ -89,7 +89,7 @@ fn a_batch_with_an_unusable_image_is_refused_as_a_whole() {
     ];
     for bad in bad {
         let error = writer.add(&[good.clone(), bad]).unwrap_err();
-        assert_eq!(error.who_acts(), WhoActs::Caller, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Caller, "{error}");
     }
     assert_eq!(writer.count(&Filter::default()).unwrap(), 0);
     writer.add(&[good]).unwrap();

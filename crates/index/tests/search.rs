@@ -92,7 +92,7 @@ fn the_graph_finds_nearly_all_of_the_true_nearest() {
     for _ in 0..50 {
         let query = random.unit(64);
         let exact = writer.search(&query, 10, &Filter::default(), SearchMode::Exact).unwrap();
-        let fast = writer.search(&query, 10, &Filter::default(), SearchMode::Fast).unwrap();
+        let fast = writer.search(&query, 10, &Filter::default(), SearchMode::Approximate).unwrap();
         found += exact.iter().filter(|hit| fast.iter().any(|other| other.id == hit.id)).count();
     }
     assert!(found >= 450, "{found} of 500");

@@ -8,10 +8,10 @@ use crate::progress::Bar;
 use anyhow::{Context, Result};
 use clap::Args;
 use r2former_data::dataset::{Kind, Listing, SourceOptions, from_listings, list_photos};
-use r2former_town::{Condition, TownDatasetConfig};
-use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Rerank, Settings, add_photos, locate};
+use r2former_engine::{Extractor, LocateOptions, PlaceIndex, RerankMethod, Settings, add_photos, locate};
 use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Keeping, QueriesAs, Rules, evaluate};
 use r2former_index::{ReadPlaces, SearchMode};
+use r2former_town::{Condition, TownDatasetConfig};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<Outcome> {
     let loaded = load_model(args.model.as_deref())?;
     let settings = Settings::of(&loaded.config);
     let trained = loaded.config.trained;
-    let rerank = Rerank::default_of(&loaded.config);
+    let rerank = RerankMethod::default_of(&loaded.config);
     let mut out = output::stdout();
     let quiet = args.json;
 
@@ -147,7 +147,12 @@ fn say(out: &mut output::Out, quiet: bool, text: String) -> Result<()> {
 }
 
 /// Recall of all queries and of each condition.
-fn measure(database: Listing, queries: Listing, extractor: &Extractor, rerank: Rerank) -> Result<EvalReport> {
+fn measure(
+    database: Listing,
+    queries: Listing,
+    extractor: &Extractor,
+    rerank: RerankMethod,
+) -> Result<EvalReport> {
     let options = EvalOptions {
         rules: Rules {
             radius_m: RADIUS_M,

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::dataset::{SourceOptions, list_photos};
 use r2former_data::{LatLon, geo};
-use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Progress, Rerank, locate};
+use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Progress, RerankMethod, locate};
 use r2former_eval::pictures::{
     GalleryRow, MapPoint, Photograph, Tile, draw_attention, draw_matches, gallery, map,
 };
@@ -61,7 +61,7 @@ struct Asking {
     candidates: u32,
     /// model, ransac, or none [default: model where its reranker is trained].
     #[arg(long)]
-    rerank: Option<Rerank>,
+    rerank: Option<RerankMethod>,
 }
 
 #[derive(Debug, Args)]

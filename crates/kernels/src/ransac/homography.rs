@@ -36,7 +36,7 @@ impl RansacOptions {
 
 /// The best homography that was found.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Agreement {
+pub struct HomographyFit {
     /// Rows of the 3 x 3 matrix that takes (x, y, 1) of the query to the reference, up to scale: the winning
     /// sample's, refined by least squares over its inliers.
     pub matrix: [f64; 9],
@@ -53,7 +53,7 @@ const DRAWS: usize = 1000;
 
 /// The homography with the most inliers, or none: fewer than four pairs, points all on a line, points that are not
 /// finite.
-pub fn ransac(pairs: &[Correspondence], options: &RansacOptions) -> Option<Agreement> {
+pub fn ransac(pairs: &[Correspondence], options: &RansacOptions) -> Option<HomographyFit> {
     let finite = |p: &Correspondence| p.query.iter().chain(&p.reference).all(|v| v.is_finite());
     if pairs.len() < SAMPLE || !pairs.iter().all(finite) {
         return None;
@@ -81,7 +81,7 @@ pub fn ransac(pairs: &[Correspondence], options: &RansacOptions) -> Option<Agree
         pairs.iter().zip(&sampled).filter_map(|(pair, agrees)| agrees.then_some(*pair)).collect();
     let matrix = refine(matrix, &members);
     let inliers = agreeing(&matrix);
-    Some(Agreement { matrix, count: inliers.iter().filter(|agrees| **agrees).count(), inliers })
+    Some(HomographyFit { matrix, count: inliers.iter().filter(|agrees| **agrees).count(), inliers })
 }
 
 /// Samples after which one of inliers alone was among them with the wanted probability.

@@ -5,5 +5,5 @@ mod homography;
 mod mutual;
 mod refine;
 
-pub use homography::{Agreement, Correspondence, RansacOptions, ransac};
+pub use homography::{Correspondence, HomographyFit, RansacOptions, ransac};
 pub use mutual::{Mutual, mutual_nearest};
