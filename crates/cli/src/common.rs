@@ -145,7 +145,7 @@ pub(crate) fn parse_margin(text: &str) -> Result<f32, String> {
 pub(crate) fn near(position: Option<LatLon>, radius_m: Option<f64>) -> Result<Option<Near>> {
     match (position, radius_m) {
         (Some(position), Some(radius_m)) if radius_m.is_finite() && radius_m > 0.0 => {
-            Ok(Some(Near { position, radius_m }))
+            Ok(Some(Near::new(position, radius_m)))
         }
         (Some(_), Some(radius)) => bail!("--radius {radius}: must be a positive number of metres"),
         (None, None) => Ok(None),

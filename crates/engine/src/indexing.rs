@@ -2,7 +2,7 @@
 
 use crate::{Extractor, Progress, Result, extract_stream};
 use r2former_data::Photo;
-use r2former_index::{NewPlace, Place, Position, ReadPlaces, WritePlaces, place_id};
+use r2former_index::{NewPlace, Place, ReadPlaces, WritePlaces, place_id};
 use r2former_model::quantize;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -83,7 +83,7 @@ pub fn add_photos(
 fn place_of(photo: &Photo) -> Place {
     Place {
         name: photo.name.clone(),
-        position: photo.position.map(|p| Position { lat: p.lat, lon: p.lon }),
+        position: photo.position,
         heading: photo.heading,
         altitude: photo.altitude,
         time: photo.time,

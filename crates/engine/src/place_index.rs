@@ -40,6 +40,49 @@ impl PlaceIndex {
         Self::open(dir)
     }
 
+    /// Opens the index in a folder, or creates it where there is none.
+    ///
+    /// ```
+    /// use r2former_engine::{LoadedModel, PlaceIndex, Settings};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let home = tempfile::tempdir()?;
+    /// # let dir = home.path().join("places");
+    /// let model = LoadedModel::built_in()?;
+    /// let settings = Settings::of(&model.config);
+    /// let created = PlaceIndex::open_or_create(&dir, &model, settings)?;
+    /// let opened = PlaceIndex::open_or_create(&dir, &model, settings)?;
+    /// assert_eq!(opened.manifest, created.manifest);
+    /// assert_eq!(opened.manifest.config.model, "r2former-tiny");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`EngineError::Index`] for an index of another model, or a folder that holds other things;
+    /// [`EngineError::Request`] for an index of other settings; as [`create`](Self::create) and
+    /// [`open`](Self::open).
+    pub fn open_or_create(dir: &Path, loaded: &LoadedModel, settings: Settings) -> Result<Self> {
+        let index = match Self::open(dir) {
+            // A writer that was killed while it created the index leaves a folder without a manifest, which
+            // `create` refuses: it cannot know that nothing else is in it.
+            Err(EngineError::Index(IndexError::NotAnIndex { .. })) => {
+                return Self::create(dir, loaded, settings);
+            }
+            index => index?,
+        };
+        index.check_model(loaded)?;
+        if index.settings != settings {
+            let words = |s: &Settings| format!("{}x{} in {}", s.height, s.width, s.precision);
+            return Err(EngineError::Request(format!(
+                "{}: images of this index are {}, not {}; use its settings, or build another index",
+                dir.display(),
+                words(&index.settings),
+                words(&settings)
+            )));
+        }
+        Ok(index)
+    }
+
     /// Opens an existing index.
     ///
     /// # Errors

@@ -45,9 +45,8 @@ pub use archive::{export, import};
 pub use attachment::attachment_path;
 pub use error::{ErrorKind, IndexError, Result};
 pub use manifest::{FORMAT, IndexConfig, MANIFEST, Manifest};
-pub use place::{
-    Extent, Filter, Hit, LocalFeatures, Near, NewPlace, Page, Place, Position, SearchMode, place_id,
-};
+pub use place::{Extent, Filter, Hit, LocalFeatures, Near, NewPlace, Page, Place, SearchMode, place_id};
+pub use r2former_geo::LatLon;
 pub use reader::Reader;
 pub use traits::{Info, ReadPlaces, WritePlaces};
 pub use verify::{Problem, Report, verify};

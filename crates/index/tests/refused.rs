@@ -4,7 +4,7 @@ mod common;
 
 use common::{DIM, MODEL, WIDTH, config, image};
 use r2former_index::{
-    ErrorKind, Filter, IndexConfig, IndexError, Near, NewPlace, Position, ReadPlaces, Reader, SearchMode,
+    ErrorKind, Filter, IndexConfig, IndexError, Near, NewPlace, LatLon, ReadPlaces, Reader, SearchMode,
     WritePlaces, Writer,
 };
 
@@ -81,8 +81,8 @@ fn a_batch_with_an_unusable_image_is_refused_as_a_whole() {
         change(&|new| new.local = vec![0; WIDTH + 1]),
         change(&|new| new.local = vec![0; WIDTH * 6]),
         change(&|new| new.place.name.clear()),
-        change(&|new| new.place.position = Some(Position { lat: 91.0, lon: 0.0 })),
-        change(&|new| new.place.position = Some(Position { lat: 0.0, lon: f64::NAN })),
+        change(&|new| new.place.position = Some(LatLon { lat: 91.0, lon: 0.0 })),
+        change(&|new| new.place.position = Some(LatLon { lat: 0.0, lon: f64::NAN })),
         change(&|new| new.place.heading = Some(f64::INFINITY)),
         change(&|new| drop(new.place.tags.insert("a=b".into(), "c".into()))),
         good.clone(),
@@ -104,7 +104,7 @@ fn an_unusable_question_is_refused() {
     assert!(writer.search(&[f32::NAN; DIM], 3, &all, SearchMode::Exact).is_err());
     assert!(writer.list(None, 0, &all).is_err());
     for (lat, radius_m) in [(95.0, 10.0), (0.0, 0.0), (0.0, -1.0), (0.0, f64::NAN)] {
-        let near = Some(Near { center: Position { lat, lon: 0.0 }, radius_m });
+        let near = Some(Near { center: LatLon { lat, lon: 0.0 }, radius_m });
         assert!(writer.count(&Filter { near, ..Filter::default() }).is_err());
     }
 }

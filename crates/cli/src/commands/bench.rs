@@ -324,14 +324,9 @@ impl Bench<'_> {
         let index = self.index(&home.path().join("index"), true)?;
         let reader = index.reader()?;
         let reranks = self.extractor.config().reranker.is_some();
-        let options = LocateOptions {
-            top: 5,
-            candidates: self.args.candidates as usize,
-            rerank: if reranks { RerankMethod::Model } else { RerankMethod::None },
-            adaptive: None,
-            near: None,
-            mode: SearchMode::Exact,
-        };
+        let method = if reranks { RerankMethod::Model } else { RerankMethod::None };
+        let options =
+            LocateOptions::default().candidates(self.args.candidates as usize).rerank(method);
         let mut stages: Vec<Timing> = Vec::new();
         let mut memory = Vec::new();
         let times = self.times(|| {

@@ -10,7 +10,7 @@ use clap::Args;
 use r2former_data::dataset::{Kind, Listing, SourceOptions, from_listings, list_photos};
 use r2former_engine::{Extractor, LocateOptions, PlaceIndex, RerankMethod, Settings, add_photos, locate};
 use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Keeping, QueriesAs, Rules, evaluate};
-use r2former_index::{ReadPlaces, SearchMode};
+use r2former_index::ReadPlaces;
 use r2former_town::{Condition, TownDatasetConfig};
 use serde_json::json;
 use std::path::PathBuf;
@@ -95,14 +95,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<Outcome> {
 
     say(&mut out, quiet, "3. Asking where one photo was taken:".into())?;
     let asked = list_photos(&photos.join("queries.csv"), Some(Kind::Csv), &SourceOptions::default())?;
-    let options = LocateOptions {
-        top: 3,
-        candidates: 100,
-        rerank,
-        adaptive: None,
-        near: None,
-        mode: SearchMode::Exact,
-    };
+    let options = LocateOptions::default().top(3).rerank(rerank);
     let first = asked.photos.first().context("the town has no queries")?;
     let answer = locate(&index.reader()?, &extractor, &first.path, &options)?;
     if !args.json {

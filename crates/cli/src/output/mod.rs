@@ -1,11 +1,13 @@
 //! What commands print.
 
 mod answers;
+mod escape;
 mod recall;
 mod scores;
 mod words;
 
 pub(crate) use answers::{AnswerFormat, PairsFormat, print_answers};
+pub(crate) use escape::{escaped, escaped_lines};
 pub(crate) use recall::print_report;
 pub(crate) use scores::{print_differences, print_scores};
 pub(crate) use words::{backbone, bytes, global_head, input};
