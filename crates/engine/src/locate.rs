@@ -1,8 +1,8 @@
 //! One query: photograph, descriptor, candidates, reranked places, answer.
 
 use crate::{
-    Answer, EngineError, Estimate, Extractor, Match, QueryImage, RerankMethod, Result, ScoreKind, Status, Timing,
-    size_note, top1_margin,
+    Answer, EngineError, Estimate, Extractor, Match, QueryImage, RerankMethod, Result, ScoreKind, Status,
+    Timing, size_note, top1_margin,
 };
 use r2former_data::geo;
 use r2former_index::{Filter, Hit, Near, ReadPlaces, SearchMode};
@@ -39,14 +39,7 @@ pub struct LocateOptions {
 
 impl Default for LocateOptions {
     fn default() -> Self {
-        Self {
-            top: 5,
-            candidates: 100,
-            rerank: None,
-            adaptive: None,
-            near: None,
-            mode: SearchMode::Exact,
-        }
+        Self { top: 5, candidates: 100, rerank: None, adaptive: None, near: None, mode: SearchMode::Exact }
     }
 }
 

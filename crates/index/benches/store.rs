@@ -10,7 +10,7 @@
 use std::time::Instant;
 
 use r2former_index::{
-    Filter, IndexConfig, NewPlace, Place, LatLon, ReadPlaces, Reader, SearchMode, WritePlaces, Writer,
+    Filter, IndexConfig, LatLon, NewPlace, Place, ReadPlaces, Reader, SearchMode, WritePlaces, Writer,
     place_id,
 };
 

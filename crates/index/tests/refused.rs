@@ -4,7 +4,7 @@ mod common;
 
 use common::{DIM, MODEL, WIDTH, config, image};
 use r2former_index::{
-    ErrorKind, Filter, IndexConfig, IndexError, Near, NewPlace, LatLon, ReadPlaces, Reader, SearchMode,
+    ErrorKind, Filter, IndexConfig, IndexError, LatLon, Near, NewPlace, ReadPlaces, Reader, SearchMode,
     WritePlaces, Writer,
 };
 

@@ -4,7 +4,7 @@ mod common;
 
 use common::{DIM, Random, config, image};
 use r2former_index::{
-    Filter, Near, NewPlace, LatLon, ReadPlaces, Reader, SearchMode, WritePlaces, Writer, place_id,
+    Filter, LatLon, Near, NewPlace, ReadPlaces, Reader, SearchMode, WritePlaces, Writer, place_id,
 };
 
 fn similarity(a: &[f32], b: &[f32]) -> f32 {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use r2former_index::{IndexConfig, NewPlace, Place, LatLon};
+use r2former_index::{IndexConfig, LatLon, NewPlace, Place};
 
 pub const MODEL: &str = "sha256:aa11";
 pub const DIM: usize = 16;
