@@ -7,7 +7,7 @@ use crate::ranking::Ranking;
 use crate::{PerOrder, order_name};
 use r2former_data::Photo;
 use r2former_data::dataset::distance_m;
-use r2former_engine::Rerank;
+use r2former_engine::RerankMethod;
 use serde::Serialize;
 
 /// How many of the first matches are kept of each query.
@@ -104,7 +104,7 @@ pub(crate) fn quality(queries: &[QueryOutcome], orders: &PerOrder<Vec<Ranking>>)
 /// Each later order against each earlier one.
 pub(crate) fn comparisons(queries: &[QueryOutcome], orders: &PerOrder<Vec<Ranking>>) -> Vec<Comparison> {
     let right = |method| -> Vec<bool> { under(queries, method).iter().map(|o| o.right_at(1)).collect() };
-    let methods: Vec<Rerank> = orders.iter().map(|(method, _)| method).collect();
+    let methods: Vec<RerankMethod> = orders.iter().map(|(method, _)| method).collect();
     let mut all = Vec::new();
     for (i, second) in methods.iter().enumerate() {
         for first in &methods[..i] {
@@ -116,7 +116,7 @@ pub(crate) fn comparisons(queries: &[QueryOutcome], orders: &PerOrder<Vec<Rankin
 }
 
 /// The outcomes of one order.
-fn under(queries: &[QueryOutcome], method: Rerank) -> Vec<&Outcome> {
+fn under(queries: &[QueryOutcome], method: RerankMethod) -> Vec<&Outcome> {
     queries.iter().filter_map(|q| q.outcome.get(method)).collect()
 }
 

@@ -1,6 +1,6 @@
 //! The orders that an evaluation compares.
 
-use r2former_engine::Rerank;
+use r2former_engine::RerankMethod;
 use serde::Serialize;
 
 /// Something of each order: by global descriptors, and by each way of reranking that was asked.
@@ -18,26 +18,26 @@ pub struct PerOrder<T> {
 
 impl<T> PerOrder<T> {
     /// What there is, with the way of reranking, in the order of the fields.
-    pub fn iter(&self) -> impl Iterator<Item = (Rerank, &T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (RerankMethod, &T)> {
         let all = [
-            (Rerank::None, Some(&self.global)),
-            (Rerank::Ransac, self.ransac.as_ref()),
-            (Rerank::Model, self.reranked.as_ref()),
+            (RerankMethod::None, Some(&self.global)),
+            (RerankMethod::Ransac, self.ransac.as_ref()),
+            (RerankMethod::Model, self.reranked.as_ref()),
         ];
         all.into_iter().filter_map(|(method, value)| value.map(|value| (method, value)))
     }
 
     /// Something else of each.
-    pub fn map<U>(&self, mut f: impl FnMut(Rerank, &T) -> U) -> PerOrder<U> {
+    pub fn map<U>(&self, mut f: impl FnMut(RerankMethod, &T) -> U) -> PerOrder<U> {
         PerOrder {
-            global: f(Rerank::None, &self.global),
-            ransac: self.ransac.as_ref().map(|value| f(Rerank::Ransac, value)),
-            reranked: self.reranked.as_ref().map(|value| f(Rerank::Model, value)),
+            global: f(RerankMethod::None, &self.global),
+            ransac: self.ransac.as_ref().map(|value| f(RerankMethod::Ransac, value)),
+            reranked: self.reranked.as_ref().map(|value| f(RerankMethod::Model, value)),
         }
     }
 
     /// The one of a way of reranking.
-    pub fn get(&self, method: Rerank) -> Option<&T> {
+    pub fn get(&self, method: RerankMethod) -> Option<&T> {
         self.iter().find_map(|(m, value)| (m == method).then_some(value))
     }
 
@@ -47,20 +47,20 @@ impl<T> PerOrder<T> {
     }
 
     /// Sets the one of a way of reranking.
-    pub(crate) fn set(&mut self, method: Rerank, value: T) {
+    pub(crate) fn set(&mut self, method: RerankMethod, value: T) {
         match method {
-            Rerank::None => self.global = value,
-            Rerank::Ransac => self.ransac = Some(value),
-            Rerank::Model => self.reranked = Some(value),
+            RerankMethod::None => self.global = value,
+            RerankMethod::Ransac => self.ransac = Some(value),
+            RerankMethod::Model => self.reranked = Some(value),
         }
     }
 }
 
 /// What people call an order.
-pub fn order_name(method: Rerank) -> &'static str {
+pub fn order_name(method: RerankMethod) -> &'static str {
     match method {
-        Rerank::None => "global",
-        Rerank::Ransac => "RANSAC",
-        Rerank::Model => "reranked",
+        RerankMethod::None => "global",
+        RerankMethod::Ransac => "RANSAC",
+        RerankMethod::Model => "reranked",
     }
 }

@@ -13,7 +13,7 @@ use crate::view::Choice;
 use crate::{PerOrder, Protocol, QueriesAs, Recall, Result};
 use r2former_data::Photo;
 use r2former_data::dataset::Dataset;
-use r2former_engine::{Extractor, Progress, Rerank};
+use r2former_engine::{Extractor, Progress, RerankMethod};
 use r2former_model::{Bits, ResizeMode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,7 @@ pub struct EvalOptions {
     /// What is right, and which queries count.
     pub rules: Rules,
     /// Ways to rerank, each told beside the global order; none for global retrieval alone.
-    pub rerank: Vec<Rerank>,
+    pub rerank: Vec<RerankMethod>,
     /// Candidates to rerank.
     pub candidates: usize,
     /// Leave the global order of a query as it is where its [margin](QueryOutcome::margin) is at least this; none
@@ -144,16 +144,16 @@ impl EvalCost {
     }
 
     /// Milliseconds of a way of reranking a query; none for none.
-    pub fn rerank_ms(&self, method: Rerank) -> Option<f64> {
+    pub fn rerank_ms(&self, method: RerankMethod) -> Option<f64> {
         match method {
-            Rerank::None => None,
-            Rerank::Ransac => self.ransac_ms_per_query,
-            Rerank::Model => self.rerank_ms_per_query,
+            RerankMethod::None => None,
+            RerankMethod::Ransac => self.ransac_ms_per_query,
+            RerankMethod::Model => self.rerank_ms_per_query,
         }
     }
 
     /// Milliseconds of a whole query: extraction (where it was measured), search, reranking.
-    pub fn query_ms(&self, method: Rerank) -> f64 {
+    pub fn query_ms(&self, method: RerankMethod) -> f64 {
         let parts = [self.extraction_ms(), Some(self.search_ms_per_query), self.rerank_ms(method)];
         parts.into_iter().flatten().sum()
     }
@@ -227,7 +227,8 @@ pub(crate) fn rank_extracted(
         margins.iter().map(|margin| options.adaptive.is_some_and(|least| *margin >= least)).collect();
     let mut orders = PerOrder { global, ransac: None, reranked: None };
     let mut rerank_ms = BTreeMap::new();
-    let methods: BTreeSet<Rerank> = options.rerank.iter().copied().filter(|m| *m != Rerank::None).collect();
+    let methods: BTreeSet<RerankMethod> =
+        options.rerank.iter().copied().filter(|m| *m != RerankMethod::None).collect();
     for method in methods {
         let started = Instant::now();
         let views = (&database_view, &query_view);
@@ -240,8 +241,8 @@ pub(crate) fn rank_extracted(
     let cost = EvalCost {
         images_per_second: extracted.images_per_second,
         search_ms_per_query,
-        ransac_ms_per_query: rerank_ms.get(&Rerank::Ransac).copied(),
-        rerank_ms_per_query: rerank_ms.get(&Rerank::Model).copied(),
+        ransac_ms_per_query: rerank_ms.get(&RerankMethod::Ransac).copied(),
+        rerank_ms_per_query: rerank_ms.get(&RerankMethod::Model).copied(),
         bytes_per_image: r2former_model::cost::cost(extractor.config(), settings.height, settings.width)
             .stored_bytes,
         global_bytes_per_image: extractor.config().global_dim() * size_of::<f32>(),

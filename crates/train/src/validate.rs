@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::config::ValidationConfig;
 use r2former_data::dataset::Dataset;
-use r2former_engine::{Extractor, Progress, Rerank};
+use r2former_engine::{Extractor, Progress, RerankMethod};
 use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Keeping, QueriesAs, Rules, evaluate};
 
 /// The dataset of a validation.
@@ -25,7 +25,7 @@ pub(crate) fn validate(
 ) -> Result<EvalReport> {
     let options = EvalOptions {
         rules: Rules { radius_m: config.radius_m, empty_queries: EmptyQueries::Drop, ..Default::default() },
-        rerank: if rerank { vec![Rerank::Model] } else { Vec::new() },
+        rerank: if rerank { vec![RerankMethod::Model] } else { Vec::new() },
         candidates: config.candidates,
         adaptive: None,
         keeping: Keeping::default(),

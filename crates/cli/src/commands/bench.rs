@@ -7,7 +7,9 @@ use crate::output::{self, print_json};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
-use r2former_engine::{Extractor, LoadedModel, LocateOptions, PlaceIndex, Rerank, Timing, locate, rerank};
+use r2former_engine::{
+    Extractor, LoadedModel, LocateOptions, PlaceIndex, RerankMethod, Timing, locate, rerank,
+};
 use r2former_eval::cost::{Random, Times, Views, local_bytes, peak_bytes, resident_bytes};
 use r2former_index::{Filter, NewPlace, Place, ReadPlaces, SearchMode, WritePlaces};
 use r2former_model::ModelConfig;
@@ -301,7 +303,7 @@ impl Bench<'_> {
             let start = Instant::now();
             index.writer()?.optimize()?;
             measured.insert("graph_seconds".into(), start.elapsed().as_secs_f64().into());
-            let (found, times) = search(SearchMode::Fast)?;
+            let (found, times) = search(SearchMode::Approximate)?;
             measured.extend(named("fast_ms_per_query", times));
             let both: usize = best.iter().zip(&found).map(|(a, b)| a.intersection(b).count()).sum();
             let all: usize = best.iter().map(HashSet::len).sum();
@@ -322,14 +324,8 @@ impl Bench<'_> {
         let index = self.index(&home.path().join("index"), true)?;
         let reader = index.reader()?;
         let reranks = self.extractor.config().reranker.is_some();
-        let options = LocateOptions {
-            top: 5,
-            candidates: self.args.candidates as usize,
-            rerank: if reranks { Rerank::Model } else { Rerank::None },
-            adaptive: None,
-            near: None,
-            mode: SearchMode::Exact,
-        };
+        let method = if reranks { RerankMethod::Model } else { RerankMethod::None };
+        let options = LocateOptions::default().candidates(self.args.candidates as usize).rerank(method);
         let mut stages: Vec<Timing> = Vec::new();
         let mut memory = Vec::new();
         let times = self.times(|| {

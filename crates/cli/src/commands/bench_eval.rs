@@ -7,7 +7,7 @@ use crate::output::{self, bytes, print_json, print_report};
 use crate::progress::Bar;
 use anyhow::Result;
 use clap::Args;
-use r2former_engine::{Extractor, Rerank};
+use r2former_engine::{Extractor, RerankMethod};
 use r2former_eval::cost::{RehearsalOptions, rehearse};
 use r2former_eval::{EvalOptions, Keeping, QueriesAs, Rules};
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub(crate) struct EvalBenchArgs {
     candidates: u32,
     /// How candidates are put in order: model, ransac or none [default: model where there is a reranker].
     #[arg(long)]
-    rerank: Option<Rerank>,
+    rerank: Option<RerankMethod>,
     /// Hold at most so many megabytes of local features of each side in memory; what is more goes into a
     /// temporary file.
     #[arg(long, default_value_t = 1024, value_name = "MB")]
@@ -49,7 +49,7 @@ pub(crate) struct EvalBenchArgs {
 pub(crate) fn run(args: &EvalBenchArgs, machine: &Machine) -> Result<ExitStatus> {
     let loaded = load(args.model.as_deref(), &args.preset)?;
     // Random weights rerank as fast as trained ones.
-    let best = if loaded.config.reranker.is_some() { Rerank::Model } else { Rerank::None };
+    let best = if loaded.config.reranker.is_some() { RerankMethod::Model } else { RerankMethod::None };
     let rerank = match args.rerank {
         Some(rerank) => rerank_or_default(Some(rerank), &loaded.config)?,
         None => best,

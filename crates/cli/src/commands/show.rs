@@ -6,12 +6,12 @@ use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::dataset::{SourceOptions, list_photos};
-use r2former_data::{LatLon, geo};
-use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Progress, Rerank, locate};
+use r2former_data::geo;
+use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Progress, RerankMethod, locate};
 use r2former_eval::pictures::{
     GalleryRow, MapPoint, Photograph, Tile, draw_attention, draw_matches, gallery, map,
 };
-use r2former_index::{Filter, ReadPlaces, SearchMode};
+use r2former_index::{Filter, ReadPlaces};
 use r2former_model::checkpoint::write_atomically;
 use std::path::{Path, PathBuf};
 
@@ -61,7 +61,7 @@ struct Asking {
     candidates: u32,
     /// model, ransac, or none [default: model where its reranker is trained].
     #[arg(long)]
-    rerank: Option<Rerank>,
+    rerank: Option<RerankMethod>,
 }
 
 #[derive(Debug, Args)]
@@ -121,9 +121,7 @@ impl Asking {
         let index = PlaceIndex::open(&self.index)?;
         let loaded = index.model()?;
         let rerank = rerank_or_default(self.rerank, &loaded.config)?;
-        let candidates = self.candidates as usize;
-        let options =
-            LocateOptions { top, candidates, rerank, adaptive: None, near: None, mode: SearchMode::Exact };
+        let options = LocateOptions::default().top(top).candidates(self.candidates as usize).rerank(rerank);
         let extractor = Extractor::new(loaded, index.settings, &machine.device()?)?;
         Ok((index, extractor, options))
     }
@@ -178,9 +176,7 @@ fn positions(args: &MapArgs, machine: &Machine) -> Result<ExitStatus> {
     let mut from = None;
     loop {
         let page = reader.list(from, 1000, &Filter::default())?;
-        references.extend(
-            page.places.iter().filter_map(|(_, p)| p.position).map(|p| LatLon { lat: p.lat, lon: p.lon }),
-        );
+        references.extend(page.places.iter().filter_map(|(_, p)| p.position));
         from = page.next;
         if from.is_none() {
             break;

@@ -11,7 +11,7 @@ use crate::run::{EvalOptions, count, rank_extracted};
 use crate::view::Choice;
 use crate::{EvalError, Evaluation, Grouping, Outcome, Protocol, QueriesAs, Result, Rules};
 use r2former_data::dataset::Dataset;
-use r2former_engine::{Extractor, LoadedModel, Progress, Rerank, Settings};
+use r2former_engine::{Extractor, LoadedModel, Progress, RerankMethod, Settings};
 use r2former_model::Device;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -293,7 +293,7 @@ impl Orders<'_> {
         progress: &dyn Progress,
     ) -> Result<Evaluation> {
         let options = EvalOptions {
-            rerank: if setting.rerank == Rerank::None { Vec::new() } else { vec![setting.rerank] },
+            rerank: if setting.rerank == RerankMethod::None { Vec::new() } else { vec![setting.rerank] },
             ..self.options.clone()
         };
         let choice = Choice {

@@ -3,7 +3,7 @@ use crate::ablate::Selection;
 use crate::{QueriesAs, Rules, evaluate};
 use r2former_data::dataset::DatasetSpec;
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
-use r2former_engine::Silent;
+use r2former_engine::NoProgress;
 use r2former_model::ModelConfig;
 use r2former_model::checkpoint::{Storage, save};
 use std::path::Path;
@@ -68,7 +68,7 @@ fn config(dir: &Path) -> AblationConfig {
 }
 
 fn run(dir: &Path) -> Ablation {
-    ablate(&config(dir), &Device::flex(), &Keeping::default(), &Silent).unwrap()
+    ablate(&config(dir), &Device::flex(), &Keeping::default(), &NoProgress).unwrap()
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn rows_are_what_an_evaluation_of_each_would_say() {
     let dataset = dataset.read().unwrap();
     let loaded = LoadedModel::open(&dir.join("m.safetensors")).unwrap();
     let of_layer = |layer: Option<usize>,
-                    rerank: Rerank,
+                    rerank: RerankMethod,
                     count: usize,
                     gather: bool,
                     neighbours: usize,
@@ -115,18 +115,19 @@ fn rows_are_what_an_evaluation_of_each_would_say() {
             keeping: Keeping::default(),
             queries_as: QueriesAs::default(),
         };
-        let found = evaluate(&dataset, &extractor, &options, &Silent).unwrap();
+        let found = evaluate(&dataset, &extractor, &options, &NoProgress).unwrap();
         let skipped = found.report.adaptive.map(|adaptive| adaptive.skipped);
         (found.report.quality.get(rerank).unwrap().recall, skipped)
     };
-    let recall = |rerank: Rerank, count: usize, gather: bool, neighbours: usize, adaptive: Option<f32>| {
-        of_layer(None, rerank, count, gather, neighbours, adaptive)
-    };
-    let model = Rerank::Model;
+    let recall =
+        |rerank: RerankMethod, count: usize, gather: bool, neighbours: usize, adaptive: Option<f32>| {
+            of_layer(None, rerank, count, gather, neighbours, adaptive)
+        };
+    let model = RerankMethod::Model;
     for (row, (expected, skipped)) in [
         (&rows[0], recall(model, 6, false, 5, None)),
-        (named("rerank", "none"), recall(Rerank::None, 6, false, 5, None)),
-        (named("rerank", "ransac"), recall(Rerank::Ransac, 6, false, 5, None)),
+        (named("rerank", "none"), recall(RerankMethod::None, 6, false, 5, None)),
+        (named("rerank", "ransac"), recall(RerankMethod::Ransac, 6, false, 5, None)),
         (named("local_features", "2"), recall(model, 2, false, 5, None)),
         (named("local_features", "8"), recall(model, 8, false, 5, None)),
         (named("neighbours", "1"), recall(model, 6, false, 1, None)),
@@ -134,7 +135,7 @@ fn rows_are_what_an_evaluation_of_each_would_say() {
         (named("official_gather", "on"), recall(model, 6, true, 5, None)),
         (named("layer", "3"), of_layer(Some(3), model, 6, false, 5, None)),
         (named("adaptive", "0.001"), recall(model, 6, false, 5, Some(0.001))),
-        (named("adaptive", "0"), recall(Rerank::None, 6, false, 5, Some(0.0))),
+        (named("adaptive", "0"), recall(RerankMethod::None, 6, false, 5, Some(0.0))),
         (named("adaptive", "2"), recall(model, 6, false, 5, Some(2.0))),
     ] {
         assert_eq!((&row.recall, row.skipped), (&expected, skipped), "{} {}", row.axis, row.value);
@@ -188,7 +189,7 @@ fn datasets_with_the_same_word_are_told_as_one_besides() {
     let several = |parts: String| {
         std::fs::write(dir.join("parts.toml"), format!("candidates = 6\n{parts}{axes}")).unwrap();
         let config = AblationConfig::read(&dir.join("parts.toml")).unwrap();
-        ablate(&config, &Device::flex(), &Keeping::default(), &Silent).unwrap()
+        ablate(&config, &Device::flex(), &Keeping::default(), &NoProgress).unwrap()
     };
     let parts = several(part("first", 0..4) + &part("second", 4..10));
     let whole = several(part("whole", 0..10));

@@ -79,15 +79,15 @@ pub fn growth(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use r2former_engine::Silent;
+    use r2former_engine::NoProgress;
 
     #[test]
     fn sizes_come_in_order_and_once() {
-        let found = growth(8, 100, &[300, 50, 300], 10, 2, &Silent).unwrap();
+        let found = growth(8, 100, &[300, 50, 300], 10, 2, &NoProgress).unwrap();
         assert_eq!(found.iter().map(|g| g.images).collect::<Vec<_>>(), [50, 300]);
         assert_eq!((found[1].descriptor_bytes, found[1].stored_bytes), (300 * 32, 30_000));
         assert!(found.iter().all(|g| g.alone_ms.least > 0.0 && g.together_ms.least > 0.0));
-        assert!(growth(8, 100, &[], 10, 2, &Silent).unwrap().is_empty());
-        assert!(growth(8, 100, &[5, 0], 10, 2, &Silent).unwrap_err().to_string().contains("sizes"));
+        assert!(growth(8, 100, &[], 10, 2, &NoProgress).unwrap().is_empty());
+        assert!(growth(8, 100, &[5, 0], 10, 2, &NoProgress).unwrap_err().to_string().contains("sizes"));
     }
 }

@@ -121,7 +121,7 @@ pub fn rehearse(
 mod tests {
     use super::*;
     use crate::{Keeping, QueriesAs, Rules};
-    use r2former_engine::{LoadedModel, Rerank, Settings, Silent};
+    use r2former_engine::{LoadedModel, NoProgress, RerankMethod, Settings};
     use r2former_model::{Device, ModelConfig};
 
     #[test]
@@ -135,14 +135,14 @@ mod tests {
         let run = |memory_bytes| {
             let eval = EvalOptions {
                 rules: Rules::default(),
-                rerank: vec![Rerank::Model],
+                rerank: vec![RerankMethod::Model],
                 candidates: 20,
                 adaptive: None,
                 keeping: Keeping { memory_bytes, dir: None },
                 queries_as: QueriesAs::default(),
             };
             let options = RehearsalOptions { images: 200, queries: 7 };
-            rehearse(&extractor, options, &eval, dir.path(), &Silent).unwrap()
+            rehearse(&extractor, options, &eval, dir.path(), &NoProgress).unwrap()
         };
         let (memory, file) = (run(1 << 30), run(0));
         assert_eq!(memory.report.recall, file.report.recall);

@@ -3,7 +3,7 @@
 
 use super::{Random, Times, Views};
 use crate::{EvalError, Result, nearest};
-use r2former_engine::{Extractor, ImageFeatures, LoadedModel, Progress, Rerank, Settings};
+use r2former_engine::{Extractor, ImageFeatures, LoadedModel, Progress, RerankMethod, Settings};
 use r2former_model::{Device, cost, quantize};
 use serde::Serialize;
 use std::path::Path;
@@ -26,7 +26,7 @@ pub struct StagesOptions {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CostRow {
     /// How candidates are put in order.
-    pub rerank: Rerank,
+    pub rerank: RerankMethod,
     /// Local features of an image; 0 where none are needed.
     pub local_features: usize,
     /// Milliseconds of the network, an image.
@@ -99,9 +99,9 @@ pub fn stages(
         counts.clear();
         notes.push(format!("Model {} has no local features.", loaded.config.name));
     }
-    let mut methods = vec![Rerank::Ransac];
+    let mut methods = vec![RerankMethod::Ransac];
     if loaded.config.reranker.is_some() {
-        methods.push(Rerank::Model);
+        methods.push(RerankMethod::Model);
         if !loaded.config.trained.reranker {
             notes.push("The reranker is not trained: its time is that of a trained one.".into());
         }
@@ -127,7 +127,7 @@ pub fn stages(
     }
     let decode_ms = Times::of(times).ok_or_else(|| EvalError::Request("no photographs".into()))?;
     let (_, extraction) = extract(&global, &inputs, progress)?;
-    let mut rows = vec![measurement.row(&global, 0, decode_ms, extraction, Rerank::None, None)];
+    let mut rows = vec![measurement.row(&global, 0, decode_ms, extraction, RerankMethod::None, None)];
     for count in counts {
         let changed = loaded.with(|config, _| {
             if let Some(local) = &mut config.local {
@@ -144,9 +144,9 @@ pub fn stages(
     progress.finish();
     // As the paper's table has it: all of one method together.
     rows.sort_by_key(|row| match row.rerank {
-        Rerank::None => 0,
-        Rerank::Ransac => 1,
-        Rerank::Model => 2,
+        RerankMethod::None => 0,
+        RerankMethod::Ransac => 1,
+        RerankMethod::Model => 2,
     });
     let (photographs, database, candidates) = (photos.len(), options.database, options.candidates);
     Ok(Stages { photographs, database, candidates, decode_ms, rows, notes })
@@ -203,7 +203,12 @@ struct Measurement<'a> {
 
 impl Measurement<'_> {
     /// Each of the first photographs as a query against the others.
-    fn reranking(&self, extractor: &Extractor, features: &[ImageFeatures], method: Rerank) -> Result<Times> {
+    fn reranking(
+        &self,
+        extractor: &Extractor,
+        features: &[ImageFeatures],
+        method: RerankMethod,
+    ) -> Result<Times> {
         let row = extractor.config().local_row();
         let globals: Vec<f32> = features.iter().flat_map(|f| &f.global).copied().collect();
         let packed: Vec<Vec<u8>> = features.iter().map(|f| quantize::quantize(&f.local, row)).collect();
@@ -228,7 +233,7 @@ impl Measurement<'_> {
         local_features: usize,
         decode: Times,
         extraction_ms: Times,
-        rerank: Rerank,
+        rerank: RerankMethod,
         reranking_ms: Option<Times>,
     ) -> CostRow {
         let settings = extractor.settings();

@@ -5,7 +5,7 @@ use crate::{Evaluation, PerOrder, Quality, order_name};
 use r2former_data::dataset::Dataset;
 use r2former_data::geo::from_utm;
 use r2former_data::{LatLon, Photo};
-use r2former_engine::Rerank;
+use r2former_engine::RerankMethod;
 use std::collections::BTreeMap;
 
 /// Ranks at which recall is drawn.
@@ -18,7 +18,7 @@ const MAPS: usize = 8;
 /// Recall@N of each order.
 pub(super) fn recall(evaluation: &Evaluation) -> String {
     let queries = &evaluation.queries;
-    let share = |method: Rerank, n: usize| {
+    let share = |method: RerankMethod, n: usize| {
         let right = queries.iter().filter(|q| q.outcome.get(method).is_some_and(|o| o.right_at(n))).count();
         right as f64 / queries.len().max(1) as f64
     };
@@ -93,7 +93,7 @@ pub(super) fn maps(evaluation: &Evaluation, dataset: &Dataset) -> Vec<(String, S
         .collect()
 }
 
-fn lines(evaluation: &Evaluation, points: impl Fn(Rerank, &Quality) -> Vec<[f64; 2]>) -> Vec<Series> {
+fn lines(evaluation: &Evaluation, points: impl Fn(RerankMethod, &Quality) -> Vec<[f64; 2]>) -> Vec<Series> {
     let quality: &PerOrder<Quality> = &evaluation.report.quality;
     quality
         .iter()

@@ -15,7 +15,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use datasets::{DatasetCommand, RulesArgs};
 use r2former_data::dataset::Dataset;
-use r2former_engine::{Extractor, Rerank};
+use r2former_engine::{Extractor, RerankMethod};
 use r2former_eval::{
     EvalOptions, EvalReport, Facts, Keeping, PAGE, PredictionsFile, QueriesAs, Rules, RunFacts, evaluate,
     rank, write_report,
@@ -73,7 +73,7 @@ pub(crate) struct RunArgs {
     /// Ways to rerank, each beside the global order: model, ransac, or both with a comma; none for neither
     /// [default: model where its reranker is trained].
     #[arg(long, value_delimiter = ',')]
-    rerank: Vec<Rerank>,
+    rerank: Vec<RerankMethod>,
     /// Rerank only queries whose global order is unclear: whose best image leads the best one of another place (more
     /// than 25 m away) by less than this in cosine.
     #[arg(long, value_name = "MARGIN", allow_negative_numbers = true, value_parser = parse_margin)]
@@ -163,7 +163,7 @@ impl RunArgs {
     fn options(&self, extractor: &Extractor, rules: Rules) -> Result<EvalOptions> {
         let config = extractor.config();
         let asked = self.rerank.iter().map(|rerank| rerank_or_default(Some(*rerank), config));
-        let mut rerank: Vec<Rerank> = asked.collect::<Result<_>>()?;
+        let mut rerank: Vec<RerankMethod> = asked.collect::<Result<_>>()?;
         if rerank.is_empty() {
             rerank.push(rerank_or_default(None, config)?);
         }
