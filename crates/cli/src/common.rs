@@ -95,6 +95,17 @@ pub(crate) fn load_model(path: Option<&Path>) -> Result<LoadedModel> {
     })
 }
 
+/// A model file, or random weights of a preset's architecture.
+pub(crate) fn model_or_preset(path: Option<&Path>, preset: &str) -> Result<LoadedModel> {
+    Ok(match path {
+        Some(path) => LoadedModel::open(path)?,
+        None => {
+            let config = ModelConfig::preset(preset).with_context(|| format!("no preset '{preset}'"))?;
+            LoadedModel::random(&config, 0)?
+        }
+    })
+}
+
 /// The way to rerank that was asked for, or the best that the model offers.
 pub(crate) fn rerank_or_default(asked: Option<Rerank>, config: &ModelConfig) -> Result<Rerank> {
     let rerank = asked.unwrap_or_else(|| Rerank::default_of(config));

@@ -67,7 +67,7 @@ fn missing_images_of_a_structure_are_listed() {
     let (json, said) = told(eval("dbstruct").arg(&mat), 3);
     assert_eq!(json["unusable"].as_array().map(Vec::len), Some(2));
     names(&said, &["b_pitch1_yaw1.jpg", "c_pitch2_yaw24.jpg"]);
-    assert_eq!(json["protocol"]["queries_as"], "hard_resize");
+    assert_eq!(json["protocol"]["query_preprocessing"], "hard_resize");
     // The one image that is there is within 25 m.
     assert_eq!(json["recall"]["global"]["1"], 1.0);
 }
@@ -173,11 +173,11 @@ fn every_way_to_look_at_queries_is_named_in_its_report() {
             let report = dir.path().join("report");
             let mut command = command("q");
             command
-                .args(["--queries-as", way, "--rerank", rerank, "--by", "weather"])
+                .args(["--query-preprocessing", way, "--rerank", rerank, "--by", "weather"])
                 .arg("--report")
                 .arg(&report);
             let (json, _) = told(&mut command, 0);
-            assert_eq!(json["protocol"]["queries_as"], way);
+            assert_eq!(json["protocol"]["query_preprocessing"], way);
             assert_eq!(json["recall_by"][0]["tag"], "weather");
             assert_eq!(json["recall_by"][0]["groups"]["rain"]["queries"], 2);
             let page = std::fs::read_to_string(report.join("report.html")).expect("was written");
@@ -189,7 +189,7 @@ fn every_way_to_look_at_queries_is_named_in_its_report() {
             );
         }
     }
-    names(&fails(command("q").args(["--queries-as", "ten_crops"]), 2), &["ten_crops", "five_crops"]);
+    names(&fails(command("q").args(["--query-preprocessing", "ten_crops"]), 2), &["ten_crops", "five_crops"]);
     names(&fails(command("q").args(["--by", "wether"]), 1), &["no query has the tag wether", "weather"]);
     write(
         &dir.path().join("positives.csv"),
@@ -214,7 +214,7 @@ fn too_elongated_queries_are_listed() {
     for (name, path) in [("--database", "db"), ("--queries", "q"), ("--positives", "p.csv")] {
         command.arg(name).arg(dir.path().join(path));
     }
-    let (json, said) = told(command.args(["--queries-as", "single_query"]), 3);
+    let (json, said) = told(command.args(["--query-preprocessing", "single_query"]), 3);
     assert_eq!(json["unusable"].as_array().map(Vec::len), Some(1));
     names(&said, &["strip.jpg", "640 x 64", "hard_resize"]);
 }

@@ -58,7 +58,7 @@ fn predictions_are_worth_what_the_run_says() {
         let scored = &scored["runs"][0];
         for n in ["1", "5", "10"] {
             assert_eq!(run["recall"]["reranked"][n], scored["recall"][n], "{file}: recall@{n}");
-            assert_eq!(run["mean_precision"]["reranked"][n], scored["mean_precision"][n], "{file}: mAP@{n}");
+            assert_eq!(run["mean_average_precision"]["reranked"][n], scored["mean_average_precision"][n], "{file}: mAP@{n}");
         }
         let protocol = &run["protocol"];
         assert_eq!(protocol["empty_queries"], "drop");

@@ -45,7 +45,7 @@ fn costs_are_measured_for_every_order() {
     assert!(rows[0]["reranking_ms"].is_null() && rows[4]["reranking_ms"]["median"].as_f64() > Some(0.0));
     let bytes = |i: usize| rows[i]["bytes_per_image"].as_u64().unwrap_or(0);
     assert_eq!((bytes(4) - bytes(0)) / 4, bytes(3) - bytes(0));
-    assert_eq!(found["growth"][1]["images"], 2000);
+    assert_eq!(found["search_scaling"][1]["images"], 2000);
     for file in ["cost.json", "cost.md", "growth.svg"] {
         assert!(report.path().join(file).is_file(), "{file}");
     }

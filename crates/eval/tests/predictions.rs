@@ -6,7 +6,7 @@ use common::{msls, vg, vg_name};
 use r2former_data::dataset::{Dataset, MslsOptions, MslsTask, VgOptions, read_msls, read_vg};
 use r2former_eval::{
     EmptyQueries, EvalError, Predictions, PredictionsError, PredictionsFile, Ranking, Result, Rules,
-    RunFacts, Scores, compare, read_predictions, score, write_scores,
+    RunInfo, Scores, compare, read_predictions, score, write_scores,
 };
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -70,7 +70,7 @@ fn images_by_hand() {
         [(1, 2.0 / 5.0, 2.0 / 5.0), (2, 3.0 / 5.0, 1.75 / 5.0), (5, 4.0 / 5.0, (5.0 / 6.0 + 1.6) / 5.0)]
     {
         near(run.recall.at(n), recall);
-        near(run.mean_precision.at(n), precision);
+        near(run.mean_average_precision.at(n), precision);
     }
     let interval = run.intervals[0].1;
     assert!(interval.low < 0.4 && 0.4 < interval.high);
@@ -99,8 +99,8 @@ fn sequences_by_hand() {
     let run = &found.report.runs[0];
     near(run.recall.at(1), 0.5);
     near(run.recall.at(4), 1.0);
-    near(run.mean_precision.at(1), 0.5);
-    near(run.mean_precision.at(4), ((0.5 + 2.0 / 3.0 + 0.75) / 3.0 + 1.0) / 2.0);
+    near(run.mean_average_precision.at(1), 0.5);
+    near(run.mean_average_precision.at(4), ((0.5 + 2.0 / 3.0 + 0.75) / 3.0 + 1.0) / 2.0);
     let note = found.report.protocol.notes.join("; ");
     // Of 9 chosen database images 4 are middles; of 6 queries 2.
     assert!(note.contains("task seq2seq, sequences of 3 consecutive frames"), "{note}");
@@ -149,7 +149,7 @@ fn the_middle_frame_is_in_the_subtask() {
     }
 }
 
-/// The query at 10 m has the references at 0 and 20 m as positives, that at 100 m has none: kept, it fails. Predicted for
+/// The query at 10 m has the references at 0 and 20 m as positives, that at 100 m has none: kept, it fails. QueryPredictions for
 /// the first: 40, 20, 0; AP@2 = (1/2) / 2.
 #[test]
 fn a_tree_by_hand_in_both_formats() {
@@ -171,9 +171,9 @@ fn a_tree_by_hand_in_both_formats() {
         let (kept, dropped) = (at(&Rules::default()), at(&drop_empty()));
         near(kept.runs[0].recall.at(1), 0.0);
         near(kept.runs[0].recall.at(2), 0.5);
-        near(kept.runs[0].mean_precision.at(2), 0.125);
+        near(kept.runs[0].mean_average_precision.at(2), 0.125);
         near(dropped.runs[0].recall.at(2), 1.0);
-        near(dropped.runs[0].mean_precision.at(2), 0.25);
+        near(dropped.runs[0].mean_average_precision.at(2), 0.25);
         assert_eq!(kept.protocol.database, 3);
     }
 }
@@ -265,7 +265,7 @@ fn results_are_compared_under_one_protocol_only() {
         let runs = files.iter().map(|file| read_predictions(file, None, &set).expect("sound"));
         let scores = score(&set, &runs.collect::<Vec<_>>(), rules, &[1]).expect("sound");
         let folder = dir.path().join(name);
-        write_scores(&folder, &scores, &RunFacts::gather("r2former", "none")).expect("room");
+        write_scores(&folder, &scores, &RunInfo::gather("r2former", "none")).expect("room");
         folder.join("results.json")
     };
     let a = write("a", &[&first], &drop_empty());

@@ -10,7 +10,7 @@ use clap::Args;
 use r2former_data::dataset::{Kind, Listing, SourceOptions, from_listings, list_photos};
 use r2former_town::{Condition, TownDatasetConfig};
 use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Rerank, Settings, add_photos, locate};
-use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Keeping, QueriesAs, Rules, evaluate};
+use r2former_eval::{EmptyQueries, EvalOptions, EvalSummary, FeatureStorage, QueryPreprocessing, Rules, evaluate};
 use r2former_index::{ReadPlaces, SearchMode};
 use serde_json::json;
 use std::path::PathBuf;
@@ -147,7 +147,7 @@ fn say(out: &mut output::Out, quiet: bool, text: String) -> Result<()> {
 }
 
 /// Recall of all queries and of each condition.
-fn measure(database: Listing, queries: Listing, extractor: &Extractor, rerank: Rerank) -> Result<EvalReport> {
+fn measure(database: Listing, queries: Listing, extractor: &Extractor, rerank: Rerank) -> Result<EvalSummary> {
     let options = EvalOptions {
         rules: Rules {
             radius_m: RADIUS_M,
@@ -158,8 +158,8 @@ fn measure(database: Listing, queries: Listing, extractor: &Extractor, rerank: R
         rerank: vec![rerank],
         candidates: 100,
         adaptive: None,
-        keeping: Keeping::default(),
-        queries_as: QueriesAs::default(),
+        storage: FeatureStorage::default(),
+        query_preprocessing: QueryPreprocessing::default(),
     };
     let dataset = from_listings("rendered town".to_string(), database, queries);
     Ok(evaluate(&dataset, extractor, &options, &Bar::default())?.report)

@@ -2,13 +2,13 @@
 
 use super::{Out, bytes};
 use anyhow::Result;
-use r2former_eval::{EvalReport, MAP_AT, MeanPrecision, PerOrder, Protocol, RECALL_AT, Recall};
+use r2former_eval::{EvalSummary, MAP_AT, MeanAveragePrecision, PerRanking, Protocol, RECALL_AT, Recall};
 
-pub(crate) fn print_report(out: &mut Out, report: &EvalReport) -> Result<()> {
+pub(crate) fn print_report(out: &mut Out, report: &EvalSummary) -> Result<()> {
     print_protocol(out, &report.protocol)?;
     let candidates = report.protocol.input.as_ref().map_or(0, |input| input.candidates);
     let recall = |recall: &Recall| RECALL_AT.map(|n| recall.at(n)).to_vec();
-    let precision = |mean: &MeanPrecision| MAP_AT.map(|k| mean.at(k)).to_vec();
+    let precision = |mean: &MeanAveragePrecision| MAP_AT.map(|k| mean.at(k)).to_vec();
     heads(out, "recall, %", "R", &RECALL_AT)?;
     table(out, "", &report.recall, candidates, recall)?;
     for by in &report.recall_by {
@@ -19,7 +19,7 @@ pub(crate) fn print_report(out: &mut Out, report: &EvalReport) -> Result<()> {
         }
     }
     heads(out, "mean average precision, %", "mAP", &MAP_AT)?;
-    table(out, "", &report.mean_precision, candidates, precision)?;
+    table(out, "", &report.mean_average_precision, candidates, precision)?;
     out.line(format_args!(""))?;
     let cost = &report.cost;
     let reranking = [("RANSAC", cost.ransac_ms_per_query), ("reranking", cost.rerank_ms_per_query)];
@@ -60,7 +60,7 @@ pub(super) fn print_protocol(out: &mut Out, p: &Protocol) -> Result<()> {
     out.line(format_args!("no positive {} queries, {empty}", p.empty_query_count))?;
     if let Some(i) = &p.input {
         out.line(format_args!("input       {} ({} resize), {}", i.image_size, i.resize, i.precision))?;
-        out.line(format_args!("queries as  {}", i.queries_as.describe(i.candidates > 0)))?;
+        out.line(format_args!("queries as  {}", i.query_preprocessing.describe(i.candidates > 0)))?;
         i.sequences.iter().try_for_each(|words| out.line(format_args!("sequences   {words}")))?;
     }
     p.notes.iter().try_for_each(|note| out.line(format_args!("note        {note}")))
@@ -81,7 +81,7 @@ pub(super) fn row(out: &mut Out, name: &str, shares: &[f64]) -> Result<()> {
 fn table<T>(
     out: &mut Out,
     prefix: &str,
-    orders: &PerOrder<T>,
+    orders: &PerRanking<T>,
     candidates: usize,
     shares: impl Fn(&T) -> Vec<f64>,
 ) -> Result<()> {

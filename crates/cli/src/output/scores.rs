@@ -3,14 +3,14 @@
 use super::Out;
 use super::recall::{heads, print_protocol, row};
 use anyhow::Result;
-use r2former_eval::{Differences, ScoredRun, ScoresReport};
+use r2former_eval::{Differences, ScoredRun, ScoresSummary};
 
-pub(crate) fn print_scores(out: &mut Out, report: &ScoresReport) -> Result<()> {
+pub(crate) fn print_scores(out: &mut Out, report: &ScoresSummary) -> Result<()> {
     print_protocol(out, &report.protocol)?;
     let runs = &report.runs;
     let at: Vec<usize> = runs.first().map(|run| run.recall.0.keys().copied().collect()).unwrap_or_default();
     let recall = |run: &ScoredRun| at.iter().map(|n| run.recall.at(*n)).collect::<Vec<f64>>();
-    let precision = |run: &ScoredRun| at.iter().map(|k| run.mean_precision.at(*k)).collect::<Vec<f64>>();
+    let precision = |run: &ScoredRun| at.iter().map(|k| run.mean_average_precision.at(*k)).collect::<Vec<f64>>();
     heads(out, "recall, %", "R", &at)?;
     for run in runs {
         row(out, &run.name, &recall(run))?;
