@@ -185,7 +185,9 @@ fn ranking((path, asked): (&Path, Option<&str>), results: &Results) -> Result<St
     match asked {
         Some(name) if all.contains(name) => Ok(name.to_string()),
         Some(name) => Err(wrong(format!("has no ranking {name}, only {list}"))),
-        None => last.or(only).map(str::to_string).ok_or_else(|| wrong(format!("has several rankings: {list}"))),
+        None => {
+            last.or(only).map(str::to_string).ok_or_else(|| wrong(format!("has several rankings: {list}")))
+        }
     }
 }
 

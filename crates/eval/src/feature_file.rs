@@ -110,8 +110,12 @@ impl FeatureFile {
 
     /// A temporary file, removed when dropped.
     pub(crate) fn temporary(dir: &Path, images: usize, dim: usize) -> Result<Self> {
-        let named = tempfile::NamedTempFile::new_in(dir)
-            .map_err(|e| EvalError::file(dir, format!("no temporary file can be created: {}", std::io::Error::from(e.kind()))))?;
+        let named = tempfile::NamedTempFile::new_in(dir).map_err(|e| {
+            EvalError::file(
+                dir,
+                format!("no temporary file can be created: {}", std::io::Error::from(e.kind())),
+            )
+        })?;
         let (file, path) = named.into_parts();
         let mut this = Self::new(path.to_path_buf(), file, images, dim, Some(path))?;
         this.recover(&Header(format!("{MAGIC}; temporary\n")))?;

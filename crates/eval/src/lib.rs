@@ -51,6 +51,7 @@ mod report;
 mod rules;
 mod run;
 mod search;
+mod sentences;
 mod table;
 mod units;
 mod view;
@@ -65,7 +66,7 @@ pub use metrics::{
     recall, recall_at,
 };
 pub use options::EvalOptions;
-pub use output::{check_output_dir, check_output_file, write_output};
+pub use output::write_output;
 pub use per_ranking::{PerRanking, ranking_name};
 pub use predictions::{
     PredictionFormat, Predictions, PredictionsError, PredictionsFile, QueryPredictions, ScoreSummary,
@@ -77,6 +78,8 @@ pub use query_result::{EvaluatedQuery, QueryResult, RankingQuality};
 pub use ranking::Ranking;
 pub use report::{Environment, PAGE, RESULTS, RunInfo, write_report, write_scores};
 pub use rules::Rules;
-pub use run::{AdaptiveReranking, DatasetRankings, EvalCost, EvalSummary, Evaluation, RecallByRanking, evaluate, rank};
+pub use run::{
+    AdaptiveReranking, DatasetRankings, EvalCost, EvalSummary, Evaluation, RecallByRanking, evaluate, rank,
+};
 pub use search::{nearest, nearest_reference};
 pub use table::Table;

@@ -10,7 +10,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// [`EvalError::File`], which names the path as it was given.
-pub fn check_output_file(path: &Path) -> Result<()> {
+pub(crate) fn check_output_file(path: &Path) -> Result<()> {
     if path.exists() && !path.is_file() {
         let what = if path.is_dir() { "is a folder" } else { "is not an ordinary file" };
         return Err(EvalError::file(path, format!("{what}: choose another name")));
@@ -22,18 +22,10 @@ pub fn check_output_file(path: &Path) -> Result<()> {
     temporary(folder).map(drop).map_err(|error| cannot_write(path, &error))
 }
 
-/// Checks that files can be written into a folder; creates it if it does not exist.
-///
-/// # Errors
-/// [`EvalError::File`], which names the folder as it was given.
-pub fn check_output_dir(dir: &Path) -> Result<()> {
-    std::fs::create_dir_all(dir).map_err(|error| EvalError::file(dir, format!("cannot be created: {error}")))?;
-    temporary(dir).map(drop).map_err(|error| cannot_write(dir, &error))
-}
-
 /// Writes a value as JSON into a folder, which is created if it does not exist.
 pub(crate) fn write_json(dir: &Path, name: &str, value: &impl Serialize) -> Result<()> {
-    std::fs::create_dir_all(dir).map_err(|error| EvalError::file(dir, format!("cannot be created: {error}")))?;
+    std::fs::create_dir_all(dir)
+        .map_err(|error| EvalError::file(dir, format!("cannot be created: {error}")))?;
     let path = dir.join(name);
     let bytes = serde_json::to_vec_pretty(value).map_err(|error| EvalError::file(&path, error))?;
     write_output(&path, &bytes)
@@ -98,14 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn checks_leave_nothing_behind_but_the_folder() {
+    fn checks_leave_nothing_behind() {
         let home = tempfile::tempdir().unwrap();
         check_output_file(&home.path().join("p.txt")).unwrap();
-        check_output_dir(&home.path().join("report/of/today")).unwrap();
-        assert!(home.path().join("report/of/today").is_dir());
-        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
         std::fs::write(home.path().join("file"), b"").unwrap();
-        let said = check_output_dir(&home.path().join("file/report")).unwrap_err().to_string();
+        let said = write_json(&home.path().join("file/report"), "r.json", &1).unwrap_err().to_string();
         assert!(said.contains("cannot be created") && said.matches("file/report").count() == 1, "{said}");
     }
 

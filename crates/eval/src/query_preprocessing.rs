@@ -38,10 +38,22 @@ const NAMES: [(QueryPreprocessing, &str, &str); 6] = [
         "single_query",
         "resized in their own aspect ratio, the shorter side to the model's, the longer to the nearest multiple of the patch",
     ),
-    (QueryPreprocessing::CentralCrop, "central_crop", "the largest central crop with the model's aspect ratio"),
+    (
+        QueryPreprocessing::CentralCrop,
+        "central_crop",
+        "the largest central crop with the model's aspect ratio",
+    ),
     (QueryPreprocessing::FiveCrops, "five_crops", "the mean descriptor of five square crops"),
-    (QueryPreprocessing::NearestCrop, "nearest_crop", "five square crops, a reference ranked by its most similar crop"),
-    (QueryPreprocessing::MajVoting, "maj_voting", "five square crops, a reference ranked by its most similar crop, with votes of weight 0.01"),
+    (
+        QueryPreprocessing::NearestCrop,
+        "nearest_crop",
+        "five square crops, a reference ranked by its most similar crop",
+    ),
+    (
+        QueryPreprocessing::MajVoting,
+        "maj_voting",
+        "five square crops, a reference ranked by its most similar crop, with votes of weight 0.01",
+    ),
 ];
 
 impl QueryPreprocessing {

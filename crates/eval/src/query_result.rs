@@ -1,9 +1,7 @@
 //! What each query found, and the quality of each ranking over all queries.
 
 use crate::compare::{Comparison, comparison};
-use crate::metrics::{
-    Interval, Localisation, PrecisionRecall, bootstrap, localisation, precision_recall,
-};
+use crate::metrics::{Interval, Localisation, PrecisionRecall, bootstrap, localisation, precision_recall};
 use crate::ranking::Ranking;
 use crate::{PerRanking, ranking_name};
 use r2former_data::Photo;

@@ -113,9 +113,9 @@ impl Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::QueryPreprocessing;
     use crate::features::{FeatureStorage, Side};
     use crate::layout::Layout;
-    use crate::QueryPreprocessing;
 
     /// Two images of four local features of 5 values, in `bits` bits.
     fn side(bits: Bits) -> Units {

@@ -23,8 +23,7 @@ pub(crate) fn validate(
     rerank: bool,
     progress: &dyn Progress,
 ) -> Result<EvalSummary> {
-    let rules =
-        Rules { radius_m: config.radius_m, empty_queries: EmptyQueries::Drop, ..Default::default() };
+    let rules = Rules { radius_m: config.radius_m, empty_queries: EmptyQueries::Drop, ..Default::default() };
     let methods = if rerank { vec![Rerank::Model] } else { Vec::new() };
     let options = EvalOptions::new(rules).rerank(methods).candidates(config.candidates);
     Ok(evaluate(dataset, extractor, &options, progress)?.summary)

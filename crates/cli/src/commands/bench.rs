@@ -1,8 +1,8 @@
 //! `r2former bench`: speed of this machine, stage by stage.
 
 use super::bench_eval::{self, EvalBenchArgs};
-use crate::common::{InputArgs, Machine, model_or_preset, parse_size};
-use crate::exit::Outcome;
+use crate::common::{InputArgs, Machine, model_or_preset, parse_size, renamed};
+use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -95,7 +95,7 @@ pub(crate) struct BenchArgs {
     json: bool,
 }
 
-pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<Outcome> {
+pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<ExitStatus> {
     let (what, args) = match command {
         BenchCommand::Extract(args) => ("extract", args),
         BenchCommand::Rerank(args) => ("rerank", args),
@@ -120,7 +120,7 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<Outcome> 
     show(&report, args.json)
 }
 
-fn step(args: &StepArgs) -> Result<Outcome> {
+fn step(args: &StepArgs) -> Result<ExitStatus> {
     let [height, width] = args.image_size;
     let runs = args.runs as usize;
     let mut report = Map::new();
@@ -147,7 +147,7 @@ fn step(args: &StepArgs) -> Result<Outcome> {
     show(&report, args.json)
 }
 
-fn show(report: &Map<String, Value>, json: bool) -> Result<Outcome> {
+fn show(report: &Map<String, Value>, json: bool) -> Result<ExitStatus> {
     if json {
         return print_json(report);
     }
@@ -155,7 +155,7 @@ fn show(report: &Map<String, Value>, json: bool) -> Result<Outcome> {
     for (name, value) in report {
         out.line(format_args!("{name:<24}{}", plain(value)))?;
     }
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }
 
 fn plain(value: &Value) -> String {

@@ -1,14 +1,14 @@
 //! `r2former bench eval`: memory and time of an evaluation of any size, with synthetic features.
 
-use crate::common::{InputArgs, Machine, model_or_preset, rerank_or_default};
-use crate::exit::Outcome;
+use crate::common::{InputArgs, Machine, ensure_writable_folder, model_or_preset, rerank_or_default};
+use crate::exit::ExitStatus;
 use crate::output::{self, bytes, print_json, print_summary};
 use crate::progress::Bar;
 use anyhow::Result;
 use clap::Args;
 use r2former_engine::{Extractor, Rerank};
 use r2former_eval::cost::{DryRunOptions, measure_memory};
-use r2former_eval::{EvalOptions, FeatureStorage, check_output_dir};
+use r2former_eval::{EvalOptions, FeatureStorage};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -44,8 +44,8 @@ pub(crate) struct EvalBenchArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: &EvalBenchArgs, machine: &Machine) -> Result<Outcome> {
-    args.dir.as_deref().map(check_output_dir).transpose()?;
+pub(crate) fn run(args: &EvalBenchArgs, machine: &Machine) -> Result<ExitStatus> {
+    args.dir.as_deref().map(ensure_writable_folder).transpose()?;
     let loaded = model_or_preset(args.model.as_deref(), &args.preset)?;
     // Random weights rerank as fast as trained ones.
     let best = if loaded.config.reranker.is_some() { Rerank::Model } else { Rerank::None };
@@ -73,5 +73,5 @@ pub(crate) fn run(args: &EvalBenchArgs, machine: &Machine) -> Result<Outcome> {
     out.line(format_args!("evaluation  {:.1} s", found.evaluation_s))?;
     let peak = found.peak_bytes.map_or("unknown on this system".into(), bytes);
     out.line(format_args!("memory      {peak} at peak"))?;
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }

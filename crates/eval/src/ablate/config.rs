@@ -276,7 +276,10 @@ mod tests {
             (format!("radius_m = nan\n{SETS}"), &["radius_m", "NaN"]),
             (format!("heading_deg = -1.0\n{SETS}"), &["heading_deg", "-1"]),
             (format!("{SETS}[baseline]\nadaptive = nan\n"), &["baseline.adaptive", "NaN"]),
-            (SETS.replace("max_queries = 5", "together = \"all\""), &["dataset.together: is now dataset.pooled"]),
+            (
+                SETS.replace("max_queries = 5", "together = \"all\""),
+                &["dataset.together: is now dataset.pooled"],
+            ),
             (SETS.replace("path", "folder"), &["folder"]),
             (SETS.replace("= 5", "= 0"), &["dataset.max_queries"]),
         ] {

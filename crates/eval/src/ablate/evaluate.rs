@@ -11,7 +11,9 @@ use crate::metrics::paired_test;
 use crate::rules::RuledDataset;
 use crate::run::{rank_extracted, score_rankings};
 use crate::view::Choice;
-use crate::{EvalError, EvalOptions, Evaluation, FeatureStorage, Grouping, Protocol, QueryResult, Result, Rules};
+use crate::{
+    EvalError, EvalOptions, Evaluation, FeatureStorage, Grouping, Protocol, QueryResult, Result, Rules,
+};
 use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, LoadedModel, Progress, Rerank, Settings};
 use r2former_model::Device;

@@ -10,7 +10,10 @@ pub(super) fn recall(hits: &Hits) -> [(usize, Interval); 3] {
 
 /// The tables of all pools. `parts` has for each dataset of a pool the pool's name, the dataset's index, and the hits of
 /// its rows.
-pub(super) fn pooled(parts: &[(String, usize, Vec<Hits>)], datasets: &[DatasetResults]) -> Vec<PooledResults> {
+pub(super) fn pooled(
+    parts: &[(String, usize, Vec<Hits>)],
+    datasets: &[DatasetResults],
+) -> Vec<PooledResults> {
     let mut names: Vec<&str> = parts.iter().map(|(name, ..)| name.as_str()).collect();
     let mut seen = std::collections::HashSet::new();
     names.retain(|name| seen.insert(*name));

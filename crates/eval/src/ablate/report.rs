@@ -1,8 +1,8 @@
 //! An ablation as one table, a plot of recall over cost, and files.
 
 use super::results::{Ablation, AblationRow};
-use crate::pictures::{Series, plot};
 use crate::output::{write_json, write_output};
+use crate::pictures::{Series, plot};
 use crate::table::Table;
 use crate::{Environment, Result};
 use serde::Serialize;

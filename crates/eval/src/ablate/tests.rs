@@ -1,7 +1,6 @@
 use super::*;
 use crate::ablate::Selection;
 use crate::evaluate;
-use std::path::PathBuf;
 use r2former_data::dataset::DatasetSpec;
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
 use r2former_engine::Silent;
@@ -210,6 +209,9 @@ fn settings_with_equal_features_share_an_extraction() {
     let (planned, _) = plan(&config(home.path()), &[(loaded, settings)]).unwrap();
     let groups = extractions(&planned);
     assert_eq!(groups.len(), 3);
-    assert!(groups[1..].iter().all(|group| group.len() == 1), "only other layers and positions are extracted again");
+    assert!(
+        groups[1..].iter().all(|group| group.len() == 1),
+        "only other layers and positions are extracted again"
+    );
     assert_eq!([1, 2].map(|group: usize| planned[groups[group][0]].axis), ["official_gather", "layer"]);
 }

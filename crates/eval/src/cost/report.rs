@@ -1,8 +1,8 @@
 //! Cost as tables, a plot and files.
 
 use super::{SCALING_BATCH, SearchScaling, Stages};
-use crate::pictures::{Series, plot};
 use crate::output::{write_json, write_output};
+use crate::pictures::{Series, plot};
 use crate::table::Table;
 use crate::{Environment, Result, ranking_name};
 use serde::Serialize;

@@ -41,7 +41,9 @@ pub fn search_scaling(
     sizes.sort_unstable();
     sizes.dedup();
     if dim == 0 || sizes.first() == Some(&0) {
-        return Err(EvalError::Request("sizes: a database needs at least one image and one dimension".into()));
+        return Err(EvalError::Request(
+            "sizes: a database needs at least one image and one dimension".into(),
+        ));
     }
     let Some(largest) = sizes.last() else { return Ok(Vec::new()) };
     progress.start("sizes", sizes.len() as u64);

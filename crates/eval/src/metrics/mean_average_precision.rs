@@ -40,7 +40,8 @@ pub fn mean_average_precision<'a>(
     let mean = |k: usize| match queries.len() {
         0 => 0.0,
         count => {
-            queries.iter().map(|(ranking, positives)| average(ranking, positives, k)).sum::<f64>() / count as f64
+            queries.iter().map(|(ranking, positives)| average(ranking, positives, k)).sum::<f64>()
+                / count as f64
         }
     };
     MeanAveragePrecision(at.iter().map(|k| (*k, mean(*k))).collect())
@@ -52,7 +53,8 @@ fn average(ranking: &[u32], positives: &[u32], k: usize) -> f64 {
         return 0.0;
     }
     let (mut hits, mut sum) = (0usize, 0.0);
-    for (rank, _) in ranking.iter().take(k).enumerate().filter(|(_, reference)| positives.contains(reference)) {
+    for (rank, _) in ranking.iter().take(k).enumerate().filter(|(_, reference)| positives.contains(reference))
+    {
         hits += 1;
         sum += hits as f64 / (rank + 1) as f64;
     }

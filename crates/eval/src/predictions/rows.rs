@@ -160,7 +160,10 @@ mod tests {
         assert!(said("p.csv", "q1,a\n\nq2,,a\n").starts_with("p.csv:3: has an empty cell"));
         let head = "# query_image, map_image, score\n";
         assert!(said("p", &format!("{head}q1, a\n")).starts_with("p:2: has 2 cells"));
-        assert!(said("p", &format!("{head}q1, a, 1\nq1, b, nan\n")).starts_with("p:3: its score is not a finite number"));
+        assert!(
+            said("p", &format!("{head}q1, a, 1\nq1, b, nan\n"))
+                .starts_with("p:3: its score is not a finite number")
+        );
         assert!(said("p.json", "q1 a").contains(".txt (MSLS) or .csv"));
     }
 

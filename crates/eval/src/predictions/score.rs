@@ -1,7 +1,7 @@
 //! Scoring predictions files, each on its own and against each other.
 
 use super::names::Names;
-use super::{QueryPredictions, Predictions, PredictionsError};
+use super::{Predictions, PredictionsError, QueryPredictions};
 use crate::breakdown::{Breakdown, breakdowns};
 use crate::compare::{Comparison, comparison};
 use crate::metrics::{

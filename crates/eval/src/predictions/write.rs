@@ -35,7 +35,9 @@ impl PredictionsFile {
         if format == PredictionFormat::Msls {
             let unfit = |name: &&String| name.contains(char::is_whitespace) || name.starts_with('#');
             if let Some(name) = queries.written.iter().chain(&database.written).find(unfit) {
-                return Err(PredictionsError::Unwritable { path: path.to_path_buf(), name: name.clone() }.into());
+                return Err(
+                    PredictionsError::Unwritable { path: path.to_path_buf(), name: name.clone() }.into()
+                );
             }
         }
         let mut head = format!("# {}\n", dataset.name);

@@ -97,7 +97,10 @@ fn lines(evaluation: &Evaluation, points: impl Fn(Rerank, &RankingQuality) -> Ve
     let quality: &PerRanking<RankingQuality> = &evaluation.summary.quality;
     quality
         .iter()
-        .map(|(method, quality)| Series { name: ranking_name(method).into(), points: points(method, quality) })
+        .map(|(method, quality)| Series {
+            name: ranking_name(method).into(),
+            points: points(method, quality),
+        })
         .collect()
 }
 

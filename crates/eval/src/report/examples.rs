@@ -1,7 +1,7 @@
 //! Queries worth looking at: what reranking puts right, what stays wrong, and why.
 
 use crate::pictures::{GalleryRow, Photograph, Tile, draw_attention, draw_matches, gallery};
-use crate::{Evaluation, EvaluatedQuery, Result};
+use crate::{EvaluatedQuery, Evaluation, Result};
 use r2former_data::Photo;
 use r2former_data::dataset::{Dataset, distance_m};
 use r2former_engine::{Extractor, Progress};

@@ -1,8 +1,8 @@
 //! Report of an evaluation: an HTML page, and results as JSON.
 
 mod charts;
-mod examples;
 mod environment;
+mod examples;
 mod page;
 mod scores;
 

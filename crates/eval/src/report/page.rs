@@ -1,12 +1,12 @@
 //! The report's page: one file that opens offline.
 
 use super::charts;
-use super::examples::Examples;
 use super::environment::Environment;
+use super::examples::Examples;
 use crate::metrics::{Interval, PairedTest};
 use crate::{
-    AdaptiveReranking, Breakdown, EmptyQueries, EvalError, EvalSummary, Evaluation, MAP_AT, Protocol, RECALL_AT,
-    Recall, Result, RecallByRanking, ranking_name,
+    AdaptiveReranking, Breakdown, EmptyQueries, EvalError, EvalSummary, Evaluation, MAP_AT, Protocol,
+    RECALL_AT, Recall, RecallByRanking, Result, ranking_name,
 };
 use minijinja::{Value, context};
 use r2former_data::dataset::Dataset;
@@ -64,7 +64,8 @@ pub(super) fn render(
         .collect();
     let unusable: Vec<String> =
         report.unusable.iter().map(|image| format!("{}: {}", image.path.display(), image.reason)).collect();
-    let config = serde_json::to_string_pretty(&environment.model).map_err(|e| EvalError::Request(e.to_string()))?;
+    let config =
+        serde_json::to_string_pretty(&environment.model).map_err(|e| EvalError::Request(e.to_string()))?;
     fill(context! {
         dataset => &report.protocol.dataset,
         headline, sections, plots, unusable, config,

@@ -1,9 +1,7 @@
 //! The page of scored predictions: tables and curves, without the pictures that need a model.
 
 use super::environment::RunInfo;
-use super::page::{
-    MAP_NOTE, RECALL_NOTE, Table, fill, filled, interval, percent, protocol, strings, tested,
-};
+use super::page::{MAP_NOTE, RECALL_NOTE, Table, fill, filled, interval, percent, protocol, strings, tested};
 use crate::pictures::{Series, plot};
 use crate::{Result, ScoredRun, Scores};
 use minijinja::{Value, context};

@@ -1,14 +1,14 @@
 //! `r2former eval ablate`: the effect of each choice made at evaluation time.
 
 use super::StorageArgs;
-use crate::common::{Machine, load_model};
-use crate::exit::Outcome;
+use crate::common::{Machine, ensure_writable_folder, load_model};
+use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use crate::progress::Bar;
 use anyhow::Result;
 use clap::Args;
 use r2former_engine::{Extractor, Settings};
-use r2former_eval::{Environment, check_output_dir};
+use r2former_eval::Environment;
 use r2former_eval::ablate::{AblationConfig, ablate};
 use std::path::PathBuf;
 
@@ -30,9 +30,9 @@ pub(crate) struct AblateArgs {
     csv: bool,
 }
 
-pub(crate) fn run(args: &AblateArgs, machine: &Machine) -> Result<Outcome> {
+pub(crate) fn run(args: &AblateArgs, machine: &Machine) -> Result<ExitStatus> {
     let config = AblationConfig::read(&args.config)?;
-    args.report.as_deref().map(check_output_dir).transpose()?;
+    args.report.as_deref().map(ensure_writable_folder).transpose()?;
     let device = machine.device()?;
     let storage = args.storage.storage();
     let found = ablate(&config, &device, &storage, &Bar::default())?;
@@ -51,5 +51,5 @@ pub(crate) fn run(args: &AblateArgs, machine: &Machine) -> Result<Outcome> {
         _ => output::stdout().line(format_args!("{}", found.markdown().trim_end()))?,
     }
     let whole = found.datasets.iter().all(|dataset| dataset.unusable.is_empty());
-    Ok(if whole { Outcome::Done } else { Outcome::Partial })
+    Ok(if whole { ExitStatus::Done } else { ExitStatus::Partial })
 }

@@ -1,18 +1,18 @@
 //! `r2former eval cost`: measured cost of a query.
 
 use crate::commands::town::render;
-use crate::common::{InputArgs, Machine, load_model};
-use crate::exit::Outcome;
+use crate::common::{InputArgs, Machine, ensure_writable_folder, load_model};
+use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use crate::progress::Bar;
 use anyhow::Result;
 use clap::Args;
 use r2former_data::dataset::{Kind, SourceOptions, list_photos};
-use r2former_town::TownDatasetConfig;
 use r2former_engine::{Extractor, Progress};
+use r2former_eval::Environment;
 use r2former_eval::cost::{CostReport, StagesOptions, search_scaling, stages};
-use r2former_eval::{Environment, check_output_dir};
 use r2former_model::cost::cost;
+use r2former_town::TownDatasetConfig;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -51,8 +51,8 @@ pub(crate) struct CostArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: &CostArgs, machine: &Machine) -> Result<Outcome> {
-    args.report.as_deref().map(check_output_dir).transpose()?;
+pub(crate) fn run(args: &CostArgs, machine: &Machine) -> Result<ExitStatus> {
+    args.report.as_deref().map(ensure_writable_folder).transpose()?;
     let loaded = load_model(args.model.as_deref())?;
     let settings = args.input.settings(&loaded);
     let device = machine.device()?;
@@ -76,8 +76,14 @@ pub(crate) fn run(args: &CostArgs, machine: &Machine) -> Result<Outcome> {
     let extractor = Extractor::new(loaded, settings, &device)?;
     let config = extractor.config();
     let stored = cost(config, settings.height, settings.width).stored_bytes;
-    let search_scaling =
-        search_scaling(config.global_dim(), stored, &numbers(&args.sizes), options.candidates, options.runs, &bar)?;
+    let search_scaling = search_scaling(
+        config.global_dim(),
+        stored,
+        &numbers(&args.sizes),
+        options.candidates,
+        options.runs,
+        &bar,
+    )?;
     bar.finish();
     let environment = Environment::gather(super::this_run(), &extractor, &machine.device);
     let report = CostReport { environment, stages, search_scaling };
@@ -89,7 +95,7 @@ pub(crate) fn run(args: &CostArgs, machine: &Machine) -> Result<Outcome> {
         return print_json(&report);
     }
     output::stdout().line(format_args!("{}", report.markdown().trim_end()))?;
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }
 
 fn list(source: &Path, kind: Option<Kind>) -> Result<Vec<PathBuf>> {

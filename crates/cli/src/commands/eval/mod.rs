@@ -7,8 +7,8 @@ mod datasets;
 mod predictions;
 mod sets;
 
-use crate::common::{Machine, ModelArgs, parse_margin, rerank_or_default};
-use crate::exit::Outcome;
+use crate::common::{Machine, ModelArgs, ensure_writable_folder, parse_margin, renamed, rerank_or_default};
+use crate::exit::ExitStatus;
 use crate::output::{self, print_json, print_summary};
 use crate::progress::Bar;
 use anyhow::Result;
@@ -18,7 +18,7 @@ use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, Rerank};
 use r2former_eval::{
     Environment, EvalOptions, EvalSummary, FeatureStorage, PAGE, PredictionsFile, QueryPreprocessing, Rules,
-    RunInfo, check_output_dir, evaluate, rank, write_report,
+    RunInfo, evaluate, rank, write_report,
 };
 use serde_json::json;
 use std::path::PathBuf;
@@ -67,6 +67,9 @@ pub(crate) struct RunArgs {
     /// Tokyo 24/7), central_crop, or five square crops: five_crops (mean descriptor), nearest_crop, maj_voting.
     #[arg(long, default_value = "hard_resize", value_name = "NAME")]
     query_preprocessing: QueryPreprocessing,
+    /// Former name of --query-preprocessing.
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", value_parser = renamed("--query-preprocessing"))]
+    queries_as: Option<String>,
     /// Candidates to rerank per query.
     #[arg(long, default_value_t = 100, value_name = "N")]
     candidates: usize,
@@ -93,7 +96,7 @@ pub(crate) struct RunArgs {
     json: bool,
 }
 
-pub(crate) fn run(command: &EvalCommand, machine: &Machine) -> Result<Outcome> {
+pub(crate) fn run(command: &EvalCommand, machine: &Machine) -> Result<ExitStatus> {
     match command {
         EvalCommand::Dataset(command) => on_dataset(command, machine),
         EvalCommand::Predictions(args) => predictions::run(args),
@@ -103,11 +106,11 @@ pub(crate) fn run(command: &EvalCommand, machine: &Machine) -> Result<Outcome> {
     }
 }
 
-fn on_dataset(command: &DatasetCommand<RunArgs>, machine: &Machine) -> Result<Outcome> {
+fn on_dataset(command: &DatasetCommand<RunArgs>, machine: &Machine) -> Result<ExitStatus> {
     let args = command.rest();
     let dataset = command.read()?;
     // Outputs are checked before the run, so that its result is not lost.
-    args.report.as_deref().map(check_output_dir).transpose()?;
+    args.report.as_deref().map(ensure_writable_folder).transpose()?;
     let file = args.predictions.as_deref().map(|path| PredictionsFile::new(path, &dataset)).transpose()?;
     let extractor = args.model.extractor(machine, None)?;
     let options = args.options(&extractor, command.rules(&args.rules))?;
@@ -139,7 +142,7 @@ fn only_rank(
     options: &EvalOptions,
     file: &PredictionsFile,
     args: &RunArgs,
-) -> Result<Outcome> {
+) -> Result<ExitStatus> {
     let ranked = rank(dataset, extractor, options, &Bar::default())?;
     file.write(&ranked.queries, ranked.rankings.last())?;
     let unusable = ranked.unusable.len();
@@ -158,7 +161,7 @@ fn only_rank(
             out.line(format_args!("unusable    {unusable} images (listed above)"))?;
         }
     }
-    Ok(if unusable == 0 { Outcome::Done } else { Outcome::Partial })
+    Ok(if unusable == 0 { ExitStatus::Done } else { ExitStatus::Partial })
 }
 
 impl RunArgs {
@@ -178,11 +181,11 @@ impl RunArgs {
     }
 }
 
-fn show(summary: &EvalSummary, json: bool) -> Result<Outcome> {
+fn show(summary: &EvalSummary, json: bool) -> Result<ExitStatus> {
     if json {
         print_json(summary)?;
     } else {
         print_summary(&mut output::stdout(), summary)?;
     }
-    Ok(if summary.unusable.is_empty() { Outcome::Done } else { Outcome::Partial })
+    Ok(if summary.unusable.is_empty() { ExitStatus::Done } else { ExitStatus::Partial })
 }

@@ -1,11 +1,12 @@
 //! `r2former eval predictions`: scores predictions files on a dataset.
 
 use super::datasets::{DatasetCommand, RulesArgs};
-use crate::exit::Outcome;
+use crate::common::ensure_writable_folder;
+use crate::exit::ExitStatus;
 use crate::output::{self, print_json, print_scores};
 use anyhow::Result;
 use clap::Args;
-use r2former_eval::{PAGE, PredictionFormat, check_output_dir, read_predictions, score, write_scores};
+use r2former_eval::{PAGE, PredictionFormat, read_predictions, score, write_scores};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -48,9 +49,9 @@ pub(crate) struct ScoreArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: &PredictionsArgs) -> Result<Outcome> {
+pub(crate) fn run(args: &PredictionsArgs) -> Result<ExitStatus> {
     let how = args.dataset.rest();
-    how.report.as_deref().map(check_output_dir).transpose()?;
+    how.report.as_deref().map(ensure_writable_folder).transpose()?;
     let dataset = args.dataset.read()?;
     let runs = args.files.iter().map(|file| read_predictions(file, how.format, &dataset));
     let runs = runs.collect::<Result<Vec<_>, _>>()?;
@@ -61,6 +62,6 @@ pub(crate) fn run(args: &PredictionsArgs) -> Result<Outcome> {
     }
     match how.json {
         true => print_json(&scores.summary),
-        false => print_scores(&mut output::stdout(), &scores.summary).map(|()| Outcome::Done),
+        false => print_scores(&mut output::stdout(), &scores.summary).map(|()| ExitStatus::Done),
     }
 }
