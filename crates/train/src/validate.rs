@@ -4,7 +4,7 @@ use crate::Result;
 use crate::config::ValidationConfig;
 use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, Progress, RerankMethod};
-use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Keeping, QueriesAs, Rules, evaluate};
+use r2former_eval::{EmptyQueries, EvalOptions, EvalSummary, Rules, evaluate};
 
 /// The dataset of a validation.
 pub(crate) fn dataset(config: &ValidationConfig) -> Result<Dataset> {
@@ -22,14 +22,9 @@ pub(crate) fn validate(
     extractor: &Extractor,
     rerank: bool,
     progress: &dyn Progress,
-) -> Result<EvalReport> {
-    let options = EvalOptions {
-        rules: Rules { radius_m: config.radius_m, empty_queries: EmptyQueries::Drop, ..Default::default() },
-        rerank: if rerank { vec![RerankMethod::Model] } else { Vec::new() },
-        candidates: config.candidates,
-        adaptive: None,
-        keeping: Keeping::default(),
-        queries_as: QueriesAs::default(),
-    };
-    Ok(evaluate(dataset, extractor, &options, progress)?.report)
+) -> Result<EvalSummary> {
+    let rules = Rules { radius_m: config.radius_m, empty_queries: EmptyQueries::Drop, ..Default::default() };
+    let methods = if rerank { vec![RerankMethod::Model] } else { Vec::new() };
+    let options = EvalOptions::new(rules).rerank(methods).candidates(config.candidates);
+    Ok(evaluate(dataset, extractor, &options, progress)?.summary)
 }

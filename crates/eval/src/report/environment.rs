@@ -1,25 +1,25 @@
-//! Where and with what an evaluation was run: without it a number cannot be repeated.
+//! The environment of a run: what its numbers depend on besides the data.
 
 use r2former_engine::Extractor;
 use r2former_model::ModelConfig;
 use serde::Serialize;
 use sysinfo::System;
 
-/// Which program ran, how it was called, and when it ended.
+/// The program, its command line, and when it finished.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RunFacts {
+pub struct RunInfo {
     /// Program and version.
     pub program: String,
     /// Revision of its source, where it was built from a repository.
     pub revision: String,
     /// The command line, argument after argument.
     pub command: Vec<String>,
-    /// When it ended, RFC 3339 in UTC.
+    /// When it finished, RFC 3339 in UTC.
     pub finished: String,
 }
 
-impl RunFacts {
-    /// Of this process, which ends now. `program` and `revision` are the caller's words.
+impl RunInfo {
+    /// Of this process, finished now. `program` and `revision` are as the caller names them.
     pub fn gather(program: &str, revision: &str) -> Self {
         Self {
             program: program.to_string(),
@@ -29,7 +29,7 @@ impl RunFacts {
         }
     }
 
-    /// The command line as a shell would take it.
+    /// The command line, quoted for a shell.
     pub(super) fn line(&self) -> String {
         let quoted = self.command.iter().map(|part| {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+".contains(c);
@@ -39,23 +39,23 @@ impl RunFacts {
     }
 }
 
-/// What a result depends on besides the data.
+/// Program, machine and model of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Facts {
-    /// The run itself.
+pub struct Environment {
+    /// The program.
     #[serde(flatten)]
-    pub run: RunFacts,
+    pub run: RunInfo,
     /// Operating system.
     pub system: String,
     /// Processor.
     pub cpu: String,
-    /// Physical cores; 0 where the system does not tell.
+    /// Physical cores; 0 if the system does not report them.
     pub cores: usize,
     /// Bytes of memory.
     pub memory_bytes: u64,
-    /// Threads that computed.
+    /// Threads used.
     pub threads: usize,
-    /// Device that computed.
+    /// Compute device.
     pub device: String,
     /// SHA-256 of the checkpoint.
     pub model_sha256: String,
@@ -63,9 +63,9 @@ pub struct Facts {
     pub model: ModelConfig,
 }
 
-impl Facts {
-    /// Asks the system. `device` is the caller's word.
-    pub fn gather(run: RunFacts, extractor: &Extractor, device: &str) -> Self {
+impl Environment {
+    /// Queries the system. `device` is as the caller names it.
+    pub fn gather(run: RunInfo, extractor: &Extractor, device: &str) -> Self {
         let mut system = System::new();
         system.refresh_memory();
         system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());

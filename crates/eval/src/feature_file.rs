@@ -1,10 +1,11 @@
-//! Features on disk: a header line, then a record an image in whatever order they were extracted.
+//! Features on disk: a header line, then one record per image, in the sequence of extraction.
 //!
-//! A record holds the image's number, the lengths of its parts, both parts, and a checksum. A run that was killed
-//! leaves at most one broken record at the end, which the next run cuts off. The file's name derives from the header
-//! (model, settings, list of files with size and time), so that features of something else are never taken.
+//! A record is the image's index, the lengths of both parts, the global descriptor, the local features and a checksum.
+//! A killed run leaves at most one incomplete record at the end, which the next run truncates. The file's name derives
+//! from the header (model, settings, list of files with size and time), so that features of another model or of other
+//! images are never used.
 
-use crate::features::Layout;
+use crate::layout::Layout;
 use crate::{EvalError, Result};
 use r2former_data::Photo;
 use r2former_engine::Extractor;
@@ -14,18 +15,18 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// First words of a file, with the version of its layout.
+/// Start of a file, with the version of its format.
 const MAGIC: &str = "r2former features 1";
-/// Image, values of the global descriptor, bytes of the local features.
+/// Bytes of a record's header: image index, values of the global descriptor, bytes of the local features.
 const HEAD: usize = 12;
 const CHECK: usize = 4;
 
-/// What features belong to.
+/// What the features of a file belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header(String);
 
 impl Header {
-    /// Of photographs under an extractor, and how it sees them.
+    /// Of photographs, an extractor and a layout.
     pub(crate) fn of(extractor: &Extractor, photos: &[&Photo], layout: &Layout) -> Self {
         let mut files = Sha256::new();
         for photo in photos {
@@ -48,7 +49,7 @@ impl Header {
             extractor.fingerprint(),
             s.height,
             s.width,
-            layout.seen_as,
+            layout.preprocessing,
             s.precision,
             photos.len(),
             hex(&files.finalize())
@@ -60,10 +61,10 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Where a record's local features lie.
+/// Position of a record.
 #[derive(Debug, Clone, Copy, Default)]
 struct Spot {
-    /// First byte of the record; 0 for none, because the header is there.
+    /// First byte of the record; 0 if there is none (the header is there).
     at: u64,
     local: u32,
 }
@@ -74,34 +75,47 @@ pub(crate) struct FeatureFile {
     reader: File,
     writer: BufWriter<File>,
     end: u64,
-    /// Bytes that are not on disk yet begin here.
+    /// Bytes from here on are not on disk yet.
     written: u64,
     dim: usize,
     spots: Vec<Spot>,
-    /// Removes a temporary file in the end.
+    /// Removes a temporary file when dropped.
     _temporary: Option<tempfile::TempPath>,
 }
 
 impl FeatureFile {
-    /// The kept file of a header, with the records that it has; a new one where there is none.
+    /// Opens the file of a header with the records in it, or creates it.
     pub(crate) fn open(dir: &Path, header: &Header, images: usize, dim: usize) -> Result<Self> {
         let digest = hex(&Sha256::digest(header.0.as_bytes()));
-        std::fs::create_dir_all(dir).map_err(|e| EvalError::file(dir, format!("cannot be made: {e}")))?;
+        std::fs::create_dir_all(dir).map_err(|e| EvalError::file(dir, format!("cannot be created: {e}")))?;
         let path = dir.join(format!("features-{}.bin", &digest[..16]));
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(|e| EvalError::file(&path, format!("cannot be opened: {e}")))?;
-        file.try_lock().map_err(|_| {
-            EvalError::file(&path, "is in use by another run: wait for it, or name another folder")
-        })?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(EvalError::file(
+                    &path,
+                    "is in use by another run: wait for it, or name another folder",
+                ));
+            }
+            Err(std::fs::TryLockError::Error(e)) => {
+                return Err(EvalError::file(&path, format!("cannot be locked: {e}")));
+            }
+        }
         let mut this = Self::new(path, file, images, dim, None)?;
         this.recover(header)?;
         Ok(this)
     }
 
-    /// A file in a folder that nobody finds again.
+    /// A temporary file, removed when dropped.
     pub(crate) fn temporary(dir: &Path, images: usize, dim: usize) -> Result<Self> {
-        let named = tempfile::NamedTempFile::new_in(dir)
-            .map_err(|e| EvalError::file(dir, format!("no temporary file can be made: {e}")))?;
+        let named = tempfile::NamedTempFile::new_in(dir).map_err(|e| {
+            EvalError::file(
+                dir,
+                format!("no temporary file can be created: {}", std::io::Error::from(e.kind())),
+            )
+        })?;
         let (file, path) = named.into_parts();
         let mut this = Self::new(path.to_path_buf(), file, images, dim, Some(path))?;
         this.recover(&Header(format!("{MAGIC}; temporary\n")))?;
@@ -125,7 +139,7 @@ impl FeatureFile {
         EvalError::file(&self.path, format!("{error}: free some space, or name another folder"))
     }
 
-    /// Finds the whole records and cuts off what follows them.
+    /// Finds the complete records and truncates the file after them.
     fn recover(&mut self, header: &Header) -> Result<()> {
         let length = self.reader.metadata().map_err(|e| self.failed(&e))?.len();
         let mut reader = BufReader::with_capacity(1 << 20, &self.reader);
@@ -135,7 +149,7 @@ impl FeatureFile {
         let mut end = 0;
         if reader.read_exact(&mut start).is_ok() {
             if start != header.0.as_bytes() {
-                return Err(EvalError::file(&self.path, "is no file of features: remove it"));
+                return Err(EvalError::file(&self.path, "is not a feature file: remove it"));
             }
             end = start.len() as u64;
             while let Some((image, record, local)) = next_record(&mut reader, length - end) {
@@ -156,7 +170,7 @@ impl FeatureFile {
         self.flush()
     }
 
-    /// Whether an image's features are there.
+    /// Whether the file has the features of an image.
     pub(crate) fn has(&self, image: usize) -> bool {
         self.spots[image].at > 0
     }
@@ -176,14 +190,14 @@ impl FeatureFile {
         Ok(())
     }
 
-    /// Hands everything to the system, so that a killed run finds it again.
+    /// Hands everything to the system, so that the next run finds it if this one is killed.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.writer.flush().map_err(|e| self.failed(&e))?;
         self.written = self.end;
         Ok(())
     }
 
-    /// Fills in the global descriptors of all images that are there.
+    /// Reads the global descriptors of all stored images.
     pub(crate) fn read_globals(&self, global: &mut [f32]) -> Result<()> {
         let mut bytes = vec![0; 4 * self.dim];
         for (spot, row) in self.spots.iter().zip(global.chunks_exact_mut(self.dim.max(1))) {
@@ -197,7 +211,7 @@ impl FeatureFile {
         Ok(())
     }
 
-    /// Local features of an image; empty where there are none.
+    /// Local features of an image; empty if there are none.
     pub(crate) fn local(&self, image: usize) -> Result<Vec<u8>> {
         let spot = self.spots[image];
         let mut bytes = vec![0; spot.local as usize];
@@ -231,7 +245,7 @@ fn read_exact_at(file: &File, bytes: &mut [u8], at: u64) -> std::io::Result<()> 
     Ok(())
 }
 
-/// Image, length of the record and of its local features; none at the end or where the record is broken.
+/// Image index, length of the record and of its local features; `None` at the end or if the record is damaged.
 fn next_record(reader: &mut impl Read, left: u64) -> Option<(usize, u64, u32)> {
     let mut head = [0; HEAD];
     reader.read_exact(&mut head).ok()?;
@@ -256,5 +270,5 @@ fn checksum(parts: &[&[u8]]) -> [u8; CHECK] {
 }
 
 #[cfg(test)]
-#[path = "store_tests.rs"]
+#[path = "feature_file_tests.rs"]
 mod tests;

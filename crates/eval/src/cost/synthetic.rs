@@ -1,8 +1,8 @@
-//! Made-up features, for databases larger than the images at hand.
+//! Synthetic features, for databases larger than the images at hand.
 
 use rayon::prelude::*;
 
-/// Random numbers that need no quality (a linear congruential generator): the same everywhere from the same seed.
+/// A small random number generator (linear congruential): equal seeds give equal numbers on every platform.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
@@ -18,38 +18,38 @@ impl Random {
         (self.0 >> 32) as u32
     }
 
-    /// -1 to 1.
+    /// Uniform in -1 to 1.
     pub fn number(&mut self) -> f32 {
         self.bits() as f32 / (1u32 << 31) as f32 - 1.0
     }
 }
 
-/// Local features as an index stores them: so many random bytes.
-pub fn local_bytes(random: &mut Random, count: usize) -> Vec<u8> {
-    (0..count).map(|_| (random.bits() >> 24) as u8).collect()
+/// Local features as an index stores them: random bytes.
+pub fn random_local_features(random: &mut Random, bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|_| (random.bits() >> 24) as u8).collect()
 }
 
-/// Made-up global descriptors: views of places that differ in 32 directions, and a little in all.
+/// Synthetic global descriptors: images of places that differ in 32 directions, plus noise in all.
 #[derive(Debug, Clone)]
-pub struct Views {
+pub struct SyntheticDescriptors {
     directions: Vec<Vec<f32>>,
 }
 
-impl Views {
-    /// Images of a place.
-    pub const OF_A_PLACE: u32 = 16;
+impl SyntheticDescriptors {
+    /// Images per place.
+    pub const PER_PLACE: u32 = 16;
 
-    /// Of descriptors of `dim` numbers.
+    /// Descriptors of `dim` dimensions.
     pub fn new(dim: usize) -> Self {
         let mut random = Random(6);
         let mut direction = || (0..dim).map(|_| random.number()).collect();
         Self { directions: (0..32).map(|_| direction()).collect() }
     }
 
-    /// Another view of a place; its length is not one.
+    /// Another image of a place; not normalised.
     pub fn of(&self, place: u32, random: &mut Random) -> Vec<f32> {
         let mut own = Random(u64::from(place) << 20);
-        // The first numbers of neighbouring places are alike.
+        // The first numbers of neighbouring seeds are similar.
         own.bits();
         own.bits();
         let mut view: Vec<f32> = self.directions[0].iter().map(|_| 0.2 * random.number()).collect();
@@ -60,7 +60,7 @@ impl Views {
         view
     }
 
-    /// The same of unit length, as a network gives it.
+    /// The same, normalised, as a network's output.
     pub fn unit(&self, place: u32, random: &mut Random) -> Vec<f32> {
         let mut view = self.of(place, random);
         let length = view.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
@@ -68,12 +68,12 @@ impl Views {
         view
     }
 
-    /// A database: one unit descriptor after the other, [`Views::OF_A_PLACE`] of each place in turn.
+    /// A database: one unit descriptor after the other, [`SyntheticDescriptors::PER_PLACE`] of each place in turn.
     pub fn database(&self, images: usize) -> Vec<f32> {
         let dim = self.directions[0].len();
         let mut all = vec![0.0; images * dim];
         all.par_chunks_mut(dim.max(1)).enumerate().for_each(|(i, row)| {
-            row.copy_from_slice(&self.unit(i as u32 / Self::OF_A_PLACE, &mut Random(1 + i as u64)));
+            row.copy_from_slice(&self.unit(i as u32 / Self::PER_PLACE, &mut Random(1 + i as u64)));
         });
         all
     }
@@ -84,10 +84,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn views_of_a_place_are_more_alike_than_others() {
-        let views = Views::new(64);
-        let all = views.database(64);
-        assert_eq!(all, views.database(64));
+    fn images_of_a_place_are_more_similar_than_others() {
+        let descriptors = SyntheticDescriptors::new(64);
+        let all = descriptors.database(64);
+        assert_eq!(all, descriptors.database(64));
         let dot = |a: usize, b: usize| -> f32 {
             all[a * 64..][..64].iter().zip(&all[b * 64..][..64]).map(|(a, b)| a * b).sum()
         };

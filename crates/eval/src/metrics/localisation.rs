@@ -1,19 +1,19 @@
-//! How many metres the first match lies from where the query was taken.
+//! Localisation error: the distance from where a query was taken to its first match.
 
 use serde::Serialize;
 
-/// Distances of first matches, in metres.
+/// Distances from queries to their first matches, in metres.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Localisation {
-    /// Half of the queries are at most so far off.
+    /// Median distance.
     pub median_m: f64,
-    /// Nine in ten are.
+    /// 90th percentile.
     pub p90_m: f64,
-    /// Queries that were counted: those with a position whose first match has one.
+    /// Number of distances: queries with a position whose first match has one too.
     pub queries: usize,
 }
 
-/// Median and 90th percentile (linear between neighbours); none without distances.
+/// Median and 90th percentile, interpolated linearly; `None` without distances.
 pub fn localisation(distances_m: impl IntoIterator<Item = f64>) -> Option<Localisation> {
     let mut sorted: Vec<f64> = distances_m.into_iter().collect();
     sorted.sort_by(f64::total_cmp);
@@ -24,7 +24,7 @@ pub fn localisation(distances_m: impl IntoIterator<Item = f64>) -> Option<Locali
     })
 }
 
-/// Of sorted values.
+/// Quantile of ascending values; `None` without values.
 pub(super) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let at = share * sorted.len().checked_sub(1)? as f64;
     let (low, high) = (at.floor() as usize, at.ceil() as usize);

@@ -21,7 +21,7 @@ fn seen(dir: &Path) -> (Vec<bool>, Vec<f32>) {
 }
 
 #[test]
-fn what_was_written_is_there_again() {
+fn written_records_are_read_again() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path());
     let (has, global) = seen(dir.path());
@@ -30,7 +30,7 @@ fn what_was_written_is_there_again() {
 }
 
 #[test]
-fn a_file_cut_anywhere_keeps_its_whole_records() {
+fn a_file_cut_anywhere_keeps_its_complete_records() {
     let dir = tempfile::tempdir().unwrap();
     let path = filled(dir.path());
     let whole = std::fs::read(&path).unwrap();
@@ -40,7 +40,7 @@ fn a_file_cut_anywhere_keeps_its_whole_records() {
         std::fs::write(&path, &whole[..length]).unwrap();
         let (has, _) = seen(dir.path());
         assert_eq!(has, [false, false, length >= start + first, false], "cut to {length} bytes");
-        // And it can be gone on with.
+        // And it can be appended to.
         let mut file = FeatureFile::open(dir.path(), &header(), 4, 2).unwrap();
         file.append(1, &[0.0, 1.0], &[9]).unwrap();
         file.flush().unwrap();
@@ -50,7 +50,7 @@ fn a_file_cut_anywhere_keeps_its_whole_records() {
 }
 
 #[test]
-fn a_flipped_bit_ends_what_is_believed() {
+fn a_flipped_bit_ends_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = filled(dir.path());
     let mut bytes = std::fs::read(&path).unwrap();

@@ -1,62 +1,74 @@
-//! How queries are brought to the network: the variants of the visual geo-localization benchmark (`test_method`).
+//! Query preprocessing: the variants of the deep visual geo-localization benchmark (`test_method`).
 //!
-//! Database images are always resized to the model's size. What a query is searched by is said here; reranked it is
-//! by the local features of the same view, and where there are five crops by those of the whole query, resized to
-//! the model's size: the reranker compares views, and no reference is a crop.
+//! Database images are always resized to the model's input size. Reranking uses the local features of the same view of
+//! the query as the search; for five crops, those of the whole query resized to the input size, because references are
+//! not crops either.
 
 use r2former_engine::{Framing, ImageFeatures};
 use serde::{Deserialize, Serialize};
 
-/// References of each crop that have a vote, as many as the benchmark looks at.
-const VOTED: [usize; 3] = [1, 5, 10];
+/// Depths of each crop's list at which references get votes, as in the benchmark.
+const VOTE_DEPTHS: [usize; 3] = [1, 5, 10];
 /// The benchmark's weight of a vote (`majority_weight`), in squared distance of unit descriptors.
 const VOTE_WEIGHT: f32 = 0.01;
 
-/// How a query becomes what is searched.
+/// How a query is resized or cropped before extraction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
-pub enum QueriesAs {
-    /// Resized to the model's size whatever its shape.
+pub enum QueryPreprocessing {
+    /// Resized to the model's input size, whatever its aspect ratio.
     #[default]
     HardResize,
-    /// In its own shape, the shorter side that of the model: each query a size of its own.
+    /// Resized in its own aspect ratio, the shorter side to that of the model's input.
     SingleQuery,
-    /// The largest part of its middle that has the model's shape.
+    /// The largest central crop with the aspect ratio of the model's input.
     CentralCrop,
     /// The mean descriptor of five square crops.
     FiveCrops,
-    /// Five square crops, each searched; a reference counts by its nearest crop.
+    /// Five square crops, each searched on its own; a reference is ranked by its most similar crop.
     NearestCrop,
-    /// As [`QueriesAs::NearestCrop`], but references that several crops find move forward.
+    /// Like [`QueryPreprocessing::NearestCrop`], with votes for references that several crops find.
     MajVoting,
 }
 
-const NAMES: [(QueriesAs, &str, &str); 6] = [
-    (QueriesAs::HardResize, "hard_resize", "resized to the model's size"),
+const NAMES: [(QueryPreprocessing, &str, &str); 6] = [
+    (QueryPreprocessing::HardResize, "hard_resize", "resized to the model's input size"),
     (
-        QueriesAs::SingleQuery,
+        QueryPreprocessing::SingleQuery,
         "single_query",
-        "in their own shape, the shorter side as the model's, the longer the nearest multiple of the patch",
+        "resized in their own aspect ratio, the shorter side to the model's, the longer to the nearest multiple of the patch",
     ),
-    (QueriesAs::CentralCrop, "central_crop", "the largest part of the middle that has the model's shape"),
-    (QueriesAs::FiveCrops, "five_crops", "the mean descriptor of five square crops"),
-    (QueriesAs::NearestCrop, "nearest_crop", "five square crops, a reference counts by its nearest"),
-    (QueriesAs::MajVoting, "maj_voting", "five square crops, nearest first, with votes of weight 0.01"),
+    (
+        QueryPreprocessing::CentralCrop,
+        "central_crop",
+        "the largest central crop with the model's aspect ratio",
+    ),
+    (QueryPreprocessing::FiveCrops, "five_crops", "the mean descriptor of five square crops"),
+    (
+        QueryPreprocessing::NearestCrop,
+        "nearest_crop",
+        "five square crops, a reference ranked by its most similar crop",
+    ),
+    (
+        QueryPreprocessing::MajVoting,
+        "maj_voting",
+        "five square crops, a reference ranked by its most similar crop, with votes of weight 0.01",
+    ),
 ];
 
-impl QueriesAs {
-    /// The name and what it means, with what is reranked where something is.
+impl QueryPreprocessing {
+    /// The name and its meaning; if `reranked`, also which view is reranked.
     pub fn describe(self, reranked: bool) -> String {
-        let words = NAMES.iter().find(|(way, ..)| *way == self).map_or("", |(.., words)| words);
+        let meaning = NAMES.iter().find(|(own, ..)| *own == self).map_or("", |(.., meaning)| meaning);
         let whole = if reranked && self.has_crops() { "; reranked by the whole query" } else { "" };
-        format!("{self}: {words}{whole}")
+        format!("{self}: {meaning}{whole}")
     }
 
     fn has_crops(self) -> bool {
         matches!(self, Self::FiveCrops | Self::NearestCrop | Self::MajVoting)
     }
 
-    /// What is looked at of each query; the last view is the one that is reranked.
+    /// Views of each query; the last one is reranked.
     pub(crate) fn framings(self, keep_local: bool) -> Vec<Framing> {
         match self {
             Self::HardResize => vec![Framing::Whole],
@@ -67,13 +79,13 @@ impl QueriesAs {
         }
     }
 
-    /// How many descriptors each query is searched by.
+    /// Number of descriptors that each query is searched by.
     pub(crate) fn descriptors(self) -> usize {
         if matches!(self, Self::NearestCrop | Self::MajVoting) { Framing::FiveCrops.views() } else { 1 }
     }
 
-    /// One image's features out of those of its views: the descriptors to search by, side by side, and the local
-    /// features to rerank by.
+    /// Merges the features of an image's views: the descriptors to search by, side by side, and the local features to
+    /// rerank by.
     pub(crate) fn fold(self, mut views: Vec<ImageFeatures>) -> ImageFeatures {
         let local = views.pop().map_or_else(ImageFeatures::default, |last| {
             let local = last.local.clone();
@@ -90,11 +102,11 @@ impl QueriesAs {
         ImageFeatures { global, ..local }
     }
 
-    /// One list of references out of those of each descriptor, best first; scores are cosines, and with votes what
-    /// the votes make of them. Of a reference that several lists hold, the best stays.
+    /// Merges the lists of references of each descriptor into one, best first; scores are cosines plus votes. A
+    /// reference in several lists keeps its best score.
     ///
-    /// The benchmark cuts every list to 20 and keeps 20 in the end. Longer lists give the same 20: what stands
-    /// behind the twentieth of a list is farther than 20 others, and votes only bring the first ten nearer.
+    /// The benchmark cuts every list to 20 and keeps 20 in the end. Longer lists give the same first 20: a reference
+    /// behind the twentieth of its list is worse than 20 others, and votes only raise the first ten.
     pub(crate) fn merge(self, mut lists: Vec<Vec<(u32, f32)>>) -> Vec<(u32, f32)> {
         if lists.len() == 1 {
             return lists.remove(0);
@@ -104,7 +116,7 @@ impl QueriesAs {
             vote(&mut lists);
         }
         let mut all = lists.concat();
-        // Stable: equal scores keep the order of the crops.
+        // Stable: equal scores stay in the sequence of the crops.
         all.sort_by(|a, b| b.1.total_cmp(&a.1));
         let mut seen = std::collections::HashSet::new();
         all.retain(|(reference, _)| seen.insert(*reference));
@@ -113,7 +125,7 @@ impl QueriesAs {
     }
 }
 
-/// The mean of unit descriptors, of unit length again: the order of references is that of the mean itself.
+/// The mean of unit descriptors, normalised; this ranks references as the mean itself does.
 fn mean(views: &[ImageFeatures]) -> Vec<f32> {
     let dim = views.first().map_or(0, |view| view.global.len());
     let mut sum = vec![0.0f32; dim];
@@ -125,10 +137,10 @@ fn mean(views: &[ImageFeatures]) -> Vec<f32> {
     sum
 }
 
-/// The benchmark's votes: among the first 1, then 5, then 10 of every crop, a reference that c > 1 crops hold comes
-/// nearer by weight * c / n in squared distance, which is half of that in cosine.
+/// The benchmark's votes: for n = 1, 5 and 10, a reference among the first n of c > 1 crops comes nearer by
+/// weight * c / n in squared distance, which is half of that in cosine.
 fn vote(lists: &mut [Vec<(u32, f32)>]) {
-    for n in VOTED {
+    for n in VOTE_DEPTHS {
         let mut crops = std::collections::HashMap::new();
         for (reference, _) in lists.iter().flat_map(|list| list.iter().take(n)) {
             *crops.entry(*reference).or_insert(0usize) += 1;
@@ -142,18 +154,18 @@ fn vote(lists: &mut [Vec<(u32, f32)>]) {
     }
 }
 
-impl std::fmt::Display for QueriesAs {
+impl std::fmt::Display for QueryPreprocessing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(NAMES.iter().find(|(way, ..)| way == self).map_or("", |(_, name, _)| name))
+        f.write_str(NAMES.iter().find(|(own, ..)| own == self).map_or("", |(_, name, _)| name))
     }
 }
 
-impl std::str::FromStr for QueriesAs {
+impl std::str::FromStr for QueryPreprocessing {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        NAMES.iter().find(|(_, name, _)| *name == text).map(|(way, ..)| *way).ok_or_else(|| {
+        NAMES.iter().find(|(_, name, _)| *name == text).map(|(own, ..)| *own).ok_or_else(|| {
             let names: Vec<&str> = NAMES.iter().map(|(_, name, _)| *name).collect();
-            format!("'{text}' is no way to look at queries: {}", names.join(", "))
+            format!("'{text}' is none of {}", names.join(", "))
         })
     }
 }
@@ -168,39 +180,39 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_benchmark() {
-        for (way, name, _) in NAMES {
-            assert_eq!(name.parse(), Ok(way));
-            assert_eq!(serde_json::to_string(&way).unwrap(), format!("\"{way}\""));
+        for (own, name, _) in NAMES {
+            assert_eq!(name.parse(), Ok(own));
+            assert_eq!(serde_json::to_string(&own).unwrap(), format!("\"{own}\""));
         }
-        assert!("crop".parse::<QueriesAs>().unwrap_err().contains("hard_resize, single_query"));
-        assert!(QueriesAs::NearestCrop.describe(true).ends_with("reranked by the whole query"));
-        assert!(!QueriesAs::SingleQuery.describe(true).contains("reranked"));
+        assert!("crop".parse::<QueryPreprocessing>().unwrap_err().contains("hard_resize, single_query"));
+        assert!(QueryPreprocessing::NearestCrop.describe(true).ends_with("reranked by the whole query"));
+        assert!(!QueryPreprocessing::SingleQuery.describe(true).contains("reranked"));
     }
 
     #[test]
-    fn views_become_one_image() {
-        let single = QueriesAs::SingleQuery.fold(vec![features(&[1.0, 0.0], 7.0)]);
+    fn views_of_an_image_are_merged() {
+        let single = QueryPreprocessing::SingleQuery.fold(vec![features(&[1.0, 0.0], 7.0)]);
         assert_eq!(single, features(&[1.0, 0.0], 7.0));
         let mut views = vec![features(&[1.0, 0.0], 1.0); 5];
         views[4] = features(&[0.0, 1.0], 5.0);
         // The last view is the whole query: its descriptor is not searched, its local features are reranked.
         let with_whole = [views.clone(), vec![features(&[0.5, 0.5], 9.0)]].concat();
-        let crops = QueriesAs::NearestCrop.fold(with_whole.clone());
+        let crops = QueryPreprocessing::NearestCrop.fold(with_whole.clone());
         assert_eq!(crops.global, [1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0]);
         assert_eq!(crops.local, [9.0]);
-        let mean = QueriesAs::FiveCrops.fold(with_whole);
+        let mean = QueryPreprocessing::FiveCrops.fold(with_whole);
         let length = 17f32.sqrt();
         assert!((mean.global[0] - 4.0 / length).abs() < 1e-6 && (mean.global[1] - 1.0 / length).abs() < 1e-6);
-        assert_eq!((mean.local, QueriesAs::FiveCrops.fold(views).local), (vec![9.0], vec![5.0]));
-        assert_eq!(QueriesAs::MajVoting.framings(true), [Framing::FiveCrops, Framing::Whole]);
-        assert_eq!(QueriesAs::MajVoting.framings(false), [Framing::FiveCrops]);
+        assert_eq!((mean.local, QueryPreprocessing::FiveCrops.fold(views).local), (vec![9.0], vec![5.0]));
+        assert_eq!(QueryPreprocessing::MajVoting.framings(true), [Framing::FiveCrops, Framing::Whole]);
+        assert_eq!(QueryPreprocessing::MajVoting.framings(false), [Framing::FiveCrops]);
     }
 
     #[test]
     fn the_nearest_crop_decides() {
         let lists = vec![vec![(1, 0.9), (2, 0.5)], vec![(2, 0.8), (3, 0.8)], vec![(1, 0.7), (3, 0.6)]];
-        assert_eq!(QueriesAs::NearestCrop.merge(lists.clone()), [(1, 0.9), (2, 0.8)]);
-        assert_eq!(QueriesAs::HardResize.merge(vec![lists[0].clone()]), lists[0]);
+        assert_eq!(QueryPreprocessing::NearestCrop.merge(lists.clone()), [(1, 0.9), (2, 0.8)]);
+        assert_eq!(QueryPreprocessing::HardResize.merge(vec![lists[0].clone()]), lists[0]);
     }
 
     #[test]
@@ -208,12 +220,12 @@ mod tests {
         // By distance alone 1 stands first; 2 is the first of two crops and among the first 5 and 10 of three.
         let mut lists =
             vec![vec![(1, 0.801), (2, 0.79)], vec![(2, 0.8), (4, 0.3)], vec![(2, 0.795), (5, 0.2)]];
-        assert_eq!(QueriesAs::NearestCrop.merge(lists.clone())[0].0, 1);
-        let merged = QueriesAs::MajVoting.merge(lists.clone());
+        assert_eq!(QueryPreprocessing::NearestCrop.merge(lists.clone())[0].0, 1);
+        let merged = QueryPreprocessing::MajVoting.merge(lists.clone());
         assert_eq!(merged[0].0, 2);
         let votes = 0.01 * (2.0 / 1.0 + 3.0 / 5.0 + 3.0 / 10.0) / 2.0;
         assert!((merged[0].1 - (0.8 + votes)).abs() < 1e-6, "{merged:?}");
         lists.truncate(1);
-        assert_eq!(QueriesAs::MajVoting.merge(lists.clone()), lists[0]);
+        assert_eq!(QueryPreprocessing::MajVoting.merge(lists.clone()), lists[0]);
     }
 }
