@@ -2,7 +2,7 @@ use super::*;
 use crate::random::{Use, at};
 use r2former_data::LatLon;
 
-/// Photographs along a street, a metre apart or more, each looking somewhere.
+/// Photographs along a street, a metre apart or more, each with a heading.
 struct Street(Vec<(f64, f64)>, Vec<Option<u32>>);
 
 impl Source for Street {
@@ -17,7 +17,7 @@ impl Source for Street {
         self.0.iter().zip(&self.1).map(item).collect()
     }
 
-    fn look(&self, key: usize, [height, width]: [usize; 2], _: Option<&mut Rng>) -> Result<Rgb8> {
+    fn image(&self, key: usize, [height, width]: [usize; 2], _: Option<&mut Rng>) -> Result<Rgb8> {
         Ok(Rgb8 { width, height, pixels: vec![key as u8; width * height * 3] })
     }
 }
@@ -37,7 +37,7 @@ fn distance_and_direction_decide() {
     let views = vec![(0.0, 0.0), (6.0, 20.0), (6.0, 180.0), (18.0, 0.0), (60.0, 0.0)];
     let other = vec![(0.0, 0.0), (3.0, 0.0)];
     let pool = pool(vec![Street(views, vec![None; 5]), Street(other, vec![None; 2])]);
-    // Near and alike; near but turned; between the limits; far; another source altogether.
+    // Near with a similar heading; near with another heading; between the limits; far; another source altogether.
     let found: Vec<Relation> = (1..6).map(|b| pool.relation(0, b)).collect();
     assert_eq!(found, [Positive, Unknown, Unknown, Negative, Negative]);
     assert_eq!(pool.relation(3, 3), Positive);
@@ -47,7 +47,7 @@ fn distance_and_direction_decide() {
 }
 
 #[test]
-fn places_by_name_are_what_they_say_unless_too_near() {
+fn named_places_are_positives_and_negatives_unless_too_near() {
     use Relation::{Negative, Positive, Unknown};
     let views = vec![(0.0, 0.0), (90.0, 180.0), (12.0, 0.0), (400.0, 0.0)];
     let places = vec![Some(1), Some(1), Some(2), Some(3)];
@@ -63,7 +63,7 @@ fn drawn_items_have_a_positive_and_repeat() {
     let pool = pool(vec![Street(views, vec![None; 3])]);
     let draw = || {
         let rng = &mut at(1, Use::Batch, [0, 0]);
-        (0..30).map(|_| pool.draw(rng)).collect::<Vec<_>>()
+        (0..30).map(|_| pool.draw(rng, &Excluded::new()).unwrap()).collect::<Vec<_>>()
     };
     let drawn = draw();
     assert!(drawn.iter().all(|item| [0, 2].contains(item)) && drawn.contains(&0) && drawn.contains(&2));
