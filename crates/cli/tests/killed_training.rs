@@ -213,7 +213,8 @@ fn broken_photographs(home: &Path) -> PathBuf {
         std::fs::create_dir_all(&folder).expect("temporary folders can be written");
         for i in 0..3u32 {
             let image = picture(3 * place + i, 48, 40);
-            let mut bytes = jpeg_with_tags(&image, 90, &PhotoTags::default()).expect("a sound picture encodes");
+            let mut bytes =
+                jpeg_with_tags(&image, 90, &PhotoTags::default()).expect("a sound picture encodes");
             match (place, i) {
                 (0, 1) => bytes.truncate(bytes.len() / 2),
                 (2, 2) => bytes.clear(),
@@ -248,7 +249,11 @@ fn broken_photographs_are_left_out_named_once_and_resumed_over() {
     let mut command = r2former();
     command.arg("train").args(CACHED).arg("--config").arg(&file).arg("--out").arg(&out);
     let said = fails(&mut command, 3);
-    assert_eq!((said.matches("places/0/1.jpg").count(), said.matches("left out: ").count()), (1, 2), "{said}");
+    assert_eq!(
+        (said.matches("places/0/1.jpg").count(), said.matches("left out: ").count()),
+        (1, 2),
+        "{said}"
+    );
     assert_eq!(left_out(&log(&out)).len(), 2);
 }
 
@@ -261,7 +266,8 @@ fn a_run_reports_its_data_its_start_its_duration_and_its_best() {
     command.arg("town").arg(&town).args(["--blocks", "2x2", "--size", "48x48", "--queries", "6"]);
     command.assert().success();
     let mut text = std::fs::read_to_string(&file).expect("a configuration");
-    text += "[validation]\nkind = \"photos\"\ndatabase = \"town/database.csv\"\nqueries = \"town/queries.csv\"\n";
+    text +=
+        "[validation]\nkind = \"photos\"\ndatabase = \"town/database.csv\"\nqueries = \"town/queries.csv\"\n";
     text += "candidates = 3\nbest_by = 1\n";
     std::fs::write(&file, text).expect("temporary folders can be written");
     let mut command = r2former();
@@ -271,20 +277,33 @@ fn a_run_reports_its_data_its_start_its_duration_and_its_best() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let place = |part: &str| said.find(part).unwrap_or_else(|| panic!("no '{part}' in: {said}"));
     // All of it before the first step.
-    let order = ["start.safetensors", "data source 1", "start model  global R@1/5/10", "estimated duration: about", "step 1/6"];
+    let order = [
+        "start.safetensors",
+        "data source 1",
+        "start model  global R@1/5/10",
+        "estimated duration: about",
+        "step 1/6",
+    ];
     assert!(order.map(place).is_sorted(), "{said}");
     let result = String::from_utf8_lossy(&output.stdout).into_owned();
-    names(&result, &["6 steps", "best: reranked recall@1 ", "after epoch ", "; start model ", "best.safetensors"]);
+    names(
+        &result,
+        &["6 steps", "best: reranked recall@1 ", "after epoch ", "; start model ", "best.safetensors"],
+    );
     let entries = log(&home.path().join("run"));
     assert_eq!((&entries[0]["event"], &entries[0]["step"]), (&"baseline".into(), &0.into()));
     let table = std::fs::read_to_string(home.path().join("run/curves.csv")).expect("a table");
-    assert!(table.starts_with("step,epoch,lr,loss,global_loss,rerank_loss,rerank_accuracy,gradient_norm,"), "{table}");
+    assert!(
+        table.starts_with("step,epoch,lr,loss,global_loss,rerank_loss,rerank_accuracy,gradient_norm,"),
+        "{table}"
+    );
 }
 
 #[test]
 fn a_preset_is_commented_and_needs_only_data() {
     let home = tempfile::tempdir().expect("temporary folder");
-    let output = r2former().args(["train", "preset", "finetune"]).assert().success().get_output().stdout.clone();
+    let output =
+        r2former().args(["train", "preset", "finetune"]).assert().success().get_output().stdout.clone();
     let preset = String::from_utf8(output).expect("text");
     names(&preset, &["start = \"r2former-tiny\"", "heading_deg = 30.0", "# "]);
     let file = home.path().join("run.toml");

@@ -111,13 +111,7 @@ impl AugmentConfig {
     }
 
     /// A photograph scaled to `size` (height, width), augmented at random.
-    pub(crate) fn apply(
-        &self,
-        image: &Rgb8,
-        size: [usize; 2],
-        flip: bool,
-        rng: &mut Rng,
-    ) -> Result<Picture> {
+    pub(crate) fn apply(&self, image: &Rgb8, size: [usize; 2], flip: bool, rng: &mut Rng) -> Result<Picture> {
         let mut chance = |p: f64| p > 0.0 && rng.random_bool(p);
         let (crop, perspective) = (chance(self.crop), chance(self.perspective));
         let (colour, grey, night) = (chance(self.colour), chance(self.grey), chance(self.night));

@@ -98,8 +98,7 @@ const GREY_LINE: RGBColor = RGBColor(120, 120, 120);
 
 /// Values of steps, smoothed over about 2 % of the run.
 fn of_steps(entries: &[LogEntry], value: impl Fn(&LogEntry) -> Option<f64>) -> Vec<(f64, f64)> {
-    let raw: Vec<(f64, f64)> =
-        entries.iter().filter_map(|e| Some((e.step() as f64, value(e)?))).collect();
+    let raw: Vec<(f64, f64)> = entries.iter().filter_map(|e| Some((e.step() as f64, value(e)?))).collect();
     let window = (raw.len() / 50).max(1);
     let mean = |part: &[(f64, f64)]| part.iter().map(|p| p.1).sum::<f64>() / part.len() as f64;
     (0..raw.len()).map(|i| (raw[i].0, mean(&raw[i.saturating_sub(window - 1)..=i]))).collect()
@@ -141,7 +140,7 @@ mod tests {
     #[test]
     fn labels_of_an_axis_differ_and_are_short() {
         let label = |value, range, most| axis_label(value, range, most);
-        assert_eq!(label(1e-5, 0.0, 1e-5), "1.00e-5");
+        assert_eq!(label(1e-5, 0.0, 1e-5), "1.000e-5");
         assert_eq!(label(4e-4, 5e-4, 5e-4), "4.0e-4");
         assert_eq!(label(0.0, 5e-4, 5e-4), "0");
         assert_eq!(label(0.45, 0.6, 0.8), "0.45");

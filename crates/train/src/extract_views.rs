@@ -56,7 +56,9 @@ mod tests {
     use crate::pool::{Excluded, Pool, Relation};
     use burn::tensor::{Tensor, TensorData};
     use r2former_data::image::{Preprocess, ResizeMode};
-    use r2former_model::{BackboneConfig, Device, LocalConfig, ModelConfig, R2Former, RerankerConfig, VitConfig};
+    use r2former_model::{
+        BackboneConfig, Device, LocalConfig, ModelConfig, R2Former, RerankerConfig, VitConfig,
+    };
 
     const SIZE: [usize; 2] = [48, 64];
 

@@ -28,8 +28,8 @@ mod view_cache;
 pub use augment::AugmentConfig;
 pub use config::{
     BatchConfig, BatchKind, CheckpointConfig, GlobalLoss, LossConfig, MiningConfig, MiningKind, ModelChanges,
-    OptimizerConfig, OptimizerKind, PlaceRules, PositiveKind, Schedule, ScheduleConfig, SourceConfig, SourceKind,
-    Stage, StartModel, TrainConfig, ValidationConfig,
+    OptimizerConfig, OptimizerKind, PlaceRules, PositiveKind, Schedule, ScheduleConfig, SourceConfig,
+    SourceKind, Stage, StartModel, TrainConfig, ValidationConfig,
 };
 pub use error::{Result, TrainError};
 pub use loss::{cross_entropy, triplet};

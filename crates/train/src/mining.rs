@@ -150,7 +150,9 @@ fn of_pool(
         }
         let others = references.iter().copied().chain(remembered.get(&query).copied());
         let mut negatives: Vec<(f32, u32)> = others
-            .filter(|item| pool.relation(query as usize, *item as usize) == Relation::Negative && readable(item))
+            .filter(|item| {
+                pool.relation(query as usize, *item as usize) == Relation::Negative && readable(item)
+            })
             .map(|item| (similarity(item), item))
             .collect();
         negatives.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -210,8 +212,7 @@ fn import(path: &Path, pool: &Pool, most: usize) -> Result<Mined> {
     if rows as usize != queries {
         return Err(bad(format!("has {rows} rows, but the source has {queries} queries")));
     }
-    let numbers: Vec<i64> =
-        file.into_vec().map_err(|e| bad(format!("needs 64-bit integers: {e}")))?;
+    let numbers: Vec<i64> = file.into_vec().map_err(|e| bad(format!("needs 64-bit integers: {e}")))?;
     let mut mined = Mined::default();
     for (query, row) in numbers.chunks_exact((columns as usize).max(1)).enumerate() {
         let mut negatives = Vec::with_capacity(row.len());
@@ -249,8 +250,7 @@ fn describe(
     let mut broken = Excluded::new();
     progress.start("images extracted for mining", items.len() as u64);
     for chunk in items.chunks(CHUNK) {
-        let images: Vec<_> =
-            chunk.par_iter().map(|item| pool.image(*item as usize, size, None)).collect();
+        let images: Vec<_> = chunk.par_iter().map(|item| pool.image(*item as usize, size, None)).collect();
         let mut sound = Vec::with_capacity(chunk.len());
         for (item, image) in chunk.iter().zip(images) {
             match image {
@@ -264,10 +264,8 @@ fn describe(
                 }
             }
         }
-        let inputs = sound
-            .par_iter()
-            .map(|image| Ok(extractor.prepare(image)?))
-            .collect::<Result<Vec<_>>>()?;
+        let inputs =
+            sound.par_iter().map(|image| Ok(extractor.prepare(image)?)).collect::<Result<Vec<_>>>()?;
         all.extend(extractor.extract(&inputs)?.into_iter().flat_map(|features| features.global));
         progress.advance(chunk.len() as u64);
     }

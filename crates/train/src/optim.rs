@@ -60,8 +60,7 @@ impl Optimizer {
                 )
             }
             OptimizerKind::Sgd => {
-                let momentum =
-                    MomentumConfig::new().with_momentum(config.betas[0]).with_dampening(0.0);
+                let momentum = MomentumConfig::new().with_momentum(config.betas[0]).with_dampening(0.0);
                 let base = SgdConfig::new().with_momentum((config.betas[0] > 0.0).then_some(momentum));
                 let decay = WeightDecayConfig { penalty: config.weight_decay as f32 };
                 let decayed = base.clone().with_weight_decay((config.weight_decay > 0.0).then_some(decay));

@@ -129,7 +129,8 @@ impl Log {
     pub(crate) fn open(path: PathBuf, step: u64) -> Result<Self> {
         let mut left_out = BTreeSet::new();
         if path.exists() {
-            let entries: Vec<LogEntry> = read(&path)?.into_iter().filter(|entry| entry.step() <= step).collect();
+            let entries: Vec<LogEntry> =
+                read(&path)?.into_iter().filter(|entry| entry.step() <= step).collect();
             let mut text = Vec::new();
             for entry in &entries {
                 serde_json::to_writer(&mut text, entry).map_err(|e| TrainError::run(&path, e.to_string()))?;

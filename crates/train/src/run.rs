@@ -144,7 +144,9 @@ impl<'a> Run<'a> {
                 let text = config.to_toml()?;
                 r2former_model::checkpoint::write_atomically(&dir.file("config.toml"), text.as_bytes())?;
                 observer.note(&match &config.start {
-                    StartModel::BuiltIn => format!("starting from the built-in model {}", StartModel::BUILT_IN),
+                    StartModel::BuiltIn => {
+                        format!("starting from the built-in model {}", StartModel::BUILT_IN)
+                    }
                     StartModel::File(path) => format!("starting from {}", path.display()),
                 });
                 let state = RunState {
@@ -451,7 +453,8 @@ impl<'a> Run<'a> {
         let (model, norm) = self.optimizer.step(lr, model, grads);
         if let Some(ema) = self.ema.take() {
             // The decay is smaller at first, so that the average soon forgets the start model.
-            let decay = (config.optimizer.ema_decay as f32).min((1.0 + number as f32) / (10.0 + number as f32));
+            let decay =
+                (config.optimizer.ema_decay as f32).min((1.0 + number as f32) / (10.0 + number as f32));
             self.ema = Some(towards(ema, &model, decay));
         }
         self.model = Some(model);

@@ -184,10 +184,12 @@ impl RunDir {
         let dir = self.checkpoints().join(name.trim());
         let path = dir.join("state.json");
         let bytes = std::fs::read(&path).map_err(TrainError::io(&path))?;
-        let file: StateFile =
-            serde_json::from_slice(&bytes).map_err(|e| {
-                TrainError::run(&path, format!("is not a state of this version of r2former ({e}): start the run again"))
-            })?;
+        let file: StateFile = serde_json::from_slice(&bytes).map_err(|e| {
+            TrainError::run(
+                &path,
+                format!("is not a state of this version of r2former ({e}): start the run again"),
+            )
+        })?;
         // A run may be made longer; everything else changes its results.
         let same = |c: &TrainConfig| {
             let mut c = c.clone();

@@ -108,4 +108,3 @@ impl CachedViews {
         Features { global: Tensor::from_data(global, device), local }
     }
 }
-

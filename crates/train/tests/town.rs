@@ -2,13 +2,13 @@
 //! reranker improves the global ranking there.
 
 use r2former_data::dataset::DatasetSpec;
-use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use r2former_engine::{LoadedModel, Progress, Silent};
 use r2former_model::checkpoint::{Storage, save};
 use r2former_model::{BackboneConfig, Device, GlobalConfig, ModelConfig, Pooling, R2Former, VitConfig};
+use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use r2former_train::{
     AugmentConfig, BatchKind, GlobalLoss, LogEntry, MiningKind, Schedule, SourceConfig, SourceKind, Stage,
-    TrainConfig, ValidationConfig, TrainObserver, read_log, train,
+    TrainConfig, TrainObserver, ValidationConfig, read_log, train,
 };
 use std::path::Path;
 

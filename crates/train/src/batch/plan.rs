@@ -107,7 +107,8 @@ impl<'a> Planner<'a> {
                 }
                 BatchKind::Places => {
                     let fresh = self.members(lead, rng, excluded);
-                    let used = |item: &usize| old.iter().enumerate().any(|(i, s)| !bad(&i) && s.item == *item);
+                    let used =
+                        |item: &usize| old.iter().enumerate().any(|(i, s)| !bad(&i) && s.item == *item);
                     let mut unused = fresh.iter().copied().filter(|item| !used(item));
                     let mut pick = |i: usize| unused.next().unwrap_or(fresh[i % fresh.len()]);
                     (0..each).map(|i| if bad(&i) { pick(i) } else { old[i].item }).collect()
@@ -147,10 +148,9 @@ impl<'a> Planner<'a> {
         for _ in 0..TRIES {
             let shot = match self.hard_place(others, hard_places, rng, excluded) {
                 Some(shot) => shot,
-                None => Shot {
-                    item: self.pool.draw(rng, excluded)?,
-                    flipped: rng.random_bool(horizontal_flip),
-                },
+                None => {
+                    Shot { item: self.pool.draw(rng, excluded)?, flipped: rng.random_bool(horizontal_flip) }
+                }
             };
             // A place and its mirror image are different places.
             let apart = |a: &Shot| {

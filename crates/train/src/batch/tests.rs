@@ -90,7 +90,8 @@ fn broken_folders(dir: &std::path::Path) -> (TrainConfig, [std::path::PathBuf; 2
         let folder = dir.join(format!("place-{place}"));
         std::fs::create_dir_all(&folder).unwrap();
         for i in 0..3u8 {
-            let pixels = (0..64 * 48 * 3u32).map(|p| (p as u8).wrapping_mul(7 + i).wrapping_add(60 * place)).collect();
+            let pixels =
+                (0..64 * 48 * 3u32).map(|p| (p as u8).wrapping_mul(7 + i).wrapping_add(60 * place)).collect();
             let image = Rgb8 { width: 64, height: 48, pixels };
             let bytes = jpeg_with_tags(&image, 90, &PhotoTags::default()).unwrap();
             std::fs::write(folder.join(format!("{i}.jpg")), bytes).unwrap();

@@ -33,7 +33,10 @@ impl TrainConfig {
             return bad(format!("{key} = {value}: must be a finite number"));
         }
         if matches!(&self.start, StartModel::File(path) if path.as_os_str().is_empty()) {
-            return bad(format!("start: name a model file, or \"{}\" for the built-in model", StartModel::BUILT_IN));
+            return bad(format!(
+                "start: name a model file, or \"{}\" for the built-in model",
+                StartModel::BUILT_IN
+            ));
         }
         if self.data.is_empty() {
             return bad(
@@ -49,7 +52,12 @@ impl TrainConfig {
         self.loss.check()?;
         self.schedule.check()?;
         let m = &self.mining;
-        let counts = [("pool", m.pool), ("refresh", m.refresh), ("depth", m.depth), ("hard_negatives", m.hard_negatives)];
+        let counts = [
+            ("pool", m.pool),
+            ("refresh", m.refresh),
+            ("depth", m.depth),
+            ("hard_negatives", m.hard_negatives),
+        ];
         if let Some((key, value)) = counts.iter().find(|(_, value)| !(1..=100 * MANY).contains(value)) {
             return bad(format!("mining.{key} = {value}: must be 1 to {}", 100 * MANY));
         }
@@ -123,7 +131,10 @@ impl BatchConfig {
 
 impl PlaceRules {
     fn check(&self) -> Result<()> {
-        if self.positive_m > 0.0 && self.negative_m >= self.positive_m && (0.0..=180.0).contains(&self.heading_deg) {
+        if self.positive_m > 0.0
+            && self.negative_m >= self.positive_m
+            && (0.0..=180.0).contains(&self.heading_deg)
+        {
             return Ok(());
         }
         bad(format!(
@@ -159,7 +170,9 @@ impl LossConfig {
         each("loss", "0 or more", &sizes, |value| value >= 0.0)?;
         let [alpha, beta, ..] = self.multi_similarity;
         let scales = [("multi_similarity", alpha), ("multi_similarity", beta)];
-        each("loss", "[alpha, beta, lambda, epsilon] with alpha and beta above 0", &scales, |value| value > 0.0)
+        each("loss", "[alpha, beta, lambda, epsilon] with alpha and beta above 0", &scales, |value| {
+            value > 0.0
+        })
     }
 }
 

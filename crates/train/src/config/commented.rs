@@ -28,7 +28,11 @@ const SECTIONS: &[(&str, &str, &[Key])] = &[
             ("local_count", Some("200"), "local features per image, at most; default: the model's, else 500"),
             ("local_layer", Some("11"), "block after which local features are taken; default: the model's"),
             ("freeze_blocks", None, "first transformer blocks that stay frozen, with the patch embedding"),
-            ("precision", Some("\"bf16\""), "of matrix products: f32 or bf16 (for GPUs); default: the model's"),
+            (
+                "precision",
+                Some("\"bf16\""),
+                "of matrix products: f32 or bf16 (for GPUs); default: the model's",
+            ),
             ("fresh_reranker", None, "replace reranker and local head by freshly initialised ones"),
         ],
     ),
@@ -55,7 +59,11 @@ const SECTIONS: &[(&str, &str, &[Key])] = &[
         &[
             ("positive_m", None, "same place: at most this many metres apart"),
             ("negative_m", None, "different places: more than this many metres apart; in between: ignored"),
-            ("heading_deg", None, "same place: headings differ by at most this, degrees; 180 ignores headings"),
+            (
+                "heading_deg",
+                None,
+                "same place: headings differ by at most this, degrees; 180 ignores headings",
+            ),
         ],
     ),
     (
@@ -66,10 +74,18 @@ const SECTIONS: &[(&str, &str, &[Key])] = &[
             ("size", None, "queries or places per batch"),
             ("negatives", None, "per query; of places: per photograph, for the reranker"),
             ("views", None, "photographs per place (kind = \"places\")"),
-            ("hard_places", None, "share of places that are hard negatives of another, 0 to 1 (kind = \"places\")"),
+            (
+                "hard_places",
+                None,
+                "share of places that are hard negatives of another, 0 to 1 (kind = \"places\")",
+            ),
             ("horizontal_flip", None, "share of places flipped horizontally, 0 to 1 (kind = \"places\")"),
             ("accumulate", None, "batches per optimiser step; a multiple of the number of devices"),
-            ("cached_views", None, "stage rerank: views per photograph extracted once per epoch; 0: in every step"),
+            (
+                "cached_views",
+                None,
+                "stage rerank: views per photograph extracted once per epoch; 0: in every step",
+            ),
         ],
     ),
     (
@@ -133,7 +149,11 @@ const SECTIONS: &[(&str, &str, &[Key])] = &[
             ("perspective", None, "probability of a perspective distortion"),
             ("perspective_shift", None, "largest shift of a corner, share of the side, 0 to 0.4"),
             ("colour", None, "probability of colour jitter"),
-            ("colour_strength", None, "largest change of brightness, contrast and saturation: 0.4 is +/- 40 %"),
+            (
+                "colour_strength",
+                None,
+                "largest change of brightness, contrast and saturation: 0.4 is +/- 40 %",
+            ),
             ("grey", None, "probability of conversion to greyscale"),
             ("night", None, "probability of a night simulation"),
             ("blur", None, "probability of Gaussian blur"),
@@ -184,7 +204,8 @@ impl TrainConfig {
     /// # Errors
     /// [`TrainError::Config`]; never in practice.
     pub fn commented_preset(stage: Stage) -> Result<String> {
-        let preset = toml::Table::try_from(Self::preset(stage)).map_err(|e| TrainError::Config(e.to_string()))?;
+        let preset =
+            toml::Table::try_from(Self::preset(stage)).map_err(|e| TrainError::Config(e.to_string()))?;
         let mut text = format!(
             "# Preset of stage {}. A configuration needs only the keys that it changes, and [[data]].\n\n",
             stage.name()
@@ -245,7 +266,8 @@ mod tests {
             expected.sort();
             assert_eq!(found, expected);
             for line in text.lines().filter(|line| line.contains(" = ")) {
-                let comment = line.trim_start_matches("# ").split_once('#').map_or("", |(_, comment)| comment);
+                let comment =
+                    line.trim_start_matches("# ").split_once('#').map_or("", |(_, comment)| comment);
                 let example = DATA.contains(line);
                 assert!(example || comment.len() > 8, "{stage:?}: {line}");
                 assert!(line.len() <= 120, "{line}");
@@ -258,7 +280,10 @@ mod tests {
         let text = TrainConfig::commented_preset(Stage::Rerank).unwrap();
         // The examples of keys and of [[data]] and [validation], each without its first '#'.
         let lines = text.lines().map(|line| match line.strip_prefix("# ") {
-            Some(rest) if rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => {
+            Some(rest)
+                if rest.starts_with('[')
+                    || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) =>
+            {
                 rest
             }
             _ => line,

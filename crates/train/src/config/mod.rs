@@ -63,10 +63,9 @@ impl Stage {
 impl std::str::FromStr for Stage {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|stage| stage.name() == text)
-            .ok_or_else(|| format!("'{text}' is not a stage; stages are {}", Self::ALL.map(Self::name).join(", ")))
+        Self::ALL.into_iter().find(|stage| stage.name() == text).ok_or_else(|| {
+            format!("'{text}' is not a stage; stages are {}", Self::ALL.map(Self::name).join(", "))
+        })
     }
 }
 

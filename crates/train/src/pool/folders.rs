@@ -47,7 +47,9 @@ impl Folders {
                 Ok(()) => photos.push((path, place)),
                 Err(_) if !extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str())) => {}
                 Err(DataError::Image { problem, .. }) => left_out.push(LeftOut { path, reason: problem }),
-                Err(DataError::Io { source, .. }) => left_out.push(LeftOut { path, reason: source.to_string() }),
+                Err(DataError::Io { source, .. }) => {
+                    left_out.push(LeftOut { path, reason: source.to_string() })
+                }
                 Err(other) => left_out.push(LeftOut { path, reason: other.to_string() }),
             }
         }

@@ -71,7 +71,10 @@ impl GsvCities {
             }
         }
         if let Some(lost) = items.first().filter(|item| !item.photo.path.is_file()) {
-            return Err(TrainError::run(&lost.photo.path, "does not exist, although the table lists it: is the folder Images complete?"));
+            return Err(TrainError::run(
+                &lost.photo.path,
+                "does not exist, although the table lists it: is the folder Images complete?",
+            ));
         }
         Ok(Self(items))
     }

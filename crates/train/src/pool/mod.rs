@@ -13,10 +13,10 @@ mod town;
 use crate::config::{PlaceRules, SourceConfig, SourceKind};
 use crate::random::Rng;
 use crate::{Result, TrainError};
-use r2former_data::{DataError, Photo};
 use r2former_data::dataset::{GroundTruth, MslsOptions, VgOptions, read_msls, read_vg};
 use r2former_data::geo::heading_difference;
 use r2former_data::image::Rgb8;
+use r2former_data::{DataError, Photo};
 use rand::Rng as _;
 use std::path::PathBuf;
 
@@ -228,7 +228,8 @@ impl Pool {
         let photos: Vec<Photo> = items.iter().map(|item| item.photo.clone()).collect();
         let truth = GroundTruth::by_radius(&photos, &photos, self.rules.positive_m, None)?;
         let others = |(i, list): (usize, Vec<u32>)| -> Vec<u32> {
-            let same = |p: &u32| *p as usize != i && !self.turned(photos[i].heading, photos[*p as usize].heading);
+            let same =
+                |p: &u32| *p as usize != i && !self.turned(photos[i].heading, photos[*p as usize].heading);
             list.into_iter().filter(same).map(|p| p + start as u32).collect()
         };
         Ok(truth.positives.into_iter().enumerate().map(others).collect())

@@ -2,7 +2,7 @@ use super::*;
 use crate::random::{Use, at};
 use r2former_data::LatLon;
 
-/// Photographs along a street, a metre apart or more, each with a heading.
+/// Photographs along a street, a metre apart or more, each with a heading, which is unknown if NaN.
 struct Street(Vec<(f64, f64)>, Vec<Option<u32>>);
 
 impl Source for Street {
@@ -11,7 +11,7 @@ impl Source for Street {
             let mut photo = Photo::new("", format!("{metres}"));
             let lat = 52.0 + (metres / EARTH_M).to_degrees();
             photo.position = Some(LatLon { lat, lon: 0.1 });
-            photo.heading = Some(*heading);
+            photo.heading = Some(*heading).filter(|heading| !heading.is_nan());
             Item { photo, place: *place }
         };
         self.0.iter().zip(&self.1).map(item).collect()
@@ -78,4 +78,24 @@ fn a_source_without_two_photographs_of_a_place_is_refused() {
     let alone = Street(vec![(0.0, 0.0), (100.0, 0.0)], vec![None; 2]);
     let error = pool.add(Box::new(alone), 1.0).unwrap_err().to_string();
     assert!(error.contains("data source 2") && error.contains("positive_m"), "{error}");
+}
+
+#[test]
+fn headings_decide_where_both_are_known() {
+    let rules = crate::config::TrainConfig::preset(crate::config::Stage::Finetune).places;
+    let mut pool = Pool::empty(rules);
+    // Two photographs back to back, one in a similar direction, one without a heading.
+    let views = vec![(0.0, 10.0), (1.0, 190.0), (2.0, 350.0), (3.0, f64::NAN)];
+    pool.add(Box::new(Street(views, vec![None; 4])), 1.0).unwrap();
+    assert_eq!(pool.positives(0), [2, 3]);
+    assert_eq!(pool.positives(1), [3]);
+    assert_eq!(pool.positives(3), [0, 1, 2]);
+    assert_eq!(pool.relation(0, 1), Relation::Unknown);
+    let note = &pool.notes()[0];
+    assert!(note.contains("1 of them have no heading") && note.contains("distance alone"), "{note}");
+    // 180 degrees: headings are ignored.
+    let mut pool = Pool::empty(PlaceRules { heading_deg: 180.0, ..rules });
+    let views = vec![(0.0, 10.0), (1.0, 190.0), (2.0, 350.0), (3.0, f64::NAN)];
+    pool.add(Box::new(Street(views, vec![None; 4])), 1.0).unwrap();
+    assert_eq!(pool.positives(0), [1, 2, 3]);
 }

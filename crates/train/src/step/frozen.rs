@@ -41,8 +41,7 @@ impl Frozen {
     /// descriptor.
     pub(crate) fn describe(&self, images: &[Vec<f32>]) -> Result<Vec<[Vec<f32>; 3]>> {
         let describe = |tokens: Tokens| -> Result<[Vec<f32>; 3]> {
-            let none =
-                || ModelError::Config("the model has no local features to train".into());
+            let none = || ModelError::Config("the model has no local features to train".into());
             let (places, selected) = self.model.selected(&tokens, self.size)?.ok_or_else(none)?;
             let global = self.model.global(tokens);
             Ok([values(places)?, values(selected)?, values(global)?])

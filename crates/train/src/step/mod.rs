@@ -83,7 +83,9 @@ pub(crate) fn step(
     let l = &config.loss;
     if config.stage.trains_global() {
         let loss = match l.global {
-            GlobalLoss::MultiSimilarity => multi_similarity(&features.global, &batch.relations, l.multi_similarity),
+            GlobalLoss::MultiSimilarity => {
+                multi_similarity(&features.global, &batch.relations, l.multi_similarity)
+            }
             kind => {
                 let squared = kind == GlobalLoss::TripletSquared;
                 triplet(&features.global, &batch.plan.triplets, l.margin, squared)
@@ -94,9 +96,7 @@ pub(crate) fn step(
     }
     if config.stage.trains_reranker() {
         let (Some(local), Some(reranker)) = (features.local, &model.reranker) else {
-            return Err(
-                ModelError::Config("the model has no reranker to train".into()).into()
-            );
+            return Err(ModelError::Config("the model has no reranker to train".into()).into());
         };
         let pairs = pairs(batch, &features.global, config, number)?;
         let side = |which: usize| {

@@ -170,10 +170,7 @@ fn gradients_are_slopes() {
 fn gradients(config: &ModelConfig, golden: &Tensors, devices: &[Device]) -> Vec<(Losses, Vec<Vec<f32>>)> {
     let train = config_of("both_through");
     let model = R2Former::from_tensors(config, part(golden, "weights."), &devices[0]).unwrap();
-    let batches = [
-        batch(golden),
-        Batch { inputs: turned(golden), ..batch(golden) },
-    ];
+    let batches = [batch(golden), Batch { inputs: turned(golden), ..batch(golden) }];
     let each = devices.len().min(batches.len());
     batches
         .chunks(each)
