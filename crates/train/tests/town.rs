@@ -2,10 +2,10 @@
 //! reranker puts what it is given there into a better order.
 
 use r2former_data::dataset::DatasetSpec;
-use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use r2former_engine::{LoadedModel, Progress, Silent};
 use r2former_model::checkpoint::{Storage, save};
 use r2former_model::{BackboneConfig, Device, GlobalConfig, ModelConfig, Pooling, R2Former, VitConfig};
+use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use r2former_train::{
     AugmentConfig, BatchKind, GlobalLoss, Line, MiningKind, Schedule, SourceConfig, SourceKind, Stage,
     TrainConfig, ValidationConfig, Watch, read_log, train,

@@ -8,10 +8,10 @@ use crate::progress::Bar;
 use anyhow::{Context, Result};
 use clap::Args;
 use r2former_data::dataset::{Kind, Listing, SourceOptions, from_listings, list_photos};
-use r2former_town::{Condition, TownDatasetConfig};
 use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Rerank, Settings, add_photos, locate};
 use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Keeping, QueriesAs, Rules, evaluate};
 use r2former_index::{ReadPlaces, SearchMode};
+use r2former_town::{Condition, TownDatasetConfig};
 use serde_json::json;
 use std::path::PathBuf;
 

@@ -6,8 +6,8 @@ use crate::output::{self, print_json};
 use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::Args;
-use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use r2former_engine::Progress;
+use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 

@@ -178,14 +178,19 @@ impl Block {
     }
 
     /// The context `[batch, tokens, dim]`.
+    ///
+    /// Burn's attention operation runs on the CPU alone. On other devices it may choose among kernels by the
+    /// machine, the shape and what was compiled in, and heads of 8 values over 6 tokens (the reranker's) are far
+    /// below the tiles of the fused ones; two products and a softmax are the same operations with gradients and
+    /// without, so a device that trains rightly also answers rightly.
     fn attend(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<3> {
         match self.precision {
             // Queries are scaled already.
-            Precision::F32 => {
+            Precision::F32 if q.device() == Device::flex() => {
                 let options = AttentionModuleOptions { scale: Some(1.0), ..Default::default() };
                 joined(attention(q, k, v, None, None, options))
             }
-            Precision::Bf16 => self.weigh(self.probabilities(q, k), v),
+            _ => self.weigh(self.probabilities(q, k), v),
         }
     }
 

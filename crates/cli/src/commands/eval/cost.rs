@@ -8,11 +8,11 @@ use crate::progress::Bar;
 use anyhow::Result;
 use clap::Args;
 use r2former_data::dataset::{Kind, SourceOptions, list_photos};
-use r2former_town::TownDatasetConfig;
 use r2former_engine::{Extractor, Progress};
 use r2former_eval::Facts;
 use r2former_eval::cost::{CostReport, StagesOptions, growth, stages};
 use r2former_model::cost::cost;
+use r2former_town::TownDatasetConfig;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
