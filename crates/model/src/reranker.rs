@@ -4,7 +4,7 @@
 
 use crate::layers::{Block, BlockConfig, Projection, matched, sine_cosine};
 use crate::r2former::unit;
-use crate::weights::{Init, Put, Take};
+use crate::weights::{Init, TensorReader, TensorWriter};
 use crate::{ModelError, Precision, RerankerConfig, Result};
 use burn::module::{Module, Param};
 use burn::nn::LayerNorm;
@@ -41,7 +41,7 @@ struct Matches {
 
 impl Reranker {
     /// Takes the tensors under `{name}.`, with the published names.
-    pub fn load(take: &mut Take, name: &str, config: &RerankerConfig) -> Self {
+    pub fn load(take: &mut TensorReader, name: &str, config: &RerankerConfig) -> Self {
         let c = config;
         // In 32 bits under any precision: bfloat16 would blur coordinates to an eighth of a patch and more.
         let precision = Precision::F32;
@@ -53,7 +53,7 @@ impl Reranker {
             layer_scale: false,
             precision,
         };
-        let stack = |part: &str, depth: usize, take: &mut Take| {
+        let stack = |part: &str, depth: usize, take: &mut TensorReader| {
             (0..depth).map(|i| Block::load(take, &format!("{name}.{part}.{i}"), &block)).collect::<Vec<_>>()
         };
         let blocks_2 = stack("blocks_2", c.pair_depth, take);
@@ -73,7 +73,7 @@ impl Reranker {
     }
 
     /// Puts what [`Reranker::load`] takes.
-    pub fn save(&self, put: &mut Put, name: &str) {
+    pub fn save(&self, put: &mut TensorWriter, name: &str) {
         self.pair_head.save(put, &format!("{name}.pair_head"));
         put.tensor(&format!("{name}.cls_token_2"), self.cls_token_2.val());
         self.pair_head_2.save(put, &format!("{name}.pair_head_2"));
@@ -298,7 +298,7 @@ mod tests {
         way: Way,
     ) -> Vec<Vec<f32>> {
         let device = Device::flex().autodiff();
-        let mut take = Take::from_tensors(tensors.clone(), &device);
+        let mut take = TensorReader::from_tensors(tensors.clone(), &device);
         let reranker = Reranker::load(&mut take, "r", config);
         let [q, r] = sides.clone().map(|side| Tensor::<3>::from_data(side, &device).require_grad());
         let tokens = way(&reranker, q.clone(), r.clone());
@@ -336,8 +336,8 @@ mod tests {
                 (0..count).map(|_| next()).collect()
             };
             let sides = [nq, nr].map(|n| TensorData::new(noise(pairs * n * 11), [pairs, n, 11]));
-            let mut take = Take::random(1, &Device::flex());
-            let mut put = Put::default();
+            let mut take = TensorReader::random(1, &Device::flex());
+            let mut put = TensorWriter::default();
             Reranker::load(&mut take, "r", &config).save(&mut put, "r");
             let mut tensors = put.finish().unwrap();
             tensors.values_mut().for_each(|t| t.data.iter_mut().for_each(|v| *v *= 8.0));

@@ -119,7 +119,7 @@ impl Kept {
             Tensor::from_data(TensorData::new(values.to_vec(), [self.views, self.count, width]), device)
         };
         let width = self.tokens.len() / (self.views * self.count).max(1);
-        let local = model.local(whole(&self.places, 3), whole(&self.tokens, width));
+        let local = model.project_local(whole(&self.places, 3), whole(&self.tokens, width));
         let dim = self.global.len() / self.views.max(1);
         let global = TensorData::new(self.global.clone(), [self.views, dim]);
         Features { global: Tensor::from_data(global, device), local }

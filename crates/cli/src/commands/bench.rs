@@ -2,7 +2,7 @@
 
 use super::bench_eval::{self, EvalBenchArgs};
 use crate::common::{InputArgs, Machine, parse_size};
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -91,7 +91,7 @@ pub(crate) struct BenchArgs {
     json: bool,
 }
 
-pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<Outcome> {
+pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<ExitStatus> {
     let (what, args) = match command {
         BenchCommand::Extract(args) => ("extract", args),
         BenchCommand::Rerank(args) => ("rerank", args),
@@ -127,7 +127,7 @@ pub(super) fn load(model: Option<&Path>, preset: &str) -> Result<LoadedModel> {
     })
 }
 
-fn step(args: &StepArgs) -> Result<Outcome> {
+fn step(args: &StepArgs) -> Result<ExitStatus> {
     let [height, width] = args.image_size;
     let runs = args.runs as usize;
     let mut report = Map::new();
@@ -154,7 +154,7 @@ fn step(args: &StepArgs) -> Result<Outcome> {
     show(&report, args.json)
 }
 
-fn show(report: &Map<String, Value>, json: bool) -> Result<Outcome> {
+fn show(report: &Map<String, Value>, json: bool) -> Result<ExitStatus> {
     if json {
         return print_json(report);
     }
@@ -162,7 +162,7 @@ fn show(report: &Map<String, Value>, json: bool) -> Result<Outcome> {
     for (name, value) in report {
         out.line(format_args!("{name:<24}{}", plain(value)))?;
     }
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }
 
 fn plain(value: &Value) -> String {

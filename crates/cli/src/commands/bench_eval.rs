@@ -2,7 +2,7 @@
 
 use super::bench::load;
 use crate::common::{InputArgs, Machine, rerank_or_default};
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::output::{self, bytes, print_json, print_report};
 use crate::progress::Bar;
 use anyhow::Result;
@@ -46,7 +46,7 @@ pub(crate) struct EvalBenchArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: &EvalBenchArgs, machine: &Machine) -> Result<Outcome> {
+pub(crate) fn run(args: &EvalBenchArgs, machine: &Machine) -> Result<ExitStatus> {
     let loaded = load(args.model.as_deref(), &args.preset)?;
     // Random weights rerank as fast as trained ones.
     let best = if loaded.config.reranker.is_some() { Rerank::Model } else { Rerank::None };
@@ -79,5 +79,5 @@ pub(crate) fn run(args: &EvalBenchArgs, machine: &Machine) -> Result<Outcome> {
     out.line(format_args!("evaluation  {:.1} s", found.evaluation_s))?;
     let peak = found.peak_bytes.map_or("unknown on this system".into(), bytes);
     out.line(format_args!("memory      {peak} at most"))?;
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }

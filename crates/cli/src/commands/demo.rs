@@ -2,7 +2,7 @@
 
 use super::town::render;
 use crate::common::{Machine, load_model};
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::output::{self, AnswerFormat, print_answers, print_json};
 use crate::progress::Bar;
 use anyhow::{Context, Result};
@@ -36,7 +36,7 @@ const RADIUS_M: f64 = 15.0;
 
 const CONDITIONS: [Condition; 3] = [Condition::Day, Condition::Rain, Condition::Night];
 
-pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<Outcome> {
+pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
     let temporary =
         tempfile::tempdir().context("no temporary folder can be made; name one with --keep DIR")?;
     let dir = match &args.keep {
@@ -139,7 +139,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<Outcome> {
     if args.keep.is_some() {
         out.line(format_args!("Kept: r2former query {} PHOTO", index.dir().display()))?;
     }
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }
 
 fn say(out: &mut output::Out, quiet: bool, text: String) -> Result<()> {

@@ -1,7 +1,7 @@
 //! `r2former query`: where were these photographs taken?
 
 use crate::common::{Machine, near, parse_margin, parse_position, rerank_or_default};
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::output::{self, AnswerFormat, PairsFormat, print_answers};
 use crate::progress::Bar;
 use anyhow::{Result, bail};
@@ -80,7 +80,7 @@ impl FormatArgs {
     }
 }
 
-pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<Outcome> {
+pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
     let loaded = match &args.model {
         Some(path) => {
@@ -129,8 +129,8 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<Outcome> {
         print_answers(&mut out, &answers, &failed, format)?;
     }
     match (failed.len(), args.images.len()) {
-        (0, _) => Ok(Outcome::Done),
+        (0, _) => Ok(ExitStatus::Done),
         (failed, all) if failed == all => bail!("no query could be read"),
-        _ => Ok(Outcome::Partial),
+        _ => Ok(ExitStatus::Partial),
     }
 }

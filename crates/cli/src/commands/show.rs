@@ -1,7 +1,7 @@
 //! `r2former show`: pictures of what the model sees and finds.
 
 use crate::common::{Machine, ModelArgs, rerank_or_default};
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -96,7 +96,7 @@ pub(crate) struct MapArgs {
     out: PathBuf,
 }
 
-pub(crate) fn run(command: &ShowCommand, machine: &Machine) -> Result<Outcome> {
+pub(crate) fn run(command: &ShowCommand, machine: &Machine) -> Result<ExitStatus> {
     match command {
         ShowCommand::Attention(a) => {
             write(&a.out, &draw_attention(&a.model.extractor(machine, None)?, &a.image)?)
@@ -109,10 +109,10 @@ pub(crate) fn run(command: &ShowCommand, machine: &Machine) -> Result<Outcome> {
     }
 }
 
-fn write(out: &Path, svg: &str) -> Result<Outcome> {
+fn write(out: &Path, svg: &str) -> Result<ExitStatus> {
     write_atomically(out, svg.as_bytes())?;
     eprintln!("{}", out.display());
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }
 
 impl Asking {
@@ -132,7 +132,7 @@ impl Asking {
 /// Pixels of the longer side of photographs in galleries.
 const LONGEST: usize = 360;
 
-fn query(args: &QueryArgs, machine: &Machine) -> Result<Outcome> {
+fn query(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
     let (index, extractor, options) = args.asking.open(machine, args.top as usize)?;
     let reader = index.reader()?;
     let mut rows = Vec::new();
@@ -171,7 +171,7 @@ fn query(args: &QueryArgs, machine: &Machine) -> Result<Outcome> {
     write(&args.out, &gallery(&rows))
 }
 
-fn positions(args: &MapArgs, machine: &Machine) -> Result<Outcome> {
+fn positions(args: &MapArgs, machine: &Machine) -> Result<ExitStatus> {
     let (index, extractor, options) = args.asking.open(machine, 1)?;
     let reader = index.reader()?;
     let mut references = Vec::new();
@@ -218,5 +218,5 @@ fn positions(args: &MapArgs, machine: &Machine) -> Result<Outcome> {
         );
     }
     write(&args.out, &map(&references, &points))?;
-    Ok(if failed == 0 { Outcome::Done } else { Outcome::Partial })
+    Ok(if failed == 0 { ExitStatus::Done } else { ExitStatus::Partial })
 }

@@ -1,7 +1,7 @@
 //! `r2former train`: a stage of training, and what its batches look like.
 
 use crate::common::Machine;
-use crate::exit::Outcome as Exit;
+use crate::exit::ExitStatus as Exit;
 use crate::output::{self, print_json};
 use crate::progress::Bar;
 use anyhow::Result;

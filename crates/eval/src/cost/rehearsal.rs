@@ -10,7 +10,7 @@ use crate::run::{count, rank_extracted};
 use crate::units::Units;
 use crate::{EvalError, EvalOptions, EvalReport, Result};
 use r2former_data::Photo;
-use r2former_data::dataset::{Dataset, Sequences, Truth};
+use r2former_data::dataset::{Dataset, GroundTruthRule, Sequences};
 use r2former_engine::{Extractor, Progress};
 use r2former_model::Bits;
 use serde::Serialize;
@@ -75,7 +75,7 @@ pub fn rehearse(
         name: format!("made-up features of {images} images"),
         database: photos("database", images),
         queries: photos("queries", queries),
-        truth: Truth::Listed((0..queries).map(positives).collect()),
+        truth: GroundTruthRule::Listed((0..queries).map(positives).collect()),
         notes: vec!["made-up features: recall says nothing of the model".into()],
         sequences: Sequences::default(),
     };

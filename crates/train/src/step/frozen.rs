@@ -3,7 +3,7 @@
 use crate::Result;
 use burn::tensor::{Tensor, TensorData};
 use r2former_engine::FusedBackbone;
-use r2former_kernels::{Level, Products};
+use r2former_kernels::{Level, MatmulPrecision};
 use r2former_model::backbone::Tokens;
 use r2former_model::{Device, ModelError, R2Former};
 use rayon::prelude::*;
@@ -22,7 +22,8 @@ impl Frozen {
         let plain = R2Former::from_tensors(model.config(), model.to_tensors()?, device)?;
         let level = Level::current().unwrap_or_else(|_| Level::best());
         let on_cpu = *device == Device::flex();
-        let kernels = on_cpu.then(|| FusedBackbone::new(&plain, level, Products::F32, size).ok()).flatten();
+        let kernels =
+            on_cpu.then(|| FusedBackbone::new(&plain, level, MatmulPrecision::F32, size).ok()).flatten();
         Ok(Self { model: plain, kernels, size, device: device.clone() })
     }
 
@@ -42,7 +43,7 @@ impl Frozen {
         let describe = |tokens: Tokens| -> Result<[Vec<f32>; 3]> {
             let none =
                 || ModelError::Config("a model without local features cannot be trained to rerank".into());
-            let (places, kept) = self.model.selected(&tokens, self.size)?.ok_or_else(none)?;
+            let (places, kept) = self.model.select_local(&tokens, self.size)?.ok_or_else(none)?;
             let global = self.model.global(tokens);
             Ok([values(places)?, values(kept)?, values(global)?])
         };

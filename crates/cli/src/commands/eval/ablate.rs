@@ -2,7 +2,7 @@
 
 use super::KeepingArgs;
 use crate::common::{Machine, load_model};
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use crate::progress::Bar;
 use anyhow::Result;
@@ -30,7 +30,7 @@ pub(crate) struct AblateArgs {
     csv: bool,
 }
 
-pub(crate) fn run(args: &AblateArgs, machine: &Machine) -> Result<Outcome> {
+pub(crate) fn run(args: &AblateArgs, machine: &Machine) -> Result<ExitStatus> {
     let config = AblationConfig::read(&args.config)?;
     let device = machine.device()?;
     let keeping = args.keeping.keeping();
@@ -50,5 +50,5 @@ pub(crate) fn run(args: &AblateArgs, machine: &Machine) -> Result<Outcome> {
         _ => output::stdout().line(format_args!("{}", found.markdown().trim_end()))?,
     }
     let whole = found.datasets.iter().all(|dataset| dataset.unusable.is_empty());
-    Ok(if whole { Outcome::Done } else { Outcome::Partial })
+    Ok(if whole { ExitStatus::Done } else { ExitStatus::Partial })
 }

@@ -1,6 +1,6 @@
 //! `r2former eval compare`: two runs over the same queries.
 
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::output::{self, print_differences, print_json};
 use anyhow::Result;
 use clap::Args;
@@ -27,12 +27,12 @@ pub(crate) struct CompareArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: &CompareArgs) -> Result<Outcome> {
+pub(crate) fn run(args: &CompareArgs) -> Result<ExitStatus> {
     let ((first, order), (second, other)) = (run_of(&args.first), run_of(&args.second));
     let found = compare((&first, order), (&second, other), args.any_protocol)?;
     match args.json {
         true => print_json(&found),
-        false => print_differences(&mut output::stdout(), &found).map(|()| Outcome::Done),
+        false => print_differences(&mut output::stdout(), &found).map(|()| ExitStatus::Done),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::commands::town::render;
 use crate::common::{InputArgs, Machine, load_model};
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use crate::progress::Bar;
 use anyhow::Result;
@@ -51,7 +51,7 @@ pub(crate) struct CostArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: &CostArgs, machine: &Machine) -> Result<Outcome> {
+pub(crate) fn run(args: &CostArgs, machine: &Machine) -> Result<ExitStatus> {
     let loaded = load_model(args.model.as_deref())?;
     let settings = args.input.settings(&loaded);
     let device = machine.device()?;
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &CostArgs, machine: &Machine) -> Result<Outcome> {
         return print_json(&report);
     }
     output::stdout().line(format_args!("{}", report.markdown().trim_end()))?;
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }
 
 fn list(source: &Path, kind: Option<Kind>) -> Result<Vec<PathBuf>> {

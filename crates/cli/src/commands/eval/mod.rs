@@ -8,7 +8,7 @@ mod predictions;
 mod sets;
 
 use crate::common::{Machine, ModelArgs, parse_margin, rerank_or_default};
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::output::{self, print_json, print_report};
 use crate::progress::Bar;
 use anyhow::Result;
@@ -92,7 +92,7 @@ pub(crate) struct RunArgs {
     json: bool,
 }
 
-pub(crate) fn run(command: &EvalCommand, machine: &Machine) -> Result<Outcome> {
+pub(crate) fn run(command: &EvalCommand, machine: &Machine) -> Result<ExitStatus> {
     match command {
         EvalCommand::Dataset(command) => on_dataset(command, machine),
         EvalCommand::Predictions(args) => predictions::run(args),
@@ -102,7 +102,7 @@ pub(crate) fn run(command: &EvalCommand, machine: &Machine) -> Result<Outcome> {
     }
 }
 
-fn on_dataset(command: &DatasetCommand<RunArgs>, machine: &Machine) -> Result<Outcome> {
+fn on_dataset(command: &DatasetCommand<RunArgs>, machine: &Machine) -> Result<ExitStatus> {
     let args = command.rest();
     let dataset = command.read()?;
     // Before the run: a name that cannot be written would be a pity after it.
@@ -137,7 +137,7 @@ fn only_rank(
     options: &EvalOptions,
     file: &PredictionsFile,
     args: &RunArgs,
-) -> Result<Outcome> {
+) -> Result<ExitStatus> {
     let ranked = rank(dataset, extractor, options, &Bar::default())?;
     file.write(&ranked.queries, ranked.orders.last())?;
     let unusable = ranked.unusable.len();
@@ -156,7 +156,7 @@ fn only_rank(
             out.line(format_args!("unusable    {unusable} images (named above)"))?;
         }
     }
-    Ok(if unusable == 0 { Outcome::Done } else { Outcome::Partial })
+    Ok(if unusable == 0 { ExitStatus::Done } else { ExitStatus::Partial })
 }
 
 impl RunArgs {
@@ -178,11 +178,11 @@ impl RunArgs {
     }
 }
 
-fn show(report: &EvalReport, json: bool) -> Result<Outcome> {
+fn show(report: &EvalReport, json: bool) -> Result<ExitStatus> {
     if json {
         print_json(report)?;
     } else {
         print_report(&mut output::stdout(), report)?;
     }
-    Ok(if report.unusable.is_empty() { Outcome::Done } else { Outcome::Partial })
+    Ok(if report.unusable.is_empty() { ExitStatus::Done } else { ExitStatus::Partial })
 }

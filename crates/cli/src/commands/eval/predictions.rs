@@ -1,7 +1,7 @@
 //! `r2former eval predictions`: files of predictions, scored on a dataset.
 
 use super::datasets::{DatasetCommand, RulesArgs};
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::output::{self, print_json, print_scores};
 use anyhow::Result;
 use clap::Args;
@@ -48,7 +48,7 @@ pub(crate) struct ScoreArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: &PredictionsArgs) -> Result<Outcome> {
+pub(crate) fn run(args: &PredictionsArgs) -> Result<ExitStatus> {
     let (dataset, how) = (args.dataset.read()?, args.dataset.rest());
     let runs = args.files.iter().map(|file| read_predictions(file, how.format, &dataset));
     let runs = runs.collect::<Result<Vec<_>, _>>()?;
@@ -59,6 +59,6 @@ pub(crate) fn run(args: &PredictionsArgs) -> Result<Outcome> {
     }
     match how.json {
         true => print_json(&scores.report),
-        false => print_scores(&mut output::stdout(), &scores.report).map(|()| Outcome::Done),
+        false => print_scores(&mut output::stdout(), &scores.report).map(|()| ExitStatus::Done),
     }
 }
