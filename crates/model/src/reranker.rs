@@ -2,7 +2,7 @@
 //!
 //! METHOD: reranker; paper section 3.3. Plain Burn operations on any device.
 
-use crate::layers::{Block, BlockConfig, Projection, matched, sine_cosine};
+use crate::layers::{Block, BlockConfig, Projection, gradient_kernels, matched, sine_cosine};
 use crate::r2former::unit;
 use crate::weights::{Init, TensorReader, TensorWriter};
 use crate::{ModelError, Precision, RerankerConfig, Result};
@@ -138,7 +138,8 @@ impl Reranker {
         let covered = device.is_autodiff()
             && device.clone().inner() == Device::flex()
             && [query, reference].iter().all(|side| side.dtype() == DType::F32)
-            && shape.check().is_ok();
+            && shape.check().is_ok()
+            && gradient_kernels();
         if !covered {
             return None;
         }

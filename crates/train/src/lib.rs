@@ -8,6 +8,7 @@ mod bank;
 mod batch;
 mod config;
 mod curves;
+pub mod doctor;
 mod error;
 mod loss;
 mod mining;

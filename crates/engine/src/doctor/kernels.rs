@@ -5,7 +5,7 @@ use super::{Array, BackboneOutput, BestMatches, Compute};
 use crate::fused::{FusedBackbone, fused_reranker};
 use crate::{EngineError, LoadedModel, Result};
 use r2former_kernels::gradient::{CHANNELS, MatchShape, match_features};
-use r2former_kernels::{KernelError, Level, Products, Reranker};
+use r2former_kernels::{KernelError, Level, MatmulPrecision, Reranker};
 use r2former_model::{Device, Precision};
 
 /// What the CPU computes a model with.
@@ -16,7 +16,7 @@ pub(super) struct Kernels {
     plain: Plain,
     reranker: Option<Reranker>,
     level: Level,
-    products: Products,
+    products: MatmulPrecision,
 }
 
 impl Kernels {
@@ -37,16 +37,16 @@ impl Kernels {
         let found = packed(self.products)?;
         match self.products {
             // Where the machine lacks the instruction, the rounding is checked all the same.
-            Products::Bf16 if !found.encoder().is_bf16() => packed(Products::Bf16Emulated),
+            MatmulPrecision::Bf16 if !found.encoder().is_bf16() => packed(MatmulPrecision::Bf16Emulated),
             _ => Some(found),
         }
     }
 }
 
-fn products(precision: Precision) -> Products {
+fn products(precision: Precision) -> MatmulPrecision {
     match precision {
-        Precision::F32 => Products::F32,
-        Precision::Bf16 => Products::Bf16,
+        Precision::F32 => MatmulPrecision::F32,
+        Precision::Bf16 => MatmulPrecision::Bf16,
     }
 }
 
@@ -137,7 +137,9 @@ impl Compute for Kernels {
                 .and_then(|prepared| reranker.score_floats(&prepared, &reference.values));
             match logits {
                 Ok(logits) => values.extend(logits),
-                Err(KernelError::Unusual(_)) => values.extend(self.plain.logits(&query, &reference)?.values),
+                Err(KernelError::Unsupported(_)) => {
+                    values.extend(self.plain.logits(&query, &reference)?.values)
+                }
                 Err(error) => return Err(failed(&error)),
             }
         }

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor};
 use r2former_model::backbone::Tokens;
 use r2former_model::layers::{Block, BlockConfig};
 use r2former_model::local::select;
-use r2former_model::weights::Take;
+use r2former_model::weights::TensorReader;
 use r2former_model::{BackboneConfig, Checkpoint, Precision, R2Former, Reranker, checkpoint};
 use std::path::Path;
 
@@ -36,7 +36,7 @@ fn last_block(checkpoint: &Checkpoint, device: &Device) -> Result<Option<(Block,
     let name = format!("backbone.blocks.{}", vit.depth.saturating_sub(1));
     let own = format!("{name}.");
     let tensors = checkpoint.tensors.iter().filter(|(tensor, _)| tensor.starts_with(&own));
-    let mut take = Take::from_tensors(tensors.map(|(k, v)| (k.clone(), v.clone())).collect(), device);
+    let mut take = TensorReader::from_tensors(tensors.map(|(k, v)| (k.clone(), v.clone())).collect(), device);
     let config = BlockConfig {
         dim: vit.dim,
         heads: vit.heads,
@@ -47,7 +47,7 @@ fn last_block(checkpoint: &Checkpoint, device: &Device) -> Result<Option<(Block,
     };
     let block = Block::load(&mut take, &name, &config);
     take.finish()?;
-    Ok(Some((block, vit.attending_tokens())))
+    Ok(Some((block, vit.class_tokens())))
 }
 
 impl Compute for Plain {
@@ -56,8 +56,8 @@ impl Compute for Plain {
     }
 
     fn block(&self, tokens: &Array) -> Result<Option<[Array; 2]>> {
-        let Some((block, attending)) = &self.block else { return Ok(None) };
-        let (out, attention) = block.forward_attending(tokens.on(&self.device), *attending);
+        let Some((block, class_tokens)) = &self.block else { return Ok(None) };
+        let (out, attention) = block.forward_with_attention(tokens.on(&self.device), *class_tokens);
         Ok(Some([Array::of(out)?, Array::of(attention)?]))
     }
 
@@ -82,7 +82,7 @@ impl Compute for Plain {
         let all: Tensor<3> = selected.on(&self.device);
         let width = all.dims()[2];
         let (places, kept) = (all.clone().narrow(2, 0, 3), all.narrow(2, 3, width - 3));
-        self.model.local(places, kept).map(Array::of).transpose()
+        self.model.project_local(places, kept).map(Array::of).transpose()
     }
 
     fn correlate(&self, query: &Array, reference: &Array) -> Result<[BestMatches; 2]> {

@@ -254,6 +254,6 @@ fn a_wrong_device_is_refused_with_its_stage_every_time() {
 fn the_cpu_is_trusted_without_a_check() {
     let loaded = small();
     let (device, info) = (Device::flex(), info("CPU"));
-    let trusted = trust(&loaded, Precision::F32, &device, &info, &TrustCache::none(), &Silent);
+    let trusted = trust(&loaded, Precision::F32, &device, &info, &TrustCache::none(), &[], &Silent);
     assert_eq!(trusted.unwrap(), Trust::Cpu);
 }

@@ -1,6 +1,6 @@
 //! A device is used after it has agreed with the CPU.
 
-use super::{Extent, Options, Report, check};
+use super::{Extent, Options, Report, Stage, check};
 use crate::{EngineError, LoadedModel, Progress, Result};
 use r2former_model::checkpoint::write_atomically;
 use r2former_model::{Device, DeviceInfo, Precision};
@@ -95,7 +95,7 @@ impl TrustCache {
 }
 
 /// Checks a device in short, unless it is the CPU or agreed before with the same adapter, driver, build, model and
-/// precision.
+/// precision. `stages` are those of crates above this one.
 ///
 /// # Errors
 /// [`EngineError::Untrusted`] names the first stage that disagrees or fails.
@@ -105,12 +105,14 @@ pub fn trust(
     device: &Device,
     info: &DeviceInfo,
     cache: &TrustCache,
+    stages: &[&dyn Stage],
     progress: &dyn Progress,
 ) -> Result<Trust> {
     if *device == Device::flex() {
         return Ok(Trust::Cpu);
     }
-    let options = Options::new(Extent::Short).precision(precision);
+    let mut options = Options::new(Extent::Short).precision(precision);
+    options.stages.extend(stages);
     trust_by(loaded, precision, info, cache, || {
         progress.note(&format!("checking {info} against the CPU, once for this driver, build and model"));
         check(loaded, device, &options, progress)

@@ -1,6 +1,7 @@
 //! A pre-norm transformer block, as in timm and DINOv2.
 
 use super::block_op::{BlockTensors, block};
+use super::gradient_kernels;
 use super::projection::{Projection, product_bf16};
 use crate::Precision;
 use crate::weights::{Init, TensorReader, TensorWriter};
@@ -149,7 +150,8 @@ impl Block {
             && self.scale1.is_none()
             && x.dtype() == DType::F32
             && device.is_autodiff()
-            && device.inner() == Device::flex();
+            && device.inner() == Device::flex()
+            && gradient_kernels();
         if !covered {
             return None;
         }

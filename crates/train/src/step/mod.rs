@@ -50,6 +50,20 @@ pub(crate) fn step(
     size: [usize; 2],
     number: u64,
 ) -> Result<(GradientsParams, Losses)> {
+    let (total, losses) = forward(model, device, frozen, batch, config, size, number)?;
+    Ok((GradientsParams::from_grads(total.backward(), model), losses))
+}
+
+/// The loss of a batch, as a tensor and by its parts.
+pub(crate) fn forward(
+    model: &R2Former,
+    device: &Device,
+    frozen: Option<&Frozen>,
+    batch: &Batch,
+    config: &TrainConfig,
+    size: [usize; 2],
+    number: u64,
+) -> Result<(Tensor<1>, Losses)> {
     let features = match &batch.kept {
         Some(kept) => kept.features(model, device),
         None => {
@@ -118,7 +132,7 @@ pub(crate) fn step(
         return Err(TrainError::Config("this stage minimises nothing".into()));
     };
     losses.total = scalar(total.clone())?;
-    Ok((GradientsParams::from_grads(total.backward(), model), losses))
+    Ok((total, losses))
 }
 
 /// Pairs for the reranker: of triplets as they are; of places, each photograph with another of its place and with
