@@ -1,7 +1,7 @@
 //! `r2former town`: the rendered town as a dataset on disk.
 
 use crate::common::parse_size;
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use crate::progress::Bar;
 use anyhow::{Result, bail};
@@ -39,7 +39,7 @@ pub(crate) struct TownArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: &TownArgs) -> Result<Outcome> {
+pub(crate) fn run(args: &TownArgs) -> Result<ExitStatus> {
     if args.dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         bail!("{}: is not empty; choose a new folder", args.dir.display());
     }
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &TownArgs) -> Result<Outcome> {
     out.line(format_args!(
         "next: r2former eval photos --database {dir}/database.csv --queries {dir}/queries.csv"
     ))?;
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }
 
 /// Renders a town into a folder: numbers of database images and queries.
