@@ -317,14 +317,10 @@ impl Bench<'_> {
         let index = self.index(&home.path().join("index"), true)?;
         let reader = index.reader()?;
         let reranks = self.extractor.config().reranker.is_some();
-        let options = LocateOptions {
-            top: 5,
-            candidates: self.args.candidates as usize,
-            rerank: if reranks { RerankMethod::Model } else { RerankMethod::None },
-            adaptive: None,
-            near: None,
-            mode: SearchMode::Exact,
-        };
+        let options = LocateOptions::default()
+            .top(5)
+            .candidates(self.args.candidates as usize)
+            .rerank(if reranks { RerankMethod::Model } else { RerankMethod::None });
         let mut stages: Vec<Timing> = Vec::new();
         let mut memory = Vec::new();
         let times = self.times(|| {
