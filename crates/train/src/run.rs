@@ -256,7 +256,7 @@ impl<'a> Run<'a> {
         for one in found {
             let entry = LogEntry::left_out(step, one);
             let LogEntry::LeftOut { path, reason, .. } = &entry else { continue };
-            if self.log.left_out().contains(path) {
+            if self.log.left_out().contains(&(path.clone(), reason.clone())) {
                 continue;
             }
             self.named += 1;
