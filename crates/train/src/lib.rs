@@ -7,6 +7,7 @@ mod augment;
 mod batch;
 mod config;
 mod curves;
+pub mod doctor;
 mod error;
 mod estimate;
 mod extract_views;

@@ -3,8 +3,8 @@
 use crate::Result;
 use crate::config::ValidationConfig;
 use r2former_data::dataset::Dataset;
-use r2former_engine::{Extractor, Progress, Rerank};
-use r2former_eval::{EmptyQueries, EvalOptions, Keeping, QueriesAs, Recall, Rules, evaluate};
+use r2former_engine::{Extractor, Progress, RerankMethod};
+use r2former_eval::{EmptyQueries, EvalOptions, Recall, Rules, evaluate};
 
 /// The validation set.
 pub(crate) fn dataset(config: &ValidationConfig) -> Result<Dataset> {
@@ -34,15 +34,10 @@ pub(crate) fn validate(
     rerank: bool,
     progress: &dyn Progress,
 ) -> Result<Validated> {
-    let options = EvalOptions {
-        rules: Rules { radius_m: config.radius_m, empty_queries: EmptyQueries::Drop, ..Default::default() },
-        rerank: if rerank { vec![Rerank::Model] } else { Vec::new() },
-        candidates: config.candidates,
-        adaptive: None,
-        keeping: Keeping::default(),
-        queries_as: QueriesAs::default(),
-    };
-    let recall = evaluate(dataset, extractor, &options, progress)?.report.recall;
+    let rules = Rules { radius_m: config.radius_m, empty_queries: EmptyQueries::Drop, ..Default::default() };
+    let methods = if rerank { vec![RerankMethod::Model] } else { Vec::new() };
+    let options = EvalOptions::new(rules).rerank(methods).candidates(config.candidates);
+    let recall = evaluate(dataset, extractor, &options, progress)?.summary.recall;
     let three = |recall: &Recall| [1, 5, 10].map(|n| recall.at(n));
     Ok(Validated {
         global: three(&recall.global),

@@ -2,7 +2,7 @@
 //! reranker improves the global ranking there.
 
 use r2former_data::dataset::DatasetSpec;
-use r2former_engine::{LoadedModel, Progress, Silent};
+use r2former_engine::{LoadedModel, NoProgress, Progress};
 use r2former_model::checkpoint::{Storage, save};
 use r2former_model::{BackboneConfig, Device, GlobalConfig, ModelConfig, Pooling, R2Former, VitConfig};
 use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
@@ -23,7 +23,7 @@ impl Progress for Quiet {
     fn advance(&self, _: u64) {}
     fn finish(&self) {}
     fn note(&self, line: &str) {
-        Silent.note(line);
+        NoProgress.note(line);
     }
 }
 

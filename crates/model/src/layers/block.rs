@@ -1,6 +1,7 @@
 //! A pre-norm transformer block, as in timm and DINOv2.
 
 use super::block_op::{BlockTensors, block};
+use super::gradient_kernels;
 use super::projection::{Projection, product_bf16};
 use crate::Precision;
 use crate::weights::{Init, TensorReader, TensorWriter};
@@ -149,7 +150,8 @@ impl Block {
             && self.scale1.is_none()
             && x.dtype() == DType::F32
             && device.is_autodiff()
-            && device.inner() == Device::flex();
+            && device.inner() == Device::flex()
+            && gradient_kernels();
         if !covered {
             return None;
         }
@@ -183,14 +185,19 @@ impl Block {
     }
 
     /// The context `[batch, tokens, dim]`.
+    ///
+    /// Burn's attention operation runs on the CPU alone. On other devices it may choose among kernels by the
+    /// machine, the shape and what was compiled in, and heads of 8 values over 6 tokens (the reranker's) are far
+    /// below the tiles of the fused ones; two products and a softmax are the same operations with gradients and
+    /// without, so a device that trains rightly also answers rightly.
     fn attend(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<3> {
         match self.precision {
             // Queries are scaled already.
-            Precision::F32 => {
+            Precision::F32 if q.device() == Device::flex() => {
                 let options = AttentionModuleOptions { scale: Some(1.0), ..Default::default() };
                 joined(attention(q, k, v, None, None, options))
             }
-            Precision::Bf16 => self.weigh(self.probabilities(q, k), v),
+            _ => self.weigh(self.probabilities(q, k), v),
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Item, Source};
 use crate::random::Rng;
 use crate::{Result, TrainError};
 use r2former_data::image::{Limits, Rgb8, decode_file};
-use r2former_data::{LatLon, Photo};
+use r2former_data::{DataError, LatLon, Photo};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -65,7 +65,7 @@ impl GsvCities {
                     row.panoid
                 );
                 let mut photo = Photo::new(root.join("Images").join(&row.city_id).join(&name), name);
-                photo.position = Some(LatLon::new(row.lat, row.lon)?);
+                photo.position = Some(LatLon::new(row.lat, row.lon).map_err(DataError::from)?);
                 photo.heading = Some(f64::from(row.northdeg));
                 items.push(Item { photo, place: Some(number as u32 * PLACES + row.place_id) });
             }

@@ -52,6 +52,20 @@ pub(crate) fn step(
     size: [usize; 2],
     number: u64,
 ) -> Result<(GradientsParams, Losses)> {
+    let (total, losses) = forward(model, device, frozen, batch, config, size, number)?;
+    Ok((GradientsParams::from_grads(total.backward(), model), losses))
+}
+
+/// The loss of a batch, as a tensor and by its parts.
+pub(crate) fn forward(
+    model: &R2Former,
+    device: &Device,
+    frozen: Option<&Frozen>,
+    batch: &Batch,
+    config: &TrainConfig,
+    size: [usize; 2],
+    number: u64,
+) -> Result<(Tensor<1>, Losses)> {
     let features = match &batch.cached {
         Some(cached) => cached.features(model, device),
         None => {
@@ -120,7 +134,7 @@ pub(crate) fn step(
         return Err(TrainError::Config("this stage has no loss".into()));
     };
     losses.total = scalar(total.clone())?;
-    Ok((GradientsParams::from_grads(total.backward(), model), losses))
+    Ok((total, losses))
 }
 
 /// Pairs for the reranker: those of the triplets, or for batches of places, each photograph with another of its place
