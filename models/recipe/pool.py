@@ -1,4 +1,4 @@
-"""Recall@1 of the pooled queries of several reports, with 95 % bootstrap intervals: `pool.py REPORT...`."""
+"""Recall@1 over the pooled queries of several reports, with 95 % bootstrap intervals: `pool.py REPORT...`."""
 
 import json
 import pathlib
@@ -7,13 +7,13 @@ import sys
 
 
 def main():
-    hits_of = {}
+    hits_by_ranking = {}
     for report in sys.argv[1:]:
         results = json.loads((pathlib.Path(report) / "results.json").read_text())
         for query in results["queries"]:
             for ranking, result in query["results"].items():
-                hits_of.setdefault(ranking, []).append(result["first_positive"] == 1)
-    for ranking, hits in hits_of.items():
+                hits_by_ranking.setdefault(ranking, []).append(result["first_positive"] == 1)
+    for ranking, hits in hits_by_ranking.items():
         dice = random.Random(1)
         means = sorted(sum(dice.choices(hits, k=len(hits))) / len(hits) for _ in range(2000))
         share, low, high = (100 * v for v in (sum(hits) / len(hits), means[50], means[1949]))

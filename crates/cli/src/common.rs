@@ -3,9 +3,8 @@
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use r2former_data::LatLon;
-use r2former_engine::{Extractor, LoadedModel, Near, Rerank, Settings};
+use r2former_engine::{Extractor, LoadedModel, Near, RerankMethod, Settings};
 use r2former_model::{Device, ModelConfig, Precision, parse_device};
-use std::error::Error as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -114,20 +113,20 @@ pub(crate) fn renamed(new: &'static str) -> impl Fn(&str) -> Result<String, Stri
 }
 
 /// The way to rerank that was asked for, or the best that the model offers.
-pub(crate) fn rerank_or_default(asked: Option<Rerank>, config: &ModelConfig) -> Result<Rerank> {
-    let rerank = asked.unwrap_or_else(|| Rerank::default_of(config));
+pub(crate) fn rerank_or_default(asked: Option<RerankMethod>, config: &ModelConfig) -> Result<RerankMethod> {
+    let rerank = asked.unwrap_or_else(|| RerankMethod::default_of(config));
     let name = &config.name;
     match rerank {
-        Rerank::Model if config.reranker.is_none() => {
+        RerankMethod::Model if config.reranker.is_none() => {
             bail!("model {name} has no reranker: leave --rerank out, or use --rerank none")
         }
-        Rerank::Ransac if config.local.is_none() => {
+        RerankMethod::Ransac if config.local.is_none() => {
             bail!("model {name} has no local features: leave --rerank out, or use --rerank none")
         }
-        Rerank::Model if !config.trained.reranker => {
+        RerankMethod::Model if !config.trained.reranker => {
             eprintln!("note: the reranker of model {name} is not trained; its order means nothing");
         }
-        Rerank::Ransac if !config.trained.local => {
+        RerankMethod::Ransac if !config.trained.local => {
             eprintln!("note: the local features of model {name} are a random projection of its tokens");
         }
         _ => {}
@@ -262,7 +261,7 @@ fn reason_of(error: &std::io::Error) -> String {
 pub(crate) fn near(position: Option<LatLon>, radius_m: Option<f64>) -> Result<Option<Near>> {
     match (position, radius_m) {
         (Some(position), Some(radius_m)) if radius_m.is_finite() && radius_m > 0.0 => {
-            Ok(Some(Near { position, radius_m }))
+            Ok(Some(Near::new(position, radius_m)))
         }
         (Some(_), Some(radius)) => bail!("--radius {radius}: must be a positive number of metres"),
         (None, None) => Ok(None),

@@ -1,6 +1,6 @@
 //! The rankings that an evaluation compares.
 
-use r2former_engine::Rerank;
+use r2former_engine::RerankMethod;
 use serde::Serialize;
 
 /// A value for each ranking: the global one, and one for each reranking method that was run.
@@ -18,26 +18,26 @@ pub struct PerRanking<T> {
 
 impl<T> PerRanking<T> {
     /// All values with their reranking methods, in the order of the fields.
-    pub fn iter(&self) -> impl Iterator<Item = (Rerank, &T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (RerankMethod, &T)> {
         let all = [
-            (Rerank::None, Some(&self.global)),
-            (Rerank::Ransac, self.ransac.as_ref()),
-            (Rerank::Model, self.reranked.as_ref()),
+            (RerankMethod::None, Some(&self.global)),
+            (RerankMethod::Ransac, self.ransac.as_ref()),
+            (RerankMethod::Model, self.reranked.as_ref()),
         ];
         all.into_iter().filter_map(|(method, value)| value.map(|value| (method, value)))
     }
 
     /// Applies `f` to each value.
-    pub fn map<U>(&self, mut f: impl FnMut(Rerank, &T) -> U) -> PerRanking<U> {
+    pub fn map<U>(&self, mut f: impl FnMut(RerankMethod, &T) -> U) -> PerRanking<U> {
         PerRanking {
-            global: f(Rerank::None, &self.global),
-            ransac: self.ransac.as_ref().map(|value| f(Rerank::Ransac, value)),
-            reranked: self.reranked.as_ref().map(|value| f(Rerank::Model, value)),
+            global: f(RerankMethod::None, &self.global),
+            ransac: self.ransac.as_ref().map(|value| f(RerankMethod::Ransac, value)),
+            reranked: self.reranked.as_ref().map(|value| f(RerankMethod::Model, value)),
         }
     }
 
     /// The value of one reranking method.
-    pub fn get(&self, method: Rerank) -> Option<&T> {
+    pub fn get(&self, method: RerankMethod) -> Option<&T> {
         self.iter().find_map(|(m, value)| (m == method).then_some(value))
     }
 
@@ -47,20 +47,20 @@ impl<T> PerRanking<T> {
     }
 
     /// Sets the value of one reranking method.
-    pub(crate) fn set(&mut self, method: Rerank, value: T) {
+    pub(crate) fn set(&mut self, method: RerankMethod, value: T) {
         match method {
-            Rerank::None => self.global = value,
-            Rerank::Ransac => self.ransac = Some(value),
-            Rerank::Model => self.reranked = Some(value),
+            RerankMethod::None => self.global = value,
+            RerankMethod::Ransac => self.ransac = Some(value),
+            RerankMethod::Model => self.reranked = Some(value),
         }
     }
 }
 
 /// Display name of a ranking.
-pub fn ranking_name(method: Rerank) -> &'static str {
+pub fn ranking_name(method: RerankMethod) -> &'static str {
     match method {
-        Rerank::None => "global",
-        Rerank::Ransac => "RANSAC",
-        Rerank::Model => "reranked",
+        RerankMethod::None => "global",
+        RerankMethod::Ransac => "RANSAC",
+        RerankMethod::Model => "reranked",
     }
 }

@@ -5,7 +5,7 @@ use crate::protocol::Input;
 use crate::ranking::city;
 use crate::{EmptyQueries, EvalError, Grouping, Protocol, Result};
 use r2former_data::Photo;
-use r2former_data::dataset::{Dataset, Truth};
+use r2former_data::dataset::{Dataset, GroundTruthRule};
 
 /// How rankings are scored, whether they come from a model or a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,7 +95,7 @@ impl Rules {
         Protocol {
             dataset: dataset.name.clone(),
             positives: self.positives(dataset),
-            radius_m: matches!(dataset.truth, Truth::Positions).then_some(self.radius_m),
+            radius_m: matches!(dataset.truth, GroundTruthRule::Positions).then_some(self.radius_m),
             heading_limit_deg: self.heading_limit_deg,
             cities: match self.grouping {
                 Grouping::Merged => "one database of all cities".into(),
@@ -112,9 +112,9 @@ impl Rules {
 
     fn positives(&self, dataset: &Dataset) -> String {
         match (&dataset.truth, self.heading_limit_deg) {
-            (Truth::Listed(_), _) => "as listed by the dataset".into(),
-            (Truth::Positions, None) => format!("within {} m (inclusive)", self.radius_m),
-            (Truth::Positions, Some(limit)) => {
+            (GroundTruthRule::Listed(_), _) => "as listed by the dataset".into(),
+            (GroundTruthRule::Positions, None) => format!("within {} m (inclusive)", self.radius_m),
+            (GroundTruthRule::Positions, Some(limit)) => {
                 format!("within {} m (inclusive) and {limit} degrees of heading", self.radius_m)
             }
         }

@@ -17,7 +17,7 @@ use crate::view::Choice;
 use crate::{EvalOptions, PerRanking, Protocol, Recall, Result};
 use r2former_data::Photo;
 use r2former_data::dataset::Dataset;
-use r2former_engine::{Extractor, Progress, Rerank};
+use r2former_engine::{Extractor, Progress, RerankMethod};
 use r2former_model::{Bits, ResizeMode};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,17 +115,17 @@ impl EvalCost {
         self.images_per_second.map(|rate| 1000.0 / rate)
     }
 
-    /// Milliseconds of a reranking method per query; `None` for [`Rerank::None`] or if it was not run.
-    pub fn rerank_ms(&self, method: Rerank) -> Option<f64> {
+    /// Milliseconds of a reranking method per query; `None` for [`RerankMethod::None`] or if it was not run.
+    pub fn rerank_ms(&self, method: RerankMethod) -> Option<f64> {
         match method {
-            Rerank::None => None,
-            Rerank::Ransac => self.ransac_ms_per_query,
-            Rerank::Model => self.rerank_ms_per_query,
+            RerankMethod::None => None,
+            RerankMethod::Ransac => self.ransac_ms_per_query,
+            RerankMethod::Model => self.rerank_ms_per_query,
         }
     }
 
     /// Milliseconds of a whole query: extraction (if measured), search, reranking.
-    pub fn query_ms(&self, method: Rerank) -> f64 {
+    pub fn query_ms(&self, method: RerankMethod) -> f64 {
         let parts = [self.extraction_ms(), Some(self.search_ms_per_query), self.rerank_ms(method)];
         parts.into_iter().flatten().sum()
     }
@@ -204,7 +204,8 @@ pub(crate) fn rank_extracted(
         margins.iter().map(|margin| options.adaptive.is_some_and(|limit| *margin >= limit)).collect();
     let mut rankings = PerRanking { global, ransac: None, reranked: None };
     let mut rerank_ms = BTreeMap::new();
-    let methods: BTreeSet<Rerank> = options.rerank.iter().copied().filter(|m| *m != Rerank::None).collect();
+    let methods: BTreeSet<RerankMethod> =
+        options.rerank.iter().copied().filter(|m| *m != RerankMethod::None).collect();
     for method in methods {
         let started = Instant::now();
         let views = (&database_view, &query_view);
@@ -217,8 +218,8 @@ pub(crate) fn rank_extracted(
     let cost = EvalCost {
         images_per_second: extracted.images_per_second,
         search_ms_per_query,
-        ransac_ms_per_query: rerank_ms.get(&Rerank::Ransac).copied(),
-        rerank_ms_per_query: rerank_ms.get(&Rerank::Model).copied(),
+        ransac_ms_per_query: rerank_ms.get(&RerankMethod::Ransac).copied(),
+        rerank_ms_per_query: rerank_ms.get(&RerankMethod::Model).copied(),
         bytes_per_image: r2former_model::cost::cost(extractor.config(), settings.height, settings.width)
             .stored_bytes,
         global_bytes_per_image: extractor.config().global_dim() * size_of::<f32>(),

@@ -6,7 +6,7 @@ use crate::output::{self, bytes, print_json, print_summary};
 use crate::progress::Bar;
 use anyhow::Result;
 use clap::Args;
-use r2former_engine::{Extractor, Rerank};
+use r2former_engine::{Extractor, RerankMethod};
 use r2former_eval::cost::{DryRunOptions, measure_memory};
 use r2former_eval::{EvalOptions, FeatureStorage};
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub(crate) struct EvalBenchArgs {
     candidates: u32,
     /// Reranking method: model, ransac or none [default: model if it has a reranker].
     #[arg(long, value_name = "METHOD")]
-    rerank: Option<Rerank>,
+    rerank: Option<RerankMethod>,
     /// Memory limit for local features, per side; larger ones are stored in a temporary file.
     #[arg(long, default_value_t = 1024, value_name = "MB")]
     memory: usize,
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &EvalBenchArgs, machine: &Machine) -> Result<ExitStatus>
     args.dir.as_deref().map(ensure_writable_folder).transpose()?;
     let loaded = model_or_preset(args.model.as_deref(), &args.preset)?;
     // Random weights rerank as fast as trained ones.
-    let best = if loaded.config.reranker.is_some() { Rerank::Model } else { Rerank::None };
+    let best = if loaded.config.reranker.is_some() { RerankMethod::Model } else { RerankMethod::None };
     let rerank = match args.rerank {
         Some(rerank) => rerank_or_default(Some(rerank), &loaded.config)?,
         None => best,

@@ -7,12 +7,12 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::dataset::{SourceOptions, list_photos};
 use r2former_data::{LatLon, geo};
-use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Progress, Rerank, locate};
+use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Progress, RerankMethod, locate};
 use r2former_eval::pictures::{
     GalleryRow, MapPoint, Photograph, Tile, draw_attention, draw_matches, gallery, map,
 };
 use r2former_eval::write_output;
-use r2former_index::{Filter, ReadPlaces, SearchMode};
+use r2former_index::{Filter, ReadPlaces};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
@@ -63,7 +63,7 @@ struct IndexArgs {
     candidates: u32,
     /// Reranking method: model, ransac or none [default: model if its reranker is trained].
     #[arg(long, value_name = "METHOD")]
-    rerank: Option<Rerank>,
+    rerank: Option<RerankMethod>,
 }
 
 #[derive(Debug, Args)]
@@ -128,9 +128,7 @@ impl IndexArgs {
         let index = PlaceIndex::open(&self.index)?;
         let loaded = index.model()?;
         let rerank = rerank_or_default(self.rerank, &loaded.config)?;
-        let candidates = self.candidates as usize;
-        let options =
-            LocateOptions { top, candidates, rerank, adaptive: None, near: None, mode: SearchMode::Exact };
+        let options = LocateOptions::default().top(top).candidates(self.candidates as usize).rerank(rerank);
         let extractor = Extractor::new(loaded, index.settings, &machine.device()?)?;
         Ok((index, extractor, options))
     }
@@ -147,7 +145,7 @@ fn query(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         let answer = locate(&reader, &extractor, image, &options)?;
         let matches = answer.matches.iter().enumerate().map(|(i, m)| {
             let score = m.score.map(|score| match answer.rerank {
-                Rerank::Ransac => format!("{score:.0} inliers"),
+                RerankMethod::Ransac => format!("{score:.0} inliers"),
                 _ => format!("score {score:.3}, not calibrated"),
             });
             let similarity = format!("cosine {:.3}", m.similarity);

@@ -2,7 +2,7 @@
 
 use crate::{EmptyQueries, EvalError, Result};
 use r2former_data::dataset::DatasetSpec;
-use r2former_engine::Rerank;
+use r2former_engine::RerankMethod;
 use r2former_model::Bits;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -104,7 +104,7 @@ pub enum Selection {
 #[serde(deny_unknown_fields, default)]
 pub struct Baseline {
     /// Reranking method; absent: the reranker if it is trained.
-    pub rerank: Option<Rerank>,
+    pub rerank: Option<RerankMethod>,
     /// Local features per image.
     pub local_features: Option<usize>,
     /// Best matches per local feature that the reranker looks at.
@@ -126,7 +126,7 @@ pub struct Baseline {
 #[serde(deny_unknown_fields, default)]
 pub struct Axes {
     /// Of [`Baseline::rerank`].
-    pub rerank: Vec<Rerank>,
+    pub rerank: Vec<RerankMethod>,
     /// Of [`Baseline::local_features`]; capped at the number of patches.
     pub local_features: Vec<usize>,
     /// Of [`Baseline::neighbours`].

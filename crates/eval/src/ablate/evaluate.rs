@@ -15,7 +15,7 @@ use crate::{
     EvalError, EvalOptions, Evaluation, FeatureStorage, Grouping, Protocol, QueryResult, Result, Rules,
 };
 use r2former_data::dataset::Dataset;
-use r2former_engine::{Extractor, LoadedModel, Progress, Rerank, Settings};
+use r2former_engine::{Extractor, LoadedModel, Progress, RerankMethod, Settings};
 use r2former_model::Device;
 
 /// A model with its settings.
@@ -221,7 +221,7 @@ impl Group<'_> {
         extractor: &Extractor,
         progress: &dyn Progress,
     ) -> Result<Evaluation> {
-        let methods = if setting.rerank == Rerank::None { Vec::new() } else { vec![setting.rerank] };
+        let methods = if setting.rerank == RerankMethod::None { Vec::new() } else { vec![setting.rerank] };
         let options = self.options.clone().rerank(methods);
         let choice = Choice {
             count: setting.local_features,

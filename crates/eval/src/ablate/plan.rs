@@ -2,7 +2,7 @@
 
 use super::config::{AblationConfig, Axes, Baseline, Selection};
 use crate::{EvalError, Result};
-use r2former_engine::{LoadedModel, Rerank, Settings};
+use r2former_engine::{LoadedModel, RerankMethod, Settings};
 use r2former_model::{BackboneConfig, Bits, ModelConfig};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Setting {
     /// Reranking method.
-    pub rerank: Rerank,
+    pub rerank: RerankMethod,
     /// Local features per image; 0 if none are used.
     pub local_features: usize,
     /// How they are selected.
@@ -43,7 +43,7 @@ pub(super) struct Planned {
 /// A change of a setting.
 #[derive(Debug, Clone, Copy)]
 enum Change {
-    Rerank(Rerank),
+    Rerank(RerankMethod),
     LocalFeatures(usize),
     Neighbours(usize),
     Selection(Selection),
@@ -84,9 +84,9 @@ impl Change {
 impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Rerank(Rerank::Model) => f.write_str("model"),
-            Self::Rerank(Rerank::Ransac) => f.write_str("ransac"),
-            Self::Rerank(Rerank::None) => f.write_str("none"),
+            Self::Rerank(RerankMethod::Model) => f.write_str("model"),
+            Self::Rerank(RerankMethod::Ransac) => f.write_str("ransac"),
+            Self::Rerank(RerankMethod::None) => f.write_str("none"),
             Self::LocalFeatures(value) | Self::Neighbours(value) | Self::Layer(value) => write!(f, "{value}"),
             Self::Selection(Selection::Attention) => f.write_str("attention"),
             Self::Selection(Selection::Random) => f.write_str("random"),
@@ -121,7 +121,7 @@ fn baseline(of: &Baseline, loaded: &LoadedModel, patches: usize) -> Setting {
     let config = &loaded.config;
     let local = config.local.as_ref();
     Setting {
-        rerank: of.rerank.unwrap_or_else(|| Rerank::default_of(config)),
+        rerank: of.rerank.unwrap_or_else(|| RerankMethod::default_of(config)),
         local_features: of.local_features.or(local.map(|l| l.count)).unwrap_or(0).min(patches),
         selection: of.selection,
         neighbours: of.neighbours.or(config.reranker.as_ref().map(|r| r.neighbours)).unwrap_or(0),
@@ -147,9 +147,9 @@ fn plain(mut setting: Setting, patches: usize) -> Setting {
         setting.selection = Selection::Attention;
     }
     match setting.rerank {
-        Rerank::Model => {}
-        Rerank::Ransac => setting.neighbours = 0,
-        Rerank::None => {
+        RerankMethod::Model => {}
+        RerankMethod::Ransac => setting.neighbours = 0,
+        RerankMethod::None => {
             (setting.local_features, setting.neighbours, setting.adaptive) = (0, 0, None);
             (setting.selection, setting.official_gather, setting.bits) =
                 (Selection::Attention, false, Bits::Eight);
@@ -224,8 +224,8 @@ fn name(row: &Planned) -> String {
 
 fn possible(setting: &Setting, loaded: &LoadedModel) -> Result<()> {
     let lacks = match setting.rerank {
-        Rerank::Model if loaded.config.reranker.is_none() => "reranker",
-        Rerank::Ransac if loaded.config.local.is_none() => "local features",
+        RerankMethod::Model if loaded.config.reranker.is_none() => "reranker",
+        RerankMethod::Ransac if loaded.config.local.is_none() => "local features",
         _ => {
             let last = last_layer(&loaded.config);
             return match (setting.layer, last) {

@@ -3,7 +3,7 @@
 
 use super::{Random, SyntheticDescriptors, Times};
 use crate::{EvalError, Result, nearest};
-use r2former_engine::{Extractor, ImageFeatures, LoadedModel, Progress, Rerank, Settings};
+use r2former_engine::{Extractor, ImageFeatures, LoadedModel, Progress, RerankMethod, Settings};
 use r2former_model::{Device, cost, quantize};
 use serde::Serialize;
 use std::path::Path;
@@ -26,7 +26,7 @@ pub struct StagesOptions {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CostRow {
     /// Reranking method.
-    pub rerank: Rerank,
+    pub rerank: RerankMethod,
     /// Local features per image; 0 if none are needed.
     pub local_features: usize,
     /// Milliseconds of the network per image.
@@ -100,9 +100,9 @@ pub fn stages(
         counts.clear();
         notes.push(format!("Model {} has no local features.", loaded.config.name));
     }
-    let mut methods = vec![Rerank::Ransac];
+    let mut methods = vec![RerankMethod::Ransac];
     if loaded.config.reranker.is_some() {
-        methods.push(Rerank::Model);
+        methods.push(RerankMethod::Model);
         if !loaded.config.trained.reranker {
             notes.push("The reranker is not trained; this does not change its time.".into());
         }
@@ -128,7 +128,7 @@ pub fn stages(
     }
     let decode_ms = Times::of(times).ok_or_else(|| EvalError::Request("no photographs".into()))?;
     let (_, extraction) = extract(&global, &inputs, progress)?;
-    let mut rows = vec![measurement.row(&global, 0, decode_ms, extraction, Rerank::None, None)];
+    let mut rows = vec![measurement.row(&global, 0, decode_ms, extraction, RerankMethod::None, None)];
     for count in counts {
         let changed = loaded.with(|config, _| {
             if let Some(local) = &mut config.local {
@@ -145,9 +145,9 @@ pub fn stages(
     progress.finish();
     // Grouped by method, like the paper's table.
     rows.sort_by_key(|row| match row.rerank {
-        Rerank::None => 0,
-        Rerank::Ransac => 1,
-        Rerank::Model => 2,
+        RerankMethod::None => 0,
+        RerankMethod::Ransac => 1,
+        RerankMethod::Model => 2,
     });
     let (photographs, database, candidates) = (photos.len(), options.database, options.candidates);
     Ok(Stages { photographs, database, candidates, decode_ms, rows, notes })
@@ -204,7 +204,12 @@ struct Measurement<'a> {
 
 impl Measurement<'_> {
     /// The first photographs as queries against the others.
-    fn reranking(&self, extractor: &Extractor, features: &[ImageFeatures], method: Rerank) -> Result<Times> {
+    fn reranking(
+        &self,
+        extractor: &Extractor,
+        features: &[ImageFeatures],
+        method: RerankMethod,
+    ) -> Result<Times> {
         let row = extractor.config().local_row();
         let globals: Vec<f32> = features.iter().flat_map(|f| &f.global).copied().collect();
         let packed: Vec<Vec<u8>> = features.iter().map(|f| quantize::quantize(&f.local, row)).collect();
@@ -229,7 +234,7 @@ impl Measurement<'_> {
         local_features: usize,
         decode: Times,
         extraction_ms: Times,
-        rerank: Rerank,
+        rerank: RerankMethod,
         reranking_ms: Option<Times>,
     ) -> CostRow {
         let settings = extractor.settings();

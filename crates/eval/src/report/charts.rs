@@ -5,7 +5,7 @@ use crate::{EvaluatedQuery, Evaluation, PerRanking, RankingQuality, ranking_name
 use r2former_data::dataset::Dataset;
 use r2former_data::geo::from_utm;
 use r2former_data::{LatLon, Photo};
-use r2former_engine::Rerank;
+use r2former_engine::RerankMethod;
 use std::collections::BTreeMap;
 
 /// N of the recall@N curve.
@@ -18,7 +18,7 @@ const MAPS: usize = 8;
 /// Recall@N of each ranking.
 pub(super) fn recall(evaluation: &Evaluation) -> String {
     let queries = &evaluation.queries;
-    let share = |method: Rerank, n: usize| {
+    let share = |method: RerankMethod, n: usize| {
         let hits =
             queries.iter().filter(|q| q.results.get(method).is_some_and(|result| result.hit_at(n))).count();
         hits as f64 / queries.len().max(1) as f64
@@ -88,7 +88,10 @@ pub(super) fn maps(evaluation: &Evaluation, dataset: &Dataset, rule: &str) -> Ve
         .collect()
 }
 
-fn lines(evaluation: &Evaluation, points: impl Fn(Rerank, &RankingQuality) -> Vec<[f64; 2]>) -> Vec<Series> {
+fn lines(
+    evaluation: &Evaluation,
+    points: impl Fn(RerankMethod, &RankingQuality) -> Vec<[f64; 2]>,
+) -> Vec<Series> {
     let quality: &PerRanking<RankingQuality> = &evaluation.summary.quality;
     quality
         .iter()

@@ -4,7 +4,7 @@ use crate::pictures::{GalleryRow, Photograph, Tile, draw_attention, draw_matches
 use crate::{EvaluatedQuery, Evaluation, QueryResult, Result};
 use r2former_data::Photo;
 use r2former_data::dataset::{Dataset, distance_m};
-use r2former_engine::{Extractor, Progress, Rerank};
+use r2former_engine::{Extractor, Progress, RerankMethod};
 use std::path::Path;
 
 /// Rows of a gallery, at most.
@@ -63,8 +63,8 @@ pub(super) fn choose(
     progress: &dyn Progress,
 ) -> Result<Examples> {
     let recall = &evaluation.summary.recall;
-    let method = recall.iter().last().map_or(Rerank::None, |(method, _)| method);
-    let reranked = method != Rerank::None;
+    let method = recall.iter().last().map_or(RerankMethod::None, |(method, _)| method);
+    let reranked = method != RerankMethod::None;
     let queries: Vec<&EvaluatedQuery> = evaluation.queries.iter().filter(|q| q.positives > 0).collect();
     let kind = |q: &EvaluatedQuery| match (q.results.global.hit_at(1), q.results.last().hit_at(1)) {
         (true, true) => Kind::Correct,
@@ -127,7 +127,7 @@ fn evenly<'a>(all: &[&'a EvaluatedQuery], most: usize) -> Vec<&'a EvaluatedQuery
     (0..count).map(|i| all[i * all.len() / count]).collect()
 }
 
-fn row(query: &EvaluatedQuery, dataset: &Dataset, method: Rerank) -> GalleryRow {
+fn row(query: &EvaluatedQuery, dataset: &Dataset, method: RerankMethod) -> GalleryRow {
     let photo = &dataset.queries[query.number];
     let (result, global) = (query.results.last(), &query.results.global);
     let tile = |photo: &Photo, label: String, notes: Vec<String>, correct: Option<bool>| Tile {
@@ -138,7 +138,7 @@ fn row(query: &EvaluatedQuery, dataset: &Dataset, method: Rerank) -> GalleryRow 
         correct,
     };
     let metres = |reference: &Photo| distance_m(photo, reference).map(|m| format!("{m:.0} m away"));
-    let of = |result: &QueryResult, method: Rerank, i: usize, label: String| {
+    let of = |result: &QueryResult, method: RerankMethod, i: usize, label: String| {
         let reference = &dataset.database[result.matches[i] as usize];
         let score = result.scores.get(i).map(|score| score_text(method, *score));
         let notes = score.into_iter().chain(metres(reference)).collect();
@@ -148,8 +148,8 @@ fn row(query: &EvaluatedQuery, dataset: &Dataset, method: Rerank) -> GalleryRow 
         .map(|i| of(result, method, i, format!("{}.", i + 1)))
         .collect();
     // What the global ranking had first, where reranking changed it from wrong to correct or back.
-    if method != Rerank::None && global.hit_at(1) != result.hit_at(1) && !global.matches.is_empty() {
-        matches.push(of(global, Rerank::None, 0, "global 1.".into()));
+    if method != RerankMethod::None && global.hit_at(1) != result.hit_at(1) && !global.matches.is_empty() {
+        matches.push(of(global, RerankMethod::None, 0, "global 1.".into()));
     }
     let shown = global.hit_at(1) || result.hit_at(1);
     if let (false, Some(nearest)) = (shown, query.nearest_positive) {
@@ -164,10 +164,10 @@ fn row(query: &EvaluatedQuery, dataset: &Dataset, method: Rerank) -> GalleryRow 
     GalleryRow { query: tile(photo, "query".into(), Vec::new(), None), matches }
 }
 
-fn score_text(method: Rerank, score: f32) -> String {
+fn score_text(method: RerankMethod, score: f32) -> String {
     match method {
-        Rerank::None => format!("cosine {score:.3}"),
-        Rerank::Ransac => format!("{score:.0} inliers"),
-        Rerank::Model => format!("score {score:.3}"),
+        RerankMethod::None => format!("cosine {score:.3}"),
+        RerankMethod::Ransac => format!("{score:.0} inliers"),
+        RerankMethod::Model => format!("score {score:.3}"),
     }
 }

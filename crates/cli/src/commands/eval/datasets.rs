@@ -199,7 +199,7 @@ fn photos(args: &PhotosArgs) -> Result<Dataset> {
     let database = dataset::list_photos(&args.database, None, &options)?;
     let queries = dataset::list_photos(&args.queries, None, &options)?;
     let skipped = database.skipped.iter().chain(&queries.skipped);
-    skipped.for_each(|(path, reason)| eprintln!("left out: {}: {reason}", path.display()));
+    skipped.for_each(|s| eprintln!("left out: {}: {}", s.path.display(), s.reason));
     let name = format!("{} in {}", args.queries.display(), args.database.display());
     Ok(dataset::from_listings(name, database, queries))
 }

@@ -15,7 +15,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use datasets::{DatasetCommand, RulesArgs};
 use r2former_data::dataset::Dataset;
-use r2former_engine::{Extractor, Rerank};
+use r2former_engine::{Extractor, RerankMethod};
 use r2former_eval::{
     Environment, EvalOptions, EvalSummary, FeatureStorage, PAGE, PredictionsFile, QueryPreprocessing, Rules,
     RunInfo, evaluate, rank, write_report,
@@ -68,15 +68,15 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value = "hard_resize", value_name = "NAME")]
     query_preprocessing: QueryPreprocessing,
     /// Former name of --query-preprocessing.
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", value_parser = renamed("--query-preprocessing"))]
-    queries_as: Option<String>,
+    #[arg(long = concat!("queries", "-as"), hide = true, num_args = 0..=1, default_missing_value = "", value_parser = renamed("--query-preprocessing"))]
+    former_query_preprocessing: Option<String>,
     /// Candidates to rerank per query.
     #[arg(long, default_value_t = 100, value_name = "N")]
     candidates: usize,
     /// Reranking methods to evaluate beside the global ranking: model, ransac, or both separated by a comma; none for
     /// the global ranking alone [default: model if its reranker is trained].
     #[arg(long, value_name = "METHOD", value_delimiter = ',')]
-    rerank: Vec<Rerank>,
+    rerank: Vec<RerankMethod>,
     /// Adaptive reranking: skip queries whose top-1 margin is at least this, 0 to 2. The margin is the cosine
     /// similarity of the best candidate minus that of the best one at another place (more than 25 m away)
     /// [default: rerank every query].
@@ -168,7 +168,7 @@ impl RunArgs {
     fn options(&self, extractor: &Extractor, rules: Rules) -> Result<EvalOptions> {
         let config = extractor.config();
         let asked = self.rerank.iter().map(|rerank| rerank_or_default(Some(*rerank), config));
-        let mut rerank: Vec<Rerank> = asked.collect::<Result<_>>()?;
+        let mut rerank: Vec<RerankMethod> = asked.collect::<Result<_>>()?;
         if rerank.is_empty() {
             rerank.push(rerank_or_default(None, config)?);
         }

@@ -8,20 +8,20 @@ use crate::error::{At, IndexError, Result};
 use crate::files::write_atomically;
 
 /// Their folder.
-pub(crate) const COMPANIONS: &str = "companions";
+pub(crate) const ATTACHMENTS: &str = "attachments";
 
-/// Where the companion called `name` of the index at `dir` lies.
-pub fn companion_path(dir: impl AsRef<Path>, name: &str) -> PathBuf {
-    dir.as_ref().join(COMPANIONS).join(name)
+/// Where the attachment called `name` of the index at `dir` lies.
+pub fn attachment_path(dir: impl AsRef<Path>, name: &str) -> PathBuf {
+    dir.as_ref().join(ATTACHMENTS).join(name)
 }
 
-pub(crate) fn write(index: &Path, companions: &[(&str, &[u8])]) -> Result<()> {
-    if companions.is_empty() {
+pub(crate) fn write(index: &Path, attachments: &[(&str, &[u8])]) -> Result<()> {
+    if attachments.is_empty() {
         return Ok(());
     }
-    let dir = index.join(COMPANIONS);
+    let dir = index.join(ATTACHMENTS);
     fs::create_dir_all(&dir).at(&dir)?;
-    for (name, bytes) in companions {
+    for (name, bytes) in attachments {
         if Path::new(name).file_name().is_none_or(|plain| plain != *name) {
             return Err(IndexError::request(index, format!("{name:?} is no plain file name")));
         }

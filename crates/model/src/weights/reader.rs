@@ -24,14 +24,14 @@ enum Source {
     Random(Random),
 }
 
-/// Hands tensors to modules by name. Problems are gathered and told together by [`Take::finish`].
-pub struct Take {
+/// Hands tensors to modules by name. Problems are gathered and told together by [`TensorReader::finish`].
+pub struct TensorReader {
     source: Source,
     device: Device,
     problems: Vec<String>,
 }
 
-impl Take {
+impl TensorReader {
     /// Takes from `tensors`.
     pub fn from_tensors(tensors: Tensors, device: &Device) -> Self {
         Self { source: Source::Given(tensors), device: device.clone(), problems: Vec::new() }
@@ -85,7 +85,7 @@ impl Take {
         )
     }
 
-    /// What a module gets in place of a tensor that is not there: [`Take::finish`] will refuse the
+    /// What a module gets in place of a tensor that is not there: [`TensorReader::finish`] will refuse the
     /// whole, and a file that claims absurd sizes must not make us allocate them.
     fn stand_in<const D: usize>(&self) -> Tensor<D> {
         Tensor::zeros([1; D], &self.device)

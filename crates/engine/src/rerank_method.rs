@@ -1,4 +1,4 @@
-//! The ways to put candidates in order.
+//! Reranking methods.
 
 use crate::geometry::Verifier;
 use crate::{Extractor, LocalRows, Result, rerank};
@@ -6,10 +6,10 @@ use r2former_model::ModelConfig;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// How candidates are put in order.
+/// A reranking method: what the candidates of the global search are ranked by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Rerank {
+pub enum RerankMethod {
     /// By the model's reranker: the probability of the same place.
     Model,
     /// By the number of mutual nearest neighbours that one homography explains.
@@ -18,8 +18,8 @@ pub enum Rerank {
     None,
 }
 
-impl Rerank {
-    /// What a model is best used with: its reranker where that is trained.
+impl RerankMethod {
+    /// The default for a model: its reranker if that is trained.
     pub fn default_of(config: &ModelConfig) -> Self {
         if config.trained.reranker { Self::Model } else { Self::None }
     }
@@ -46,14 +46,14 @@ impl Rerank {
     }
 }
 
-impl std::str::FromStr for Rerank {
+impl std::str::FromStr for RerankMethod {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "model" => Ok(Self::Model),
             "ransac" => Ok(Self::Ransac),
             "none" => Ok(Self::None),
-            other => Err(format!("{other} is not a way to rerank: model, ransac or none")),
+            other => Err(format!("'{other}' is not a reranking method: model, ransac or none")),
         }
     }
 }

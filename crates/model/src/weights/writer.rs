@@ -6,14 +6,14 @@ use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, LayerNorm, Linear};
 use burn::tensor::Tensor;
 
-/// The writing twin of [`Take`](super::Take).
+/// The writing twin of [`TensorReader`](super::TensorReader).
 #[derive(Default)]
-pub struct Put {
+pub struct TensorWriter {
     tensors: Tensors,
     unread: Option<String>,
 }
 
-impl Put {
+impl TensorWriter {
     /// Adds a tensor as it is.
     pub fn tensor<const D: usize>(&mut self, name: &str, value: Tensor<D>) {
         let shape = value.dims().to_vec();
