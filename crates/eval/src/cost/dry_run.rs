@@ -125,7 +125,7 @@ pub fn measure_memory(
 mod tests {
     use super::*;
     use crate::FeatureStorage;
-    use r2former_engine::{LoadedModel, RerankMethod, Settings, NoProgress};
+    use r2former_engine::{LoadedModel, NoProgress, RerankMethod, Settings};
     use r2former_model::{Device, ModelConfig};
 
     #[test]

@@ -90,6 +90,8 @@ mod tests {
         assert_eq!((found[1].descriptor_bytes, found[1].stored_bytes), (300 * 32, 30_000));
         assert!(found.iter().all(|row| row.single_ms.min > 0.0 && row.batched_ms.min > 0.0));
         assert!(search_scaling(8, 100, &[], 10, 2, &NoProgress).unwrap().is_empty());
-        assert!(search_scaling(8, 100, &[5, 0], 10, 2, &NoProgress).unwrap_err().to_string().contains("sizes"));
+        assert!(
+            search_scaling(8, 100, &[5, 0], 10, 2, &NoProgress).unwrap_err().to_string().contains("sizes")
+        );
     }
 }
