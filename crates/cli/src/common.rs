@@ -5,18 +5,17 @@ use clap::Args;
 use r2former_data::LatLon;
 use r2former_engine::{Extractor, LoadedModel, Near, Rerank, Settings};
 use r2former_model::{Device, ModelConfig, Precision, parse_device};
-use std::error::Error as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Machine {
-    /// Where to compute: cpu, or cuda:0, vulkan, metal, rocm, webgpu in a build with that feature; for training
-    /// several with commas between, as in cuda:0,cuda:1.
+    /// Device: cpu; or cuda, vulkan, metal, rocm or wgpu in a build with that feature, with a number where there are
+    /// several (cuda:1). Training takes a list: cuda:0,cuda:1.
     #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE")]
     pub(crate) device: String,
-    /// Threads to use; all cores by default.
+    /// CPU threads [default: all cores].
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
 }
@@ -34,10 +33,9 @@ impl Machine {
     /// Sizes the one thread pool that everything runs on.
     pub(crate) fn set_threads(&self) -> Result<()> {
         if let Some(threads) = self.threads {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads.into())
-                .build_global()
-                .context("the thread pool could not be started")?;
+            rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global().with_context(
+                || format!("{threads} threads could not be started (a limit on memory or processes?)"),
+            )?;
         }
         Ok(())
     }
@@ -141,7 +139,7 @@ pub(crate) fn parse_position(text: &str) -> Result<LatLon, String> {
 }
 
 /// A finite number of `range`, both ends included; the message names the unit and the range.
-fn bounded(text: &str, what: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
+pub(crate) fn bounded(text: &str, what: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
     // NaN is in no range.
     let value = text.trim().parse::<f64>().ok().filter(|value| range.contains(value));
     value.ok_or_else(|| format!("'{text}' is not {what}, {} to {}", range.start(), range.end()))

@@ -41,6 +41,7 @@ pub use exif_folder::list_exif_folder;
 pub use frames::{FramesOptions, read_frames};
 pub use msls::{MslsOptions, read_msls};
 pub use msls_task::MslsTask;
+pub use names::composed_name;
 pub use pairs::read_pairs;
 pub use panoramas::{list_panoramas, split_panoramas};
 pub use placed::distance_m;

@@ -297,7 +297,10 @@ mod tests {
     #[test]
     fn a_header_may_be_a_comment() {
         let table = parse("# by hand\n# name lat\n#path,lat\na.jpg,1\n# x\nb.jpg,2\n").unwrap();
-        assert_eq!((table.header.as_slice(), table.comments), (&["path".to_owned(), "lat".to_owned()][..], 3));
+        assert_eq!(
+            (table.header.as_slice(), table.comments),
+            (&["path".to_owned(), "lat".to_owned()][..], 3)
+        );
         assert_eq!(table.rows.iter().map(|r| r.0).collect::<Vec<_>>(), [4, 6]);
     }
 
