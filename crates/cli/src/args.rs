@@ -10,7 +10,7 @@ use clap_complete::Shell;
 /// A query photo is compared with every indexed photo by a global descriptor; the best candidates are then
 /// reranked by their local features.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, after_help = EXAMPLES, propagate_version = true)]
+#[command(name = "r2former", version, max_term_width = 100, after_help = EXAMPLES, propagate_version = true)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) machine: Machine,

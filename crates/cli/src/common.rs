@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use r2former_data::LatLon;
-use r2former_engine::{Extractor, LoadedModel, Near, Rerank, Settings};
+use r2former_engine::{Extractor, LoadedModel, Near, RerankMethod, Settings};
 use r2former_model::{Device, ModelConfig, Precision, parse_device};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -32,12 +32,11 @@ impl Machine {
 
     /// Sizes the one thread pool that everything runs on.
     pub(crate) fn set_threads(&self) -> Result<()> {
-        if let Some(threads) = self.threads {
-            rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global().with_context(
-                || format!("{threads} threads could not be started (a limit on memory or processes?)"),
-            )?;
-        }
-        Ok(())
+        // 0 stands for all cores. Started here, a pool that the system refuses is an error, not a panic later.
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads.unwrap_or(0).into())
+            .build_global()
+            .context("the threads could not be started: is there a limit on memory or processes?")
     }
 }
 
@@ -95,21 +94,37 @@ pub(crate) fn load_model(path: Option<&Path>) -> Result<LoadedModel> {
     })
 }
 
+/// A model file, or random weights of a preset's architecture.
+pub(crate) fn model_or_preset(path: Option<&Path>, preset: &str) -> Result<LoadedModel> {
+    Ok(match path {
+        Some(path) => LoadedModel::open(path)?,
+        None => {
+            let config = ModelConfig::preset(preset).with_context(|| format!("no preset '{preset}'"))?;
+            LoadedModel::random(&config, 0)?
+        }
+    })
+}
+
+/// Parser of a hidden option that has another name now: refuses it with the new name.
+pub(crate) fn renamed(new: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone + Send + Sync {
+    move |_| Err(format!("it is now {new}"))
+}
+
 /// The way to rerank that was asked for, or the best that the model offers.
-pub(crate) fn rerank_or_default(asked: Option<Rerank>, config: &ModelConfig) -> Result<Rerank> {
-    let rerank = asked.unwrap_or_else(|| Rerank::default_of(config));
+pub(crate) fn rerank_or_default(asked: Option<RerankMethod>, config: &ModelConfig) -> Result<RerankMethod> {
+    let rerank = asked.unwrap_or_else(|| RerankMethod::default_of(config));
     let name = &config.name;
     match rerank {
-        Rerank::Model if config.reranker.is_none() => {
+        RerankMethod::Model if config.reranker.is_none() => {
             bail!("model {name} has no reranker: leave --rerank out, or use --rerank none")
         }
-        Rerank::Ransac if config.local.is_none() => {
+        RerankMethod::Ransac if config.local.is_none() => {
             bail!("model {name} has no local features: leave --rerank out, or use --rerank none")
         }
-        Rerank::Model if !config.trained.reranker => {
+        RerankMethod::Model if !config.trained.reranker => {
             eprintln!("note: the reranker of model {name} is not trained; its order means nothing");
         }
-        Rerank::Ransac if !config.trained.local => {
+        RerankMethod::Ransac if !config.trained.local => {
             eprintln!("note: the local features of model {name} are a random projection of its tokens");
         }
         _ => {}
@@ -164,19 +179,9 @@ pub(crate) fn parse_angle(text: &str) -> Result<f64, String> {
     bounded(text, "an angle in degrees", 0.0..=180.0)
 }
 
-/// A direction in degrees clockwise from north, -360 to 360; 0 to 360 (excluded) comes out.
-pub(crate) fn parse_heading(text: &str) -> Result<f64, String> {
-    Ok(bounded(text, "a heading in degrees", -360.0..=360.0)?.rem_euclid(360.0) % 360.0)
-}
-
 /// A longitude in degrees.
 pub(crate) fn parse_longitude(text: &str) -> Result<f64, String> {
     bounded(text, "a longitude in degrees", -180.0..=180.0)
-}
-
-/// A share, 0 to 1.
-pub(crate) fn parse_fraction(text: &str) -> Result<f64, String> {
-    bounded(text, "a fraction", 0.0..=1.0)
 }
 
 /// A top-1 margin: the difference of two cosines, 0 to 2.
@@ -244,7 +249,7 @@ fn reason_of(error: &std::io::Error) -> String {
 pub(crate) fn near(position: Option<LatLon>, radius_m: Option<f64>) -> Result<Option<Near>> {
     match (position, radius_m) {
         (Some(position), Some(radius_m)) if radius_m.is_finite() && radius_m > 0.0 => {
-            Ok(Some(Near { position, radius_m }))
+            Ok(Some(Near::new(position, radius_m)))
         }
         (Some(_), Some(radius)) => bail!("--radius {radius}: must be a positive number of metres"),
         (None, None) => Ok(None),
@@ -259,13 +264,11 @@ mod tests {
     #[test]
     fn floats_are_finite_and_within_their_range() {
         type Parser = fn(&str) -> Result<f64, String>;
-        let parsers: [(Parser, &str, f64, &[&str]); 6] = [
+        let parsers: [(Parser, &str, f64, &[&str]); 4] = [
             (parse_metres, " 0", 0.0, &["-1", "1e9"]),
             (parse_radius, "25.5", 25.5, &["0", "-0.1", "2e8"]),
             (parse_angle, "180", 180.0, &["-1", "180.5"]),
-            (parse_heading, "-90", 270.0, &["361", "-361"]),
             (parse_longitude, "-180", -180.0, &["181"]),
-            (parse_fraction, "1", 1.0, &["1.01", "-0.01"]),
         ];
         for (parse, good, value, bad) in parsers {
             assert_eq!(parse(good), Ok(value));
@@ -276,7 +279,6 @@ mod tests {
         }
         assert_eq!(parse_margin("0.05"), Ok(0.05));
         assert!(parse_margin("nan").is_err() && parse_margin("2.1").is_err());
-        assert_eq!(parse_heading("360"), Ok(0.0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Exit codes that mean something; `r2former --help` lists them.
 
-use crate::output::escaped;
+use crate::output::escape::escaped;
 use r2former_engine::EngineError;
 use r2former_index::IndexError;
 use std::panic::PanicHookInfo;

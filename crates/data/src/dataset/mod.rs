@@ -5,6 +5,7 @@
 //! St Lucia, aligned folders, pairs). Two listings make a dataset with [`from_listings`]. Pixels are never decoded here.
 
 mod angle;
+mod column_names;
 mod columns;
 mod content;
 mod dbstruct;
@@ -25,6 +26,7 @@ mod point;
 mod positions_csv;
 mod region;
 mod remarks;
+mod row;
 mod sequences;
 mod source;
 mod spec;

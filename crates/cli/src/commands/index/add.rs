@@ -66,9 +66,9 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     let started = std::time::Instant::now();
     let done = add_photos(&mut writer, &extractor, &photos, &WithoutNotes(&bar))?;
     let rate = done.added as f64 / started.elapsed().as_secs_f64();
-    skipped.extend(done.failed.into_iter().map(|(path, reason)| unusable(path, &reason)));
-    report(args, done.added, done.present, rate, &skipped)?;
-    match (skipped.is_empty(), done.added + done.present) {
+    skipped.extend(done.unreadable.into_iter().map(|(path, reason)| unusable(path, &reason)));
+    report(args, done.added, done.already_indexed, rate, &skipped)?;
+    match (skipped.is_empty(), done.added + done.already_indexed) {
         (true, _) => Ok(ExitStatus::Done),
         (false, 0) => bail!("no photograph could be used; nothing was added"),
         (false, _) => Ok(ExitStatus::Partial),
