@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Machine {
-    /// Where to compute: cpu, or cuda:0, vulkan, metal, rocm, webgpu in a build with that feature; for training
-    /// several with commas between, as in cuda:0,cuda:1.
+    /// Device: cpu; or cuda, vulkan, metal, rocm or wgpu in a build with that feature, with a number where there are
+    /// several (cuda:1). Training takes a list: cuda:0,cuda:1.
     #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE")]
     pub(crate) device: String,
-    /// Threads to use; all cores by default.
+    /// CPU threads [default: all cores].
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
 }
@@ -32,13 +32,11 @@ impl Machine {
 
     /// Sizes the one thread pool that everything runs on.
     pub(crate) fn set_threads(&self) -> Result<()> {
-        if let Some(threads) = self.threads {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads.into())
-                .build_global()
-                .context("the thread pool could not be started")?;
-        }
-        Ok(())
+        // 0 stands for all cores. Started here, a pool that the system refuses is an error, not a panic later.
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads.unwrap_or(0).into())
+            .build_global()
+            .context("the threads could not be started: is there a limit on memory or processes?")
     }
 }
 
@@ -156,7 +154,7 @@ pub(crate) fn parse_position(text: &str) -> Result<LatLon, String> {
 }
 
 /// A finite number of `range`, both ends included; the message names the unit and the range.
-fn bounded(text: &str, what: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
+pub(crate) fn bounded(text: &str, what: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
     // NaN is in no range.
     let value = text.trim().parse::<f64>().ok().filter(|value| range.contains(value));
     value.ok_or_else(|| format!("'{text}' is not {what}, {} to {}", range.start(), range.end()))
@@ -181,19 +179,9 @@ pub(crate) fn parse_angle(text: &str) -> Result<f64, String> {
     bounded(text, "an angle in degrees", 0.0..=180.0)
 }
 
-/// A direction in degrees clockwise from north, -360 to 360; 0 to 360 (excluded) comes out.
-pub(crate) fn parse_heading(text: &str) -> Result<f64, String> {
-    Ok(bounded(text, "a heading in degrees", -360.0..=360.0)?.rem_euclid(360.0) % 360.0)
-}
-
 /// A longitude in degrees.
 pub(crate) fn parse_longitude(text: &str) -> Result<f64, String> {
     bounded(text, "a longitude in degrees", -180.0..=180.0)
-}
-
-/// A share, 0 to 1.
-pub(crate) fn parse_fraction(text: &str) -> Result<f64, String> {
-    bounded(text, "a fraction", 0.0..=1.0)
 }
 
 /// A top-1 margin: the difference of two cosines, 0 to 2.
@@ -276,13 +264,11 @@ mod tests {
     #[test]
     fn floats_are_finite_and_within_their_range() {
         type Parser = fn(&str) -> Result<f64, String>;
-        let parsers: [(Parser, &str, f64, &[&str]); 6] = [
+        let parsers: [(Parser, &str, f64, &[&str]); 4] = [
             (parse_metres, " 0", 0.0, &["-1", "1e9"]),
             (parse_radius, "25.5", 25.5, &["0", "-0.1", "2e8"]),
             (parse_angle, "180", 180.0, &["-1", "180.5"]),
-            (parse_heading, "-90", 270.0, &["361", "-361"]),
             (parse_longitude, "-180", -180.0, &["181"]),
-            (parse_fraction, "1", 1.0, &["1.01", "-0.01"]),
         ];
         for (parse, good, value, bad) in parsers {
             assert_eq!(parse(good), Ok(value));
@@ -293,7 +279,6 @@ mod tests {
         }
         assert_eq!(parse_margin("0.05"), Ok(0.05));
         assert!(parse_margin("nan").is_err() && parse_margin("2.1").is_err());
-        assert_eq!(parse_heading("360"), Ok(0.0));
     }
 
     #[test]

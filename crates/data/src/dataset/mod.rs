@@ -5,6 +5,7 @@
 //! St Lucia, aligned folders, pairs). Two listings make a dataset with [`from_listings`]. Pixels are never decoded here.
 
 mod angle;
+mod column_names;
 mod columns;
 mod content;
 mod dbstruct;
@@ -25,6 +26,7 @@ mod point;
 mod positions_csv;
 mod region;
 mod remarks;
+mod row;
 mod sequences;
 mod source;
 mod spec;
@@ -41,6 +43,7 @@ pub use exif_folder::list_exif_folder;
 pub use frames::{FramesOptions, read_frames};
 pub use msls::{MslsOptions, read_msls};
 pub use msls_task::MslsTask;
+pub use names::composed_name;
 pub use pairs::read_pairs;
 pub use panoramas::{list_panoramas, split_panoramas};
 pub use placed::distance_m;
