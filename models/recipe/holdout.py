@@ -1,4 +1,4 @@
-"""Lists for `r2former eval pairs` of the photographs that the shipped model never saw.
+"""Lists for `r2former eval pairs` of photographs that the shipped model was not trained on.
 
     python holdout.py DATA OUT
 
