@@ -5,7 +5,6 @@ use clap::Args;
 use r2former_data::LatLon;
 use r2former_engine::{Extractor, LoadedModel, Near, RerankMethod, Settings};
 use r2former_model::{Device, ModelConfig, Precision, parse_device};
-use std::error::Error as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 

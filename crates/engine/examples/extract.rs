@@ -38,7 +38,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
     let (global, local) = (bytes(&global), bytes(&local));
     // `local` has rows of x, y, attention and the feature.
-    let shapes = [("global", vec![n, global.len() / n / 4], &global), ("local", vec![n, local.len() / n / row / 4, row], &local)];
+    let shapes = [
+        ("global", vec![n, global.len() / n / 4], &global),
+        ("local", vec![n, local.len() / n / row / 4, row], &local),
+    ];
     let mut tensors = Vec::new();
     for (name, shape, bytes) in shapes {
         println!("{name} {shape:?}");

@@ -39,7 +39,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = LocateOptions::default().top(3);
     let answer = locate(&index.reader()?, &extractor, query.as_path(), &options)?;
     for found in &answer.matches {
-        println!("{}. {} similarity {:.3}, score {:?}", found.rank, found.path, found.similarity, found.score);
+        println!(
+            "{}. {} similarity {:.3}, score {:?}",
+            found.rank, found.path, found.similarity, found.score
+        );
     }
     if let Some(estimate) = &answer.estimate {
         println!(

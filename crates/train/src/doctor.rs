@@ -80,7 +80,11 @@ impl Case {
         let mut config = TrainConfig::preset(stage);
         // A margin that no triplet keeps: else nothing is left to learn.
         config.loss.margin = 2.5;
-        Self { batch: Batch { plan, inputs, kept: None, relations: Vec::new() }, config, size }
+        Self {
+            batch: Batch { plan, inputs, cached: None, relations: Vec::new(), left_out: Vec::new() },
+            config,
+            size,
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use crate::output::{self, print_json};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
-use r2former_engine::{Extractor, LoadedModel, LocateOptions, PlaceIndex, RerankMethod, Timing, locate, rerank};
+use r2former_engine::{
+    Extractor, LoadedModel, LocateOptions, PlaceIndex, RerankMethod, Timing, locate, rerank,
+};
 use r2former_eval::cost::{
     Random, SyntheticDescriptors, Times, peak_bytes, random_local_features, resident_bytes,
 };
@@ -315,14 +317,10 @@ impl Bench<'_> {
         let index = self.index(&home.path().join("index"), true)?;
         let reader = index.reader()?;
         let reranks = self.extractor.config().reranker.is_some();
-        let options = LocateOptions {
-            top: 5,
-            candidates: self.args.candidates as usize,
-            rerank: if reranks { RerankMethod::Model } else { RerankMethod::None },
-            adaptive: None,
-            near: None,
-            mode: SearchMode::Exact,
-        };
+        let options = LocateOptions::default()
+            .top(5)
+            .candidates(self.args.candidates as usize)
+            .rerank(if reranks { RerankMethod::Model } else { RerankMethod::None });
         let mut stages: Vec<Timing> = Vec::new();
         let mut memory = Vec::new();
         let times = self.times(|| {

@@ -10,7 +10,7 @@ use clap::Args;
 use r2former_data::dataset::{Kind, Listing, SourceOptions, from_listings, list_photos};
 use r2former_engine::{Extractor, LocateOptions, PlaceIndex, RerankMethod, Settings, add_photos, locate};
 use r2former_eval::{EmptyQueries, EvalOptions, EvalSummary, Recall, Rules, evaluate, ranking_name};
-use r2former_index::{ReadPlaces, SearchMode};
+use r2former_index::ReadPlaces;
 use r2former_town::{Condition, TownDatasetConfig};
 use serde_json::json;
 use std::path::PathBuf;
@@ -97,14 +97,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
 
     say(&mut out, quiet, "3. Querying one photograph:".into())?;
     let later = list_photos(&photos.join("queries.csv"), Some(Kind::Csv), &SourceOptions::default())?;
-    let options = LocateOptions {
-        top: 3,
-        candidates: 100,
-        rerank,
-        adaptive: None,
-        near: None,
-        mode: SearchMode::Exact,
-    };
+    let options = LocateOptions::default().top(3).rerank(rerank);
     let first = later.photos.first().context("the town has no queries")?;
     let answer = locate(&index.reader()?, &extractor, &first.path, &options)?;
     if !args.json {

@@ -91,14 +91,13 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         None => index.model()?,
     };
     let rerank = rerank_or_default(args.rerank, &loaded.config)?;
-    let options = LocateOptions {
-        top: args.top as usize,
-        candidates: args.candidates as usize,
-        rerank,
-        adaptive: args.adaptive,
-        near: near(args.near, args.radius)?,
-        mode: if args.approximate { SearchMode::Approximate } else { SearchMode::Exact },
-    };
+    let mut options = LocateOptions::default()
+        .top(args.top as usize)
+        .candidates(args.candidates as usize)
+        .rerank(rerank)
+        .mode(if args.approximate { SearchMode::Approximate } else { SearchMode::Exact });
+    options.adaptive = args.adaptive;
+    options.near = near(args.near, args.radius)?;
     let extractor = Extractor::new(loaded, index.settings, &machine.device()?)?;
     let reader = index.reader()?;
 

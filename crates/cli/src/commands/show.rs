@@ -12,7 +12,7 @@ use r2former_eval::pictures::{
     GalleryRow, MapPoint, Photograph, Tile, draw_attention, draw_matches, gallery, map,
 };
 use r2former_eval::write_output;
-use r2former_index::{Filter, ReadPlaces, SearchMode};
+use r2former_index::{Filter, ReadPlaces};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
@@ -128,9 +128,7 @@ impl IndexArgs {
         let index = PlaceIndex::open(&self.index)?;
         let loaded = index.model()?;
         let rerank = rerank_or_default(self.rerank, &loaded.config)?;
-        let candidates = self.candidates as usize;
-        let options =
-            LocateOptions { top, candidates, rerank, adaptive: None, near: None, mode: SearchMode::Exact };
+        let options = LocateOptions::default().top(top).candidates(self.candidates as usize).rerank(rerank);
         let extractor = Extractor::new(loaded, index.settings, &machine.device()?)?;
         Ok((index, extractor, options))
     }

@@ -112,9 +112,10 @@ fn rows_equal_an_evaluation_of_each_setting() {
         let skipped = found.summary.adaptive.map(|adaptive| adaptive.skipped);
         (found.summary.quality.get(rerank).unwrap().recall, skipped)
     };
-    let recall = |rerank: RerankMethod, count: usize, gather: bool, neighbours: usize, adaptive: Option<f32>| {
-        of_layer(None, rerank, count, gather, neighbours, adaptive)
-    };
+    let recall =
+        |rerank: RerankMethod, count: usize, gather: bool, neighbours: usize, adaptive: Option<f32>| {
+            of_layer(None, rerank, count, gather, neighbours, adaptive)
+        };
     let model = RerankMethod::Model;
     for (row, (expected, skipped)) in [
         (&rows[0], recall(model, 6, false, 5, None)),

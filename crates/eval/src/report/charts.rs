@@ -93,7 +93,10 @@ pub(super) fn maps(evaluation: &Evaluation, dataset: &Dataset) -> Vec<(String, S
         .collect()
 }
 
-fn lines(evaluation: &Evaluation, points: impl Fn(RerankMethod, &RankingQuality) -> Vec<[f64; 2]>) -> Vec<Series> {
+fn lines(
+    evaluation: &Evaluation,
+    points: impl Fn(RerankMethod, &RankingQuality) -> Vec<[f64; 2]>,
+) -> Vec<Series> {
     let quality: &PerRanking<RankingQuality> = &evaluation.summary.quality;
     quality
         .iter()

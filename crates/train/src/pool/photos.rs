@@ -21,7 +21,7 @@ impl Photos {
         let mut listing = dataset::list_photos(path, None, &SourceOptions::default())?;
         region.keep(&mut listing);
         let mut left_out: Vec<LeftOut> =
-            listing.skipped.into_iter().map(|(path, reason)| LeftOut { path, reason }).collect();
+            listing.skipped.into_iter().map(|s| LeftOut { path: s.path, reason: s.reason }).collect();
         let (photos, without): (Vec<Photo>, Vec<Photo>) =
             listing.photos.into_iter().partition(|photo| photo.position.is_some());
         left_out.extend(
