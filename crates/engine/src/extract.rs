@@ -2,7 +2,7 @@
 
 use crate::fused::{FusedBackbone, fused_reranker};
 use crate::host::host;
-use crate::{EngineError, Result};
+use crate::{EngineError, QueryImage, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, to_input};
 use r2former_kernels::{Level, Products};
@@ -305,7 +305,17 @@ impl Extractor {
     /// # Errors
     /// As [`Extractor::prepare_file`] and [`Extractor::extract`].
     pub fn extract_file(&self, path: &Path) -> Result<ImageFeatures> {
-        let features = self.extract(&[self.prepare_file(path)?])?;
+        self.extract_image(path)
+    }
+
+    /// Descriptors of one photograph: a path, the bytes of an image file, or pixels.
+    ///
+    /// # Errors
+    /// As [`Extractor::decode`] and [`Extractor::extract`].
+    pub fn extract_image<'a>(&self, image: impl Into<QueryImage<'a>>) -> Result<ImageFeatures> {
+        let pixels = self.decode(&image.into())?;
+        let input = self.prepare(&pixels)?;
+        let features = self.extract(&[input])?;
         features.into_iter().next().ok_or_else(|| EngineError::Compute("no descriptor came back".into()))
     }
 }

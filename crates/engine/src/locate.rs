@@ -112,7 +112,7 @@ pub fn locate<'a>(
         *stage = Timing::ms(clock.elapsed());
         clock = Instant::now();
     };
-    let pixels = query.pixels(extractor)?;
+    let pixels = extractor.decode(&query)?;
     let notes: Vec<String> = size_note(pixels.width, pixels.height).into_iter().collect();
     let input = extractor.prepare(&pixels)?;
     drop(pixels);
@@ -151,7 +151,7 @@ pub fn locate<'a>(
     }
     let mut matches: Vec<Match> = (1..)
         .zip(candidates)
-        .map(|(rank, Candidate { hit, score })| place_match(rank, hit, score, options.near))
+        .map(|(rank, candidate)| place_match(rank, candidate, method, options.near))
         .collect();
     let estimate = Estimate::from_matches(&matches);
     matches.truncate(options.top);
@@ -162,7 +162,6 @@ pub fn locate<'a>(
         matches,
         estimate,
         rerank,
-        score_kind: ScoreKind::of(rerank),
         reranking_skipped,
         notes,
         timing,
@@ -179,7 +178,12 @@ fn margin_of(candidates: &[Candidate]) -> f32 {
     })
 }
 
-fn place_match(rank: usize, hit: Hit, score: Option<f32>, near: Option<Near>) -> Match {
+fn place_match(
+    rank: usize,
+    Candidate { hit, score }: Candidate,
+    method: RerankMethod,
+    near: Option<Near>,
+) -> Match {
     let position = hit.place.position;
     Match {
         rank,
@@ -190,5 +194,6 @@ fn place_match(rank: usize, hit: Hit, score: Option<f32>, near: Option<Near>) ->
         distance_m: near.zip(position).map(|(near, position)| geo::geodesic_m(near.center, position)),
         similarity: hit.similarity,
         score,
+        score_kind: score.and_then(|_| ScoreKind::of(method)),
     }
 }
