@@ -95,6 +95,26 @@ struct Candidate {
 
 /// Answers "where was this taken?" for one photograph: a path, the bytes of an image file, or pixels.
 ///
+/// ```
+/// use r2former_data::Rgb8;
+/// use r2former_engine::{Extractor, LoadedModel, LocateOptions, PlaceIndex, Settings, Status, locate};
+/// use r2former_model::parse_device;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let home = tempfile::tempdir()?;
+/// # let dir = home.path().join("places");
+/// let model = LoadedModel::built_in()?;
+/// let settings = Settings::of(&model.config);
+/// let index = PlaceIndex::open_or_create(&dir, &model, settings)?;
+/// let extractor = Extractor::new(model, settings, &parse_device("cpu")?)?;
+///
+/// // A camera's frame, asked of an index that is still empty.
+/// let frame = Rgb8 { width: 64, height: 48, pixels: vec![90; 64 * 48 * 3] };
+/// let answer = locate(&index.reader()?, &extractor, &frame, &LocateOptions::default())?;
+/// assert_eq!((answer.status, answer.estimate), (Status::NoMatch, None));
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`EngineError::Data`] for a query that cannot be read as an image, [`EngineError::Index`] for an index that
 /// fails or options that it refuses, [`EngineError::Request`] for a reranking method that the model cannot
