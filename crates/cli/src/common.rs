@@ -96,6 +96,22 @@ pub(crate) fn load_model(path: Option<&Path>) -> Result<LoadedModel> {
     })
 }
 
+/// A model file, or random weights of a preset's architecture.
+pub(crate) fn model_or_preset(path: Option<&Path>, preset: &str) -> Result<LoadedModel> {
+    Ok(match path {
+        Some(path) => LoadedModel::open(path)?,
+        None => {
+            let config = ModelConfig::preset(preset).with_context(|| format!("no preset '{preset}'"))?;
+            LoadedModel::random(&config, 0)?
+        }
+    })
+}
+
+/// Parser of a hidden option that has another name now: refuses it with the new name.
+pub(crate) fn renamed(new: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone + Send + Sync {
+    move |_| Err(format!("it is now {new}"))
+}
+
 /// The reranking method asked for, or the model's default.
 pub(crate) fn rerank_or_default(asked: Option<RerankMethod>, config: &ModelConfig) -> Result<RerankMethod> {
     let rerank = asked.unwrap_or_else(|| RerankMethod::default_of(config));

@@ -51,9 +51,9 @@ pub(crate) fn photo_args(arguments: &[PathBuf]) -> Result<Vec<PhotoArg>> {
             let listing = list_images(argument)?;
             let (photos, skipped) = (listing.photos, listing.skipped);
             all.extend(photos.into_iter().map(|photo| PhotoArg::file(photo.path)));
-            all.extend(skipped.into_iter().map(|(path, reason)| PhotoArg {
-                name: path.display().to_string(),
-                source: Source::Unreadable(path, reason),
+            all.extend(skipped.into_iter().map(|skipped| PhotoArg {
+                name: skipped.path.display().to_string(),
+                source: Source::Unreadable(skipped.path, skipped.reason),
             }));
         } else {
             all.push(PhotoArg::of(argument));

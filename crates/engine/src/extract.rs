@@ -5,7 +5,7 @@ use crate::host::host;
 use crate::{EngineError, QueryImage, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, to_input};
-use r2former_kernels::{Level, Products};
+use r2former_kernels::{Level, MatmulPrecision};
 use r2former_model::weights::Tensors;
 use r2former_model::{Device, ModelConfig, Precision, R2Former, checkpoint};
 use rayon::prelude::*;
@@ -178,9 +178,9 @@ impl Extractor {
             let level = Level::current().map_err(|error| EngineError::Request(error.to_string()))?;
             fused = fused_reranker(&model, level).ok();
             let products = match settings.precision {
-                Precision::F32 => Products::F32,
+                Precision::F32 => MatmulPrecision::F32,
                 Precision::Bf16 => {
-                    Products::bf16().map_err(|error| EngineError::Request(error.to_string()))?
+                    MatmulPrecision::bf16().map_err(|error| EngineError::Request(error.to_string()))?
                 }
             };
             let size = [settings.height, settings.width];

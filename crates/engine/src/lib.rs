@@ -41,6 +41,7 @@
 mod adaptive;
 mod answer;
 mod contribution;
+pub mod doctor;
 mod error;
 mod extract;
 mod framing;

@@ -116,7 +116,7 @@ fn prepare<'a>(
     let Some(fused) = extractor.fused() else { return Ok(None) };
     match fused.query(query) {
         Ok(query) => Ok(Some((fused, query))),
-        Err(KernelError::Unusual(_)) => Ok(None),
+        Err(KernelError::Unsupported(_)) => Ok(None),
         Err(error) => Err(EngineError::Request(error.to_string())),
     }
 }
@@ -125,7 +125,7 @@ fn prepare<'a>(
 fn covered(logits: Result<[f32; 2], KernelError>) -> Result<Option<PairScore>> {
     match logits {
         Ok(logits) => Ok(Some(PairScore::of(logits))),
-        Err(KernelError::Unusual(_)) => Ok(None),
+        Err(KernelError::Unsupported(_)) => Ok(None),
         Err(error) => Err(EngineError::Request(error.to_string())),
     }
 }

@@ -178,8 +178,8 @@ fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     for note in &listing.notes {
         eprintln!("note: {note}");
     }
-    for (path, reason) in &listing.skipped {
-        eprintln!("left out: {}: {reason}", path.display());
+    for skipped in &listing.skipped {
+        eprintln!("left out: {}: {}", skipped.path.display(), skipped.reason);
     }
     if listing.photos.is_empty() {
         bail!("no photograph with a position was found; nothing was added");
@@ -189,7 +189,7 @@ fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     let bar = Bar::default();
     let started = std::time::Instant::now();
     let mut report = add_photos(&mut writer, &extractor, &listing.photos, &bar)?;
-    report.unreadable.extend(listing.skipped);
+    report.unreadable.extend(listing.skipped.into_iter().map(|s| (s.path, s.reason)));
     let AddReport { added, already_indexed: present, unreadable: failed } = &report;
     let rate = *added as f64 / started.elapsed().as_secs_f64();
     if args.json {

@@ -17,5 +17,5 @@ pub fn list_images(root: &Path) -> Result<Listing> {
         return Err(DataError::Request(format!("{}: no image in this folder", root.display())));
     }
     let photos = found.images.into_iter().map(|(path, name)| Photo::new(path, name)).collect();
-    Ok(Listing { photos, skipped: found.skipped, notes: Vec::new() })
+    Ok(Listing { photos, skipped: found.skipped, ..Listing::default() })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// The formats that can be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     Jpeg,
     Png,
     WebP,
@@ -27,13 +27,13 @@ impl Format {
 }
 
 /// How many first bytes [`recognise`] looks at.
-pub(super) const HEAD: usize = 32;
+pub(crate) const HEAD: usize = 32;
 
 /// The format of a file that starts with `head` (its first [`HEAD`] bytes, or all of a shorter one).
 ///
 /// # Errors
 /// Names the format when it is a known one that cannot be decoded, else shows how the file starts.
-pub(super) fn recognise(head: &[u8], name: &Path) -> Result<Format> {
+pub(crate) fn recognise(head: &[u8], name: &Path) -> Result<Format> {
     let head = &head[..head.len().min(HEAD)];
     let is_brand = |brands: &[&[u8; 4]]| {
         head.get(4..8) == Some(b"ftyp") && brands.iter().any(|b| head.get(8..12) == Some(&b[..]))

@@ -12,7 +12,7 @@
 
 mod crop;
 mod decode;
-mod format;
+pub(crate) mod format;
 mod input;
 mod jpeg;
 mod orient;
