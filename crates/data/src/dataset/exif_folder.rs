@@ -2,8 +2,8 @@
 
 use super::Listing;
 use super::walk::images_under;
-use crate::image::read_tags;
-use crate::{DataError, Photo, Result};
+use crate::image::{read_tags, summarise_notes};
+use crate::{DataError, Result};
 use rayon::prelude::*;
 use std::path::Path;
 
@@ -32,18 +32,17 @@ pub fn list_exif_folder(root: &Path) -> Result<Listing> {
     let read: Vec<_> =
         found.images.into_par_iter().map(|(path, name)| (read_tags(&path), path, name)).collect();
     let mut without = 0;
+    let mut notes = Vec::new();
     for (tags, path, name) in read {
         match tags {
-            Ok(tags) if tags.position.is_some() => listing.photos.push(Photo {
-                position: tags.position,
-                heading: tags.heading,
-                altitude: tags.altitude,
-                time: tags.time,
-                ..Photo::new(path, name)
-            }),
-            Ok(_) => {
+            Ok(tags) if tags.position.is_some() => {
+                notes.extend(tags.notes.iter().map(|note| (name.clone(), note.clone())));
+                listing.photos.push(tags.photo(path, name));
+            }
+            Ok(tags) => {
                 without += 1;
-                listing.skipped.push((path, "has no GPS position in its EXIF".into()));
+                let reason = tags.no_position.unwrap_or_else(|| "has no GPS position in its EXIF".into());
+                listing.skipped.push((path, reason));
             }
             Err(DataError::Image { problem, .. }) => listing.skipped.push((path, problem)),
             Err(DataError::Io { source, .. }) => listing.skipped.push((path, source.to_string())),
@@ -57,6 +56,7 @@ pub fn list_exif_folder(root: &Path) -> Result<Listing> {
         listing.photos.iter().filter(|p| p.heading.is_some()).count(),
         listing.skipped.len() - without
     ));
+    listing.notes.extend(summarise_notes(notes.iter().map(|(name, note)| (name.as_str(), note))));
     Ok(listing)
 }
 
@@ -76,8 +76,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         let position = Some(LatLon { lat: 52.2, lon: 0.1 });
-        let full =
-            PhotoTags { position, heading: Some(90.0), altitude: Some(12.0), time: Some(1_700_000_000) };
+        let full = PhotoTags {
+            position,
+            heading: Some(90.0),
+            altitude: Some(12.0),
+            time: Some(1_700_000_000),
+            ..PhotoTags::default()
+        };
         std::fs::create_dir(root.join("sub")).unwrap();
         std::fs::write(root.join("sub/b.JPG"), jpeg(&full)).unwrap();
         std::fs::write(root.join("a.jpg"), jpeg(&PhotoTags { position, ..PhotoTags::default() })).unwrap();
