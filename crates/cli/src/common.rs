@@ -1,10 +1,12 @@
 //! Arguments that several commands share, and what they stand for.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use r2former_data::LatLon;
-use r2former_engine::{Extractor, LoadedModel, Near, Rerank, Settings};
+use r2former_engine::{Extractor, LoadedModel, Near, RerankMethod, Settings};
 use r2former_model::{Device, ModelConfig, Precision, parse_device};
+use std::error::Error as _;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Options of every command.
@@ -95,21 +97,37 @@ pub(crate) fn load_model(path: Option<&Path>) -> Result<LoadedModel> {
     })
 }
 
+/// A model file, or random weights of a preset's architecture.
+pub(crate) fn model_or_preset(path: Option<&Path>, preset: &str) -> Result<LoadedModel> {
+    Ok(match path {
+        Some(path) => LoadedModel::open(path)?,
+        None => {
+            let config = ModelConfig::preset(preset).with_context(|| format!("no preset '{preset}'"))?;
+            LoadedModel::random(&config, 0)?
+        }
+    })
+}
+
+/// Parser of a hidden option that has another name now: refuses it with the new name.
+pub(crate) fn renamed(new: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone + Send + Sync {
+    move |_| Err(format!("it is now {new}"))
+}
+
 /// The way to rerank that was asked for, or the best that the model offers.
-pub(crate) fn rerank_or_default(asked: Option<Rerank>, config: &ModelConfig) -> Result<Rerank> {
-    let rerank = asked.unwrap_or_else(|| Rerank::default_of(config));
+pub(crate) fn rerank_or_default(asked: Option<RerankMethod>, config: &ModelConfig) -> Result<RerankMethod> {
+    let rerank = asked.unwrap_or_else(|| RerankMethod::default_of(config));
     let name = &config.name;
     match rerank {
-        Rerank::Model if config.reranker.is_none() => {
+        RerankMethod::Model if config.reranker.is_none() => {
             bail!("model {name} has no reranker: leave --rerank out, or use --rerank none")
         }
-        Rerank::Ransac if config.local.is_none() => {
+        RerankMethod::Ransac if config.local.is_none() => {
             bail!("model {name} has no local features: leave --rerank out, or use --rerank none")
         }
-        Rerank::Model if !config.trained.reranker => {
+        RerankMethod::Model if !config.trained.reranker => {
             eprintln!("note: the reranker of model {name} is not trained; its order means nothing");
         }
-        Rerank::Ransac if !config.trained.local => {
+        RerankMethod::Ransac if !config.trained.local => {
             eprintln!("note: the local features of model {name} are a random projection of its tokens");
         }
         _ => {}
@@ -117,12 +135,15 @@ pub(crate) fn rerank_or_default(asked: Option<Rerank>, config: &ModelConfig) -> 
     Ok(rerank)
 }
 
+/// The longest side of an image that is asked for, in pixels.
+const MAX_SIDE: usize = 16_384;
+
 /// `480x640`: height, then width.
 pub(crate) fn parse_size(text: &str) -> Result<[usize; 2], String> {
-    let parse = |part: &str| part.trim().parse::<usize>().ok().filter(|v| *v > 0);
+    let parse = |part: &str| part.trim().parse::<usize>().ok().filter(|v| (1..=MAX_SIDE).contains(v));
     match text.split_once(['x', 'X']).map(|(h, w)| (parse(h), parse(w))) {
         Some((Some(height), Some(width))) => Ok([height, width]),
-        _ => Err(format!("'{text}' is not HEIGHTxWIDTH, as in 480x640")),
+        _ => Err(format!("'{text}' is not HEIGHTxWIDTH in pixels, each 1 to {MAX_SIDE}, as in 480x640")),
     }
 }
 
@@ -135,20 +156,179 @@ pub(crate) fn parse_position(text: &str) -> Result<LatLon, String> {
     }
 }
 
-/// A difference of two cosines, 0 to 2.
+/// A finite number of `range`, both ends included; the message names the unit and the range.
+fn bounded(text: &str, what: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
+    // NaN is in no range.
+    let value = text.trim().parse::<f64>().ok().filter(|value| range.contains(value));
+    value.ok_or_else(|| format!("'{text}' is not {what}, {} to {}", range.start(), range.end()))
+}
+
+/// Half the Earth's circumference, rounded up: no two places are farther apart.
+const FARTHEST_M: f64 = 20_040_000.0;
+
+/// Metres from 0 on: a spacing, an offset.
+pub(crate) fn parse_metres(text: &str) -> Result<f64, String> {
+    bounded(text, "a distance in metres", 0.0..=FARTHEST_M)
+}
+
+/// Metres above 0: a radius.
+pub(crate) fn parse_radius(text: &str) -> Result<f64, String> {
+    let radius = text.trim().parse::<f64>().ok().filter(|value| *value > 0.0 && *value <= FARTHEST_M);
+    radius.ok_or_else(|| format!("'{text}' is not a radius in metres, above 0 and at most {FARTHEST_M}"))
+}
+
+/// The angle between two directions in degrees, 0 to 180.
+pub(crate) fn parse_angle(text: &str) -> Result<f64, String> {
+    bounded(text, "an angle in degrees", 0.0..=180.0)
+}
+
+/// A direction in degrees clockwise from north, -360 to 360; 0 to 360 (excluded) comes out.
+pub(crate) fn parse_heading(text: &str) -> Result<f64, String> {
+    Ok(bounded(text, "a heading in degrees", -360.0..=360.0)?.rem_euclid(360.0) % 360.0)
+}
+
+/// A longitude in degrees.
+pub(crate) fn parse_longitude(text: &str) -> Result<f64, String> {
+    bounded(text, "a longitude in degrees", -180.0..=180.0)
+}
+
+/// A share, 0 to 1.
+pub(crate) fn parse_fraction(text: &str) -> Result<f64, String> {
+    bounded(text, "a fraction", 0.0..=1.0)
+}
+
+/// A top-1 margin: the difference of two cosines, 0 to 2.
 pub(crate) fn parse_margin(text: &str) -> Result<f32, String> {
-    let margin = text.trim().parse::<f32>().ok().filter(|v| (0.0..=2.0).contains(v));
-    margin.ok_or_else(|| format!("'{text}' is not a difference of two cosines, 0 to 2, as in 0.05"))
+    Ok(bounded(text, "a difference of two cosines", 0.0..=2.0)? as f32)
+}
+
+/// Checks, before any work, that a file can be written at `path`; nothing is left behind and an existing
+/// file stays as it is. Pipes and devices pass: only writing shows.
+pub(crate) fn ensure_writable(path: &Path) -> Result<()> {
+    let refused = |reason: String| anyhow!("{}: cannot be written: {reason}", path.display());
+    match std::fs::metadata(path) {
+        Ok(about) if about.is_dir() => return Err(refused("it is a folder".into())),
+        Ok(about) if !about.is_file() => return Ok(()),
+        // Outputs are written beside their place and renamed, so that the folder counts as well.
+        Ok(_) => {
+            std::fs::OpenOptions::new().append(true).open(path).map_err(|e| refused(e.to_string()))?;
+        }
+        Err(_) if path.as_os_str().is_empty() => return Err(refused("it has no name".into())),
+        Err(_) => {}
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match std::fs::metadata(folder) {
+        Ok(about) if !about.is_dir() => {
+            return Err(refused(format!("{} is not a folder", folder.display())));
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Err(refused(format!("the folder {} does not exist", folder.display())));
+        }
+        Err(e) => return Err(refused(e.to_string())),
+        Ok(_) => {}
+    }
+    tempfile::tempfile_in(folder).map_err(|e| refused(reason_of(&e)))?;
+    Ok(())
+}
+
+/// Checks, before any work, that files can be written in a folder that may have to be created first.
+pub(crate) fn ensure_writable_folder(path: &Path) -> Result<()> {
+    let refused = |reason: String| anyhow!("{}: cannot be written: {reason}", path.display());
+    let full = std::path::absolute(path).map_err(|e| refused(e.to_string()))?;
+    // The nearest folder that exists takes the new ones.
+    for folder in full.ancestors() {
+        match std::fs::metadata(folder) {
+            Ok(about) if about.is_dir() => {
+                return tempfile::tempfile_in(folder).map(drop).map_err(|e| refused(reason_of(&e)));
+            }
+            Ok(_) if folder == full => return Err(refused("it is a file, not a folder".into())),
+            Ok(_) => return Err(refused(format!("{} is not a folder", folder.display()))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(refused(e.to_string())),
+        }
+    }
+    Err(refused("no folder above it exists".into()))
+}
+
+/// The system's words without the temporary name that `tempfile` adds.
+fn reason_of(error: &std::io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.source()) {
+        Some(cause) => cause.to_string(),
+        None => error.to_string(),
+    }
 }
 
 /// A prior from `--near` and `--radius`, which need each other.
 pub(crate) fn near(position: Option<LatLon>, radius_m: Option<f64>) -> Result<Option<Near>> {
     match (position, radius_m) {
         (Some(position), Some(radius_m)) if radius_m.is_finite() && radius_m > 0.0 => {
-            Ok(Some(Near { position, radius_m }))
+            Ok(Some(Near::new(position, radius_m)))
         }
         (Some(_), Some(radius)) => bail!("--radius {radius}: must be a positive number of metres"),
         (None, None) => Ok(None),
         _ => bail!("--near LAT,LON and --radius METRES belong together"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_are_finite_and_within_their_range() {
+        type Parser = fn(&str) -> Result<f64, String>;
+        let parsers: [(Parser, &str, f64, &[&str]); 6] = [
+            (parse_metres, " 0", 0.0, &["-1", "1e9"]),
+            (parse_radius, "25.5", 25.5, &["0", "-0.1", "2e8"]),
+            (parse_angle, "180", 180.0, &["-1", "180.5"]),
+            (parse_heading, "-90", 270.0, &["361", "-361"]),
+            (parse_longitude, "-180", -180.0, &["181"]),
+            (parse_fraction, "1", 1.0, &["1.01", "-0.01"]),
+        ];
+        for (parse, good, value, bad) in parsers {
+            assert_eq!(parse(good), Ok(value));
+            for text in ["nan", "NaN", "inf", "-inf", "1e999", "", "x", "1,5"].iter().chain(bad) {
+                let message = parse(text).expect_err(text);
+                assert!(message.starts_with(&format!("'{text}' is not a")), "{message}");
+            }
+        }
+        assert_eq!(parse_margin("0.05"), Ok(0.05));
+        assert!(parse_margin("nan").is_err() && parse_margin("2.1").is_err());
+        assert_eq!(parse_heading("360"), Ok(0.0));
+    }
+
+    #[test]
+    fn sizes_have_limits() {
+        assert_eq!(parse_size("480x640"), Ok([480, 640]));
+        for bad in ["0x5", "5", "5x", "20000x5", "-1x5", "99999999999999999999x1"] {
+            assert!(parse_size(bad).expect_err(bad).contains("HEIGHTxWIDTH"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn outputs_are_checked_without_a_trace() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let out = dir.path().join("out.csv");
+        ensure_writable(&out).expect("a new file in a folder");
+        ensure_writable_folder(&dir.path().join("a/b")).expect("new folders");
+        assert_eq!(dir.path().read_dir().expect("a folder").count(), 0);
+        std::fs::write(&out, "kept").expect("can be written");
+        ensure_writable(&out).expect("an existing file");
+        assert_eq!(std::fs::read_to_string(&out).expect("a file"), "kept");
+        for (bad, reason) in [
+            (dir.path().to_owned(), "it is a folder"),
+            (dir.path().join("no/out.csv"), "does not exist"),
+            (out.join("x"), "is not a folder"),
+        ] {
+            let message = ensure_writable(&bad).expect_err("cannot be written").to_string();
+            assert!(
+                message.contains(reason) && message.matches("cannot be written").count() == 1,
+                "{message}"
+            );
+        }
+        let message = ensure_writable_folder(&out).expect_err("a file").to_string();
+        assert!(message.contains("not a folder"), "{message}");
+        let message = ensure_writable_folder(&out.join("x")).expect_err("in a file").to_string();
+        assert!(message.contains("ot a folder") || message.contains("Not a directory"), "{message}");
     }
 }

@@ -13,5 +13,5 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    exit::report(commands::run(args))
+    exit::report(|| commands::run(args))
 }

@@ -1,10 +1,10 @@
 //! Panoramas among photographs: cut into views, taken whole, or left out.
 
+use crate::dataset::{SkipKind, Skipped};
 use crate::image::{Limits, Shape, shape};
 use crate::{DataError, PanoramaView, Photo, Result};
 use rayon::prelude::*;
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 /// What is done with a panorama.
@@ -90,7 +90,7 @@ pub struct ExpandedPhotos {
     /// Photographs, and the views of panoramas in the panoramas' places.
     pub photos: Vec<Photo>,
     /// Panoramas that were left out.
-    pub skipped: Vec<(PathBuf, String)>,
+    pub skipped: Vec<Skipped>,
     /// How many panoramas were cut, taken whole or left out, and why; images that hardly show a place.
     pub notes: Vec<String>,
 }
@@ -131,7 +131,8 @@ pub fn expand_panoramas(photos: Vec<Photo>, options: &PanoramaOptions, limits: &
         };
         match (options.mode, panorama.partial.clone().or_else(beyond)) {
             (PanoramaMode::Skip, _) => {
-                out.skipped.push((photo.path, "is a panorama, left out on request".into()));
+                let reason = "is a panorama, left out on request".into();
+                out.skipped.push(Skipped { path: photo.path, reason, kind: SkipKind::Unsupported });
             }
             (PanoramaMode::Whole, _) => {
                 whole.push(format!("{} (on request)", photo.name));

@@ -19,6 +19,19 @@ pub enum EngineError {
     /// A request that cannot be met as it was put.
     #[error("{0}")]
     Request(String),
+    /// A device that computes something else than the CPU.
+    #[error(
+        "{device} is not used: in the stage \"{stage}\" {fault}. Use --device cpu; `r2former doctor` with this device \
+         shows every stage (and is what a bug report needs); --trust-device uses it all the same"
+    )]
+    Untrusted {
+        /// The device, with adapter and driver.
+        device: String,
+        /// The first stage that disagrees.
+        stage: &'static str,
+        /// By how much, or how it failed.
+        fault: String,
+    },
     /// The device failed while computing.
     #[error("the device failed: {0}")]
     Compute(String),

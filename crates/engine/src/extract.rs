@@ -1,10 +1,11 @@
 //! Photographs to descriptors.
 
 use crate::fused::{FusedBackbone, fused_reranker};
+use crate::host::host;
 use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, to_input};
-use r2former_kernels::{Level, Products};
+use r2former_kernels::{Level, MatmulPrecision};
 use r2former_model::weights::Tensors;
 use r2former_model::{Device, ModelConfig, Precision, R2Former, checkpoint};
 use rayon::prelude::*;
@@ -160,9 +161,9 @@ impl Extractor {
             let level = Level::current().map_err(|error| EngineError::Request(error.to_string()))?;
             fused = fused_reranker(&model, level).ok();
             let products = match settings.precision {
-                Precision::F32 => Products::F32,
+                Precision::F32 => MatmulPrecision::F32,
                 Precision::Bf16 => {
-                    Products::bf16().map_err(|error| EngineError::Request(error.to_string()))?
+                    MatmulPrecision::bf16().map_err(|error| EngineError::Request(error.to_string()))?
                 }
             };
             let size = [settings.height, settings.width];
@@ -226,6 +227,13 @@ impl Extractor {
     /// As [`Extractor::prepare`], to another size (height, width).
     pub(crate) fn prepare_at(&self, image: &Rgb8, [height, width]: [usize; 2]) -> Result<Vec<f32>> {
         Ok(to_input(image, height, width, &self.preprocess)?)
+    }
+
+    /// Sets what a photograph may cost, and whether one that was cut short is accepted.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// What a photograph may cost.
@@ -307,8 +315,4 @@ impl Extractor {
         let features = self.extract(&[self.prepare_file(path)?])?;
         features.into_iter().next().ok_or_else(|| EngineError::Compute("no descriptor came back".into()))
     }
-}
-
-pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    tensor.try_into_vec_as::<f32>().map_err(|e| EngineError::Compute(e.to_string()))
 }

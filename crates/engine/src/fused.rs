@@ -1,11 +1,13 @@
 //! The model's parts as CPU kernels.
 
-use crate::extract::host;
+use crate::host::host;
 use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
-use r2former_kernels::{Blank, Encoder, EncoderShape, KernelError, Level, Products, Reranker, RerankerShape};
+use r2former_kernels::{
+    Encoder, EncoderShape, KernelError, Level, MatmulPrecision, PrecomputedPrefix, Reranker, RerankerShape,
+};
 use r2former_model::backbone::{Backbone, Tokens, Vit};
-use r2former_model::weights::Put;
+use r2former_model::weights::TensorWriter;
 use r2former_model::{Device, ModelConfig, R2Former};
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use std::sync::Arc;
 pub struct FusedBackbone {
     /// Shared by every size: its packed weights are as large as the model.
     encoder: Arc<Encoder>,
-    blank: Blank,
+    blank: PrecomputedPrefix,
     prefix: usize,
     device: Device,
 }
@@ -23,16 +25,16 @@ impl FusedBackbone {
     /// Packs a model's vision transformer for a level of vector instructions.
     ///
     /// # Errors
-    /// [`KernelError::Unusual`] for another backbone, or sizes that only the plain path covers.
+    /// [`KernelError::Unsupported`] for another backbone, or sizes that only the plain path covers.
     pub fn new(
         model: &R2Former,
         level: Level,
-        products: Products,
+        products: MatmulPrecision,
         size: [usize; 2],
     ) -> Result<Self, KernelError> {
         let device = Device::flex();
         let Backbone::Vit(vit) = model.backbone() else {
-            return Err(KernelError::Unusual("a backbone that is no vision transformer".into()));
+            return Err(KernelError::Unsupported("a backbone that is no vision transformer".into()));
         };
         let c = vit.config();
         let shape = EncoderShape {
@@ -43,12 +45,12 @@ impl FusedBackbone {
             mlp_ratio: c.mlp_ratio,
             epsilon: c.norm_eps as f32,
             layer_scale: c.layer_scale,
-            attending: c.attending_tokens(),
+            class_tokens: c.class_tokens(),
             local_layer: vit.local_layer(),
-            all_last: model.config().global.reads_patches(),
+            all_outputs: model.config().global.uses_patch_tokens(),
         };
-        let unusual = |error: &dyn std::fmt::Display| KernelError::Unusual(error.to_string());
-        let mut put = Put::default();
+        let unusual = |error: &dyn std::fmt::Display| KernelError::Unsupported(error.to_string());
+        let mut put = TensorWriter::default();
         vit.save(&mut put, "");
         let tensors = put.finish().map_err(|error| unusual(&error))?;
         let get = |name: &str| tensors.get(&format!(".{name}")).map(|tensor| tensor.data.as_slice());
@@ -116,27 +118,27 @@ fn blank(
     vit: &Vit,
     [height, width]: [usize; 2],
     device: &Device,
-) -> Result<Blank, KernelError> {
-    let unusual = |error: &dyn std::fmt::Display| KernelError::Unusual(error.to_string());
+) -> Result<PrecomputedPrefix, KernelError> {
+    let unusual = |error: &dyn std::fmt::Display| KernelError::Unsupported(error.to_string());
     let zeros = Tensor::zeros([1, 3, height, width], device);
     let embedded = vit.embed(zeros).map_err(|error| unusual(&error))?;
     let embedded = host(embedded).map_err(|error| unusual(&error))?;
-    encoder.blank(&embedded, height, width)
+    encoder.precompute_prefix(&embedded, height, width)
 }
 
 /// Packs a model's reranker for a level of vector instructions.
 ///
 /// # Errors
-/// [`KernelError::Unusual`] for a model without a reranker, and for sizes that only the plain path covers.
+/// [`KernelError::Unsupported`] for a model without a reranker, and for sizes that only the plain path covers.
 pub fn fused_reranker(model: &R2Former, level: Level) -> Result<Reranker, KernelError> {
     let (Some(reranker), Some(shape)) = (&model.reranker, shape_of(model.config())) else {
-        return Err(KernelError::Unusual("a model without a reranker".into()));
+        return Err(KernelError::Unsupported("a model without a reranker".into()));
     };
     // Refused before anything is copied.
     shape.check()?;
-    let mut put = Put::default();
+    let mut put = TensorWriter::default();
     reranker.save(&mut put, "");
-    let tensors = put.finish().map_err(|error| KernelError::Unusual(error.to_string()))?;
+    let tensors = put.finish().map_err(|error| KernelError::Unsupported(error.to_string()))?;
     Reranker::new(level, shape, &|name| tensors.get(&format!(".{name}")).map(|tensor| tensor.data.as_slice()))
 }
 

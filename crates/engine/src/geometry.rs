@@ -3,7 +3,7 @@
 
 use crate::{EngineError, Extractor, Result};
 use r2former_kernels::Level;
-use r2former_kernels::ransac::{Agreement, Correspondence, RansacOptions, mutual_nearest, ransac};
+use r2former_kernels::ransac::{Correspondence, HomographyFit, RansacOptions, mutual_nearest, ransac};
 use serde::Serialize;
 
 /// Distance in pixels of the network's input within which a pair agrees with a homography: one and a half patches of
@@ -75,7 +75,7 @@ impl Verifier {
             .map(|(query, reference)| Correspondence { query: scaled(query), reference: scaled(reference) })
             .collect();
         let (homography, agreeing, inliers) = match ransac(&points, &RansacOptions::within(TOLERANCE_PX)) {
-            Some(Agreement { matrix, inliers, count }) => (Some(matrix), inliers, count),
+            Some(HomographyFit { matrix, inliers, count }) => (Some(matrix), inliers, count),
             None => (None, vec![false; points.len()], 0),
         };
         let pairs = ends.zip(&mutual).zip(&agreeing).map(|(((query, reference), mutual), inlier)| {

@@ -1,7 +1,7 @@
 //! Local features of pairs to scores: by the fused kernel on a CPU, by the model itself elsewhere and for
 //! what the kernel does not cover.
 
-use crate::extract::host;
+use crate::host::host;
 use crate::{EngineError, Extractor, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_kernels::{KernelError, Query};
@@ -115,7 +115,7 @@ fn prepare<'a>(
     let Some(fused) = extractor.fused() else { return Ok(None) };
     match fused.query(query) {
         Ok(query) => Ok(Some((fused, query))),
-        Err(KernelError::Unusual(_)) => Ok(None),
+        Err(KernelError::Unsupported(_)) => Ok(None),
         Err(error) => Err(EngineError::Request(error.to_string())),
     }
 }
@@ -124,7 +124,7 @@ fn prepare<'a>(
 fn covered(logits: Result<[f32; 2], KernelError>) -> Result<Option<PairScore>> {
     match logits {
         Ok(logits) => Ok(Some(PairScore::of(logits))),
-        Err(KernelError::Unusual(_)) => Ok(None),
+        Err(KernelError::Unsupported(_)) => Ok(None),
         Err(error) => Err(EngineError::Request(error.to_string())),
     }
 }

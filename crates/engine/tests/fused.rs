@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use r2former_engine::{FusedBackbone, fused_reranker};
-use r2former_kernels::{KernelError, Level, Products};
+use r2former_kernels::{KernelError, Level, MatmulPrecision};
 use r2former_model::backbone::Tokens;
 use r2former_model::import::{ImportOptions, import};
 use r2former_model::quantize::{dequantize, quantize};
@@ -131,15 +131,15 @@ fn what_is_not_covered_is_said() {
     let cases: [fn(&mut RerankerConfig, &mut LocalConfig); 4] =
         [|r, _| r.pair_depth = 0, |r, _| r.depth = 0, |r, _| r.neighbours = 9, |r, _| r.heads = 16];
     for change in cases {
-        assert!(matches!(tried(change), Err(KernelError::Unusual(_))));
+        assert!(matches!(tried(change), Err(KernelError::Unsupported(_))));
     }
     let fused = tried(|_, _| ()).unwrap();
     let row = fused.shape().row();
-    assert!(matches!(fused.query(&vec![0.5; 4 * row]), Err(KernelError::Unusual(_))));
-    assert!(matches!(fused.query(&vec![0.5; 9 * row + 1]), Err(KernelError::Features(_))));
+    assert!(matches!(fused.query(&vec![0.5; 4 * row]), Err(KernelError::Unsupported(_))));
+    assert!(matches!(fused.query(&vec![0.5; 9 * row + 1]), Err(KernelError::Input(_))));
     let query = fused.query(&vec![0.5; 9 * row]).unwrap();
     let short = fused.score_bytes(&query, &vec![7; 6 * row - 1]);
-    assert!(matches!(short, Err(KernelError::Features(_))));
+    assert!(matches!(short, Err(KernelError::Input(_))));
 }
 
 #[test]
@@ -220,13 +220,13 @@ fn compare_tokens(model: &R2Former, [height, width]: [usize; 2], seed: u64, what
     let prefix = expected.last_prefix;
     let host = |tensor: Tensor<3>| tensor.try_into_vec_as::<f32>().unwrap();
     for level in Level::available() {
-        let backbone = FusedBackbone::new(model, level, Products::F32, [height, width]).unwrap();
+        let backbone = FusedBackbone::new(model, level, MatmulPrecision::F32, [height, width]).unwrap();
         // The second run finds the memory of the first.
         let other: Vec<f32> = pixels.iter().map(|v| 1.0 - v).collect();
         backbone.tokens(&other).unwrap();
         let found = backbone.tokens(&pixels).unwrap();
         let first = found.last.dims()[1];
-        let whole = model.config().global.reads_patches();
+        let whole = model.config().global.uses_patch_tokens();
         assert_eq!(first, if whole { expected.last.dims()[1] } else { prefix }, "{what}");
         let attention = |tokens: &Tokens| tokens.attention.clone().unwrap().try_into_vec_as::<f32>().unwrap();
         for (part, found, expected) in [
@@ -268,7 +268,8 @@ fn bf16_stays_close() {
             (host(tokens.last), host(tokens.local), backbone.encoder().is_bf16())
         };
         for level in Level::available() {
-            let (exact, rounded) = (tokens(level, Products::F32), tokens(level, Products::Bf16Emulated));
+            let (exact, rounded) =
+                (tokens(level, MatmulPrecision::F32), tokens(level, MatmulPrecision::Bf16Emulated));
             assert_eq!((exact.2, rounded.2), (false, true));
             assert_ne!(exact.0, rounded.0, "{what}, {level}: bf16 changed nothing, so it was not used");
             for (part, a, b) in [("last", &exact.0, &rounded.0), ("local", &exact.1, &rounded.1)] {

@@ -1,11 +1,11 @@
 //! Each kernel on one thread, at every level of this machine: `cargo bench -p r2former-kernels`.
 //!
-//! criterion tells giga-elements a second; an element is a floating-point operation for products and
-//! attention (`peak` is what the machine can do), a number for maps.
+//! criterion reports elements per second. An element is a floating-point operation for products, attention and
+//! correlation (`peak` is the machine's limit), and a value for activations.
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use r2former_kernels::Level;
-use r2former_kernels::probe::{Correlation, Function, Map, Peak, Product, SmallHeads};
+use r2former_kernels::probe::{Activation, Correlation, Map, Peak, Product, SmallHeads};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -41,11 +41,11 @@ fn kernels(criterion: &mut Criterion) {
         let mut correlation = Correlation::new(level, 500);
         group.throughput(Throughput::Elements(correlation.operations()));
         group.bench_function("correlation 500 x 500, best 5 of both", |b| b.iter(|| correlation.run()));
-        for (name, function) in
-            [("2^x", Function::Exp2), ("GELU", Function::Gelu), ("layer norm", Function::Norm)]
+        for (name, activation) in
+            [("2^x", Activation::Exp2), ("GELU", Activation::Gelu), ("layer norm", Activation::Norm)]
         {
-            let mut map = Map::new(level, function);
-            group.throughput(Throughput::Elements(map.numbers()));
+            let mut map = Map::new(level, activation);
+            group.throughput(Throughput::Elements(map.elements()));
             group.bench_function(BenchmarkId::new("map", name), |b| b.iter(|| map.run()));
         }
         group.finish();

@@ -1,48 +1,51 @@
-//! Attention with small heads: queries in the lanes, a few keys at a time.
+//! Attention with heads of 4, 8 or 16 dimensions, the reranker's: a GEMM kernel would be mostly overhead here.
 //!
-//! A key's few numbers are broadcast; a vector of queries then takes one multiply-add a number, and no sum
-//! ever runs across a vector. Nothing of tokens x tokens numbers is kept, only a panel's exponentials for a
-//! few dozen keys.
+//! Queries are the lanes, keys are broadcast: a score costs one multiply-add per dimension and no sum runs across a
+//! vector. The scores of a panel against [`KEY_TILE`] keys stay in L1 between the two products; no tokens x tokens
+//! matrix exists.
 
 use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::math::{exp2, exp2_above};
-use crate::panel::{WIDTH, columns_of};
+use crate::panel::{NR_VECTORS, panel_columns};
 use pulp::{Simd, WithSimd};
 
-/// Head sizes that are compiled.
+/// Head sizes for which the kernel is instantiated.
 pub(crate) const HEAD_SIZES: [usize; 3] = [4, 8, 16];
 
-/// Keys whose scores are summed at a time with 16 registers, and with 32.
+/// Keys scored at a time with 16 registers.
 const KEYS: usize = 6;
-const WIDE_KEYS: usize = 12;
 
-/// Keys whose exponentials are computed at a time.
-const TOGETHER: usize = 4;
+/// Keys scored at a time with 32 registers.
+const KEYS_WIDE: usize = 12;
 
-/// Numbers of a value that are summed at a time.
-const VALUES: usize = 4;
+/// Keys whose exponentials are computed at a time, so that latencies overlap.
+const EXP_KEYS: usize = 4;
 
-/// Keys whose exponentials wait in the nearest cache for the second product; a multiple of both numbers of
-/// keys.
-const WAITING: usize = 60;
+/// Dimensions of the context accumulated in registers at a time.
+const VALUE_DIMS: usize = 4;
 
-/// The largest bound that is subtracted unseen; a larger one could push every exponential to nothing.
+/// Keys per tile, whose exponentials stay in L1 for the second product; a multiple of [`KEYS`] and [`KEYS_WIDE`].
+const KEY_TILE: usize = 60;
+
+/// The largest bound that is subtracted without computing the maximum score; a larger one could underflow every
+/// exponential.
 const SAFE_BOUND: f32 = 60.0;
 
-/// Context of a panel of queries under one head of `H` numbers.
+/// The context of a panel of queries, for one head of `H` dimensions.
 ///
-/// Scores are in powers of two: the queries carry log2(e) / sqrt(head size). The softmax needs a number that
-/// no score exceeds: |q| max|k| is one. Only where it is too far above, the scores are looked at first.
+/// Queries are scaled by log2(e) / sqrt(`H`), so that the softmax takes powers of two. To be stable it subtracts an
+/// upper bound of the scores, |q| max|k|; only where that exceeds [`SAFE_BOUND`] the true maximum is computed first.
 #[derive(Debug)]
 pub(crate) struct Attend<'a, const H: usize> {
-    /// One row a number of the head, a query a column.
+    /// A panel `[H, NR]`.
     pub(crate) queries: &'a [f32],
-    /// `H` numbers of each key, then those of each value.
+    /// Keys `[tokens, H]`, then values `[tokens, H]`.
     pub(crate) keys: &'a [f32],
-    /// The largest length of a key.
-    pub(crate) longest: f32,
-    pub(crate) waiting: &'a mut Floats,
-    /// As `queries`.
+    /// The largest norm of a key.
+    pub(crate) max_key_norm: f32,
+    /// Scratch for the scores of a tile.
+    pub(crate) scores: &'a mut Floats,
+    /// A panel `[H, NR]`.
     pub(crate) context: &'a mut [f32],
 }
 
@@ -51,75 +54,75 @@ impl<const H: usize> WithSimd for Attend<'_, H> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { queries, keys, longest, waiting, context } = self;
-        let queries = vectors::<S>(queries).as_chunks::<WIDTH>().0;
-        let context = vectors_mut::<S>(context).as_chunks_mut::<WIDTH>().0;
-        attend::<S, H>(simd, queries, keys, longest, waiting, context);
+        let Self { queries, keys, max_key_norm, scores, context } = self;
+        let queries = vectors::<S>(queries).as_chunks::<NR_VECTORS>().0;
+        let context = vectors_mut::<S>(context).as_chunks_mut::<NR_VECTORS>().0;
+        attend::<S, H>(simd, queries, keys, max_key_norm, scores, context);
     }
 }
 
 #[inline(always)]
 fn attend<S: Simd, const H: usize>(
     simd: S,
-    queries: &[[S::f32s; WIDTH]],
+    queries: &[[S::f32s; NR_VECTORS]],
     keys: &[f32],
-    longest: f32,
-    waiting: &mut Floats,
-    context: &mut [[S::f32s; WIDTH]],
+    max_key_norm: f32,
+    scores: &mut Floats,
+    context: &mut [[S::f32s; NR_VECTORS]],
 ) {
     let (keys, values) = keys.split_at(keys.len() / 2);
     let (keys, values) = (keys.as_chunks::<H>().0, values.as_chunks::<H>().0);
-    let mut square = [simd.splat_f32s(0.0); WIDTH];
+    let mut square = [simd.splat_f32s(0.0); NR_VECTORS];
     for q in queries {
-        for v in 0..WIDTH {
+        for v in 0..NR_VECTORS {
             square[v] = simd.mul_add_e_f32s(q[v], q[v], square[v]);
         }
     }
     let mut bound = square;
-    let mut most = simd.splat_f32s(0.0);
-    for v in 0..WIDTH {
-        bound[v] = simd.mul_f32s(simd.sqrt_f32s(square[v]), simd.splat_f32s(longest));
-        most = simd.max_f32s(most, bound[v]);
+    let mut largest_bound = simd.splat_f32s(0.0);
+    for v in 0..NR_VECTORS {
+        bound[v] = simd.mul_f32s(simd.sqrt_f32s(square[v]), simd.splat_f32s(max_key_norm));
+        largest_bound = simd.max_f32s(largest_bound, bound[v]);
     }
-    // A score is at least -|q| max|k|, and twice that is above what `exp2_above` asks for.
-    let safe = simd.reduce_max_f32s(most) <= SAFE_BOUND;
+    // A score is at least -|q| max|k|, so that the difference is at least -120: enough for `exp2_above`.
+    let safe = simd.reduce_max_f32s(largest_bound) <= SAFE_BOUND;
     if !safe {
-        bound = largest::<S, H>(simd, queries, keys);
+        bound = max_scores::<S, H>(simd, queries, keys);
     }
-    for v in 0..WIDTH {
+    for v in 0..NR_VECTORS {
         bound[v] = simd.neg_f32s(bound[v]);
     }
-    waiting.resize(WAITING * columns_of::<S>());
-    let waiting = vectors_mut::<S>(waiting).as_chunks_mut::<WIDTH>().0;
+    scores.resize(KEY_TILE * panel_columns::<S>());
+    let scores = vectors_mut::<S>(scores).as_chunks_mut::<NR_VECTORS>().0;
     if S::REGISTER_COUNT >= 32 {
-        weigh::<S, H, WIDE_KEYS>(simd, queries, keys, values, bound, safe, waiting, context);
+        weighted_sum::<S, H, KEYS_WIDE>(simd, queries, keys, values, bound, safe, scores, context);
     } else {
-        weigh::<S, H, KEYS>(simd, queries, keys, values, bound, safe, waiting, context);
+        weighted_sum::<S, H, KEYS>(simd, queries, keys, values, bound, safe, scores, context);
     }
 }
 
-/// The context with a given number added to every score; `safe` where no sum falls below -126.
+/// The context with `start` (minus the bound) added to every score; `safe` where no score then falls below -126.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "inlined into its only caller")]
-fn weigh<S: Simd, const H: usize, const K: usize>(
+fn weighted_sum<S: Simd, const H: usize, const K: usize>(
     simd: S,
-    queries: &[[S::f32s; WIDTH]],
+    queries: &[[S::f32s; NR_VECTORS]],
     keys: &[[f32; H]],
     values: &[[f32; H]],
-    start: [S::f32s; WIDTH],
+    start: [S::f32s; NR_VECTORS],
     safe: bool,
-    waiting: &mut [[S::f32s; WIDTH]],
-    context: &mut [[S::f32s; WIDTH]],
+    scores: &mut [[S::f32s; NR_VECTORS]],
+    context: &mut [[S::f32s; NR_VECTORS]],
 ) {
     let zero = simd.splat_f32s(0.0);
     for row in context.iter_mut() {
-        *row = [zero; WIDTH];
+        *row = [zero; NR_VECTORS];
     }
-    let mut sum = [zero; WIDTH];
-    for first in (0..keys.len()).step_by(WAITING) {
-        let end = keys.len().min(first + WAITING);
-        let (keys, values, waiting) = (&keys[first..end], &values[first..end], &mut waiting[..end - first]);
-        let (groups, rest) = waiting.as_chunks_mut::<K>();
+    let mut sum = [zero; NR_VECTORS];
+    for first in (0..keys.len()).step_by(KEY_TILE) {
+        let end = keys.len().min(first + KEY_TILE);
+        let (keys, values, scores) = (&keys[first..end], &values[first..end], &mut scores[..end - first]);
+        let (groups, rest) = scores.as_chunks_mut::<K>();
         let (key_groups, other_keys) = keys.as_chunks::<K>();
         for (i, scores) in groups.iter_mut().enumerate() {
             score_keys::<S, H, K>(simd, queries, &key_groups[i], start, scores);
@@ -128,37 +131,37 @@ fn weigh<S: Simd, const H: usize, const K: usize>(
             score_keys::<S, H, 1>(simd, queries, &[other_keys[i]], start, std::array::from_mut(score));
         }
         if safe {
-            exponentials::<S, true>(simd, waiting, &mut sum);
+            exponentials::<S, true>(simd, scores, &mut sum);
         } else {
-            exponentials::<S, false>(simd, waiting, &mut sum);
+            exponentials::<S, false>(simd, scores, &mut sum);
         }
-        for (part, context) in context.as_chunks_mut::<VALUES>().0.iter_mut().enumerate() {
-            add_values(simd, part * VALUES, values, waiting, context);
+        for (part, context) in context.as_chunks_mut::<VALUE_DIMS>().0.iter_mut().enumerate() {
+            add_values(simd, part * VALUE_DIMS, values, scores, context);
         }
     }
-    for v in 0..WIDTH {
-        let share = simd.div_f32s(simd.splat_f32s(1.0), sum[v]);
+    for v in 0..NR_VECTORS {
+        let inverse = simd.div_f32s(simd.splat_f32s(1.0), sum[v]);
         for row in context.iter_mut() {
-            row[v] = simd.mul_f32s(row[v], share);
+            row[v] = simd.mul_f32s(row[v], inverse);
         }
     }
 }
 
-/// Scores of a few keys.
+/// Scores of K keys, held in registers.
 #[inline(always)]
 fn score_keys<S: Simd, const H: usize, const K: usize>(
     simd: S,
-    queries: &[[S::f32s; WIDTH]],
+    queries: &[[S::f32s; NR_VECTORS]],
     keys: &[[f32; H]; K],
-    start: [S::f32s; WIDTH],
-    scores: &mut [[S::f32s; WIDTH]; K],
+    start: [S::f32s; NR_VECTORS],
+    scores: &mut [[S::f32s; NR_VECTORS]; K],
 ) {
     let mut sums = [start; K];
     for h in 0..H {
         let query = queries[h];
         for i in 0..K {
             let key = simd.splat_f32s(keys[i][h]);
-            for v in 0..WIDTH {
+            for v in 0..NR_VECTORS {
                 sums[i][v] = simd.mul_add_e_f32s(query[v], key, sums[i][v]);
             }
         }
@@ -166,31 +169,31 @@ fn score_keys<S: Simd, const H: usize, const K: usize>(
     *scores = sums;
 }
 
-/// Scores to their exponentials, which are also added up; `SAFE` where none falls below -126.
+/// Replaces scores by their exponentials and adds those to `sum`; `SAFE` where no score is below -126.
 #[inline(always)]
 fn exponentials<S: Simd, const SAFE: bool>(
     simd: S,
-    scores: &mut [[S::f32s; WIDTH]],
-    sum: &mut [S::f32s; WIDTH],
+    scores: &mut [[S::f32s; NR_VECTORS]],
+    sum: &mut [S::f32s; NR_VECTORS],
 ) {
-    let (groups, rest) = scores.as_chunks_mut::<TOGETHER>();
+    let (groups, rest) = scores.as_chunks_mut::<EXP_KEYS>();
     for group in groups {
-        exponentials_of::<S, SAFE, TOGETHER>(simd, group, sum);
+        exponentials_of::<S, SAFE, EXP_KEYS>(simd, group, sum);
     }
     for row in rest {
         exponentials_of::<S, SAFE, 1>(simd, std::array::from_mut(row), sum);
     }
 }
 
-/// [`exponentials`] of a few keys' scores, whose latencies overlap.
+/// [`exponentials`] of K keys.
 #[inline(always)]
 fn exponentials_of<S: Simd, const SAFE: bool, const K: usize>(
     simd: S,
-    scores: &mut [[S::f32s; WIDTH]; K],
-    sum: &mut [S::f32s; WIDTH],
+    scores: &mut [[S::f32s; NR_VECTORS]; K],
+    sum: &mut [S::f32s; NR_VECTORS],
 ) {
-    let mut columns = [[simd.splat_f32s(0.0); K]; WIDTH];
-    for v in 0..WIDTH {
+    let mut columns = [[simd.splat_f32s(0.0); K]; NR_VECTORS];
+    for v in 0..NR_VECTORS {
         for i in 0..K {
             columns[v][i] = scores[i][v];
         }
@@ -202,20 +205,20 @@ fn exponentials_of<S: Simd, const SAFE: bool, const K: usize>(
     }
 }
 
-/// Adds to a few numbers of the context what the keys' values give.
+/// Adds the weighted values to dimensions `first..first + VALUE_DIMS` of the context.
 #[inline(always)]
 fn add_values<S: Simd, const H: usize>(
     simd: S,
     first: usize,
     values: &[[f32; H]],
-    weights: &[[S::f32s; WIDTH]],
-    context: &mut [[S::f32s; WIDTH]; VALUES],
+    weights: &[[S::f32s; NR_VECTORS]],
+    context: &mut [[S::f32s; NR_VECTORS]; VALUE_DIMS],
 ) {
     let mut sums = *context;
     for (key, value) in values.iter().enumerate() {
-        for i in 0..VALUES {
+        for i in 0..VALUE_DIMS {
             let value = simd.splat_f32s(value[first + i]);
-            for v in 0..WIDTH {
+            for v in 0..NR_VECTORS {
                 sums[i][v] = simd.mul_add_e_f32s(weights[key][v], value, sums[i][v]);
             }
         }
@@ -225,17 +228,17 @@ fn add_values<S: Simd, const H: usize>(
 
 /// The largest score of each query.
 #[inline(always)]
-fn largest<S: Simd, const H: usize>(
+fn max_scores<S: Simd, const H: usize>(
     simd: S,
-    queries: &[[S::f32s; WIDTH]],
+    queries: &[[S::f32s; NR_VECTORS]],
     keys: &[[f32; H]],
-) -> [S::f32s; WIDTH] {
-    let mut largest = [simd.splat_f32s(f32::NEG_INFINITY); WIDTH];
+) -> [S::f32s; NR_VECTORS] {
+    let mut largest = [simd.splat_f32s(f32::NEG_INFINITY); NR_VECTORS];
     for key in keys {
-        let zero = [simd.splat_f32s(0.0); WIDTH];
+        let zero = [simd.splat_f32s(0.0); NR_VECTORS];
         let mut score = [zero];
         score_keys::<S, H, 1>(simd, queries, &[*key], zero, &mut score);
-        for v in 0..WIDTH {
+        for v in 0..NR_VECTORS {
             largest[v] = simd.max_f32s(largest[v], score[0][v]);
         }
     }
@@ -252,14 +255,14 @@ mod tests {
 
     fn run(level: Level, query: &[f32], keys: &[f32]) -> Vec<f32> {
         let columns = level.columns();
-        let length = |key: &[f32; H]| key.iter().map(|v| v * v).sum::<f32>().sqrt();
-        let longest = keys[..keys.len() / 2].as_chunks::<H>().0.iter().map(length).fold(0.0, f32::max);
+        let norm = |key: &[f32; H]| key.iter().map(|v| v * v).sum::<f32>().sqrt();
+        let max_key_norm = keys[..keys.len() / 2].as_chunks::<H>().0.iter().map(norm).fold(0.0, f32::max);
         let (mut queries, mut context) = (Floats::zeros(H * columns), Floats::zeros(H * columns));
         for (row, value) in queries.chunks_exact_mut(columns).zip(query) {
             row.fill(*value);
         }
-        let waiting = &mut Floats::default();
-        level.run(Attend::<H> { queries: &queries, keys, longest, waiting, context: &mut context });
+        let scores = &mut Floats::default();
+        level.run(Attend::<H> { queries: &queries, keys, max_key_norm, scores, context: &mut context });
         (0..H).map(|h| context[(h + 1) * columns - 1]).collect()
     }
 

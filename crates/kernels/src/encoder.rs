@@ -1,24 +1,24 @@
-//! A vision transformer on one image: from pixels to tokens, and what its last block attends to.
+//! A vision transformer for one image: from pixels to tokens, and the attention of its last block.
 //!
-//! Tokens lie in panels, as in the reranker. Three passes over the panels make a block: queries, keys and
-//! values; keys and values packed by heads; attention and the rest of the block. A thread takes a few panels at
-//! a time, so that weights come from memory once for all of them.
+//! Each block takes three passes over the panels of tokens: projection to queries, keys and values; packing of keys and
+//! values by head; attention and the rest of the block. A task is a few panels, so that weights read from memory serve
+//! all of them.
 
 use crate::buffer::{Floats, vectors, vectors_mut};
-use crate::finish::Add;
+use crate::element::{Element, Instruction};
+use crate::epilogue::Accumulate;
 use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
-use crate::pairs::{Instruction, Words};
-use crate::panel::WIDTH;
+use crate::panel::NR_VECTORS;
 use crate::pool::Pool;
 use crate::stack::{AfterAttention, Block, BlockShape, Project};
-use crate::tiles::{Head, LARGEST_HEAD, Layout, Tile, Told};
-use crate::weights::{KernelError, Source};
-use crate::{Level, Products};
+use crate::tiles::{ClassAttention, Head, Layout, MAX_HEAD_SIZE, Tile};
+use crate::weights::{KernelError, TensorSource};
+use crate::{Level, MatmulPrecision};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Sizes of a transformer.
+/// Sizes of a vision transformer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EncoderShape {
     /// Side of a patch in pixels.
@@ -29,22 +29,22 @@ pub struct EncoderShape {
     pub depth: usize,
     /// Attention heads; divides `dim`.
     pub heads: usize,
-    /// Width of the MLPs over `dim`.
+    /// Hidden width of the MLPs, in multiples of `dim`.
     pub mlp_ratio: usize,
     /// Epsilon of every layer norm.
     pub epsilon: f32,
-    /// Whether each branch ends in a scale per number (DINOv2).
+    /// Whether each branch ends in a LayerScale (DINOv2).
     pub layer_scale: bool,
-    /// First tokens (CLS and DIST) whose attention in the last block is told.
-    pub attending: usize,
-    /// Blocks before the tokens that [`Encoded::local`] has; less than `depth`.
+    /// First tokens (CLS, and DIST if distilled) whose attention in the last block is returned; at most 2.
+    pub class_tokens: usize,
+    /// Blocks before [`Encoded::local`] is taken; less than `depth`.
     pub local_layer: usize,
-    /// Whether the last block's output is wanted for every token; else only for those that attend, which
-    /// spares most of that block.
-    pub all_last: bool,
+    /// Whether the last block computes every token. Otherwise it computes the class tokens alone, which saves most
+    /// of that block.
+    pub all_outputs: bool,
 }
 
-/// A transformer whose weights are packed for one [`Level`].
+/// A vision transformer whose weights are packed for one [`Level`]. It runs from any number of threads at once.
 #[derive(Debug, Clone)]
 pub struct Encoder {
     level: Level,
@@ -53,41 +53,42 @@ pub struct Encoder {
     blocks: Vec<Block>,
     norm: Norm,
     shape: EncoderShape,
-    spaces: Pool<Space>,
+    buffers: Pool<ImageBuffers>,
     scratches: Pool<Scratch>,
 }
 
-/// Tokens of a blank image (all zeros) of one size: what comes before the patches, positions, biases.
+/// What the tokens of every image of one size start from: prefix tokens, position embeddings and the bias of the patch
+/// embedding, precomputed by [`Encoder::precompute_prefix`] as the tokens of an all-zero image.
 #[derive(Debug, Clone)]
-pub struct Blank {
+pub struct PrecomputedPrefix {
     panels: Floats,
     count: usize,
     height: usize,
     width: usize,
 }
 
-/// What an image's tokens become.
+/// An encoded image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Encoded {
-    /// Tokens after the last block and its norm, one after the other: all, or those that attend.
+    /// Tokens after the last block and the last norm, `[tokens, dim]`: all of them, or the class tokens.
     pub last: Vec<f32>,
-    /// All tokens after [`EncoderShape::local_layer`] blocks.
+    /// All tokens after [`EncoderShape::local_layer`] blocks, `[tokens, dim]`.
     pub local: Vec<f32>,
-    /// Attention of the first tokens to every token, summed over heads and those tokens.
+    /// Attention of the class tokens to every token, summed over heads and class tokens, `[tokens]`.
     pub attention: Vec<f32>,
 }
 
-/// Memory of one image.
+/// Activations of one image, in panels.
 #[derive(Debug, Clone, Default)]
-struct Space {
+struct ImageBuffers {
     x: Floats,
     queries: Floats,
-    /// Keys, then values, of a panel.
+    /// Keys, then values, of each panel.
     kv: Floats,
     heads: Vec<Head>,
 }
 
-/// A thread's own memory.
+/// Scratch of one thread.
 #[derive(Debug, Clone, Default)]
 struct Scratch {
     normed: Floats,
@@ -97,81 +98,92 @@ struct Scratch {
 }
 
 impl Encoder {
-    /// Packs the tensors that `get` finds by timm's names (`patch_embed.proj.weight`, `blocks.0.norm1.weight`,
+    /// Packs the tensors that `get` returns for timm's names (`patch_embed.proj.weight`, `blocks.0.norm1.weight`,
     /// ..., `norm.bias`).
     ///
     /// # Errors
-    /// [`KernelError::Unusual`] for sizes that are none or that it is not made for, [`KernelError::Tensor`] for
-    /// a tensor that is missing or of another size.
+    /// [`KernelError::Unsupported`] for invalid or unsupported sizes, [`KernelError::Tensor`] for a tensor that is missing
+    /// or has the wrong size.
     pub fn new<'a>(
         level: Level,
-        products: Products,
+        precision: MatmulPrecision,
         shape: EncoderShape,
         get: &'a dyn Fn(&str) -> Option<&'a [f32]>,
     ) -> Result<Self, KernelError> {
-        let EncoderShape { patch, dim, depth, heads, mlp_ratio, epsilon, layer_scale, attending, .. } = shape;
+        let EncoderShape { patch, dim, depth, heads, mlp_ratio, epsilon, layer_scale, class_tokens, .. } =
+            shape;
         if [patch, dim, depth, heads, mlp_ratio].contains(&0) || !dim.is_multiple_of(heads) {
-            return Err(KernelError::Unusual(format!("{depth} blocks of width {dim} in {heads} heads")));
+            return Err(KernelError::Unsupported(format!("{depth} blocks of width {dim} in {heads} heads")));
         }
         if shape.local_layer >= depth {
             let layer = shape.local_layer;
-            return Err(KernelError::Unusual(format!("local features after {layer} of {depth} blocks")));
+            return Err(KernelError::Unsupported(format!("local features after {layer} of {depth} blocks")));
         }
-        // Few tokens are all in the first panel, whatever its width.
-        if dim / heads > LARGEST_HEAD || attending > WIDTH {
+        // The class tokens must fit the first panel at every level.
+        if dim / heads > MAX_HEAD_SIZE || class_tokens > NR_VECTORS {
             let size = dim / heads;
-            return Err(KernelError::Unusual(format!(
-                "heads of {size} numbers, {attending} tokens that attend"
+            return Err(KernelError::Unsupported(format!(
+                "heads of {size} dimensions, {class_tokens} class tokens"
             )));
         }
-        let words = match products {
-            Products::F32 => Words::Floats,
-            Products::Bf16 => Instruction::of(level).map_or(Words::Floats, Words::Pairs),
-            Products::Bf16Emulated => Words::Pairs(Instruction::of(level).unwrap_or(Instruction::Emulated)),
+        let element = match precision {
+            MatmulPrecision::F32 => Element::F32,
+            MatmulPrecision::Bf16 => Instruction::of(level).map_or(Element::F32, Element::Bf16x2),
+            MatmulPrecision::Bf16Emulated => {
+                Element::Bf16x2(Instruction::of(level).unwrap_or(Instruction::Emulated))
+            }
         };
-        if words != Words::Floats && !(dim / heads).is_multiple_of(2) {
-            return Err(KernelError::Unusual(format!("bf16 with heads of {} numbers", dim / heads)));
+        if element != Element::F32 && !(dim / heads).is_multiple_of(2) {
+            return Err(KernelError::Unsupported(format!("bf16 with heads of {} dimensions", dim / heads)));
         }
-        let packing = Packing::new(level, words);
-        let source = Source::new(packing, get);
+        let packing = Packing::new(level, element);
+        let source = TensorSource::new(packing, get);
         let block = BlockShape { dim, heads, mlp_ratio, epsilon, layer_scale };
-        let depth_of_patch = 3 * patch * patch;
-        let patches = source.take("patch_embed.proj.weight", dim * depth_of_patch)?;
+        let patch_values = 3 * patch * patch;
+        let patches = source.get("patch_embed.proj.weight", dim * patch_values)?;
         Ok(Self {
             level,
             packing,
-            patches: source.pack(depth_of_patch, patches, &vec![0.0; dim]),
+            patches: source.pack(patch_values, patches, &vec![0.0; dim]),
             blocks: (0..depth)
                 .map(|i| Block::load(&source, &format!("blocks.{i}"), &block))
                 .collect::<Result<_, _>>()?,
             norm: source.norm("norm", dim, epsilon)?,
             shape,
-            spaces: Pool::default(),
+            buffers: Pool::default(),
             scratches: Pool::default(),
         })
     }
 
-    /// Which instructions it runs on.
+    /// The vector instructions that it runs on.
     pub fn level(&self) -> Level {
         self.level
     }
 
-    /// Whether products take bfloat16.
+    /// Whether matrix products run in bfloat16.
     pub fn is_bf16(&self) -> bool {
-        self.packing.words != Words::Floats
+        self.packing.element != Element::F32
     }
 
-    /// Keeps the tokens of a blank image: `tokens` as the model embeds zeros of `[3, height, width]`.
+    /// Prepares images of one size in pixels, both sides multiples of the patch.
+    ///
+    /// # Shapes
+    /// - tokens: `[tokens, dim]`, the model's embedding of an all-zero image `[3, height, width]`
     ///
     /// # Errors
-    /// [`KernelError::Features`] for tokens that do not fit the size.
-    pub fn blank(&self, tokens: &[f32], height: usize, width: usize) -> Result<Blank, KernelError> {
-        let EncoderShape { patch, dim, attending, .. } = self.shape;
+    /// [`KernelError::Input`] for tokens that do not fit the size.
+    pub fn precompute_prefix(
+        &self,
+        tokens: &[f32],
+        height: usize,
+        width: usize,
+    ) -> Result<PrecomputedPrefix, KernelError> {
+        let EncoderShape { patch, dim, class_tokens, .. } = self.shape;
         let count = tokens.len() / dim;
         let whole =
             tokens.len().is_multiple_of(dim) && [height, width].iter().all(|side| side.is_multiple_of(patch));
-        if !whole || count < (height / patch * (width / patch)).max(attending).max(1) {
-            return Err(KernelError::Features(format!(
+        if !whole || count < (height / patch * (width / patch)).max(class_tokens).max(1) {
+            return Err(KernelError::Input(format!(
                 "{} values are not the tokens of {height} x {width} pixels: width {dim}, patches of {patch}",
                 tokens.len()
             )));
@@ -185,112 +197,121 @@ impl Encoder {
                 row[t % columns] = *value;
             }
         }
-        Ok(Blank { panels, count, height, width })
+        Ok(PrecomputedPrefix { panels, count, height, width })
     }
 
-    /// Runs all blocks over one image, on the threads of the current pool.
+    /// Encodes one image on the threads of the current rayon pool.
     ///
     /// # Shapes
-    /// - image: `[3, height, width]` of `blank`, normalised
+    /// - image: `[3, height, width]` of the size of `prefix`, normalised
     ///
     /// # Errors
-    /// [`KernelError::Features`] for an image of another size.
-    pub fn run(&self, blank: &Blank, image: &[f32]) -> Result<Encoded, KernelError> {
-        let Blank { count, height, width, .. } = *blank;
+    /// [`KernelError::Input`] for an image of another size.
+    pub fn run(&self, prefix: &PrecomputedPrefix, image: &[f32]) -> Result<Encoded, KernelError> {
+        let PrecomputedPrefix { count, height, width, .. } = *prefix;
         if image.len() != 3 * height * width {
             let found = image.len();
-            return Err(KernelError::Features(format!(
-                "{found} values are not 3 x {height} x {width} pixels"
-            )));
+            return Err(KernelError::Input(format!("{found} values are not 3 x {height} x {width} pixels")));
         }
-        let EncoderShape { dim, heads, attending, local_layer, all_last, .. } = self.shape;
+        let EncoderShape { dim, heads, class_tokens, local_layer, all_outputs, .. } = self.shape;
         let columns = self.level.columns();
         let size = dim * columns;
         let layout = Layout { packing: self.packing, dim, columns, count };
-        let mut space = self.spaces.borrow();
-        let Space { x, queries, kv, heads: packed } = &mut *space;
+        let mut buffers = self.buffers.borrow();
+        let ImageBuffers { x, queries, kv, heads: packed } = &mut *buffers;
         for (floats, len) in [
-            (&mut *x, blank.panels.len()),
-            (&mut *queries, blank.panels.len()),
-            (&mut *kv, 2 * blank.panels.len()),
+            (&mut *x, prefix.panels.len()),
+            (&mut *queries, prefix.panels.len()),
+            (&mut *kv, 2 * prefix.panels.len()),
         ] {
             floats.resize(len);
         }
         packed.resize_with(heads, Head::default);
 
-        let group = size * together(x.len() / size, rayon::current_num_threads());
-        x.par_chunks_mut(group).zip(blank.panels.par_chunks(group)).enumerate().for_each(
-            |(g, (x, blank))| {
+        let group = size * panels_per_task(x.len() / size, rayon::current_num_threads());
+        x.par_chunks_mut(group).zip(prefix.panels.par_chunks(group)).enumerate().for_each(
+            |(g, (x, prefix))| {
                 let mut scratch = self.scratches.borrow();
-                x.copy_from_slice(blank);
+                x.copy_from_slice(prefix);
                 let first = g * group / dim;
                 let pixels = &mut scratch.hidden;
-                pixels.resize(x.len() / dim * self.pixels());
-                for (p, pixels) in pixels.chunks_exact_mut(self.pixels() * columns).enumerate() {
-                    self.gather(image, [count, height, width], first + p * columns, pixels);
+                pixels.resize(x.len() / dim * self.patch_values());
+                for (p, pixels) in pixels.chunks_exact_mut(self.patch_values() * columns).enumerate() {
+                    self.gather_patches(image, [count, height, width], first + p * columns, pixels);
                 }
-                self.level.run(Embed { patches: &self.patches, numbers: self.pixels(), pixels, x });
+                self.level.run(Embed {
+                    patches: &self.patches,
+                    patch_values: self.patch_values(),
+                    pixels,
+                    x,
+                });
             },
         );
         let (mut local, mut attention) = (Vec::new(), vec![0.0; count]);
-        let mut wanted = x.len();
+        let mut computed = x.len();
         for (number, block) in self.blocks.iter().enumerate() {
             let last = number + 1 == self.blocks.len();
             if number == local_layer {
-                local = turned(x, dim, columns, count);
+                local = unpack_tokens(x, dim, columns, count);
             }
             if last {
-                // Those that attend are all in the first panel.
-                wanted = if all_last { wanted } else { size };
+                // The class tokens are in the first panel.
+                computed = if all_outputs { computed } else { size };
             }
             let parts =
                 x.par_chunks(group).zip(queries.par_chunks_mut(group)).zip(kv.par_chunks_mut(2 * group));
             parts.enumerate().for_each(|(g, ((x, queries), kv))| {
                 let mut scratch = self.scratches.borrow();
                 scratch.normed.resize(x.len());
-                let queries = (g * group < wanted).then_some(queries);
+                let queries = (g * group < computed).then_some(queries);
                 self.level.run(Project { block, x, queries, kv, normed: &mut scratch.normed });
             });
             packed.par_iter_mut().enumerate().for_each(|(head, packed)| {
                 packed.fill(layout, head, dim / heads, kv);
             });
-            let attend = |x: &mut [f32], queries: &[f32], told: Option<Told<'_>>| {
+            let attend = |x: &mut [f32], queries: &[f32], class_attention: Option<ClassAttention<'_>>| {
                 let mut scratch = self.scratches.borrow();
                 let Scratch { normed, context, hidden, tile } = &mut *scratch;
                 normed.resize(x.len());
                 context.resize(x.len());
                 hidden.resize(x.len() * self.shape.mlp_ratio);
-                self.level.run(AttendAll { queries, heads: packed, told, context, tile });
+                self.level.run(AttendAll { queries, heads: packed, class_attention, context, tile });
                 self.level.run(AfterAttention { block, x, context, normed, hidden });
             };
-            let (x, others) = x[..wanted].split_at_mut(group.min(wanted));
-            let (queries, other_queries) = queries[..wanted].split_at(x.len());
-            let told = last.then(|| Told::new(attending, &mut attention));
+            let (x, others) = x[..computed].split_at_mut(group.min(computed));
+            let (queries, other_queries) = queries[..computed].split_at(x.len());
+            let class_attention = last.then(|| ClassAttention::new(class_tokens, &mut attention));
             rayon::join(
-                || attend(x, queries, told),
+                || attend(x, queries, class_attention),
                 || {
                     let parts = others.par_chunks_mut(group).zip(other_queries.par_chunks(group));
                     parts.for_each(|(x, queries)| attend(x, queries, None));
                 },
             );
         }
-        x[..wanted].par_chunks_mut(group).for_each(|x| {
+        x[..computed].par_chunks_mut(group).for_each(|x| {
             let mut scratch = self.scratches.borrow();
             scratch.normed.resize(x.len());
             self.level.run(Normalise { norm: &self.norm, x, normed: &mut scratch.normed });
         });
-        let last = turned(x, dim, columns, if all_last { count } else { attending });
+        let last = unpack_tokens(x, dim, columns, if all_outputs { count } else { class_tokens });
         Ok(Encoded { last, local, attention })
     }
 
-    /// Numbers of a patch.
-    fn pixels(&self) -> usize {
+    /// Values per patch.
+    fn patch_values(&self) -> usize {
         3 * self.shape.patch * self.shape.patch
     }
 
-    /// The pixels of the patches of one panel, which begins with token `first`; a patch a column, zeros where
-    /// a token is no patch.
-    fn gather(&self, image: &[f32], [count, height, width]: [usize; 3], first: usize, pixels: &mut [f32]) {
+    /// Copies the patches of the panel that begins with token `first` to `pixels`, one patch per column; zeros for tokens
+    /// that are not patches.
+    fn gather_patches(
+        &self,
+        image: &[f32],
+        [count, height, width]: [usize; 3],
+        first: usize,
+        pixels: &mut [f32],
+    ) {
         let (patch, columns) = (self.shape.patch, self.level.columns());
         let across = width / patch;
         let prefix = count - height / patch * across;
@@ -314,15 +335,15 @@ impl Encoder {
     }
 }
 
-/// How many panels a thread takes at a time: several, so that weights which have come from memory serve them
-/// all, but so that no thread waits for another.
-fn together(panels: usize, threads: usize) -> usize {
+/// Panels per task, 1 to 4: several, so that weights read from memory are used more than once, but few enough to keep
+/// all threads busy.
+fn panels_per_task(panels: usize, threads: usize) -> usize {
     let cost = |group: &usize| panels.div_ceil(*group).div_ceil(threads) * (10 * group + 3);
     (1..=4).min_by_key(cost).unwrap_or(1)
 }
 
-/// The first `count` tokens of panels, one after the other.
-fn turned(panels: &[f32], dim: usize, columns: usize, count: usize) -> Vec<f32> {
+/// The first `count` tokens of panels, `[count, dim]`.
+fn unpack_tokens(panels: &[f32], dim: usize, columns: usize, count: usize) -> Vec<f32> {
     let mut tokens = vec![0.0; count * dim];
     for (t, token) in tokens.chunks_exact_mut(dim).enumerate() {
         let panel = &panels[t / columns * dim * columns..][..dim * columns];
@@ -333,11 +354,10 @@ fn turned(panels: &[f32], dim: usize, columns: usize, count: usize) -> Vec<f32> 
     tokens
 }
 
-/// Adds a panel's patches to its tokens.
+/// Adds the patch embeddings to the tokens of some panels.
 struct Embed<'a> {
     patches: &'a Matrix,
-    /// Numbers of a patch.
-    numbers: usize,
+    patch_values: usize,
     pixels: &'a mut [f32],
     x: &'a mut [f32],
 }
@@ -347,16 +367,16 @@ impl WithSimd for Embed<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let pixels = self.patches.input(simd, self.numbers, vectors_mut::<S>(self.pixels));
-        self.patches.times(simd, pixels, vectors_mut::<S>(self.x), Add);
+        let pixels = self.patches.input(simd, self.patch_values, vectors_mut::<S>(self.pixels));
+        self.patches.multiply(simd, pixels, vectors_mut::<S>(self.x), Accumulate);
     }
 }
 
-/// Attention of some panels to all tokens.
+/// Attention of some panels of queries to all tokens, all heads.
 struct AttendAll<'a> {
     queries: &'a [f32],
     heads: &'a [Head],
-    told: Option<Told<'a>>,
+    class_attention: Option<ClassAttention<'a>>,
     context: &'a mut [f32],
     tile: &'a mut Tile,
 }
@@ -366,10 +386,10 @@ impl WithSimd for AttendAll<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { queries, heads, mut told, context, tile } = self;
+        let Self { queries, heads, mut class_attention, context, tile } = self;
         let (queries, context) = (vectors::<S>(queries), vectors_mut::<S>(context));
         for head in heads {
-            head.attend(simd, queries, context, tile, told.as_mut());
+            head.attend(simd, queries, context, tile, class_attention.as_mut());
         }
     }
 }

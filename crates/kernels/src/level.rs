@@ -1,6 +1,6 @@
-//! Which vector unit runs the kernels.
+//! Which vector instructions run the kernels.
 
-use crate::panel::WIDTH;
+use crate::panel::NR_VECTORS;
 use pulp::{Simd, WithSimd};
 use std::fmt;
 use std::str::FromStr;
@@ -9,23 +9,32 @@ use std::sync::OnceLock;
 /// Environment variable that forces a level: `scalar`, `neon`, `avx2` or `avx512`.
 pub(crate) const VARIABLE: &str = "R2FORMER_SIMD";
 
-/// Environment variable that asks for bfloat16 products on machines without the instruction: `emulated`.
+/// Environment variable that forces bfloat16 products on CPUs without the instruction: `emulated`.
 const BF16_VARIABLE: &str = "R2FORMER_BF16";
 
 /// A set of vector instructions.
+///
+/// ```
+/// use r2former_kernels::Level;
+///
+/// let level = Level::best();
+/// assert!(level.is_available());
+/// assert_eq!(level.name().parse(), Ok(level));
+/// assert!("sse9".parse::<Level>().is_err());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// One number at a time, on any machine.
+    /// One value at a time, on any machine.
     Scalar,
-    /// 4 numbers: 64-bit ARM.
+    /// 4 lanes: 64-bit ARM.
     Neon,
-    /// 8 numbers, with fused multiply-add: x86-64 since 2013.
+    /// 8 lanes with fused multiply-add (x86-64-v3): since Haswell (2013) and Zen.
     Avx2,
-    /// 16 numbers, 32 registers: x86-64 servers since 2017, Zen 4.
+    /// 16 lanes, 32 registers (x86-64-v4): since Skylake-SP (2017) and Zen 4.
     Avx512,
 }
 
-/// A level that is not known or that this machine does not have.
+/// A value of `R2FORMER_SIMD` or `R2FORMER_BF16` that is unknown or that this machine does not support.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}={name}: {problem}; {available}")]
 pub struct LevelError {
@@ -36,13 +45,13 @@ pub struct LevelError {
 }
 
 impl Level {
-    /// Every level, the plainest first.
+    /// Every level, the narrowest vectors first.
     pub const ALL: [Self; 4] = [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512];
 
     /// The best level of this machine, or the one that `R2FORMER_SIMD` forces.
     ///
     /// # Errors
-    /// When the variable names a level that is unknown or not available here.
+    /// [`LevelError`] for a level that is unknown or that this machine does not have.
     pub fn current() -> Result<Self, LevelError> {
         static CURRENT: OnceLock<Result<Level, LevelError>> = OnceLock::new();
         CURRENT
@@ -58,12 +67,12 @@ impl Level {
         Self::ALL.into_iter().rev().find(|level| level.is_available()).unwrap_or(Self::Scalar)
     }
 
-    /// The levels of this machine, the plainest first.
+    /// The levels of this machine, the narrowest vectors first.
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|level| level.is_available())
     }
 
-    /// Whether this machine has it.
+    /// Whether this machine supports the level.
     pub fn is_available(self) -> bool {
         match self {
             Self::Scalar => true,
@@ -73,17 +82,17 @@ impl Level {
             Self::Avx2 => pulp::x86::V3::try_new().is_some(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => pulp::x86::V4::try_new().is_some(),
-            #[allow(unreachable_patterns, reason = "the levels of other machines")]
+            #[allow(unreachable_patterns, reason = "the levels of other architectures")]
             _ => false,
         }
     }
 
-    /// Vectors that the machine holds at a time.
+    /// Vector registers.
     pub(crate) fn registers(self) -> usize {
         if matches!(self, Self::Avx512 | Self::Neon) { 32 } else { 16 }
     }
 
-    /// Numbers in a vector.
+    /// Lanes: f32 values per vector.
     pub(crate) fn lanes(self) -> usize {
         match self {
             Self::Scalar => 1,
@@ -93,12 +102,12 @@ impl Level {
         }
     }
 
-    /// Numbers in a row of a panel.
+    /// NR, the tokens (columns) of a panel: see [`panel`](crate::panel).
     pub(crate) fn columns(self) -> usize {
-        WIDTH * self.lanes()
+        NR_VECTORS * self.lanes()
     }
 
-    /// Runs `op` with this level's instructions; scalar where the machine lacks them.
+    /// Runs `op` with this level's instructions, or with scalar ones where the machine lacks them.
     pub(crate) fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
         match self {
             #[cfg(target_arch = "aarch64")]
@@ -124,7 +133,7 @@ impl Level {
         Simd::vectorize(pulp::Scalar::new(), op)
     }
 
-    /// The level's name, as `R2FORMER_SIMD` takes it.
+    /// The level's name, as in `R2FORMER_SIMD`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
@@ -135,29 +144,28 @@ impl Level {
     }
 }
 
-/// What products multiply; they add up in f32 in any case.
+/// Element type of matrix products. Sums are always f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Products {
-    /// 32-bit numbers.
+pub enum MatmulPrecision {
+    /// 32-bit floats.
     F32,
-    /// bfloat16 where the level has VDPBF16PS, else 32-bit numbers.
+    /// bfloat16 where the level has VDPBF16PS, else 32-bit floats.
     Bf16,
-    /// bfloat16 everywhere, slower than 32-bit numbers where the instruction is missing: to see what the
-    /// rounding does.
+    /// bfloat16 everywhere, by slower emulation where the instruction is missing: to measure the effect of rounding.
     Bf16Emulated,
 }
 
-impl Products {
-    /// bfloat16: where the machine has the instruction, or everywhere if `R2FORMER_BF16` is `emulated`.
+impl MatmulPrecision {
+    /// [`Bf16`](Self::Bf16), or [`Bf16Emulated`](Self::Bf16Emulated) if `R2FORMER_BF16` is `emulated`.
     ///
     /// # Errors
-    /// When the variable is anything else.
+    /// [`LevelError`] for any other value of the variable.
     pub fn bf16() -> Result<Self, LevelError> {
         match std::env::var(BF16_VARIABLE) {
             Ok(name) if name == "emulated" => Ok(Self::Bf16Emulated),
             Ok(name) if !name.is_empty() => {
-                let available = "it can be emulated, or unset".into();
-                Err(LevelError { variable: BF16_VARIABLE, name, problem: "no such way", available })
+                let available = "set it to emulated, or unset it".into();
+                Err(LevelError { variable: BF16_VARIABLE, name, problem: "unknown value", available })
             }
             _ => Ok(Self::Bf16),
         }
@@ -177,11 +185,11 @@ impl FromStr for Level {
         let known = Self::ALL.into_iter().find(|level| level.name() == name);
         let problem = match known {
             Some(level) if level.is_available() => return Ok(level),
-            Some(_) => "this machine does not have it",
-            None => "no such level",
+            Some(_) => "not supported by this machine",
+            None => "unknown level",
         };
         let available = Self::available().map(Self::name).collect::<Vec<_>>().join(", ");
-        let available = format!("this machine has {available}");
+        let available = format!("this machine supports {available}");
         Err(LevelError { variable: VARIABLE, name: name.into(), problem, available })
     }
 }
@@ -191,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_come_back_and_unknown_ones_are_told() {
+    fn names_round_trip_and_unknown_ones_are_errors() {
         for level in Level::available() {
             assert_eq!(level.name().parse(), Ok(level));
         }

@@ -1,31 +1,48 @@
-//! The CPU hot path: what r2former computes most, written once for every vector unit.
+//! The CPU hot path of r2former: a vision transformer, a reranker and their training kernels, written once for every
+//! vector unit.
 //!
-//! Kernels know slices of numbers, neither images nor models. Each is written over `pulp`'s vector trait,
-//! so that AVX-512, AVX2, NEON and plain scalar code are the same source; [`Level`] says which one runs and
-//! can be forced, so that every one is tested on a machine that has it. Beside each kernel its test keeps a
-//! plain reference.
+//! Kernels work on slices of `f32` and know neither images nor models. Each is written over `pulp`'s vector trait, so
+//! that AVX-512, AVX2, NEON and scalar code are the same source; a [`Level`] selects the instructions, and tests compare
+//! every level of the machine with a plain reference.
 //!
-//! - [`Encoder`]: a vision transformer over one image, and what its last block attends to.
-//! - [`Reranker`]: the whole reranker of one query against one candidate, from 8-bit local features to
-//!   logits, without a tensor in between.
-//! - [`gradient`]: a transformer block forward and backward, for training.
+//! - [`Encoder`]: a vision transformer on one image, with the attention of its last block.
+//! - [`Reranker`]: one query against one candidate, from (8-bit) local features to logits.
+//! - [`gradient`]: forward and backward pass of a transformer block, for training.
+//! - [`ransac`]: geometric verification without learning.
+//! - [`probe`]: single kernels, for benchmarks.
+//!
+//! # Examples
+//!
+//! Mutual nearest neighbours of two images' local features, at the best level of this machine:
+//!
+//! ```
+//! use r2former_kernels::Level;
+//! use r2former_kernels::ransac::mutual_nearest;
+//!
+//! // Two features of two dimensions per image.
+//! let query = [1.0, 0.0, 0.0, 1.0];
+//! let reference = [0.6, 0.8, 1.0, 0.0];
+//! let pairs = mutual_nearest(Level::best(), 2, &query, &reference);
+//! assert_eq!(pairs.iter().map(|pair| (pair.query, pair.reference)).collect::<Vec<_>>(), [(0, 1), (1, 0)]);
+//! assert_eq!(pairs[0].similarity, 1.0);
+//! ```
 
 #![allow(
     clippy::needless_range_loop,
-    reason = "registers are counted, and a closure may not be inlined into vector code"
+    reason = "loops over registers are unrolled by index; a closure may not be inlined into vector code"
 )]
 
 mod attend;
 mod buffer;
 mod correlate;
+mod element;
 mod encoder;
-mod finish;
+mod epilogue;
 pub mod gradient;
 mod level;
 mod math;
 mod matrix;
 mod norm;
-mod pairs;
 mod panel;
 mod pool;
 pub mod probe;
@@ -36,7 +53,7 @@ mod stack;
 mod tiles;
 mod weights;
 
-pub use encoder::{Blank, Encoded, Encoder, EncoderShape};
-pub use level::{Level, LevelError, Products};
+pub use encoder::{Encoded, Encoder, EncoderShape, PrecomputedPrefix};
+pub use level::{Level, LevelError, MatmulPrecision};
 pub use rerank::{Query, Reranker};
 pub use weights::{KernelError, RerankerShape};

@@ -1,15 +1,15 @@
-//! Functions of vectors, with their errors stated.
+//! Vectorised elementary functions, with their error bounds.
 
 use pulp::Simd;
 
-/// 1.5 x 2^23: adding it leaves the nearest whole number in the low bits.
+/// 1.5 x 2^23: adding it rounds to the nearest integer, which is left in the low mantissa bits.
 const MAGIC: f32 = 12_582_912.0;
 
-/// 2^f for |f| <= 0.5, least relative error (7.5e-8) by a polynomial of degree 5.
+/// Minimax polynomial of degree 5 for 2^f, |f| <= 0.5, lowest power first: relative error below 7.5e-8.
 const EXP2: [f32; 6] = [1.000_000_1, 0.693_146_97, 0.240_221_2, 0.055_507_13, 0.009_675_545, 0.001_327_648_2];
 
-/// 2^x for x <= 127, relative error below 3e-7; smaller than -126 counts as -126. Several vectors at a time,
-/// so that each constant is loaded once for all of them and their latencies overlap.
+/// 2^x for x <= 127 with a relative error below 3e-7; x below -126 is taken as -126. Takes several vectors, so that
+/// each constant is loaded once and latencies overlap.
 #[inline(always)]
 pub(crate) fn exp2<S: Simd, const N: usize>(simd: S, x: [S::f32s; N]) -> [S::f32s; N] {
     let least = simd.splat_f32s(-126.0);
@@ -20,7 +20,7 @@ pub(crate) fn exp2<S: Simd, const N: usize>(simd: S, x: [S::f32s; N]) -> [S::f32
     exp2_above(simd, above)
 }
 
-/// [`exp2`] of numbers that are known to be at least -126.
+/// [`exp2`] without the lower clamp: every x must be at least -126.
 #[inline(always)]
 pub(crate) fn exp2_above<S: Simd, const N: usize>(simd: S, x: [S::f32s; N]) -> [S::f32s; N] {
     let magic = simd.splat_f32s(MAGIC);
@@ -36,7 +36,7 @@ pub(crate) fn exp2_above<S: Simd, const N: usize>(simd: S, x: [S::f32s; N]) -> [
             p[i] = simd.mul_add_e_f32s(p[i], f[i], coefficient);
         }
     }
-    // The whole part goes to the exponent's bits; all of MAGIC's own bits leave at the top.
+    // The integer part is added to the exponent; the shift drops MAGIC's own bits at the top.
     let shift = simd.splat_u32s(23);
     for i in 0..N {
         let n = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(n[i]), shift);
@@ -45,7 +45,7 @@ pub(crate) fn exp2_above<S: Simd, const N: usize>(simd: S, x: [S::f32s; N]) -> [
     p
 }
 
-/// erf as x P(x^2) / Q(x^2) on |x| <= 4, highest power first: absolute error below 4e-7.
+/// Numerator of erf(x) = x P(x^2) / Q(x^2) on |x| <= 4, highest power first: absolute error below 4e-7.
 const ERF_P: [f32; 7] = [
     -2.726_142_3e-10,
     2.770_681_4e-8,
@@ -55,11 +55,12 @@ const ERF_P: [f32; 7] = [
     -2.954_6e-3,
     -1.609_603_3e-2,
 ];
+/// Denominator, highest power first.
 const ERF_Q: [f32; 5] = [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329_2e-3, -1.426_473_9e-2];
 
 /// erf(x / sqrt(2)), absolute error below 4e-7.
 #[inline(always)]
-fn erf_of_deviations<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+fn erf_over_sqrt2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let z = simd.mul_f32s(x, simd.splat_f32s(std::f32::consts::FRAC_1_SQRT_2));
     let z = simd.min_f32s(simd.max_f32s(z, simd.splat_f32s(-4.0)), simd.splat_f32s(4.0));
     let square = simd.mul_f32s(z, z);
@@ -74,27 +75,27 @@ fn erf_of_deviations<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.div_f32s(simd.mul_f32s(z, p), q)
 }
 
-/// x times the normal distribution's share below x (the exact GELU); absolute error below 3e-7 max(1, |x|).
+/// The exact GELU, x Phi(x) with the normal distribution function Phi; absolute error below 3e-7 max(1, |x|).
 #[inline(always)]
 pub(crate) fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    let erf = erf_of_deviations(simd, x);
+    let erf = erf_over_sqrt2(simd, x);
     let half = simd.mul_f32s(x, simd.splat_f32s(0.5));
     simd.mul_add_e_f32s(half, erf, half)
 }
 
-/// [`gelu`] and its slope, which is the normal distribution's share below x plus x times its density;
-/// absolute error of the slope below 6e-7.
+/// [`gelu`] and its derivative, Phi(x) + x phi(x) with the normal density phi; absolute error of the derivative below
+/// 6e-7.
 #[inline(always)]
-pub(crate) fn gelu_and_slope<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
+pub(crate) fn gelu_and_derivative<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
     let half = simd.splat_f32s(0.5);
-    let share = simd.mul_add_e_f32s(erf_of_deviations(simd, x), half, half);
-    let value = simd.mul_f32s(x, share);
-    // exp(-x^2 / 2) / sqrt(2 pi), the factor in the exponent.
+    let cdf = simd.mul_add_e_f32s(erf_over_sqrt2(simd, x), half, half);
+    let value = simd.mul_f32s(x, cdf);
+    // phi(x) = exp(-x^2 / 2) / sqrt(2 pi) as a power of two, the factor in the exponent.
     let square = simd.mul_f32s(x, x);
     let (scale, shift) = (-0.5 * std::f32::consts::LOG2_E, -1.325_748_1);
     let exponent = simd.mul_add_e_f32s(square, simd.splat_f32s(scale), simd.splat_f32s(shift));
     let [density] = exp2(simd, [exponent]);
-    (value, simd.mul_add_e_f32s(x, density, share))
+    (value, simd.mul_add_e_f32s(x, density, cdf))
 }
 
 #[cfg(test)]
@@ -108,7 +109,7 @@ mod tests {
     enum Function {
         Exp2,
         Gelu,
-        Slope,
+        GeluDerivative,
     }
 
     struct Map<'a>(&'a [f32], &'a mut [f32], Function);
@@ -121,7 +122,7 @@ mod tests {
                 *y = match self.2 {
                     Function::Exp2 => exp2(simd, [*x])[0],
                     Function::Gelu => gelu(simd, *x),
-                    Function::Slope => gelu_and_slope(simd, *x).1,
+                    Function::GeluDerivative => gelu_and_derivative(simd, *x).1,
                 };
             }
         }
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn powers_of_two() {
+    fn exp2_within_its_error() {
         each(-125.9, 20.0, Function::Exp2, |level, x, y| {
             let exact = f64::from(x).exp2();
             assert!((y / exact - 1.0).abs() < 3e-7, "{level}: 2^{x} is {exact}, not {y}");
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn gelus() {
+    fn gelu_within_its_error() {
         each(-9.0, 9.0, Function::Gelu, |level, x, y| {
             let x64 = f64::from(x);
             let exact = 0.5 * x64 * (1.0 + libm::erf(x64 / 2f64.sqrt()));
@@ -159,8 +160,8 @@ mod tests {
     }
 
     #[test]
-    fn slopes_of_gelu() {
-        each(-9.0, 9.0, Function::Slope, |level, x, y| {
+    fn gelu_derivative_within_its_error() {
+        each(-9.0, 9.0, Function::GeluDerivative, |level, x, y| {
             let x = f64::from(x);
             let density = (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
             let exact = 0.5 * (1.0 + libm::erf(x / 2f64.sqrt())) + x * density;

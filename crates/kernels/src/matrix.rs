@@ -1,286 +1,305 @@
-//! Products of matrices with panels.
+//! A packed GEMM in the BLIS scheme (Van Zee and van de Geijn 2015), of weights times panels of tokens.
 //!
-//! A block of rows is summed in registers over a slice of columns. A word of a packed matrix is a float, or two
-//! bfloat16 of neighbouring columns ([`Words`]): the panel then holds such pairs too, and a product of two
-//! words is two products.
+//! `C = A B + bias`: A is a [`Matrix`] `[rows, depth]`, packed once when a model is loaded; B and C are packed
+//! micro-panels ([`panel`](crate::panel)) of NR tokens.
+//!
+//! - The *micro-kernel* ([`Matrix::micro_kernel`]) keeps an MR x NR tile of C in registers and adds an outer product
+//!   per element of depth: with 16 registers MR = [`MR`] (12 accumulators, 2 vectors of B, one broadcast element of
+//!   A), with 32 registers [`MR_WIDE`] (24 + 2 + 1).
+//! - Depth is cut into slices of [`KC`], so that a slice of B's micro-panel stays in L1; partial sums wait in C.
+//! - Rows are cut into blocks of [`MC`], so that an MC x KC block of A stays in L2 while all panels of the caller
+//!   pass. There is no NC loop: a thread multiplies a handful of panels at a time.
+//! - A is packed in the order in which the micro-kernel reads it: slices of KC; in each, micro-panels of MR rows; in
+//!   each, column after column.
+//! - An [`Epilogue`] adds bias and activation while the tile is in registers.
+//!
+//! An element of A or B is an `f32`, or two bfloat16 of neighbouring columns ([`Element`]): depth then counts pairs,
+//! and a product of two elements is two multiply-adds.
 
 use crate::Level;
 use crate::buffer::Floats;
-use crate::finish::Finish;
-use crate::pairs::{self, Words};
-use crate::panel::WIDTH;
+use crate::element::{self, Element};
+use crate::epilogue::Epilogue;
+use crate::panel::NR_VECTORS;
 use pulp::Simd;
 
-/// Rows of a product that are summed at a time: sums, inputs and one weight stay in registers.
-const fn block_of(registers: usize) -> usize {
-    if registers >= 32 { WIDE_BLOCK } else { BLOCK }
-}
+/// Rows of the micro-kernel with 16 vector registers.
+pub(crate) const MR: usize = 6;
 
-/// [`block_of`] 16 registers.
-pub(crate) const BLOCK: usize = 6;
+/// Rows of the micro-kernel with 32 vector registers.
+pub(crate) const MR_WIDE: usize = 12;
 
-/// [`block_of`] 32 registers.
-pub(crate) const WIDE_BLOCK: usize = 12;
+/// Elements of depth per slice: KC x NR elements of B are 24 KB at most and fit L1. A multiple of NR at every level
+/// and of both MR.
+pub(crate) const KC: usize = 192;
 
-/// Columns of a matrix that are multiplied at a time, so that their part of the panel stays in the nearest
-/// cache; a multiple of every level's panel and of every block of rows.
-pub(crate) const DEPTH: usize = 192;
-
-/// Rows of a matrix that are multiplied with several panels before the next ones, so that a slice of them
-/// stays in the second cache; a multiple of every block of rows.
-const ROWS: usize = 192;
+/// Rows per block: MC x KC elements of A are 144 KB and fit L2. A multiple of both MR.
+const MC: usize = 192;
 
 /// How a matrix is packed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Packing {
-    /// Rows that are summed at a time.
-    pub(crate) block: usize,
-    pub(crate) words: Words,
+    /// Rows of a micro-panel: [`MR`] or [`MR_WIDE`].
+    pub(crate) mr: usize,
+    pub(crate) element: Element,
 }
 
 impl Packing {
-    /// For a level's registers.
-    pub(crate) fn new(level: Level, words: Words) -> Self {
-        Self { block: block_of(level.registers()), words }
+    /// The packing that suits a level's registers.
+    pub(crate) fn new(level: Level, element: Element) -> Self {
+        Self { mr: if level.registers() >= 32 { MR_WIDE } else { MR }, element }
     }
 }
 
-/// A matrix `[rows, columns]` and its bias, packed for products with panels.
+/// A packed matrix `[rows, columns]` and its bias: the A of a GEMM.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Matrix {
     pub(crate) rows: usize,
-    /// Words in a row.
+    /// Elements per row.
     depth: usize,
     packing: Packing,
-    /// Slices of [`DEPTH`] columns; in each, blocks of rows; in each, column after column.
+    /// Slices of [`KC`] elements; in each, micro-panels of MR rows; in each, column after column. Rows are padded
+    /// to a multiple of MR.
     weight: Floats,
     bias: Vec<f32>,
 }
 
 impl Matrix {
-    /// Packs `weight` (row after row, as PyTorch keeps it).
+    /// Packs `weight`, `[rows, columns]` row after row as PyTorch stores it, and `bias`, one value per row.
     pub(crate) fn pack(packing: Packing, columns: usize, weight: &[f32], bias: &[f32]) -> Self {
         let mut packed = Self::default();
         packed.resize(packing, bias.len(), columns);
         packed.bias[..bias.len()].copy_from_slice(bias);
-        let mut words = vec![0.0; packed.depth];
+        let mut elements = vec![0.0; packed.depth];
         for (r, row) in weight.chunks_exact(columns.max(1)).enumerate() {
-            packing.words.pack_row(row, &mut words);
-            for (part, words) in words.chunks(DEPTH).enumerate() {
-                packed.set_row(r, part * DEPTH, words);
+            packing.element.pack_row(row, &mut elements);
+            for (slice, elements) in elements.chunks(KC).enumerate() {
+                packed.set_row(r, slice * KC, elements);
             }
         }
         packed
     }
 
-    /// Makes it `[rows, columns]` without a bias; what is in it afterwards has to be set.
+    /// Changes the shape to `[rows, columns]` and clears the bias. Every element must be set afterwards.
     pub(crate) fn resize(&mut self, packing: Packing, rows: usize, columns: usize) {
-        let padded = rows.div_ceil(packing.block) * packing.block;
-        (self.rows, self.depth, self.packing) = (rows, packing.words.count(columns), packing);
+        let padded = rows.div_ceil(packing.mr) * packing.mr;
+        (self.rows, self.depth, self.packing) = (rows, packing.element.count(columns), packing);
         self.weight.resize(padded * self.depth);
         self.bias.clear();
         self.bias.resize(padded, 0.0);
     }
 
-    /// Where a word stands in `weight`.
-    fn place(&self, row: usize, word: usize) -> usize {
-        let block = self.packing.block;
-        let first = word / DEPTH * DEPTH;
-        let length = DEPTH.min(self.depth - first);
-        let at = first * self.rows.div_ceil(block) + row / block * length + (word - first);
-        at * block + row % block
+    /// Offset of an element in `weight`.
+    fn offset(&self, row: usize, element: usize) -> usize {
+        let mr = self.packing.mr;
+        let first = element / KC * KC;
+        let length = KC.min(self.depth - first);
+        let at = first * self.rows.div_ceil(mr) + row / mr * length + (element - first);
+        at * mr + row % mr
     }
 
-    /// Puts words of one row, from number `word` on; they must not pass a multiple of [`DEPTH`].
+    /// Writes elements `element..` of one row; they must not cross a multiple of [`KC`].
     #[inline(always)]
-    pub(crate) fn set_row(&mut self, row: usize, word: usize, words: &[f32]) {
-        if words.is_empty() {
+    pub(crate) fn set_row(&mut self, row: usize, element: usize, elements: &[f32]) {
+        if elements.is_empty() {
             return;
         }
-        let first = self.place(row, word);
-        let places = self.weight[first..].iter_mut().step_by(self.packing.block);
-        for (place, word) in places.zip(words) {
-            *place = *word;
+        let first = self.offset(row, element);
+        let places = self.weight[first..].iter_mut().step_by(self.packing.mr);
+        for (place, element) in places.zip(elements) {
+            *place = *element;
         }
     }
 
-    /// Puts word number `word` of each row from `row` on.
+    /// Writes column `element` of rows `row..`.
     #[inline(always)]
-    pub(crate) fn set_column(&mut self, row: usize, word: usize, words: &[f32]) {
-        let block = self.packing.block;
-        let length = DEPTH.min(self.depth - word / DEPTH * DEPTH);
-        let (mut place, mut lane) = (self.place(row, word), row % block);
-        for word in words {
-            self.weight[place] = *word;
+    pub(crate) fn set_column(&mut self, row: usize, element: usize, elements: &[f32]) {
+        let mr = self.packing.mr;
+        let length = KC.min(self.depth - element / KC * KC);
+        let (mut place, mut lane) = (self.offset(row, element), row % mr);
+        for element in elements {
+            self.weight[place] = *element;
             (place, lane) = (place + 1, lane + 1);
-            if lane == block {
-                // The same column of the next block.
-                (place, lane) = (place + (length - 1) * block, 0);
+            if lane == mr {
+                // The same column of the next micro-panel.
+                (place, lane) = (place + (length - 1) * mr, 0);
             }
         }
     }
 
-    /// What it is made of.
-    pub(crate) fn words(&self) -> Words {
-        self.packing.words
+    /// The type of the packed elements.
+    pub(crate) fn element(&self) -> Element {
+        self.packing.element
     }
 
-    /// Rows that are summed at a time.
-    pub(crate) fn rows_together(&self) -> usize {
-        self.packing.block
+    /// Rows of a micro-panel.
+    pub(crate) fn mr(&self) -> usize {
+        self.packing.mr
     }
 
-    /// Makes a panel's rows, or several panels', the words that this matrix multiplies.
+    /// Converts panels of floats to this matrix's element type, in place: the B of a product.
     ///
     /// # Shapes
-    /// - x: a row of each panel for each column of the matrix
+    /// - x: panels `[columns, NR]`
+    /// - output: panels `[depth, NR]`
     #[inline(always)]
     pub(crate) fn input<'a, S: Simd>(&self, simd: S, columns: usize, x: &'a mut [S::f32s]) -> &'a [S::f32s] {
-        match self.packing.words {
-            Words::Floats => x,
-            Words::Pairs(_) => pairs::from_rows(simd, columns, x),
+        match self.packing.element {
+            Element::F32 => x,
+            Element::Bf16x2(_) => element::from_rows(simd, columns, x),
         }
     }
 
-    /// `out = W x + b`, finished by `F`, of one panel or several.
+    /// `out = W x + b` with an epilogue, for one panel or several.
     ///
     /// # Shapes
-    /// - x: a row of [`input`](Self::input) of each panel for each word
-    /// - out: `rows` rows of each panel, at least
+    /// - x: panels `[depth, NR]` from [`input`](Self::input)
+    /// - out: as many panels `[rows, NR]`
     #[inline(always)]
-    pub(crate) fn times<S: Simd, F: Finish>(&self, simd: S, x: &[S::f32s], out: &mut [S::f32s], finish: F) {
-        // The packing fits the registers: both follow from the level.
-        if self.packing.block == WIDE_BLOCK {
-            self.blocks::<S, F, WIDE_BLOCK>(simd, x, out, finish);
-        } else {
-            self.blocks::<S, F, BLOCK>(simd, x, out, finish);
-        }
-    }
-
-    #[inline(always)]
-    fn blocks<S: Simd, F: Finish, const R: usize>(
+    pub(crate) fn multiply<S: Simd, E: Epilogue>(
         &self,
         simd: S,
         x: &[S::f32s],
         out: &mut [S::f32s],
-        finish: F,
+        epilogue: E,
     ) {
-        let (x, out) = (x.as_chunks::<WIDTH>().0, out.as_chunks_mut::<WIDTH>().0);
-        for first in (0..self.depth).step_by(DEPTH) {
-            for chunk in (0..self.rows).step_by(ROWS) {
+        // MR and S belong together: both follow from the level.
+        if self.packing.mr == MR_WIDE {
+            self.macro_kernel::<S, E, MR_WIDE>(simd, x, out, epilogue);
+        } else {
+            self.macro_kernel::<S, E, MR>(simd, x, out, epilogue);
+        }
+    }
+
+    /// The loops around the micro-kernel: slices of KC, blocks of MC, panels of NR, tiles of MR.
+    #[inline(always)]
+    fn macro_kernel<S: Simd, E: Epilogue, const R: usize>(
+        &self,
+        simd: S,
+        x: &[S::f32s],
+        out: &mut [S::f32s],
+        epilogue: E,
+    ) {
+        let (x, out) = (x.as_chunks::<NR_VECTORS>().0, out.as_chunks_mut::<NR_VECTORS>().0);
+        for first in (0..self.depth).step_by(KC) {
+            for block in (0..self.rows).step_by(MC) {
                 for panel in 0..x.len() / self.depth {
                     let x = &x[panel * self.depth + first..];
                     let out = &mut out[panel * self.rows..][..self.rows];
-                    for row in (chunk..self.rows.min(chunk + ROWS)).step_by(R) {
-                        self.block::<S, F, R>(simd, first, row, x, out, finish);
+                    for row in (block..self.rows.min(block + MC)).step_by(R) {
+                        self.tile::<S, E, R>(simd, first, row, x, out, epilogue);
                     }
                 }
             }
         }
     }
 
-    /// One slice of one block of rows, the block that begins at `row`.
+    /// The MR x NR tile of C that begins at `row`, over the slice of depth that begins at `first`. Bias and epilogue
+    /// are applied with the first and the last slice.
     #[inline(always)]
-    fn block<S: Simd, F: Finish, const R: usize>(
+    fn tile<S: Simd, E: Epilogue, const R: usize>(
         &self,
         simd: S,
         first: usize,
         row: usize,
-        x: &[[S::f32s; WIDTH]],
-        out: &mut [[S::f32s; WIDTH]],
-        finish: F,
+        x: &[[S::f32s; NR_VECTORS]],
+        out: &mut [[S::f32s; NR_VECTORS]],
+        epilogue: E,
     ) {
-        let last = first + DEPTH >= self.depth;
+        let last = first + KC >= self.depth;
         let rows = &mut out[row..self.rows.min(row + R)];
-        let mut sums = [[simd.splat_f32s(0.0); WIDTH]; R];
-        for (r, there) in rows.iter().enumerate() {
+        let mut sums = [[simd.splat_f32s(0.0); NR_VECTORS]; R];
+        for (r, out) in rows.iter().enumerate() {
             let bias = simd.splat_f32s(self.bias[row + r]);
-            for v in 0..WIDTH {
-                sums[r][v] = if first == 0 { finish.start(simd, bias, there[v]) } else { there[v] };
+            for v in 0..NR_VECTORS {
+                sums[r][v] = if first == 0 { epilogue.init(simd, bias, out[v]) } else { out[v] };
             }
         }
-        self.add_slice::<S, R>(simd, first, row / R, x, &mut sums);
-        for (r, there) in rows.iter_mut().enumerate() {
-            for v in 0..WIDTH {
-                there[v] = if last { finish.end(simd, sums[r][v]) } else { sums[r][v] };
+        self.micro_kernel::<S, R>(simd, first, row / R, x, &mut sums);
+        for (r, out) in rows.iter_mut().enumerate() {
+            for v in 0..NR_VECTORS {
+                out[v] = if last { epilogue.finish(simd, sums[r][v]) } else { sums[r][v] };
             }
         }
     }
 
-    /// Some rows of the product without bias, of a matrix of at most [`DEPTH`] words a row.
+    /// `out = W[first..] x` without bias, of a matrix with a depth of at most [`KC`] and for one panel.
     ///
     /// # Shapes
-    /// - first: the first row, a multiple of [`DEPTH`]
-    /// - out: as many rows of a panel as are wanted
+    /// - first: the first row, a multiple of [`KC`]
+    /// - x: a panel `[depth, NR]`
+    /// - out: a panel with as many rows as are to be computed
     #[inline(always)]
-    pub(crate) fn times_some<S: Simd>(&self, simd: S, first: usize, x: &[S::f32s], out: &mut [S::f32s]) {
-        if self.packing.block == WIDE_BLOCK {
-            self.tile::<S, WIDE_BLOCK, false>(simd, first, 0, x, out);
+    pub(crate) fn multiply_rows<S: Simd>(&self, simd: S, first: usize, x: &[S::f32s], out: &mut [S::f32s]) {
+        if self.packing.mr == MR_WIDE {
+            self.partial::<S, MR_WIDE, false>(simd, first, 0, x, out);
         } else {
-            self.tile::<S, BLOCK, false>(simd, first, 0, x, out);
+            self.partial::<S, MR, false>(simd, first, 0, x, out);
         }
     }
 
-    /// Adds to `out` the product of the slice of words from `first` on, a multiple of [`DEPTH`].
+    /// `out += W[.., first..] x` without bias, over the slice of depth that begins at `first`, for one panel.
     ///
     /// # Shapes
-    /// - x: as many rows of a panel as the slice has words
-    /// - out: `rows` rows of a panel
+    /// - first: a multiple of [`KC`]
+    /// - x: a panel with as many rows as the slice has elements
+    /// - out: a panel `[rows, NR]`
     #[inline(always)]
-    pub(crate) fn add_slices<S: Simd>(&self, simd: S, first: usize, x: &[S::f32s], out: &mut [S::f32s]) {
-        if self.packing.block == WIDE_BLOCK {
-            self.tile::<S, WIDE_BLOCK, true>(simd, 0, first, x, out);
+    pub(crate) fn add_slice<S: Simd>(&self, simd: S, first: usize, x: &[S::f32s], out: &mut [S::f32s]) {
+        if self.packing.mr == MR_WIDE {
+            self.partial::<S, MR_WIDE, true>(simd, 0, first, x, out);
         } else {
-            self.tile::<S, BLOCK, true>(simd, 0, first, x, out);
+            self.partial::<S, MR, true>(simd, 0, first, x, out);
         }
     }
 
-    /// The rows from `row` on, times the slice of words from `word` on, put or added (`ADD`) to `out`.
+    /// Rows `row..` times the slice of depth that begins at `first`, stored in or added (`ADD`) to `out`.
     #[inline(always)]
-    fn tile<S: Simd, const R: usize, const ADD: bool>(
+    fn partial<S: Simd, const R: usize, const ADD: bool>(
         &self,
         simd: S,
         row: usize,
-        word: usize,
+        first: usize,
         x: &[S::f32s],
         out: &mut [S::f32s],
     ) {
-        let (x, out) = (x.as_chunks::<WIDTH>().0, out.as_chunks_mut::<WIDTH>().0);
+        let (x, out) = (x.as_chunks::<NR_VECTORS>().0, out.as_chunks_mut::<NR_VECTORS>().0);
         for (number, rows) in out.chunks_mut(R).enumerate() {
-            let mut sums = [[simd.splat_f32s(0.0); WIDTH]; R];
+            let mut sums = [[simd.splat_f32s(0.0); NR_VECTORS]; R];
             if ADD {
-                for (r, there) in rows.iter().enumerate() {
-                    sums[r] = *there;
+                for (r, out) in rows.iter().enumerate() {
+                    sums[r] = *out;
                 }
             }
-            self.add_slice::<S, R>(simd, word, row / R + number, x, &mut sums);
-            for (r, there) in rows.iter_mut().enumerate() {
-                *there = sums[r];
+            self.micro_kernel::<S, R>(simd, first, row / R + number, x, &mut sums);
+            for (r, out) in rows.iter_mut().enumerate() {
+                *out = sums[r];
             }
         }
     }
 
-    /// Adds the products of one block of rows with the words from `first` on; `x` begins there.
+    /// The micro-kernel: adds micro-panel `number` of A times the rows of B from `first` to the end of the slice.
+    /// `x` begins at row `first`.
     #[inline(always)]
-    fn add_slice<S: Simd, const R: usize>(
+    fn micro_kernel<S: Simd, const R: usize>(
         &self,
         simd: S,
         first: usize,
         number: usize,
-        x: &[[S::f32s; WIDTH]],
-        sums: &mut [[S::f32s; WIDTH]; R],
+        x: &[[S::f32s; NR_VECTORS]],
+        sums: &mut [[S::f32s; NR_VECTORS]; R],
     ) {
-        let length = DEPTH.min(self.depth - first);
+        let length = KC.min(self.depth - first);
         let start = (first * self.rows.div_ceil(R) + number * length) * R;
         let weight = self.weight[start..start + length * R].as_chunks::<R>().0;
-        if let Words::Pairs(instruction) = self.packing.words {
-            return pairs::add_products::<S, R>(simd, instruction, weight, &x[..length], sums);
+        if let Element::Bf16x2(instruction) = self.packing.element {
+            return element::add_products::<S, R>(simd, instruction, weight, &x[..length], sums);
         }
         let mut local = *sums;
         for (k, x) in x[..length].iter().enumerate() {
             for r in 0..R {
                 let w = simd.splat_f32s(weight[k][r]);
-                for v in 0..WIDTH {
+                for v in 0..NR_VECTORS {
                     local[r][v] = simd.mul_add_e_f32s(w, x[v], local[r][v]);
                 }
             }
@@ -288,17 +307,17 @@ impl Matrix {
         *sums = local;
     }
 
-    /// Block number `number` of the product, padding included.
+    /// Tile `number` of the product over the whole depth, padding rows included, in registers.
     #[inline(always)]
-    pub(crate) fn block_times<S: Simd, const R: usize>(
+    pub(crate) fn tile_product<S: Simd, const R: usize>(
         &self,
         simd: S,
         number: usize,
-        x: &[[S::f32s; WIDTH]],
-    ) -> [[S::f32s; WIDTH]; R] {
-        let mut sums = [[simd.splat_f32s(0.0); WIDTH]; R];
-        for first in (0..self.depth).step_by(DEPTH) {
-            self.add_slice::<S, R>(simd, first, number, &x[first..], &mut sums);
+        x: &[[S::f32s; NR_VECTORS]],
+    ) -> [[S::f32s; NR_VECTORS]; R] {
+        let mut sums = [[simd.splat_f32s(0.0); NR_VECTORS]; R];
+        for first in (0..self.depth).step_by(KC) {
+            self.micro_kernel::<S, R>(simd, first, number, &x[first..], &mut sums);
         }
         sums
     }
@@ -308,9 +327,9 @@ impl Matrix {
 mod tests {
     use super::*;
     use crate::buffer::vectors_mut;
-    use crate::finish::Add;
-    use crate::pairs::Instruction;
-    use crate::panel::columns_of;
+    use crate::element::Instruction;
+    use crate::epilogue::Accumulate;
+    use crate::panel::panel_columns;
     use proptest::prelude::*;
     use pulp::WithSimd;
 
@@ -327,7 +346,7 @@ mod tests {
         type Output = Vec<f32>;
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-            let columns = columns_of::<S>();
+            let columns = panel_columns::<S>();
             let matrix = Matrix::pack(self.packing, self.depth, self.weight, self.bias);
             // Every column the same, so that the result does not depend on the level's width.
             let mut x = Floats::zeros(self.depth * columns);
@@ -337,7 +356,7 @@ mod tests {
             let mut out = Floats::zeros(self.rows * columns);
             out.fill(1.0);
             let x = matrix.input(simd, self.depth, vectors_mut::<S>(&mut x));
-            matrix.times(simd, x, vectors_mut::<S>(&mut out), Add);
+            matrix.multiply(simd, x, vectors_mut::<S>(&mut out), Accumulate);
             (0..self.rows).map(|r| out[r * columns + columns - 1]).collect()
         }
     }
@@ -352,17 +371,17 @@ mod tests {
             let (weight, rest) = seed.split_at(rows * depth);
             let (bias, x) = (&rest[..rows], &rest[rows..rows + depth]);
             for level in Level::available() {
-                let mut all = vec![Words::Floats, Words::Pairs(Instruction::Emulated)];
-                all.extend(Instruction::of(level).map(Words::Pairs));
-                for words in all {
-                    let packing = Packing::new(level, words);
+                let mut all = vec![Element::F32, Element::Bf16x2(Instruction::Emulated)];
+                all.extend(Instruction::of(level).map(Element::Bf16x2));
+                for element in all {
+                    let packing = Packing::new(level, element);
                     let found = level.run(Product { packing, rows, depth, weight, bias, x });
-                    let kept = |v: f32| if words == Words::Floats { v } else { pairs::rounded(v) };
+                    let kept = |v: f32| if element == Element::F32 { v } else { element::rounded(v) };
                     for r in 0..rows {
                         let row = weight[r * depth..][..depth].iter().zip(x);
                         let sum: f64 = row.map(|(w, x)| f64::from(kept(*w)) * f64::from(kept(*x))).sum();
                         let expected = 1.0 + f64::from(bias[r]) + sum;
-                        prop_assert!((f64::from(found[r]) - expected).abs() < 1e-3, "{} {:?} row {}", level, words, r);
+                        prop_assert!((f64::from(found[r]) - expected).abs() < 1e-3, "{} {:?} row {}", level, element, r);
                     }
                 }
             }

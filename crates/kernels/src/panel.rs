@@ -1,16 +1,21 @@
-//! Panels of tokens.
+//! The packed micro-panel, the layout of every token matrix in this crate.
 //!
-//! Tokens lie side by side in panels of [`WIDTH`] vectors: number `f` of all tokens of a panel is one row of
-//! [`WIDTH`] vectors. Whatever a network does to each token alone (products, norms, activations) is then a
-//! vertical operation, without a sum across a vector, and a panel of the reranker's sizes stays in the
-//! nearest cache from end to end.
+//! Where a BLIS GEMM computes `C = A B`, A is a weight matrix here and B the tokens. B and C are never stored
+//! token by token: they stay in packed micro-panels of NR tokens from the first product to the last, so nothing is
+//! packed between layers. A panel of `rows` features is `[rows, NR]`: feature 0 of NR tokens, then feature 1 of
+//! the same tokens, and so on (token-minor, or structure of arrays). NR is two vectors ([`NR_VECTORS`]): 2, 8, 16
+//! or 32 tokens at the levels scalar, NEON, AVX2 and AVX-512. Several panels follow one another; the last one is
+//! padded with unused columns.
+//!
+//! Whatever a network does to each token on its own (layer norm, GELU, softmax over keys) is then a vertical
+//! operation: token `c` is column `c` of its panel, and no sum ever runs across a vector.
 
 use pulp::Simd;
 
-/// Vectors in a row of a panel.
-pub(crate) const WIDTH: usize = 2;
+/// Vectors in a row of a panel: NR over the lanes of a vector.
+pub(crate) const NR_VECTORS: usize = 2;
 
-/// Numbers in a row of a panel.
-pub(crate) const fn columns_of<S: Simd>() -> usize {
-    WIDTH * S::F32_LANES
+/// NR, the tokens (columns) of a panel, at this vector width.
+pub(crate) const fn panel_columns<S: Simd>() -> usize {
+    NR_VECTORS * S::F32_LANES
 }

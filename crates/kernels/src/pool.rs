@@ -1,32 +1,32 @@
-//! Memory that work leaves behind for the next work, so that nothing is allocated in the steady state.
+//! A pool of scratch buffers: after the first run nothing is allocated (`tests/steady.rs`).
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
-/// Memory of one kind, as much of it as was ever in use at the same time.
+/// Idle buffers of one kind. It grows to the largest number that were ever in use at once.
 #[derive(Debug, Default)]
 pub(crate) struct Pool<T>(Mutex<Vec<T>>);
 
 impl<T: Default> Pool<T> {
-    /// Memory that nobody else has; it comes back when it is dropped.
+    /// Lends a buffer, whose content is unspecified; dropping it returns it to the pool.
     pub(crate) fn borrow(&self) -> Borrowed<'_, T> {
-        // A panic elsewhere leaves what is not borrowed whole.
+        // A panic elsewhere cannot damage idle buffers, so a poisoned lock is fine.
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Borrowed { memory: free.pop().unwrap_or_default(), pool: self }
+        Borrowed { buffer: free.pop().unwrap_or_default(), pool: self }
     }
 }
 
-/// A copy begins without memory: it is used for nothing but speed.
+/// A clone starts empty: the content of a pool is scratch.
 impl<T> Clone for Pool<T> {
     fn clone(&self) -> Self {
         Self(Mutex::new(Vec::new()))
     }
 }
 
-/// Memory on loan from a [`Pool`].
+/// A buffer on loan from a [`Pool`].
 #[derive(Debug)]
 pub(crate) struct Borrowed<'a, T: Default> {
-    memory: T,
+    buffer: T,
     pool: &'a Pool<T>,
 }
 
@@ -34,20 +34,20 @@ impl<T: Default> Deref for Borrowed<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.memory
+        &self.buffer
     }
 }
 
 impl<T: Default> DerefMut for Borrowed<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.memory
+        &mut self.buffer
     }
 }
 
 impl<T: Default> Drop for Borrowed<'_, T> {
     fn drop(&mut self) {
         let mut free = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
-        free.push(std::mem::take(&mut self.memory));
+        free.push(std::mem::take(&mut self.buffer));
     }
 }
 
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_comes_back() {
+    fn buffers_return_to_the_pool() {
         let pool = Pool::<Vec<u8>>::default();
         let (mut one, mut two) = (pool.borrow(), pool.borrow());
         one.push(1);

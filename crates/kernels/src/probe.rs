@@ -1,20 +1,20 @@
-//! Single kernels over made-up numbers, for benchmarks: how near each comes to what the machine can do.
+//! Single kernels on synthetic data, for `cargo bench -p r2former-kernels`: how close each comes to the machine's peak.
 //!
-//! Nothing else needs them; a program uses [`Encoder`](crate::Encoder) and [`Reranker`](crate::Reranker).
+//! Programs use [`Encoder`](crate::Encoder) and [`Reranker`](crate::Reranker) instead.
 
 use crate::Level;
 use crate::attend::Attend;
 use crate::buffer::{Floats, vectors, vectors_mut};
-use crate::correlate::{Find, Matches};
-use crate::finish::{Finish, Gelu, Plain};
+use crate::correlate::{BestMatches, Correlate};
+use crate::element::Element;
+use crate::epilogue::{Epilogue, Gelu, Store};
 use crate::math::{exp2, gelu};
 use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
-use crate::pairs::Words;
 use pulp::{Simd, WithSimd};
 
-/// Numbers between -1 and 1 that are the same every time.
-fn made_up(len: usize) -> Floats {
+/// Pseudo-random values in -1..1, the same in every run.
+fn synthetic(len: usize) -> Floats {
     let mut state = 1u32;
     let mut floats = Floats::zeros(len);
     for value in floats.iter_mut() {
@@ -24,12 +24,12 @@ fn made_up(len: usize) -> Floats {
     floats
 }
 
-/// Multiply-adds that wait for nothing but their own register: the machine's peak.
+/// Independent chains of multiply-adds in registers: the peak of one thread.
 #[derive(Debug)]
 pub struct Peak(pub Level);
 
 impl Peak {
-    /// Rounds of a run.
+    /// Iterations of a run.
     const ROUNDS: usize = 20_000;
 
     /// Floating-point operations of a run.
@@ -65,7 +65,7 @@ impl WithSimd for MultiplyAdd {
     }
 }
 
-/// A product of a packed matrix with panels of tokens.
+/// The packed GEMM: a weight matrix times panels of tokens.
 #[derive(Debug)]
 pub struct Product {
     level: Level,
@@ -77,80 +77,84 @@ pub struct Product {
 }
 
 impl Product {
-    /// `[rows, depth]` times `tokens` tokens (rounded up to panels), ended by GELU or nothing.
+    /// `[rows, depth]` times `[depth, tokens]`, with a GELU epilogue or none. Tokens are rounded up to whole panels.
     pub fn new(level: Level, rows: usize, depth: usize, tokens: usize, gelu: bool) -> Self {
         let columns = level.columns();
         let panels = tokens.div_ceil(columns);
-        let matrix =
-            Matrix::pack(Packing::new(level, Words::Floats), depth, &made_up(rows * depth), &made_up(rows));
-        let (x, out) = (made_up(panels * columns * depth), Floats::zeros(panels * columns * rows));
+        let matrix = Matrix::pack(
+            Packing::new(level, Element::F32),
+            depth,
+            &synthetic(rows * depth),
+            &synthetic(rows),
+        );
+        let (x, out) = (synthetic(panels * columns * depth), Floats::zeros(panels * columns * rows));
         Self { level, matrix, depth, x, out, gelu }
     }
 
-    /// Floating-point operations of a run, without those of the GELU.
+    /// Floating-point operations of a run, not counting the GELU.
     pub fn operations(&self) -> u64 {
         2 * (self.matrix.rows * self.x.len()) as u64
     }
 
     /// Runs on one thread.
     pub fn run(&mut self) {
-        if self.gelu { self.finished(Gelu) } else { self.finished(Plain) }
+        if self.gelu { self.run_with(Gelu) } else { self.run_with(Store) }
     }
 
-    fn finished<F: Finish>(&mut self, finish: F) {
+    fn run_with<E: Epilogue>(&mut self, epilogue: E) {
         let columns = self.level.columns();
         let out = self.out.chunks_exact_mut(self.matrix.rows * columns);
         for (x, out) in self.x.chunks_exact(self.depth * columns).zip(out) {
-            self.level.run(Times { matrix: &self.matrix, x, out, finish });
+            self.level.run(Multiply { matrix: &self.matrix, x, out, epilogue });
         }
     }
 }
 
-struct Times<'a, F> {
+struct Multiply<'a, E> {
     matrix: &'a Matrix,
     x: &'a [f32],
     out: &'a mut [f32],
-    finish: F,
+    epilogue: E,
 }
 
-impl<F: Finish> WithSimd for Times<'_, F> {
+impl<E: Epilogue> WithSimd for Multiply<'_, E> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        self.matrix.times(simd, vectors::<S>(self.x), vectors_mut::<S>(self.out), self.finish);
+        self.matrix.multiply(simd, vectors::<S>(self.x), vectors_mut::<S>(self.out), self.epilogue);
     }
 }
 
-/// Attention with heads of 8 over all tokens: the reranker's.
+/// Attention with a head of 8 dimensions, as in the reranker's token stack.
 #[derive(Debug)]
 pub struct SmallHeads {
     level: Level,
     tokens: usize,
     queries: Floats,
     keys: Floats,
-    waiting: Floats,
+    scores: Floats,
     context: Floats,
 }
 
 impl SmallHeads {
     const SIZE: usize = 8;
 
-    /// Of one head over `tokens` tokens.
+    /// One head over `tokens` tokens.
     pub fn new(level: Level, tokens: usize) -> Self {
         let columns = level.columns();
         let panels = tokens.div_ceil(columns);
         Self {
             level,
             tokens,
-            queries: made_up(panels * columns * Self::SIZE),
-            keys: made_up(tokens * 2 * Self::SIZE),
-            waiting: Floats::default(),
+            queries: synthetic(panels * columns * Self::SIZE),
+            keys: synthetic(tokens * 2 * Self::SIZE),
+            scores: Floats::default(),
             context: Floats::zeros(Self::SIZE * columns),
         }
     }
 
-    /// Multiply-adds of the two products, as operations; exponentials are [`exponentials`](Self::exponentials).
+    /// Floating-point operations of the two products of a run, not counting the [`exponentials`](Self::exponentials).
     pub fn operations(&self) -> u64 {
         2 * 2 * (self.queries.len() * self.tokens) as u64
     }
@@ -164,34 +168,34 @@ impl SmallHeads {
     pub fn run(&mut self) {
         let size = self.level.columns() * Self::SIZE;
         for queries in self.queries.chunks_exact(size) {
-            let (waiting, context) = (&mut self.waiting, &mut self.context[..]);
+            let (scores, context) = (&mut self.scores, &mut self.context[..]);
             self.level.run(Attend::<{ Self::SIZE }> {
                 queries,
                 keys: &self.keys,
-                longest: 3.0,
-                waiting,
+                max_key_norm: 3.0,
+                scores,
                 context,
             });
         }
     }
 }
 
-/// Which map of single numbers is meant.
+/// An operation on each token alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Function {
+pub enum Activation {
     /// 2^x.
     Exp2,
     /// GELU.
     Gelu,
-    /// Layer norm of tokens of 384 numbers.
+    /// Layer norm of tokens of width 384.
     Norm,
 }
 
-/// A function of many numbers, in cache.
+/// An [`Activation`] of a panel of tokens of width 384, in cache.
 #[derive(Debug)]
 pub struct Map {
     level: Level,
-    function: Function,
+    activation: Activation,
     norm: Norm,
     x: Floats,
     out: Floats,
@@ -200,16 +204,16 @@ pub struct Map {
 impl Map {
     const DIM: usize = 384;
 
-    /// Of one panel.
-    pub fn new(level: Level, function: Function) -> Self {
+    /// An activation of one panel.
+    pub fn new(level: Level, activation: Activation) -> Self {
         let norm = Norm { weight: vec![1.0; Self::DIM], bias: vec![0.0; Self::DIM], epsilon: 1e-6 };
-        let x = made_up(Self::DIM * level.columns());
+        let x = synthetic(Self::DIM * level.columns());
         let out = Floats::zeros(x.len());
-        Self { level, function, norm, x, out }
+        Self { level, activation, norm, x, out }
     }
 
-    /// Numbers of a run.
-    pub fn numbers(&self) -> u64 {
+    /// Elements of a run.
+    pub fn elements(&self) -> u64 {
         self.x.len() as u64
     }
 
@@ -226,16 +230,16 @@ impl WithSimd for Apply<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Map { function, norm, x, out, .. } = self.0;
+        let Map { activation, norm, x, out, .. } = self.0;
         let (x, out) = (vectors::<S>(x), vectors_mut::<S>(out));
-        match function {
-            Function::Norm => norm.apply(simd, x, out),
-            Function::Exp2 => {
+        match activation {
+            Activation::Norm => norm.apply(simd, x, out),
+            Activation::Exp2 => {
                 for (x, out) in x.as_chunks::<4>().0.iter().zip(out.as_chunks_mut::<4>().0) {
                     *out = exp2(simd, *x);
                 }
             }
-            Function::Gelu => {
+            Activation::Gelu => {
                 for (x, out) in x.iter().zip(out) {
                     *out = gelu(simd, *x);
                 }
@@ -244,25 +248,24 @@ impl WithSimd for Apply<'_> {
     }
 }
 
-/// All similarities of two images' features, and the best matches of both.
+/// The correlation of two images' features of 128 dimensions, with the best 5 matches of every feature.
 #[derive(Debug)]
 pub struct Correlation {
     level: Level,
     query: Matrix,
     reference: Floats,
-    matches: Matches,
+    matches: BestMatches,
 }
 
 impl Correlation {
     const DEPTH: usize = 128;
     const NEIGHBOURS: usize = 5;
 
-    /// Of `features` features of 128 numbers on both sides, the best 5 of each.
+    /// `features` features on both sides.
     pub fn new(level: Level, features: usize) -> Self {
-        let rows = made_up(features * Self::DEPTH);
-        let query =
-            Matrix::pack(Packing::new(level, Words::Floats), Self::DEPTH, &rows, &vec![0.0; features]);
-        Self { level, query, reference: made_up(features * Self::DEPTH), matches: Matches::default() }
+        let rows = synthetic(features * Self::DEPTH);
+        let query = Matrix::pack(Packing::new(level, Element::F32), Self::DEPTH, &rows, &vec![0.0; features]);
+        Self { level, query, reference: synthetic(features * Self::DEPTH), matches: BestMatches::default() }
     }
 
     /// Floating-point operations of the similarities.
@@ -273,6 +276,6 @@ impl Correlation {
     /// Runs on one thread.
     pub fn run(&mut self) {
         let Self { query, reference, matches, .. } = self;
-        self.level.run(Find { k: Self::NEIGHBOURS, depth: Self::DEPTH, query, reference, matches });
+        self.level.run(Correlate { k: Self::NEIGHBOURS, depth: Self::DEPTH, query, reference, matches });
     }
 }

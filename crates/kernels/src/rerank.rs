@@ -1,28 +1,26 @@
-//! The reranker as one kernel (METHOD: reranker; paper section 3.3).
-//!
-//! Panels of tokens go through correlation, pair embedding and the pair stack, and land in the token stack's
-//! memory; nothing larger than the tokens themselves is kept. Work that only depends on the query is done
-//! once for all its candidates.
+//! The fused reranker (paper section 3.3): correlation, pair embedding, pair stack and token stack of one pair of images,
+//! panel by panel, without an intermediate larger than the tokens. What depends on the query alone is computed once
+//! for all its candidates ([`Reranker::query`]).
 
 use crate::Level;
 use crate::buffer::{Floats, vectors, vectors_mut};
-use crate::correlate::{Find, Match, Matches};
-use crate::finish::Plain;
+use crate::correlate::{BestMatches, Correlate, Match};
+use crate::element::Element;
+use crate::epilogue::Store;
 use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
-use crate::pairs::Words;
 use crate::pool::Pool;
 use crate::side::{Side, add_sine_cosine, frequencies};
-use crate::stack::{Block, BlockShape, Columns, Work, run_tokens};
-use crate::weights::{KernelError, RerankerShape, Source};
+use crate::stack::{Block, BlockShape, PairStack, Work, run_tokens};
+use crate::weights::{KernelError, RerankerShape, TensorSource};
 use pulp::{Simd, WithSimd};
 
-/// A reranker whose weights are packed for one [`Level`].
+/// A reranker whose weights are packed for one [`Level`]. It scores from any number of threads at once.
 #[derive(Debug, Clone)]
 pub struct Reranker {
     level: Level,
     shape: RerankerShape,
-    /// Columns of the pair embedding: of the query's x, y, attention, and of the reference's.
+    /// Columns of the pair embedding's weight: for the query's x, y and attention, then for the reference's.
     query_columns: [Vec<f32>; 3],
     reference_columns: [Vec<f32>; 3],
     correlation_column: Vec<f32>,
@@ -38,22 +36,22 @@ pub struct Reranker {
     scratches: Pool<Scratch>,
 }
 
-/// A query's local features, ready for any number of candidates.
+/// A query's local features, prepared for any number of candidates by [`Reranker::query`].
 #[derive(Debug, Clone)]
 pub struct Query {
     features: Matrix,
-    /// Share of each feature in its pairs' embeddings, `dim` numbers each.
+    /// The query's contribution to the embedding of each feature's pairs, `[count, dim]`.
     parts: Vec<f32>,
-    /// Position embedding of each feature.
+    /// Position embeddings, `[count, dim]`.
     positions: Vec<f32>,
     count: usize,
 }
 
-/// Memory that scoring uses again and again, a thread its own.
+/// Scratch of one thread, reused from pair to pair.
 #[derive(Debug, Clone, Default)]
 struct Scratch {
     side: Side,
-    matches: Matches,
+    matches: BestMatches,
     parts: Vec<f32>,
     pairs: Floats,
     tokens: Floats,
@@ -63,22 +61,22 @@ struct Scratch {
 }
 
 impl Reranker {
-    /// Packs the tensors that `get` finds by the published names (`pair_head.weight`, `blocks.0.norm1.bias`,
-    /// ...; matrices row after row).
+    /// Packs the tensors that `get` returns for the published names (`pair_head.weight`, `blocks.0.norm1.bias` and
+    /// so on), row-major.
     ///
     /// # Errors
-    /// [`KernelError::Unusual`] for sizes that it is not made for, [`KernelError::Tensor`] for a tensor that is
-    /// missing or of another size.
+    /// [`KernelError::Unsupported`] for sizes that [`RerankerShape::check`] refuses, [`KernelError::Tensor`] for a tensor
+    /// that is missing or has the wrong size.
     pub fn new<'a>(
         level: Level,
         shape: RerankerShape,
         get: &'a dyn Fn(&str) -> Option<&'a [f32]>,
     ) -> Result<Self, KernelError> {
         shape.check()?;
-        let source = Source::new(Packing::new(level, Words::Floats), get);
+        let source = TensorSource::new(Packing::new(level, Element::F32), get);
         let dim = shape.dim;
         let channels = shape.channels();
-        let pair_head = source.take("pair_head.weight", dim * channels)?;
+        let pair_head = source.get("pair_head.weight", dim * channels)?;
         let mut next = 0;
         let mut column = |used: bool| {
             let values = |i: usize| pair_head.iter().skip(i).step_by(channels).copied().collect();
@@ -100,12 +98,12 @@ impl Reranker {
             query_columns,
             reference_columns,
             correlation_column,
-            pair_bias: source.take("pair_head.bias", dim)?.to_vec(),
+            pair_bias: source.get("pair_head.bias", dim)?.to_vec(),
             frequencies: if shape.use_position_embedding { frequencies(dim) } else { Vec::new() },
-            pair_token: source.take("cls_token_2", dim)?.to_vec(),
+            pair_token: source.get("cls_token_2", dim)?.to_vec(),
             pair_blocks: stack("blocks_2", shape.pair_depth)?,
             pair_out: source.matrix("pair_head_2", dim, dim)?,
-            token: source.take("cls_token", dim)?.to_vec(),
+            token: source.get("cls_token", dim)?.to_vec(),
             blocks: stack("blocks", shape.depth)?,
             norm: source.norm("decoder_norm", dim, shape.epsilon)?,
             out: source.matrix("decoder_pred", dim, 2)?,
@@ -118,16 +116,18 @@ impl Reranker {
         &self.shape
     }
 
-    /// Which instructions it runs on.
+    /// The vector instructions that it runs on.
     pub fn level(&self) -> Level {
         self.level
     }
 
-    /// Prepares a query: rows x, y, attention, feature in full precision.
+    /// Prepares a query for [`score_floats`](Self::score_floats) and [`score_bytes`](Self::score_bytes).
+    ///
+    /// # Shapes
+    /// - rows: `[count, 3 + feature]`, x, y, attention (clamped to 0..1) and a feature, which is normalised here
     ///
     /// # Errors
-    /// [`KernelError::Features`] for anything but whole rows; [`KernelError::Unusual`] for fewer rows than
-    /// neighbours.
+    /// [`KernelError::Input`] for an incomplete row, [`KernelError::Unsupported`] for fewer rows than neighbours.
     pub fn query(&self, rows: &[f32]) -> Result<Query, KernelError> {
         let mut side = Side::default();
         side.read_floats(self.shape.feature, self.shape.neighbours, rows)?;
@@ -141,25 +141,27 @@ impl Reranker {
             add_sine_cosine(place[0], place[1], &self.frequencies, position);
         }
         let count = side.count();
-        let packing = Packing::new(self.level, Words::Floats);
+        let packing = Packing::new(self.level, Element::F32);
         let features = Matrix::pack(packing, self.shape.feature, &side.features, &vec![0.0; count]);
         Ok(Query { features, parts, positions, count })
     }
 
-    /// Logits (different place, same place) against a candidate whose rows are in 8 bits.
+    /// The logits (different place, same place) of a query and a candidate with 8-bit rows: x, y and attention in
+    /// steps of 1/255, features as 128 + 127 v / max |v|.
     ///
     /// # Errors
-    /// As for [`query`](Self::query).
+    /// As [`query`](Self::query).
     pub fn score_bytes(&self, query: &Query, candidate: &[u8]) -> Result<[f32; 2], KernelError> {
         let mut scratch = self.scratches.borrow();
         scratch.side.read_bytes(self.shape.feature, self.shape.neighbours, candidate)?;
         Ok(self.score(query, &mut scratch))
     }
 
-    /// The same against rows in full precision.
+    /// The logits (different place, same place) of a query and a candidate with rows as those of
+    /// [`query`](Self::query).
     ///
     /// # Errors
-    /// As for [`query`](Self::query).
+    /// As [`query`](Self::query).
     pub fn score_floats(&self, query: &Query, candidate: &[f32]) -> Result<[f32; 2], KernelError> {
         let mut scratch = self.scratches.borrow();
         scratch.side.read_floats(self.shape.feature, self.shape.neighbours, candidate)?;
@@ -167,6 +169,7 @@ impl Reranker {
     }
 }
 
+/// Adds the product of three columns of a weight with x, y and attention.
 fn add_columns(columns: &[Vec<f32>; 3], place: [f32; 3], out: &mut [f32]) {
     for (column, value) in columns.iter().zip(place) {
         for (out, weight) in out.iter_mut().zip(column) {
@@ -176,11 +179,11 @@ fn add_columns(columns: &[Vec<f32>; 3], place: [f32; 3], out: &mut [f32]) {
 }
 
 impl Reranker {
-    /// One pair; the candidate's side is in `scratch`.
+    /// Scores one pair; `scratch.side` holds the candidate.
     fn score(&self, query: &Query, scratch: &mut Scratch) -> [f32; 2] {
         let (shape, columns) = (&self.shape, self.level.columns());
         let Scratch { side, matches, .. } = &mut *scratch;
-        self.level.run(Find {
+        self.level.run(Correlate {
             k: shape.neighbours,
             depth: shape.feature,
             query: &query.features,
@@ -190,7 +193,7 @@ impl Reranker {
         self.reference_parts(scratch);
 
         let groups = query.count + scratch.side.count();
-        // The token that decides comes last: attention knows no order.
+        // CLS comes last; attention does not depend on the order of tokens.
         let tokens = groups + 1;
         let size = shape.dim * columns;
         scratch.tokens.resize(tokens.div_ceil(columns) * size);
@@ -214,7 +217,7 @@ impl Reranker {
         [logits[column], logits[columns + column]]
     }
 
-    /// The reference features' share in their pairs' embeddings, position embedding included.
+    /// The reference features' contribution to the embeddings of their pairs, position embedding included.
     fn reference_parts(&self, scratch: &mut Scratch) {
         let dim = self.shape.dim;
         scratch.parts.clear();
@@ -225,7 +228,7 @@ impl Reranker {
         }
     }
 
-    /// One panel of the token stack's input: pairs, pair stack, projection, position.
+    /// One panel of the token stack's input: pair embeddings, pair stack, projection, position embedding.
     fn panel_tokens(&self, query: &Query, scratch: &mut Scratch, panel: usize) {
         let (dim, k) = (self.shape.dim, self.shape.neighbours);
         let columns = self.level.columns();
@@ -244,7 +247,7 @@ impl Reranker {
                 self.pair(query, parts, pair, &mut pairs[(t + 1) * size..][..size], columns, c);
             }
         }
-        self.level.run(Columns { blocks: &self.pair_blocks, x: pairs, tokens: k + 1, work });
+        self.level.run(PairStack { blocks: &self.pair_blocks, x: pairs, tokens: k + 1, work });
 
         let out = &mut tokens[panel * size..][..size];
         self.level.run(Project { norm: &self.norm, matrix: &self.pair_out, x: &pairs[..size], normed, out });
@@ -257,7 +260,7 @@ impl Reranker {
         }
     }
 
-    /// The embedding of one pair, into one column.
+    /// Writes the embedding of one pair to column `column` of a panel.
     fn pair(&self, query: &Query, parts: &[f32], pair: Pair, out: &mut [f32], columns: usize, column: usize) {
         let dim = self.shape.dim;
         let (q, r) = (&query.parts[pair.query * dim..][..dim], &parts[pair.reference * dim..][..dim]);
@@ -268,7 +271,7 @@ impl Reranker {
     }
 }
 
-/// Norm and product of one panel.
+/// Norm and linear layer of one panel.
 struct Project<'a> {
     norm: &'a Norm,
     matrix: &'a Matrix,
@@ -285,11 +288,11 @@ impl WithSimd for Project<'_> {
         self.normed.resize(self.x.len());
         let normed = vectors_mut::<S>(self.normed);
         self.norm.apply(simd, vectors::<S>(self.x), normed);
-        self.matrix.times(simd, normed, vectors_mut::<S>(self.out), Plain);
+        self.matrix.multiply(simd, normed, vectors_mut::<S>(self.out), Store);
     }
 }
 
-/// A query feature, a reference feature, and how similar they are.
+/// A match of a query feature and a reference feature, by index.
 #[derive(Clone, Copy)]
 struct Pair {
     query: usize,
@@ -297,10 +300,10 @@ struct Pair {
     similarity: f32,
 }
 
-/// The pairs of a token, best first: the query's features come first, then the reference's.
+/// The pairs of token `number`, best first. Tokens of the query's features precede those of the reference's.
 fn group<'a>(
     query: &Query,
-    matches: &'a Matches,
+    matches: &'a BestMatches,
     k: usize,
     number: usize,
 ) -> impl Iterator<Item = Pair> + 'a {

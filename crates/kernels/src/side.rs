@@ -1,69 +1,71 @@
-//! One image's local features, made ready for the correlation.
+//! One image's local features, normalised for the correlation, and the position embedding.
 
 use crate::weights::KernelError;
 
-/// Places and features of one image: x, y and attention clamped to 0..1, features at unit length.
+/// One side of a pair, an image's local features: x, y and attention clamped to 0..1, features of unit length.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Side {
     /// x, y, attention of each feature.
     pub(crate) places: Vec<[f32; 3]>,
-    /// Features of unit length, one after the other.
+    /// Features of unit length, `[count, feature]`.
     pub(crate) features: Vec<f32>,
 }
 
 impl Side {
-    /// From rows x, y, attention, feature (`feature` numbers) in full precision, `least` rows or more.
+    /// Reads `min_count` or more f32 rows of x, y, attention and a feature of `feature` dimensions.
     pub(crate) fn read_floats(
         &mut self,
         feature: usize,
-        least: usize,
+        min_count: usize,
         rows: &[f32],
     ) -> Result<(), KernelError> {
-        self.check(feature, least, rows.len())?;
+        self.check(feature, min_count, rows.len())?;
         for row in rows.chunks_exact(3 + feature) {
             let (place, feature) = row.split_at(3);
             self.places.push([0, 1, 2].map(|i| clamp(place[i])));
             self.features.extend(feature);
         }
-        self.finish(feature);
+        self.normalise(feature);
         Ok(())
     }
 
-    /// From rows in 8 bits: places in steps of 1/255, features as 128 + 127 v / largest.
+    /// Reads 8-bit rows: x, y and attention in steps of 1/255, features as 128 + 127 v / max |v|.
     pub(crate) fn read_bytes(
         &mut self,
         feature: usize,
-        least: usize,
+        min_count: usize,
         rows: &[u8],
     ) -> Result<(), KernelError> {
-        self.check(feature, least, rows.len())?;
+        self.check(feature, min_count, rows.len())?;
         for row in rows.chunks_exact(3 + feature) {
             let (place, feature) = row.split_at(3);
             self.places.push([0, 1, 2].map(|i| f32::from(place[i]) / 255.0));
             self.features.extend(feature.iter().map(|byte| (f32::from(*byte) - 128.0) / 127.0));
         }
-        self.finish(feature);
+        self.normalise(feature);
         Ok(())
     }
 
-    fn check(&mut self, feature: usize, least: usize, values: usize) -> Result<(), KernelError> {
+    fn check(&mut self, feature: usize, min_count: usize, values: usize) -> Result<(), KernelError> {
         self.places.clear();
         self.features.clear();
         let row = 3 + feature;
         if !values.is_multiple_of(row) {
-            return Err(KernelError::Features(format!("{values} values are not rows of {row}")));
+            return Err(KernelError::Input(format!("{values} values are not rows of {row}")));
         }
         let count = values / row;
-        if count < least {
-            return Err(KernelError::Unusual(format!("{count} local features; {least} are the least")));
+        if count < min_count {
+            return Err(KernelError::Unsupported(format!(
+                "{count} local features; at least {min_count} are needed"
+            )));
         }
         Ok(())
     }
 
-    fn finish(&mut self, feature: usize) {
+    fn normalise(&mut self, feature: usize) {
         for feature in self.features.chunks_exact_mut(feature) {
             let length = feature.iter().map(|v| v * v).sum::<f32>().sqrt();
-            let scale = 1.0 / length.max(SHORTEST);
+            let scale = 1.0 / length.max(MIN_LENGTH);
             feature.iter_mut().for_each(|v| *v *= scale);
         }
     }
@@ -79,16 +81,16 @@ impl Side {
     }
 }
 
-/// Lengths below this count as this, as in PyTorch's normalisation: a zero feature stays zero.
-pub(crate) const SHORTEST: f32 = 1e-12;
+/// Lower bound of a length, as in PyTorch's `normalize`: a zero feature stays zero.
+pub(crate) const MIN_LENGTH: f32 = 1e-12;
 
-/// To 0..1; what is no number stays none.
+/// Clamps to 0..1; NaN stays NaN.
 fn clamp(value: f32) -> f32 {
     if value.is_nan() { value } else { value.clamp(0.0, 1.0) }
 }
 
-/// Adds the sine-cosine embedding of (u, v) to `out`: for each of the two `dim / 4` sines, then as many
-/// cosines, of frequencies 10000^(-j / (dim / 4)).
+/// Adds the sine-cosine embedding of (u, v) to `out`: for each coordinate `dim / 4` sines, then `dim / 4` cosines, of
+/// frequencies 10000^(-j / (dim / 4)).
 pub(crate) fn add_sine_cosine(u: f32, v: f32, frequencies: &[f32], out: &mut [f32]) {
     let quarter = frequencies.len();
     for (axis, value) in [u, v].into_iter().enumerate() {
@@ -100,7 +102,7 @@ pub(crate) fn add_sine_cosine(u: f32, v: f32, frequencies: &[f32], out: &mut [f3
     }
 }
 
-/// Frequencies of the embedding for tokens of `dim` numbers.
+/// Frequencies of the embedding for tokens of width `dim`.
 pub(crate) fn frequencies(dim: usize) -> Vec<f32> {
     let quarter = dim / 4;
     (0..quarter).map(|j| 10_000f64.powf(-(j as f64) / quarter as f64) as f32).collect()

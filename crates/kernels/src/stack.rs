@@ -1,23 +1,24 @@
-//! Transformer blocks over panels: one kind over the few pairs of each token, one over all tokens.
+//! Pre-norm transformer blocks over panels, and the reranker's two stacks of them: [`PairStack`] over the few pairs of
+//! each token, [`run_tokens`] over all tokens. The encoder runs the same blocks in passes of its own.
 
 use crate::Level;
 use crate::attend::Attend;
 use crate::buffer::{Floats, vectors, vectors_mut};
-use crate::finish::{Add, Gelu, Plain};
+use crate::epilogue::{Accumulate, Gelu, Store};
 use crate::math::exp2;
 use crate::matrix::Matrix;
 use crate::norm::Norm;
-use crate::panel::{WIDTH, columns_of};
-use crate::weights::{KernelError, MOST_NEIGHBOURS, Source};
+use crate::panel::{NR_VECTORS, panel_columns};
+use crate::weights::{KernelError, MAX_NEIGHBOURS, TensorSource};
 use pulp::{Simd, WithSimd};
 
-/// A pre-norm block.
+/// The packed weights of a pre-norm block: `x + attention(norm1(x))`, then `x + mlp(norm2(x))`.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
     norm1: Norm,
-    /// Queries, scaled by log2(e) / sqrt(head size).
+    /// Query projection, scaled by log2(e) / sqrt(head size).
     q: Matrix,
-    /// Keys, then values.
+    /// Key projection, then value projection.
     kv: Matrix,
     proj: Matrix,
     norm2: Norm,
@@ -27,7 +28,7 @@ pub(crate) struct Block {
     pub(crate) heads: usize,
 }
 
-/// Memory of the stacks, kept between candidates.
+/// Scratch of the stacks, reused from candidate to candidate.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Work {
     normed: Floats,
@@ -35,10 +36,11 @@ pub(crate) struct Work {
     kv: Floats,
     context: Floats,
     hidden: Floats,
-    /// Keys of a head, token after token, then its values; head after head.
+    /// Per head: keys `[tokens, head size]`, then values `[tokens, head size]`.
     keys: Floats,
-    waiting: Floats,
-    longest: Vec<f32>,
+    scores: Floats,
+    /// The largest norm of a key, per head.
+    max_key_norm: Vec<f32>,
 }
 
 impl Work {
@@ -50,7 +52,7 @@ impl Work {
         self.context.resize(dim * columns);
         self.hidden.resize(block.fc1.rows * columns);
         self.keys.resize(tokens * 2 * dim);
-        self.longest.resize(block.heads, 0.0);
+        self.max_key_norm.resize(block.heads, 0.0);
     }
 }
 
@@ -61,15 +63,20 @@ pub(crate) struct BlockShape {
     pub(crate) heads: usize,
     pub(crate) mlp_ratio: usize,
     pub(crate) epsilon: f32,
-    /// Each branch ends in a scale per number (`ls1.gamma`, `ls2.gamma`), which joins the weights here.
+    /// Each branch ends in a LayerScale (`ls1.gamma`, `ls2.gamma`), which is folded into its weights.
     pub(crate) layer_scale: bool,
 }
 
 impl Block {
-    pub(crate) fn load(source: &Source<'_>, name: &str, shape: &BlockShape) -> Result<Self, KernelError> {
+    /// Packs the tensors under `{name}.`.
+    pub(crate) fn load(
+        source: &TensorSource<'_>,
+        name: &str,
+        shape: &BlockShape,
+    ) -> Result<Self, KernelError> {
         let BlockShape { dim, heads, mlp_ratio, epsilon, layer_scale } = *shape;
-        let weight = source.take(&format!("{name}.attn.qkv.weight"), 3 * dim * dim)?;
-        let bias = source.take(&format!("{name}.attn.qkv.bias"), 3 * dim)?;
+        let weight = source.get(&format!("{name}.attn.qkv.weight"), 3 * dim * dim)?;
+        let bias = source.get(&format!("{name}.attn.qkv.bias"), 3 * dim)?;
         let scale = std::f32::consts::LOG2_E / ((dim / heads) as f32).sqrt();
         let scaled = |values: &[f32]| values.iter().map(|v| v * scale).collect::<Vec<_>>();
         let hidden = mlp_ratio * dim;
@@ -77,9 +84,9 @@ impl Block {
             if !layer_scale {
                 return source.matrix(&format!("{name}.{part}"), depth, dim);
             }
-            let gamma = source.take(&format!("{name}.{scale}.gamma"), dim)?;
-            let weight = source.take(&format!("{name}.{part}.weight"), depth * dim)?;
-            let bias = source.take(&format!("{name}.{part}.bias"), dim)?;
+            let gamma = source.get(&format!("{name}.{scale}.gamma"), dim)?;
+            let weight = source.get(&format!("{name}.{part}.weight"), depth * dim)?;
+            let bias = source.get(&format!("{name}.{part}.bias"), dim)?;
             let rows = weight.chunks_exact(depth).zip(gamma);
             let weight: Vec<f32> = rows.flat_map(|(row, g)| row.iter().map(move |w| w * g)).collect();
             let bias: Vec<f32> = bias.iter().zip(gamma).map(|(b, g)| b * g).collect();
@@ -98,7 +105,7 @@ impl Block {
         })
     }
 
-    /// What follows attention: `x` gets the projected context and the MLP added.
+    /// The rest of the block after attention: adds the projected context and then the MLP to `x`.
     #[inline(always)]
     fn after_attention<S: Simd>(
         &self,
@@ -108,48 +115,49 @@ impl Block {
         normed: &mut [S::f32s],
         hidden: &mut [S::f32s],
     ) {
-        self.proj.times(simd, self.proj.input(simd, self.dim, context), x, Add);
+        self.proj.multiply(simd, self.proj.input(simd, self.dim, context), x, Accumulate);
         self.norm2.apply(simd, x, normed);
-        self.fc1.times(simd, self.fc1.input(simd, self.dim, normed), hidden, Gelu);
-        self.fc2.times(simd, self.fc2.input(simd, self.fc1.rows, hidden), x, Add);
+        self.fc1.multiply(simd, self.fc1.input(simd, self.dim, normed), hidden, Gelu);
+        self.fc2.multiply(simd, self.fc2.input(simd, self.fc1.rows, hidden), x, Accumulate);
     }
 }
 
-/// A stack over the few tokens of each column of a panel; only the first token is finished.
-pub(crate) struct Columns<'a> {
+/// The pair stack: each column of a panel is a sequence of its own, of `tokens` tokens. The last block computes only
+/// the first token (CLS).
+pub(crate) struct PairStack<'a> {
     pub(crate) blocks: &'a [Block],
-    /// For each token a panel of `dim` rows; the columns know nothing of each other.
+    /// One panel `[dim, NR]` per token.
     pub(crate) x: &'a mut [f32],
     pub(crate) tokens: usize,
     pub(crate) work: &'a mut Work,
 }
 
-impl WithSimd for Columns<'_> {
+impl WithSimd for PairStack<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { blocks, x, tokens, work } = self;
-        let columns = columns_of::<S>();
+        let columns = panel_columns::<S>();
         for (number, block) in blocks.iter().enumerate() {
             work.resize(block, columns, tokens, 0);
-            let size = block.dim * WIDTH;
-            let finished = if number + 1 == blocks.len() { 1 } else { tokens };
+            let size = block.dim * NR_VECTORS;
+            let outputs = if number + 1 == blocks.len() { 1 } else { tokens };
             let x = vectors_mut::<S>(x);
             let normed = vectors_mut::<S>(&mut work.normed);
             let (queries, kv) = (vectors_mut::<S>(&mut work.queries), vectors_mut::<S>(&mut work.kv));
             for t in 0..tokens {
                 block.norm1.apply(simd, &x[t * size..][..size], normed);
                 let normed = block.q.input(simd, block.dim, normed);
-                block.kv.times(simd, normed, &mut kv[t * 2 * size..][..2 * size], Plain);
-                if t < finished {
-                    block.q.times(simd, normed, &mut queries[t * size..][..size], Plain);
+                block.kv.multiply(simd, normed, &mut kv[t * 2 * size..][..2 * size], Store);
+                if t < outputs {
+                    block.q.multiply(simd, normed, &mut queries[t * size..][..size], Store);
                 }
             }
             let context = vectors_mut::<S>(&mut work.context);
             let hidden = vectors_mut::<S>(&mut work.hidden);
             let kv = &kv[..tokens * 2 * size];
-            for t in 0..finished {
+            for t in 0..outputs {
                 attend_columns(simd, block.heads, &queries[t * size..][..size], kv, context);
                 block.after_attention(simd, &mut x[t * size..][..size], context, normed, hidden);
             }
@@ -157,7 +165,7 @@ impl WithSimd for Columns<'_> {
     }
 }
 
-/// Attention of one token of each column to the few tokens of that column.
+/// Attention of one token of each column to the tokens of its column.
 #[inline(always)]
 fn attend_columns<S: Simd>(
     simd: S,
@@ -166,42 +174,43 @@ fn attend_columns<S: Simd>(
     kv: &[S::f32s],
     context: &mut [S::f32s],
 ) {
-    let (queries, context) = (queries.as_chunks::<WIDTH>().0, context.as_chunks_mut::<WIDTH>().0);
-    let (dim, kv) = (queries.len(), kv.as_chunks::<WIDTH>().0);
+    let (queries, context) = (queries.as_chunks::<NR_VECTORS>().0, context.as_chunks_mut::<NR_VECTORS>().0);
+    let (dim, kv) = (queries.len(), kv.as_chunks::<NR_VECTORS>().0);
     let (tokens, size) = (kv.len() / (2 * dim), dim / heads);
     for head in 0..heads {
         let rows = head * size..(head + 1) * size;
-        for v in 0..WIDTH {
-            let mut score = [simd.splat_f32s(0.0); MOST_NEIGHBOURS + 1];
-            let mut most = simd.splat_f32s(f32::NEG_INFINITY);
+        for v in 0..NR_VECTORS {
+            let mut score = [simd.splat_f32s(0.0); MAX_NEIGHBOURS + 1];
+            let mut max = simd.splat_f32s(f32::NEG_INFINITY);
             for (t, score) in score.iter_mut().enumerate().take(tokens) {
                 let keys = &kv[t * 2 * dim..][..dim];
                 for h in rows.clone() {
                     *score = simd.mul_add_e_f32s(queries[h][v], keys[h][v], *score);
                 }
-                most = simd.max_f32s(most, *score);
+                max = simd.max_f32s(max, *score);
             }
             let mut sum = simd.splat_f32s(0.0);
             for score in score.iter_mut().take(tokens) {
-                [*score] = exp2(simd, [simd.sub_f32s(*score, most)]);
+                [*score] = exp2(simd, [simd.sub_f32s(*score, max)]);
                 sum = simd.add_f32s(sum, *score);
             }
-            let share = simd.div_f32s(simd.splat_f32s(1.0), sum);
+            let inverse = simd.div_f32s(simd.splat_f32s(1.0), sum);
             for h in rows.clone() {
-                let mut weighed = simd.splat_f32s(0.0);
+                let mut context_h = simd.splat_f32s(0.0);
                 for (t, score) in score.iter().enumerate().take(tokens) {
-                    weighed = simd.mul_add_e_f32s(*score, kv[(2 * t + 1) * dim + h][v], weighed);
+                    context_h = simd.mul_add_e_f32s(*score, kv[(2 * t + 1) * dim + h][v], context_h);
                 }
-                context[h][v] = simd.mul_f32s(weighed, share);
+                context[h][v] = simd.mul_f32s(context_h, inverse);
             }
         }
     }
 }
 
-/// Runs a stack over all tokens; only the last token is finished.
+/// Runs the token stack over `tokens` tokens with heads of `H` dimensions. The last block computes only the last token
+/// (CLS) and its panel.
 ///
 /// # Shapes
-/// - x: panels of `dim` rows, the tokens side by side; columns from `tokens` on are no tokens
+/// - x: panels `[dim, NR]`; columns from `tokens` on are padding
 pub(crate) fn run_tokens<const H: usize>(
     level: Level,
     blocks: &[Block],
@@ -214,7 +223,7 @@ pub(crate) fn run_tokens<const H: usize>(
     for (number, block) in blocks.iter().enumerate() {
         work.resize(block, columns, panels, tokens);
         let size = block.dim * columns;
-        // Of the last block only the panel of the last token is wanted.
+        // The last block computes the panel of the last token alone.
         let first = if number + 1 == blocks.len() { panels - 1 } else { 0 };
         for p in 0..panels {
             let queries = &mut work.queries[p * size..][..size];
@@ -225,20 +234,20 @@ pub(crate) fn run_tokens<const H: usize>(
                 kv: &mut work.kv,
                 normed: &mut work.normed,
             });
-            turn::<H>(&work.kv, block.dim, columns, tokens, p * columns, &mut work.keys);
+            transpose_kv::<H>(&work.kv, block.dim, columns, tokens, p * columns, &mut work.keys);
         }
         let keys = |head: usize| head * tokens * 2 * H..(head + 1) * tokens * 2 * H;
-        for (head, longest) in work.longest.iter_mut().enumerate() {
-            let length = |key: &[f32; H]| key.iter().map(|v| v * v).sum::<f32>();
+        for (head, max_norm) in work.max_key_norm.iter_mut().enumerate() {
+            let square = |key: &[f32; H]| key.iter().map(|v| v * v).sum::<f32>();
             let keys = work.keys[keys(head)][..tokens * H].as_chunks::<H>().0;
-            *longest = keys.iter().map(length).fold(0.0, f32::max).sqrt();
+            *max_norm = keys.iter().map(square).fold(0.0, f32::max).sqrt();
         }
         for p in first..panels {
             let queries = work.queries[p * size..][..size].chunks_exact(H * columns);
             let contexts = work.context.chunks_exact_mut(H * columns);
             for (head, (queries, context)) in queries.zip(contexts).enumerate() {
-                let (keys, longest) = (&work.keys[keys(head)], work.longest[head]);
-                level.run(Attend::<H> { queries, keys, longest, waiting: &mut work.waiting, context });
+                let (keys, max_key_norm) = (&work.keys[keys(head)], work.max_key_norm[head]);
+                level.run(Attend::<H> { queries, keys, max_key_norm, scores: &mut work.scores, context });
             }
             let Work { context, normed, hidden, .. } = &mut *work;
             level.run(AfterAttention { block, x: &mut x[p * size..][..size], context, normed, hidden });
@@ -246,13 +255,13 @@ pub(crate) fn run_tokens<const H: usize>(
     }
 }
 
-/// Norm, keys and values of one panel, and its queries where they are wanted.
+/// The first norm of some panels and the projections to keys and values, and to queries if `queries` is given.
 pub(crate) struct Project<'a> {
     pub(crate) block: &'a Block,
     pub(crate) x: &'a [f32],
-    /// They become words, ready to be multiplied with keys.
+    /// Packed elements of queries, ready to be multiplied with keys.
     pub(crate) queries: Option<&'a mut [f32]>,
-    /// Keys, then values.
+    /// Panels `[2 * dim, NR]`: keys, then values.
     pub(crate) kv: &'a mut [f32],
     pub(crate) normed: &'a mut [f32],
 }
@@ -268,14 +277,14 @@ impl WithSimd for Project<'_> {
         let normed = q.input(simd, dim, normed);
         if let Some(queries) = self.queries {
             let queries = vectors_mut::<S>(queries);
-            q.times(simd, normed, queries, Plain);
+            q.multiply(simd, normed, queries, Store);
             q.input(simd, dim, queries);
         }
-        kv.times(simd, normed, vectors_mut::<S>(self.kv), Plain);
+        kv.multiply(simd, normed, vectors_mut::<S>(self.kv), Store);
     }
 }
 
-/// What follows attention in one panel.
+/// [`Block::after_attention`] of some panels.
 pub(crate) struct AfterAttention<'a> {
     pub(crate) block: &'a Block,
     pub(crate) x: &'a mut [f32],
@@ -300,8 +309,8 @@ impl WithSimd for AfterAttention<'_> {
     }
 }
 
-/// Turns a panel of keys and values so that a token's numbers of one head lie together.
-fn turn<const H: usize>(
+/// Transposes a panel of keys and values `[2 * dim, NR]` to `[tokens, H]` per head, from token `first` on.
+fn transpose_kv<const H: usize>(
     panel: &[f32],
     dim: usize,
     columns: usize,

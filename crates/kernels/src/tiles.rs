@@ -1,102 +1,110 @@
-//! Attention with large heads: a panel of queries against a tile of keys after the other, as two products.
+//! Attention with large heads, tiled as in FlashAttention: panels of queries against one tile of keys after another,
+//! as two packed products.
 //!
-//! A tile's scores stay in the nearest cache between the products; a running maximum rescales what earlier
-//! tiles gave, so that no tokens x tokens matrix exists.
+//! The scores of a tile stay in L1 between the products, and an online softmax (a running maximum that rescales the
+//! earlier tiles' context) makes a tokens x tokens matrix unnecessary.
 
 use crate::buffer::{Floats, vectors_mut};
+use crate::element::bf16x2;
 use crate::math::exp2;
-use crate::matrix::{DEPTH, Matrix, Packing};
-use crate::pairs::pair_of;
-use crate::panel::{WIDTH, columns_of};
+use crate::matrix::{KC, Matrix, Packing};
+use crate::panel::{NR_VECTORS, panel_columns};
 use pulp::Simd;
 
-/// The largest head that is covered: its queries' part of a panel is one slice.
-pub(crate) const LARGEST_HEAD: usize = DEPTH;
+/// The largest supported head: its queries must fit one slice of depth.
+pub(crate) const MAX_HEAD_SIZE: usize = KC;
 
-/// Keys and values of one head, packed as the two products want them.
+/// Keys and values of one head, packed as the A of the two products.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Head {
-    /// Which head it is, of tokens of this width.
-    number: usize,
+    /// Index of the head.
+    index: usize,
+    /// Token width, all heads.
     dim: usize,
     /// `[tokens, size]`.
     keys: Matrix,
     /// `[size, tokens]`.
     values: Matrix,
-    /// A row on its way.
-    words: Vec<f32>,
+    /// Scratch for a packed row.
+    elements: Vec<f32>,
 }
 
-/// How tokens lie in panels, and heads are packed.
+/// How tokens are laid out in panels, and how heads are packed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
     pub(crate) packing: Packing,
+    /// Token width.
     pub(crate) dim: usize,
+    /// NR of the level.
     pub(crate) columns: usize,
+    /// Tokens.
     pub(crate) count: usize,
 }
 
-/// A thread's memory of one tile.
+/// A thread's scratch: the scores of a tile, and the running maximum and sum of each query.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tile {
     scores: Floats,
-    most: Floats,
+    max: Floats,
     sum: Floats,
 }
 
-/// Attention of the first columns of the first panel to every token, summed over columns and heads.
+/// Attention of the first `columns` tokens (the class tokens) to every token, summed over them and over heads.
 #[derive(Debug)]
-pub(crate) struct Told<'a> {
+pub(crate) struct ClassAttention<'a> {
     columns: usize,
     sum: &'a mut [f32],
-    /// Raw scores of a head, column after column.
+    /// Raw scores of a head, `[columns, tokens]`.
     raw: Vec<f32>,
 }
 
-impl<'a> Told<'a> {
-    /// Adds to `sum`, a number for each token.
+impl<'a> ClassAttention<'a> {
+    /// Adds to `sum`, one value per token.
     pub(crate) fn new(columns: usize, sum: &'a mut [f32]) -> Self {
         Self { columns, sum, raw: Vec::new() }
     }
 }
 
 impl Head {
-    /// Packs head number `head` from panels of keys, then values; pairs of numbers need an even `size`.
+    /// Packs head `head` of `size` dimensions. bf16x2 elements need an even `size`.
+    ///
+    /// # Shapes
+    /// - kv: panels `[2 * dim, NR]`, keys before values
     pub(crate) fn fill(&mut self, layout: Layout, head: usize, size: usize, kv: &[f32]) {
         let Layout { packing, dim, columns, count } = layout;
-        (self.number, self.dim) = (head, dim);
+        (self.index, self.dim) = (head, dim);
         self.keys.resize(packing, count, size);
         self.values.resize(packing, size, count);
-        self.words.resize(columns, 0.0);
-        let numbers = packing.words.numbers();
+        self.elements.resize(columns, 0.0);
+        let values = packing.element.values();
         for (p, panel) in kv.chunks_exact(2 * dim * columns).enumerate() {
             let first = p * columns;
             let here = columns.min(count - first);
             let row = |part: usize, h: usize| &panel[(part * dim + head * size + h) * columns..][..here];
-            for word in 0..size / numbers {
-                if numbers == 1 {
-                    self.keys.set_column(first, word, row(0, word));
+            for element in 0..size / values {
+                if values == 1 {
+                    self.keys.set_column(first, element, row(0, element));
                     continue;
                 }
-                let pairs = row(0, 2 * word).iter().zip(row(0, 2 * word + 1));
-                for (word, (low, high)) in self.words.iter_mut().zip(pairs) {
-                    *word = pair_of(*low, *high);
+                let pairs = row(0, 2 * element).iter().zip(row(0, 2 * element + 1));
+                for (packed, (low, high)) in self.elements.iter_mut().zip(pairs) {
+                    *packed = bf16x2(*low, *high);
                 }
-                self.keys.set_column(first, word, &self.words[..here]);
+                self.keys.set_column(first, element, &self.elements[..here]);
             }
             for h in 0..size {
-                let words = &mut self.words[..packing.words.count(here)];
-                packing.words.pack_row(row(1, h), words);
-                self.values.set_row(h, first / numbers, words);
+                let elements = &mut self.elements[..packing.element.count(here)];
+                packing.element.pack_row(row(1, h), elements);
+                self.values.set_row(h, first / values, elements);
             }
         }
     }
 
-    /// Context of some panels of queries.
+    /// Writes this head's rows of the context of some panels of queries.
     ///
     /// # Shapes
-    /// - context: `dim` rows of each panel, of which this head's follow those of the heads before it
-    /// - queries: the same as words; they carry log2(e) / sqrt(size)
+    /// - context: panels `[dim, NR]`, of which rows `index * size..(index + 1) * size` are this head's
+    /// - queries: likewise, in packed elements and scaled by log2(e) / sqrt(size)
     #[inline(always)]
     pub(crate) fn attend<S: Simd>(
         &self,
@@ -104,60 +112,62 @@ impl Head {
         queries: &[S::f32s],
         context: &mut [S::f32s],
         tile: &mut Tile,
-        mut told: Option<&mut Told<'_>>,
+        mut attention: Option<&mut ClassAttention<'_>>,
     ) {
-        let columns = columns_of::<S>();
-        let (head, dim) = (self.number, self.dim);
-        let (count, size) = (self.keys.rows, self.values.rows * WIDTH);
-        let panels = context.len() / (dim * WIDTH);
-        let numbers = self.values.words().numbers();
-        let tokens = DEPTH * numbers;
-        let rows = |panel: usize| panel * dim * WIDTH + head * size..panel * dim * WIDTH + (head + 1) * size;
+        let columns = panel_columns::<S>();
+        let (head, dim) = (self.index, self.dim);
+        let (count, size) = (self.keys.rows, self.values.rows * NR_VECTORS);
+        let panels = context.len() / (dim * NR_VECTORS);
+        let values = self.values.element().values();
+        let tokens = KC * values;
+        let rows = |panel: usize| {
+            panel * dim * NR_VECTORS + head * size..panel * dim * NR_VECTORS + (head + 1) * size
+        };
         tile.scores.resize(tokens * columns);
-        tile.most.resize(panels * columns);
+        tile.max.resize(panels * columns);
         tile.sum.resize(panels * columns);
         let scores = vectors_mut::<S>(&mut tile.scores);
-        let most = vectors_mut::<S>(&mut tile.most).as_chunks_mut::<WIDTH>().0;
-        let sum = vectors_mut::<S>(&mut tile.sum).as_chunks_mut::<WIDTH>().0;
+        let max = vectors_mut::<S>(&mut tile.max).as_chunks_mut::<NR_VECTORS>().0;
+        let sum = vectors_mut::<S>(&mut tile.sum).as_chunks_mut::<NR_VECTORS>().0;
         for panel in 0..panels {
-            most[panel] = [simd.splat_f32s(f32::NEG_INFINITY); WIDTH];
-            sum[panel] = [simd.splat_f32s(0.0); WIDTH];
+            max[panel] = [simd.splat_f32s(f32::NEG_INFINITY); NR_VECTORS];
+            sum[panel] = [simd.splat_f32s(0.0); NR_VECTORS];
             for value in &mut context[rows(panel)] {
                 *value = simd.splat_f32s(0.0);
             }
         }
         for first in (0..count).step_by(tokens) {
             let here = tokens.min(count - first);
-            let scores = &mut scores[..here * WIDTH];
+            let scores = &mut scores[..here * NR_VECTORS];
             for panel in 0..panels {
                 let own = rows(panel);
-                let queries = &queries[own.start / numbers..own.end / numbers];
-                self.keys.times_some(simd, first, queries, scores);
-                if let (0, Some(told)) = (panel, &mut told) {
-                    told.keep(pulp::bytemuck::cast_slice(scores), columns, first);
+                let queries = &queries[own.start / values..own.end / values];
+                self.keys.multiply_rows(simd, first, queries, scores);
+                if let (0, Some(attention)) = (panel, &mut attention) {
+                    attention.keep(pulp::bytemuck::cast_slice(scores), columns, first);
                 }
-                let scale = soften(simd, scores, &mut most[panel], &mut sum[panel]);
+                let scale = online_softmax(simd, scores, &mut max[panel], &mut sum[panel]);
                 let context = &mut context[rows(panel)];
                 if first > 0 {
                     rescale(simd, context, scale);
                 }
                 let weights = self.values.input(simd, here, scores);
-                self.values.add_slices(simd, first / numbers, weights, context);
+                self.values.add_slice(simd, first / values, weights, context);
             }
         }
         for panel in 0..panels {
-            for v in 0..WIDTH {
+            for v in 0..NR_VECTORS {
                 sum[panel][v] = simd.div_f32s(simd.splat_f32s(1.0), sum[panel][v]);
             }
             rescale(simd, &mut context[rows(panel)], sum[panel]);
         }
-        if let Some(told) = told {
-            told.add(&tile.most, &tile.sum);
+        if let Some(attention) = attention {
+            attention.add(&tile.max, &tile.sum);
         }
     }
 }
 
-impl Told<'_> {
+impl ClassAttention<'_> {
     /// Keeps the raw scores of the first columns.
     fn keep(&mut self, scores: &[f32], columns: usize, first: usize) {
         let count = self.sum.len();
@@ -169,55 +179,55 @@ impl Told<'_> {
         }
     }
 
-    /// Adds the probabilities, once the columns' largest scores and one over their sums are known.
-    fn add(&mut self, most: &[f32], share: &[f32]) {
+    /// Adds the probabilities, given the maximum score and the inverse sum of each column.
+    fn add(&mut self, max: &[f32], inverse_sum: &[f32]) {
         for (c, raw) in self.raw.chunks_exact(self.sum.len()).enumerate() {
             for (sum, score) in self.sum.iter_mut().zip(raw) {
-                *sum += (score - most[c]).exp2() * share[c];
+                *sum += (score - max[c]).exp2() * inverse_sum[c];
             }
         }
     }
 }
 
-/// Makes exponentials of a tile's scores (powers of two, less the column's largest so far), adds them to `sum`,
-/// and tells by how much earlier tiles shrink.
+/// One step of an online softmax: updates the running maximum, replaces a tile's scores by 2^(score - maximum), adds
+/// those to the running sum, and returns the factor by which earlier tiles are to be rescaled.
 #[inline(always)]
-fn soften<S: Simd>(
+fn online_softmax<S: Simd>(
     simd: S,
     scores: &mut [S::f32s],
-    most: &mut [S::f32s; WIDTH],
-    sum: &mut [S::f32s; WIDTH],
-) -> [S::f32s; WIDTH] {
-    let before = *most;
-    for row in scores.as_chunks::<WIDTH>().0 {
-        for v in 0..WIDTH {
-            most[v] = simd.max_f32s(most[v], row[v]);
+    max: &mut [S::f32s; NR_VECTORS],
+    sum: &mut [S::f32s; NR_VECTORS],
+) -> [S::f32s; NR_VECTORS] {
+    let before = *max;
+    for row in scores.as_chunks::<NR_VECTORS>().0 {
+        for v in 0..NR_VECTORS {
+            max[v] = simd.max_f32s(max[v], row[v]);
         }
     }
     let mut scale = before;
-    for v in 0..WIDTH {
-        scale[v] = simd.sub_f32s(before[v], most[v]);
+    for v in 0..NR_VECTORS {
+        scale[v] = simd.sub_f32s(before[v], max[v]);
     }
     scale = exp2(simd, scale);
-    for v in 0..WIDTH {
+    for v in 0..NR_VECTORS {
         sum[v] = simd.mul_f32s(sum[v], scale[v]);
     }
-    let (pairs, rest) = scores.as_chunks_mut::<{ 2 * WIDTH }>();
+    let (pairs, rest) = scores.as_chunks_mut::<{ 2 * NR_VECTORS }>();
     for pair in pairs {
         for (i, score) in pair.iter_mut().enumerate() {
-            *score = simd.sub_f32s(*score, most[i % WIDTH]);
+            *score = simd.sub_f32s(*score, max[i % NR_VECTORS]);
         }
         *pair = exp2(simd, *pair);
         for (i, weight) in pair.iter().enumerate() {
-            sum[i % WIDTH] = simd.add_f32s(sum[i % WIDTH], *weight);
+            sum[i % NR_VECTORS] = simd.add_f32s(sum[i % NR_VECTORS], *weight);
         }
     }
-    for row in rest.as_chunks_mut::<WIDTH>().0 {
-        for v in 0..WIDTH {
-            row[v] = simd.sub_f32s(row[v], most[v]);
+    for row in rest.as_chunks_mut::<NR_VECTORS>().0 {
+        for v in 0..NR_VECTORS {
+            row[v] = simd.sub_f32s(row[v], max[v]);
         }
         *row = exp2(simd, *row);
-        for v in 0..WIDTH {
+        for v in 0..NR_VECTORS {
             sum[v] = simd.add_f32s(sum[v], row[v]);
         }
     }
@@ -225,9 +235,9 @@ fn soften<S: Simd>(
 }
 
 #[inline(always)]
-fn rescale<S: Simd>(simd: S, rows: &mut [S::f32s], scale: [S::f32s; WIDTH]) {
-    for row in rows.as_chunks_mut::<WIDTH>().0 {
-        for v in 0..WIDTH {
+fn rescale<S: Simd>(simd: S, rows: &mut [S::f32s], scale: [S::f32s; NR_VECTORS]) {
+    for row in rows.as_chunks_mut::<NR_VECTORS>().0 {
+        for v in 0..NR_VECTORS {
             row[v] = simd.mul_f32s(row[v], scale[v]);
         }
     }
@@ -237,12 +247,12 @@ fn rescale<S: Simd>(simd: S, rows: &mut [S::f32s], scale: [S::f32s; WIDTH]) {
 mod tests {
     use super::*;
     use crate::Level;
-    use crate::pairs::{Instruction, Words};
+    use crate::element::{Element, Instruction};
     use proptest::prelude::*;
     use pulp::WithSimd;
 
     struct Run<'a> {
-        words: Words,
+        element: Element,
         level: Level,
         size: usize,
         query: &'a [f32],
@@ -251,14 +261,14 @@ mod tests {
     }
 
     impl WithSimd for Run<'_> {
-        /// Context of the last panel's last column; what the first column of the first attends to.
+        /// Context of the last column of the last panel, and attention of the first column of the first panel.
         type Output = (Vec<f32>, Vec<f32>);
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
-            let (columns, size, count) = (columns_of::<S>(), self.size, self.keys.len() / self.size);
-            // Two heads, of which the second is meant.
-            let packing = Packing::new(self.level, self.words);
+            let (columns, size, count) = (panel_columns::<S>(), self.size, self.keys.len() / self.size);
+            // Two heads, of which the second is tested.
+            let packing = Packing::new(self.level, self.element);
             let layout = Layout { packing, dim: 2 * size, columns, count };
             let mut kv = Floats::zeros(count.div_ceil(columns) * 4 * size * columns);
             for t in 0..count {
@@ -270,7 +280,7 @@ mod tests {
             }
             let mut head = Head::default();
             head.fill(layout, 1, size, &kv);
-            // Three panels, of which the first and the last are looked at.
+            // Three panels, of which the first and the last are compared.
             let (mut queries, mut context) =
                 (Floats::zeros(6 * size * columns), Floats::zeros(6 * size * columns));
             for panel in queries.chunks_exact_mut(2 * size * columns) {
@@ -279,10 +289,10 @@ mod tests {
                 }
             }
             let mut attention = vec![0.0; count];
-            let told = &mut Told::new(1, &mut attention);
+            let class_attention = &mut ClassAttention::new(1, &mut attention);
             let out = vectors_mut::<S>(&mut context);
             let queries = head.keys.input(simd, 2 * size, vectors_mut::<S>(&mut queries));
-            head.attend(simd, queries, out, &mut Tile::default(), Some(told));
+            head.attend(simd, queries, out, &mut Tile::default(), Some(class_attention));
             ((0..size).map(|h| context[(5 * size + h + 1) * columns - 1]).collect(), attention)
         }
     }
@@ -303,24 +313,24 @@ mod tests {
             let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let weights: Vec<f64> = scores.iter().map(|s| (s - most).exp2()).collect();
             let sum: f64 = weights.iter().sum();
-            for (level, words) in Level::available().flat_map(|level| {
-                let pairs = Instruction::of(level).into_iter().chain([Instruction::Emulated]).map(Words::Pairs);
-                pairs.chain([Words::Floats]).map(move |words| (level, words))
+            for (level, element) in Level::available().flat_map(|level| {
+                let pairs = Instruction::of(level).into_iter().chain([Instruction::Emulated]).map(Element::Bf16x2);
+                pairs.chain([Element::F32]).map(move |element| (level, element))
             }) {
-                // Pairs round what they multiply to 8 bits, scores included; they need an even size.
-                let near = if words == Words::Floats { 2e-4 } else { 0.01 * f64::from(scale.max(1.0)) };
-                if words != Words::Floats && (size % 2 == 1 || scale > 3.0) {
+                // bfloat16 rounds its inputs to 8 bits, scores included, and needs an even head size.
+                let near = if element == Element::F32 { 2e-4 } else { 0.01 * f64::from(scale.max(1.0)) };
+                if element != Element::F32 && (size % 2 == 1 || scale > 3.0) {
                     continue;
                 }
-                let run = Run { words, level, size, query: &query, keys, values };
+                let run = Run { element, level, size, query: &query, keys, values };
                 let (context, attention) = level.run(run);
                 for h in 0..size {
                     let of = values.iter().skip(h).step_by(size).map(|v| f64::from(*v));
                     let expected = of.zip(&weights).map(|(v, w)| v * w).sum::<f64>() / sum;
-                    prop_assert!((f64::from(context[h]) - expected).abs() < near, "{} {:?}: {} {}", level, words, context[h], expected);
+                    prop_assert!((f64::from(context[h]) - expected).abs() < near, "{} {:?}: {} {}", level, element, context[h], expected);
                 }
                 for (found, weight) in attention.iter().zip(&weights) {
-                    prop_assert!((f64::from(*found) - weight / sum).abs() < near, "{} {:?}", level, words);
+                    prop_assert!((f64::from(*found) - weight / sum).abs() < near, "{} {:?}", level, element);
                 }
             }
         }

@@ -6,7 +6,7 @@ use r2former_kernels::ransac::{Correspondence, RansacOptions, ransac};
 use serde_json::Value;
 
 #[test]
-fn as_many_inliers_as_opencv() {
+fn inlier_counts_equal_opencvs() {
     let golden: Value = serde_json::from_str(include_str!("ransac/golden.json")).unwrap();
     let tolerance = golden["tolerance"].as_f64().unwrap() as f32;
     for (number, case) in golden["cases"].as_array().unwrap().iter().enumerate() {

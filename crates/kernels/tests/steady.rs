@@ -1,10 +1,10 @@
-//! The kernels allocate once: the second run finds the memory of the first.
+//! No allocations in the steady state, and behaviour at the limits of f32.
 
 use allocation_counter::measure;
-use r2former_kernels::{Encoder, EncoderShape, Level, Products, Reranker, RerankerShape};
+use r2former_kernels::{Encoder, EncoderShape, Level, MatmulPrecision, Reranker, RerankerShape};
 use std::collections::HashMap;
 
-/// Tensors that are made up when they are asked for.
+/// Synthetic tensors of the given sizes.
 fn weights(sizes: &[(String, usize)]) -> HashMap<String, Vec<f32>> {
     let values = |seed: usize, len: usize| {
         (0..len).map(|i| ((i * 7919 + seed * 104_729) % 1000) as f32 / 5000.0 - 0.1).collect()
@@ -69,7 +69,7 @@ fn reranking_a_second_pair_allocates_nothing() {
 }
 
 #[test]
-fn encoding_a_second_image_allocates_only_what_it_hands_out() {
+fn encoding_a_second_image_allocates_only_its_result() {
     let (dim, depth) = (24, 4);
     let mut sizes = vec![("patch_embed.proj.weight".to_string(), dim * 3 * 64)];
     sizes.extend([("norm.weight".to_string(), dim), ("norm.bias".to_string(), dim)]);
@@ -83,34 +83,34 @@ fn encoding_a_second_image_allocates_only_what_it_hands_out() {
         mlp_ratio: 4,
         epsilon: 1e-6,
         layer_scale: false,
-        attending: 2,
+        class_tokens: 2,
         local_layer: depth - 1,
-        all_last: true,
+        all_outputs: true,
     };
     let (height, width) = (72, 104);
     let tokens = 2 + 9 * 13;
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    for (level, products) in
-        Level::available().flat_map(|level| [(level, Products::F32), (level, Products::Bf16Emulated)])
+    for (level, products) in Level::available()
+        .flat_map(|level| [(level, MatmulPrecision::F32), (level, MatmulPrecision::Bf16Emulated)])
     {
         let get = |name: &str| weights.get(name).map(Vec::as_slice);
         let encoder = Encoder::new(level, products, shape, &get).unwrap();
-        let blank = encoder.blank(&vec![0.1; tokens * dim], height, width).unwrap();
+        let prefix = encoder.precompute_prefix(&vec![0.1; tokens * dim], height, width).unwrap();
         let image: Vec<f32> = (0..3 * height * width).map(|i| (i % 97) as f32 / 50.0 - 1.0).collect();
         let counted = one_thread.install(|| {
-            let first = encoder.run(&blank, &image).unwrap();
-            measure(|| assert_eq!(encoder.run(&blank, &image).unwrap(), first))
+            let first = encoder.run(&prefix, &image).unwrap();
+            measure(|| assert_eq!(encoder.run(&prefix, &image).unwrap(), first))
         });
         // The tokens before and after the last block, the attention, and its raw scores of a head.
-        let handed_out = 4 * (2 * tokens * dim + tokens + 2 * tokens) as u64;
-        assert_eq!(counted.bytes_total, handed_out, "{level}, {products:?}");
+        let returned = 4 * (2 * tokens * dim + tokens + 2 * tokens) as u64;
+        assert_eq!(counted.bytes_total, returned, "{level}, {products:?}");
         assert_eq!(counted.count_total, 4, "{level}, {products:?}");
     }
 }
 
-/// A number that is none must not end as a sound descriptor, and no input may end the program.
+/// A non-finite pixel must not give a finite descriptor, and no input may panic.
 #[test]
-fn numbers_at_the_edge() {
+fn extreme_and_non_finite_pixels() {
     let dim = 12;
     let mut sizes = vec![("patch_embed.proj.weight".to_string(), dim * 3 * 16)];
     sizes.extend([("norm.weight".to_string(), dim), ("norm.bias".to_string(), dim)]);
@@ -124,27 +124,27 @@ fn numbers_at_the_edge() {
         mlp_ratio: 4,
         epsilon: 1e-6,
         layer_scale: false,
-        attending: 1,
+        class_tokens: 1,
         local_layer: 1,
-        all_last: false,
+        all_outputs: false,
     };
     for level in Level::available() {
         let get = |name: &str| weights.get(name).map(Vec::as_slice);
-        let encoder = Encoder::new(level, Products::F32, shape, &get).unwrap();
-        let blank = encoder.blank(&vec![0.1; (1 + 6) * dim], 8, 12).unwrap();
-        // Slices that begin anywhere.
+        let encoder = Encoder::new(level, MatmulPrecision::F32, shape, &get).unwrap();
+        let prefix = encoder.precompute_prefix(&vec![0.1; (1 + 6) * dim], 8, 12).unwrap();
+        // Unaligned slices.
         let mut image = vec![0.5; 1 + 3 * 8 * 12];
-        let plain = encoder.run(&blank, &image[1..]).unwrap();
+        let plain = encoder.run(&prefix, &image[1..]).unwrap();
         assert!(plain.last.iter().chain(&plain.local).all(|v| v.is_finite()), "{level}");
         assert!((plain.attention.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{level}");
         for (value, sound) in [(f32::NAN, false), (f32::INFINITY, false), (1e30, true), (1e-40, true)] {
             image[50] = value;
-            let found = encoder.run(&blank, &image[1..]).unwrap();
+            let found = encoder.run(&prefix, &image[1..]).unwrap();
             let finite = found.last.iter().all(|v| v.is_finite());
             assert_eq!(finite, sound, "{level}: {value} gives {:?}", found.last);
         }
-        assert!(encoder.run(&blank, &image).is_err(), "an image of another size");
-        assert!(encoder.blank(&[0.1; 5], 8, 12).is_err(), "no tokens");
-        assert!(encoder.blank(&vec![0.1; 7 * dim], 9, 12).is_err(), "no whole patches");
+        assert!(encoder.run(&prefix, &image).is_err(), "an image of another size");
+        assert!(encoder.precompute_prefix(&[0.1; 5], 8, 12).is_err(), "no tokens");
+        assert!(encoder.precompute_prefix(&vec![0.1; 7 * dim], 9, 12).is_err(), "incomplete patches");
     }
 }

@@ -26,7 +26,7 @@ pub fn cost(config: &ModelConfig, height: usize, width: usize) -> Cost {
     }
 }
 
-/// Products of one block over `n` tokens, of which `outputs` are wanted.
+/// MatmulPrecision of one block over `n` tokens, of which `outputs` are wanted.
 fn block_flop(n: f64, outputs: f64, dim: f64, ratio: f64) -> f64 {
     let qkv = 2.0 * dim * dim * (outputs + 2.0 * n);
     let attention = 4.0 * outputs * n * dim;

@@ -27,7 +27,7 @@ pub use config::{
     BackboneConfig, GlobalConfig, InputConfig, LocalConfig, ModelConfig, Pooling, PositionMode, Precision,
     RerankerConfig, ResNetConfig, ResizeMode, Trained, VitConfig,
 };
-pub use device::{Device, parse_device};
+pub use device::{Device, DeviceInfo, parse_device};
 pub use error::{ModelError, Result};
 pub use r2former::{Features, R2Former};
 pub use reranker::Reranker;

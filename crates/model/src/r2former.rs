@@ -3,7 +3,7 @@
 use crate::backbone::{Backbone, Tokens};
 use crate::layers::{Projection, bicubic_matrix};
 use crate::local::select;
-use crate::weights::{Init, Put, Take, Tensors};
+use crate::weights::{Init, TensorReader, TensorWriter, Tensors};
 use crate::{BackboneConfig, GlobalConfig, ModelConfig, ModelError, Pooling, Reranker, Result};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -37,7 +37,7 @@ impl R2Former {
     ///
     /// # Errors
     /// An invalid configuration, or tensors that do not fit it.
-    pub fn load(config: &ModelConfig, mut take: Take) -> Result<Self> {
+    pub fn load(config: &ModelConfig, mut take: TensorReader) -> Result<Self> {
         config.validate()?;
         let c = config;
         let take_all = &mut take;
@@ -64,13 +64,16 @@ impl R2Former {
     /// # Errors
     /// An invalid configuration.
     pub fn random(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
-        Self::load(config, Take::random(seed, device))
+        Self::load(config, TensorReader::random(seed, device))
     }
 
     /// The parts that no pretrained backbone brings along, by name: local head, reranker, and the
     /// power of a ResNet's pooling.
-    pub(crate) fn heads_without_pretraining(config: &ModelConfig, take: &mut Take) -> Result<Tensors> {
-        let mut put = Put::default();
+    pub(crate) fn heads_without_pretraining(
+        config: &ModelConfig,
+        take: &mut TensorReader,
+    ) -> Result<Tensors> {
+        let mut put = TensorWriter::default();
         if let Some(head) = local_head(config, take) {
             head.save(&mut put, "local_head");
         }
@@ -88,7 +91,7 @@ impl R2Former {
     /// # Errors
     /// An invalid configuration, or tensors that do not fit it; each is named.
     pub fn from_tensors(config: &ModelConfig, tensors: Tensors, device: &Device) -> Result<Self> {
-        Self::load(config, Take::from_tensors(tensors, device))
+        Self::load(config, TensorReader::from_tensors(tensors, device))
     }
 
     /// Every parameter by name.
@@ -96,7 +99,7 @@ impl R2Former {
     /// # Errors
     /// When the device cannot be read.
     pub fn to_tensors(&self) -> Result<Tensors> {
-        let mut put = Put::default();
+        let mut put = TensorWriter::default();
         self.backbone.save(&mut put);
         for (name, head) in
             [("head", &self.head), ("head_dist", &self.head_dist), ("local_head", &self.local_head)]
@@ -141,7 +144,8 @@ impl R2Former {
     /// # Errors
     /// [`ModelError::Config`] when feature maps do not suit the size.
     pub fn features(&self, tokens: Tokens, size: [usize; 2]) -> Result<Features> {
-        let local = self.selected(&tokens, size)?.and_then(|(places, kept)| self.local(places, kept));
+        let local =
+            self.select_local(&tokens, size)?.and_then(|(places, kept)| self.project_local(places, kept));
         Ok(Features { global: self.global(tokens), local })
     }
 
@@ -150,7 +154,7 @@ impl R2Former {
     ///
     /// # Errors
     /// [`ModelError::Config`] when feature maps do not suit the size.
-    pub fn selected(
+    pub fn select_local(
         &self,
         tokens: &Tokens,
         [height, width]: [usize; 2],
@@ -165,9 +169,9 @@ impl R2Former {
         Ok(Some(select(attention, tokens.local.clone(), local.count, offset, [height, width], stride)))
     }
 
-    /// Local features as in [`Features::local`] of what [`selected`](Self::selected) gives; none without a local
+    /// Local features as in [`Features::local`] of what [`select_local`](Self::select_local) gives; none without a local
     /// head.
-    pub fn local(&self, places: Tensor<3>, kept: Tensor<3>) -> Option<Tensor<3>> {
+    pub fn project_local(&self, places: Tensor<3>, kept: Tensor<3>) -> Option<Tensor<3>> {
         let head = self.local_head.as_ref()?;
         Some(Tensor::cat(vec![places, head.forward(kept)], 2))
     }
@@ -234,13 +238,13 @@ impl R2Former {
 }
 
 /// The learned power of a ResNet's pooling.
-fn gem_power(c: &ModelConfig, take: &mut Take) -> Option<Param<Tensor<1>>> {
+fn gem_power(c: &ModelConfig, take: &mut TensorReader) -> Option<Param<Tensor<1>>> {
     let resnet = matches!(c.backbone, BackboneConfig::ResNet50(_));
     resnet.then(|| take.param("gem.p", [1], Init::Constant(3.0)))
 }
 
 /// The projection of local features: of a transformer's tokens, or of a ResNet's layer 3.
-fn local_head(c: &ModelConfig, take: &mut Take) -> Option<Projection> {
+fn local_head(c: &ModelConfig, take: &mut TensorReader) -> Option<Projection> {
     let width = match &c.backbone {
         BackboneConfig::Vit(vit) => vit.dim,
         BackboneConfig::ResNet50(_) => 1024,

@@ -2,9 +2,9 @@
 //!
 //! METHOD: reranker; paper section 3.3. Plain Burn operations on any device.
 
-use crate::layers::{Block, BlockConfig, Projection, matched, sine_cosine};
+use crate::layers::{Block, BlockConfig, Projection, gradient_kernels, matched, sine_cosine};
 use crate::r2former::unit;
-use crate::weights::{Init, Put, Take};
+use crate::weights::{Init, TensorReader, TensorWriter};
 use crate::{ModelError, Precision, RerankerConfig, Result};
 use burn::module::{Module, Param};
 use burn::nn::LayerNorm;
@@ -41,7 +41,7 @@ struct Matches {
 
 impl Reranker {
     /// Takes the tensors under `{name}.`, with the published names.
-    pub fn load(take: &mut Take, name: &str, config: &RerankerConfig) -> Self {
+    pub fn load(take: &mut TensorReader, name: &str, config: &RerankerConfig) -> Self {
         let c = config;
         // In 32 bits under any precision: bfloat16 would blur coordinates to an eighth of a patch and more.
         let precision = Precision::F32;
@@ -53,7 +53,7 @@ impl Reranker {
             layer_scale: false,
             precision,
         };
-        let stack = |part: &str, depth: usize, take: &mut Take| {
+        let stack = |part: &str, depth: usize, take: &mut TensorReader| {
             (0..depth).map(|i| Block::load(take, &format!("{name}.{part}.{i}"), &block)).collect::<Vec<_>>()
         };
         let blocks_2 = stack("blocks_2", c.pair_depth, take);
@@ -73,7 +73,7 @@ impl Reranker {
     }
 
     /// Puts what [`Reranker::load`] takes.
-    pub fn save(&self, put: &mut Put, name: &str) {
+    pub fn save(&self, put: &mut TensorWriter, name: &str) {
         self.pair_head.save(put, &format!("{name}.pair_head"));
         put.tensor(&format!("{name}.cls_token_2"), self.cls_token_2.val());
         self.pair_head_2.save(put, &format!("{name}.pair_head_2"));
@@ -109,7 +109,7 @@ impl Reranker {
             Some(tokens) => tokens,
             None => self.plain(query, reference),
         };
-        let cls = self.first_of(&self.blocks, &self.cls_token, tokens);
+        let cls = self.pair_tokens(tokens);
         Ok(self.decoder_pred.forward(cls).reshape([pairs, 2]))
     }
 
@@ -117,10 +117,9 @@ impl Reranker {
     fn plain(&self, query: Tensor<3>, reference: Tensor<3>) -> Tensor<3> {
         let (place_q, feature_q) = split(query);
         let (place_r, feature_r) = split(reference);
-        let similarity = feature_q.matmul(feature_r.swap_dims(1, 2));
-
-        let of_query = self.matches(similarity.clone(), place_q.clone(), place_r.clone());
-        let turned = self.matches(similarity.swap_dims(1, 2), place_r, place_q);
+        let [of_query, of_reference] = self.correlate(feature_q, feature_r);
+        let of_query = self.matches(of_query, place_q.clone(), place_r.clone());
+        let turned = self.matches(of_reference, place_r, place_q);
         // Channels stay query first for the reference's tokens too.
         let of_reference = Matches { query: turned.reference, reference: turned.query, ..turned };
         Tensor::cat(vec![self.summarise(of_query), self.summarise(of_reference)], 1)
@@ -139,7 +138,8 @@ impl Reranker {
         let covered = device.is_autodiff()
             && device.clone().inner() == Device::flex()
             && [query, reference].iter().all(|side| side.dtype() == DType::F32)
-            && shape.check().is_ok();
+            && shape.check().is_ok()
+            && gradient_kernels();
         if !covered {
             return None;
         }
@@ -170,12 +170,28 @@ impl Reranker {
             x = x + embedded(rows.iter().map(|row| [row[3], row[4]]).collect(), all);
         }
         let x = x.reshape([pairs * all / k, k, c.dim]);
-        let x = self.first_of(&self.blocks_2, &self.cls_token_2, x).reshape([pairs, all / k, c.dim]);
+        let x = self.feature_tokens(x).reshape([pairs, all / k, c.dim]);
         let x = self.pair_head_2.forward(x);
         Some(match c.use_position_embedding {
             true => x + embedded(rows.iter().step_by(k).map(|row| [row[0], row[1]]).collect(), all / k),
             false => x,
         })
+    }
+
+    /// The token of each feature from those of its matches, `[features, 1, dim]`: the first stack, normalised.
+    ///
+    /// # Shapes
+    /// - matches: `[features, k, dim]`
+    pub fn feature_tokens(&self, matches: Tensor<3>) -> Tensor<3> {
+        self.first_of(&self.blocks_2, &self.cls_token_2, matches)
+    }
+
+    /// The token of each pair from those of its features, `[pairs, 1, dim]`: the second stack, normalised.
+    ///
+    /// # Shapes
+    /// - features: `[pairs, count, dim]`
+    pub fn pair_tokens(&self, features: Tensor<3>) -> Tensor<3> {
+        self.first_of(&self.blocks, &self.cls_token, features)
     }
 
     /// The probability that each pair shows the same place, `[pairs]`: softmax of the logits.
@@ -184,11 +200,28 @@ impl Reranker {
         softmax(logits, 1).narrow(1, 1, 1).reshape([pairs])
     }
 
-    /// The best columns of each row of `similarity`, with the places of both.
-    fn matches(&self, similarity: Tensor<3>, own: Tensor<3>, other: Tensor<3>) -> Matches {
-        let [pairs, rows, columns] = similarity.dims();
-        let k = self.config.neighbours.min(columns);
-        let (correlation, index) = similarity.topk_with_indices(k, 2);
+    /// The best matches of each feature of both sides, the query's first: their correlations `[pairs, count, k]`
+    /// and the numbers of the matched features, where `k` is at most [`RerankerConfig::neighbours`].
+    ///
+    /// # Shapes
+    /// - query, reference: `[pairs, count, dim]`, of unit length
+    pub fn correlate(&self, query: Tensor<3>, reference: Tensor<3>) -> [(Tensor<3>, Tensor<3, Int>); 2] {
+        // A product of its own for each side: CubeK 0.3.1 writes the best k > 1 of a transposed matrix over one
+        // another where k is the last axis (`PerpendicularWriter`), on every GPU.
+        [(query.clone(), reference.clone()), (reference, query)].map(|(own, other)| {
+            let columns = other.dims()[1];
+            own.matmul(other.swap_dims(1, 2)).topk_with_indices(self.config.neighbours.min(columns), 2)
+        })
+    }
+
+    /// Best matches of [`correlate`](Self::correlate), with the places of both sides.
+    fn matches(
+        &self,
+        (correlation, index): (Tensor<3>, Tensor<3, Int>),
+        own: Tensor<3>,
+        other: Tensor<3>,
+    ) -> Matches {
+        let [pairs, rows, k] = correlation.dims();
         let index: Tensor<3, Int> = index.reshape([pairs, rows * k, 1]).expand([pairs, rows * k, 3]);
         let own = own.unsqueeze_dim::<4>(2).expand([pairs, rows, k, 3]).reshape([pairs, rows * k, 3]);
         Matches {
@@ -221,7 +254,7 @@ impl Reranker {
             x = x + sine_cosine(m.reference.narrow(2, 0, 2), c.dim);
         }
         let x = x.reshape([pairs * tokens, k, c.dim]);
-        let x = self.first_of(&self.blocks_2, &self.cls_token_2, x).reshape([pairs, tokens, c.dim]);
+        let x = self.feature_tokens(x).reshape([pairs, tokens, c.dim]);
         let x = self.pair_head_2.forward(x);
         if !c.use_position_embedding {
             return x;
@@ -266,7 +299,7 @@ mod tests {
         way: Way,
     ) -> Vec<Vec<f32>> {
         let device = Device::flex().autodiff();
-        let mut take = Take::from_tensors(tensors.clone(), &device);
+        let mut take = TensorReader::from_tensors(tensors.clone(), &device);
         let reranker = Reranker::load(&mut take, "r", config);
         let [q, r] = sides.clone().map(|side| Tensor::<3>::from_data(side, &device).require_grad());
         let tokens = way(&reranker, q.clone(), r.clone());
@@ -304,8 +337,8 @@ mod tests {
                 (0..count).map(|_| next()).collect()
             };
             let sides = [nq, nr].map(|n| TensorData::new(noise(pairs * n * 11), [pairs, n, 11]));
-            let mut take = Take::random(1, &Device::flex());
-            let mut put = Put::default();
+            let mut take = TensorReader::random(1, &Device::flex());
+            let mut put = TensorWriter::default();
             Reranker::load(&mut take, "r", &config).save(&mut put, "r");
             let mut tensors = put.finish().unwrap();
             tensors.values_mut().for_each(|t| t.data.iter_mut().for_each(|v| *v *= 8.0));

@@ -54,9 +54,9 @@ pub use dataset::{TownDatasetConfig, TownDatasetSummary, write_dataset};
 pub use light::Condition;
 pub use render::View;
 
+use cells::{Cells, around};
 use r2former_data::geo::destination;
 use r2former_data::{DataError, LatLon, Result};
-use cells::{Cells, around};
 use serde::{Deserialize, Serialize};
 
 /// What decides a town.

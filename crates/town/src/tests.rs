@@ -104,9 +104,13 @@ fn a_dataset_on_disk_is_what_its_readers_expect() {
     assert_eq!(summary.queries, 6);
     let read = |name: &str| {
         let options = r2former_data::dataset::SourceOptions::default();
-        r2former_data::dataset::list_photos(&dir.path().join(name), Some(r2former_data::dataset::Kind::Csv), &options)
-            .unwrap()
-            .photos
+        r2former_data::dataset::list_photos(
+            &dir.path().join(name),
+            Some(r2former_data::dataset::Kind::Csv),
+            &options,
+        )
+        .unwrap()
+        .photos
     };
     let (database, queries) = (read("database.csv"), read("queries.csv"));
     assert_eq!((database.len(), queries.len()), (summary.database, 6));

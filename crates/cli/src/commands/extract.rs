@@ -1,7 +1,7 @@
 //! `r2former extract`: descriptors of photographs as a safetensors file.
 
 use crate::common::{Machine, ModelArgs};
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use crate::progress::Bar;
 use crate::tensors::tensor_images;
@@ -30,7 +30,7 @@ pub(crate) struct ExtractArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<Outcome> {
+pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<ExitStatus> {
     let tensors = tensor_images(&args.images)?;
     let extractor = args.model.extractor(machine, tensors.as_ref().map(|t| t.size))?;
     let (mut global, mut local) = (Vec::new(), Vec::new());
@@ -89,5 +89,5 @@ pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<Outcome> {
         out.line(format_args!("{name:<7} {shape:?}"))?;
     }
     out.line(format_args!("wrote   {}", args.out.display()))?;
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }

@@ -1,7 +1,7 @@
 //! `r2former index`: build, change and inspect a place index.
 
 use crate::common::{InputArgs, Machine, load_model};
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::output::{self, bytes, print_json};
 use crate::progress::Bar;
 use anyhow::{Result, bail};
@@ -114,7 +114,7 @@ pub(crate) struct ImportArgs {
     index: PathBuf,
 }
 
-pub(crate) fn run(command: IndexCommand, machine: &Machine) -> Result<Outcome> {
+pub(crate) fn run(command: IndexCommand, machine: &Machine) -> Result<ExitStatus> {
     match command {
         IndexCommand::Create(args) => create(&args),
         IndexCommand::Add(args) => add(&args, machine),
@@ -126,7 +126,7 @@ pub(crate) fn run(command: IndexCommand, machine: &Machine) -> Result<Outcome> {
         IndexCommand::Export(args) => {
             r2former_index::export(&args.index, &args.file)?;
             output::stdout().line(format_args!("wrote {}", args.file.display()))?;
-            Ok(Outcome::Done)
+            Ok(ExitStatus::Done)
         }
         IndexCommand::Import(args) => {
             r2former_index::import(&args.file, &args.index)?;
@@ -134,12 +134,12 @@ pub(crate) fn run(command: IndexCommand, machine: &Machine) -> Result<Outcome> {
             index.model()?;
             let count = index.reader()?.count(&Filter::default())?;
             output::stdout().line(format_args!("{}: {count} images", args.index.display()))?;
-            Ok(Outcome::Done)
+            Ok(ExitStatus::Done)
         }
     }
 }
 
-fn create(args: &CreateArgs) -> Result<Outcome> {
+fn create(args: &CreateArgs) -> Result<ExitStatus> {
     let loaded = load_model(args.model.as_deref())?;
     let settings = args.input.settings(&loaded);
     let index = PlaceIndex::create(&args.index, &loaded, settings)?;
@@ -162,10 +162,10 @@ fn create(args: &CreateArgs) -> Result<Outcome> {
         ))?;
     }
     out.line(format_args!("next: r2former index add {} PHOTOS", args.index.display()))?;
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }
 
-fn add(args: &AddArgs, machine: &Machine) -> Result<Outcome> {
+fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
     let options = SourceOptions { utm_zone: args.utm_zone, ..Default::default() };
     let mut listing = Listing { photos: Vec::new(), skipped: Vec::new(), notes: Vec::new() };
@@ -189,8 +189,8 @@ fn add(args: &AddArgs, machine: &Machine) -> Result<Outcome> {
     let bar = Bar::default();
     let started = std::time::Instant::now();
     let mut report = add_photos(&mut writer, &extractor, &listing.photos, &bar)?;
-    report.failed.extend(listing.skipped);
-    let AddReport { added, present, failed } = &report;
+    report.unreadable.extend(listing.skipped);
+    let AddReport { added, already_indexed: present, unreadable: failed } = &report;
     let rate = *added as f64 / started.elapsed().as_secs_f64();
     if args.json {
         print_json(&json!({
@@ -204,13 +204,13 @@ fn add(args: &AddArgs, machine: &Machine) -> Result<Outcome> {
         ))?;
     }
     match (failed.is_empty(), added + present) {
-        (true, _) => Ok(Outcome::Done),
+        (true, _) => Ok(ExitStatus::Done),
         (false, 0) => bail!("none of the photographs could be used"),
-        (false, _) => Ok(Outcome::Partial),
+        (false, _) => Ok(ExitStatus::Partial),
     }
 }
 
-fn remove(args: &RemoveArgs) -> Result<Outcome> {
+fn remove(args: &RemoveArgs) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
     let mut writer = index.writer()?;
     let ids: Vec<_> = args.names.iter().map(|name| place_id(name)).collect();
@@ -225,10 +225,10 @@ fn remove(args: &RemoveArgs) -> Result<Outcome> {
     } else {
         output::stdout().line(format_args!("removed {removed} images"))?;
     }
-    Ok(if unknown.is_empty() { Outcome::Done } else { Outcome::Partial })
+    Ok(if unknown.is_empty() { ExitStatus::Done } else { ExitStatus::Partial })
 }
 
-fn list(args: &ListArgs) -> Result<Outcome> {
+fn list(args: &ListArgs) -> Result<ExitStatus> {
     let reader = PlaceIndex::open(&args.index)?.reader()?;
     let mut places = Vec::new();
     let mut from = None;
@@ -251,10 +251,10 @@ fn list(args: &ListArgs) -> Result<Outcome> {
         let position = place.position.map_or("unknown".into(), |p| format!("{:.6},{:.6}", p.lat, p.lon));
         out.line(format_args!("{position}\t{}", place.name))?;
     }
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }
 
-fn info(args: &OneIndex) -> Result<Outcome> {
+fn info(args: &OneIndex) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
     let info = index.reader()?.info()?;
     if args.json {
@@ -294,20 +294,20 @@ fn info(args: &OneIndex) -> Result<Outcome> {
         ))?,
         None => out.line(format_args!("extent      no positions"))?,
     }
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }
 
-fn optimize(args: &OneIndex) -> Result<Outcome> {
+fn optimize(args: &OneIndex) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
     index.writer()?.optimize()?;
     if args.json {
         return print_json(&index.reader()?.info()?);
     }
     output::stdout().line(format_args!("{}: optimized", args.index.display()))?;
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }
 
-fn verify(args: &OneIndex) -> Result<Outcome> {
+fn verify(args: &OneIndex) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
     index.model()?;
     let report = r2former_index::verify(&args.index)?;
@@ -322,7 +322,7 @@ fn verify(args: &OneIndex) -> Result<Outcome> {
         out.line(format_args!("{} images read, {} problems", report.images, report.problems.len()))?;
     }
     if report.problems.is_empty() {
-        return Ok(Outcome::Done);
+        return Ok(ExitStatus::Done);
     }
     bail!("{}: the index is damaged; add the named images again, or import a snapshot", args.index.display())
 }

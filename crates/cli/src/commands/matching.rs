@@ -1,7 +1,7 @@
 //! `r2former match`: do these two photographs show the same place?
 
 use crate::common::{Machine, ModelArgs};
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use crate::tensors::tensor_images;
 use anyhow::{Result, bail};
@@ -23,7 +23,7 @@ pub(crate) struct MatchArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: &MatchArgs, machine: &Machine) -> Result<Outcome> {
+pub(crate) fn run(args: &MatchArgs, machine: &Machine) -> Result<ExitStatus> {
     let tensors = tensor_images(&[args.a.clone(), args.b.clone()])?;
     let extractor = args.model.extractor(machine, tensors.as_ref().map(|t| t.size))?;
     let features = match &tensors {
@@ -65,5 +65,5 @@ pub(crate) fn run(args: &MatchArgs, machine: &Machine) -> Result<Outcome> {
         }
         None => out.line(format_args!("{} has no reranker: no logits, no score", config.name))?,
     }
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }

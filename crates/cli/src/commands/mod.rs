@@ -14,12 +14,12 @@ pub(crate) mod town;
 pub(crate) mod train;
 
 use crate::args::{Args, Command};
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use clap::CommandFactory;
 use std::io::Write;
 
 /// Carries out what the command line asks.
-pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitStatus> {
     let machine = args.machine;
     machine.set_threads()?;
     match args.command {
@@ -38,7 +38,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "r2former", &mut script);
             std::io::stdout().lock().write_all(&script)?;
-            Ok(Outcome::Done)
+            Ok(ExitStatus::Done)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `r2former model`: import and inspect checkpoints.
 
 use crate::common::{load_model, parse_size};
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -107,7 +107,7 @@ fn parse_resize(text: &str) -> Result<ResizeMode, String> {
     }
 }
 
-pub(crate) fn run(command: &ModelCommand) -> Result<Outcome> {
+pub(crate) fn run(command: &ModelCommand) -> Result<ExitStatus> {
     match command {
         ModelCommand::Import(args) => run_import(args),
         ModelCommand::Copy(args) => run_copy(args),
@@ -115,7 +115,7 @@ pub(crate) fn run(command: &ModelCommand) -> Result<Outcome> {
     }
 }
 
-fn run_import(args: &ImportArgs) -> Result<Outcome> {
+fn run_import(args: &ImportArgs) -> Result<ExitStatus> {
     let options = ImportOptions {
         name: args.name.clone(),
         heads: args.heads,
@@ -143,10 +143,10 @@ fn run_import(args: &ImportArgs) -> Result<Outcome> {
     if !leftovers.is_empty() {
         out.line(format_args!("not used by the method: {}", leftovers.join(", ")))?;
     }
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }
 
-fn run_copy(args: &CopyArgs) -> Result<Outcome> {
+fn run_copy(args: &CopyArgs) -> Result<ExitStatus> {
     let loaded = load_model(Some(&args.input))?;
     let checkpoint = r2former_model::checkpoint::parse(loaded.bytes(), &args.input)?;
     let (mut config, tensors) = (checkpoint.config, checkpoint.tensors);
@@ -171,7 +171,7 @@ fn run_copy(args: &CopyArgs) -> Result<Outcome> {
     let mut out = output::stdout();
     out.line(format_args!("wrote {}", args.output.display()))?;
     print_description(&mut out, &config, &tensors, None)?;
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }
 
 fn write(file: &Path, config: &ModelConfig, tensors: &Tensors, half: bool) -> Result<()> {
@@ -182,7 +182,7 @@ fn write(file: &Path, config: &ModelConfig, tensors: &Tensors, half: bool) -> Re
     Ok(r2former_model::save(file, config, tensors, storage)?)
 }
 
-fn run_info(args: &InfoArgs) -> Result<Outcome> {
+fn run_info(args: &InfoArgs) -> Result<ExitStatus> {
     let loaded = load_model(args.file.as_deref())?;
     let checkpoint = r2former_model::checkpoint::parse(loaded.bytes(), "model".as_ref())?;
     if let Some([height, width]) = args.image_size {
@@ -196,7 +196,7 @@ fn run_info(args: &InfoArgs) -> Result<Outcome> {
     let mut out = output::stdout();
     print_description(&mut out, &checkpoint.config, &checkpoint.tensors, args.image_size)?;
     out.line(format_args!("fingerprint  {}", checkpoint.fingerprint))?;
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }
 
 fn parameters(tensors: &Tensors) -> usize {

@@ -1,13 +1,13 @@
 //! `r2former query`: where were these photographs taken?
 
 use crate::common::{Machine, near, parse_margin, parse_position, rerank_or_default};
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::output::{self, AnswerFormat, PairsFormat, print_answers};
 use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::LatLon;
-use r2former_engine::{Extractor, LoadedModel, LocateOptions, PlaceIndex, Progress, Rerank, locate};
+use r2former_engine::{Extractor, LoadedModel, LocateOptions, PlaceIndex, Progress, RerankMethod, locate};
 use r2former_index::SearchMode;
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ pub(crate) struct QueryArgs {
     /// How candidates are put in order: model, ransac (mutual nearest local features that one homography
     /// explains), or none for global similarity alone [default: model where its reranker is trained].
     #[arg(long)]
-    rerank: Option<Rerank>,
+    rerank: Option<RerankMethod>,
     /// Rerank only where the global order is unclear: where the best image leads the best one of another place (more
     /// than 25 m away) by less than this in cosine. `eval --adaptive` and `eval ablate` tell what a value is worth.
     #[arg(long, value_name = "MARGIN", allow_negative_numbers = true, value_parser = parse_margin)]
@@ -80,7 +80,7 @@ impl FormatArgs {
     }
 }
 
-pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<Outcome> {
+pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
     let loaded = match &args.model {
         Some(path) => {
@@ -97,7 +97,7 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<Outcome> {
         rerank,
         adaptive: args.adaptive,
         near: near(args.near, args.radius)?,
-        mode: if args.approximate { SearchMode::Fast } else { SearchMode::Exact },
+        mode: if args.approximate { SearchMode::Approximate } else { SearchMode::Exact },
     };
     let extractor = Extractor::new(loaded, index.settings, &machine.device()?)?;
     let reader = index.reader()?;
@@ -129,8 +129,8 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<Outcome> {
         print_answers(&mut out, &answers, &failed, format)?;
     }
     match (failed.len(), args.images.len()) {
-        (0, _) => Ok(Outcome::Done),
+        (0, _) => Ok(ExitStatus::Done),
         (failed, all) if failed == all => bail!("no query could be read"),
-        _ => Ok(Outcome::Partial),
+        _ => Ok(ExitStatus::Partial),
     }
 }

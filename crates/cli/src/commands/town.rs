@@ -1,13 +1,13 @@
 //! `r2former town`: the rendered town as a dataset on disk.
 
 use crate::common::parse_size;
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::Args;
-use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use r2former_engine::Progress;
+use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,7 @@ pub(crate) struct TownArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: &TownArgs) -> Result<Outcome> {
+pub(crate) fn run(args: &TownArgs) -> Result<ExitStatus> {
     if args.dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         bail!("{}: is not empty; choose a new folder", args.dir.display());
     }
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &TownArgs) -> Result<Outcome> {
     out.line(format_args!(
         "next: r2former eval photos --database {dir}/database.csv --queries {dir}/queries.csv"
     ))?;
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }
 
 /// Renders a town into a folder: numbers of database images and queries.

@@ -1,16 +1,18 @@
 //! What commands print.
 
 mod answers;
+mod escape;
 mod recall;
 mod scores;
 mod words;
 
 pub(crate) use answers::{AnswerFormat, PairsFormat, print_answers};
-pub(crate) use recall::print_report;
-pub(crate) use scores::{print_differences, print_scores};
+pub(crate) use escape::escaped;
+pub(crate) use recall::print_summary;
+pub(crate) use scores::{print_comparison, print_scores};
 pub(crate) use words::{backbone, bytes, global_head, input};
 
-use crate::exit::Outcome;
+use crate::exit::ExitStatus;
 use std::fmt::Arguments;
 use std::io::{BufWriter, StdoutLock, Write};
 
@@ -33,7 +35,7 @@ impl Out {
 }
 
 /// Prints one JSON document.
-pub(crate) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<Outcome> {
+pub(crate) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<ExitStatus> {
     stdout().line(format_args!("{}", serde_json::to_string_pretty(value)?))?;
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Done)
 }

@@ -1,7 +1,11 @@
 //! Which column of a table of photographs means what, by the many names in use.
 
-use super::table::{Table, number};
+use super::angle::Side;
+use super::number::{Notation, ascii_minus, number};
+use super::point::{self, Order};
+use super::table::Table;
 use crate::{DataError, Result};
+use unicode_normalization::UnicodeNormalization;
 
 /// What a column of a table of photographs can mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,25 +13,194 @@ enum Role {
     Path,
     Lat,
     Lon,
+    LatRef,
+    LonRef,
+    Point(Order),
     Easting,
     Northing,
     Zone,
+    Hemisphere,
     Heading,
     Altitude,
+    AltitudeRef,
     Time,
+    Offset,
+    GpsDate,
+    GpsTime,
 }
 
-/// Names of each meaning, the surest first; in lower case, words joined by `_`.
-const NAMES: [(Role, &[&str]); 9] = [
-    (Role::Path, &["path", "file", "filename", "file_name", "image", "img", "name"]),
-    (Role::Lat, &["lat", "latitude"]),
-    (Role::Lon, &["lon", "lng", "long", "longitude"]),
-    (Role::Easting, &["easting", "utm_east", "utm_easting", "east", "x"]),
-    (Role::Northing, &["northing", "utm_north", "utm_northing", "north", "y"]),
-    (Role::Zone, &["utm_zone", "zone"]),
-    (Role::Heading, &["heading", "compass", "bearing", "yaw", "northdeg", "ca", "direction"]),
-    (Role::Altitude, &["altitude", "alt", "elevation", "height"]),
-    (Role::Time, &["timestamp", "time", "captured_at", "date"]),
+/// Names of each meaning, the surest first: in lower case, without separators, units and groups. They are those of
+/// people in some languages and of tools (`exiftool -csv`, mapillary_tools, GIS exports).
+const NAMES: [(Role, &[&str]); 20] = [
+    (
+        Role::Path,
+        &[
+            "path",
+            "sourcefile",
+            "file",
+            "filename",
+            "image",
+            "img",
+            "name",
+            "filepath",
+            "imagepath",
+            "imgpath",
+            "imagefile",
+            "imagename",
+            "imgname",
+            "relativepath",
+            "relpath",
+            "photo",
+            "picture",
+            "datei",
+            "dateiname",
+            "dateipfad",
+            "pfad",
+            "bild",
+            "bilddatei",
+            "foto",
+            "fichier",
+            "nomfichier",
+            "nomdufichier",
+            "chemin",
+            "archivo",
+            "fichero",
+        ],
+    ),
+    (
+        Role::Lat,
+        &[
+            "lat",
+            "latitude",
+            "gpslatitude",
+            "gpslat",
+            "maplatitude",
+            "latitud",
+            "latitudine",
+            "breitengrad",
+            "geographischebreite",
+            "breite",
+        ],
+    ),
+    (
+        Role::Lon,
+        &[
+            "lon",
+            "lng",
+            "long",
+            "longitude",
+            "gpslongitude",
+            "gpslon",
+            "gpslng",
+            "gpslong",
+            "maplongitude",
+            "longitud",
+            "longitudine",
+            "längengrad",
+            "laengengrad",
+            "geographischelänge",
+            "länge",
+            "laenge",
+        ],
+    ),
+    (
+        Role::LatRef,
+        &[
+            "latref",
+            "latituderef",
+            "gpslatituderef",
+            "lathemisphere",
+            "latitudehemisphere",
+            "latdir",
+            "latitudedirection",
+            "ns",
+        ],
+    ),
+    (
+        Role::LonRef,
+        &[
+            "lonref",
+            "lngref",
+            "longref",
+            "longituderef",
+            "gpslongituderef",
+            "lonhemisphere",
+            "longitudehemisphere",
+            "londir",
+            "longitudedirection",
+            "ew",
+        ],
+    ),
+    (Role::Point(Order::Unstated), &["wkt", "geometry", "geom", "thegeom", "wktgeom", "point"]),
+    (Role::Point(Order::LatLon), &["latlon", "latlng", "latlong", "latitudelongitude"]),
+    (Role::Point(Order::LonLat), &["lonlat", "lnglat", "longlat", "longitudelatitude"]),
+    (
+        Role::Point(Order::Unstated),
+        &["gpsposition", "position", "coordinates", "coordinate", "coords", "location", "gps", "koordinaten"],
+    ),
+    (Role::Easting, &["easting", "utmeast", "utmeasting", "east", "x"]),
+    (Role::Northing, &["northing", "utmnorth", "utmnorthing", "north", "y"]),
+    (Role::Zone, &["utmzone", "zone", "epsg", "crs", "srid"]),
+    (Role::Hemisphere, &["hemisphere", "hemi", "utmhemisphere", "northsouth", "ns"]),
+    (
+        Role::Heading,
+        &[
+            "heading",
+            "compass",
+            "bearing",
+            "yaw",
+            "northdeg",
+            "ca",
+            "direction",
+            "gpsimgdirection",
+            "imgdirection",
+            "compassangle",
+            "compassheading",
+            "azimuth",
+            "azimut",
+            "blickrichtung",
+            "richtung",
+            "kompass",
+        ],
+    ),
+    (
+        Role::Altitude,
+        &[
+            "altitude",
+            "alt",
+            "elevation",
+            "height",
+            "gpsaltitude",
+            "mapaltitude",
+            "ele",
+            "elev",
+            "höhe",
+            "hoehe",
+        ],
+    ),
+    (Role::AltitudeRef, &["gpsaltituderef", "altituderef", "altref"]),
+    (
+        Role::Time,
+        &[
+            "timestamp",
+            "time",
+            "capturedat",
+            "date",
+            "datetime",
+            "capturetime",
+            "zeitstempel",
+            "zeit",
+            "datum",
+            "gpsdatetime",
+            "subsecdatetimeoriginal",
+            "datetimeoriginal",
+            "subseccreatedate",
+            "createdate",
+        ],
+    ),
+    (Role::Offset, &["offsettimeoriginal", "offsettime", "offsettimedigitized", "utcoffset"]),
+    (Role::GpsDate, &["gpsdatestamp"]),
+    (Role::GpsTime, &["gpstimestamp"]),
 ];
 
 /// The header that is asked for when one cannot be understood.
@@ -35,12 +208,23 @@ pub(super) const WANTED: &str = "path,lat,lon (and optionally heading,altitude,t
                                  path,easting,northing,zone for UTM metres";
 
 /// Where a position is stated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Columns of latitude and longitude.
-    Degrees(usize, usize),
+    /// Columns of latitude and longitude, and of their sides.
+    Degrees(Coordinate, Coordinate),
+    /// One column of both.
+    Point(usize, Order),
     /// Columns of easting and northing.
     Metres(usize, usize),
+}
+
+/// The columns of a latitude or longitude.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Coordinate {
+    /// The surest name first; the others must agree with it.
+    pub(super) columns: Vec<usize>,
+    /// N or S, E or W.
+    pub(super) side: Option<usize>,
 }
 
 /// The columns of a table of photographs.
@@ -50,60 +234,135 @@ pub(super) struct Columns {
     /// None for a table that states none.
     pub(super) place: Option<Place>,
     pub(super) zone: Option<usize>,
+    pub(super) hemisphere: Option<usize>,
     pub(super) heading: Option<usize>,
     pub(super) altitude: Option<usize>,
-    pub(super) time: Option<usize>,
+    pub(super) altitude_side: Option<usize>,
+    /// The surest first: the first one that gives a time counts.
+    pub(super) times: Vec<usize>,
+    pub(super) offset: Option<usize>,
+    /// EXIF's date and time of day of the receiver.
+    pub(super) gps_time: Option<(usize, usize)>,
     /// Columns without a meaning here; those without a name are left out.
     pub(super) others: Vec<usize>,
+    /// How numbers are written.
+    pub(super) notation: Notation,
 }
 
 impl Columns {
     /// Finds each meaning's column.
     ///
     /// # Errors
-    /// [`DataError::Format`] for a first row that is data, or a header without a path or with
-    /// half a position; the message tells which header is needed.
+    /// [`DataError::Format`] for a first row that is data, a header without a path or with half a position, columns
+    /// separated by spaces, a name that no tag can have; the message says which header is needed.
     pub(super) fn detect(table: &Table) -> Result<Self> {
-        if let Some(cell) = table.header.iter().find(|cell| number("", cell).is_ok()) {
-            return Err(table.complain(
-                1,
-                format!("the first row looks like data (\"{cell}\"): add a header such as {WANTED}"),
-            ));
-        }
-        let names: Vec<String> = table.header.iter().map(|name| normalised(name)).collect();
-        let find = |role: Role| {
-            let (_, all) = NAMES.iter().find(|(r, _)| *r == role)?;
-            all.iter().find_map(|wanted| names.iter().position(|name| name == wanted))
+        let names: Vec<String> = table.header.iter().map(|name| key(name)).collect();
+        let all = |role: Role| -> Vec<usize> {
+            let known = NAMES.iter().filter(|(r, _)| *r == role).flat_map(|(_, known)| *known);
+            known
+                .flat_map(|known| (0..names.len()).filter(|i| names[*i] == *known).collect::<Vec<_>>())
+                .collect()
         };
+        let find = |role: Role| all(role).first().copied();
+        check_header(table, find(Role::Path).is_some())?;
         let missing = |what: &str| Self::missing(table, what);
         let path = find(Role::Path).ok_or_else(|| missing("the image's path"))?;
-        let place = match (find(Role::Lat), find(Role::Lon), find(Role::Easting), find(Role::Northing)) {
-            (Some(lat), Some(lon), _, _) => Some(Place::Degrees(lat, lon)),
-            (_, _, Some(east), Some(north)) => Some(Place::Metres(east, north)),
-            (Some(_), None, ..) => return Err(missing("the longitude")),
-            (None, Some(_), ..) => return Err(missing("the latitude")),
-            (.., Some(_), None) => return Err(missing("the northing")),
-            (.., None, Some(_)) => return Err(missing("the easting")),
-            (None, None, None, None) => None,
+
+        let (mut lat, mut lon) = (all(Role::Lat), all(Role::Lon));
+        // Breite and Länge are also width and length: they are coordinates only together and alone.
+        let german = |columns: &[usize]| columns.iter().all(|i| names[*i] == "breite");
+        if german(&lat) && (lon.is_empty() || !lon.iter().any(|i| names[*i].starts_with(['l', 'g']))) {
+            lat.clear();
+        } else if lat.len() > 1 {
+            lat.retain(|i| names[*i] != "breite");
+        }
+        if lon.len() > 1 {
+            lon.retain(|i| !matches!(names[*i].as_str(), "länge" | "laenge"));
+        }
+        let pixels = names.iter().any(|name| name == "width")
+            || names.iter().enumerate().any(|(i, name)| name == "breite" && !lat.contains(&i));
+        // A column of places may as well hold their names.
+        let pairs = |at: usize| {
+            table.rows.is_empty() || table.rows.iter().any(|(_, cells)| point::is_pair(&cells[at]))
+        };
+        let points = [Order::LatLon, Order::LonLat, Order::Unstated];
+        let point = points.into_iter().find_map(|order| find(Role::Point(order)).map(|at| (at, order)));
+        let point = point.filter(|(at, order)| *order != Order::Unstated || pairs(*at));
+        let mut hemisphere = find(Role::Hemisphere);
+        let metres = (find(Role::Easting), find(Role::Northing));
+        let place = match (lat.is_empty(), lon.is_empty(), point, metres) {
+            (false, false, ..) => {
+                let lat_side = find(Role::LatRef).or(hemisphere.take().filter(|at| all_sides(table, *at)));
+                Some(Place::Degrees(
+                    Coordinate { columns: lat, side: lat_side },
+                    Coordinate { columns: lon, side: find(Role::LonRef) },
+                ))
+            }
+            (_, _, _, (Some(east), Some(north))) => Some(Place::Metres(east, north)),
+            (true, true, Some((at, order)), _) => Some(Place::Point(at, order)),
+            (false, true, ..) => return Err(missing("the longitude")),
+            (true, false, ..) => return Err(missing("the latitude")),
+            (.., (Some(_), None)) => return Err(missing("the northing")),
+            (.., (None, Some(_))) => return Err(missing("the easting")),
+            (true, true, None, (None, None)) => None,
         };
         // A height beside a width is the image's, in pixels.
-        let pixels = names.iter().any(|name| name == "width");
-        let altitude = find(Role::Altitude).filter(|at| !(pixels && names[*at] == "height"));
-        let zone = find(Role::Zone).filter(|_| matches!(place, Some(Place::Metres(..))));
+        let altitude = find(Role::Altitude)
+            .filter(|at| !(pixels && matches!(names[*at].as_str(), "height" | "höhe" | "hoehe")));
+        let in_metres = matches!(place, Some(Place::Metres(..)));
         let mut columns = Self {
             path,
+            notation: notation(table, place.as_ref()),
             place,
-            zone,
+            zone: find(Role::Zone).filter(|_| in_metres),
+            hemisphere: hemisphere.filter(|_| in_metres),
             heading: find(Role::Heading),
             altitude,
-            time: find(Role::Time),
+            altitude_side: find(Role::AltitudeRef).filter(|_| altitude.is_some()),
+            times: all(Role::Time),
+            offset: find(Role::Offset),
+            gps_time: find(Role::GpsDate).zip(find(Role::GpsTime)),
             others: Vec::new(),
         };
-        let (a, b) = place.map(|(Place::Degrees(a, b) | Place::Metres(a, b))| (a, b)).unzip();
-        let taken = [Some(path), a, b, zone, columns.heading, altitude, columns.time];
+        let taken = columns.taken();
         columns.others =
-            (0..names.len()).filter(|i| !taken.contains(&Some(*i)) && !names[*i].is_empty()).collect();
+            (0..names.len()).filter(|i| !taken.contains(i) && !table.header[*i].is_empty()).collect();
+        for at in &columns.others {
+            let name = &table.header[*at];
+            if name.contains('=') {
+                return Err(table.complain(
+                    1,
+                    format!(
+                        "the column \"{name}\" would become a tag, whose name cannot hold '=': rename it"
+                    ),
+                ));
+            }
+        }
         Ok(columns)
+    }
+
+    /// Columns that are no tags. Of several times the ones that are not the surest stay tags as well.
+    fn taken(&self) -> Vec<usize> {
+        let mut taken = vec![self.path];
+        match &self.place {
+            Some(Place::Degrees(lat, lon)) => {
+                taken.extend([lat.columns[0], lon.columns[0]]);
+                taken.extend(lat.side.into_iter().chain(lon.side));
+            }
+            Some(Place::Point(at, _)) => taken.push(*at),
+            Some(Place::Metres(east, north)) => taken.extend([*east, *north]),
+            None => {}
+        }
+        let single = [
+            self.zone,
+            self.hemisphere,
+            self.heading,
+            self.altitude,
+            self.altitude_side,
+            self.times.first().copied(),
+        ];
+        taken.extend(single.into_iter().flatten());
+        taken
     }
 
     /// The complaint about a column that is not there.
@@ -115,19 +374,34 @@ impl Columns {
     /// One line on what was found, with the names that the file uses.
     pub(super) fn describe(&self, table: &Table) -> String {
         let name = |at: usize| table.header[at].as_str();
+        let with_side = |c: &Coordinate| match c.side {
+            Some(side) => format!("{} with {}", name(c.columns[0]), name(side)),
+            None => name(c.columns[0]).to_owned(),
+        };
         let mut parts = vec![format!("path = {}", name(self.path))];
-        match self.place {
+        match &self.place {
             Some(Place::Degrees(lat, lon)) => {
-                parts.push(format!("latitude = {}, longitude = {} (degrees)", name(lat), name(lon)));
+                parts.push(format!(
+                    "latitude = {}, longitude = {} (degrees)",
+                    with_side(lat),
+                    with_side(lon)
+                ));
+            }
+            Some(Place::Point(at, _)) => {
+                parts.push(format!("latitude and longitude = {} (degrees)", name(*at)))
             }
             Some(Place::Metres(east, north)) => {
-                parts.push(format!("easting = {}, northing = {} (UTM metres)", name(east), name(north)));
+                parts.push(format!("easting = {}, northing = {} (UTM metres)", name(*east), name(*north)));
             }
             None => {}
         }
-        for (what, at) in
-            [("zone", self.zone), ("heading", self.heading), ("altitude", self.altitude), ("time", self.time)]
-        {
+        for (what, at) in [
+            ("zone", self.zone),
+            ("hemisphere", self.hemisphere),
+            ("heading", self.heading),
+            ("altitude", self.altitude),
+            ("time", self.times.first().copied().or(self.gps_time.map(|(_, time)| time))),
+        ] {
             parts.extend(at.map(|at| format!("{what} = {}", name(at))));
         }
         if !self.others.is_empty() {
@@ -142,10 +416,65 @@ impl Columns {
     }
 }
 
-/// A column's name in lower case, without a unit in brackets, words joined by `_`.
-fn normalised(name: &str) -> String {
-    let name = name.split(['(', '[']).next().unwrap_or_default();
-    name.trim().to_lowercase().replace([' ', '-', '.'], "_")
+/// Complains about a header that is none: data, or columns separated by spaces.
+fn check_header(table: &Table, has_path: bool) -> Result<()> {
+    if let [only] = table.header.as_slice()
+        && !has_path
+        && only.split_whitespace().count() > 1
+    {
+        return Err(table.complain(
+            1,
+            format!(
+                "the columns of \"{only}\" are separated by spaces: separate them by commas, semicolons, tabs or |"
+            ),
+        ));
+    }
+    match table.header.iter().find(|cell| number("", cell).is_ok()) {
+        Some(cell) => Err(table.complain(
+            1,
+            format!("the first row looks like data (\"{cell}\"): add a header such as {WANTED}"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Whether a column holds nothing but N and S, or words for them.
+fn all_sides(table: &Table, at: usize) -> bool {
+    let side = |cell: &str| {
+        cell.is_empty() || Side::parse(cell).is_some_and(|s| matches!(s, Side::North | Side::South))
+    };
+    table.rows.iter().all(|(_, cells)| side(&cells[at]))
+}
+
+/// How a table writes its numbers, from its delimiter and its positions.
+fn notation(table: &Table, place: Option<&Place>) -> Notation {
+    let comma = table.delimiter != ',';
+    let at: &[usize] = match place {
+        Some(Place::Degrees(lat, lon)) => &[lat.columns[0], lon.columns[0]],
+        Some(Place::Metres(east, north)) => &[*east, *north],
+        Some(Place::Point(..)) | None => &[],
+    };
+    let cells = || table.rows.iter().flat_map(|(_, cells)| at.iter().map(|at| cells[*at].as_str()));
+    let point = |cell: &str| cell.contains('.') && ascii_minus(cell).parse::<f64>().is_ok();
+    Notation { comma, points: cells().any(point) && !cells().any(|cell| cell.contains(',')) }
+}
+
+/// A column's name as [`NAMES`] has it: composed, in lower case, without exiftool's group before it, a unit after it,
+/// and separators in it.
+fn key(name: &str) -> String {
+    const GROUPS: [&str; 7] = ["exif", "gps", "composite", "xmp", "file", "system", "ifd"];
+    const UNITS: [&str; 9] = ["deg", "degrees", "degree", "wgs84", "m", "metres", "meters", "utc", "decimal"];
+    let name: String = name.nfc().collect::<String>().to_lowercase();
+    let name = match name.split_once(':') {
+        Some((group, rest)) if GROUPS.iter().any(|g| group.starts_with(g)) => rest,
+        _ => &name,
+    };
+    let name = name.split(['(', '[']).find(|part| !part.trim().is_empty()).unwrap_or_default();
+    let mut words: Vec<&str> = name.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    if words.len() > 1 && words.last().is_some_and(|last| UNITS.contains(last)) {
+        words.pop();
+    }
+    words.concat()
 }
 
 #[cfg(test)]
@@ -157,39 +486,118 @@ mod tests {
         Columns::detect(&Table::parse(header.as_bytes(), Path::new("t.csv")).unwrap())
     }
 
+    /// The one column of a latitude and of a longitude.
+    fn degrees(columns: &Columns) -> (usize, usize) {
+        match &columns.place {
+            Some(Place::Degrees(lat, lon)) => (lat.columns[0], lon.columns[0]),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn synonyms_in_any_case() {
-        for header in
-            ["path,lat,lon", "FILE;Latitude;Longitude", "lng\timg\tLAT", "name,latitude (deg),long [deg]"]
-        {
-            let columns = detect(header).unwrap();
-            assert!(
-                matches!(columns.place, Some(Place::Degrees(..))) && columns.others.is_empty(),
-                "{header}"
-            );
+        for (header, at) in [
+            ("path,lat,lon", (1, 2)),
+            ("FILE;Latitude;Longitude", (1, 2)),
+            ("lng\timg\tLAT", (2, 0)),
+            ("name,latitude (deg),long [deg]", (1, 2)),
+            ("SourceFile,GPSLatitude,GPSLongitude", (1, 2)),
+            ("SourceFile,EXIF:GPSLatitude,Composite:GPSLongitude", (1, 2)),
+            ("Datei,Breite,Länge", (1, 2)),
+            ("Datei,Breite,La\u{308}nge", (1, 2)),
+            ("Bild;Breitengrad;Längengrad", (1, 2)),
+            ("fichier,latitude,longitude", (1, 2)),
+            ("image_path|gps_lat|gps_lon", (1, 2)),
+            ("archivo;latitud;longitud", (1, 2)),
+            ("path,lat_deg,lon_deg", (1, 2)),
+        ] {
+            let columns = detect(header).expect(header);
+            assert_eq!(degrees(&columns), at, "{header}");
+            assert!(columns.others.is_empty(), "{header}");
         }
         for header in ["image,easting,northing", "Filename,UTM East,utm-north,Zone", "path,x,y,utm_zone"] {
             assert!(matches!(detect(header).unwrap().place, Some(Place::Metres(1, 2))), "{header}");
         }
-        for heading in ["heading", "Compass", "bearing", "yaw", "northdeg", "ca", "direction"] {
+        for heading in [
+            "heading",
+            "Compass",
+            "bearing",
+            "yaw",
+            "northdeg",
+            "ca",
+            "direction",
+            "GPSImgDirection",
+            "azimuth",
+        ] {
             assert_eq!(detect(&format!("path,lat,lon,{heading}")).unwrap().heading, Some(3), "{heading}");
         }
-        for time in ["time", "timestamp", "captured_at", "Date"] {
-            assert_eq!(detect(&format!("path,lat,lon,{time}")).unwrap().time, Some(3), "{time}");
+        for time in
+            ["time", "timestamp", "captured_at", "Date", "DateTimeOriginal", "GPSDateTime", "Zeitstempel"]
+        {
+            assert_eq!(detect(&format!("path,lat,lon,{time}")).unwrap().times, [3], "{time}");
         }
+        for (point, order) in [
+            ("latlon", Order::LatLon),
+            ("\"lat,lon\"", Order::LatLon),
+            ("lon_lat", Order::LonLat),
+            ("WKT", Order::Unstated),
+            ("geometry", Order::Unstated),
+            ("position", Order::Unstated),
+        ] {
+            assert_eq!(
+                detect(&format!("path,{point}")).unwrap().place,
+                Some(Place::Point(1, order)),
+                "{point}"
+            );
+        }
+    }
+
+    #[test]
+    fn sides_of_the_world_have_columns() {
+        for header in [
+            "path,lat,lat_ref,lon,lon_ref",
+            "SourceFile,GPSLatitude,GPSLatitudeRef,GPSLongitude,GPSLongitudeRef",
+            "path,latitude,N/S,longitude,E/W",
+        ] {
+            let columns = detect(header).expect(header);
+            let Some(Place::Degrees(lat, lon)) = &columns.place else { panic!("{header}") };
+            assert_eq!((lat.side, lon.side), (Some(2), Some(4)), "{header}");
+            assert!(columns.others.is_empty());
+        }
+        let table = |text: &str| {
+            Columns::detect(&Table::parse(text.as_bytes(), Path::new("t.csv")).unwrap()).unwrap()
+        };
+        let Some(Place::Degrees(lat, _)) = table("path,lat,lon,hemisphere\na,1,2,S\n").place else {
+            panic!()
+        };
+        assert_eq!(lat.side, Some(3));
+        let Some(Place::Degrees(lat, _)) = table("path,lat,lon,hemisphere\na,1,2,SW\n").place else {
+            panic!()
+        };
+        assert_eq!(lat.side, None);
+        let metres = detect("path,x,y,zone,hemisphere").unwrap();
+        assert_eq!((metres.zone, metres.hemisphere), (Some(3), Some(4)));
     }
 
     #[test]
     fn the_surer_name_wins_and_the_rest_are_tags() {
         let columns = detect("name,path,lat,lon,x,y,width,height,alt").unwrap();
-        assert_eq!((columns.path, columns.place, columns.altitude), (1, Some(Place::Degrees(2, 3)), Some(8)));
+        assert_eq!((columns.path, degrees(&columns), columns.altitude), (1, (2, 3), Some(8)));
         assert_eq!(columns.others, [0, 4, 5, 6, 7]);
         assert_eq!(detect("path,lat,lon,width,height").unwrap().altitude, None);
         assert_eq!(detect("path,lat,lon,height").unwrap().altitude, Some(3));
+        // Width and height, in German.
+        let columns = detect("Datei,lat,lon,Breite,Höhe").unwrap();
+        assert_eq!((columns.altitude, columns.others.as_slice()), (None, &[3, 4][..]));
+        assert!(detect("Datei,Breite,Höhe").unwrap().place.is_none());
+        // A column that could be the latitude as well stays a tag, and is compared.
+        let columns = detect("path,lat,lon,GPSLatitude").unwrap();
+        assert_eq!(columns.others, [3]);
+        assert!(matches!(columns.place, Some(Place::Degrees(lat, _)) if lat.columns == [1, 3]));
     }
 
     #[test]
-    fn complaints_tell_the_header_needed() {
+    fn complaints_name_the_header_needed() {
         for (header, wanted) in [
             ("a.jpg,52.1,0.1", "looks like data (\"52.1\"): add a header such as path,lat,lon"),
             ("lat,lon", "no column for the image's path among \"lat, lon\""),
@@ -202,5 +610,9 @@ mod tests {
             assert!(message.starts_with("t.csv:1: ") && message.contains(wanted), "{message}");
             assert!(message.contains("path,easting,northing,zone"), "{message}");
         }
+        let message = detect("path lat lon").expect_err("spaces").to_string();
+        assert!(message.contains("separated by spaces: separate them by commas"), "{message}");
+        let message = detect("path,lat,lon,a=b").expect_err("a tag").to_string();
+        assert!(message.contains("\"a=b\" would become a tag, whose name cannot hold '='"), "{message}");
     }
 }

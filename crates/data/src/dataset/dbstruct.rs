@@ -1,7 +1,7 @@
 //! Pitts30k, Pitts250k and their kin: a MATLAB structure `dbStruct` beside folders of images.
 
 use super::matlab::{Value, read_variable};
-use super::{Dataset, Sequences, Truth};
+use super::{Dataset, GroundTruthRule, Sequences};
 use crate::geo::from_utm;
 use crate::{DataError, Photo, Result, Utm, UtmZone};
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ pub fn read_dbstruct(path: &Path, options: &DbStructOptions) -> Result<Dataset> 
         notes.push(format!("the file's own radius of positives is {metres} m"));
     }
     let sequences = Sequences::default();
-    Ok(Dataset { name: stem, database, queries, truth: Truth::Positions, notes, sequences })
+    Ok(Dataset { name: stem, database, queries, truth: GroundTruthRule::Positions, notes, sequences })
 }
 
 fn zone_of_name(stem: &str) -> Option<UtmZone> {

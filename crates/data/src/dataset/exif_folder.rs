@@ -1,63 +1,90 @@
-//! A folder of photographs that carry their position in EXIF.
+//! Photographs that carry their position in EXIF: a folder of them, or one.
 
-use super::Listing;
+use super::content::{self, Content};
+use super::names::text_of;
+use super::table::not_a_file;
 use super::walk::images_under;
+use super::{Listing, SkipKind, Skipped};
 use crate::image::{read_tags, summarise_notes};
 use crate::{DataError, Result};
 use rayon::prelude::*;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Lists the photographs under `root`, at any depth, sorted by name (their path relative to `root`).
+/// Lists the photographs under `root`, at any depth, sorted by name (their path relative to `root`); or the one
+/// photograph that `root` is, named as its file.
 ///
-/// A photograph without a GPS position, with damaged EXIF, or with an impossible position is skipped
-/// with the reason. Hidden files are left out; links are followed, but not in circles.
+/// Files are photographs by their content, not by their extension. One without a GPS position, in a format that is
+/// not read, or with a damaged or impossible position is skipped with the reason; damage beside a position is noted. Hidden files are left out;
+/// links are followed, but not in circles. Tables of positions and sidecars beside the photographs are noted.
 ///
 /// # Errors
-/// [`DataError::Io`] when `root` cannot be read; [`DataError::Request`] when it is not a folder or
-/// holds no image at all.
+/// [`DataError::Io`] when `root` cannot be read; [`DataError::Request`] when it is neither a folder nor a regular file,
+/// or holds no image at all.
 pub fn list_exif_folder(root: &Path) -> Result<Listing> {
+    let about = std::fs::metadata(root).map_err(|e| DataError::io(root, e))?;
+    if about.is_file() {
+        let name = root.file_name().map(text_of).unwrap_or_default();
+        return Ok(read(vec![(root.to_owned(), name)], Listing::default(), "photograph").0);
+    }
+    if let Some(what) = not_a_file(&about).filter(|_| !about.is_dir()) {
+        return Err(DataError::Request(format!("{}: is {what}, a folder or file is needed", root.display())));
+    }
     let found = images_under(root)?;
-    if found.images.is_empty() {
+    if found.images.is_empty() && found.skipped.is_empty() {
+        let hints = found.companions.hints(root, true);
         return Err(DataError::Request(format!(
-            "{}: no image in this folder (JPEG, PNG, WebP, BMP or PPM){}",
+            "{}: no image in this folder{}",
             root.display(),
-            found
-                .skipped
-                .first()
-                .map(|(path, why)| format!("; {}: {why}", path.display()))
-                .unwrap_or_default()
+            hints.first().map(|hint| format!("; {hint}")).unwrap_or_default()
         )));
     }
-    let mut listing = Listing { skipped: found.skipped, ..Listing::default() };
-    let read: Vec<_> =
-        found.images.into_par_iter().map(|(path, name)| (read_tags(&path), path, name)).collect();
+    let listing = Listing { skipped: found.skipped, ..Listing::default() };
+    let (mut listing, without) = read(found.images, listing, "EXIF folder");
+    listing.notes.extend(found.companions.hints(root, without > 0));
+    Ok(listing)
+}
+
+/// Reads the tags of images into a listing; returns how many lack a position as well.
+fn read(images: Vec<(PathBuf, String)>, mut listing: Listing, what: &str) -> (Listing, usize) {
+    let of = |path: &Path| match content::of_file(path) {
+        Content::Unsupported(reason) => Err((SkipKind::Unsupported, reason)),
+        Content::Photo | Content::Other => read_tags(path).map_err(|error| {
+            let reason = match error {
+                DataError::Image { problem, .. } => problem,
+                DataError::Io { source, .. } => source.to_string(),
+                other => other.to_string(),
+            };
+            (SkipKind::Unreadable, reason)
+        }),
+    };
+    let read: Vec<_> = images.into_par_iter().map(|(path, name)| (of(&path), path, name)).collect();
     let mut without = 0;
     let mut notes = Vec::new();
     for (tags, path, name) in read {
-        match tags {
+        let (kind, reason) = match tags {
             Ok(tags) if tags.position.is_some() => {
                 notes.extend(tags.notes.iter().map(|note| (name.clone(), note.clone())));
                 listing.photos.push(tags.photo(path, name));
+                continue;
             }
             Ok(tags) => {
                 without += 1;
                 let reason = tags.no_position.unwrap_or_else(|| "has no GPS position in its EXIF".into());
-                listing.skipped.push((path, reason));
+                (SkipKind::WithoutPosition, reason)
             }
-            Err(DataError::Image { problem, .. }) => listing.skipped.push((path, problem)),
-            Err(DataError::Io { source, .. }) => listing.skipped.push((path, source.to_string())),
-            Err(other) => listing.skipped.push((path, other.to_string())),
-        }
+            Err(problem) => problem,
+        };
+        listing.skipped.push(Skipped { path, reason, kind });
     }
     listing.notes.push(format!(
-        "EXIF folder: {} photographs with a GPS position, {} with a heading; {without} without a position, {} \
-         skipped for other reasons",
+        "{what}: {} with a GPS position, {} of them with a heading; {without} without a position, {} skipped for other \
+         reasons",
         listing.photos.len(),
         listing.photos.iter().filter(|p| p.heading.is_some()).count(),
         listing.skipped.len() - without
     ));
     listing.notes.extend(summarise_notes(notes.iter().map(|(name, note)| (name.as_str(), note))));
-    Ok(listing)
+    (listing, without)
 }
 
 #[cfg(test)]
@@ -72,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_are_read_and_gaps_told() {
+    fn positions_are_read_and_gaps_listed() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         let position = Some(LatLon { lat: 52.2, lon: 0.1 });
@@ -89,6 +116,7 @@ mod tests {
         std::fs::write(root.join("bare.jpg"), jpeg(&PhotoTags::default())).unwrap();
         std::fs::write(root.join("text.jpg"), "hello there").unwrap();
         std::fs::write(root.join("empty.jpg"), "").unwrap();
+        std::fs::write(root.join("heic.jpg"), b"\0\0\0\x18ftypheic\0\0\0\0mif1heic").unwrap();
         // Latitude 52 degrees (52/1 at the start of its three rationals) made 91.
         let mut impossible = jpeg(&full);
         let at = impossible.windows(8).position(|w| w == [0, 0, 0, 52, 0, 0, 0, 1]).unwrap();
@@ -101,12 +129,21 @@ mod tests {
         let b = &listing.photos[1];
         assert!((b.position.unwrap().lat - 52.2).abs() < 1e-9 && b.heading == Some(90.0));
         assert_eq!((b.altitude, b.time, b.utm), (Some(12.0), Some(1_700_000_000), None));
-        let reason = |name: &str| &listing.skipped.iter().find(|s| s.0.ends_with(name)).unwrap().1;
+        let reason = |name: &str| &listing.skipped.iter().find(|s| s.path.ends_with(name)).unwrap().reason;
         assert_eq!(reason("bare.jpg"), "has no GPS position in its EXIF");
         assert!(reason("pole.jpg").contains("latitude 91"), "{}", reason("pole.jpg"));
         assert!(reason("text.jpg").contains("is not an image"));
         assert!(reason("empty.jpg").contains("is empty"));
-        assert!(listing.notes[0].contains("2 photographs") && listing.notes[0].contains("1 without"));
+        let kind = |name: &str| listing.skipped.iter().find(|s| s.path.ends_with(name)).unwrap().kind;
+        assert_eq!(kind("bare.jpg"), SkipKind::WithoutPosition);
+        assert_eq!(kind("text.jpg"), SkipKind::Unreadable);
+        assert_eq!(kind("heic.jpg"), SkipKind::Unsupported);
+        assert!(listing.notes[0].contains("2 with a GPS") && listing.notes[0].contains("1 without"));
+
+        let one = list_exif_folder(&root.join("sub/b.JPG")).unwrap();
+        assert_eq!((one.photos.len(), one.photos[0].name.as_str()), (1, "b.JPG"));
+        let one = list_exif_folder(&root.join("bare.jpg")).unwrap();
+        assert_eq!(one.skipped[0].kind, SkipKind::WithoutPosition);
     }
 
     #[test]
@@ -119,7 +156,7 @@ mod tests {
         std::fs::write(dir.path().join("x.jpg"), bytes).unwrap();
         let listing = list_exif_folder(dir.path()).unwrap();
         assert!(listing.photos.is_empty());
-        assert!(listing.skipped[0].1.contains("EXIF block is damaged"), "{:?}", listing.skipped);
+        assert!(listing.skipped[0].reason.contains("EXIF block is damaged"), "{:?}", listing.skipped);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Two recordings of one road whose frames show the same places (Nordland and its kin).
 
 use super::walk::{images_under, natural_order};
-use super::{Dataset, Sequences, Truth, folder_name};
+use super::{Dataset, GroundTruthRule, Sequences, folder_name};
 use crate::{DataError, Photo, Result};
 use std::path::Path;
 
@@ -52,7 +52,7 @@ pub fn read_frames(database: &Path, queries: &Path, options: FramesOptions) -> R
     };
     Ok(Dataset {
         name: format!("{} in {}", folder_name(queries), folder_name(database)),
-        truth: Truth::Listed((0..asked).map(around).collect()),
+        truth: GroundTruthRule::Listed((0..asked).map(around).collect()),
         database: database_photos,
         queries: query_photos,
         notes: vec![format!(
@@ -96,7 +96,10 @@ mod tests {
         let near = FramesOptions { tolerance: 1, every: 1 };
         let set = read_frames(&db, &q, near).expect("aligned");
         assert_eq!(set.database[3].name, "f10.jpg");
-        assert_eq!(set.truth, Truth::Listed(vec![vec![0, 1], vec![0, 1, 2], vec![1, 2, 3], vec![2, 3]]));
+        assert_eq!(
+            set.truth,
+            GroundTruthRule::Listed(vec![vec![0, 1], vec![0, 1, 2], vec![1, 2, 3], vec![2, 3]])
+        );
         std::fs::remove_file(q.join("f10.jpg")).expect("was written above");
         assert!(read_frames(&db, &q, near).is_err());
     }
@@ -105,7 +108,7 @@ mod tests {
     fn queries_may_be_every_tenth_frame() {
         let (_dir, db, q) = recordings(&(0..25).collect::<Vec<_>>(), &[0, 10, 20]);
         let set = read_frames(&db, &q, FramesOptions { tolerance: 1, every: 10 }).expect("every tenth");
-        assert_eq!(set.truth, Truth::Listed(vec![vec![0, 1], vec![9, 10, 11], vec![19, 20, 21]]));
+        assert_eq!(set.truth, GroundTruthRule::Listed(vec![vec![0, 1], vec![9, 10, 11], vec![19, 20, 21]]));
         assert!(set.notes[0].contains("3 queries, one for every 10 of 25 frames"), "{:?}", set.notes);
         let said = read_frames(&db, &q, FramesOptions::default()).expect_err("not aligned").to_string();
         assert!(said.contains("are the queries every 10th frame?"), "{said}");

@@ -4,18 +4,27 @@
 //! a folder of panoramas) or with a [`Dataset`] (a database and queries: datasets_vg, MSLS, Pittsburgh,
 //! St Lucia, aligned folders, pairs). Two listings make a dataset with [`from_listings`]. Pixels are never decoded here.
 
+mod angle;
 mod columns;
+mod content;
 mod dbstruct;
 mod exif_folder;
+mod foreign;
 mod frames;
+mod hints;
+mod keyed_table;
 mod matlab;
 mod msls;
 mod msls_task;
+mod names;
+mod number;
 mod pairs;
 mod panoramas;
 mod placed;
+mod point;
 mod positions_csv;
 mod region;
+mod remarks;
 mod sequences;
 mod source;
 mod spec;
@@ -38,7 +47,7 @@ pub use placed::distance_m;
 pub use positions_csv::list_positions_csv;
 pub use region::Region;
 pub use sequences::{SequenceSide, Sequences};
-pub use source::{Kind, SourceOptions, detect, list_photos};
+pub use source::{Kind, SourceOptions, detect, list_photos, unsupported_format};
 pub use spec::DatasetSpec;
 pub use st_lucia::{StLuciaOptions, read_st_lucia};
 pub use truth::{GroundTruth, MAX_RADIUS_M};
@@ -53,9 +62,32 @@ pub struct Listing {
     /// Usable photographs, in the source's order.
     pub photos: Vec<Photo>,
     /// Photographs that the source names and that cannot be used, each with the reason.
-    pub skipped: Vec<(PathBuf, String)>,
+    pub skipped: Vec<Skipped>,
     /// How the source was understood: columns, units, counts. For people to read.
     pub notes: Vec<String>,
+}
+
+/// A photograph, or a row of a table, that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The file; of a row without a readable path, the table.
+    pub path: PathBuf,
+    /// Why, and what to do about it.
+    pub reason: String,
+    /// What kind of reason it is.
+    pub kind: SkipKind,
+}
+
+/// Why a photograph cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum SkipKind {
+    /// It states no position.
+    WithoutPosition,
+    /// Its file is missing or damaged, or what its source says of it is wrong.
+    Unreadable,
+    /// It is in a format that is not read.
+    Unsupported,
 }
 
 /// A database, queries, and which database images are right for each query.
@@ -68,7 +100,7 @@ pub struct Dataset {
     /// The images whose place is sought; of sequences, the middle frame of each.
     pub queries: Vec<Photo>,
     /// Which database images are right.
-    pub truth: Truth,
+    pub truth: GroundTruthRule,
     /// The variant in words: subtask, split, dropped images, tolerances. For people to read.
     pub notes: Vec<String>,
     /// Where queries or references are sequences: their frames.
@@ -77,7 +109,7 @@ pub struct Dataset {
 
 /// How a dataset says which database images are right for a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Truth {
+pub enum GroundTruthRule {
     /// By distance: see [`GroundTruth::by_radius`].
     Positions,
     /// For each query (in the order of [`Dataset::queries`]) the indices of its positives in
@@ -97,16 +129,16 @@ pub fn from_listings(name: impl Into<String>, database: Listing, queries: Listin
         name: name.into(),
         database: database.photos,
         queries: queries.photos,
-        truth: Truth::Positions,
+        truth: GroundTruthRule::Positions,
         notes,
         sequences: Sequences::default(),
     }
 }
 
-/// One line that tells how many photographs of a side were skipped, and why the first was.
-fn skipped_note(side: &str, skipped: &[(PathBuf, String)]) -> Option<String> {
-    let (path, reason) = skipped.first()?;
-    Some(format!("{side}: {} skipped, the first being {} ({reason})", skipped.len(), path.display()))
+/// One line on how many photographs of a side were skipped, and why the first was.
+fn skipped_note(side: &str, skipped: &[Skipped]) -> Option<String> {
+    let first = skipped.first()?;
+    Some(format!("{side}: {} skipped, the first {} ({})", skipped.len(), first.path.display(), first.reason))
 }
 
 /// What reports call the dataset in a folder: the last part of its path that is a name.
@@ -123,13 +155,17 @@ mod tests {
     fn two_listings_make_a_dataset() {
         let listing = |name: &str| Listing {
             photos: vec![Photo::new(name, name)],
-            skipped: vec![("lost.jpg".into(), "does not exist".into())],
+            skipped: vec![Skipped {
+                path: "lost.jpg".into(),
+                reason: "does not exist".into(),
+                kind: SkipKind::Unreadable,
+            }],
             notes: vec!["read".into()],
         };
         let set = from_listings("both", listing("a.jpg"), listing("b.jpg"));
-        assert_eq!((set.name.as_str(), &set.truth), ("both", &Truth::Positions));
+        assert_eq!((set.name.as_str(), &set.truth), ("both", &GroundTruthRule::Positions));
         assert_eq!((set.database[0].name.as_str(), set.queries[0].name.as_str()), ("a.jpg", "b.jpg"));
         assert_eq!(set.notes[0], "database: read");
-        assert_eq!(set.notes[3], "queries: 1 skipped, the first being lost.jpg (does not exist)");
+        assert_eq!(set.notes[3], "queries: 1 skipped, the first lost.jpg (does not exist)");
     }
 }

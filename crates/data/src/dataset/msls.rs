@@ -1,12 +1,12 @@
 //! Mapillary Street-Level Sequences in its own layout.
 
+use super::keyed_table::KeyedTable;
 use super::msls_task::{Frames, MslsTask};
-use super::table::{Table, number};
-use super::{Dataset, Sequences, Truth};
+use super::table::Table;
+use super::{Dataset, GroundTruthRule, Sequences};
 use crate::geo::zone_of;
 use crate::{DataError, LatLon, Photo, Result, Utm};
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Cities of the official parts (the dataset's own tools).
 const TRAIN: [&str; 22] = [
@@ -120,7 +120,7 @@ pub fn read_msls(root: &Path, options: &MslsOptions) -> Result<Dataset> {
         name: format!("MSLS {}", cities.join(", ")),
         database,
         queries,
-        truth: Truth::Positions,
+        truth: GroundTruthRule::Positions,
         notes,
         sequences: Sequences { database: database_side, queries: query_side },
     })
@@ -144,46 +144,17 @@ fn cities(wanted: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// One of the tables as rows by key; `None` where the file is missing.
-pub(super) struct ByKey {
-    pub(super) table: Table,
-    rows: HashMap<String, usize>,
-}
-
-impl ByKey {
-    fn read(path: PathBuf) -> Result<Option<Self>> {
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let table = Table::read(&path)?;
-        let key = table.require("key")?;
-        let rows = table.rows.iter().enumerate().map(|(i, (_, cells))| (cells[key].clone(), i)).collect();
-        Ok(Some(Self { table, rows }))
-    }
-
-    fn cell(&self, key: &str, column: &str) -> Option<&str> {
-        let (_, cells) = &self.table.rows[*self.rows.get(key)?];
-        Some(cells[self.table.column(column)?].as_str()).filter(|cell| !cell.is_empty())
-    }
-
-    fn number(&self, key: &str, column: &str) -> Result<Option<f64>> {
-        let Some(cell) = self.cell(key, column) else { return Ok(None) };
-        let line = self.rows.get(key).map(|row| self.table.rows[*row].0);
-        number(column, cell).map(Some).map_err(|problem| self.table.complain(line, problem))
-    }
-}
-
 /// The tables of one side of one city.
 struct Tables {
-    raw: Option<ByKey>,
-    processed: Option<ByKey>,
-    sequence: Option<ByKey>,
-    subtask: Option<ByKey>,
+    raw: Option<KeyedTable>,
+    processed: Option<KeyedTable>,
+    sequence: Option<KeyedTable>,
+    subtask: Option<KeyedTable>,
 }
 
 impl Tables {
     fn read(folder: &Path, options: &MslsOptions) -> Result<Self> {
-        let read = |name: &str| ByKey::read(folder.join(name));
+        let read = |name: &str| KeyedTable::read(folder.join(name));
         let this = Self {
             raw: read("raw.csv")?,
             processed: read("postprocessed.csv")?,
@@ -224,7 +195,7 @@ fn read_side(
 ) -> Result<usize> {
     let tables = Tables::read(folder, options)?;
     let list = tables.list(folder)?;
-    let is_true = |table: &Option<ByKey>, key: &str, column: &str| {
+    let is_true = |table: &Option<KeyedTable>, key: &str, column: &str| {
         table.as_ref().and_then(|t| t.cell(key, column)).is_some_and(|cell| cell.eq_ignore_ascii_case("true"))
     };
     let key_at = list.require("key")?;

@@ -1,7 +1,7 @@
 //! The MSLS tasks: which side is made of sequences, and how sequences are cut.
 
 use super::SequenceSide;
-use super::msls::ByKey;
+use super::keyed_table::KeyedTable;
 use crate::{DataError, Photo, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -95,14 +95,14 @@ impl Frames {
         &mut self,
         photos: Vec<Photo>,
         chosen: &[bool],
-        sequence: Option<&ByKey>,
+        sequence: Option<&KeyedTable>,
         path: &Path,
     ) -> Result<()> {
         if self.length == 1 {
             self.entries.extend(photos.into_iter().zip(chosen).filter(|(_, c)| **c).map(|(photo, _)| photo));
             return Ok(());
         }
-        let Some(ByKey { table, .. }) = sequence else {
+        let Some(KeyedTable { table, .. }) = sequence else {
             return Err(DataError::format(path, None, "is missing: sequences cannot be told without it"));
         };
         let columns = (table.require("key")?, table.require("sequence_key")?, table.require("frame_number")?);

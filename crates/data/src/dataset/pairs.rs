@@ -1,9 +1,10 @@
 //! Any two sets of images, and a table that says which belong together.
 
+use super::names::relative_name;
 use super::positions_csv::list_images_csv;
 use super::table::Table;
-use super::walk::{images_under, relative_name};
-use super::{Dataset, Sequences, Truth, folder_name};
+use super::walk::images_under;
+use super::{Dataset, GroundTruthRule, Sequences, folder_name};
 use crate::{DataError, Photo, Result};
 use std::collections::HashMap;
 use std::path::Path;
@@ -78,7 +79,7 @@ pub fn read_pairs(database: &Path, queries: &Path, positives: &Path) -> Result<D
         name: name_of(positives),
         database: database_photos,
         queries: query_photos,
-        truth: Truth::Listed(listed),
+        truth: GroundTruthRule::Listed(listed),
         notes,
         sequences: Sequences::default(),
     })
@@ -158,7 +159,7 @@ mod tests {
         let dir = folders();
         let set = read(dir.path(), "query,reference\n1.jpg,a.jpg\n./1.jpg,deep\\b.png\n1.jpg,a.jpg\n")
             .expect("sound");
-        assert_eq!(set.truth, Truth::Listed(vec![vec![0, 1], vec![]]));
+        assert_eq!(set.truth, GroundTruthRule::Listed(vec![vec![0, 1], vec![]]));
         assert_eq!(set.notes, ["1 queries have no row of positives"]);
     }
 
@@ -189,7 +190,7 @@ mod tests {
         let table = dir.path().join("p.csv");
         std::fs::write(&table, "query,reference\n2.jpg,db/a.jpg\n").expect("can be written");
         let set = read_pairs(&list, &dir.path().join("q"), &table).expect("sound");
-        assert_eq!(set.truth, Truth::Listed(vec![vec![], vec![0]]));
+        assert_eq!(set.truth, GroundTruthRule::Listed(vec![vec![], vec![0]]));
     }
 
     #[test]

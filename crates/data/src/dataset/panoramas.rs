@@ -1,8 +1,9 @@
 //! Street-view panoramas cut into four tiles each.
 
-use super::table::{Table, number};
+use super::number::number;
+use super::table::Table;
 use super::walk::natural_order;
-use super::{Dataset, Listing, Sequences, Truth, folder_name};
+use super::{Dataset, GroundTruthRule, Listing, Sequences, SkipKind, Skipped, folder_name};
 use crate::{DataError, LatLon, Photo, Result};
 use std::collections::HashMap;
 use std::path::Path;
@@ -52,7 +53,8 @@ pub fn list_panoramas(root: &Path) -> Result<Listing> {
             let name = format!("{TILES}/{id}_{tile}.jpg");
             let path = root.join(&name);
             if !path.is_file() {
-                listing.skipped.push((path, format!("tile {tile} of panorama {id} does not exist")));
+                let reason = format!("tile {tile} of panorama {id} does not exist");
+                listing.skipped.push(Skipped { path, reason, kind: SkipKind::Unreadable });
                 continue;
             }
             let mut photo = Photo::new(path, name);
@@ -120,7 +122,7 @@ pub fn split_panoramas(listing: Listing, every: usize, offset: usize) -> Result<
     ));
     let name = format!("{} (every {every}th panorama a query)", root.unwrap_or_else(|| "panoramas".into()));
     let sequences = Sequences::default();
-    Ok(Dataset { name, database, queries, truth: Truth::Positions, notes, sequences })
+    Ok(Dataset { name, database, queries, truth: GroundTruthRule::Positions, notes, sequences })
 }
 
 #[cfg(test)]
@@ -149,7 +151,7 @@ mod tests {
         let third = &listing.photos[2];
         assert_eq!((third.heading, third.position), (Some(270.0), Some(LatLon { lat: 52.3, lon: 0.2 })));
         assert_eq!((third.tags["pano_id"].as_str(), third.tags["tile"].as_str()), ("9", "3"));
-        assert_eq!(listing.skipped[0].1, "tile 2 of panorama 9 does not exist");
+        assert_eq!(listing.skipped[0].reason, "tile 2 of panorama 9 does not exist");
         assert!(listing.notes[0].starts_with("2 panoramas, 7 tiles, 1 tiles missing"));
     }
 
@@ -161,7 +163,7 @@ mod tests {
         let set = split_panoramas(list_panoramas(dir.path()).unwrap(), 3, 1).unwrap();
         let queries: Vec<_> = set.queries.iter().map(|p| p.tags["pano_id"].as_str()).collect();
         assert_eq!(queries, ["1", "1", "1", "1", "4", "4", "4", "4"]);
-        assert_eq!((set.database.len(), set.truth), (20, Truth::Positions));
+        assert_eq!((set.database.len(), set.truth), (20, GroundTruthRule::Positions));
         assert!(set.notes[1].contains("8 query and 20 database"), "{:?}", set.notes);
     }
 

@@ -1,111 +1,247 @@
 //! A CSV of photographs and their positions.
 
-use super::Listing;
-use super::columns::{Columns, Place};
-use super::table::{Table, number};
-use super::timestamps;
-use super::walk::resolve;
+use super::angle::{self, Axis, Side};
+use super::columns::{Columns, Coordinate, Place};
+use super::names::{Finder, resolve};
+use super::number::{Quantity, number_of};
+use super::remarks::Remarks;
+use super::table::{Table, not_a_file};
+use super::timestamps::{self, NoTime};
 use super::zone::{parse_zone, place_metres};
+use super::{Listing, SkipKind, Skipped, point};
 use crate::{DataError, LatLon, Photo, Result, Utm, UtmZone};
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Degrees by which two columns of one coordinate may differ: exiftool rounds to a hundredth of a second.
+const SAME_DEGREES: f64 = 1e-5;
 
 /// Lists the photographs of a CSV: `path,lat,lon` and more.
 ///
-/// Columns are found by name in any case and order (`notes` tell which): a path (`path`, `file`,
-/// `filename`, `image`, `name`, `img`) relative to the CSV's folder; `lat`/`latitude` and
-/// `lon`/`lng`/`long`/`longitude` in degrees, or `easting`/`utm_east`/`x` and `northing`/`utm_north`/`y`
-/// in metres with a `zone` (or `zone` given here); optionally a heading in degrees (`heading`,
-/// `compass`, `bearing`, `yaw`, `northdeg`, `ca`, `direction`), an altitude in metres (`altitude`,
-/// `alt`, `elevation`, `height`) and a time (`timestamp`, `time`, `captured_at`, `date`: Unix seconds
-/// or milliseconds, ISO 8601). Other columns become tags. Comma, semicolon or tab separate.
+/// Columns are found by name in any case and order (`notes` say which): a path (`path`, `file`, `filename`, `image`,
+/// `name`, `img`, exiftool's `SourceFile`) relative to the CSV's folder; a position; optionally a heading in degrees
+/// (`heading`, `compass`, `bearing`, `yaw`, `northdeg`, `ca`, `direction`, `GPSImgDirection`), an altitude in metres
+/// (`altitude`, `alt`, `elevation`, `height`, `GPSAltitude`) and a time (`timestamp`, `time`, `captured_at`, `date`,
+/// `DateTimeOriginal`: Unix seconds or milliseconds, ISO 8601, EXIF's dates where they state their zone). Other columns
+/// become tags. Comma, semicolon, tab or `|` separate; lines that start with `#` are comments.
 ///
-/// A photograph whose file is missing is skipped with the reason.
+/// The position is one of
+/// - `lat`/`latitude` and `lon`/`lng`/`long`/`longitude` (also `GPSLatitude`, `Breite` and similar): decimal degrees or
+///   degrees, minutes and seconds, with a sign, a side (`52.1N`, `S 33.8`) or a column of sides (`lat_ref`);
+/// - one column: `latlon`, `lonlat`, `geometry` or `wkt` (`POINT (lon lat)`);
+/// - `easting`/`utm_east`/`x` and `northing`/`utm_north`/`y` in metres with a `zone`: `33U`, `56 South`, `EPSG:32756`,
+///   or a number beside a column `hemisphere`. `zone` here is that of a table without the column.
+///
+/// A comma is a decimal mark where it separates no columns. Files are found whatever Unicode form their names have on
+/// disk; [`Photo::name`] is composed (NFC).
+///
+/// A row whose position cannot be read, whose position is exactly 0,0, or whose file is missing is skipped with its
+/// line and the reason; an optional value that cannot be read is left out with a note.
 ///
 /// # Errors
-/// [`DataError::Io`]; [`DataError::Format`] with the line for everything that would make a position
-/// wrong or ambiguous: a missing header or column, an empty or unreadable cell, degrees out of
-/// range, a path that appears twice, rows of unequal length, metres without a zone.
+/// [`DataError::Io`]; [`DataError::Format`] for a file that is no table, and for what makes every position doubtful: a
+/// missing header or column, latitude and longitude swapped, two columns of latitudes that differ, metres without a
+/// zone, a tag's name that no tag can have.
 pub fn list_positions_csv(path: &Path, zone: Option<UtmZone>) -> Result<Listing> {
-    let table = Table::read(path)?;
+    let table = Table::read_lenient(path)?;
     if Columns::detect(&table)?.place.is_none() {
         return Err(Columns::missing(&table, "the position"));
     }
-    list_table(&table, folder(path), zone, &|file| file.is_file())
+    let mut finder = Finder::default();
+    let options = Options { zone, needs_position: true };
+    list_table(&table, folder(path), options, &mut |file| look_up(&mut finder, file))
 }
 
-/// As [`list_positions_csv`], of a table that may do without positions. Photographs whose file is missing are kept.
+/// As [`list_positions_csv`], of a table that may do without positions, and whose every row must be sound otherwise.
+/// Photographs whose file is missing are kept.
 pub(super) fn list_images_csv(path: &Path) -> Result<Listing> {
-    list_table(&Table::read(path)?, folder(path), None, &|_| true)
+    let table = Table::read(path)?;
+    let mut finder = Finder::default();
+    let mut keep = |file: &Path| Found::File(finder.find(file).unwrap_or_else(|| file.to_owned()));
+    let options = Options { zone: None, needs_position: false };
+    let listing = list_table(&table, folder(path), options, &mut keep)?;
+    match listing.skipped.first() {
+        Some(skipped) => Err(DataError::Request(skipped.reason.clone())),
+        None => Ok(listing),
+    }
 }
 
 fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-/// Lists a table that is already read; `exists` tells whether a file is there.
+/// What is where a table says that a photograph is.
+enum Found {
+    /// A file, under the name that it has on disk.
+    File(PathBuf),
+    /// Nothing that can be read, in words.
+    Not(String),
+}
+
+fn look_up(finder: &mut Finder, path: &Path) -> Found {
+    let Some(path) = finder.find(path) else { return Found::Not("does not exist".into()) };
+    match std::fs::metadata(&path) {
+        Ok(about) => match not_a_file(&about) {
+            Some(what) => Found::Not(format!("is {what}, not a photograph")),
+            None => Found::File(path),
+        },
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            Found::Not("is a link to something that does not exist".into())
+        }
+        Err(e) => Found::Not(e.to_string()),
+    }
+}
+
+/// What a table does not say itself.
+#[derive(Debug, Clone, Copy)]
+struct Options {
+    /// Zone of metres in a table without a column for it.
+    zone: Option<UtmZone>,
+    /// Whether a photograph without a position is skipped.
+    needs_position: bool,
+}
+
+/// Why a row gives no photograph.
+struct Problem {
+    kind: SkipKind,
+    reason: String,
+}
+
+impl Problem {
+    fn unreadable(reason: impl Into<String>) -> Self {
+        Self { kind: SkipKind::Unreadable, reason: reason.into() }
+    }
+
+    fn without_position(reason: impl Into<String>) -> Self {
+        Self { kind: SkipKind::WithoutPosition, reason: reason.into() }
+    }
+}
+
+/// Lists a table that is already read; `look` says what is at a path.
 fn list_table(
     table: &Table,
     root: &Path,
-    zone: Option<UtmZone>,
-    exists: &dyn Fn(&Path) -> bool,
+    options: Options,
+    look: &mut dyn FnMut(&Path) -> Found,
 ) -> Result<Listing> {
     let columns = Columns::detect(table)?;
-    if table.rows.is_empty() {
+    if table.rows.is_empty() && table.bad.is_empty() {
         return Err(table.complain(None, "has a header but no rows"));
     }
-    if let (Some(Place::Metres(..)), None, None) = (columns.place, columns.zone, zone) {
+    if let (Some(Place::Metres(..)), None, None) = (&columns.place, columns.zone, options.zone) {
         return Err(table.complain(
             1,
-            "positions in metres need their UTM zone: add a column zone (such as 33U), or give the zone as an option",
+            "positions in metres need their UTM zone: add a column zone (such as 33U, or EPSG:32633), or give the zone \
+             as an option; metres of a map of your own, without a zone, are not read by this release",
         ));
     }
     check_order(table, &columns)?;
-    let mut listing = Listing { notes: vec![columns.describe(table)], ..Listing::default() };
-    let mut first_line = HashMap::new();
+    check_rivals(table, &columns)?;
+    let mut remarks = Remarks::new(table.name());
     let mut units = BTreeSet::new();
-    let mut bare_zones = 0usize;
+    let mut listing = Listing { notes: vec![columns.describe(table)], ..Listing::default() };
+    let skip = |listing: &mut Listing, path: PathBuf, line: u64, problem: Problem| {
+        let reason = format!("{}:{line}: {}", table.name(), problem.reason);
+        listing.skipped.push(Skipped { path, reason, kind: problem.kind });
+    };
+    for row in &table.bad {
+        let path = row.cells.get(columns.path).filter(|cell| !cell.is_empty());
+        let path = path.map_or_else(|| table.path().to_owned(), |cell| resolve(root, cell).0);
+        skip(&mut listing, path, row.line, Problem::unreadable(&*row.problem));
+    }
+    let mut rows: Vec<(u64, Photo)> = Vec::with_capacity(table.rows.len());
+    let mut number_of_name: HashMap<String, usize> = HashMap::new();
+    let mut contradicted: BTreeSet<usize> = BTreeSet::new();
     for (line, cells) in &table.rows {
-        let row = Row { table, columns: &columns, line: *line, cells };
-        let (photo, unit) = row.photo(root, zone)?;
-        units.extend(unit);
-        bare_zones += usize::from(columns.zone.is_some_and(|at| cells[at].parse::<u8>().is_ok()));
-        if let Some(before) = first_line.insert(photo.name.clone(), *line) {
-            return Err(
-                table.complain(*line, format!("path \"{}\" was already on line {before}", photo.name))
-            );
+        let mut row = Row { columns: &columns, table, line: *line, cells, remarks: &mut remarks };
+        let mut photo = match row.file(root) {
+            Ok(photo) => photo,
+            Err(problem) => {
+                skip(&mut listing, table.path().to_owned(), *line, problem);
+                continue;
+            }
+        };
+        match (row.position(options.zone), options.needs_position) {
+            (Ok(place), _) => (photo.position, photo.utm) = place,
+            (Err(problem), true) => {
+                skip(&mut listing, photo.path, *line, problem);
+                continue;
+            }
+            (Err(problem), false) if problem.kind == SkipKind::WithoutPosition => {}
+            (Err(problem), false) => row.remarks.add("without a position", *line, problem.reason),
         }
-        if exists(&photo.path) {
-            listing.photos.push(photo);
-        } else {
-            listing.skipped.push((photo.path, format!("named on line {line}, does not exist")));
+        units.extend(row.fill(&mut photo));
+        match number_of_name.get(&photo.name) {
+            Some(&before) if rows[before].1.position == photo.position => {
+                remarks.add(
+                    "that repeat another",
+                    *line,
+                    format!("{} is on line {} as well", photo.name, rows[before].0),
+                );
+            }
+            Some(&before) => {
+                contradicted.insert(before);
+                let reason = format!("is on line {} with another position", rows[before].0);
+                skip(&mut listing, photo.path, *line, Problem::unreadable(reason));
+            }
+            None => {
+                number_of_name.insert(photo.name.clone(), rows.len());
+                rows.push((*line, photo));
+            }
+        }
+    }
+    let mut missing = 0;
+    for (number, (line, mut photo)) in rows.into_iter().enumerate() {
+        if contradicted.contains(&number) {
+            let problem = Problem::unreadable("is on a later line with another position");
+            skip(&mut listing, photo.path, line, problem);
+            continue;
+        }
+        match look(&photo.path) {
+            Found::File(path) => {
+                photo.path = path;
+                listing.photos.push(photo);
+            }
+            Found::Not(what) => {
+                missing += 1;
+                skip(&mut listing, photo.path, line, Problem::unreadable(what));
+            }
         }
     }
     if !units.is_empty() {
         let units: Vec<_> = units.into_iter().map(timestamps::Unit::describe).collect();
         listing.notes.push(format!("times: {}", units.join(", ")));
     }
-    if bare_zones > 0 {
-        listing
-            .notes
-            .push(format!("{bare_zones} UTM zones without a letter: taken as the northern hemisphere"));
+    listing.notes.extend(remarks.notes());
+    if table.comments > 0 {
+        listing.notes.push(format!("{} comment lines", table.comments));
     }
-    let missing = listing.skipped.len();
-    listing.notes.push(format!("{} photographs, {missing} files missing", listing.photos.len()));
+    let without = listing.skipped.iter().filter(|s| s.kind == SkipKind::WithoutPosition).count();
+    listing.notes.push(format!(
+        "{} photographs; left out: {without} rows without a position, {missing} without a file, {} that cannot be read",
+        listing.photos.len(),
+        listing.skipped.len() - without - missing
+    ));
     Ok(listing)
+}
+
+/// A cell as signed degrees, where it is plainly that.
+fn degrees(columns: &Columns, axis: Axis, cell: &str, side: Option<&str>) -> Option<f64> {
+    let side = side.and_then(Side::parse_cell);
+    angle::parse("", cell, axis, columns.notation).ok()?.degrees(side).ok()
 }
 
 /// Looks at all latitudes and longitudes at once: a swap shows in one line, but is sure only from all.
 fn check_order(table: &Table, columns: &Columns) -> Result<()> {
-    let Some(Place::Degrees(lat, lon)) = columns.place else { return Ok(()) };
-    let values = |at: usize| table.rows.iter().filter_map(move |(_, cells)| cells[at].parse::<f64>().ok());
-    let Some((line, cells)) =
-        table.rows.iter().find(|(_, cells)| cells[lat].parse::<f64>().is_ok_and(|v| v.abs() > 90.0))
-    else {
-        return Ok(());
-    };
+    let Some(Place::Degrees(lat, lon)) = &columns.place else { return Ok(()) };
+    let (lat, lon) = (lat.columns[0], lon.columns[0]);
+    let value = |cell: &str| number_of("", cell, Quantity::Other, columns.notation).ok();
+    let values = |at: usize| table.rows.iter().filter_map(move |(_, cells)| value(&cells[at]));
+    let beyond = |cells: &[String]| value(&cells[lat]).is_some_and(|v| v.abs() > 90.0);
+    let Some((line, cells)) = table.rows.iter().find(|(_, cells)| beyond(cells)) else { return Ok(()) };
     let within = |at: usize, limit: f64| values(at).all(|v| v.abs() <= limit);
-    let hint = if within(lat, 180.0) && within(lon, 90.0) {
+    let often = 2 * table.rows.iter().filter(|(_, cells)| beyond(cells)).count() >= table.rows.len();
+    let hint = if often && table.rows.len() > 1 && within(lat, 180.0) && within(lon, 90.0) {
         "are the columns of latitude and longitude swapped?"
     } else if values(lat).chain(values(lon)).filter(|v| v.abs() > 1000.0).count() > table.rows.len() {
         "are these metres? Then name the columns easting, northing and zone"
@@ -116,87 +252,246 @@ fn check_order(table: &Table, columns: &Columns) -> Result<()> {
     Err(table.complain(*line, format!("{name} {} is beyond -90..90 degrees: {hint}", cells[lat])))
 }
 
+/// Two columns that could both be the latitude must agree wherever both have a value.
+fn check_rivals(table: &Table, columns: &Columns) -> Result<()> {
+    let Some(Place::Degrees(lat, lon)) = &columns.place else { return Ok(()) };
+    for (what, axis, coordinate) in [("latitude", Axis::Latitude, lat), ("longitude", Axis::Longitude, lon)] {
+        let (first, rivals) = (coordinate.columns[0], &coordinate.columns[1..]);
+        for (line, cells) in &table.rows {
+            let side = coordinate.side.map(|at| cells[at].as_str());
+            let value = |at: usize| degrees(columns, axis, &cells[at], side);
+            let differs = |rival: usize| {
+                value(first).zip(value(rival)).is_some_and(|(a, b)| (a - b).abs() > SAME_DEGREES)
+            };
+            if let Some(rival) = rivals.iter().find(|rival| differs(**rival)) {
+                return Err(table.complain(
+                    *line,
+                    format!(
+                        "\"{}\" ({}) and \"{}\" ({}) could both be the {what} and differ: remove one of the columns",
+                        table.header[first], cells[first], table.header[*rival], cells[*rival]
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// One row of the table.
 struct Row<'a> {
     table: &'a Table,
     columns: &'a Columns,
     line: u64,
     cells: &'a [String],
+    remarks: &'a mut Remarks,
 }
 
 impl Row<'_> {
-    fn photo(&self, root: &Path, zone: Option<UtmZone>) -> Result<(Photo, Option<timestamps::Unit>)> {
-        let columns = self.columns;
-        let cell = &self.cells[columns.path];
+    /// The photograph, with nothing but its file and name.
+    fn file(&self, root: &Path) -> Result<Photo, Problem> {
+        let cell = &self.cells[self.columns.path];
         if cell.is_empty() {
-            return Err(self.complain(format!("{} is empty", self.table.header[columns.path])));
+            let name = &self.table.header[self.columns.path];
+            return Err(Problem::unreadable(format!("{name} is empty")));
         }
         if cell.contains('\0') {
-            return Err(self.complain("the path has a zero byte".into()));
+            return Err(Problem::unreadable("the path has a zero byte"));
         }
         let (path, name) = resolve(root, cell);
         if name.is_empty() {
-            return Err(self.complain(format!("path \"{cell}\" names no file")));
+            return Err(Problem::unreadable(format!("path \"{cell}\" names no file")));
         }
-        let mut photo = Photo::new(path, name);
-        match columns.place {
+        Ok(Photo::new(path, name))
+    }
+
+    /// Position, and metres where they are stated.
+    fn position(&self, zone: Option<UtmZone>) -> Result<(Option<LatLon>, Option<Utm>), Problem> {
+        let (lat, lon) = match &self.columns.place {
+            None => return Ok((None, None)),
             Some(Place::Degrees(lat, lon)) => {
-                let position = LatLon::new(self.number(lat)?, self.number(lon)?);
-                photo.position = Some(position.map_err(|e| self.complain(e.to_string()))?);
+                (self.coordinate(lat, Axis::Latitude), self.coordinate(lon, Axis::Longitude))
             }
-            Some(Place::Metres(east, north)) => {
-                let zone = self.zone(zone)?;
-                let (easting, northing) = (self.number(east)?, self.number(north)?);
-                let position = place_metres(easting, northing, zone).map_err(|e| self.complain(e))?;
-                photo.position = Some(position);
-                photo.utm = Some(Utm { easting, northing, zone: Some(zone) });
+            Some(Place::Point(at, order)) => {
+                let (name, cell) = (&self.table.header[*at], &self.cells[*at]);
+                if cell.is_empty() {
+                    return Err(Problem::without_position(format!("{name} is empty")));
+                }
+                let pair = point::parse(name, cell, *order, self.columns.notation);
+                let (lat, lon) = pair.map_err(Problem::unreadable)?;
+                (Ok(lat), Ok(lon))
             }
-            None => {}
-        }
-        photo.heading = match self.optional(columns.heading)? {
-            Some(degrees) if !(-360.0..=360.0).contains(&degrees) => {
-                return Err(self.complain(format!("heading {degrees} is outside -360..360 degrees")));
-            }
-            // The remainder of a tiny negative angle rounds up to a whole turn.
-            Some(degrees) => Some(degrees.rem_euclid(360.0) % 360.0),
-            None => None,
+            Some(Place::Metres(east, north)) => return self.metres(*east, *north, zone),
         };
-        photo.altitude = self.optional(columns.altitude)?;
-        let mut unit = None;
-        if let Some(cell) = columns.time.map(|at| &self.cells[at]).filter(|cell| !cell.is_empty()) {
-            let (time, written) = timestamps::parse(cell).map_err(|e| self.complain(e))?;
-            photo.time = Some(time);
-            unit = Some(written);
+        let (lat, lon) = match (lat, lon) {
+            (Ok(lat), Ok(lon)) => (lat, lon),
+            // What cannot be read says more than what is not there.
+            (Err(a), Err(b)) if a.kind == SkipKind::WithoutPosition => return Err(b),
+            (Err(problem), _) | (_, Err(problem)) => return Err(problem),
+        };
+        let position = LatLon::new(lat, lon).map_err(|e| Problem::unreadable(e.to_string()))?;
+        if position.lat == 0.0 && position.lon == 0.0 {
+            return Err(Problem::without_position("the position 0,0 stands for none"));
         }
-        for at in &columns.others {
+        Ok((Some(position), None))
+    }
+
+    fn coordinate(&self, coordinate: &Coordinate, axis: Axis) -> Result<f64, Problem> {
+        let at = coordinate.columns.iter().copied().find(|at| !self.cells[*at].is_empty());
+        let at = at.unwrap_or(coordinate.columns[0]);
+        let (name, cell) = (&self.table.header[at], &self.cells[at]);
+        if cell.is_empty() {
+            return Err(Problem::without_position(format!("{name} is empty")));
+        }
+        let angle = angle::parse(name, cell, axis, self.columns.notation).map_err(Problem::unreadable)?;
+        let side = match coordinate.side.map(|at| (&self.table.header[at], &self.cells[at])) {
+            None => None,
+            Some((column, text)) => match Side::parse_cell(text).filter(|side| side.axis() == axis) {
+                Some(side) => Some(side),
+                None if text.is_empty() && (angle.is_sided() || angle.degrees(None) == Ok(0.0)) => None,
+                None => {
+                    return Err(Problem::unreadable(format!(
+                        "{column} is \"{text}\" beside {name} {cell}: {} is needed",
+                        axis.sides()
+                    )));
+                }
+            },
+        };
+        angle.degrees(side).map_err(|e| Problem::unreadable(format!("{name} \"{cell}\" {e}")))
+    }
+
+    fn metres(
+        &self,
+        east: usize,
+        north: usize,
+        zone: Option<UtmZone>,
+    ) -> Result<(Option<LatLon>, Option<Utm>), Problem> {
+        let value = |at: usize| {
+            let (name, cell) = (&self.table.header[at], &self.cells[at]);
+            if cell.is_empty() {
+                return Err(Problem::without_position(format!("{name} is empty")));
+            }
+            number_of(name, cell, Quantity::Metres, self.columns.notation).map_err(Problem::unreadable)
+        };
+        let (easting, northing) = (value(east)?, value(north)?);
+        if easting == 0.0 && northing == 0.0 {
+            return Err(Problem::without_position("the position 0,0 stands for none"));
+        }
+        let zone = self.zone(zone).map_err(Problem::unreadable)?;
+        let position = place_metres(easting, northing, zone).map_err(Problem::unreadable)?;
+        Ok((Some(position), Some(Utm { easting, northing, zone: Some(zone) })))
+    }
+
+    /// The zone that the row states, else the one given for the whole table.
+    fn zone(&self, given: Option<UtmZone>) -> Result<UtmZone, String> {
+        let cell = |at: Option<usize>| at.map(|at| self.cells[at].as_str()).filter(|cell| !cell.is_empty());
+        match (cell(self.columns.zone), given) {
+            (Some(zone), _) => {
+                let hemisphere = cell(self.columns.hemisphere)
+                    .map(|text| {
+                        Side::parse_cell(text).ok_or_else(|| format!("\"{text}\" is no hemisphere: N or S"))
+                    })
+                    .transpose()?;
+                parse_zone(zone, hemisphere)
+            }
+            (None, Some(zone)) => Ok(zone),
+            (None, None) => Err("the UTM zone is empty".into()),
+        }
+    }
+
+    /// Fills in what may be absent; what cannot be read is remarked on. Returns how the time was written.
+    fn fill(&mut self, photo: &mut Photo) -> Option<timestamps::Unit> {
+        photo.heading = self.optional("without a heading", self.columns.heading, |this, name, cell| {
+            let degrees = cell.trim_end_matches(['°', ' ']);
+            match number_of(name, degrees, Quantity::Other, this.columns.notation)? {
+                degrees if !(-360.0..=360.0).contains(&degrees) => {
+                    Err(format!("{name} {cell} is outside -360..360 degrees"))
+                }
+                // The remainder of a tiny negative angle rounds up to a whole turn.
+                degrees => Ok(degrees.rem_euclid(360.0) % 360.0),
+            }
+        });
+        photo.altitude = self.optional("without an altitude", self.columns.altitude, Self::altitude);
+        for at in &self.columns.others {
             if !self.cells[*at].is_empty() {
                 photo.tags.insert(self.table.header[*at].clone(), self.cells[*at].clone());
             }
         }
-        Ok((photo, unit))
+        let (time, unit) = self.time().unzip();
+        photo.time = time;
+        unit
     }
 
-    /// The zone that the row states, else the one given for the whole table.
-    fn zone(&self, given: Option<UtmZone>) -> Result<UtmZone> {
-        let cell = self.columns.zone.map(|at| self.cells[at].as_str()).filter(|cell| !cell.is_empty());
-        match (cell, given) {
-            (Some(cell), _) => parse_zone(cell).map_err(|e| self.complain(e)),
-            (None, Some(zone)) => Ok(zone),
-            (None, None) => Err(self.complain("the UTM zone is empty".into())),
+    /// A value that may be absent: no column, or an empty cell.
+    fn optional(
+        &mut self,
+        kind: &'static str,
+        at: Option<usize>,
+        read: impl Fn(&Self, &str, &str) -> Result<f64, String>,
+    ) -> Option<f64> {
+        let at = at.filter(|at| !self.cells[*at].is_empty())?;
+        match read(self, &self.table.header[at], &self.cells[at]) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.remarks.add(kind, self.line, problem);
+                None
+            }
         }
     }
 
-    fn number(&self, at: usize) -> Result<f64> {
-        number(&self.table.header[at], &self.cells[at]).map_err(|e| self.complain(e))
+    /// `12.5`, `12.5 m`, exiftool's `12.5 m Below Sea Level`.
+    fn altitude(&self, name: &str, cell: &str) -> Result<f64, String> {
+        let lower = cell.to_lowercase();
+        let (size, words) = lower.split_once('m').unwrap_or((&lower, ""));
+        let metres = number_of(name, size.trim(), Quantity::Other, self.columns.notation).map_err(|_| {
+            // The whole cell is what was written.
+            number_of(name, cell, Quantity::Other, self.columns.notation)
+                .err()
+                .unwrap_or_else(|| format!("{name} \"{cell}\" is not a number of metres"))
+        })?;
+        let below = |text: &str| text.trim() == "1" || text.to_lowercase().contains("below");
+        let side = self.columns.altitude_side.is_some_and(|at| below(&self.cells[at]));
+        Ok(if side || below(words) { -metres.abs() } else { metres })
     }
 
-    /// A number that may be absent: no column, or an empty cell.
-    fn optional(&self, at: Option<usize>) -> Result<Option<f64>> {
-        at.filter(|at| !self.cells[*at].is_empty()).map(|at| self.number(at)).transpose()
-    }
-
-    fn complain(&self, problem: String) -> DataError {
-        self.table.complain(self.line, problem)
+    /// Seconds since 1970 of the surest column that gives them, and how they were written.
+    fn time(&mut self) -> Option<(i64, timestamps::Unit)> {
+        let cell = |at: usize| self.cells[at].as_str();
+        let offset = self.columns.offset.map(cell).filter(|cell| !cell.is_empty());
+        let written: Vec<&str> =
+            self.columns.times.iter().map(|at| cell(*at)).filter(|cell| !cell.is_empty()).collect();
+        let (clocks, dates): (Vec<&str>, Vec<&str>) =
+            written.iter().partition(|cell| timestamps::is_clock(cell));
+        let joined = clocks.first().zip(dates.first()).map(|(clock, date)| format!("{date} {clock}"));
+        let (mut local, mut bad) = (false, None);
+        let tries =
+            joined.iter().map(String::as_str).chain(dates.iter().copied()).chain(clocks.iter().copied());
+        for text in tries {
+            match timestamps::parse(text, offset) {
+                Ok(found) => return Some(found),
+                Err(NoTime::Local) => local = true,
+                Err(NoTime::Bad(problem)) => {
+                    bad.get_or_insert(problem);
+                }
+            }
+        }
+        if let Some((date, clock)) = self.columns.gps_time
+            && let Some(time) = timestamps::gps(cell(date), cell(clock))
+        {
+            return Some((time, timestamps::Unit::Exif));
+        }
+        match (local, bad) {
+            (true, _) => {
+                let example = dates.first().copied().unwrap_or_default().to_owned();
+                self.remarks.add(
+                    "whose time has no zone",
+                    self.line,
+                    format!("\"{example}\" is local time somewhere"),
+                );
+            }
+            (false, Some(problem)) => self.remarks.add("without a time", self.line, problem),
+            (false, None) => {}
+        }
+        None
     }
 }
 

@@ -1,6 +1,6 @@
 //! Queries and references that are sequences of frames, and what is right for them.
 
-use super::{Dataset, GroundTruth, Truth};
+use super::{Dataset, GroundTruth, GroundTruthRule};
 use crate::{Photo, Result};
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ impl Dataset {
     /// # Errors
     /// As [`GroundTruth::by_radius`].
     pub fn ground_truth(&self, radius_m: f64, heading_limit_deg: Option<f64>) -> Result<GroundTruth> {
-        if let Truth::Listed(positives) = &self.truth {
+        if let GroundTruthRule::Listed(positives) = &self.truth {
             return Ok(GroundTruth { positives: positives.clone() });
         }
         let by_frame =
@@ -59,8 +59,8 @@ impl Dataset {
     pub fn has_ground_truth(&self) -> bool {
         let placed = |photos: &[Photo]| photos.iter().any(|p| p.position.is_some() || p.utm.is_some());
         match &self.truth {
-            Truth::Listed(_) => true,
-            Truth::Positions => placed(self.database_frames()) && placed(self.query_frames()),
+            GroundTruthRule::Listed(_) => true,
+            GroundTruthRule::Positions => placed(self.database_frames()) && placed(self.query_frames()),
         }
     }
 
@@ -123,7 +123,7 @@ mod tests {
             // Windows 64 84 104, 84 104 124, 104 124 144: only the first has a frame within 25 m of 40.
             database,
             queries,
-            truth: Truth::Positions,
+            truth: GroundTruthRule::Positions,
             notes: Vec::new(),
             sequences: Sequences { database: Some(database_side), queries: Some(query_side) },
         };

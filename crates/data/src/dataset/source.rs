@@ -1,6 +1,8 @@
 //! Any supported layout as a flat list of photographs with positions, for indexing.
 
+use super::content::{self, Content};
 use super::panoramas::TABLE;
+use super::table::not_a_file;
 use super::{
     Listing, MslsOptions, VgOptions, list_exif_folder, list_panoramas, list_positions_csv, msls, read_msls,
     read_vg, vg,
@@ -11,7 +13,7 @@ use std::path::Path;
 /// The layouts that [`list_photos`] reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A folder of photographs with GPS in their EXIF.
+    /// A folder of photographs with GPS in their EXIF, or one such photograph.
     Exif,
     /// A table of positions.
     Csv,
@@ -38,7 +40,7 @@ impl std::str::FromStr for Kind {
             .iter()
             .find(|(_, name)| *name == text)
             .map(|(kind, _)| *kind)
-            .ok_or_else(|| format!("'{text}' is no kind of source: exif, csv, panoramas, vg or msls"))
+            .ok_or_else(|| format!("'{text}' is not a kind of source: exif, csv, panoramas, vg or msls"))
     }
 }
 
@@ -59,14 +61,22 @@ pub struct SourceOptions {
     pub msls: MslsOptions,
 }
 
-/// Finds out what a file or folder is.
+/// Finds out what a file or folder is: a file by its first bytes.
 ///
 /// # Errors
-/// [`DataError::Io`] when it is missing.
+/// [`DataError::Io`] when it is missing; [`DataError::Request`] for a pipe, socket or device, which is not opened.
 pub fn detect(path: &Path) -> Result<Kind> {
     let about = std::fs::metadata(path).map_err(|e| DataError::io(path, e))?;
     Ok(if about.is_file() {
-        Kind::Csv
+        match content::of_file(path) {
+            Content::Photo | Content::Unsupported(_) => Kind::Exif,
+            Content::Other => Kind::Csv,
+        }
+    } else if let Some(what) = not_a_file(&about).filter(|_| !about.is_dir()) {
+        return Err(DataError::Request(format!(
+            "{}: is {what}: a folder, a photograph or a table (CSV) is needed",
+            path.display()
+        )));
     } else if path.join(TABLE).is_file() {
         Kind::Panoramas
     } else if vg::is_vg(path) {
@@ -78,7 +88,32 @@ pub fn detect(path: &Path) -> Result<Kind> {
     })
 }
 
+/// Why a file can never be read as a photograph: it is one, or a video, in a format that is not supported. `None` for
+/// every other file; what is no regular file is not opened.
+pub fn unsupported_format(path: &Path) -> Option<String> {
+    match content::of_file(path) {
+        Content::Unsupported(reason) => Some(reason),
+        Content::Photo | Content::Other => None,
+    }
+}
+
 /// Lists the photographs of a source; of a dataset with queries, its database.
+///
+/// ```
+/// use r2former_data::dataset::{SourceOptions, list_photos};
+///
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(folder.path().join("bridge.jpg"), b"a photograph")?;
+/// let table = folder.path().join("positions.csv");
+/// std::fs::write(&table, "path,lat,lon,heading\nbridge.jpg,52.2054,0.1189,90\nlost.jpg,52.2,0.1,\n")?;
+///
+/// let listing = list_photos(&table, None, &SourceOptions::default())?;
+/// let photo = &listing.photos[0];
+/// assert_eq!((photo.name.as_str(), photo.heading), ("bridge.jpg", Some(90.0)));
+/// assert_eq!(photo.position.map(|p| (p.lat, p.lon)), Some((52.2054, 0.1189)));
+/// assert_eq!(listing.skipped[0].reason, "positions.csv:3: does not exist");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// As the reader of its kind.

@@ -1,9 +1,9 @@
 //! A dataset as a configuration names it: its kind, where it lies, and which part.
 
 use super::{
-    Dataset, DbStructOptions, FramesOptions, Kind, MslsOptions, MslsTask, Region, SourceOptions,
-    StLuciaOptions, Truth, VgOptions, from_listings, list_photos, read_dbstruct, read_frames, read_msls,
-    read_pairs, read_st_lucia, read_vg, split_panoramas,
+    Dataset, DbStructOptions, FramesOptions, GroundTruthRule, Kind, MslsOptions, MslsTask, Region,
+    SourceOptions, StLuciaOptions, VgOptions, from_listings, list_photos, read_dbstruct, read_frames,
+    read_msls, read_pairs, read_st_lucia, read_vg, split_panoramas,
 };
 use crate::{Result, UtmZone};
 use serde::{Deserialize, Serialize};
@@ -212,7 +212,7 @@ impl Dataset {
             return;
         }
         let kept = |i: usize| i * most / all != (i + 1) * most / all;
-        if let Truth::Listed(listed) = &mut self.truth {
+        if let GroundTruthRule::Listed(listed) = &mut self.truth {
             let mut i = 0;
             listed.retain(|_| (kept(i), i += 1).0);
         }
@@ -282,14 +282,14 @@ mod tests {
             name: "s".into(),
             database: vec![photo(0)],
             queries: (0..10).map(photo).collect(),
-            truth: Truth::Listed((0..10).map(|i| vec![i]).collect()),
+            truth: GroundTruthRule::Listed((0..10).map(|i| vec![i]).collect()),
             notes: Vec::new(),
             sequences: Sequences { database: None, queries: Some(frames) },
         };
         set.keep_queries(3);
         let names: Vec<&str> = set.queries.iter().map(|q| q.name.as_str()).collect();
         assert_eq!(names, ["3", "6", "9"]);
-        assert_eq!(set.truth, Truth::Listed(vec![vec![3], vec![6], vec![9]]));
+        assert_eq!(set.truth, GroundTruthRule::Listed(vec![vec![3], vec![6], vec![9]]));
         let members = set.sequences.queries.as_ref().map(|side| side.members.clone());
         assert_eq!(members, Some(vec![vec![3, 4, 5], vec![6, 7, 8], vec![9, 10, 11]]));
         set.keep_queries(3);

@@ -1,8 +1,8 @@
 //! St Lucia: passes over one road, each a folder of frames and a line of `fGPS.txt` a frame.
 
-use super::table::number;
+use super::number::number;
 use super::walk::{images_under, natural_order};
-use super::{Dataset, Sequences, Truth, folder_name};
+use super::{Dataset, GroundTruthRule, Sequences, folder_name};
 use crate::geo::to_utm;
 use crate::{DataError, LatLon, Photo, Result, Utm};
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ pub fn read_st_lucia(root: &Path, options: &StLuciaOptions) -> Result<Dataset> {
         name: format!("St Lucia, pass {} in {}", folder_name(&last), folder_name(&first)),
         database,
         queries,
-        truth: Truth::Positions,
+        truth: GroundTruthRule::Positions,
         notes,
         sequences: Sequences::default(),
     })

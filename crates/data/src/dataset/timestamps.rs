@@ -1,4 +1,4 @@
-//! Times as tables write them: Unix seconds, Unix milliseconds, ISO 8601.
+//! Times as tables write them: Unix seconds, Unix milliseconds, ISO 8601, EXIF.
 
 use crate::image::time::seconds;
 
@@ -13,6 +13,7 @@ pub(super) enum Unit {
     Milliseconds,
     Iso,
     IsoWithoutZone,
+    Exif,
 }
 
 impl Unit {
@@ -23,15 +24,77 @@ impl Unit {
             Self::Milliseconds => "Unix milliseconds",
             Self::Iso => "ISO 8601",
             Self::IsoWithoutZone => "ISO 8601 without a zone, taken as UTC",
+            Self::Exif => "EXIF",
         }
     }
 }
 
-/// Seconds since 1970-01-01 UTC, rounded down, and how they were written.
+/// Why a cell gives no time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NoTime {
+    /// An EXIF date without a zone is local time somewhere, or all zeros: no time, and no mistake.
+    Local,
+    /// What is wrong, for use in a message.
+    Bad(String),
+}
+
+/// Seconds since 1970-01-01 UTC, rounded down, and how they were written. `offset` is the zone in a column of its
+/// own (`+02:00`), used where the time itself states none.
 ///
 /// # Errors
-/// Says what is wrong, for use in a message.
-pub(super) fn parse(cell: &str) -> Result<(i64, Unit), String> {
+/// Says why there is no time.
+pub(super) fn parse(cell: &str, offset: Option<&str>) -> Result<(i64, Unit), NoTime> {
+    if let Some(found) = exif(cell, offset) {
+        return found;
+    }
+    if let (Some((local, Unit::IsoWithoutZone)), Some(east)) = (iso(cell), offset.and_then(offset_seconds)) {
+        return Ok((local - east, Unit::Iso));
+    }
+    unix_or_iso(cell).map_err(NoTime::Bad)
+}
+
+/// `2024:05:04 10:11:12`, with fractions and a zone or without; none for another spelling. Local time of an unknown
+/// zone is no time, as in the EXIF of photographs.
+fn exif(cell: &str, offset: Option<&str>) -> Option<Result<(i64, Unit), NoTime>> {
+    let date = cell.get(..10)?;
+    let colons = date.bytes().enumerate().all(|(i, b)| match i {
+        4 | 7 => b == b':',
+        _ => b.is_ascii_digit() || b == b' ',
+    });
+    if !colons {
+        return None;
+    }
+    if cell.bytes().all(|b| matches!(b, b'0' | b':' | b' ' | b'.' | b'Z')) {
+        return Some(Err(NoTime::Local));
+    }
+    let bad = || NoTime::Bad(format!("time \"{cell}\" is no EXIF date such as 2024:05:04 10:11:12+02:00"));
+    let (Some(rest), false) = (cell.get(10..), cell[10..].trim().is_empty()) else {
+        return Some(Err(NoTime::Local));
+    };
+    Some(match iso(&format!("{} {}", date.replace(':', "-"), rest.trim())) {
+        Some((time, Unit::Iso)) => Ok((time, Unit::Exif)),
+        Some((local, _)) => match offset.map(offset_seconds) {
+            Some(Some(east)) => Ok((local - east, Unit::Exif)),
+            Some(None) => Err(bad()),
+            None => Err(NoTime::Local),
+        },
+        None => Err(bad()),
+    })
+}
+
+/// EXIF's separate date and time of day of the receiver, in UTC: `2024:05:04` and `10:11:12`.
+pub(super) fn gps(date: &str, clock: &str) -> Option<i64> {
+    iso(&format!("{}T{}Z", date.replace(':', "-"), clock)).map(|(time, _)| time)
+}
+
+/// Whether a cell is a time of day alone, to be joined with the date in another column.
+pub(super) fn is_clock(cell: &str) -> bool {
+    cell.len() >= 4
+        && cell.find(':').is_some_and(|at| at <= 2)
+        && iso(&format!("2000-01-01T{cell}")).is_some()
+}
+
+fn unix_or_iso(cell: &str) -> Result<(i64, Unit), String> {
     let dates = matches!(cell.len(), 4 | 6 | 8) && (cell.starts_with("19") || cell.starts_with("20"));
     if dates && cell.bytes().all(|c| c.is_ascii_digit()) {
         return Err(format!(
@@ -69,7 +132,7 @@ fn iso(text: &str) -> Option<(i64, Unit)> {
         Some(at) => (rest[..at].trim_end(), Some(&rest[at..])),
         None => (rest, None),
     };
-    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    let (clock, fraction) = clock.split_once(['.', ',']).unwrap_or((clock, "0"));
     if fraction.is_empty() || !fraction.bytes().all(|c| c.is_ascii_digit()) {
         return None;
     }
@@ -137,11 +200,37 @@ mod tests {
             ("2000-02-29T13:30+0130", Unit::Iso),
             ("2000-02-29T05:00:00-07", Unit::Iso),
             ("2000-02-29 12:00", Unit::IsoWithoutZone),
+            ("2000-02-29T12:00:00,5", Unit::IsoWithoutZone),
+            ("2000:02:29 14:00:00+02:00", Unit::Exif),
+            ("2000:02:29 12:00:00.75Z", Unit::Exif),
         ] {
-            assert_eq!(parse(text), Ok((NOON, unit)), "{text}");
+            assert_eq!(parse(text, None), Ok((NOON, unit)), "{text}");
         }
-        assert_eq!(parse("1970-01-02"), Ok((86_400, Unit::IsoWithoutZone)));
-        assert_eq!(parse("-1.5"), Ok((-2, Unit::Seconds)));
+        assert_eq!(parse("1970-01-02", None), Ok((86_400, Unit::IsoWithoutZone)));
+        assert_eq!(parse("-1.5", None), Ok((-2, Unit::Seconds)));
+    }
+
+    #[test]
+    fn exif_dates_need_a_zone() {
+        let noon = |unit| Ok((951_825_600, unit));
+        let date = "2000:02:29 14:00:00";
+        assert_eq!(parse(date, None), Err(NoTime::Local));
+        assert_eq!(parse(date, Some("+02:00")), noon(Unit::Exif));
+        assert_eq!(parse("2000:02:29 12:00:00Z", Some("+02:00")), noon(Unit::Exif));
+        assert_eq!(parse("2000-02-29 14:00:00", Some("+02:00")), noon(Unit::Iso));
+        for none in ["0000:00:00 00:00:00", "    :  :     :  :  ", "2000:02:29"] {
+            assert_eq!(parse(none, None), Err(NoTime::Local), "{none}");
+        }
+        for bad in ["2024:13:45 10:11:12", "2000:02:29 25:00:00", "2000:02:29 noon", "2000:02:29 14:00:00+99"]
+        {
+            assert!(matches!(parse(bad, None), Err(NoTime::Bad(_))), "{bad}");
+        }
+        assert!(matches!(parse(date, Some("CET")), Err(NoTime::Bad(_))));
+        assert_eq!(gps("2000:02:29", "12:00:00.50"), Some(951_825_600));
+        assert_eq!(gps("2000:02:29", ""), None);
+        assert!(
+            is_clock("10:11:12") && is_clock("9:30") && !is_clock("2024:05:04") && !is_clock("1700000000")
+        );
     }
 
     #[test]
@@ -161,15 +250,14 @@ mod tests {
             "2024-01-01T12:00:00.",
             "+-1-1",
         ] {
-            assert!(parse(bad).is_err(), "{bad}");
+            assert!(matches!(parse(bad, None), Err(NoTime::Bad(_))), "{bad}");
         }
     }
 
     proptest! {
         #[test]
         fn any_text_is_a_time_or_an_error(text in "\\PC{0,30}", dateish in "[0-9TZ:+. -]{0,30}") {
-            let _ = parse(&text);
-            let _ = parse(&dateish);
+            let _ = (parse(&text, None), parse(&dateish, Some(&text)), is_clock(&dateish), gps(&dateish, &text));
         }
     }
 }

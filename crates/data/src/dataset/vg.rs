@@ -1,7 +1,7 @@
 //! datasets_vg trees: positions in the file names, between `@` signs.
 
 use super::walk::images_under;
-use super::{Dataset, Sequences, Truth, folder_name};
+use super::{Dataset, GroundTruthRule, Sequences, folder_name};
 use crate::geo::from_utm;
 use crate::{DataError, LatLon, Photo, Result, Utm, UtmZone};
 use std::path::{Path, PathBuf};
@@ -120,7 +120,7 @@ pub fn read_vg(root: &Path, options: &VgOptions) -> Result<Dataset> {
         name: format!("{} ({})", folder_name(root), options.split),
         database,
         queries,
-        truth: Truth::Positions,
+        truth: GroundTruthRule::Positions,
         notes: Vec::new(),
         sequences: Sequences::default(),
     })

@@ -1,14 +1,20 @@
 //! Finding image files under a folder, and naming them the same way on every machine.
 
+use super::content::{self, Content};
+use super::hints::Companions;
+use super::names::relative_name;
+use super::{SkipKind, Skipped};
 use crate::{DataError, Result};
 use std::cmp::Ordering;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
-/// Extensions of images that can be decoded, in lower case.
+/// Extensions whose files count as photographs without a look at their content, in lower case: what is wrong with one
+/// shows when it is read.
 const IMAGES: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "ppm"];
-/// Extensions of photographs that cannot.
-const FOREIGN: [&str; 9] = ["heic", "heif", "avif", "tif", "tiff", "gif", "jxl", "jp2", "dng"];
+/// Folders that servers and archivers fill with thumbnails, copies and deleted files.
+const FOREIGN_FOLDERS: [&str; 7] =
+    ["@eaDir", "#recycle", "@Recycle", "$RECYCLE.BIN", "__MACOSX", "System Volume Information", "lost+found"];
 
 /// Image files under a folder.
 #[derive(Debug, Default)]
@@ -16,24 +22,27 @@ pub(super) struct Found {
     /// Files and their names relative to the folder, sorted by name.
     pub(super) images: Vec<(PathBuf, String)>,
     /// Photographs in other formats, and entries that cannot be entered, each with the reason.
-    pub(super) skipped: Vec<(PathBuf, String)>,
+    pub(super) skipped: Vec<Skipped>,
+    /// Other files that may hold positions.
+    pub(super) companions: Companions,
 }
 
-/// All images under `root`, at any depth, sorted by name. Hidden files and folders (those whose name
-/// starts with a dot) are left out; links are followed, and one that leads back up is skipped.
+/// All images under `root`, at any depth, sorted by name: files with an extension of a photograph, and whatever else
+/// holds one by its first bytes. Hidden files and folders (those whose name starts with a dot) and thumbnails of
+/// servers (`@eaDir`) are left out; links are followed, and one that leads back up is skipped. Pipes, sockets and
+/// devices are never opened.
 ///
 /// # Errors
-/// [`DataError::Io`] when `root` itself is missing or cannot be read; [`DataError::Request`] when it
-/// is not a folder.
+/// [`DataError::Io`] when `root` itself is missing or cannot be read; [`DataError::Request`] when it is not a folder.
 pub(super) fn images_under(root: &Path) -> Result<Found> {
     if !std::fs::metadata(root).map_err(|e| DataError::io(root, e))?.is_dir() {
         return Err(DataError::Request(format!("{}: is a file, a folder is needed", root.display())));
     }
     let mut found = Found::default();
-    let entries = WalkDir::new(root)
-        .follow_links(true)
-        .into_iter()
-        .filter_entry(|e| e.depth() == 0 || !e.file_name().to_string_lossy().starts_with('.'));
+    let entries = WalkDir::new(root).follow_links(true).into_iter().filter_entry(|e| {
+        let name = e.file_name().to_string_lossy();
+        e.depth() == 0 || !(name.starts_with('.') || FOREIGN_FOLDERS.contains(&&*name))
+    });
     for entry in entries {
         let entry = match entry {
             Ok(entry) => entry,
@@ -47,7 +56,7 @@ pub(super) fn images_under(root: &Path) -> Result<Found> {
                 } else {
                     e.io_error().map_or_else(|| e.to_string(), ToString::to_string)
                 };
-                found.skipped.push((path, reason));
+                found.skipped.push(Skipped { path, reason, kind: SkipKind::Unreadable });
                 continue;
             }
         };
@@ -55,50 +64,25 @@ pub(super) fn images_under(root: &Path) -> Result<Found> {
             continue;
         }
         let path = entry.into_path();
-        match extension(&path) {
-            Some(e) if IMAGES.contains(&e.as_str()) => {
+        let named = extension(&path).is_some_and(|e| IMAGES.contains(&e.as_str()));
+        match if named { Content::Photo } else { content::of_file(&path) } {
+            Content::Photo => {
                 let name = relative_name(root, &path);
                 found.images.push((path, name));
             }
-            Some(e) if FOREIGN.contains(&e.as_str()) => {
-                found.skipped.push((path, format!(".{e} is not supported: convert it to JPEG or PNG first")));
+            Content::Unsupported(reason) => {
+                found.skipped.push(Skipped { path, reason, kind: SkipKind::Unsupported });
             }
-            _ => {}
+            Content::Other => found.companions.look_at(root, &path),
         }
     }
     found.images.sort_by(|a, b| a.1.cmp(&b.1));
-    found.skipped.sort();
+    found.skipped.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
 }
 
 fn extension(path: &Path) -> Option<String> {
     Some(path.extension()?.to_str()?.to_ascii_lowercase())
-}
-
-/// A path relative to a folder, with `/` between its parts; a path outside the folder keeps all of
-/// its parts but the root.
-pub(super) fn relative_name(root: &Path, path: &Path) -> String {
-    let inside = path.strip_prefix(root).unwrap_or(path);
-    let mut parts: Vec<String> = Vec::new();
-    for part in inside.components() {
-        match part {
-            Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
-            Component::ParentDir => match parts.last() {
-                Some(last) if last != ".." => drop(parts.pop()),
-                _ => parts.push("..".into()),
-            },
-            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-        }
-    }
-    parts.join("/")
-}
-
-/// The file that a table's cell means, and its name: relative to `root` unless absolute. Backslashes
-/// count as separators, since tables travel between systems.
-pub(super) fn resolve(root: &Path, cell: &str) -> (PathBuf, String) {
-    let path = root.join(cell.replace('\\', "/"));
-    let name = relative_name(root, &path);
-    (path, name)
 }
 
 /// Order in which `frame2` comes before `frame10`: runs of digits compare as numbers. Names that
@@ -141,36 +125,58 @@ mod tests {
     }
 
     #[test]
-    fn names_are_the_same_everywhere() {
-        let root = Path::new("/data");
-        assert_eq!(resolve(root, "a/b.jpg").1, "a/b.jpg");
-        assert_eq!(resolve(root, ".\\a\\.\\b.jpg").1, "a/b.jpg");
-        assert_eq!(resolve(root, "/data/a//b.jpg").1, "a/b.jpg");
-        assert_eq!(resolve(root, "/else/b.jpg"), ("/else/b.jpg".into(), "else/b.jpg".into()));
-        assert_eq!(resolve(root, "a/../b.jpg").1, "b.jpg");
-        assert_eq!(resolve(root, "../b.jpg").1, "../b.jpg");
-    }
-
-    #[test]
     fn finds_images_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
-        std::fs::create_dir_all(root.join("sub/.hidden")).unwrap();
+        let jpeg = b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0";
+        for folder in ["sub/.hidden", "@eaDir/b.JPG", "__MACOSX"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+        }
         for name in
-            ["b.JPG", "a.jpeg", "sub/c.png", "d.txt", ".e.jpg", "sub/.hidden/f.jpg", "g.HEIC", "noext"]
+            ["b.JPG", "a.jpeg", "sub/c.png", "d.txt", ".e.jpg", "._b.JPG", "sub/.hidden/f.jpg", "noext"]
         {
             std::fs::write(root.join(name), b"x").unwrap();
         }
+        for name in ["jpeg.heic", "h.jfif", "i.mpo", "j", "k.txt", "@eaDir/b.JPG/SYNO.jpg", "__MACOSX/l.jpg"]
+        {
+            std::fs::write(root.join(name), jpeg).unwrap();
+        }
+        std::fs::write(root.join("g.HEIC"), b"\0\0\0\x18ftypheic\0\0\0\0mif1heic").unwrap();
+        std::fs::write(root.join("v.dat"), b"\0\0\0\x18ftypisom\0\0\0\0isomavc1").unwrap();
         #[cfg(unix)]
-        std::os::unix::fs::symlink(root, root.join("sub/loop")).unwrap();
+        {
+            std::os::unix::fs::symlink(root, root.join("sub/loop")).unwrap();
+            std::os::unix::fs::symlink(root.join("gone"), root.join("sub/dangling.jpg")).unwrap();
+            // A walk that opened a socket or a pipe would wait or fail.
+            let _socket = std::os::unix::net::UnixListener::bind(root.join("s.jpg")).unwrap();
+            let made = std::process::Command::new("mkfifo").arg(root.join("pipe.jpg")).status();
+            assert!(made.is_ok_and(|status| status.success()));
+        }
         let found = images_under(root).unwrap();
         let names: Vec<_> = found.images.iter().map(|i| i.1.as_str()).collect();
-        assert_eq!(names, ["a.jpeg", "b.JPG", "sub/c.png"]);
-        assert!(found.skipped[0].1.contains("convert it to JPEG"), "{:?}", found.skipped);
+        assert_eq!(names, ["a.jpeg", "b.JPG", "h.jfif", "i.mpo", "j", "jpeg.heic", "k.txt", "sub/c.png"]);
+        let skipped = |name: &str| {
+            let found = found.skipped.iter().find(|s| s.path.ends_with(name)).expect(name);
+            (found.kind, found.reason.as_str())
+        };
+        assert_eq!(skipped("g.HEIC").0, SkipKind::Unsupported);
+        assert!(skipped("g.HEIC").1.contains("HEIC"), "{:?}", found.skipped);
+        assert!(skipped("v.dat").1.contains("video"), "{:?}", found.skipped);
         #[cfg(unix)]
-        assert!(found.skipped[1].1.contains("leads back"), "{:?}", found.skipped);
+        {
+            assert!(skipped("sub/loop").1.contains("leads back"), "{:?}", found.skipped);
+            assert!(skipped("sub/dangling.jpg").1.contains("No such file"), "{:?}", found.skipped);
+            assert_eq!(found.skipped.len(), 4);
+        }
         assert!(matches!(images_under(&root.join("nowhere")), Err(DataError::Io { .. })));
         assert!(matches!(images_under(&root.join("b.JPG")), Err(DataError::Request(_))));
+    }
+
+    #[test]
+    fn names_are_composed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ne\u{301}.jpg"), b"x").unwrap();
+        assert_eq!(images_under(dir.path()).unwrap().images[0].1, "n\u{e9}.jpg");
     }
 
     proptest! {

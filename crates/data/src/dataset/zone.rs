@@ -1,29 +1,85 @@
 //! UTM zones as people write them, and metres checked against the zone they are said to be in.
 
+use super::angle::Side;
 use crate::geo::{from_utm, zone_of};
 use crate::{LatLon, Utm, UtmZone};
 
 /// A latitude band's letters, from south to north.
 const BANDS: &str = "CDEFGHJKLMNPQRSTUVWX";
 
-/// A zone such as `33U`, `33 u`, `33N` or `33`.
+/// A zone such as `33U`, `33N`, `56 South`, `EPSG:32756`, or a number beside its hemisphere.
 ///
-/// The letter is the latitude band, so that `33S` is the northern band S; `N` also stands for the
-/// whole northern hemisphere, and a number alone is taken as northern. The error says what is wrong.
-pub(super) fn parse_zone(text: &str) -> Result<UtmZone, String> {
+/// A single letter is the latitude band, so that `33S` is the northern band S; `N` also stands for the whole northern
+/// hemisphere. A word is a hemisphere, as is the letter of `UTM zone 56S`, EPSG's own name. The band of a southern
+/// hemisphere is given as M, the first one south of the equator; only the hemisphere counts in projections.
+///
+/// # Errors
+/// Says what is wrong, for use in a message: also for a number whose hemisphere is stated nowhere.
+pub(super) fn parse_zone(text: &str, hemisphere: Option<Side>) -> Result<UtmZone, String> {
     let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, letter) = text.split_at(end);
-    let number = number.parse().ok().filter(|n| (1..=60).contains(n));
-    let mut letters = letter.trim().chars();
-    let band = letters.next().unwrap_or('N').to_ascii_uppercase();
-    match number {
-        Some(number) if letters.next().is_none() && BANDS.contains(band) => Ok(UtmZone { number, band }),
-        _ => Err(format!(
+    let upper = text.to_uppercase();
+    let bad = || {
+        format!(
             "UTM zone \"{text}\" does not exist: expected a number from 1 to 60 and a band from C to X \
-             without I and O, such as 33U"
-        )),
+             without I and O, such as 33U, or a hemisphere, such as 56 South"
+        )
+    };
+    if let Some(code) = epsg_code(&upper) {
+        return match (code / 100, code % 100) {
+            (326, number @ 1..=60) => Ok(UtmZone { number: number as u8, band: 'N' }),
+            (327, number @ 1..=60) => Ok(UtmZone { number: number as u8, band: 'M' }),
+            _ => Err(format!(
+                "EPSG:{code} is no UTM zone of WGS84, which are EPSG:32601 to 32660 and 32701 to 32760"
+            )),
+        };
     }
+    let name = upper.rsplit_once('/').map_or(upper.as_str(), |(_, name)| name).trim();
+    let (bare, named) = match name.strip_prefix("UTM") {
+        Some(rest) => (rest.trim(), rest.trim().starts_with("ZONE")),
+        None => (name, false),
+    };
+    let bare = bare.strip_prefix("ZONE").unwrap_or(bare).trim();
+    let end = bare.find(|c: char| !c.is_ascii_digit()).unwrap_or(bare.len());
+    let (number, word) = (bare[..end].parse().ok().filter(|n| (1..=60).contains(n)), bare[end..].trim());
+    let number = number.ok_or_else(bad)?;
+    let half = |side: Side| match side {
+        Side::North => Ok('N'),
+        Side::South => Ok('M'),
+        _ => Err(bad()),
+    };
+    let mut letters = word.chars();
+    let band = match (letters.next(), letters.next()) {
+        (None, _) => match hemisphere {
+            Some(side) => half(side)?,
+            None => {
+                return Err(format!(
+                    "UTM zone {number} lies in both hemispheres: write {number} North or {number} South, its band \
+                     (such as {number}U), or a column hemisphere"
+                ));
+            }
+        },
+        (Some('S'), None) if named => 'M',
+        (Some(band), None) if BANDS.contains(band) => band,
+        (Some(_), None) => return Err(bad()),
+        _ => half(Side::parse(word).ok_or_else(bad)?)?,
+    };
+    match hemisphere {
+        Some(side) if side.is_negative() == (band >= 'N') => Err(format!(
+            "UTM zone \"{text}\" and the hemisphere {} contradict each other (a single letter is a latitude band)",
+            side.letter()
+        )),
+        _ => Ok(UtmZone { number, band }),
+    }
+}
+
+/// The number of `EPSG:32633`, `urn:ogc:def:crs:EPSG::32633` or a bare `32633`.
+fn epsg_code(upper: &str) -> Option<u32> {
+    let digits = match upper.rsplit_once("EPSG") {
+        Some((_, code)) => code.trim_start_matches([':', ' ', '.', '0']),
+        None if upper.len() == 5 => upper,
+        None => return None,
+    };
+    digits.parse().ok()
 }
 
 /// The position of stated metres. A band that contradicts the northing is an error, since it usually
@@ -35,15 +91,17 @@ pub(super) fn place_metres(easting: f64, northing: f64, zone: UtmZone) -> Result
         ));
     }
     let position = from_utm(&Utm { easting, northing, zone: Some(zone) }).map_err(|e| e.to_string())?;
-    // N is also written for "north" at any latitude. A band further off is a contradiction; the next
-    // one may be a dataset that keeps to one zone.
+    // N is also written for "north" at any latitude, and M stands for "south". A band further off is a
+    // contradiction; the next one may be a dataset that keeps to one zone.
     let truly = zone_of(position).map_err(|e| e.to_string())?.band;
     let index = |band: char| BANDS.find(band);
-    if zone.band != 'N' && index(zone.band).zip(index(truly)).is_none_or(|(a, b)| a.abs_diff(b) > 1) {
+    if !matches!(zone.band, 'N' | 'M')
+        && index(zone.band).zip(index(truly)).is_none_or(|(a, b)| a.abs_diff(b) > 1)
+    {
         return Err(format!(
             "northing {northing} in zone {}{} is latitude {:.2}, which is band {truly}, not {} (the letter is \
-             a latitude band: for the southern hemisphere write the band's own letter, C to M)",
-            zone.number, zone.band, position.lat, zone.band
+             a latitude band: for the southern hemisphere write {} South, or the band's own letter, C to M)",
+            zone.number, zone.band, position.lat, zone.band, zone.number
         ));
     }
     Ok(position)
@@ -55,11 +113,42 @@ mod tests {
 
     #[test]
     fn zones_as_written() {
-        for (text, number, band) in [("33U", 33, 'U'), (" 1c ", 1, 'C'), ("33", 33, 'N'), ("60 N", 60, 'N')] {
-            assert_eq!(parse_zone(text), Ok(UtmZone { number, band }), "{text}");
+        for (text, number, band) in [
+            ("33U", 33, 'U'),
+            (" 1c ", 1, 'C'),
+            ("60 N", 60, 'N'),
+            ("33 North", 33, 'N'),
+            ("56 South", 56, 'M'),
+            ("56 Süd", 56, 'M'),
+            ("56S", 56, 'S'),
+            ("UTM 33U", 33, 'U'),
+            ("Zone 33N", 33, 'N'),
+            ("WGS 84 / UTM zone 56S", 56, 'M'),
+            ("UTM zone 33N", 33, 'N'),
+            ("EPSG:32633", 33, 'N'),
+            ("epsg:32756", 56, 'M'),
+            ("EPSG 32756", 56, 'M'),
+            ("urn:ogc:def:crs:EPSG::32756", 56, 'M'),
+            ("32756", 56, 'M'),
+        ] {
+            assert_eq!(parse_zone(text, None), Ok(UtmZone { number, band }), "{text}");
         }
-        for bad in ["", "0N", "61U", "33I", "33O", "33UU", "U33", "-3U", "3é"] {
-            assert!(parse_zone(bad).expect_err(bad).contains("does not exist"));
+        assert_eq!(parse_zone("56", Some(Side::South)), Ok(UtmZone { number: 56, band: 'M' }));
+        assert_eq!(parse_zone("33", Some(Side::North)), Ok(UtmZone { number: 33, band: 'N' }));
+        assert_eq!(parse_zone("56H", Some(Side::South)), Ok(UtmZone { number: 56, band: 'H' }));
+        for bad in ["", "0N", "61U", "33I", "33O", "33UU", "U33", "-3U", "3é", "33 East", "33 Mars"] {
+            assert!(parse_zone(bad, None).expect_err(bad).contains("does not exist"));
+        }
+        for (text, side, wanted) in [
+            ("33", None, "33 North or 33 South"),
+            ("EPSG:4326", None, "EPSG:4326 is no UTM zone of WGS84"),
+            ("EPSG:25832", None, "EPSG:25832 is no UTM zone of WGS84"),
+            ("32661", None, "32601 to 32660"),
+            ("33U", Some(Side::South), "contradict"),
+            ("56S", Some(Side::South), "a single letter is a latitude band"),
+        ] {
+            let said = parse_zone(text, side).expect_err(text);
+            assert!(said.contains(wanted), "{said}");
         }
     }
 
@@ -71,6 +160,7 @@ mod tests {
         // Sydney lies in band H; "56S" is the northern band S.
         let sydney = |band| place_metres(334_000.0, 6_251_000.0, UtmZone { number: 56, band });
         assert!(sydney('H').unwrap().lat < -33.0);
+        assert_eq!(sydney('M').unwrap(), sydney('H').unwrap());
         assert!(sydney('S').unwrap_err().contains("not S (the letter is a latitude band"));
         let degrees = place_metres(0.1, 52.2, UtmZone { number: 30, band: 'U' });
         assert!(degrees.unwrap_err().contains("look like degrees"));

@@ -1,19 +1,33 @@
 //! From a file or bytes to pixels, whatever the format.
 
 use super::format::{self, Format, SNIFF_BYTES};
-use super::{Limits, Rgb8, jpeg, metadata, orient, other};
+use super::xmp::Xmp;
+use super::{Limits, Panorama, Rgb8, Shape, jpeg, metadata, orient, other, panorama};
 use crate::{DataError, Result};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
 /// A decoded photograph.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Decoded {
     /// Its pixels, upright.
     pub image: Rgb8,
     /// What is missing of a JPEG that was cut short, where [`Limits::accept_truncated`] let it pass.
     pub missing: Option<String>,
+    /// Whether it is a panorama.
+    pub panorama: Option<Panorama>,
+}
+
+impl Decoded {
+    /// Reasons to distrust what a network makes of the image as a whole: missing parts, a panorama that is squeezed to
+    /// the model's shape, too few pixels.
+    pub fn notes(&self) -> Vec<String> {
+        let cut = self.missing.as_ref().map(|what| format!("is cut short: {what}; the rest is grey"));
+        let Rgb8 { width, height, .. } = self.image;
+        let shape = Shape { width, height, panorama: self.panorama.clone() }.note();
+        cut.into_iter().chain(shape).collect()
+    }
 }
 
 /// Decodes a photograph, turned upright as its EXIF orientation asks.
@@ -59,12 +73,15 @@ pub fn decode_bytes(bytes: &[u8], name: &Path, limits: &Limits) -> Result<Rgb8> 
 pub fn decode_bytes_noting(bytes: &[u8], name: &Path, limits: &Limits) -> Result<Decoded> {
     limits.check_bytes(name, bytes.len() as u64)?;
     let format = format::readable(bytes, name)?;
-    let Decoded { image, missing } = match format {
+    let (image, missing) = match format {
         Format::Jpeg => jpeg::decode(bytes, name, limits)?,
-        _ => Decoded { image: other::decode(format, bytes, name, limits)?, missing: None },
+        _ => (other::decode(format, bytes, name, limits)?, None),
     };
-    let orientation = metadata::read(format, &mut Cursor::new(bytes), name).map_or(1, |m| m.orientation());
-    Ok(Decoded { image: orient::upright(image, orientation), missing })
+    let metadata = metadata::read(format, &mut Cursor::new(bytes), name).unwrap_or_default();
+    let image = orient::upright(image, metadata.orientation());
+    let xmp = Xmp(metadata.xmp.as_deref().unwrap_or_default());
+    let panorama = panorama::recognise(image.width, image.height, xmp);
+    Ok(Decoded { image, missing, panorama })
 }
 
 /// Width and height after the EXIF orientation, from the header alone: pixels are not decoded.

@@ -2,7 +2,7 @@
 
 use super::format::{beside, shell_word, to_jpeg};
 use super::jpeg_scan::{self, Complete, Flaw, MAX_SCANS};
-use super::{Decoded, Limits, Rgb8};
+use super::{Limits, Rgb8};
 use crate::{DataError, Result};
 use std::borrow::Cow;
 use std::io::{BufRead, Cursor, ErrorKind, Seek};
@@ -81,8 +81,8 @@ pub(super) fn dimensions(
     Ok((frame.width as usize, frame.height as usize))
 }
 
-/// Decodes a whole JPEG, as stored (not yet turned).
-pub(super) fn decode(bytes: &[u8], name: &Path, limits: &Limits) -> Result<Decoded> {
+/// Decodes a whole JPEG, as stored (not yet turned); with what is missing, where `limits` accept that.
+pub(super) fn decode(bytes: &[u8], name: &Path, limits: &Limits) -> Result<(Rgb8, Option<String>)> {
     let frame = frame(&mut Cursor::new(bytes), name)?;
     frame.check_kind(name)?;
     limits.check_size(name, frame.width, frame.height)?;
@@ -91,12 +91,12 @@ pub(super) fn decode(bytes: &[u8], name: &Path, limits: &Limits) -> Result<Decod
             let data = with_end(bytes, whole);
             // Strict, the decoder stops at oddities that lose no block, such as bytes between headers.
             let image = pixels(&data, &frame, true, name).or_else(|_| pixels(&data, &frame, false, name))?;
-            Ok(Decoded { image, missing: None })
+            Ok((image, None))
         }
         Err(Flaw::Missing(what)) if limits.accept_truncated => {
             let end = jpeg_scan::usable_end(bytes);
             let data = with_end(&bytes[..end], Complete { end, marked: false });
-            Ok(Decoded { image: pixels(&data, &frame, false, name)?, missing: Some(what) })
+            Ok((pixels(&data, &frame, false, name)?, Some(what)))
         }
         Err(Flaw::Missing(what)) => Err(DataError::image(
             name,

@@ -76,7 +76,7 @@ impl Shape {
 }
 
 /// A panorama by its GPano properties, or by its shape.
-fn recognise(width: usize, height: usize, xmp: Xmp) -> Option<Panorama> {
+pub(super) fn recognise(width: usize, height: usize, xmp: Xmp) -> Option<Panorama> {
     let projection = xmp.get("GPano:ProjectionType");
     let full = xmp.number("GPano:FullPanoWidthPixels");
     if projection.is_none() && full.is_none() {

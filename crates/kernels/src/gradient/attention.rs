@@ -1,18 +1,18 @@
-//! Attention of one sequence, all heads, and the way back.
+//! Multi-head attention of one sequence, forward and backward.
 
 use super::Shape;
-use super::product::{There, View, product};
-use super::rows::{axpy, softmax, softmax_back, sum_of};
+use super::product::{Update, View, product};
+use super::rows::{axpy, softmax, softmax_backward, sum_of};
 use pulp::Simd;
 
-/// Sequences up to this length are multiplied in plain loops: packing them would cost more than the product.
+/// Sequences up to this length take plain loops: packing would cost more than the product.
 const SHORT: usize = 12;
 
-/// Where the parts of a head lie in the rows of queries, keys and values.
+/// Where a head lies in the rows of a `[tokens, 3 * dim]` matrix of queries, keys and values.
 #[derive(Clone, Copy)]
 struct Head {
     size: usize,
-    /// From one row to the next.
+    /// Row stride.
     stride: usize,
     /// First columns of query, key and value.
     at: [usize; 3],
@@ -29,12 +29,12 @@ impl Head {
         })
     }
 
-    /// Queries, keys or values of `rows` tokens.
+    /// Queries (`which` = 0), keys (1) or values (2) of the first `rows` tokens.
     fn view<'a>(&self, qkv: &'a [f32], which: usize, rows: usize) -> View<'a> {
         View::strided(&qkv[self.at[which]..], rows, self.size, self.stride)
     }
 
-    /// Query, key or value of one token.
+    /// Query (`which` = 0), key (1) or value (2) of one token.
     #[inline(always)]
     fn row<'a>(&self, qkv: &'a [f32], which: usize, token: usize) -> &'a [f32] {
         &qkv[token * self.stride + self.at[which]..][..self.size]
@@ -46,8 +46,12 @@ impl Head {
     }
 }
 
-/// The context `[outputs, dim]` of a sequence's `qkv` (`[tokens, 3 * dim]`), and its probabilities
-/// `[heads, outputs, tokens]`.
+/// The forward pass of one sequence.
+///
+/// # Shapes
+/// - qkv: `[tokens, 3 * dim]`
+/// - probabilities: `[heads, outputs, tokens]`, written
+/// - context: `[outputs, dim]`, written
 #[inline(always)]
 pub(super) fn attend<S: Simd>(
     simd: S,
@@ -80,25 +84,29 @@ pub(super) fn attend<S: Simd>(
             continue;
         }
         let (queries, keys) = (head.view(qkv, 0, outputs), head.view(qkv, 1, tokens));
-        product(probabilities, tokens, There::Replaced, scale, queries, keys.turned());
+        product(probabilities, tokens, Update::Overwrite, scale, queries, keys.transposed());
         for row in probabilities.chunks_exact_mut(tokens) {
             softmax(simd, row);
         }
         let weights = View::new(probabilities, outputs, tokens);
-        product(context, dim, There::Replaced, 1.0, weights, head.view(qkv, 2, tokens));
+        product(context, dim, Update::Overwrite, 1.0, weights, head.view(qkv, 2, tokens));
     }
 }
 
-/// The gradient of `qkv` into `back` (zeros before), given that of the context; `room` holds
-/// `outputs * tokens` values.
+/// The backward pass of one sequence.
+///
+/// # Shapes
+/// - gradient: of the context, `[outputs, dim]`
+/// - d_qkv: gradient of `qkv`, `[tokens, 3 * dim]`, zeros before
+/// - scratch: `[outputs, tokens]`
 #[inline(always)]
-pub(super) fn attend_back(
+pub(super) fn attend_backward(
     shape: &Shape,
     qkv: &[f32],
     probabilities: &[f32],
     gradient: &[f32],
-    back: &mut [f32],
-    room: &mut [f32],
+    d_qkv: &mut [f32],
+    scratch: &mut [f32],
 ) {
     let Shape { dim, tokens, outputs, .. } = *shape;
     for (h, (head, probabilities)) in
@@ -109,40 +117,40 @@ pub(super) fn attend_back(
         if tokens <= SHORT {
             for (t, row) in probabilities.chunks_exact(tokens).enumerate() {
                 let gradient = &gradient[t * dim..][..head.size];
-                let room = &mut room[..tokens];
-                for (k, (room, p)) in room.iter_mut().zip(row).enumerate() {
-                    *room = sum_of(gradient, head.row(qkv, 2, k), |g, v| g * v);
-                    axpy(head.row_mut(back, 2, k), *p, gradient);
+                let scratch = &mut scratch[..tokens];
+                for (k, (scratch, p)) in scratch.iter_mut().zip(row).enumerate() {
+                    *scratch = sum_of(gradient, head.row(qkv, 2, k), |g, v| g * v);
+                    axpy(head.row_mut(d_qkv, 2, k), *p, gradient);
                 }
-                softmax_back(row, room);
-                for (k, slope) in room.iter().enumerate() {
-                    axpy(head.row_mut(back, 0, t), scale * slope, head.row(qkv, 1, k));
-                    axpy(head.row_mut(back, 1, k), scale * slope, head.row(qkv, 0, t));
+                softmax_backward(row, scratch);
+                for (k, d_score) in scratch.iter().enumerate() {
+                    axpy(head.row_mut(d_qkv, 0, t), scale * d_score, head.row(qkv, 1, k));
+                    axpy(head.row_mut(d_qkv, 1, k), scale * d_score, head.row(qkv, 0, t));
                 }
             }
             continue;
         }
         let gradient = View::strided(gradient, outputs, head.size, dim);
-        product(room, tokens, There::Replaced, 1.0, gradient, head.view(qkv, 2, tokens).turned());
-        for (row, room) in probabilities.chunks_exact(tokens).zip(room.chunks_exact_mut(tokens)) {
-            softmax_back(row, room);
+        product(scratch, tokens, Update::Overwrite, 1.0, gradient, head.view(qkv, 2, tokens).transposed());
+        for (row, scratch) in probabilities.chunks_exact(tokens).zip(scratch.chunks_exact_mut(tokens)) {
+            softmax_backward(row, scratch);
         }
-        let weights = View::new(probabilities, outputs, tokens).turned();
+        let weights = View::new(probabilities, outputs, tokens).transposed();
         let [query, key, value] = head.at;
-        product(&mut back[value..], head.stride, There::Replaced, 1.0, weights, gradient);
-        let slopes = View::new(room, outputs, tokens);
+        product(&mut d_qkv[value..], head.stride, Update::Overwrite, 1.0, weights, gradient);
+        let d_scores = View::new(scratch, outputs, tokens);
         let (queries, keys) = (head.view(qkv, 0, outputs), head.view(qkv, 1, tokens));
-        product(&mut back[query..], head.stride, There::Replaced, scale, slopes, keys);
-        product(&mut back[key..], head.stride, There::Replaced, scale, slopes.turned(), queries);
+        product(&mut d_qkv[query..], head.stride, Update::Overwrite, scale, d_scores, keys);
+        product(&mut d_qkv[key..], head.stride, Update::Overwrite, scale, d_scores.transposed(), queries);
     }
 }
 
-/// Adds the attention of the first `attending` tokens to `told`, over all heads.
-pub(super) fn tell(shape: &Shape, probabilities: &[f32], told: &mut [f32]) {
-    let Shape { tokens, outputs, attending, .. } = *shape;
+/// Adds the attention of the class tokens to every token, over all heads, to `sum`.
+pub(super) fn add_class_attention(shape: &Shape, probabilities: &[f32], sum: &mut [f32]) {
+    let Shape { tokens, outputs, class_tokens, .. } = *shape;
     for head in probabilities.chunks_exact(outputs * tokens) {
-        for row in head.chunks_exact(tokens).take(attending) {
-            super::rows::add(told, row);
+        for row in head.chunks_exact(tokens).take(class_tokens) {
+            super::rows::add(sum, row);
         }
     }
 }

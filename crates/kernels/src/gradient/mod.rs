@@ -1,10 +1,29 @@
-//! For training, forward, keeping what the way back needs, and backward: a pre-norm transformer block, and the
-//! matches of local features ([`match_features`]).
+//! Forward and backward passes for training: a pre-norm transformer block ([`forward`], [`backward`]) and the matches of
+//! local features ([`match_features`], [`match_features_backward`]).
 //!
-//! The block: `x + attention(norm1(x))`, then `x + mlp(norm2(x))`, over a batch of token sequences of one length. Tokens
-//! and weights lie row after row, a weight as `[inputs, outputs]`. The batch is cut into a few parts whose
-//! number depends on its size alone; each part adds up its own gradients of the weights, and they are summed in
-//! order: any number of threads gives the same bits.
+//! The block is `x + attention(norm1(x))`, then `x + mlp(norm2(x))`, over a batch of token sequences of one length. Tokens
+//! and weights are row-major, a weight is `[inputs, outputs]`. The batch is split into a few parts, whose number depends
+//! on its size alone; each part sums its own gradients of the weights, and the parts are added in order. Results are
+//! therefore bit-identical for any number of threads.
+//!
+//! ```
+//! use r2former_kernels::Level;
+//! use r2former_kernels::gradient::{GradientMask, Shape, Tensors, backward, forward};
+//!
+//! # fn main() -> Result<(), r2former_kernels::KernelError> {
+//! let shape = Shape { dim: 8, heads: 2, hidden: 16, epsilon: 1e-6, tokens: 5, outputs: 5, class_tokens: 0 };
+//! let tensors: Tensors<Vec<f32>> = shape.sizes().map(|size| vec![0.0; size]);
+//! let tensors: Tensors<&[f32]> = std::array::from_fn(|i| tensors[i].as_slice());
+//! let x: Vec<f32> = (0..3 * 5 * 8).map(|i| i as f32).collect();
+//! let out = forward(Level::best(), shape, &tensors, &x)?;
+//! // With zero weights the residual connections pass everything through, and gradients too.
+//! assert_eq!(out.tokens, x);
+//! let mask = GradientMask { input: true, tensors: false };
+//! let gradients = backward(Level::best(), &out.activations, &tensors, &x, &out.tokens, mask)?;
+//! assert_eq!(gradients.input, x);
+//! # Ok(())
+//! # }
+//! ```
 
 mod attention;
 mod matches;
@@ -15,17 +34,17 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-pub use matches::{CHANNELS, MatchShape, Matched, match_features, match_features_back, sine_cosine};
+pub use matches::{CHANNELS, MatchShape, Matches, match_features, match_features_backward, sine_cosine};
 
 use crate::{KernelError, Level};
-use part::{Backward, Forward, Kept};
+use part::{Backward, Forward, PartActivations};
 use rayon::prelude::*;
 
-/// Parts of a batch, at most. More would spread over more cores and cost more to sum.
-const PARTS: usize = 8;
+/// Parts of a batch, at most. More would use more cores and cost more to sum.
+const MAX_PARTS: usize = 8;
 
-/// Rows that a part has at least, so that its products are worth their packing.
-const ROWS: usize = 192;
+/// Tokens per part, at least, so that its products are worth their packing.
+const MIN_TOKENS: usize = 192;
 
 /// Sizes of a block.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,40 +53,40 @@ pub struct Shape {
     pub dim: usize,
     /// Attention heads; divides `dim`.
     pub heads: usize,
-    /// Width of the MLP's inside.
+    /// Hidden width of the MLP.
     pub hidden: usize,
     /// Epsilon of both norms.
     pub epsilon: f32,
-    /// Tokens of a sequence.
+    /// Tokens per sequence.
     pub tokens: usize,
-    /// First tokens of each sequence that the output has; the others only serve as keys and values.
+    /// First tokens of each sequence that are computed; the others serve as keys and values only.
     pub outputs: usize,
-    /// First tokens whose attention is told.
-    pub attending: usize,
+    /// First tokens whose attention is returned; 0 for none.
+    pub class_tokens: usize,
 }
 
-/// How many tensors a block has: [`Tensors`].
+/// Number of tensors of a block.
 pub const TENSORS: usize = 12;
 
-/// A block's tensors in the order norm1 (weight, bias), qkv, proj, norm2, fc1, fc2.
+/// One value per tensor of a block: weight and bias of norm1, qkv, proj, norm2, fc1 and fc2, in this order.
 pub type Tensors<T> = [T; TENSORS];
 
-/// What is to be differentiated.
+/// Which gradients [`backward`] computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
+pub struct GradientMask {
     /// The gradient of the input.
     pub input: bool,
     /// The gradients of the tensors.
     pub tensors: bool,
 }
 
-/// What the way back needs of the way forward.
+/// The activations that the backward pass needs.
 #[derive(Debug)]
-pub struct Saved {
+pub struct Activations {
     shape: Shape,
     /// Sequences of a part; the last part may have fewer.
-    each: usize,
-    parts: Vec<Kept>,
+    sequences_per_part: usize,
+    parts: Vec<PartActivations>,
 }
 
 /// A block's output.
@@ -75,38 +94,39 @@ pub struct Saved {
 pub struct Output {
     /// `[batch, outputs, dim]`.
     pub tokens: Vec<f32>,
-    /// How much the first `attending` tokens attend to each token, summed over heads and those tokens,
-    /// `[batch, tokens]`; empty where none is told.
+    /// Attention of the class tokens to every token, summed over heads and class tokens, `[batch, tokens]`; empty
+    /// without class tokens.
     pub attention: Vec<f32>,
     /// For [`backward`].
-    pub saved: Saved,
+    pub activations: Activations,
 }
 
-/// What [`backward`] finds; empty where it was not wanted.
+/// Gradients from [`backward`]; empty where the mask excludes them.
 #[derive(Debug)]
 pub struct Gradients {
     /// `[batch, tokens, dim]`.
     pub input: Vec<f32>,
-    /// As the tensors.
+    /// Of each tensor, in its layout.
     pub tensors: Tensors<Vec<f32>>,
 }
 
 impl Shape {
-    /// Values of each tensor.
+    /// Number of values of each tensor.
     pub fn sizes(&self) -> Tensors<usize> {
         let Self { dim, hidden, .. } = *self;
         [dim, dim, dim * 3 * dim, 3 * dim, dim * dim, dim, dim, dim, dim * hidden, hidden, hidden * dim, dim]
     }
 
+    /// Checks tensors and input against the sizes and returns the batch size.
     fn check(&self, tensors: &Tensors<&[f32]>, x: &[f32]) -> Result<usize, KernelError> {
-        let Self { dim, heads, hidden, tokens, outputs, attending, .. } = *self;
+        let Self { dim, heads, hidden, tokens, outputs, class_tokens, .. } = *self;
         if [dim, heads, hidden, tokens, outputs].contains(&0)
             || !dim.is_multiple_of(heads)
             || outputs > tokens
-            || attending > outputs
+            || class_tokens > outputs
         {
-            return Err(KernelError::Unusual(format!(
-                "a block of width {dim} in {heads} heads over {tokens} tokens, {outputs} of them wanted"
+            return Err(KernelError::Unsupported(format!(
+                "a block of width {dim} in {heads} heads over {tokens} tokens, {outputs} of them output"
             )));
         }
         for (i, (tensor, expected)) in tensors.iter().zip(self.sizes()).enumerate() {
@@ -119,25 +139,29 @@ impl Shape {
             }
         }
         if x.is_empty() || !x.len().is_multiple_of(tokens * dim) {
-            return Err(KernelError::Features(format!(
-                "{} values are no sequences of {tokens} tokens of {dim}",
+            return Err(KernelError::Input(format!(
+                "{} values are not whole sequences of {tokens} tokens of width {dim}",
                 x.len()
             )));
         }
         Ok(x.len() / (tokens * dim))
     }
 
-    /// How many sequences a part of a batch has.
-    fn each(&self, batch: usize) -> usize {
-        let parts = (batch * self.tokens / ROWS).clamp(1, PARTS);
+    /// Sequences per part of a batch.
+    fn sequences_per_part(&self, batch: usize) -> usize {
+        let parts = (batch * self.tokens / MIN_TOKENS).clamp(1, MAX_PARTS);
         batch.div_ceil(parts)
     }
 }
 
-/// The block's output for sequences `x` (`[batch, tokens, dim]`).
+/// The forward pass of the block.
+///
+/// # Shapes
+/// - x: `[batch, tokens, dim]`
 ///
 /// # Errors
-/// [`KernelError`] for sizes that do not belong together.
+/// [`KernelError::Unsupported`] for invalid sizes, [`KernelError::Tensor`] for a tensor of the wrong size,
+/// [`KernelError::Input`] for an input that is not whole sequences.
 pub fn forward(
     level: Level,
     shape: Shape,
@@ -145,44 +169,48 @@ pub fn forward(
     x: &[f32],
 ) -> Result<Output, KernelError> {
     let batch = shape.check(tensors, x)?;
-    let Shape { dim, tokens, outputs, attending, .. } = shape;
-    let each = shape.each(batch);
+    let Shape { dim, tokens, outputs, class_tokens, .. } = shape;
+    let each = shape.sequences_per_part(batch);
     let mut out = vec![0.0; batch * outputs * dim];
-    let mut attention = vec![0.0; if attending > 0 { batch * tokens } else { 0 }];
-    let told: Vec<&mut [f32]> = match attending {
+    let mut attention = vec![0.0; if class_tokens > 0 { batch * tokens } else { 0 }];
+    let attentions: Vec<&mut [f32]> = match class_tokens {
         0 => (0..batch.div_ceil(each)).map(|_| &mut [][..]).collect(),
         _ => attention.chunks_mut(each * tokens).collect(),
     };
     let parts = x
         .par_chunks(each * tokens * dim)
         .zip(out.par_chunks_mut(each * outputs * dim))
-        .zip(told)
-        .map(|((x, out), told)| level.run(Forward { shape, tensors, x, out, told }))
+        .zip(attentions)
+        .map(|((x, out), attention)| level.run(Forward { shape, tensors, x, out, attention }))
         .collect();
-    Ok(Output { tokens: out, attention, saved: Saved { shape, each, parts } })
+    Ok(Output { tokens: out, attention, activations: Activations { shape, sequences_per_part: each, parts } })
 }
 
-/// The gradients, given that of the output tokens (`[batch, outputs, dim]`).
+/// The backward pass of the block, for the tensors and the input of the forward pass.
+///
+/// # Shapes
+/// - x: `[batch, tokens, dim]`
+/// - gradient: of the output tokens, `[batch, outputs, dim]`
 ///
 /// # Errors
-/// [`KernelError`] for tensors or a gradient of other sizes than on the way forward.
+/// [`KernelError::Tensor`] or [`KernelError::Input`] for other sizes than in the forward pass.
 pub fn backward(
     level: Level,
-    saved: &Saved,
+    activations: &Activations,
     tensors: &Tensors<&[f32]>,
     x: &[f32],
     gradient: &[f32],
-    wanted: Wanted,
+    mask: GradientMask,
 ) -> Result<Gradients, KernelError> {
-    let Saved { shape, each, parts } = saved;
+    let Activations { shape, sequences_per_part: each, parts } = activations;
     let batch = shape.check(tensors, x)?;
     let Shape { dim, tokens, outputs, .. } = *shape;
     if gradient.len() != batch * outputs * dim || parts.len() != batch.div_ceil(*each) {
         let found = gradient.len();
-        return Err(KernelError::Features(format!("{found} values are no gradient of this output")));
+        return Err(KernelError::Input(format!("{found} values are not a gradient of this output")));
     }
-    let mut input = vec![0.0; if wanted.input { x.len() } else { 0 }];
-    let inputs: Vec<&mut [f32]> = match wanted.input {
+    let mut input = vec![0.0; if mask.input { x.len() } else { 0 }];
+    let inputs: Vec<&mut [f32]> = match mask.input {
         true => input.chunks_mut(each * tokens * dim).collect(),
         false => parts.iter().map(|_| &mut [][..]).collect(),
     };
@@ -191,8 +219,8 @@ pub fn backward(
         .zip(x.par_chunks(each * tokens * dim))
         .zip(gradient.par_chunks(each * outputs * dim))
         .zip(inputs)
-        .map(|(((kept, x), gradient), input)| {
-            level.run(Backward { shape: *shape, tensors, kept, x, gradient, input, wanted })
+        .map(|(((activations, x), gradient), input)| {
+            level.run(Backward { shape: *shape, tensors, activations, x, gradient, input, mask })
         })
         .collect();
     let mut found = found.into_iter();

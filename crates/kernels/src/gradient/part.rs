@@ -1,40 +1,40 @@
-//! One thread's sequences through a block and back.
+//! Forward and backward pass of a block for one part of a batch, on one thread.
 
-use super::attention::{attend, attend_back, tell};
-use super::product::{There, View, product};
-use super::rows::{Moments, add, add_rows, gelu_all, gelu_back, spread};
-use super::{Shape, Tensors, Wanted};
+use super::attention::{add_class_attention, attend, attend_backward};
+use super::product::{Update, View, product};
+use super::rows::{Moments, add, add_rows, broadcast, gelu, gelu_backward};
+use super::{GradientMask, Shape, Tensors};
 use pulp::{Simd, WithSimd};
 
-/// What a part keeps for the way back.
+/// The activations of a part that its backward pass needs.
 #[derive(Debug)]
-pub(super) struct Kept {
-    /// Of each token before norm1, of each output token before norm2.
+pub(super) struct PartActivations {
+    /// Of each token at norm1, and of each output token at norm2.
     moments: [Vec<Moments>; 2],
     qkv: Vec<f32>,
     probabilities: Vec<f32>,
     context: Vec<f32>,
-    /// Output tokens between attention and MLP.
+    /// Output tokens between the two branches.
     middle: Vec<f32>,
-    /// The MLP's inside, before GELU.
+    /// Hidden layer of the MLP, before GELU.
     hidden: Vec<f32>,
 }
 
-/// `x w + b`, row after row.
+/// `x w + b` for rows `x`.
 fn project(x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
     let outputs = bias.len();
     let inputs = weight.len() / outputs;
     let rows = x.len() / inputs;
     let mut out = vec![0.0; rows * outputs];
-    spread(bias, &mut out);
+    broadcast(bias, &mut out);
     let (x, weight) = (View::new(x, rows, inputs), View::new(weight, inputs, outputs));
-    product(&mut out, outputs, There::Added, 1.0, x, weight);
+    product(&mut out, outputs, Update::Accumulate, 1.0, x, weight);
     out
 }
 
-/// The way back through [`project`]: the gradient of its input; those of weight and bias where wanted.
+/// Backward pass of [`project`]: returns the gradient of its input, and writes those of weight and bias to `tensors`.
 #[inline(always)]
-fn project_back(
+fn project_backward(
     x: &[f32],
     weight: &[f32],
     gradient: &[f32],
@@ -47,16 +47,23 @@ fn project_back(
     if let Some([of_weight, of_bias]) = tensors {
         *of_weight = vec![0.0; weight.len()];
         *of_bias = vec![0.0; outputs];
-        let x = View::new(x, rows, inputs).turned();
-        product(of_weight, outputs, There::Replaced, 1.0, x, rows_of);
+        let x = View::new(x, rows, inputs).transposed();
+        product(of_weight, outputs, Update::Overwrite, 1.0, x, rows_of);
         add_rows(gradient, of_bias);
     }
-    let mut back = vec![0.0; rows * inputs];
-    product(&mut back, inputs, There::Replaced, 1.0, rows_of, View::new(weight, inputs, outputs).turned());
-    back
+    let mut d_x = vec![0.0; rows * inputs];
+    product(
+        &mut d_x,
+        inputs,
+        Update::Overwrite,
+        1.0,
+        rows_of,
+        View::new(weight, inputs, outputs).transposed(),
+    );
+    d_x
 }
 
-/// Layer norm of all rows.
+/// Layer norm of rows, and their moments.
 #[inline(always)]
 fn norm(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32) -> (Vec<Moments>, Vec<f32>) {
     let mut out = vec![0.0; x.len()];
@@ -70,9 +77,9 @@ fn norm(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32) -> (Vec<Moments>,
     (moments, out)
 }
 
-/// [`norm`] again, with the moments known.
+/// [`norm`] with known moments.
 #[inline(always)]
-fn norm_again(x: &[f32], moments: &[Moments], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+fn norm_with(x: &[f32], moments: &[Moments], weight: &[f32], bias: &[f32]) -> Vec<f32> {
     let mut out = vec![0.0; x.len()];
     let dim = weight.len();
     for ((row, out), moments) in x.chunks_exact(dim).zip(out.chunks_exact_mut(dim)).zip(moments) {
@@ -81,9 +88,9 @@ fn norm_again(x: &[f32], moments: &[Moments], weight: &[f32], bias: &[f32]) -> V
     out
 }
 
-/// The gradients of a norm's weight and bias.
+/// Backward pass of [`norm`] to its weight and bias.
 #[inline(always)]
-fn norm_tensors(
+fn norm_tensors_backward(
     x: &[f32],
     moments: &[Moments],
     gradient: &[f32],
@@ -93,26 +100,26 @@ fn norm_tensors(
     *weight = vec![0.0; dim];
     *bias = vec![0.0; dim];
     for ((row, gradient), moments) in x.chunks_exact(dim).zip(gradient.chunks_exact(dim)).zip(moments) {
-        moments.back_tensors(row, gradient, [weight, bias]);
+        moments.backward_tensors(row, gradient, [weight, bias]);
     }
 }
 
-/// The way forward.
+/// The forward pass of a part.
 pub(super) struct Forward<'a> {
     pub(super) shape: Shape,
     pub(super) tensors: &'a Tensors<&'a [f32]>,
     pub(super) x: &'a [f32],
     pub(super) out: &'a mut [f32],
-    /// Empty where no attention is told.
-    pub(super) told: &'a mut [f32],
+    /// Attention of the class tokens; empty if not requested.
+    pub(super) attention: &'a mut [f32],
 }
 
 impl WithSimd for Forward<'_> {
-    type Output = Kept;
+    type Output = PartActivations;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Kept {
-        let Self { shape, tensors, x, out, told } = self;
+    fn with_simd<S: Simd>(self, simd: S) -> PartActivations {
+        let Self { shape, tensors, x, out, attention } = self;
         let Shape { dim, heads, epsilon, tokens, outputs, .. } = shape;
         let [weight1, bias1, qkv_w, qkv_b, proj_w, proj_b, weight2, bias2, fc1_w, fc1_b, fc2_w, fc2_b] =
             *tensors;
@@ -127,8 +134,8 @@ impl WithSimd for Forward<'_> {
             .zip(context.chunks_exact_mut(outputs * dim));
         for (i, ((qkv, probabilities), context)) in each.enumerate() {
             attend(simd, &shape, qkv, probabilities, context);
-            if !told.is_empty() {
-                tell(&shape, probabilities, &mut told[i * tokens..][..tokens]);
+            if !attention.is_empty() {
+                add_class_attention(&shape, probabilities, &mut attention[i * tokens..][..tokens]);
             }
         }
         let mut middle = project(&context, proj_w, proj_b);
@@ -137,28 +144,29 @@ impl WithSimd for Forward<'_> {
         }
         let (moments2, normed) = norm(&middle, weight2, bias2, epsilon);
         let hidden = project(&normed, fc1_w, fc1_b);
-        let mut bent = vec![0.0; hidden.len()];
-        gelu_all(simd, &hidden, &mut bent);
-        spread(fc2_b, out);
+        let mut activated = vec![0.0; hidden.len()];
+        gelu(simd, &hidden, &mut activated);
+        broadcast(fc2_b, out);
         let rows = middle.len() / dim;
-        let (bent, weight) = (View::new(&bent, rows, shape.hidden), View::new(fc2_w, shape.hidden, dim));
-        product(out, dim, There::Added, 1.0, bent, weight);
+        let (activated, weight) =
+            (View::new(&activated, rows, shape.hidden), View::new(fc2_w, shape.hidden, dim));
+        product(out, dim, Update::Accumulate, 1.0, activated, weight);
         add(out, &middle);
-        Kept { moments: [moments1, moments2], qkv, probabilities, context, middle, hidden }
+        PartActivations { moments: [moments1, moments2], qkv, probabilities, context, middle, hidden }
     }
 }
 
-/// The way back.
+/// The backward pass of a part.
 pub(super) struct Backward<'a> {
     pub(super) shape: Shape,
     pub(super) tensors: &'a Tensors<&'a [f32]>,
-    pub(super) kept: &'a Kept,
+    pub(super) activations: &'a PartActivations,
     pub(super) x: &'a [f32],
-    /// Of the output.
+    /// Gradient of the output.
     pub(super) gradient: &'a [f32],
-    /// Of the input; empty where it is not wanted.
+    /// Gradient of the input; empty if masked.
     pub(super) input: &'a mut [f32],
-    pub(super) wanted: Wanted,
+    pub(super) mask: GradientMask,
 }
 
 impl WithSimd for Backward<'_> {
@@ -166,7 +174,7 @@ impl WithSimd for Backward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Tensors<Vec<f32>> {
-        let Self { shape, tensors, kept, x, gradient, input, wanted } = self;
+        let Self { shape, tensors, activations, x, gradient, input, mask } = self;
         let Shape { dim, heads, hidden, tokens, outputs, .. } = shape;
         let [weight1, bias1, qkv_w, _, proj_w, _, weight2, bias2, fc1_w, _, fc2_w, _] = *tensors;
         let mut found = Tensors::<Vec<f32>>::default();
@@ -184,74 +192,87 @@ impl WithSimd for Backward<'_> {
             d_fc2_w,
             d_fc2_b,
         ] = &mut found;
-        let mut unit = vec![0.0; dim];
+        let mut normalised = vec![0.0; dim];
 
-        // The MLP. GELU and its slope come from the same pass; fc2's gradients need the first, fc1's the second.
-        let mut bent = kept.hidden.clone();
-        let mut inside = {
+        // The MLP. One pass computes GELU and its derivative: fc2's gradients need the former, fc1's the latter.
+        let mut activated = activations.hidden.clone();
+        let mut d_hidden = {
             let rows = gradient.len() / dim;
-            let mut inside = vec![0.0; rows * hidden];
-            let weight = View::new(fc2_w, hidden, dim).turned();
-            product(&mut inside, hidden, There::Replaced, 1.0, View::new(gradient, rows, dim), weight);
-            inside
+            let mut d_hidden = vec![0.0; rows * hidden];
+            let weight = View::new(fc2_w, hidden, dim).transposed();
+            product(&mut d_hidden, hidden, Update::Overwrite, 1.0, View::new(gradient, rows, dim), weight);
+            d_hidden
         };
-        gelu_back(simd, &mut bent, &mut inside);
-        if wanted.tensors {
+        gelu_backward(simd, &mut activated, &mut d_hidden);
+        if mask.tensors {
             let rows = gradient.len() / dim;
             *d_fc2_w = vec![0.0; fc2_w.len()];
             *d_fc2_b = vec![0.0; dim];
-            let bent = View::new(&bent, rows, hidden).turned();
-            product(d_fc2_w, dim, There::Replaced, 1.0, bent, View::new(gradient, rows, dim));
+            let activated = View::new(&activated, rows, hidden).transposed();
+            product(d_fc2_w, dim, Update::Overwrite, 1.0, activated, View::new(gradient, rows, dim));
             add_rows(gradient, d_fc2_b);
         }
-        drop(bent);
-        let normed = norm_again(&kept.middle, &kept.moments[1], weight2, bias2);
-        let normed_back =
-            project_back(&normed, fc1_w, &inside, hidden, wanted.tensors.then_some([d_fc1_w, d_fc1_b]));
-        inside.clear();
-        if wanted.tensors {
-            norm_tensors(&kept.middle, &kept.moments[1], &normed_back, [d_weight2, d_bias2], dim);
+        drop(activated);
+        let normed = norm_with(&activations.middle, &activations.moments[1], weight2, bias2);
+        let d_normed =
+            project_backward(&normed, fc1_w, &d_hidden, hidden, mask.tensors.then_some([d_fc1_w, d_fc1_b]));
+        d_hidden.clear();
+        if mask.tensors {
+            norm_tensors_backward(
+                &activations.middle,
+                &activations.moments[1],
+                &d_normed,
+                [d_weight2, d_bias2],
+                dim,
+            );
         }
         let mut middle = gradient.to_vec();
-        let rows = middle.chunks_exact_mut(dim).zip(kept.middle.chunks_exact(dim));
-        for (((into, row), back), moments) in rows.zip(normed_back.chunks_exact(dim)).zip(&kept.moments[1]) {
-            moments.back(row, weight2, back, &mut unit, into);
+        let rows = middle.chunks_exact_mut(dim).zip(activations.middle.chunks_exact(dim));
+        for (((into, row), d_row), moments) in
+            rows.zip(d_normed.chunks_exact(dim)).zip(&activations.moments[1])
+        {
+            moments.backward(row, weight2, d_row, &mut normalised, into);
         }
 
         // Attention.
-        let context =
-            project_back(&kept.context, proj_w, &middle, dim, wanted.tensors.then_some([d_proj_w, d_proj_b]));
-        let mut qkv = vec![0.0; kept.qkv.len()];
-        let mut room = vec![0.0; outputs * tokens];
-        let each = kept
+        let context = project_backward(
+            &activations.context,
+            proj_w,
+            &middle,
+            dim,
+            mask.tensors.then_some([d_proj_w, d_proj_b]),
+        );
+        let mut qkv = vec![0.0; activations.qkv.len()];
+        let mut scratch = vec![0.0; outputs * tokens];
+        let each = activations
             .qkv
             .chunks_exact(tokens * 3 * dim)
-            .zip(kept.probabilities.chunks_exact(heads * outputs * tokens))
+            .zip(activations.probabilities.chunks_exact(heads * outputs * tokens))
             .zip(context.chunks_exact(outputs * dim))
             .zip(qkv.chunks_exact_mut(tokens * 3 * dim));
-        for (((forward, probabilities), context), back) in each {
-            attend_back(&shape, forward, probabilities, context, back, &mut room);
+        for (((forward, probabilities), context), d_qkv) in each {
+            attend_backward(&shape, forward, probabilities, context, d_qkv, &mut scratch);
         }
-        if !wanted.tensors && !wanted.input {
+        if !mask.tensors && !mask.input {
             return found;
         }
-        let normed = norm_again(x, &kept.moments[0], weight1, bias1);
-        let normed_back =
-            project_back(&normed, qkv_w, &qkv, 3 * dim, wanted.tensors.then_some([d_qkv_w, d_qkv_b]));
-        if wanted.tensors {
-            norm_tensors(x, &kept.moments[0], &normed_back, [d_weight1, d_bias1], dim);
+        let normed = norm_with(x, &activations.moments[0], weight1, bias1);
+        let d_normed =
+            project_backward(&normed, qkv_w, &qkv, 3 * dim, mask.tensors.then_some([d_qkv_w, d_qkv_b]));
+        if mask.tensors {
+            norm_tensors_backward(x, &activations.moments[0], &d_normed, [d_weight1, d_bias1], dim);
         }
-        if wanted.input {
+        if mask.input {
             for (input, middle) in
                 input.chunks_exact_mut(tokens * dim).zip(middle.chunks_exact(outputs * dim))
             {
                 input[..outputs * dim].copy_from_slice(middle);
             }
             let rows = input.chunks_exact_mut(dim).zip(x.chunks_exact(dim));
-            for (((into, row), back), moments) in
-                rows.zip(normed_back.chunks_exact(dim)).zip(&kept.moments[0])
+            for (((into, row), d_row), moments) in
+                rows.zip(d_normed.chunks_exact(dim)).zip(&activations.moments[0])
             {
-                moments.back(row, weight1, back, &mut unit, into);
+                moments.backward(row, weight1, d_row, &mut normalised, into);
             }
         }
         found

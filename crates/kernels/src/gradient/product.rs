@@ -1,59 +1,60 @@
-//! Matrix products of views with any strides.
+//! Matrix products of strided views, by the `gemm` crate.
 
 use gemm::Parallelism;
 
-/// A matrix in a slice.
+/// A strided matrix in a slice.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     data: &'a [f32],
     rows: usize,
     columns: usize,
-    /// From one row to the next, from one column to the next.
+    /// Row stride, column stride.
     strides: [usize; 2],
 }
 
 impl<'a> View<'a> {
-    /// Rows one after the other.
+    /// Contiguous rows.
     pub(super) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
         Self { data, rows, columns, strides: [columns, 1] }
     }
 
-    /// Rows that begin `stride` apart.
+    /// Rows `stride` values apart.
     pub(super) fn strided(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
         Self { data, rows, columns, strides: [stride, 1] }
     }
 
-    /// Rows for columns.
-    pub(super) fn turned(self) -> Self {
+    /// The transpose.
+    pub(super) fn transposed(self) -> Self {
         Self { rows: self.columns, columns: self.rows, strides: [self.strides[1], self.strides[0]], ..self }
     }
 }
 
-/// Values that a matrix spans.
+/// Values between the first and the last element, both included.
 fn span(rows: usize, columns: usize, strides: [usize; 2]) -> usize {
     if rows * columns == 0 { 0 } else { (rows - 1) * strides[0] + (columns - 1) * strides[1] + 1 }
 }
 
-/// What becomes of the values that are there.
+/// What happens to the previous output.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum There {
-    Replaced,
-    Added,
+pub(super) enum Update {
+    Overwrite,
+    Accumulate,
 }
 
-/// `out = scale * a b`, or added to what is there; rows of `out` begin `stride` apart.
+/// `out = scale * a b` or `out += scale * a b`; rows of `out` are `stride` values apart.
 ///
 /// # Panics
-/// When the sizes do not belong together: a mistake of this module's callers.
-pub(super) fn product(out: &mut [f32], stride: usize, there: There, scale: f32, a: View, b: View) {
+/// If the sizes do not match, which is a bug of the caller in this module.
+pub(super) fn product(out: &mut [f32], stride: usize, update: Update, scale: f32, a: View, b: View) {
     let (m, n, k) = (a.rows, b.columns, a.columns);
     assert!(k == b.rows && stride >= n, "sizes of a product");
     assert!(out.len() >= span(m, n, [stride, 1]), "output of a product");
     assert!(a.data.len() >= span(m, k, a.strides) && b.data.len() >= span(k, n, b.strides), "inputs");
-    let add = there == There::Added;
-    // SAFETY: the spans of all three matrices lie within their slices (checked above), the output's rows do not
-    // overlap (`stride >= n`), and the exclusive borrow of `out` keeps it apart from the inputs.
-    #[allow(unsafe_code, reason = "the product library takes pointers")]
+    let accumulate = update == Update::Accumulate;
+    // SAFETY: `gemm` accesses element (i, j) of each matrix at `i * row stride + j * column stride`, and the spans asserted
+    // above bound these offsets by the slices' lengths. Rows of the output do not overlap (`stride >= n`), and the
+    // exclusive borrow of `out` excludes aliasing with the inputs.
+    #[allow(unsafe_code, reason = "`gemm` takes raw pointers")]
     unsafe {
         gemm::gemm(
             m,
@@ -62,7 +63,7 @@ pub(super) fn product(out: &mut [f32], stride: usize, there: There, scale: f32, 
             out.as_mut_ptr(),
             1,
             stride as isize,
-            add,
+            accumulate,
             a.data.as_ptr(),
             a.strides[1] as isize,
             a.strides[0] as isize,

@@ -1,12 +1,12 @@
-//! What happens to each token alone, row by row, and the way back.
+//! Operations on single rows (tokens), forward and backward.
 
-use crate::math::{exp2, gelu, gelu_and_slope};
+use crate::math::{self, exp2, gelu_and_derivative};
 use pulp::Simd;
 
-/// Partial sums: enough for any vector unit, and the same sum on each.
+/// Partial sums, enough for any vector width and the same on all of them, so that results are too.
 const SUMS: usize = 16;
 
-/// The sum of what `term` makes of each pair.
+/// The sum of `term(a, b)` over two rows.
 #[inline(always)]
 pub(super) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let mut sums = [0.0; SUMS];
@@ -22,7 +22,7 @@ pub(super) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f3
     sums.iter().sum()
 }
 
-/// Mean and one over the deviation of a row.
+/// Mean and inverse standard deviation of a row.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Moments {
     mean: f32,
@@ -46,36 +46,36 @@ impl Moments {
         }
     }
 
-    /// Adds the gradient of the row to `into`, given that of the normed row; `unit` is room.
+    /// Backward pass of [`apply`](Self::apply) to the row: adds to `into`. `normalised` is scratch.
     #[inline(always)]
-    pub(super) fn back(
+    pub(super) fn backward(
         self,
         row: &[f32],
         weight: &[f32],
         gradient: &[f32],
-        unit: &mut [f32],
+        normalised: &mut [f32],
         into: &mut [f32],
     ) {
         let share = 1.0 / row.len() as f32;
         let mean = sum_of(gradient, weight, |g, w| g * w) * share;
-        for (unit, x) in unit.iter_mut().zip(row) {
-            *unit = (x - self.mean) * self.scale;
+        for (normalised, x) in normalised.iter_mut().zip(row) {
+            *normalised = (x - self.mean) * self.scale;
         }
         let mut sums = [0.0; SUMS];
-        for ((g, w), u) in gradient.chunks(SUMS).zip(weight.chunks(SUMS)).zip(unit.chunks(SUMS)) {
+        for ((g, w), u) in gradient.chunks(SUMS).zip(weight.chunks(SUMS)).zip(normalised.chunks(SUMS)) {
             for (((sum, g), w), u) in sums.iter_mut().zip(g).zip(w).zip(u) {
                 *sum += g * w * u;
             }
         }
         let along = sums.iter().sum::<f32>() * share;
-        for (((g, w), u), into) in gradient.iter().zip(weight).zip(&*unit).zip(into) {
+        for (((g, w), u), into) in gradient.iter().zip(weight).zip(&*normalised).zip(into) {
             *into += self.scale * (g * w - mean - u * along);
         }
     }
 
-    /// Adds to the gradients of weight and bias.
+    /// Backward pass of [`apply`](Self::apply) to weight and bias: adds to them.
     #[inline(always)]
-    pub(super) fn back_tensors(self, row: &[f32], gradient: &[f32], [weight, bias]: [&mut [f32]; 2]) {
+    pub(super) fn backward_tensors(self, row: &[f32], gradient: &[f32], [weight, bias]: [&mut [f32]; 2]) {
         for (((x, g), weight), bias) in row.iter().zip(gradient).zip(weight).zip(bias) {
             *weight += g * (x - self.mean) * self.scale;
             *bias += g;
@@ -83,7 +83,7 @@ impl Moments {
     }
 }
 
-/// Adds rows to `sums`.
+/// Adds every row to `sums`.
 #[inline(always)]
 pub(super) fn add_rows(rows: &[f32], sums: &mut [f32]) {
     for row in rows.chunks_exact(sums.len()) {
@@ -107,46 +107,46 @@ pub(super) fn axpy(y: &mut [f32], a: f32, x: &[f32]) {
     }
 }
 
-/// Each row becomes a copy of `row`.
+/// Copies `row` to every row of `rows`.
 #[inline(always)]
-pub(super) fn spread(row: &[f32], rows: &mut [f32]) {
+pub(super) fn broadcast(row: &[f32], rows: &mut [f32]) {
     for out in rows.chunks_exact_mut(row.len()) {
         out.copy_from_slice(row);
     }
 }
 
-/// GELU of all values.
+/// GELU of every value.
 #[inline(always)]
-pub(super) fn gelu_all<S: Simd>(simd: S, x: &[f32], out: &mut [f32]) {
+pub(super) fn gelu<S: Simd>(simd: S, x: &[f32], out: &mut [f32]) {
     let ((x, rest), (out, rest_out)) = (S::as_simd_f32s(x), S::as_mut_simd_f32s(out));
     for (x, out) in x.iter().zip(out) {
-        *out = gelu(simd, *x);
+        *out = math::gelu(simd, *x);
     }
-    let value = gelu(simd, simd.partial_load_f32s(rest));
+    let value = math::gelu(simd, simd.partial_load_f32s(rest));
     simd.partial_store_f32s(rest_out, value);
 }
 
-/// `x` becomes its GELU, `gradient` is multiplied by the slope there.
+/// Replaces `x` by its GELU and multiplies `gradient` by the derivative at `x`.
 #[inline(always)]
-pub(super) fn gelu_back<S: Simd>(simd: S, x: &mut [f32], gradient: &mut [f32]) {
+pub(super) fn gelu_backward<S: Simd>(simd: S, x: &mut [f32], gradient: &mut [f32]) {
     let ((x, rest), (gradient, rest_gradient)) = (S::as_mut_simd_f32s(x), S::as_mut_simd_f32s(gradient));
     for (x, gradient) in x.iter_mut().zip(gradient) {
-        let (value, slope) = gelu_and_slope(simd, *x);
+        let (value, derivative) = gelu_and_derivative(simd, *x);
         *x = value;
-        *gradient = simd.mul_f32s(*gradient, slope);
+        *gradient = simd.mul_f32s(*gradient, derivative);
     }
-    let (value, slope) = gelu_and_slope(simd, simd.partial_load_f32s(rest));
+    let (value, derivative) = gelu_and_derivative(simd, simd.partial_load_f32s(rest));
     simd.partial_store_f32s(rest, value);
-    let last = simd.mul_f32s(simd.partial_load_f32s(rest_gradient), slope);
+    let last = simd.mul_f32s(simd.partial_load_f32s(rest_gradient), derivative);
     simd.partial_store_f32s(rest_gradient, last);
 }
 
-/// The largest of a row. By partial results, as sums are: one after the other each would wait for the last.
+/// The maximum of a row, by partial results as in [`sum_of`].
 #[inline(always)]
-fn largest_of(row: &[f32]) -> f32 {
+fn max_of(row: &[f32]) -> f32 {
     let mut largest = [f32::NEG_INFINITY; SUMS];
     let (whole, rest) = row.as_chunks::<SUMS>();
-    // A comparison, where `f32::max` would also have to look for NaN: such a row comes to nothing anyway.
+    // A comparison is cheaper than `f32::max`, which handles NaN: a row with NaN gives NaN either way.
     let mut take = |i: usize, x: f32| largest[i] = if x > largest[i] { x } else { largest[i] };
     for chunk in whole {
         for i in 0..SUMS {
@@ -162,7 +162,7 @@ fn largest_of(row: &[f32]) -> f32 {
 /// Softmax of a row, in place.
 #[inline(always)]
 pub(super) fn softmax<S: Simd>(simd: S, row: &mut [f32]) {
-    let largest = largest_of(row);
+    let largest = max_of(row);
     let (scale, shift) = (std::f32::consts::LOG2_E, -largest * std::f32::consts::LOG2_E);
     {
         let (scale, shift) = (simd.splat_f32s(scale), simd.splat_f32s(shift));
@@ -179,9 +179,9 @@ pub(super) fn softmax<S: Simd>(simd: S, row: &mut [f32]) {
     }
 }
 
-/// The gradient of a softmax's input into `gradient`, which holds that of its output `row`.
+/// Backward pass of [`softmax`]: replaces the gradient of its output `row` by that of its input.
 #[inline(always)]
-pub(super) fn softmax_back(row: &[f32], gradient: &mut [f32]) {
+pub(super) fn softmax_backward(row: &[f32], gradient: &mut [f32]) {
     let mean = sum_of(row, gradient, |p, g| p * g);
     for (g, p) in gradient.iter_mut().zip(row) {
         *g = p * (*g - mean);

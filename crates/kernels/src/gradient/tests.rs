@@ -1,4 +1,4 @@
-//! Against a plain block in 64 bits, and its finite differences.
+//! Against a plain block in f64 and its finite differences.
 
 use super::*;
 use proptest::prelude::*;
@@ -23,9 +23,9 @@ fn tensors(shape: &Shape, seed: &mut u32) -> Tensors<Vec<f32>> {
     })
 }
 
-/// The block of one sequence, and attention summed over heads and the first rows.
+/// The block for one sequence, and the attention of the class tokens summed over heads.
 fn plain(shape: &Shape, tensors: &Tensors<Vec<f64>>, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    let Shape { dim, heads, hidden, tokens, outputs, attending, .. } = *shape;
+    let Shape { dim, heads, hidden, tokens, outputs, class_tokens, .. } = *shape;
     let linear = |x: &[f64], w: &[f64], b: &[f64]| -> Vec<f64> {
         let (n, m) = (b.len(), w.len() / b.len());
         x.chunks(m)
@@ -48,7 +48,7 @@ fn plain(shape: &Shape, tensors: &Tensors<Vec<f64>>, x: &[f64]) -> (Vec<f64>, Ve
     let qkv = linear(&norm(x, &t[0], &t[1]), &t[2], &t[3]);
     let size = dim / heads;
     let at = |token: usize, which: usize, i: usize| qkv[token * 3 * dim + which * dim + i];
-    let (mut context, mut told) = (vec![0.0; outputs * dim], vec![0.0; tokens]);
+    let (mut context, mut attention) = (vec![0.0; outputs * dim], vec![0.0; tokens]);
     for h in 0..heads {
         for q in 0..outputs {
             let scores: Vec<f64> = (0..tokens)
@@ -60,8 +60,8 @@ fn plain(shape: &Shape, tensors: &Tensors<Vec<f64>>, x: &[f64]) -> (Vec<f64>, Ve
             let total: f64 = scores.iter().map(|s| s.exp()).sum();
             for k in 0..tokens {
                 let p = scores[k].exp() / total;
-                if q < attending {
-                    told[k] += p;
+                if q < class_tokens {
+                    attention[k] += p;
                 }
                 for i in h * size..(h + 1) * size {
                     context[q * dim + i] += p * at(k, 2, i);
@@ -71,10 +71,10 @@ fn plain(shape: &Shape, tensors: &Tensors<Vec<f64>>, x: &[f64]) -> (Vec<f64>, Ve
     }
     let add = |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a + b).collect() };
     let middle = add(&linear(&context, &t[4], &t[5]), x);
-    let mut inside = linear(&norm(&middle, &t[6], &t[7]), &t[8], &t[9]);
-    assert_eq!(inside.len(), outputs * hidden);
-    inside.iter_mut().for_each(|v| *v *= 0.5 * (1.0 + libm::erf(*v / 2f64.sqrt())));
-    (add(&linear(&inside, &t[10], &t[11]), &middle), told)
+    let mut hidden_tokens = linear(&norm(&middle, &t[6], &t[7]), &t[8], &t[9]);
+    assert_eq!(hidden_tokens.len(), outputs * hidden);
+    hidden_tokens.iter_mut().for_each(|v| *v *= 0.5 * (1.0 + libm::erf(*v / 2f64.sqrt())));
+    (add(&linear(&hidden_tokens, &t[10], &t[11]), &middle), attention)
 }
 
 fn wide(values: &[f32]) -> Vec<f64> {
@@ -91,7 +91,7 @@ fn close(found: f32, expected: f64, what: &str) {
 fn check(shape: Shape, batch: usize, seed: u32, level: Level) {
     let seed = &mut seed.clone();
     let values = tensors(&shape, seed);
-    let Shape { dim, tokens, outputs, attending, .. } = shape;
+    let Shape { dim, tokens, outputs, class_tokens, .. } = shape;
     let x = noise(seed, batch * tokens * dim, 1.0);
     let weight_of_output = noise(seed, batch * outputs * dim, 1.0);
     let slices = std::array::from_fn(|i| values[i].as_slice());
@@ -101,17 +101,17 @@ fn check(shape: Shape, batch: usize, seed: u32, level: Level) {
         let each: Vec<_> = x.chunks(tokens * dim).map(|x| plain(&shape, tensors, x)).collect();
         (each.iter().flat_map(|e| e.0.clone()).collect(), each.iter().flat_map(|e| e.1.clone()).collect())
     };
-    let (expected, told) = all(&exact, &wide(&x));
+    let (expected, attention) = all(&exact, &wide(&x));
     for (found, expected) in found.tokens.iter().zip(&expected) {
         close(*found, *expected, "output");
     }
-    assert_eq!(found.attention.len(), if attending > 0 { told.len() } else { 0 });
-    for (found, expected) in found.attention.iter().zip(&told) {
+    assert_eq!(found.attention.len(), if class_tokens > 0 { attention.len() } else { 0 });
+    for (found, expected) in found.attention.iter().zip(&attention) {
         close(*found, *expected, "attention");
     }
 
-    let wanted = Wanted { input: true, tensors: true };
-    let back = backward(level, &found.saved, &slices, &x, &weight_of_output, wanted).unwrap();
+    let mask = GradientMask { input: true, tensors: true };
+    let back = backward(level, &found.activations, &slices, &x, &weight_of_output, mask).unwrap();
     let loss = |tensors: &Tensors<Vec<f64>>, x: &[f64]| -> f64 {
         all(tensors, x).0.iter().zip(&weight_of_output).map(|(y, w)| y * f64::from(*w)).sum()
     };
@@ -124,8 +124,8 @@ fn check(shape: Shape, batch: usize, seed: u32, level: Level) {
             moved[i][at] += STEP;
             let above = loss(&moved, &wide(&x));
             moved[i][at] -= 2.0 * STEP;
-            let slope = (above - loss(&moved, &wide(&x))) / (2.0 * STEP);
-            close(back.tensors[i][at], slope, &format!("tensor {i} at {at}"));
+            let difference = (above - loss(&moved, &wide(&x))) / (2.0 * STEP);
+            close(back.tensors[i][at], difference, &format!("tensor {i} at {at}"));
         }
     }
     for at in (0..x.len()).step_by(x.len().div_ceil(12)) {
@@ -133,13 +133,14 @@ fn check(shape: Shape, batch: usize, seed: u32, level: Level) {
         moved[at] += STEP;
         let above = loss(&exact, &moved);
         moved[at] -= 2.0 * STEP;
-        let slope = (above - loss(&exact, &moved)) / (2.0 * STEP);
-        close(back.input[at], slope, &format!("input at {at}"));
+        let difference = (above - loss(&exact, &moved)) / (2.0 * STEP);
+        close(back.input[at], difference, &format!("input at {at}"));
     }
 
-    // What is not wanted changes nothing in the rest.
+    // A masked gradient does not change the others.
     let only = |input: bool, tensors: bool| {
-        backward(level, &found.saved, &slices, &x, &weight_of_output, Wanted { input, tensors }).unwrap()
+        backward(level, &found.activations, &slices, &x, &weight_of_output, GradientMask { input, tensors })
+            .unwrap()
     };
     assert_eq!(only(true, false).input, back.input);
     assert_eq!(only(false, true).tensors, back.tensors);
@@ -149,15 +150,15 @@ fn check(shape: Shape, batch: usize, seed: u32, level: Level) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
-    fn slopes_are_those_of_a_plain_block(
+    fn gradients_equal_finite_differences(
         heads in 1usize..4, size in 1usize..10, hidden in 1usize..40, tokens in 1usize..20, batch in 1usize..4,
-        outputs in 1usize..20, attending in 0usize..3, seed in any::<u32>(),
+        outputs in 1usize..20, class_tokens in 0usize..3, seed in any::<u32>(),
     ) {
         let outputs = outputs.min(tokens);
         let shape = Shape {
-            dim: heads * size, heads, hidden, epsilon: 1e-6, tokens, outputs, attending: attending.min(outputs),
+            dim: heads * size, heads, hidden, epsilon: 1e-6, tokens, outputs, class_tokens: class_tokens.min(outputs),
         };
-        // A width of one or two has norms that are all noise.
+        // At a width of one or two the norms amplify noise.
         prop_assume!(shape.dim > 3);
         for level in Level::available() {
             check(shape, batch, seed, level);
@@ -166,16 +167,18 @@ proptest! {
 }
 
 #[test]
-fn several_parts_are_one_sum() {
-    // 40 sequences of 50 tokens are cut into parts.
-    let shape = Shape { dim: 8, heads: 2, hidden: 12, epsilon: 1e-6, tokens: 50, outputs: 1, attending: 1 };
-    assert!(shape.each(40) < 40);
+fn parts_sum_to_the_whole_batch() {
+    // 40 sequences of 50 tokens are split into parts.
+    let shape =
+        Shape { dim: 8, heads: 2, hidden: 12, epsilon: 1e-6, tokens: 50, outputs: 1, class_tokens: 1 };
+    assert!(shape.sequences_per_part(40) < 40);
     check(shape, 40, 7, Level::best());
 }
 
 #[test]
-fn any_number_of_threads_gives_the_same_bits() {
-    let shape = Shape { dim: 16, heads: 2, hidden: 32, epsilon: 1e-6, tokens: 30, outputs: 30, attending: 0 };
+fn results_are_bit_identical_for_any_number_of_threads() {
+    let shape =
+        Shape { dim: 16, heads: 2, hidden: 32, epsilon: 1e-6, tokens: 30, outputs: 30, class_tokens: 0 };
     let seed = &mut 3;
     let values = tensors(&shape, seed);
     let slices = std::array::from_fn(|i| values[i].as_slice());
@@ -184,8 +187,8 @@ fn any_number_of_threads_gives_the_same_bits() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let out = forward(Level::best(), shape, &slices, &x).unwrap();
-            let wanted = Wanted { input: true, tensors: true };
-            let back = backward(Level::best(), &out.saved, &slices, &x, &out.tokens, wanted).unwrap();
+            let mask = GradientMask { input: true, tensors: true };
+            let back = backward(Level::best(), &out.activations, &slices, &x, &out.tokens, mask).unwrap();
             (out.tokens, back.input, back.tensors)
         })
     };
@@ -193,8 +196,8 @@ fn any_number_of_threads_gives_the_same_bits() {
 }
 
 #[test]
-fn what_does_not_fit_is_told() {
-    let shape = Shape { dim: 8, heads: 2, hidden: 12, epsilon: 1e-6, tokens: 3, outputs: 3, attending: 0 };
+fn mismatched_sizes_are_errors() {
+    let shape = Shape { dim: 8, heads: 2, hidden: 12, epsilon: 1e-6, tokens: 3, outputs: 3, class_tokens: 0 };
     let values = tensors(&shape, &mut 1);
     let slices: Tensors<&[f32]> = std::array::from_fn(|i| values[i].as_slice());
     let x = vec![0.0; 2 * 3 * 8];
@@ -205,6 +208,6 @@ fn what_does_not_fit_is_told() {
     short[4] = &short[4][1..];
     assert!(forward(Level::best(), shape, &short, &x).unwrap_err().to_string().contains("tensor 4"));
     let out = forward(Level::best(), shape, &slices, &x).unwrap();
-    let wanted = Wanted { input: true, tensors: true };
-    assert!(backward(Level::best(), &out.saved, &slices, &x, &x[1..], wanted).is_err());
+    let mask = GradientMask { input: true, tensors: true };
+    assert!(backward(Level::best(), &out.activations, &slices, &x, &x[1..], mask).is_err());
 }

@@ -1,110 +1,109 @@
-//! The homography that most correspondences agree on, by random sampling (Fischler and Bolles 1981), with the
-//! rules of the field's usual tool, OpenCV's `findHomography(..., RANSAC, tolerance)`: four pairs a sample, samples
-//! that turn inside out or lie on a line drawn again, an inlier where the query's point lands within the tolerance
-//! of the reference's, an end once a better sample has become improbable, and a refinement over all inliers.
+//! The homography with the most inliers, by RANSAC (Fischler and Bolles 1981) with the rules of OpenCV's
+//! `findHomography(..., RANSAC, tolerance)`: samples of four pairs, drawn again if three points are collinear or the
+//! orientation is inconsistent; an inlier is a pair with a transfer error within the tolerance; sampling stops once a
+//! better sample is improbable; the result is refined over all inliers.
 
 use super::refine::refine;
 
-/// A point of the query and the one of the reference that it may show.
+/// A point of the query and a point of the reference that may show the same thing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Correspondence {
     /// x and y in the query, in any unit.
     pub query: [f32; 2],
-    /// x and y in the reference, in the unit of the tolerance.
+    /// x and y in the reference, in the unit of [`RansacOptions::tolerance`].
     pub reference: [f32; 2],
 }
 
-/// When to stop, and what counts as agreement.
+/// When to stop, and which pairs are inliers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RansacOptions {
-    /// A pair agrees within this distance, inclusive, in the unit of the points.
+    /// Largest transfer error of an inlier, inclusive, in the unit of the reference's points.
     pub tolerance: f32,
-    /// Samples drawn at most.
+    /// Largest number of samples.
     pub samples: usize,
-    /// Probability, below 1, with which a sample of four inliers shall have been among those drawn.
+    /// Probability, below 1, that a sample of inliers alone was drawn, at which sampling stops.
     pub confidence: f64,
-    /// Where the random numbers begin: equal seeds give equal answers.
+    /// Seed of the samples: equal seeds give equal results.
     pub seed: u64,
 }
 
 impl RansacOptions {
-    /// What OpenCV does by default: at most 2000 samples, confidence 0.995.
+    /// OpenCV's defaults: at most 2000 samples, confidence 0.995, seed 0.
     pub fn within(tolerance: f32) -> Self {
         Self { tolerance, samples: 2000, confidence: 0.995, seed: 0 }
     }
 }
 
-/// The best homography that was found.
+/// The homography with the most inliers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Agreement {
-    /// Rows of the 3 x 3 matrix that takes (x, y, 1) of the query to the reference, up to scale: the winning
+pub struct HomographyFit {
+    /// The 3 x 3 matrix, row-major and up to scale, that maps (x, y, 1) of the query to the reference: the best
     /// sample's, refined by least squares over its inliers.
     pub matrix: [f64; 9],
-    /// Whether each correspondence agrees with the refined matrix.
+    /// Whether each correspondence is an inlier of the refined matrix.
     pub inliers: Vec<bool>,
-    /// How many do.
+    /// Number of inliers.
     pub count: usize,
 }
 
-/// Pairs of a sample.
+/// Pairs per sample.
 const SAMPLE: usize = 4;
-/// Draws of one sample before it is given up: points on one line have none that will do.
+/// Attempts to draw a usable sample: collinear points have none.
 const DRAWS: usize = 1000;
 
-/// The homography with the most inliers, or none: fewer than four pairs, points all on a line, points that are not
-/// finite.
-pub fn ransac(pairs: &[Correspondence], options: &RansacOptions) -> Option<Agreement> {
+/// The homography with the most inliers; `None` for fewer than four pairs, collinear points or non-finite coordinates.
+pub fn ransac(pairs: &[Correspondence], options: &RansacOptions) -> Option<HomographyFit> {
     let finite = |p: &Correspondence| p.query.iter().chain(&p.reference).all(|v| v.is_finite());
     if pairs.len() < SAMPLE || !pairs.iter().all(finite) {
         return None;
     }
     let mut random = fastrand::Rng::with_seed(options.seed);
     let mut best: Option<([f64; 9], usize)> = None;
-    let (mut drawn, mut wanted) = (0, options.samples);
-    while drawn < wanted {
+    let (mut drawn, mut needed) = (0, options.samples);
+    while drawn < needed {
         drawn += 1;
         let Some(sample) = draw(pairs, &mut random) else { break };
-        let Some(matrix) = through(&sample) else { continue };
+        let Some(matrix) = homography(&sample) else { continue };
         let count = count_inliers(pairs, &matrix, options.tolerance);
         if count > best.map_or(SAMPLE - 1, |(_, count)| count) {
             best = Some((matrix, count));
-            wanted = samples_needed(count as f64 / pairs.len() as f64, options);
+            needed = samples_needed(count as f64 / pairs.len() as f64, options);
         }
     }
     let (matrix, _) = best?;
-    let agreeing = |matrix: &[f64; 9]| -> Vec<bool> {
+    let inliers_of = |matrix: &[f64; 9]| -> Vec<bool> {
         let matrix = narrow(matrix);
-        pairs.iter().map(|pair| agrees(pair, &matrix, options.tolerance)).collect()
+        pairs.iter().map(|pair| is_inlier(pair, &matrix, options.tolerance)).collect()
     };
-    let sampled = agreeing(&matrix);
+    let sampled = inliers_of(&matrix);
     let members: Vec<Correspondence> =
-        pairs.iter().zip(&sampled).filter_map(|(pair, agrees)| agrees.then_some(*pair)).collect();
+        pairs.iter().zip(&sampled).filter_map(|(pair, inlier)| inlier.then_some(*pair)).collect();
     let matrix = refine(matrix, &members);
-    let inliers = agreeing(&matrix);
-    Some(Agreement { matrix, count: inliers.iter().filter(|agrees| **agrees).count(), inliers })
+    let inliers = inliers_of(&matrix);
+    Some(HomographyFit { matrix, count: inliers.iter().filter(|inlier| **inlier).count(), inliers })
 }
 
-/// Samples after which one of inliers alone was among them with the wanted probability.
-fn samples_needed(inlier_share: f64, options: &RansacOptions) -> usize {
-    let all_inliers = inlier_share.powi(SAMPLE as i32);
+/// Samples after which one of inliers alone has been drawn with the given confidence.
+fn samples_needed(inlier_ratio: f64, options: &RansacOptions) -> usize {
+    let all_inliers = inlier_ratio.powi(SAMPLE as i32);
     let needed = (1.0 - options.confidence).ln() / (1.0 - all_inliers).ln();
-    // All pairs agree: the logarithm is infinite and the need zero. No share: the need is infinite.
+    // With inliers alone the logarithm is infinite and the number zero; with none it is infinite.
     if needed.is_finite() { (needed.round() as usize).min(options.samples) } else { options.samples }
 }
 
-/// Four pairs from which a homography can be made.
+/// Draws four pairs that determine a homography.
 fn draw(pairs: &[Correspondence], random: &mut fastrand::Rng) -> Option<[Correspondence; SAMPLE]> {
     for _ in 0..DRAWS {
-        let mut numbers = [0; SAMPLE];
+        let mut indices = [0; SAMPLE];
         for i in 0..SAMPLE {
-            numbers[i] = loop {
-                let number = random.usize(..pairs.len());
-                if !numbers[..i].contains(&number) {
-                    break number;
+            indices[i] = loop {
+                let index = random.usize(..pairs.len());
+                if !indices[..i].contains(&index) {
+                    break index;
                 }
             };
         }
-        let sample = numbers.map(|n| pairs[n]);
+        let sample = indices.map(|n| pairs[n]);
         if usable(&sample) {
             return Some(sample);
         }
@@ -115,29 +114,28 @@ fn draw(pairs: &[Correspondence], random: &mut fastrand::Rng) -> Option<[Corresp
     None
 }
 
-/// No three points on a line, and each triangle turned the same way in both images, or each the other way:
-/// whatever a camera sees of a plane in front of it keeps that.
+/// Whether no three points are collinear, and the triangles keep their orientation between the images, or all change
+/// it: a camera that sees a plane from one side preserves that.
 fn usable(sample: &[Correspondence; SAMPLE]) -> bool {
-    let turn = |points: [[f32; 2]; 3]| -> f64 {
+    let orientation = |points: [[f32; 2]; 3]| -> f64 {
         let [a, b, c] = points.map(|p| p.map(f64::from));
         (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
     };
-    let mut turned = 0;
+    let mut flipped = 0;
     for without in 0..SAMPLE {
         let rest = |i: usize| if i < without { sample[i] } else { sample[i + 1] };
-        let query = turn([0, 1, 2].map(|i| rest(i).query));
-        let reference = turn([0, 1, 2].map(|i| rest(i).reference));
+        let query = orientation([0, 1, 2].map(|i| rest(i).query));
+        let reference = orientation([0, 1, 2].map(|i| rest(i).reference));
         if query.abs() <= f64::from(f32::EPSILON) || reference.abs() <= f64::from(f32::EPSILON) {
             return false;
         }
-        turned += usize::from(query * reference < 0.0);
+        flipped += usize::from(query * reference < 0.0);
     }
-    turned == 0 || turned == SAMPLE
+    flipped == 0 || flipped == SAMPLE
 }
 
-/// The homography through four pairs: from the query's points to the projective basis, and from there to the
-/// reference's.
-fn through(sample: &[Correspondence; SAMPLE]) -> Option<[f64; 9]> {
+/// The homography of four pairs: from the query's points to the projective basis, and from there to the reference's.
+fn homography(sample: &[Correspondence; SAMPLE]) -> Option<[f64; 9]> {
     let to_query = from_basis(sample.map(|p| p.query))?;
     let to_reference = from_basis(sample.map(|p| p.reference))?;
     let matrix = product(&to_reference, &adjugate(&to_query));
@@ -145,7 +143,7 @@ fn through(sample: &[Correspondence; SAMPLE]) -> Option<[f64; 9]> {
     (largest.is_finite() && largest > 0.0).then(|| matrix.map(|v| v / largest))
 }
 
-/// The matrix that takes (1,0,0), (0,1,0), (0,0,1) and (1,1,1) to four points.
+/// The matrix that maps (1,0,0), (0,1,0), (0,0,1) and (1,1,1) to four points.
 fn from_basis(points: [[f32; 2]; SAMPLE]) -> Option<[f64; 9]> {
     let [a, b, c, d] = points.map(|p| p.map(f64::from));
     let columns = [a[0], b[0], c[0], a[1], b[1], c[1], 1.0, 1.0, 1.0];
@@ -155,7 +153,7 @@ fn from_basis(points: [[f32; 2]; SAMPLE]) -> Option<[f64; 9]> {
     weights.iter().all(|w| *w != 0.0).then_some(scaled)
 }
 
-/// The inverse times the determinant: scale means nothing here.
+/// The inverse times the determinant; scale is irrelevant here.
 fn adjugate(m: &[f64; 9]) -> [f64; 9] {
     let minor = |a: usize, b: usize, c: usize, d: usize| m[a] * m[d] - m[b] * m[c];
     [
@@ -181,12 +179,12 @@ fn narrow(matrix: &[f64; 9]) -> [f32; 9] {
 
 fn count_inliers(pairs: &[Correspondence], matrix: &[f64; 9], tolerance: f32) -> usize {
     let matrix = narrow(matrix);
-    pairs.iter().filter(|pair| agrees(pair, &matrix, tolerance)).count()
+    pairs.iter().filter(|pair| is_inlier(pair, &matrix, tolerance)).count()
 }
 
-/// The distance times the homogeneous coordinate, so that nothing is divided.
+/// Compares the transfer error without a division, multiplied by the homogeneous coordinate.
 #[inline(always)]
-fn agrees(pair: &Correspondence, h: &[f32; 9], tolerance: f32) -> bool {
+fn is_inlier(pair: &Correspondence, h: &[f32; 9], tolerance: f32) -> bool {
     let [x, y] = pair.query;
     let [u, v] = pair.reference;
     let w = h[6] * x + h[7] * y + h[8];

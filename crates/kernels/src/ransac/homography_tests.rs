@@ -1,8 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 
-/// Where a homography, rows of 3 x 3, takes a point.
-fn seen(h: &[f64; 9], [x, y]: [f32; 2]) -> [f32; 2] {
+/// The image of a point under a homography.
+fn apply(h: &[f64; 9], [x, y]: [f32; 2]) -> [f32; 2] {
     let (x, y) = (f64::from(x), f64::from(y));
     let w = h[6] * x + h[7] * y + h[8];
     [((h[0] * x + h[1] * y + h[2]) / w) as f32, ((h[3] * x + h[4] * y + h[5]) / w) as f32]
@@ -28,7 +28,7 @@ proptest! {
         let mut pairs = Vec::new();
         for _ in 0..inliers {
             let at = point();
-            pairs.push(pair(at, seen(&planted, at)));
+            pairs.push(pair(at, apply(&planted, at)));
         }
         for _ in 0..outliers {
             pairs.push(pair(point(), point()));
@@ -40,55 +40,55 @@ proptest! {
     }
 
     #[test]
-    fn four_pairs_land_where_they_belong(points in prop::array::uniform4(prop::array::uniform4(0.0f32..640.0))) {
+    fn four_pairs_are_mapped_exactly(points in prop::array::uniform4(prop::array::uniform4(0.0f32..640.0))) {
         let sample = points.map(|p| pair([p[0], p[1]], [p[2], p[3]]));
-        let Some(matrix) = usable(&sample).then(|| through(&sample)).flatten() else { return Ok(()) };
+        let Some(matrix) = usable(&sample).then(|| homography(&sample)).flatten() else { return Ok(()) };
         for p in sample {
-            let [u, v] = seen(&matrix, p.query);
+            let [u, v] = apply(&matrix, p.query);
             let w = matrix[6] * f64::from(p.query[0]) + matrix[7] * f64::from(p.query[1]) + matrix[8];
-            // Near the horizon a point's image is as far away as one likes.
+            // Near the horizon a point's image is arbitrarily far away.
             prop_assume!(w.abs() > 1e-7);
             prop_assert!((u - p.reference[0]).hypot(v - p.reference[1]) < 0.05, "{p:?} -> {u} {v}");
         }
     }
 
     #[test]
-    fn counting_equals_dividing(
+    fn counting_without_division_equals_division(
         points in prop::collection::vec(prop::array::uniform4(0.0f32..640.0), 4..40),
         h in prop::array::uniform9(-1.0f64..1.0),
     ) {
         let pairs: Vec<_> = points.iter().map(|p| pair([p[0], p[1]], [p[2], p[3]])).collect();
         let by_division = |tolerance: f32| {
             let distance = |p: &Correspondence| {
-                let [u, v] = seen(&h, p.query);
+                let [u, v] = apply(&h, p.query);
                 (u - p.reference[0]).hypot(v - p.reference[1])
             };
             pairs.iter().filter(|p| distance(p) <= tolerance).count()
         };
         let counted = count_inliers(&pairs, &h, 24.0);
-        // Points that lie on the border itself may fall on either side.
+        // Points on the border may fall on either side.
         prop_assert!((by_division(23.9)..=by_division(24.1)).contains(&counted));
     }
 }
 
 #[test]
-fn what_has_no_homography_has_none() {
+fn degenerate_points_have_no_homography() {
     let options = RansacOptions::within(24.0);
     let line: Vec<_> = (0..20).map(|i| pair([i as f32, 2.0 * i as f32], [i as f32, i as f32])).collect();
-    assert_eq!(ransac(&line, &options), None, "points on a line");
+    assert_eq!(ransac(&line, &options), None, "collinear points");
     let same = vec![pair([3.0, 3.0], [5.0, 5.0]); 20];
-    assert_eq!(ransac(&same, &options), None, "one point again and again");
+    assert_eq!(ransac(&same, &options), None, "a single repeated point");
     let few = [pair([0.0, 0.0], [0.0, 0.0]), pair([9.0, 0.0], [9.0, 0.0]), pair([0.0, 9.0], [0.0, 9.0])];
     assert_eq!(ransac(&few, &options), None, "three pairs");
     let mut lost: Vec<_> =
         (0..9).map(|i| pair([i as f32, (i * i) as f32], [i as f32, (i * i) as f32])).collect();
     assert_eq!(ransac(&lost, &options).map(|found| found.count), Some(9));
     lost[3].reference[0] = f32::NAN;
-    assert_eq!(ransac(&lost, &options), None, "a point that is nowhere");
+    assert_eq!(ransac(&lost, &options), None, "a non-finite point");
 }
 
 #[test]
-fn equal_seeds_give_equal_answers() {
+fn equal_seeds_give_equal_results() {
     let mut random = fastrand::Rng::with_seed(7);
     let pairs: Vec<_> = (0..60)
         .map(|_| {

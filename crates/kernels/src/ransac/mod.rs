@@ -1,9 +1,25 @@
-//! Geometric verification of two images without learning, the field's baseline: features that are each other's
-//! nearest, and the homography that most of them agree on.
+//! Geometric verification of two images, the baseline of learned reranking: mutual nearest neighbours of local
+//! features ([`mutual_nearest`]), and the homography with the most inliers among them ([`ransac()`]).
+//!
+//! ```
+//! use r2former_kernels::ransac::{Correspondence, RansacOptions, ransac};
+//!
+//! // A grid of points moved by (40, -10) pixels, and one outlier.
+//! let mut pairs: Vec<Correspondence> = (0..20)
+//!     .map(|i| {
+//!         let [x, y] = [(i % 5 * 100) as f32, (i / 5 * 100) as f32];
+//!         Correspondence { query: [x, y], reference: [x + 40.0, y - 10.0] }
+//!     })
+//!     .collect();
+//! pairs.push(Correspondence { query: [50.0, 50.0], reference: [600.0, 400.0] });
+//! let fit = ransac(&pairs, &RansacOptions::within(24.0)).expect("enough points, not on a line");
+//! assert_eq!(fit.count, 20);
+//! assert!(!fit.inliers[20]);
+//! ```
 
 mod homography;
 mod mutual;
 mod refine;
 
-pub use homography::{Agreement, Correspondence, RansacOptions, ransac};
+pub use homography::{Correspondence, HomographyFit, RansacOptions, ransac};
 pub use mutual::{Mutual, mutual_nearest};

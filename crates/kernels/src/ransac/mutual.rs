@@ -1,35 +1,35 @@
-//! Mutual nearest neighbours: the query feature's most similar reference feature, and the other way round.
+//! Mutual nearest neighbours of two images' local features.
 
 use crate::Level;
-use crate::correlate::{Find, Matches};
+use crate::correlate::{BestMatches, Correlate};
+use crate::element::Element;
 use crate::matrix::{Matrix, Packing};
-use crate::pairs::Words;
 
-/// Two features that are each other's nearest.
+/// Two features that are each other's nearest neighbour.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mutual {
-    /// Number of the query's feature.
+    /// Index of the query's feature.
     pub query: u32,
-    /// Number of the reference's.
+    /// Index of the reference's feature.
     pub reference: u32,
     /// Their dot product.
     pub similarity: f32,
 }
 
-/// Features that are each other's nearest by dot product, in the order of the query's. Equal similarities go to
-/// the lower number.
+/// Pairs of features that are each other's nearest neighbour by dot product, sorted by the query's index. Ties go to the
+/// lower index.
 ///
-/// `query` and `reference` are rows of `depth` values, of unit length where the cosine is meant; an incomplete
-/// last row is left out, values that are not finite match nothing.
+/// `query` and `reference` are rows of `depth` dimensions, of unit length if similarities are to be cosines. An
+/// incomplete last row is ignored; non-finite values match nothing.
 pub fn mutual_nearest(level: Level, depth: usize, query: &[f32], reference: &[f32]) -> Vec<Mutual> {
     let (n, m) = (query.len() / depth.max(1), reference.len() / depth.max(1));
     if depth == 0 || n == 0 || m == 0 {
         return Vec::new();
     }
     let (query, reference) = (&query[..n * depth], &reference[..m * depth]);
-    let packed = Matrix::pack(Packing::new(level, Words::Floats), depth, query, &vec![0.0; n]);
-    let mut matches = Matches::default();
-    level.run(Find { k: 1, depth, query: &packed, reference, matches: &mut matches });
+    let packed = Matrix::pack(Packing::new(level, Element::F32), depth, query, &vec![0.0; n]);
+    let mut matches = BestMatches::default();
+    level.run(Correlate { k: 1, depth, query: &packed, reference, matches: &mut matches });
     let back = &matches.of_reference;
     let pairs = matches.of_query.iter().enumerate().filter(|(q, (r, similarity))| {
         similarity.is_finite() && back[*r as usize].0 as usize == *q && back[*r as usize].1.is_finite()
@@ -63,14 +63,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equals_looking_both_ways(
+        fn equals_a_search_in_both_directions(
             n in 1usize..60, m in 1usize..60,
-            // Whole numbers make sums exact and ties frequent.
+            // Integers make sums exact and ties frequent.
             seed in prop::collection::vec(-3i8..=3, 120 * 5),
         ) {
             let depth = 5;
-            let numbers: Vec<f32> = seed.iter().map(|v| f32::from(*v)).collect();
-            let (query, reference) = (&numbers[..n * depth], &numbers[n * depth..][..m * depth]);
+            let values: Vec<f32> = seed.iter().map(|v| f32::from(*v)).collect();
+            let (query, reference) = (&values[..n * depth], &values[n * depth..][..m * depth]);
             for level in Level::available() {
                 let found: Vec<(u32, u32)> = mutual_nearest(level, depth, query, reference)
                     .iter()
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_matches_nothing() {
+    fn empty_and_non_finite_features_match_nothing() {
         let level = Level::best();
         assert!(mutual_nearest(level, 0, &[], &[]).is_empty());
         assert!(mutual_nearest(level, 3, &[1.0, 0.0, 0.0], &[]).is_empty());

@@ -6,7 +6,7 @@ mod vit;
 pub use resnet::ResNet50;
 pub use vit::Vit;
 
-use crate::weights::{Put, Take};
+use crate::weights::{TensorReader, TensorWriter};
 use crate::{BackboneConfig, ModelConfig, Result};
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -40,7 +40,7 @@ pub enum Backbone {
 
 impl Backbone {
     /// Takes the backbone's tensors under `backbone.`.
-    pub fn load(take: &mut Take, config: &ModelConfig) -> Self {
+    pub fn load(take: &mut TensorReader, config: &ModelConfig) -> Self {
         match &config.backbone {
             BackboneConfig::Vit(vit) => {
                 let layer = config.local.as_ref().and_then(|local| local.layer);
@@ -51,7 +51,7 @@ impl Backbone {
     }
 
     /// Puts what [`Backbone::load`] takes.
-    pub fn save(&self, put: &mut Put) {
+    pub fn save(&self, put: &mut TensorWriter) {
         match self {
             Self::Vit(vit) => vit.save(put, "backbone"),
             Self::ResNet50(resnet) => resnet.save(put, "backbone"),

@@ -1,7 +1,7 @@
 //! ResNet-50 with torchvision's names and layout.
 
 use super::Tokens;
-use crate::weights::{Put, Take};
+use crate::weights::{TensorReader, TensorWriter};
 use crate::{ModelError, ResNetConfig, Result};
 use burn::module::Module;
 use burn::nn::BatchNorm;
@@ -43,7 +43,7 @@ struct Shortcut {
 
 impl ResNet50 {
     /// Takes the tensors under `{name}.`.
-    pub fn load(take: &mut Take, name: &str, config: &ResNetConfig) -> Self {
+    pub fn load(take: &mut TensorReader, name: &str, config: &ResNetConfig) -> Self {
         let eps = config.norm_eps;
         let mut d_in = 64;
         let layers = LAYERS
@@ -74,7 +74,7 @@ impl ResNet50 {
     }
 
     /// Puts what [`ResNet50::load`] takes.
-    pub fn save(&self, put: &mut Put, name: &str) {
+    pub fn save(&self, put: &mut TensorWriter, name: &str) {
         put.conv(&format!("{name}.conv1"), &self.conv1);
         put.batch_norm(&format!("{name}.bn1"), &self.bn1);
         for (layer, blocks) in self.layers.iter().enumerate() {
@@ -117,7 +117,7 @@ impl ResNet50 {
 }
 
 impl Bottleneck {
-    fn load(take: &mut Take, name: &str, [d_in, width]: [usize; 2], stride: usize, eps: f64) -> Self {
+    fn load(take: &mut TensorReader, name: &str, [d_in, width]: [usize; 2], stride: usize, eps: f64) -> Self {
         let d_out = 4 * width;
         Self {
             conv1: take.conv(&format!("{name}.conv1"), [d_in, width], 1, 1),
@@ -133,7 +133,7 @@ impl Bottleneck {
         }
     }
 
-    fn save(&self, put: &mut Put, name: &str) {
+    fn save(&self, put: &mut TensorWriter, name: &str) {
         let parts = [(&self.conv1, &self.bn1), (&self.conv2, &self.bn2), (&self.conv3, &self.bn3)];
         for (i, (conv, bn)) in parts.into_iter().enumerate() {
             put.conv(&format!("{name}.conv{}", i + 1), conv);

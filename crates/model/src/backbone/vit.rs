@@ -2,7 +2,7 @@
 
 use super::Tokens;
 use crate::layers::{Block, BlockConfig, fit_position};
-use crate::weights::{Init, Put, Take};
+use crate::weights::{Init, TensorReader, TensorWriter};
 use crate::{ModelError, Precision, Result, VitConfig};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, Linear};
@@ -28,7 +28,7 @@ impl Vit {
     /// Takes the tensors under `{name}.`: timm's names, `register_tokens` for DINOv2's registers. `layer` as in
     /// [`LocalConfig::layer`](crate::LocalConfig).
     pub fn load(
-        take: &mut Take,
+        take: &mut TensorReader,
         name: &str,
         config: &VitConfig,
         precision: Precision,
@@ -43,7 +43,7 @@ impl Vit {
             layer_scale: c.layer_scale,
             precision,
         };
-        let positions = c.attending_tokens() + c.grid[0] * c.grid[1];
+        let positions = c.class_tokens() + c.grid[0] * c.grid[1];
         let small = Init::Normal(0.02);
         Self {
             patch_embed: take.linear_shaped(
@@ -65,7 +65,7 @@ impl Vit {
     }
 
     /// Puts what [`Vit::load`] takes.
-    pub fn save(&self, put: &mut Put, name: &str) {
+    pub fn save(&self, put: &mut TensorWriter, name: &str) {
         let c = &self.config;
         put.linear_shaped(
             &format!("{name}.patch_embed.proj"),
@@ -112,7 +112,7 @@ impl Vit {
             }
             x = block.forward(x);
         }
-        let (out, attention) = last.forward_attending(x.clone(), self.config.attending_tokens());
+        let (out, attention) = last.forward_with_attention(x.clone(), self.config.class_tokens());
         let prefix = self.config.prefix_tokens();
         let patches = x.dims()[1] - prefix;
         Ok(Tokens {
@@ -144,7 +144,7 @@ impl Vit {
             rows * columns,
             3 * p * p,
         ]);
-        let heads = c.attending_tokens();
+        let heads = c.class_tokens();
         let position = self.pos_embed.val();
         let grid = position.clone().narrow(1, heads, c.grid[0] * c.grid[1]);
         let tokens =

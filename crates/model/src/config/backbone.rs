@@ -43,11 +43,11 @@ pub struct VitConfig {
 impl VitConfig {
     /// Tokens before the patches: CLS, DIST, registers.
     pub fn prefix_tokens(&self) -> usize {
-        self.attending_tokens() + self.registers
+        self.class_tokens() + self.registers
     }
 
     /// Tokens whose attention ranks the patches: CLS, and DIST where there is one.
-    pub fn attending_tokens(&self) -> usize {
+    pub fn class_tokens(&self) -> usize {
         1 + usize::from(self.distilled)
     }
 

@@ -25,7 +25,7 @@ pub enum GlobalConfig {
 
 impl GlobalConfig {
     /// Whether a transformer's descriptor is made of its patches' tokens; else of CLS (and DIST) alone.
-    pub fn reads_patches(&self) -> bool {
+    pub fn uses_patch_tokens(&self) -> bool {
         let (Self::Pooled { pooling } | Self::Linear { pooling, .. }) = self;
         !pooling.is_cls()
     }

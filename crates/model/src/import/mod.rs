@@ -10,7 +10,7 @@ mod read;
 mod resnet;
 mod vit;
 
-use crate::weights::{Take, Tensors};
+use crate::weights::{TensorReader, Tensors};
 use crate::{ModelConfig, ModelError, Pooling, R2Former, ResizeMode, Result};
 use burn::tensor::Device;
 use std::path::Path;
@@ -136,7 +136,7 @@ fn complete(draft: &mut Draft) -> Result<()> {
         return Ok(());
     }
     const SEED: u64 = 0;
-    let mut fresh = Take::random(SEED, &Device::flex());
+    let mut fresh = TensorReader::random(SEED, &Device::flex());
     draft.tensors.extend(R2Former::heads_without_pretraining(&draft.config, &mut fresh)?);
     Ok(())
 }

@@ -136,7 +136,7 @@ fn add_class_position(tensors: &mut Tensors, vit: &VitConfig) -> Result<()> {
     let cells = vit.grid[0] * vit.grid[1];
     let Some(RawTensor { shape, data }) = tensors.get_mut("pos_embed") else { return Ok(()) };
     if shape[1] == cells {
-        let missing = vit.attending_tokens();
+        let missing = vit.class_tokens();
         shape[1] += missing;
         data.splice(0..0, std::iter::repeat_n(0.0, missing * vit.dim));
     }

@@ -1,9 +1,10 @@
 //! A pre-norm transformer block, as in timm and DINOv2.
 
 use super::block_op::{BlockTensors, block};
+use super::gradient_kernels;
 use super::projection::{Projection, product_bf16};
 use crate::Precision;
-use crate::weights::{Init, Put, Take};
+use crate::weights::{Init, TensorReader, TensorWriter};
 use burn::module::{Module, Param};
 use burn::nn::LayerNorm;
 use burn::tensor::activation::{gelu, softmax};
@@ -49,8 +50,8 @@ pub struct Block {
 
 impl Block {
     /// Takes the block's tensors under `{name}.`, with timm's names.
-    pub fn load(take: &mut Take, name: &str, c: &BlockConfig) -> Self {
-        let scale = |take: &mut Take, part: &str| {
+    pub fn load(take: &mut TensorReader, name: &str, c: &BlockConfig) -> Self {
+        let scale = |take: &mut TensorReader, part: &str| {
             c.layer_scale.then(|| take.param(&format!("{name}.{part}.gamma"), [c.dim], Init::Constant(1e-5)))
         };
         let (dim, hidden, precision) = (c.dim, c.dim * c.mlp_ratio, c.precision);
@@ -70,7 +71,7 @@ impl Block {
     }
 
     /// Puts what [`Block::load`] takes.
-    pub fn save(&self, put: &mut Put, name: &str) {
+    pub fn save(&self, put: &mut TensorWriter, name: &str) {
         put.layer_norm(&format!("{name}.norm1"), &self.norm1);
         self.qkv.save(put, &format!("{name}.attn.qkv"));
         self.proj.save(put, &format!("{name}.attn.proj"));
@@ -105,11 +106,11 @@ impl Block {
     /// # Shapes
     /// - x: `[batch, tokens, dim]`
     /// - output: `[batch, tokens, dim]` and `[batch, tokens]`
-    pub fn forward_attending(&self, x: Tensor<3>, rows: usize) -> (Tensor<3>, Tensor<2>) {
-        self.by_kernel(&x, x.dims()[1], rows).unwrap_or_else(|| self.forward_attending_plain(x, rows))
+    pub fn forward_with_attention(&self, x: Tensor<3>, rows: usize) -> (Tensor<3>, Tensor<2>) {
+        self.by_kernel(&x, x.dims()[1], rows).unwrap_or_else(|| self.forward_with_attention_plain(x, rows))
     }
 
-    fn forward_attending_plain(&self, x: Tensor<3>, rows: usize) -> (Tensor<3>, Tensor<2>) {
+    fn forward_with_attention_plain(&self, x: Tensor<3>, rows: usize) -> (Tensor<3>, Tensor<2>) {
         let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()));
         let probabilities = self.probabilities(q, k);
         let [batch, _, tokens, _] = probabilities.dims();
@@ -135,16 +136,22 @@ impl Block {
         self.after_attention(x.narrow(1, 0, 1), self.attend(q.narrow(2, 0, 1), k, v))
     }
 
-    /// The first `outputs` tokens, and the attention of the first `attending`, where gradients are wanted on a
+    /// The first `outputs` tokens, and the attention of the first `class_tokens`, where gradients are wanted on a
     /// CPU and the kernels cover the block: without gradients plain operations stay the reference of the
     /// kernels that only run forward.
-    fn by_kernel(&self, x: &Tensor<3>, outputs: usize, attending: usize) -> Option<(Tensor<3>, Tensor<2>)> {
+    fn by_kernel(
+        &self,
+        x: &Tensor<3>,
+        outputs: usize,
+        class_tokens: usize,
+    ) -> Option<(Tensor<3>, Tensor<2>)> {
         let device = x.device();
         let covered = self.precision == Precision::F32
             && self.scale1.is_none()
             && x.dtype() == DType::F32
             && device.is_autodiff()
-            && device.inner() == Device::flex();
+            && device.inner() == Device::flex()
+            && gradient_kernels();
         if !covered {
             return None;
         }
@@ -160,7 +167,7 @@ impl Block {
             epsilon: self.epsilon as f32,
             tokens,
             outputs,
-            attending,
+            class_tokens,
         };
         let vectors = [norm1_w, norm1_b, qkv_b, proj_b, norm2_w, norm2_b, fc1_b, fc2_b];
         let tensors = BlockTensors::new(vectors, [qkv_w, proj_w, fc1_w, fc2_w]);
@@ -178,14 +185,19 @@ impl Block {
     }
 
     /// The context `[batch, tokens, dim]`.
+    ///
+    /// Burn's attention operation runs on the CPU alone. On other devices it may choose among kernels by the
+    /// machine, the shape and what was compiled in, and heads of 8 values over 6 tokens (the reranker's) are far
+    /// below the tiles of the fused ones; two products and a softmax are the same operations with gradients and
+    /// without, so a device that trains rightly also answers rightly.
     fn attend(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<3> {
         match self.precision {
             // Queries are scaled already.
-            Precision::F32 => {
+            Precision::F32 if q.device() == Device::flex() => {
                 let options = AttentionModuleOptions { scale: Some(1.0), ..Default::default() };
                 joined(attention(q, k, v, None, None, options))
             }
-            Precision::Bf16 => self.weigh(self.probabilities(q, k), v),
+            _ => self.weigh(self.probabilities(q, k), v),
         }
     }
 
@@ -261,7 +273,7 @@ mod tests {
         device: &Device,
         run: impl Fn(&Block, Tensor<3>) -> Tensor<3>,
     ) -> (Vec<f32>, Vec<Vec<f32>>) {
-        let mut take = Take::from_tensors(tensors.clone(), device);
+        let mut take = TensorReader::from_tensors(tensors.clone(), device);
         let block = Block::load(&mut take, "b", &SMALL);
         take.finish().unwrap();
         let x = Tensor::<3>::from_data(x.clone(), device).require_grad();
@@ -286,9 +298,9 @@ mod tests {
     #[test]
     fn kernels_differentiate_as_burn_does() {
         let plain = Device::flex().autodiff();
-        let mut take = Take::random(1, &Device::flex());
+        let mut take = TensorReader::random(1, &Device::flex());
         let block = Block::load(&mut take, "b", &SMALL);
-        let mut put = Put::default();
+        let mut put = TensorWriter::default();
         block.save(&mut put, "b");
         let mut tensors = put.finish().unwrap();
         // Weights of a fresh block are so small that attention is all but even.
@@ -298,7 +310,7 @@ mod tests {
         let ways: [(Way, Way); 3] = [
             (Block::forward, Block::forward_plain),
             (Block::forward_first, Block::forward_first_plain),
-            (|b, x| b.forward_attending(x, 1).0, |b, x| b.forward_attending_plain(x, 1).0),
+            (|b, x| b.forward_with_attention(x, 1).0, |b, x| b.forward_with_attention_plain(x, 1).0),
         ];
         for shape in [[2, 5, 12], [3, 30, 12], [1, 1, 12]] {
             let x = noise(&mut 9, shape);
@@ -318,11 +330,16 @@ mod tests {
                 }
             }
             let told = |device: &Device, plain: bool| {
-                let mut take = Take::from_tensors(tensors.clone(), device);
+                let mut take = TensorReader::from_tensors(tensors.clone(), device);
                 let block = Block::load(&mut take, "b", &SMALL);
                 let x = Tensor::<3>::from_data(x.clone(), device);
                 values(
-                    if plain { block.forward_attending_plain(x, 1) } else { block.forward_attending(x, 1) }.1,
+                    if plain {
+                        block.forward_with_attention_plain(x, 1)
+                    } else {
+                        block.forward_with_attention(x, 1)
+                    }
+                    .1,
                 )
             };
             for (found, expected) in told(&plain, false).iter().zip(told(&plain, true)) {

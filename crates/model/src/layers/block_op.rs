@@ -12,7 +12,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, ExtensionType, Flex, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 use r2former_kernels::Level;
-use r2former_kernels::gradient::{self, Saved, Shape, TENSORS, Wanted};
+use r2former_kernels::gradient::{self, Activations, GradientMask, Shape, TENSORS};
 use std::any::TypeId;
 use std::sync::Arc;
 
@@ -102,18 +102,18 @@ fn tensor(values: Vec<f32>, shape: impl Into<burn::tensor::Shape>) -> Primitive 
     Flex::float_from_data(TensorData::new(values, shape), &Default::default())
 }
 
-fn run(x: &Primitive, tensors: &[Primitive; TENSORS], shape: Shape) -> (Primitive, Primitive, Saved) {
+fn run(x: &Primitive, tensors: &[Primitive; TENSORS], shape: Shape) -> (Primitive, Primitive, Activations) {
     let level = Level::current().unwrap_or_else(|_| Level::best());
     let slices = std::array::from_fn(|i| values(&tensors[i]));
-    // Sizes come from the layers themselves, which `Take` has checked.
+    // Sizes come from the layers themselves, which `TensorReader` has checked.
     let out = gradient::forward(level, shape, &slices, values(x)).expect("a block's own sizes");
     let batch = out.tokens.len() / (shape.outputs * shape.dim);
-    let attention = match shape.attending {
+    let attention = match shape.class_tokens {
         0 => vec![0.0; batch * shape.tokens],
         _ => out.attention,
     };
     let tokens = tensor(out.tokens, [batch, shape.outputs, shape.dim]);
-    (tokens, tensor(attention, [batch, shape.tokens]), out.saved)
+    (tokens, tensor(attention, [batch, shape.tokens]), out.activations)
 }
 
 impl BlockOps for Flex {
@@ -134,7 +134,7 @@ struct State {
     x: Primitive,
     tensors: [Primitive; TENSORS],
     shape: Shape,
-    saved: Option<Arc<Saved>>,
+    activations: Option<Arc<Activations>>,
 }
 
 impl Backward<Flex, { TENSORS + 1 }> for BlockBack {
@@ -142,13 +142,15 @@ impl Backward<Flex, { TENSORS + 1 }> for BlockBack {
 
     fn backward(self, ops: Ops<State, { TENSORS + 1 }>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let State { x, tensors, shape, saved } = ops.state;
-        let saved = saved.unwrap_or_else(|| Arc::new(run(&x, &tensors, shape).2));
-        let wanted =
-            Wanted { input: ops.parents[0].is_some(), tensors: ops.parents[1..].iter().any(Option::is_some) };
+        let State { x, tensors, shape, activations } = ops.state;
+        let activations = activations.unwrap_or_else(|| Arc::new(run(&x, &tensors, shape).2));
+        let mask = GradientMask {
+            input: ops.parents[0].is_some(),
+            tensors: ops.parents[1..].iter().any(Option::is_some),
+        };
         let level = Level::current().unwrap_or_else(|_| Level::best());
         let slices = std::array::from_fn(|i| values(&tensors[i]));
-        let found = gradient::backward(level, &saved, &slices, values(&x), values(&gradient), wanted)
+        let found = gradient::backward(level, &activations, &slices, values(&x), values(&gradient), mask)
             .expect("the sizes of the way forward");
         let shapes = std::iter::once(&x).chain(&tensors).map(|t| t.layout().shape().clone());
         let all = std::iter::once(found.input).chain(found.tensors);
@@ -175,12 +177,12 @@ impl<C: CheckpointStrategy> BlockOps for Autodiff<Flex, C> {
             tensor.to_contiguous()
         });
         let nodes: [_; TENSORS + 1] = nodes.try_into().expect("the input and each tensor");
-        let (out, attention, saved) = run(&x, &tensors, shape);
+        let (out, attention, activations) = run(&x, &tensors, shape);
         let out = match BlockBack.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let again = TypeId::of::<C>() == TypeId::of::<BalancedCheckpointing>();
-                let saved = (!again).then(|| Arc::new(saved));
-                prep.finish(State { x, tensors, shape, saved }, out)
+                let activations = (!again).then(|| Arc::new(activations));
+                prep.finish(State { x, tensors, shape, activations }, out)
             }
             OpsKind::UnTracked(prep) => prep.finish(out),
         };

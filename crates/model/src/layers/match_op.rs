@@ -12,7 +12,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 use r2former_kernels::Level;
-use r2former_kernels::gradient::{CHANNELS, MatchShape, Matched, match_features, match_features_back};
+use r2former_kernels::gradient::{CHANNELS, MatchShape, Matches, match_features, match_features_backward};
 
 /// The operation on a backend.
 #[backend_extension(Flex, Autodiff)]
@@ -44,7 +44,7 @@ fn tensor(values: Vec<f32>, shape: impl Into<burn::tensor::Shape>) -> Primitive 
 fn run(sides: &[Primitive; 2], shape: MatchShape) -> (Primitive, Vec<u32>) {
     let level = Level::current().unwrap_or_else(|_| Level::best());
     // The reranker has looked at the sizes.
-    let Matched { channels, others } =
+    let Matches { channels, others } =
         match_features(level, shape, values(&sides[0]), values(&sides[1])).expect("checked sizes");
     let matches = (shape.query + shape.reference) * shape.neighbours;
     (tensor(channels, [others.len() / matches, matches, CHANNELS]), others)
@@ -75,7 +75,7 @@ impl Backward<Flex, 2> for MatchBack {
         let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
         let State { sides, shape, others } = ops.state;
         let [query, reference] = [&sides[0], &sides[1]].map(values);
-        let found = match_features_back(shape, &others, query, reference, values(&gradient))
+        let found = match_features_backward(shape, &others, query, reference, values(&gradient))
             .expect("the sizes of the way forward");
         for ((parent, side), values) in ops.parents.iter().zip(&sides).zip(found) {
             if let Some(parent) = parent {

@@ -2,12 +2,15 @@
 
 mod block;
 mod block_op;
+mod gradient_kernels;
 mod match_op;
 mod position;
 mod projection;
 mod sincos;
 
 pub use block::{Block, BlockConfig};
+pub(crate) use gradient_kernels::enabled as gradient_kernels;
+pub use gradient_kernels::without as without_gradient_kernels;
 pub(crate) use match_op::matched;
 pub use position::{bicubic_matrix, fit_position};
 pub use projection::Projection;

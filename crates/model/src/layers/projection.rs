@@ -1,6 +1,6 @@
 //! A linear layer that knows the precision of its product.
 
-use crate::weights::{Put, Take};
+use crate::weights::{TensorReader, TensorWriter};
 use crate::{Device, Precision};
 use burn::module::Module;
 use burn::nn::Linear;
@@ -19,12 +19,18 @@ pub struct Projection {
 
 impl Projection {
     /// Takes `{name}.weight` (`[d_out, d_in]`) and `{name}.bias`.
-    pub fn load(take: &mut Take, name: &str, d_in: usize, d_out: usize, precision: Precision) -> Self {
+    pub fn load(
+        take: &mut TensorReader,
+        name: &str,
+        d_in: usize,
+        d_out: usize,
+        precision: Precision,
+    ) -> Self {
         Self { linear: take.linear(name, d_in, d_out), precision }
     }
 
     /// Puts what [`Projection::load`] takes.
-    pub fn save(&self, put: &mut Put, name: &str) {
+    pub fn save(&self, put: &mut TensorWriter, name: &str) {
         put.linear(name, &self.linear);
     }
 

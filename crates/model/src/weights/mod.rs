@@ -3,10 +3,10 @@
 //! Names and layouts are PyTorch's (a linear weight is `[out, in]`), so that checkpoints can be
 //! read by other tools; modules keep Burn's layouts.
 
-mod put;
-mod take;
+mod reader;
 mod tensors;
+mod writer;
 
-pub use put::Put;
-pub use take::{Init, Take, param_id};
+pub use reader::{Init, TensorReader, param_id};
 pub use tensors::{RawTensor, Tensors};
+pub use writer::TensorWriter;

@@ -3,7 +3,7 @@
 use crate::common::{Outputs, close, host};
 use crate::data;
 use burn::tensor::Device;
-use r2former_model::weights::{RawTensor, Take, Tensors};
+use r2former_model::weights::{RawTensor, TensorReader, Tensors};
 use r2former_model::{Reranker, RerankerConfig};
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ fn every_configuration_equals_plain_pytorch() {
                 Some((full.strip_prefix(&stem)?.to_string(), RawTensor { shape, data }))
             })
             .collect();
-        let mut take = Take::from_tensors(tensors, &Device::flex());
+        let mut take = TensorReader::from_tensors(tensors, &Device::flex());
         let reranker = Reranker::load(&mut take, "reranker", &config);
         take.finish().unwrap_or_else(|e| panic!("{name}: {e}"));
         let (query, reference) =

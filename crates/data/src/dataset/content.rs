@@ -1,0 +1,39 @@
+//! What a file holds, by its first bytes.
+
+use crate::image::format::{self, Format};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// What some first bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Content {
+    /// A picture in a format that is read.
+    Photo,
+    /// A picture or video in a format that is not, with what to do about it.
+    Unsupported(String),
+    /// Anything else.
+    Other,
+}
+
+/// Looks at the first bytes of a file; `path` stands for it in messages.
+pub(super) fn of_bytes(head: &[u8], path: &Path) -> Content {
+    of_format(format::sniff(head), path)
+}
+
+fn of_format(format: Format, path: &Path) -> Content {
+    match format.unsupported(path) {
+        Some(reason) => Content::Unsupported(reason),
+        None if format.is_readable() => Content::Photo,
+        None => Content::Other,
+    }
+}
+
+/// Looks at a regular file; other kinds are never opened. One that cannot be read is [`Content::Other`].
+pub(super) fn of_file(path: &Path) -> Content {
+    let mut head = Vec::with_capacity(format::SNIFF_BYTES);
+    let regular = std::fs::metadata(path).is_ok_and(|about| about.is_file());
+    let limit = format::SNIFF_BYTES as u64;
+    let read = regular && File::open(path).is_ok_and(|file| file.take(limit).read_to_end(&mut head).is_ok());
+    if read { of_bytes(&head, path) } else { Content::Other }
+}

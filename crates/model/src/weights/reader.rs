@@ -1,0 +1,218 @@
+//! Builds modules from named tensors, and accounts for every one of them.
+
+use super::{RawTensor, Tensors};
+use crate::{ModelError, Result};
+use burn::module::{Param, ParamId};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{
+    BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d,
+};
+use burn::tensor::{Device, Tensor, TensorData};
+use sha2::{Digest, Sha256};
+
+/// First values of a parameter when a model starts without a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    /// Every value the same.
+    Constant(f32),
+    /// Normal with this standard deviation, cut at two of them.
+    Normal(f32),
+}
+
+enum Source {
+    Given(Tensors),
+    Random(Random),
+}
+
+/// Hands tensors to modules by name. Problems are gathered and told together by [`TensorReader::finish`].
+pub struct TensorReader {
+    source: Source,
+    device: Device,
+    problems: Vec<String>,
+}
+
+impl TensorReader {
+    /// Takes from `tensors`.
+    pub fn from_tensors(tensors: Tensors, device: &Device) -> Self {
+        Self { source: Source::Given(tensors), device: device.clone(), problems: Vec::new() }
+    }
+
+    /// Draws every tensor afresh; the same seed gives the same weights on every machine.
+    pub fn random(seed: u64, device: &Device) -> Self {
+        Self { source: Source::Random(Random(seed)), device: device.clone(), problems: Vec::new() }
+    }
+
+    /// The values, or `None` after noting why there are none.
+    fn raw(&mut self, name: &str, shape: &[usize], init: Init) -> Option<Vec<f32>> {
+        match &mut self.source {
+            Source::Random(random) => {
+                let count = shape.iter().product();
+                Some(match init {
+                    Init::Constant(value) => vec![value; count],
+                    Init::Normal(std) => (0..count).map(|_| std * random.truncated_normal()).collect(),
+                })
+            }
+            Source::Given(tensors) => match tensors.remove(name) {
+                Some(RawTensor { shape: found, data }) if found == shape => {
+                    if let Some(at) = data.iter().position(|v| !v.is_finite()) {
+                        self.problems
+                            .push(format!("{name}: value {at} is {}, not a finite number", data[at]));
+                    }
+                    Some(data)
+                }
+                Some(RawTensor { shape: found, .. }) => {
+                    self.problems
+                        .push(format!("{name}: shape {found:?}, but the architecture needs {shape:?}"));
+                    None
+                }
+                None => {
+                    self.problems.push(format!("{name}: missing (shape {shape:?})"));
+                    None
+                }
+            },
+        }
+    }
+
+    /// A parameter in the layout that is stored.
+    pub fn param<const D: usize>(&mut self, name: &str, shape: [usize; D], init: Init) -> Param<Tensor<D>> {
+        named(name, self.tensor(name, shape, init))
+    }
+
+    fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D], init: Init) -> Tensor<D> {
+        self.raw(name, &shape, init).map_or_else(
+            || self.stand_in(),
+            |data| Tensor::from_data(TensorData::new(data, shape), &self.device),
+        )
+    }
+
+    /// What a module gets in place of a tensor that is not there: [`TensorReader::finish`] will refuse the
+    /// whole, and a file that claims absurd sizes must not make us allocate them.
+    fn stand_in<const D: usize>(&self) -> Tensor<D> {
+        Tensor::zeros([1; D], &self.device)
+    }
+
+    /// A linear layer; the stored weight is `[d_out, d_in]`.
+    pub fn linear(&mut self, name: &str, d_in: usize, d_out: usize) -> Linear {
+        self.linear_shaped(name, d_in, d_out, &[d_out, d_in])
+    }
+
+    /// A linear layer whose weight is stored as a convolution kernel of `shape`.
+    pub fn linear_shaped(&mut self, name: &str, d_in: usize, d_out: usize, shape: &[usize]) -> Linear {
+        let full = format!("{name}.weight");
+        let weight = match self.raw(&full, shape, Init::Normal(0.02)) {
+            Some(weight) => {
+                // Transposed on the host, so that the parameter is contiguous on its device.
+                let mut turned = vec![0.0; weight.len()];
+                for (o, row) in weight.chunks_exact(d_in).enumerate() {
+                    for (i, value) in row.iter().enumerate() {
+                        turned[i * d_out + o] = *value;
+                    }
+                }
+                Tensor::from_data(TensorData::new(turned, [d_in, d_out]), &self.device)
+            }
+            None => self.stand_in(),
+        };
+        let bias = self.param(&format!("{name}.bias"), [d_out], Init::Constant(0.0));
+        let mut linear = LinearConfig::new(1, 1).init(&self.device);
+        linear.weight = named(&full, weight);
+        linear.bias = Some(bias);
+        linear
+    }
+
+    /// A layer norm.
+    pub fn layer_norm(&mut self, name: &str, dim: usize, eps: f64) -> LayerNorm {
+        let mut norm = LayerNormConfig::new(dim).with_epsilon(eps).init(&self.device);
+        norm.gamma = self.param(&format!("{name}.weight"), [dim], Init::Constant(1.0));
+        norm.beta = Some(self.param(&format!("{name}.bias"), [dim], Init::Constant(0.0)));
+        norm
+    }
+
+    /// A square convolution without bias, padded by half its side.
+    pub fn conv(&mut self, name: &str, [d_in, d_out]: [usize; 2], side: usize, stride: usize) -> Conv2d {
+        let mut conv = Conv2dConfig::new([1, 1], [side, side])
+            .with_stride([stride, stride])
+            .with_padding(PaddingConfig2d::Explicit(side / 2, side / 2, side / 2, side / 2))
+            .with_bias(false)
+            .init(&self.device);
+        let std = (2.0 / (d_in * side * side) as f32).sqrt();
+        conv.weight = self.param(&format!("{name}.weight"), [d_out, d_in, side, side], Init::Normal(std));
+        conv
+    }
+
+    /// A batch norm with its running statistics.
+    pub fn batch_norm(&mut self, name: &str, dim: usize, eps: f64) -> BatchNorm {
+        let mut norm = BatchNormConfig::new(dim).with_epsilon(eps).init(&self.device);
+        norm.gamma = self.param(&format!("{name}.weight"), [dim], Init::Constant(1.0));
+        norm.beta = self.param(&format!("{name}.bias"), [dim], Init::Constant(0.0));
+        let mean = self.tensor(&format!("{name}.running_mean"), [dim], Init::Constant(0.0));
+        let var = self.tensor(&format!("{name}.running_var"), [dim], Init::Constant(1.0));
+        norm.running_mean = burn::module::RunningState::new(mean);
+        norm.running_var = burn::module::RunningState::new(var);
+        norm
+    }
+
+    /// Ends the taking.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensors`] that names every tensor that was missing, of another shape, not
+    /// finite, or left over.
+    pub fn finish(self) -> Result<()> {
+        let mut problems = self.problems;
+        if let Source::Given(rest) = self.source {
+            problems.extend(
+                rest.iter().map(|(name, t)| {
+                    format!("{name}: not expected in this architecture (shape {:?})", t.shape)
+                }),
+            );
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        const SHOWN: usize = 12;
+        let more = problems.len().saturating_sub(SHOWN);
+        problems.truncate(SHOWN);
+        if more > 0 {
+            problems.push(format!("and {more} more"));
+        }
+        Err(ModelError::Tensors(problems))
+    }
+}
+
+/// The identity of the parameter with this name: the same in every process, so that what an optimizer keeps of a
+/// parameter finds it again.
+pub fn param_id(name: &str) -> ParamId {
+    let digest = Sha256::digest(name.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    ParamId::from(u64::from_le_bytes(first))
+}
+
+fn named<const D: usize>(name: &str, value: Tensor<D>) -> Param<Tensor<D>> {
+    let mut param = Param::from_tensor(value);
+    param.id = param_id(name);
+    param
+}
+
+/// SplitMix64: tiny, portable, and good enough for first weights.
+struct Random(u64);
+
+impl Random {
+    fn uniform(&mut self) -> f32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        // The half step keeps the value off zero, whose logarithm is needed.
+        (((z ^ (z >> 31)) >> 40) as f32 + 0.5) / (1u64 << 24) as f32
+    }
+
+    fn truncated_normal(&mut self) -> f32 {
+        loop {
+            let radius = (-2.0 * self.uniform().ln()).sqrt();
+            let value = radius * (std::f32::consts::TAU * self.uniform()).cos();
+            if value.abs() <= 2.0 {
+                return value;
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Gathers a module's parameters by name, in PyTorch's layouts.
+
+use super::{RawTensor, Tensors};
+use crate::{ModelError, Result};
+use burn::nn::conv::Conv2d;
+use burn::nn::{BatchNorm, LayerNorm, Linear};
+use burn::tensor::Tensor;
+
+/// The writing twin of [`TensorReader`](super::TensorReader).
+#[derive(Default)]
+pub struct TensorWriter {
+    tensors: Tensors,
+    unread: Option<String>,
+}
+
+impl TensorWriter {
+    /// Adds a tensor as it is.
+    pub fn tensor<const D: usize>(&mut self, name: &str, value: Tensor<D>) {
+        let shape = value.dims().to_vec();
+        match value.try_into_vec_as::<f32>() {
+            Ok(data) => {
+                self.tensors.insert(name.to_string(), RawTensor { shape, data });
+            }
+            Err(error) => self.unread = Some(format!("{name} could not be read from the device: {error}")),
+        }
+    }
+
+    /// Adds a linear layer as `[d_out, d_in]`.
+    pub fn linear(&mut self, name: &str, linear: &Linear) {
+        let [d_in, d_out] = linear.weight.dims();
+        self.linear_shaped(name, linear, &[d_out, d_in]);
+    }
+
+    /// Adds a linear layer whose weight is stored as a convolution kernel of `shape`.
+    pub fn linear_shaped(&mut self, name: &str, linear: &Linear, shape: &[usize]) {
+        let weight = format!("{name}.weight");
+        self.tensor(&weight, linear.weight.val().transpose());
+        if let Some(tensor) = self.tensors.get_mut(&weight) {
+            tensor.shape = shape.to_vec();
+        }
+        if let Some(bias) = &linear.bias {
+            self.tensor(&format!("{name}.bias"), bias.val());
+        }
+    }
+
+    /// Adds a layer norm.
+    pub fn layer_norm(&mut self, name: &str, norm: &LayerNorm) {
+        self.tensor(&format!("{name}.weight"), norm.gamma.val());
+        if let Some(beta) = &norm.beta {
+            self.tensor(&format!("{name}.bias"), beta.val());
+        }
+    }
+
+    /// Adds a convolution's kernel.
+    pub fn conv(&mut self, name: &str, conv: &Conv2d) {
+        self.tensor(&format!("{name}.weight"), conv.weight.val());
+    }
+
+    /// Adds a batch norm with its running statistics.
+    pub fn batch_norm(&mut self, name: &str, norm: &BatchNorm) {
+        self.tensor(&format!("{name}.weight"), norm.gamma.val());
+        self.tensor(&format!("{name}.bias"), norm.beta.val());
+        self.tensor(&format!("{name}.running_mean"), norm.running_mean.value());
+        self.tensor(&format!("{name}.running_var"), norm.running_var.value());
+    }
+
+    /// All that was added.
+    ///
+    /// # Errors
+    /// [`ModelError::Device`] when a tensor could not be read back from its device.
+    pub fn finish(self) -> Result<Tensors> {
+        match self.unread {
+            Some(problem) => Err(ModelError::Device(problem)),
+            None => Ok(self.tensors),
+        }
+    }
+}
