@@ -246,6 +246,13 @@ impl Extractor {
         Ok(to_input(image, height, width, &self.preprocess)?)
     }
 
+    /// Sets the limits of a photograph's size, and whether one that was cut short is accepted.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Limits of a photograph's size.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits

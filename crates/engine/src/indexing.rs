@@ -1,11 +1,12 @@
 //! Photographs into an index: decode, extract, write, in batches that are durable once written.
 
-use crate::{Extractor, Progress, Result, extract_stream};
+use crate::stream::extract_photos;
+use crate::{Extractor, Progress, Result};
 use r2former_data::Photo;
 use r2former_index::{NewPlace, Place, ReadPlaces, WritePlaces, place_id};
 use r2former_model::quantize;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Images in a write. Larger batches cost less per image; smaller ones lose less work when a run is interrupted.
@@ -21,12 +22,16 @@ pub struct AddReport {
     pub added: usize,
     /// Images whose names were in the index already.
     pub already_indexed: usize,
-    /// Images that could not be read, each with the reason.
+    /// Files that could not be read, each with the reason.
     pub unreadable: Vec<(PathBuf, String)>,
+    /// Files that were cut short and are among the added all the same, with what is missing: see
+    /// [`Extractor::with_limits`].
+    pub truncated: Vec<(PathBuf, String)>,
 }
 
 /// Adds photographs. Those whose names are in the index already are skipped, so that an interrupted run resumes where
-/// it stopped; unreadable ones are reported, and do not end the run.
+/// it stopped; unreadable ones are reported, and do not end the run. A panorama is one image unless
+/// [`expand_panoramas`](r2former_data::expand_panoramas) made views of it.
 ///
 /// ```
 /// use r2former_data::{LatLon, Photo};
@@ -72,23 +77,30 @@ pub fn add_photos(
     report.already_indexed = photos.len() - missing.len();
 
     let row = extractor.config().local_row();
-    let files: Vec<&Path> = missing.iter().map(|photo| photo.path.as_path()).collect();
+    // A panorama is decoded once for all of its views.
+    let files: Vec<&[&Photo]> =
+        missing.chunk_by(|a, b| a.path == b.path && a.view.is_some() && b.view.is_some()).collect();
     let mut waiting: Vec<NewPlace> = Vec::with_capacity(WRITE_BATCH);
     let mut committed = Instant::now();
-    progress.start("images", files.len() as u64);
-    extract_stream(extractor, &files, progress, |i, result| {
+    progress.start("images", missing.len() as u64);
+    extract_photos(extractor, &files, |i, result| {
+        let path = || files[i].first().map(|photo| photo.path.clone()).unwrap_or_default();
         match result {
-            Ok(features) => waiting.push(NewPlace {
-                place: place_of(missing[i]),
-                global: features.global,
-                local: quantize::quantize(&features.local, row),
-            }),
+            Ok((features, cut_short)) => {
+                report.truncated.extend(cut_short.map(|what| (path(), what)));
+                waiting.extend(files[i].iter().zip(features).map(|(photo, features)| NewPlace {
+                    place: place_of(photo),
+                    global: features.global,
+                    local: quantize::quantize(&features.local, row),
+                }));
+            }
             Err(error) => {
                 progress.note(&format!("left out: {error}"));
-                report.unreadable.push((files[i].to_path_buf(), error.to_string()));
+                report.unreadable.push((path(), error.to_string()));
             }
         }
-        if waiting.len() == WRITE_BATCH {
+        progress.advance(files[i].len() as u64);
+        if waiting.len() >= WRITE_BATCH {
             index.add(&waiting)?;
             report.added += waiting.len();
             waiting.clear();
@@ -107,13 +119,26 @@ pub fn add_photos(
     Ok(report)
 }
 
+/// What the index keeps of a photograph. What it has no field for becomes a tag: `heading_ref` (`true` or `magnetic`),
+/// `position_error_m` and `position_method`.
 fn place_of(photo: &Photo) -> Place {
+    let mut tags = photo.tags.clone();
+    let more = [
+        ("heading_ref", photo.heading_ref.map(|north| north.name().to_owned())),
+        ("position_error_m", photo.position_error.map(|metres| metres.to_string())),
+        ("position_method", photo.position_method.clone()),
+    ];
+    for (key, value) in more {
+        if let Some(value) = value {
+            tags.entry(key.to_owned()).or_insert(value);
+        }
+    }
     Place {
         name: photo.name.clone(),
         position: photo.position,
         heading: photo.heading,
         altitude: photo.altitude,
         time: photo.time,
-        tags: photo.tags.clone(),
+        tags,
     }
 }
