@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use r2former_data::LatLon;
-use r2former_engine::{Extractor, LoadedModel, Near, RerankMethod, Settings};
+use r2former_engine::{Extractor, LoadedModel, RerankMethod, Settings};
 use r2former_model::{Device, ModelConfig, Precision, parse_device};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -110,7 +110,7 @@ pub(crate) fn renamed(new: &'static str) -> impl Fn(&str) -> Result<String, Stri
     move |_| Err(format!("it is now {new}"))
 }
 
-/// The way to rerank that was asked for, or the best that the model offers.
+/// The reranking method asked for, or the model's default.
 pub(crate) fn rerank_or_default(asked: Option<RerankMethod>, config: &ModelConfig) -> Result<RerankMethod> {
     let rerank = asked.unwrap_or_else(|| RerankMethod::default_of(config));
     let name = &config.name;
@@ -122,7 +122,7 @@ pub(crate) fn rerank_or_default(asked: Option<RerankMethod>, config: &ModelConfi
             bail!("model {name} has no local features: leave --rerank out, or use --rerank none")
         }
         RerankMethod::Model if !config.trained.reranker => {
-            eprintln!("note: the reranker of model {name} is not trained; its order means nothing");
+            eprintln!("note: the reranker of model {name} is not trained: its ranking is meaningless");
         }
         RerankMethod::Ransac if !config.trained.local => {
             eprintln!("note: the local features of model {name} are a random projection of its tokens");
@@ -242,18 +242,6 @@ fn reason_of(error: &std::io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.source()) {
         Some(cause) => cause.to_string(),
         None => error.to_string(),
-    }
-}
-
-/// A prior from `--near` and `--radius`, which need each other.
-pub(crate) fn near(position: Option<LatLon>, radius_m: Option<f64>) -> Result<Option<Near>> {
-    match (position, radius_m) {
-        (Some(position), Some(radius_m)) if radius_m.is_finite() && radius_m > 0.0 => {
-            Ok(Some(Near::new(position, radius_m)))
-        }
-        (Some(_), Some(radius)) => bail!("--radius {radius}: must be a positive number of metres"),
-        (None, None) => Ok(None),
-        _ => bail!("--near LAT,LON and --radius METRES belong together"),
     }
 }
 

@@ -143,6 +143,7 @@ pub fn write_dataset(
             heading: Some(camera.heading),
             altitude: Some(camera.height),
             time: Some(shot.time),
+            ..PhotoTags::default()
         };
         replace(&dir.join(&shot.name), &jpeg_with_tags(&picture, config.quality, &tags)?)?;
         progress(done.fetch_add(1, Ordering::Relaxed) + 1, all);

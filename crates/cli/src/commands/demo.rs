@@ -3,7 +3,7 @@
 use super::town::render;
 use crate::common::{Machine, load_model};
 use crate::exit::ExitStatus;
-use crate::output::{self, AnswerFormat, print_answers, print_json};
+use crate::output::{self, AnswerFormat, QueryResult, print_answers, print_json};
 use crate::progress::Bar;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -101,7 +101,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
     let first = later.photos.first().context("the town has no queries")?;
     let answer = locate(&index.reader()?, &extractor, &first.path, &options)?;
     if !args.json {
-        print_answers(&mut out, std::slice::from_ref(&answer), &[], AnswerFormat::Text { timing: true })?;
+        print_answers(&mut out, &[QueryResult::Answer(answer.clone())], AnswerFormat::Text { timing: true })?;
         if let Some(truth) = first.position {
             out.line(format_args!("   (taken at {:.6}, {:.6})", truth.lat, truth.lon))?;
         }
