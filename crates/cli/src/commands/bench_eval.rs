@@ -7,7 +7,7 @@ use crate::output::{self, bytes, print_json, print_report};
 use crate::progress::Bar;
 use anyhow::Result;
 use clap::Args;
-use r2former_engine::{Extractor, Rerank};
+use r2former_engine::Rerank;
 use r2former_eval::cost::{RehearsalOptions, rehearse};
 use r2former_eval::{EvalOptions, Keeping, QueriesAs, Rules};
 use std::path::PathBuf;
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &EvalBenchArgs, machine: &Machine) -> Result<ExitStatus>
         Some(rerank) => rerank_or_default(Some(rerank), &loaded.config)?,
         None => best,
     };
-    let extractor = Extractor::new(loaded.clone(), args.input.settings(&loaded), &machine.device()?)?;
+    let extractor = machine.extractor(loaded.clone(), args.input.settings(&loaded))?;
     let eval = EvalOptions {
         rules: Rules::default(),
         rerank: vec![rerank],

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::UtmZone;
 use r2former_data::dataset::{Kind, Listing, SourceOptions, list_photos};
-use r2former_engine::{AddReport, Extractor, PlaceIndex, add_photos};
+use r2former_engine::{AddReport, PlaceIndex, add_photos};
 use r2former_index::{Extent, Filter, ReadPlaces, WritePlaces, place_id};
 use serde_json::json;
 use std::path::PathBuf;
@@ -185,7 +185,7 @@ fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
         bail!("no photograph with a position was found; nothing was added");
     }
     let mut writer = index.writer()?;
-    let extractor = Extractor::new(index.model()?, index.settings, &machine.device()?)?;
+    let extractor = machine.extractor(index.model()?, index.settings)?;
     let bar = Bar::default();
     let started = std::time::Instant::now();
     let mut report = add_photos(&mut writer, &extractor, &listing.photos, &bar)?;

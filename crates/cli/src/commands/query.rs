@@ -7,7 +7,7 @@ use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::LatLon;
-use r2former_engine::{Extractor, LoadedModel, LocateOptions, PlaceIndex, Progress, Rerank, locate};
+use r2former_engine::{LoadedModel, LocateOptions, PlaceIndex, Progress, Rerank, locate};
 use r2former_index::SearchMode;
 use std::path::PathBuf;
 
@@ -99,7 +99,7 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         near: near(args.near, args.radius)?,
         mode: if args.approximate { SearchMode::Fast } else { SearchMode::Exact },
     };
-    let extractor = Extractor::new(loaded, index.settings, &machine.device()?)?;
+    let extractor = machine.extractor(loaded, index.settings)?;
     let reader = index.reader()?;
 
     let format = args.format.format(args.timing);

@@ -124,7 +124,7 @@ impl Asking {
         let candidates = self.candidates as usize;
         let options =
             LocateOptions { top, candidates, rerank, adaptive: None, near: None, mode: SearchMode::Exact };
-        let extractor = Extractor::new(loaded, index.settings, &machine.device()?)?;
+        let extractor = machine.extractor(loaded, index.settings)?;
         Ok((index, extractor, options))
     }
 }
