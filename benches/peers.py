@@ -1,11 +1,11 @@
 """r2former and its peers on this machine, in one run, in turn: `python benches/peers.py [ROUNDS]`.
 
 `benches/run peers` installs the peers (requirements.txt) and builds the program first. Random weights on both
-sides, batch 1, all cores of both. Each side gets ROUNDS (3) turns of its own; the table tells the best turn's
+sides, batch 1, all cores for both. Each side gets ROUNDS (3) turns of its own; the table has the best turn's
 median of each, and the ratio. Peers:
 
 - reranking a pair of 500 x 131 features: PyTorch, eager and `torch.compile`, with fused attention and top-k
-  instead of a sort (faster than the published code), at the better of 1 and 4 pairs a batch;
+  instead of a sort (faster than the published code), at the better of 1 and 4 pairs per batch;
 - DeiT-S at 480x640: timm in PyTorch eager with fused attention, in f32 and under bf16 autocast, and ONNX
   Runtime in f32; they compute the global descriptor alone, while r2former's time includes the selection of
   local features.

@@ -1,9 +1,9 @@
 """Retrieval beside FAISS on this machine, in one run: `python benches/search.py [IMAGES ...]`.
 
 `benches/run search` installs FAISS (requirements.txt) and builds the program first. For each number of images
-(20000 100000 1000000): one query at a time, the best 100 of descriptors of 256 numbers, all cores of both.
+(20000 100000 1000000): one query at a time, the best 100 of synthetic 256-d descriptors, all cores for both.
 FAISS IndexFlatIP compares with every vector, as r2former's exact search does; IndexHNSWFlat (M 16,
-efConstruction 100, efSearch 128) walks a graph, as --fast does. Each side makes up its own descriptors, of the same kind. Both times are medians.
+efConstruction 100, efSearch 128) walks a graph, as --approximate does. Each side generates its own descriptors, of the same distribution. Both times are medians.
 """
 
 import json
@@ -60,10 +60,10 @@ def peer(count):
 
 
 def own(count):
-    command = [program, "bench", "search", "--images", str(count), "--fast"]
+    command = [program, "bench", "search", "--images", str(count), "--approximate"]
     command += ["--runs", str(QUERIES), "--json"]
     said = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    return said["ms_per_query"], said["fast_ms_per_query"], said["fast_found"], said["graph_seconds"]
+    return said["ms_per_query"], said["approximate_ms_per_query"], said["approximate_recall"], said["graph_seconds"]
 
 
 def main():

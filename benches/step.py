@@ -1,10 +1,10 @@
 """A training step of r2former and of PyTorch eager, in one run, in turn: `python benches/step.py [ROUNDS]`.
 
-Two steps, f32, AdamW, all cores of both; each side gets ROUNDS (3) turns in a process of its own, and the tables tell
+Two steps, f32, AdamW, all cores for both; each side gets ROUNDS (3) turns in a process of its own, and the tables have
 the best turn of each:
 
-- the global stage: ViT-Tiny with a head of 256 numbers, 24 images of 224x224 as triplets, every parameter learning;
-- the reranker alone: 64 pairs of 200 random local features a side, cross-entropy. PyTorch runs it as in `peers.py`,
+- the global stage: ViT-Tiny with a 256-d head, 24 images of 224x224 as triplets, all parameters trained;
+- the reranker alone: 64 pairs of 200 random local features per side, cross-entropy. PyTorch runs it as in `peers.py`,
   with fused attention and top-k; local features have a gradient there too.
 
 `benches/run step` installs the peer and builds the program first.
@@ -25,7 +25,7 @@ BATCH, PAIRS, COUNT, RUNS = 24, 64, 200, 5
 
 
 def turn(parameters, loss):
-    """Times of `loss`, of its way back, and of AdamW; peak memory of this process."""
+    """Times of `loss`, of its backward pass, and of AdamW; peak memory of this process."""
     import torch
 
     torch.set_num_threads(os.cpu_count())

@@ -1,15 +1,15 @@
-"""Lists for `r2former eval pairs` of the photographs that the shipped model never saw.
+"""Lists for `r2former eval pairs` of photographs that the shipped model was not trained on.
 
     python holdout.py DATA OUT
 
-DATA holds `webcams` and `landmarks` (a folder a place). OUT gets, for each, `database.txt`, `queries.txt` and
+DATA holds `webcams` and `landmarks` (one folder per place). OUT gets, for each, `database.txt`, `queries.txt` and
 `positives.csv`:
 
 - webcams: queries are the darkest quarter of each held-out camera's photographs (mean grey), the database is the
   brighter half of the same cameras and everything of the others;
 - landmarks: queries are every fourth photograph of each held-out landmark, the database is everything else.
 
-A reference is right if it shows the query's camera or landmark.
+A reference is a positive if it shows the query's camera or landmark.
 """
 
 import csv

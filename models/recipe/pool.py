@@ -1,4 +1,4 @@
-"""Recall@1 of several reports of one set together, with 95 % bootstrap intervals: `pool.py REPORT...`."""
+"""Recall@1 over the pooled queries of several reports, with 95 % bootstrap intervals: `pool.py REPORT...`."""
 
 import json
 import pathlib
@@ -7,17 +7,17 @@ import sys
 
 
 def main():
-    right = {}
+    hits_by_ranking = {}
     for report in sys.argv[1:]:
         results = json.loads((pathlib.Path(report) / "results.json").read_text())
         for query in results["queries"]:
-            for order, outcome in query["outcome"].items():
-                right.setdefault(order, []).append(outcome["first_positive"] == 1)
-    for order, hits in right.items():
+            for ranking, outcome in query["outcome"].items():
+                hits_by_ranking.setdefault(ranking, []).append(outcome["first_positive"] == 1)
+    for ranking, hits in hits_by_ranking.items():
         dice = random.Random(1)
         means = sorted(sum(dice.choices(hits, k=len(hits))) / len(hits) for _ in range(2000))
         share, low, high = (100 * v for v in (sum(hits) / len(hits), means[50], means[1949]))
-        print(f"{order:10} {share:.1f} ({low:.1f} to {high:.1f}) of {len(hits)}")
+        print(f"{ranking:10} {share:.1f} ({low:.1f} to {high:.1f}) of {len(hits)}")
 
 
 main()

@@ -10,7 +10,7 @@ use clap_complete::Shell;
 /// r2former turns photographs with known positions into an index, and tells for any other
 /// photograph which of those places it shows.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, after_help = EXAMPLES, propagate_version = true)]
+#[command(name = "r2former", version, max_term_width = 100, after_help = EXAMPLES, propagate_version = true)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) machine: Machine,

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use r2former_data::LatLon;
 use r2former_engine::doctor::{self, TrustCache};
-use r2former_engine::{Extractor, LoadedModel, Near, Rerank, Settings};
+use r2former_engine::{Extractor, LoadedModel, Near, RerankMethod, Settings};
 use r2former_model::device::describe;
 use r2former_model::{Device, ModelConfig, Precision, parse_device};
 use std::error::Error as _;
@@ -139,21 +139,37 @@ pub(crate) fn load_model(path: Option<&Path>) -> Result<LoadedModel> {
     })
 }
 
+/// A model file, or random weights of a preset's architecture.
+pub(crate) fn model_or_preset(path: Option<&Path>, preset: &str) -> Result<LoadedModel> {
+    Ok(match path {
+        Some(path) => LoadedModel::open(path)?,
+        None => {
+            let config = ModelConfig::preset(preset).with_context(|| format!("no preset '{preset}'"))?;
+            LoadedModel::random(&config, 0)?
+        }
+    })
+}
+
+/// Parser of a hidden option that has another name now: refuses it with the new name.
+pub(crate) fn renamed(new: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone + Send + Sync {
+    move |_| Err(format!("it is now {new}"))
+}
+
 /// The way to rerank that was asked for, or the best that the model offers.
-pub(crate) fn rerank_or_default(asked: Option<Rerank>, config: &ModelConfig) -> Result<Rerank> {
-    let rerank = asked.unwrap_or_else(|| Rerank::default_of(config));
+pub(crate) fn rerank_or_default(asked: Option<RerankMethod>, config: &ModelConfig) -> Result<RerankMethod> {
+    let rerank = asked.unwrap_or_else(|| RerankMethod::default_of(config));
     let name = &config.name;
     match rerank {
-        Rerank::Model if config.reranker.is_none() => {
+        RerankMethod::Model if config.reranker.is_none() => {
             bail!("model {name} has no reranker: leave --rerank out, or use --rerank none")
         }
-        Rerank::Ransac if config.local.is_none() => {
+        RerankMethod::Ransac if config.local.is_none() => {
             bail!("model {name} has no local features: leave --rerank out, or use --rerank none")
         }
-        Rerank::Model if !config.trained.reranker => {
+        RerankMethod::Model if !config.trained.reranker => {
             eprintln!("note: the reranker of model {name} is not trained; its order means nothing");
         }
-        Rerank::Ransac if !config.trained.local => {
+        RerankMethod::Ransac if !config.trained.local => {
             eprintln!("note: the local features of model {name} are a random projection of its tokens");
         }
         _ => {}
@@ -288,7 +304,7 @@ fn reason_of(error: &std::io::Error) -> String {
 pub(crate) fn near(position: Option<LatLon>, radius_m: Option<f64>) -> Result<Option<Near>> {
     match (position, radius_m) {
         (Some(position), Some(radius_m)) if radius_m.is_finite() && radius_m > 0.0 => {
-            Ok(Some(Near { position, radius_m }))
+            Ok(Some(Near::new(position, radius_m)))
         }
         (Some(_), Some(radius)) => bail!("--radius {radius}: must be a positive number of metres"),
         (None, None) => Ok(None),

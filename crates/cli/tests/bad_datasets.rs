@@ -20,7 +20,7 @@ fn write(path: &Path, bytes: impl AsRef<[u8]>) {
 }
 
 /// Standard output as JSON and standard error as text of a run that ends with this code.
-fn told(command: &mut common::Command, code: i32) -> (serde_json::Value, String) {
+fn ended(command: &mut common::Command, code: i32) -> (serde_json::Value, String) {
     let output = command.arg("--json").assert().code(code).get_output().clone();
     let json = serde_json::from_slice(&output.stdout).expect("JSON on standard output");
     (json, String::from_utf8_lossy(&output.stderr).into_owned())
@@ -34,7 +34,7 @@ fn fixture(dir: &Path, name: &str) -> PathBuf {
 }
 
 #[test]
-fn an_unreadable_image_among_thousands_is_listed_and_the_run_goes_on() {
+fn an_unreadable_image_among_thousands_is_listed_and_the_run_continues() {
     let dir = tempfile::tempdir().expect("temporary folder");
     let bytes = jpeg_with_tags(&picture(1, 32, 32), 90, &PhotoTags::default()).expect("encodes");
     for side in ["summer", "winter"] {
@@ -46,9 +46,9 @@ fn an_unreadable_image_among_thousands_is_listed_and_the_run_goes_on() {
     let mut command = eval("frames");
     command.arg("--database").arg(dir.path().join("summer"));
     command.arg("--queries").arg(dir.path().join("winter"));
-    let (json, said) = told(command.args(["--rerank", "none", "--tolerance", "1"]), 3);
+    let (json, said) = ended(command.args(["--rerank", "none", "--tolerance", "1"]), 3);
     assert_eq!(json["unusable"].as_array().map(Vec::len), Some(1));
-    assert!(json["unusable"][0][0].as_str().is_some_and(|path| path.ends_with("777.jpg")), "{json}");
+    assert!(json["unusable"][0]["path"].as_str().is_some_and(|path| path.ends_with("777.jpg")), "{json}");
     assert_eq!(
         (json["protocol"]["queries"].as_u64(), json["protocol"]["database"].as_u64()),
         (Some(1000), Some(1000))
@@ -64,10 +64,10 @@ fn missing_images_of_a_structure_are_listed() {
         write(&dir.path().join(name), b"");
         write_photo(&dir.path().join(name), seed, None);
     }
-    let (json, said) = told(eval("dbstruct").arg(&mat), 3);
+    let (json, said) = ended(eval("dbstruct").arg(&mat), 3);
     assert_eq!(json["unusable"].as_array().map(Vec::len), Some(2));
     names(&said, &["b_pitch1_yaw1.jpg", "c_pitch2_yaw24.jpg"]);
-    assert_eq!(json["protocol"]["queries_as"], "hard_resize");
+    assert_eq!(json["protocol"]["query_preprocessing"], "hard_resize");
     // The one image that is there is within 25 m.
     assert_eq!(json["recall"]["global"]["1"], 1.0);
 }
@@ -102,7 +102,7 @@ fn st_lucia_names_file_line_and_column() {
             write_photo(&dir.path().join(pass).join(format!("{i}.jpg")), i, None);
         }
     }
-    let (json, _) = told(eval("st-lucia").arg(dir.path()), 0);
+    let (json, _) = ended(eval("st-lucia").arg(dir.path()), 0);
     assert_eq!(json["protocol"]["dataset"], "St Lucia, pass 2 in 1");
     write(&dir.path().join("2/fGPS.txt"), "27.5000,153.0\n27.5001,153.0,18.2\n");
     names(&fails(eval("st-lucia").arg(dir.path()), 1), &["2/fGPS.txt:2", "3 columns", "latitude,longitude"]);
@@ -145,7 +145,7 @@ fn a_query_without_a_position_is_named() {
 }
 
 #[test]
-fn every_way_to_look_at_queries_is_named_in_its_report() {
+fn every_query_preprocessing_is_named_in_its_report() {
     let dir = tempfile::tempdir().expect("temporary folder");
     let mut rows = "query,reference,weather\n".to_owned();
     for i in 0..4u32 {
@@ -173,11 +173,11 @@ fn every_way_to_look_at_queries_is_named_in_its_report() {
             let report = dir.path().join("report");
             let mut command = command("q");
             command
-                .args(["--queries-as", way, "--rerank", rerank, "--by", "weather"])
+                .args(["--query-preprocessing", way, "--rerank", rerank, "--by", "weather"])
                 .arg("--report")
                 .arg(&report);
-            let (json, _) = told(&mut command, 0);
-            assert_eq!(json["protocol"]["queries_as"], way);
+            let (json, _) = ended(&mut command, 0);
+            assert_eq!(json["protocol"]["query_preprocessing"], way);
             assert_eq!(json["recall_by"][0]["tag"], "weather");
             assert_eq!(json["recall_by"][0]["groups"]["rain"]["queries"], 2);
             let page = std::fs::read_to_string(report.join("report.html")).expect("was written");
@@ -189,13 +189,13 @@ fn every_way_to_look_at_queries_is_named_in_its_report() {
             );
         }
     }
-    names(&fails(command("q").args(["--queries-as", "ten_crops"]), 2), &["ten_crops", "five_crops"]);
+    names(&fails(command("q").args(["--query-preprocessing", "ten_crops"]), 2), &["ten_crops", "five_crops"]);
     names(&fails(command("q").args(["--by", "wether"]), 1), &["no query has the tag wether", "weather"]);
     write(
         &dir.path().join("positives.csv"),
         "query,reference,weather\nq/0.jpg,0.jpg,rain\nq/1.jpg,1.jpg,sun\n",
     );
-    let (json, _) = told(command("q.csv").args(["--by", "weather,daytime"]), 0);
+    let (json, _) = ended(command("q.csv").args(["--by", "weather,daytime"]), 0);
     let tags: Vec<_> = json["recall_by"].as_array().expect("tables").iter().map(|by| &by["tag"]).collect();
     assert_eq!(tags, ["weather", "daytime"]);
     assert_eq!(json["recall_by"][1]["groups"]["night"]["queries"], 1);
@@ -214,7 +214,7 @@ fn too_elongated_queries_are_listed() {
     for (name, path) in [("--database", "db"), ("--queries", "q"), ("--positives", "p.csv")] {
         command.arg(name).arg(dir.path().join(path));
     }
-    let (json, said) = told(command.args(["--queries-as", "single_query"]), 3);
+    let (json, said) = ended(command.args(["--query-preprocessing", "single_query"]), 3);
     assert_eq!(json["unusable"].as_array().map(Vec::len), Some(1));
     names(&said, &["strip.jpg", "640 x 64", "hard_resize"]);
 }

@@ -1,4 +1,4 @@
-//! A run's own ranking, written as a challenge takes it, is worth what the run says; and bad files say what is wrong.
+//! Predictions written by a run score as the run reports; bad files are refused with what is wrong.
 
 mod common;
 #[path = "../../eval/tests/common/mod.rs"]
@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// The road with photographs: those at the same place look alike.
+/// The road with photographs: those at the same place are similar.
 fn city(name: &str, positions: bool) -> TempDir {
     let dir = tempfile::tempdir().expect("temporary folder");
     msls(dir.path(), name, positions);
@@ -31,7 +31,7 @@ fn json(command: &mut common::Command) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON on standard output")
 }
 
-/// Runs the program over the road and scores what it wrote.
+/// Evaluates the road and scores the predictions that were written.
 fn both_ways(dir: &TempDir, file: &str, task: &[&str]) -> (Value, Value, PathBuf) {
     let predictions = dir.path().join(file);
     let report = dir.path().join(format!("report-{file}"));
@@ -46,7 +46,7 @@ fn both_ways(dir: &TempDir, file: &str, task: &[&str]) -> (Value, Value, PathBuf
 }
 
 #[test]
-fn predictions_are_worth_what_the_run_says() {
+fn predictions_score_as_the_run_reports() {
     let dir = city("cph", true);
     for (file, task) in [
         ("images.txt", &[][..]),
@@ -58,7 +58,10 @@ fn predictions_are_worth_what_the_run_says() {
         let scored = &scored["runs"][0];
         for n in ["1", "5", "10"] {
             assert_eq!(run["recall"]["reranked"][n], scored["recall"][n], "{file}: recall@{n}");
-            assert_eq!(run["mean_precision"]["reranked"][n], scored["mean_precision"][n], "{file}: mAP@{n}");
+            assert_eq!(
+                run["mean_average_precision"]["reranked"][n], scored["mean_average_precision"][n],
+                "{file}: mAP@{n}"
+            );
         }
         let protocol = &run["protocol"];
         assert_eq!(protocol["empty_queries"], "drop");
@@ -75,20 +78,20 @@ fn predictions_are_worth_what_the_run_says() {
 fn runs_are_compared_by_their_results() {
     let dir = city("cph", true);
     let (run, _, results) = both_ways(&dir, "images.txt", &[]);
-    let order = |order: &str| format!("{}:{order}", results.display());
-    let found =
-        json(r2former().args(["eval", "compare"]).arg(order("global")).arg(order("reranked")).arg("--json"));
+    let ranking = |name: &str| format!("{}:{name}", results.display());
+    let found = json(
+        r2former().args(["eval", "compare"]).arg(ranking("global")).arg(ranking("reranked")).arg("--json"),
+    );
     assert_eq!(found["queries"], 5);
     assert_eq!(found["recall"][0]["first"], run["recall"]["global"]["1"]);
     assert_eq!(found["recall"][0]["second"], run["recall"]["reranked"]["1"]);
-    let test = &run["comparisons"][0]["test"];
-    assert_eq!(found["recall"][0]["test"], *test);
-    // The folder of a report will do, and the last order is the one meant.
+    assert_eq!(found["recall"], run["comparisons"][0]["recall"]);
+    // The folder of a report is enough; its final ranking is the default.
     let folder = results.parent().expect("lies in a folder");
     let output = r2former().args(["eval", "compare"]).arg(folder).arg(&results).assert().success();
     let said = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
     names(&said, &["results.json:reranked", "R@1", "McNemar", "5 queries"]);
-    // A file of predictions has no model, and yet answers the same question.
+    // A predictions file has no model, and still follows the same protocol.
     let mut scored = r2former();
     scored.args(["eval", "predictions"]).arg(dir.path().join("images.txt")).arg("msls").arg(dir.path());
     scored
@@ -100,8 +103,8 @@ fn runs_are_compared_by_their_results() {
         json(r2former().args(["eval", "compare"]).arg(&results).arg(dir.path().join("scored")).arg("--json"));
     assert_eq!(found["recall"][0]["test"]["difference"]["value"], 0.0);
     names(&fails(r2former().args(["eval", "compare"]).arg(&results).arg("gone.json"), 1), &["gone.json"]);
-    let said = fails(r2former().args(["eval", "compare"]).arg(&results).arg(order("ransac")), 1);
-    names(&said, &["no order ransac", "global, reranked"]);
+    let said = fails(r2former().args(["eval", "compare"]).arg(&results).arg(ranking("ransac")), 1);
+    names(&said, &["no ranking ransac", "global, reranked"]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn json(command: &mut common::Command) -> Value {
 }
 
 #[test]
-fn a_clear_query_is_not_reranked() {
+fn a_query_with_a_large_margin_is_not_reranked() {
     let (_home, index, photos) = small_index();
     let ask = |margin: &str| {
         let mut command = r2former();
@@ -30,7 +30,7 @@ fn a_clear_query_is_not_reranked() {
 }
 
 #[test]
-fn costs_are_measured_for_every_order() {
+fn costs_are_measured_for_every_ranking() {
     let photos = photo_folder();
     let report = tempfile::tempdir().expect("temporary folder");
     let mut command = r2former();
@@ -45,14 +45,14 @@ fn costs_are_measured_for_every_order() {
     assert!(rows[0]["reranking_ms"].is_null() && rows[4]["reranking_ms"]["median"].as_f64() > Some(0.0));
     let bytes = |i: usize| rows[i]["bytes_per_image"].as_u64().unwrap_or(0);
     assert_eq!((bytes(4) - bytes(0)) / 4, bytes(3) - bytes(0));
-    assert_eq!(found["growth"][1]["images"], 2000);
+    assert_eq!(found["search_scaling"][1]["images"], 2000);
     for file in ["cost.json", "cost.md", "growth.svg"] {
         assert!(report.path().join(file).is_file(), "{file}");
     }
 }
 
 #[test]
-fn an_ablation_says_what_is_wrong_with_its_file() {
+fn errors_of_an_ablation_file_name_the_key() {
     let home = tempfile::tempdir().expect("temporary folder");
     let file = home.path().join("ablation.toml");
     let run = || {
@@ -69,11 +69,11 @@ fn an_ablation_says_what_is_wrong_with_its_file() {
 }
 
 #[test]
-fn a_rehearsal_tells_its_memory() {
+fn a_dry_run_reports_its_memory() {
     let mut command = r2former();
     command.args(["bench", "eval", "--images", "300", "--queries", "4", "--candidates", "3"]);
     let found = json(command.args(["--image-size", "32x32", "--memory", "0", "--json"]));
-    assert_eq!(found["report"]["protocol"]["database"], 300);
+    assert_eq!(found["summary"]["protocol"]["database"], 300);
     assert_eq!(found["feature_bytes"], 304 * (4 * 256 + 4 * 131));
     assert!(found["peak_bytes"].as_u64() > Some(0) || !cfg!(target_os = "linux"));
 }

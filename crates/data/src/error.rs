@@ -43,6 +43,12 @@ pub enum DataError {
     Request(String),
 }
 
+impl From<r2former_geo::InvalidPosition> for DataError {
+    fn from(invalid: r2former_geo::InvalidPosition) -> Self {
+        Self::Position(invalid.to_string())
+    }
+}
+
 impl DataError {
     /// Wraps a system error with the path that it is about.
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {

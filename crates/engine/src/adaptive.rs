@@ -8,7 +8,7 @@
 /// is no other place.
 ///
 /// `similarities` are in order, best first; `same_place(i)` tells whether candidate `i` shows the place of candidate 0.
-pub fn margin(similarities: &[f32], same_place: impl Fn(usize) -> bool) -> f32 {
+pub fn top1_margin(similarities: &[f32], same_place: impl Fn(usize) -> bool) -> f32 {
     let Some((first, others)) = similarities.split_first() else { return f32::INFINITY };
     let other = others.iter().enumerate().find(|(i, _)| !same_place(i + 1));
     other.map_or(f32::INFINITY, |(_, similarity)| first - similarity)
@@ -21,11 +21,11 @@ mod tests {
     #[test]
     fn images_of_the_same_place_do_not_count() {
         let similarities = [0.9, 0.875, 0.75, 0.5];
-        assert_eq!(margin(&similarities, |_| false), 0.9 - 0.875);
-        assert_eq!(margin(&similarities, |i| i == 1), 0.9 - 0.75);
-        assert_eq!(margin(&similarities, |i| i != 3), 0.9 - 0.5);
-        assert_eq!(margin(&similarities, |_| true), f32::INFINITY);
-        assert_eq!(margin(&[0.4], |_| false), f32::INFINITY);
-        assert_eq!(margin(&[], |_| false), f32::INFINITY);
+        assert_eq!(top1_margin(&similarities, |_| false), 0.9 - 0.875);
+        assert_eq!(top1_margin(&similarities, |i| i == 1), 0.9 - 0.75);
+        assert_eq!(top1_margin(&similarities, |i| i != 3), 0.9 - 0.5);
+        assert_eq!(top1_margin(&similarities, |_| true), f32::INFINITY);
+        assert_eq!(top1_margin(&[0.4], |_| false), f32::INFINITY);
+        assert_eq!(top1_margin(&[], |_| false), f32::INFINITY);
     }
 }

@@ -1,13 +1,50 @@
 //! The answer to "where was this taken?".
 
-use crate::Rerank;
+use crate::RerankMethod;
 use r2former_data::LatLon;
+use r2former_data::geo::geodesic_m;
 use serde::Serialize;
 use std::time::Duration;
 
-/// One place that may show what the query shows.
+/// Whether a query has an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Status {
+    /// There are matches.
+    Answered,
+    /// No place of the index passes the filter, or the index is empty.
+    NoMatch,
+}
+
+/// What a match's score is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ScoreKind {
+    /// The reranker's probability that two photographs show the same place, 0 to 1. It is not calibrated: good for
+    /// ranking the matches of one query, not the chance that the answer is correct.
+    RerankerProbability,
+    /// The number of mutual nearest local features that one homography explains.
+    RansacInliers,
+}
+
+impl ScoreKind {
+    /// What a reranking method's scores are; `None` where it gives none.
+    pub fn of(method: RerankMethod) -> Option<Self> {
+        match method {
+            RerankMethod::Model => Some(Self::RerankerProbability),
+            RerankMethod::Ransac => Some(Self::RansacInliers),
+            RerankMethod::None => None,
+        }
+    }
+}
+
+/// A place that may show what the query shows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PlaceMatch {
+pub struct Match {
+    /// Place in the ranking, from 1.
+    pub rank: usize,
     /// The reference photograph's name within its source.
     pub path: String,
     /// Where it was taken.
@@ -20,29 +57,31 @@ pub struct PlaceMatch {
     pub distance_m: Option<f64>,
     /// Cosine of the global descriptors, -1 to 1.
     pub similarity: f32,
-    /// The reranker's probability of the same place, 0 to 1, or the number of RANSAC's inliers; absent when nothing
-    /// was reranked.
+    /// Score of the reranking method, see [`Answer::score_kind`]; `None` for a match that was not reranked.
     pub score: Option<f32>,
 }
 
-/// Where the query was probably taken.
+/// Where the query was probably taken, by the first [`Estimate::CONSIDERED`] matches of the ranking.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Estimate {
     /// The best match's position.
     pub best: LatLon,
-    /// Mean position of the best match and those that agree with it, weighted by their scores
-    /// (by similarity when nothing was reranked).
+    /// Mean position of the matches that agree, weighted by their scores (by similarity where nothing was
+    /// reranked).
     pub weighted: LatLon,
-    /// How many matches agree: those among the first answers within the agreement radius.
+    /// Matches within [`Estimate::AGREEMENT_M`] of the best one, itself included.
     pub agreeing: usize,
+    /// Matches that were asked: the first of the ranking that have a position and, where the best one was
+    /// reranked, were reranked too.
+    pub considered: usize,
     /// The largest distance in metres from the best match to one that agrees.
     pub spread_m: f64,
 }
 
-/// What one query cost.
+/// Wall-clock time of a query's stages, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Timing {
-    /// Reading, decoding, resizing: milliseconds.
+    /// Reading, decoding, resizing.
     pub decode_ms: f64,
     /// The network.
     pub extract_ms: f64,
@@ -63,16 +102,22 @@ impl Timing {
 /// The answer for one query photograph.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Answer {
-    /// The query as it was named.
+    /// The query's name.
     pub query: String,
-    /// Places, best first.
-    pub matches: Vec<PlaceMatch>,
-    /// Position estimate; absent when no match carries a position.
+    /// Whether there are matches.
+    pub status: Status,
+    /// Matches, best first.
+    pub matches: Vec<Match>,
+    /// Position estimate; `None` where the best match has no position.
     pub estimate: Option<Estimate>,
-    /// What the order is by.
-    pub rerank: Rerank,
-    /// Whether the global order was so clear that nothing was reranked (adaptive reranking).
-    pub clear: bool,
+    /// Reranking method of this ranking: [`RerankMethod::None`] where reranking was skipped.
+    pub rerank: RerankMethod,
+    /// What the matches' scores are; `None` where nothing was reranked.
+    pub score_kind: Option<ScoreKind>,
+    /// Whether adaptive reranking kept the global ranking because its top-1 margin was large enough.
+    pub reranking_skipped: bool,
+    /// Reasons to distrust the answer, such as a query of a few pixels.
+    pub notes: Vec<String>,
     /// Wall-clock time of the stages.
     pub timing: Timing,
 }
@@ -82,13 +127,42 @@ impl Estimate {
     /// two photographs count as the same place.
     pub const AGREEMENT_M: f64 = 25.0;
 
-    /// Estimates a position from ranked matches.
-    pub fn from_matches(matches: &[PlaceMatch]) -> Option<Self> {
-        let best = matches.first()?.position?;
-        let (mut east, mut north, mut total, mut agreeing, mut spread_m) = (0.0, 0.0, 0.0, 0usize, 0.0f64);
-        for m in matches {
+    /// Matches that are considered: the first 10 of the ranking, however many an answer shows.
+    pub const CONSIDERED: usize = 10;
+
+    /// Estimates a position from a ranking; `None` where its first match has no position.
+    ///
+    /// ```
+    /// use r2former_engine::{Estimate, LatLon, Match};
+    ///
+    /// let found = |rank, lat, score| Match {
+    ///     rank,
+    ///     path: format!("{rank}.jpg"),
+    ///     position: Some(LatLon { lat, lon: 0.0 }),
+    ///     heading: None,
+    ///     time: None,
+    ///     distance_m: None,
+    ///     similarity: 0.5,
+    ///     score: Some(score),
+    /// };
+    /// // The second lies 11 m north of the first, the third 1.1 km.
+    /// let ranking = [found(1, 52.0, 0.9), found(2, 52.0001, 0.3), found(3, 52.01, 0.2)];
+    /// let estimate = Estimate::from_matches(&ranking).unwrap();
+    /// assert_eq!((estimate.agreeing, estimate.considered), (2, 3));
+    /// assert_eq!(estimate.weighted.to_string(), "52.000025, 0.000000");
+    /// assert_eq!(format!("{:.1} m", estimate.spread_m), "11.1 m");
+    /// ```
+    pub fn from_matches(ranking: &[Match]) -> Option<Self> {
+        let first = ranking.first()?;
+        let best = first.position?;
+        let (mut east, mut north, mut total) = (0.0, 0.0, 0.0);
+        let (mut agreeing, mut considered, mut spread_m) = (0, 0, 0.0f64);
+        // Scores and similarities are not comparable: a ranking goes on with similarities behind the reranked ones.
+        let comparable = ranking.iter().filter(|m| m.score.is_some() == first.score.is_some());
+        for m in comparable.take(Self::CONSIDERED) {
             let Some(position) = m.position else { continue };
-            let distance = r2former_data::geo::geodesic_m(best, position);
+            considered += 1;
+            let distance = geodesic_m(best, position);
             if distance > Self::AGREEMENT_M {
                 continue;
             }
@@ -104,7 +178,7 @@ impl Estimate {
         }
         let lon = best.lon + east / total;
         let weighted = LatLon { lat: best.lat + north / total, lon: lon - 360.0 * (lon / 360.0).round() };
-        Some(Self { best, weighted, agreeing, spread_m })
+        Some(Self { best, weighted, agreeing, considered, spread_m })
     }
 }
 
@@ -112,8 +186,9 @@ impl Estimate {
 mod tests {
     use super::*;
 
-    fn at(lat: f64, lon: f64, score: f32) -> PlaceMatch {
-        PlaceMatch {
+    fn at(lat: f64, lon: f64, score: f32) -> Match {
+        Match {
+            rank: 1,
             path: String::new(),
             position: Some(LatLon { lat, lon }),
             heading: None,
@@ -132,6 +207,18 @@ mod tests {
         assert_eq!(found.agreeing, 2);
         assert!((found.weighted.lat - 52.000_025).abs() < 1e-7, "{found:?}");
         assert!((found.spread_m - 11.1).abs() < 0.2);
+    }
+
+    #[test]
+    fn the_first_ten_are_considered_however_many_are_shown() {
+        let mut ranking: Vec<Match> = (0..40).map(|_| at(52.0, 0.0, 0.9)).collect();
+        ranking[3].position = None;
+        let found = Estimate::from_matches(&ranking).expect("positions are there");
+        assert_eq!((found.agreeing, found.considered), (9, 9));
+        // Five were reranked: the others' similarities say something else.
+        ranking[5..].iter_mut().for_each(|m| m.score = None);
+        let found = Estimate::from_matches(&ranking).expect("positions are there");
+        assert_eq!((found.agreeing, found.considered), (4, 4));
     }
 
     #[test]

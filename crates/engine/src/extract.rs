@@ -1,6 +1,7 @@
 //! Photographs to descriptors.
 
 use crate::fused::{FusedBackbone, fused_reranker};
+use crate::host::host;
 use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, to_input};
@@ -307,8 +308,4 @@ impl Extractor {
         let features = self.extract(&[self.prepare_file(path)?])?;
         features.into_iter().next().ok_or_else(|| EngineError::Compute("no descriptor came back".into()))
     }
-}
-
-pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    tensor.try_into_vec_as::<f32>().map_err(|e| EngineError::Compute(e.to_string()))
 }

@@ -1,6 +1,6 @@
 //! The model's parts as CPU kernels.
 
-use crate::extract::host;
+use crate::host::host;
 use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_kernels::{

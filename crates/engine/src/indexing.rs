@@ -2,7 +2,7 @@
 
 use crate::{Extractor, Progress, Result, extract_stream};
 use r2former_data::Photo;
-use r2former_index::{NewPlace, Place, Position, ReadPlaces, WritePlaces, place_id};
+use r2former_index::{NewPlace, Place, ReadPlaces, WritePlaces, place_id};
 use r2former_model::quantize;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -21,9 +21,9 @@ pub struct AddReport {
     /// Images that are in the index now and were not before.
     pub added: usize,
     /// Images that were in it already.
-    pub present: usize,
+    pub already_indexed: usize,
     /// Images that could not be used, with the reason.
-    pub failed: Vec<(PathBuf, String)>,
+    pub unreadable: Vec<(PathBuf, String)>,
 }
 
 /// Adds photographs. Those already in the index (by name) are skipped, so that a run that was cut
@@ -42,7 +42,7 @@ pub fn add_photos(
     let known = index.contains(&ids)?;
     let missing: Vec<&Photo> =
         photos.iter().zip(&known).filter(|(_, known)| !**known).map(|(p, _)| p).collect();
-    report.present = photos.len() - missing.len();
+    report.already_indexed = photos.len() - missing.len();
 
     let row = extractor.config().local_row();
     let files: Vec<&Path> = missing.iter().map(|photo| photo.path.as_path()).collect();
@@ -58,7 +58,7 @@ pub fn add_photos(
             }),
             Err(error) => {
                 progress.note(&format!("left out: {error}"));
-                report.failed.push((files[i].to_path_buf(), error.to_string()));
+                report.unreadable.push((files[i].to_path_buf(), error.to_string()));
             }
         }
         if waiting.len() == WRITE_BATCH {
@@ -83,7 +83,7 @@ pub fn add_photos(
 fn place_of(photo: &Photo) -> Place {
     Place {
         name: photo.name.clone(),
-        position: photo.position.map(|p| Position { lat: p.lat, lon: p.lon }),
+        position: photo.position,
         heading: photo.heading,
         altitude: photo.altitude,
         time: photo.time,

@@ -1,126 +1,193 @@
 //! One query: photograph, descriptor, candidates, reranked places, answer.
 
-use crate::{Answer, EngineError, Estimate, Extractor, PlaceMatch, Rerank, Result, Timing, margin};
-use r2former_data::{LatLon, geo};
-use r2former_index::{Filter, Hit, Position, ReadPlaces, SearchMode};
-use std::path::Path;
+use crate::{
+    Answer, EngineError, Estimate, Extractor, Match, QueryImage, RerankMethod, Result, ScoreKind, Status,
+    Timing, size_note, top1_margin,
+};
+use r2former_data::geo;
+use r2former_index::{Filter, Hit, Near, ReadPlaces, SearchMode};
 use std::time::Instant;
 
-/// A prior: the photograph was taken near here.
+/// How to search. The default reranks 100 candidates by the model's best method, wherever they are, and
+/// answers with the best 5.
+///
+/// ```
+/// use r2former_engine::{LatLon, LocateOptions, Near, RerankMethod};
+///
+/// let near = Near::new(LatLon::new(52.205, 0.119)?, 500.0);
+/// let options = LocateOptions::default().top(1).rerank(RerankMethod::None).near(near);
+/// assert_eq!((options.top, options.candidates, options.near), (1, 100, Some(near)));
+/// # Ok::<(), r2former_data::geo::InvalidPosition>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Near {
-    /// Centre.
-    pub position: LatLon,
-    /// Metres around it.
-    pub radius_m: f64,
-}
-
-/// How to search.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct LocateOptions {
-    /// Places in the answer.
+    /// Matches in the answer; 5 by default.
     pub top: usize,
-    /// Candidates of the global search that are reranked.
+    /// Candidates of the global search that are reranked; 100 by default.
     pub candidates: usize,
-    /// How they are put in order.
-    pub rerank: Rerank,
-    /// Leave the global order as it is where its [`margin`] is at least this; none reranks every query.
+    /// Reranking method; by default [`RerankMethod::default_of`] the model.
+    pub rerank: Option<RerankMethod>,
+    /// Keep the global ranking where its [`top1_margin`] (a difference of cosines) is at least this; by default
+    /// every query is reranked.
     pub adaptive: Option<f32>,
     /// Only places near a prior position.
     pub near: Option<Near>,
-    /// Compare with every image, or walk the index's graph.
+    /// Exact or approximate search; exact by default.
     pub mode: SearchMode,
 }
 
-/// Answers "where was this taken?" for one photograph.
+impl Default for LocateOptions {
+    fn default() -> Self {
+        Self { top: 5, candidates: 100, rerank: None, adaptive: None, near: None, mode: SearchMode::Exact }
+    }
+}
+
+impl LocateOptions {
+    /// Sets the number of matches in the answer.
+    #[must_use]
+    pub fn top(mut self, matches: usize) -> Self {
+        self.top = matches;
+        self
+    }
+
+    /// Sets the number of candidates that are reranked.
+    #[must_use]
+    pub fn candidates(mut self, candidates: usize) -> Self {
+        self.candidates = candidates;
+        self
+    }
+
+    /// Sets the reranking method.
+    #[must_use]
+    pub fn rerank(mut self, method: RerankMethod) -> Self {
+        self.rerank = Some(method);
+        self
+    }
+
+    /// Keeps the global ranking where its top-1 margin is at least `margin`, a difference of two cosines.
+    #[must_use]
+    pub fn adaptive(mut self, margin: f32) -> Self {
+        self.adaptive = Some(margin);
+        self
+    }
+
+    /// Considers only places near a prior position.
+    #[must_use]
+    pub fn near(mut self, near: Near) -> Self {
+        self.near = Some(near);
+        self
+    }
+
+    /// Sets the search mode.
+    #[must_use]
+    pub fn mode(mut self, mode: SearchMode) -> Self {
+        self.mode = mode;
+        self
+    }
+}
+
+/// A place that the search found, and its score once it is reranked.
+struct Candidate {
+    hit: Hit,
+    score: Option<f32>,
+}
+
+/// Answers "where was this taken?" for one photograph: a path, the bytes of an image file, or pixels.
 ///
 /// # Errors
-/// A file that is no usable image; an index or device that fails; a model without a reranker when
-/// reranking is asked.
-pub fn locate(
+/// [`EngineError::Data`] for a query that cannot be read as an image, [`EngineError::Index`] for an index that
+/// fails or options that it refuses, [`EngineError::Request`] for a reranking method that the model cannot
+/// do, [`EngineError::Compute`] for a device that fails.
+pub fn locate<'a>(
     index: &impl ReadPlaces,
     extractor: &Extractor,
-    query: &Path,
+    query: impl Into<QueryImage<'a>>,
     options: &LocateOptions,
 ) -> Result<Answer> {
+    let query = query.into();
     let mut timing = Timing::default();
     let mut clock = Instant::now();
     let mut lap = |stage: &mut f64| {
         *stage = Timing::ms(clock.elapsed());
         clock = Instant::now();
     };
-    let input = extractor.prepare_file(query)?;
+    let pixels = query.pixels(extractor)?;
+    let notes: Vec<String> = size_note(pixels.width, pixels.height).into_iter().collect();
+    let input = extractor.prepare(&pixels)?;
+    drop(pixels);
     lap(&mut timing.decode_ms);
     let features = extractor.extract(&[input])?.pop();
     let features = features.ok_or_else(|| EngineError::Compute("no descriptor came back".into()))?;
     lap(&mut timing.extract_ms);
 
-    let filter = Filter {
-        near: options.near.map(|near| r2former_index::Near {
-            center: Position { lat: near.position.lat, lon: near.position.lon },
-            radius_m: near.radius_m,
-        }),
-        ..Filter::default()
-    };
-    let reranks = options.rerank != Rerank::None;
-    let wanted = if reranks { options.candidates.max(options.top) } else { options.top };
-    let mut hits: Vec<(Hit, Option<f32>)> = index
-        .search(&features.global, wanted, &filter, options.mode)?
-        .into_iter()
-        .map(|hit| (hit, None))
-        .collect();
+    let filter = Filter { near: options.near, ..Filter::default() };
+    let method = options.rerank.unwrap_or_else(|| RerankMethod::default_of(extractor.config()));
+    let reranks = method != RerankMethod::None;
+    let ranked = options.top.max(Estimate::CONSIDERED);
+    let wanted = if reranks { options.candidates.max(ranked) } else { ranked };
+    let found = index.search(&features.global, wanted, &filter, options.mode)?;
+    let mut candidates: Vec<Candidate> =
+        found.into_iter().map(|hit| Candidate { hit, score: None }).collect();
     lap(&mut timing.search_ms);
 
-    let head = hits.len().min(options.candidates);
-    let clear = reranks && options.adaptive.is_some_and(|least| margin_of(&hits[..head]) >= least);
-    if reranks && !clear && !hits.is_empty() {
-        let ids: Vec<_> = hits[..head].iter().map(|(hit, _)| hit.id).collect();
+    let count = options.candidates.min(candidates.len());
+    let head = &mut candidates[..count];
+    let reranks = reranks && !head.is_empty();
+    let reranking_skipped = reranks && options.adaptive.is_some_and(|least| margin_of(head) >= least);
+    if reranks && !reranking_skipped {
+        let ids: Vec<_> = head.iter().map(|candidate| candidate.hit.id).collect();
         let local = index.locals(&ids)?;
         lap(&mut timing.fetch_ms);
-        let candidates: Vec<&[u8]> =
+        let rows: Vec<&[u8]> =
             local.iter().map(|found| found.as_ref().map_or(&[][..], |local| &local.rows)).collect();
-        let scores = options.rerank.scores(extractor, &features.local, &candidates)?;
-        for ((_, score), found) in hits.iter_mut().zip(scores) {
-            *score = Some(found);
+        let scores = method.scores(extractor, &features.local, &rows)?;
+        for (candidate, score) in head.iter_mut().zip(scores) {
+            candidate.score = Some(score);
         }
-        // Stable: equal scores keep the global order; places beyond the candidates stay behind.
-        hits[..head].sort_by(|a, b| b.1.unwrap_or(0.0).total_cmp(&a.1.unwrap_or(0.0)));
+        // Stable: equal scores keep the global ranking; places beyond the candidates stay behind.
+        head.sort_by(|a, b| b.score.unwrap_or(0.0).total_cmp(&a.score.unwrap_or(0.0)));
         lap(&mut timing.rerank_ms);
     }
-    hits.truncate(options.top);
-    let matches: Vec<PlaceMatch> =
-        hits.into_iter().map(|(hit, score)| place_match(hit, score, options.near)).collect();
+    let mut matches: Vec<Match> = (1..)
+        .zip(candidates)
+        .map(|(rank, Candidate { hit, score })| place_match(rank, hit, score, options.near))
+        .collect();
+    let estimate = Estimate::from_matches(&matches);
+    matches.truncate(options.top);
+    let rerank = if reranking_skipped { RerankMethod::None } else { method };
     Ok(Answer {
-        query: query.display().to_string(),
-        estimate: Estimate::from_matches(&matches),
+        query: query.name().to_owned(),
+        status: if matches.is_empty() { Status::NoMatch } else { Status::Answered },
         matches,
-        rerank: if clear { Rerank::None } else { options.rerank },
-        clear,
+        estimate,
+        rerank,
+        score_kind: ScoreKind::of(rerank),
+        reranking_skipped,
+        notes,
         timing,
     })
 }
 
-/// By how much the first candidate leads those of other places.
-fn margin_of(candidates: &[(Hit, Option<f32>)]) -> f32 {
-    let similarities: Vec<f32> = candidates.iter().map(|(hit, _)| hit.similarity).collect();
-    let position = |i: usize| {
-        let hit: &Hit = &candidates[i].0;
-        hit.place.position.map(|p| LatLon { lat: p.lat, lon: p.lon })
-    };
-    margin(&similarities, |i| {
+/// By how much the first candidate's similarity exceeds that of the first one of another place.
+fn margin_of(candidates: &[Candidate]) -> f32 {
+    let similarities: Vec<f32> = candidates.iter().map(|candidate| candidate.hit.similarity).collect();
+    let position = |i: usize| candidates[i].hit.place.position;
+    top1_margin(&similarities, |i| {
         let ends = position(0).zip(position(i));
         ends.is_some_and(|(first, other)| geo::geodesic_m(first, other) <= Estimate::AGREEMENT_M)
     })
 }
 
-fn place_match(hit: Hit, score: Option<f32>, near: Option<Near>) -> PlaceMatch {
-    let position = hit.place.position.map(|p| LatLon { lat: p.lat, lon: p.lon });
-    PlaceMatch {
+fn place_match(rank: usize, hit: Hit, score: Option<f32>, near: Option<Near>) -> Match {
+    let position = hit.place.position;
+    Match {
+        rank,
         path: hit.place.name,
         position,
         heading: hit.place.heading,
         time: hit.place.time,
-        distance_m: near.zip(position).map(|(near, position)| geo::geodesic_m(near.position, position)),
+        distance_m: near.zip(position).map(|(near, position)| geo::geodesic_m(near.center, position)),
         similarity: hit.similarity,
         score,
     }

@@ -1,7 +1,7 @@
 //! A place index together with the model that fills it: one folder is all that a query needs.
 
 use crate::{EngineError, LoadedModel, Result, Settings};
-use r2former_index::{IndexConfig, IndexError, Manifest, Reader, Writer, companion_path};
+use r2former_index::{IndexConfig, IndexError, Manifest, Reader, Writer, attachment_path};
 use std::path::{Path, PathBuf};
 
 /// The model's copy inside the index.
@@ -40,13 +40,56 @@ impl PlaceIndex {
         Self::open(dir)
     }
 
+    /// Opens the index in a folder, or creates it where there is none.
+    ///
+    /// ```
+    /// use r2former_engine::{LoadedModel, PlaceIndex, Settings};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let home = tempfile::tempdir()?;
+    /// # let dir = home.path().join("places");
+    /// let model = LoadedModel::built_in()?;
+    /// let settings = Settings::of(&model.config);
+    /// let created = PlaceIndex::open_or_create(&dir, &model, settings)?;
+    /// let opened = PlaceIndex::open_or_create(&dir, &model, settings)?;
+    /// assert_eq!(opened.manifest, created.manifest);
+    /// assert_eq!(opened.manifest.config.model, "r2former-tiny");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`EngineError::Index`] for an index of another model, or a folder that holds other things;
+    /// [`EngineError::Request`] for an index of other settings; as [`create`](Self::create) and
+    /// [`open`](Self::open).
+    pub fn open_or_create(dir: &Path, loaded: &LoadedModel, settings: Settings) -> Result<Self> {
+        let index = match Self::open(dir) {
+            // A writer that was killed while it created the index leaves a folder without a manifest, which
+            // `create` refuses: it cannot know that nothing else is in it.
+            Err(EngineError::Index(IndexError::NotAnIndex { .. })) => {
+                return Self::create(dir, loaded, settings);
+            }
+            index => index?,
+        };
+        index.check_model(loaded)?;
+        if index.settings != settings {
+            let words = |s: &Settings| format!("{}x{} in {}", s.height, s.width, s.precision);
+            return Err(EngineError::Request(format!(
+                "{}: images of this index are {}, not {}; use its settings, or build another index",
+                dir.display(),
+                words(&index.settings),
+                words(&settings)
+            )));
+        }
+        Ok(index)
+    }
+
     /// Opens an existing index.
     ///
     /// # Errors
     /// A folder that holds none, or one written by another version.
     pub fn open(dir: &Path) -> Result<Self> {
         let manifest = Manifest::read(dir)?;
-        let path = companion_path(dir, SETTINGS_FILE);
+        let path = attachment_path(dir, SETTINGS_FILE);
         let bytes = std::fs::read(&path).map_err(|e| r2former_data::DataError::io(&path, e))?;
         let settings = serde_json::from_slice(&bytes)
             .map_err(|e| EngineError::Request(format!("{}: is not understood: {e}", path.display())))?;
@@ -58,7 +101,7 @@ impl PlaceIndex {
     /// # Errors
     /// When the copy in the folder is missing, damaged or another model's.
     pub fn model(&self) -> Result<LoadedModel> {
-        let loaded = LoadedModel::open(&companion_path(&self.dir, MODEL_FILE))?;
+        let loaded = LoadedModel::open(&attachment_path(&self.dir, MODEL_FILE))?;
         self.check_model(&loaded)?;
         Ok(loaded)
     }

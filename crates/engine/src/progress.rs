@@ -1,10 +1,10 @@
-//! How long work tells of itself.
+//! How long-running work reports progress.
 
 /// Something that shows progress; the library shows none by itself.
 pub trait Progress: Sync {
     /// Work of `total` steps begins; `what` names the steps, as in "images".
     fn start(&self, what: &str, total: u64);
-    /// So many more steps are done.
+    /// `steps` more steps are done.
     fn advance(&self, steps: u64);
     /// The work is over.
     fn finish(&self);
@@ -12,11 +12,11 @@ pub trait Progress: Sync {
     fn note(&self, line: &str);
 }
 
-/// Shows nothing.
+/// Reports nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
+pub struct NoProgress;
 
-impl Progress for Silent {
+impl Progress for NoProgress {
     fn start(&self, _: &str, _: u64) {}
     fn advance(&self, _: u64) {}
     fn finish(&self) {}

@@ -1,7 +1,7 @@
 //! Local features of pairs to scores: by the fused kernel on a CPU, by the model itself elsewhere and for
 //! what the kernel does not cover.
 
-use crate::extract::host;
+use crate::host::host;
 use crate::{EngineError, Extractor, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_kernels::{KernelError, Query};

@@ -4,7 +4,7 @@
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
 use r2former_engine::{
-    Extractor, Framing, LoadedModel, Settings, Silent, View, extract_framed, extract_stream,
+    Extractor, Framing, LoadedModel, NoProgress, Settings, View, extract_framed, extract_stream,
 };
 use r2former_model::import::{ImportOptions, import};
 use r2former_model::{Device, R2Former};
@@ -81,7 +81,7 @@ fn kernels_and_model_agree_on_every_size() {
     let kept = config.local.as_ref().map_or(0, |local| local.count);
     let mut seen = 0;
     // Sizes alternate, so that memory of one is used for another.
-    extract_framed(&extractor, &files, &framings, &Silent, |i, features| {
+    extract_framed(&extractor, &files, &framings, &NoProgress, |i, features| {
         let features = features?;
         let views = extractor.frame_file(files[i], &framings)?;
         assert_eq!((features.len(), views.len()), (7, 7));
@@ -100,7 +100,7 @@ fn kernels_and_model_agree_on_every_size() {
     })
     .unwrap();
     assert_eq!(seen, files.len());
-    extract_stream(&extractor, &files, &Silent, |i, features| {
+    extract_stream(&extractor, &files, &NoProgress, |i, features| {
         assert_eq!(features?, extractor.extract_file(files[i])?);
         Ok(())
     })

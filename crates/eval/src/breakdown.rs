@@ -1,4 +1,4 @@
-//! Recall of parts of the queries, by what their dataset says of them.
+//! Recall of groups of queries, by their tags.
 
 use crate::{EvalError, Result};
 use r2former_data::Photo;
@@ -6,11 +6,11 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The tag by which recall is told where none is asked for.
+/// The tag that recall is reported by if none is asked for.
 const DEFAULT: &str = "city";
-/// What queries without a tag are told under.
+/// Group of the queries without a tag.
 const WITHOUT: &str = "(none)";
-/// Hours of the day, from the first to before the second.
+/// Day is from the first hour to before the second.
 const DAY: [i64; 2] = [6, 18];
 
 /// Recall for each value of one tag.
@@ -18,24 +18,24 @@ const DAY: [i64; 2] = [6, 18];
 pub struct Breakdown<T> {
     /// The tag.
     pub tag: String,
-    /// Its values in order; `(none)` for queries that have none.
+    /// Its values, sorted; `(none)` for queries without it.
     pub groups: BTreeMap<String, Group<T>>,
 }
 
-/// Queries with the same value.
+/// The queries with one value of a tag.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Group<T> {
-    /// How many count.
+    /// Number of queries.
     pub queries: usize,
     /// Their recall.
     #[serde(flatten)]
     pub recall: T,
 }
 
-/// Refuses tags that no query has: a misspelt one would be one table of nothing.
+/// Refuses tags that no query has, such as misspelt ones.
 ///
 /// # Errors
-/// [`EvalError::Request`] that names the tags that there are.
+/// [`EvalError::Request`], which lists the tags that queries have.
 pub(crate) fn check(tags: &[String], queries: &[&Photo]) -> Result<()> {
     for tag in tags {
         if queries.iter().all(|photo| value(photo, tag).is_none()) {
@@ -45,15 +45,15 @@ pub(crate) fn check(tags: &[String], queries: &[&Photo]) -> Result<()> {
             let all: BTreeSet<&str> = named.chain(derived).collect();
             let all = if all.is_empty() { "none".into() } else { Vec::from_iter(all).join(", ") };
             return Err(EvalError::Request(format!(
-                "no query has the tag {tag}, by which recall was asked for; tags of the queries: {all}"
+                "no query has the tag {tag} to report recall by; tags of the queries: {all}"
             )));
         }
     }
     Ok(())
 }
 
-/// One table a tag; by city where no tag is named and there are several. `recall` tells that of the queries with the
-/// given numbers.
+/// One table per tag; by city if no tag is named and there are several cities. `recall` computes the recall of the
+/// queries with the given indices.
 pub(crate) fn breakdowns<T>(
     tags: &[String],
     queries: &[&Photo],
@@ -74,9 +74,9 @@ pub(crate) fn breakdowns<T>(
     tags.iter().map(|tag| of(tag)).collect()
 }
 
-/// What a photograph has under a tag: what its dataset says, else what follows from its time: `hour` (00 to 23) and
-/// `daytime` (`day` from 6 to 18 o'clock, else `night`). Hours are those of the mean sun over its longitude, which
-/// are within an hour or two of any clock; without a position those of UTC.
+/// Value of a photograph's tag: its dataset's, else derived from its time: `hour` (00 to 23) and `daytime` (`day` from
+/// 6 to 18 o'clock, else `night`). Hours are those of mean solar time at its longitude, within an hour or two of the
+/// local clock; without a position, UTC.
 fn value<'a>(photo: &'a Photo, tag: &str) -> Option<Cow<'a, str>> {
     if let Some(value) = photo.tags.get(tag).filter(|value| !value.is_empty()) {
         return Some(Cow::Borrowed(value));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn hours_are_those_of_the_sun() {
+    fn hours_are_of_mean_solar_time() {
         let at = |time, lon, tag| value(&photo(time, lon, &[]), tag).map(Cow::into_owned);
         // 03:30 UTC: before noon in Tokyo, late evening of the day before in New York.
         assert_eq!(at(Some(12_600), None, "hour").as_deref(), Some("03"));

@@ -1,32 +1,32 @@
-//! What can go wrong in an evaluation.
+//! Errors of evaluations.
 
 use std::path::{Path, PathBuf};
 
 /// Result of this crate.
 pub type Result<T, E = EvalError> = std::result::Result<T, E>;
 
-/// What went wrong, and where.
+/// Why an evaluation failed; each message says where, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvalError {
-    /// A photograph, model, index or device.
+    /// A photograph, model, index or device failed.
     #[error(transparent)]
     Engine(#[from] r2former_engine::EngineError),
-    /// A file of predictions that cannot be scored or written.
+    /// A predictions file cannot be scored or written.
     #[error(transparent)]
     Predictions(#[from] crate::PredictionsError),
-    /// Two runs that do not answer the same question.
+    /// Two runs cannot be compared.
     #[error(transparent)]
     Compare(#[from] crate::CompareError),
-    /// A dataset that cannot be evaluated as asked.
+    /// A dataset or configuration that cannot be evaluated.
     #[error("{0}")]
     Request(String),
-    /// A file of this crate's own that cannot be read or written.
+    /// A file or folder that cannot be read or written.
     #[error("{path}: {problem}", path = path.display())]
     File {
-        /// The file.
+        /// The file or folder.
         path: PathBuf,
-        /// What is wrong with it, and what to do.
+        /// What is wrong with it.
         problem: String,
     },
 }

@@ -1,7 +1,32 @@
-//! Place-recognition protocols and metrics.
+//! Place-recognition evaluation: protocols, metrics, comparisons, reports.
 //!
-//! [`evaluate`] takes a dataset and a model and reports recall@N of the global order and of the
-//! reranked one, with the protocol that the numbers belong to.
+//! - [`evaluate`] runs a model over a dataset and scores it: recall@N of the global ranking and of each reranking
+//!   method, with the protocol that the numbers belong to.
+//! - [`read_predictions`] and [`score`] do the same for rankings of any other program, read from a file.
+//! - [`compare`] tests whether two runs over the same queries differ by more than chance.
+//! - [`recall`], [`mean_average_precision`], [`bootstrap`] and [`paired_test`] are the metrics on their own.
+//!
+//! # Examples
+//!
+//! Two rankings of the same four queries, scored and compared:
+//!
+//! ```
+//! use r2former_eval::{bootstrap, paired_test, recall};
+//!
+//! let positives: [&[u32]; 4] = [&[0], &[1, 2], &[3], &[4]];
+//! let global: [&[u32]; 4] = [&[0, 9], &[9, 1], &[9, 8], &[4, 9]];
+//! let reranked: [&[u32]; 4] = [&[0, 9], &[1, 9], &[3, 8], &[9, 4]];
+//! assert_eq!(recall(global.into_iter().zip(positives)).at(1), 0.5);
+//! assert_eq!(recall(reranked.into_iter().zip(positives)).at(1), 0.75);
+//!
+//! let hits = |rankings: [&[u32]; 4]| -> Vec<bool> {
+//!     rankings.iter().zip(positives).map(|(ranking, own)| own.contains(&ranking[0])).collect()
+//! };
+//! let test = paired_test(&hits(global), &hits(reranked));
+//! assert_eq!((test.only_first, test.only_second), (1, 2));
+//! assert_eq!(test.p, 1.0, "three discordant queries prove nothing");
+//! assert!(bootstrap(&hits(reranked)).low < 0.5);
+//! ```
 
 pub mod ablate;
 mod breakdown;
@@ -9,45 +34,52 @@ mod compare;
 pub mod cost;
 mod error;
 mod extracted;
+mod feature_file;
 mod features;
+mod layout;
 mod metrics;
-mod outcome;
-mod per_order;
+mod options;
+mod output;
+mod per_ranking;
 pub mod pictures;
 mod predictions;
 mod protocol;
-mod queries_as;
+mod query_preprocessing;
+mod query_result;
 mod ranking;
 mod report;
 mod rules;
 mod run;
 mod search;
-mod store;
+mod sentences;
 mod table;
 mod units;
 mod view;
 
 pub use breakdown::{Breakdown, Group};
-pub use compare::{CompareError, Difference, Differences, compare};
+pub use compare::{CompareError, Comparison, RecallDifference, compare};
 pub use error::{EvalError, Result};
-pub use features::Keeping;
+pub use features::{FeatureStorage, UnusableImage};
 pub use metrics::{
-    Interval, Localisation, MAP_AT, MeanPrecision, PairedTest, Precision, PrecisionPoint, RECALL_AT, Recall,
-    bootstrap, localisation, mean_precision, paired_test, precision, recall, recall_at,
+    Interval, Localisation, MAP_AT, MeanAveragePrecision, PairedTest, PrecisionRecall, PrecisionRecallPoint,
+    RECALL_AT, Recall, bootstrap, localisation, mean_average_precision, paired_test, precision_recall,
+    recall, recall_at,
 };
-pub use outcome::{Comparison, Outcome, Quality, QueryOutcome};
-pub use per_order::{PerOrder, order_name};
+pub use options::EvalOptions;
+pub use output::write_output;
+pub use per_ranking::{PerRanking, ranking_name};
 pub use predictions::{
-    Predicted, PredictionFormat, Predictions, PredictionsError, PredictionsFile, ScoredQuery, ScoredRun,
-    Scores, ScoresReport, read_predictions, score,
+    PredictionFormat, Predictions, PredictionsError, PredictionsFile, QueryPredictions, ScoreSummary,
+    ScoredQuery, ScoredRun, Scores, read_predictions, score,
 };
-pub use protocol::{EmptyQueries, Input, Protocol};
-pub use queries_as::QueriesAs;
+pub use protocol::{EmptyQueries, Grouping, Input, Protocol};
+pub use query_preprocessing::QueryPreprocessing;
+pub use query_result::{EvaluatedQuery, QueryResult, RankingQuality};
 pub use ranking::Ranking;
-pub use report::{Facts, PAGE, RESULTS, RunFacts, write_report, write_scores};
+pub use report::{Environment, PAGE, RESULTS, RunInfo, write_report, write_scores};
 pub use rules::Rules;
 pub use run::{
-    Adaptive, EvalCost, EvalOptions, EvalReport, Evaluation, Grouping, Ranked, Stage, evaluate, rank,
+    AdaptiveReranking, DatasetRankings, EvalCost, EvalSummary, Evaluation, RecallByRanking, evaluate, rank,
 };
 pub use search::{nearest, nearest_reference};
 pub use table::Table;

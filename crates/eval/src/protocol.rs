@@ -1,16 +1,16 @@
-//! What the numbers mean: they are comparable only under the same protocol.
+//! The evaluation protocol: recalls are comparable only under the same one.
 
-use crate::QueriesAs;
+use crate::QueryPreprocessing;
 use serde::{Deserialize, Serialize};
 
-/// What happens to queries without any positive.
+/// Handling of queries without any positive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum EmptyQueries {
-    /// They stay in the denominator and fail (the common tools).
+    /// They stay in the denominator and count as failures (the common tools).
     #[default]
     Fail,
-    /// They are left out (the official MSLS loader).
+    /// They are dropped (the official MSLS loader).
     Drop,
 }
 
@@ -20,57 +20,68 @@ impl std::str::FromStr for EmptyQueries {
         match text {
             "fail" => Ok(Self::Fail),
             "drop" => Ok(Self::Drop),
-            other => Err(format!("{other}: queries without positives either fail or drop")),
+            other => Err(format!("'{other}' is neither fail nor drop")),
         }
     }
 }
 
-/// The protocol of one run, told with every result.
+/// The references that a query competes with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Grouping {
+    /// All of them.
+    #[default]
+    Merged,
+    /// Those of its own city.
+    PerCity,
+}
+
+/// The protocol of a run, reported with every result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Protocol {
     /// Dataset and variant.
     pub dataset: String,
-    /// What makes a reference a positive: a radius, a list, a frame tolerance.
+    /// Which references are positives: within a radius, listed, or within a number of frames.
     pub positives: String,
-    /// Radius in metres, where there is one (inclusive).
+    /// Radius in metres, if there is one (inclusive).
     pub radius_m: Option<f64>,
-    /// Largest difference of heading in degrees, where there is a rule.
+    /// Largest difference of heading in degrees, if there is a limit.
     pub heading_limit_deg: Option<f64>,
-    /// Whether all cities are searched as one database or each for itself.
+    /// Whether all cities are one database or each is searched on its own.
     pub cities: String,
-    /// What happened to queries without positives.
+    /// Handling of queries without positives.
     pub empty_queries: EmptyQueries,
-    /// How many there were.
+    /// Number of queries without positives.
     pub empty_query_count: usize,
     /// Database images.
     pub database: usize,
     /// Queries that count.
     pub queries: usize,
-    /// How images became orders; none where orders came in a file.
+    /// Model input and reranking; `None` for predictions read from a file.
     #[serde(flatten)]
     pub input: Option<Input>,
-    /// Facts that the dataset's reader adds.
+    /// Notes of the dataset's reader.
     pub notes: Vec<String>,
 }
 
-/// How images became orders. Two runs that differ in nothing else still answer the same question.
+/// Model input and reranking. Runs that differ only here are comparable.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Input {
     /// Resize mode of the model.
     pub resize: String,
     /// Image size, height x width in pixels.
     pub image_size: String,
-    /// How queries are brought to it; database images are always resized.
-    pub queries_as: QueriesAs,
-    /// Arithmetic of the products.
+    /// How queries are resized or cropped to it; database images are always resized.
+    pub query_preprocessing: QueryPreprocessing,
+    /// Arithmetic of matrix products.
     pub precision: String,
     /// Candidates that were reranked, 0 for none.
     pub candidates: usize,
-    /// How sequences were compared; none without sequences.
+    /// How sequences were compared; `None` without sequences.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequences: Option<String>,
 }
 
-/// Names of [`Input`]'s fields among those of a written protocol.
+/// Names of [`Input`]'s fields in a serialised protocol.
 pub(crate) const INPUT: [&str; 6] =
-    ["resize", "image_size", "queries_as", "precision", "candidates", "sequences"];
+    ["resize", "image_size", "query_preprocessing", "precision", "candidates", "sequences"];

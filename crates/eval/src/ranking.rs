@@ -1,31 +1,31 @@
-//! From descriptors to orders: global search, then each way of reranking.
+//! From descriptors to rankings: global search, then each reranking method.
 
 use crate::units::Units;
 use crate::view::{Local, View};
 use crate::{Grouping, Result, nearest};
 use r2former_data::Photo;
 use r2former_data::dataset::distance_m;
-use r2former_engine::{Estimate, Extractor, LocalRows, Progress, Rerank, margin};
+use r2former_engine::{Estimate, Extractor, LocalRows, Progress, RerankMethod, margin};
 use std::collections::BTreeMap;
 use std::iter::repeat_n;
 
-/// References of one query, best first.
+/// The references of one query, best first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ranking {
-    /// Numbers of the references.
+    /// Indices of the references in the database.
     pub references: Vec<u32>,
-    /// What each was ranked by, the higher the more alike: cosine, probability or inliers. Behind the reranked
-    /// candidates there are none.
+    /// Score of each, higher is better: cosine similarity, reranker score or RANSAC inliers. Shorter than
+    /// `references`: those behind the reranked candidates have no score.
     pub scores: Vec<f32>,
 }
 
-/// City of a photograph, empty where there is none.
+/// City of a photograph, empty if there is none.
 pub(crate) fn city(photo: &Photo) -> &str {
     photo.tags.get("city").map_or("", String::as_str)
 }
 
-/// The `depth` references most similar by global descriptor, or by those of each query's crops. A query that could not
-/// be read finds nothing.
+/// The `depth` references most similar by global descriptor, or by the descriptors of each query's crops. A query that
+/// could not be read has an empty ranking.
 pub(crate) fn search(
     database: (&Units, &[&Photo]),
     queries: (&Units, &[&Photo]),
@@ -35,7 +35,8 @@ pub(crate) fn search(
     let (database, references) = database;
     let (queries, photos) = queries;
     let merged = grouping == Grouping::Merged;
-    let (dim, queries_as) = (database.images.layout.descriptor(), queries.images.layout.seen_as);
+    let dim = database.images.layout.descriptor();
+    let preprocessing = queries.images.layout.preprocessing;
     let width = queries.images.layout.dim;
     let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (q, photo) in photos.iter().enumerate() {
@@ -48,13 +49,13 @@ pub(crate) fn search(
         let gather = |global: &[f32], rows: &[usize], width: usize| -> Vec<f32> {
             rows.iter().flat_map(|r| &global[r * width..(r + 1) * width]).copied().collect()
         };
-        let (all, asked) = (gather(&database.global, &rows, dim), gather(&queries.global, &members, width));
-        let mut found = nearest(&all, &asked, dim, depth).into_iter();
+        let (all, wanted) = (gather(&database.global, &rows, dim), gather(&queries.global, &members, width));
+        let mut found = nearest(&all, &wanted, dim, depth).into_iter();
         for q in members {
-            let lists: Vec<_> = found.by_ref().take(queries_as.descriptors()).collect();
+            let lists: Vec<_> = found.by_ref().take(preprocessing.descriptors()).collect();
             if queries.global[q * width..(q + 1) * width].iter().any(|v| *v != 0.0) {
                 let (references, scores) =
-                    queries_as.merge(lists).into_iter().map(|(i, s)| (rows[i as usize] as u32, s)).unzip();
+                    preprocessing.merge(lists).into_iter().map(|(i, s)| (rows[i as usize] as u32, s)).unzip();
                 rankings[q] = Ranking { references, scores };
             }
         }
@@ -62,8 +63,9 @@ pub(crate) fn search(
     rankings
 }
 
-/// By how much the first of each ranking's candidates leads the first one of another place ([`margin`]).
-pub(crate) fn margins(rankings: &[Ranking], database: &[&Photo], candidates: usize) -> Vec<f32> {
+/// Top-1 margin of each ranking: cosine of the first candidate minus that of the first candidate at another place
+/// ([`margin`]).
+pub(crate) fn top1_margins(rankings: &[Ranking], database: &[&Photo], candidates: usize) -> Vec<f32> {
     let of = |ranking: &Ranking| {
         let head = ranking.scores.len().min(candidates);
         margin(&ranking.scores[..head], |i| {
@@ -74,14 +76,13 @@ pub(crate) fn margins(rankings: &[Ranking], database: &[&Photo], candidates: usi
     rankings.iter().map(of).collect()
 }
 
-/// The first `candidates` of each ranking in another order, but for those that are `clear`, which stay. Of sequences
-/// the best pair of frames counts.
+/// Reranks the first `candidates` of each ranking, except where `skip`. Of sequences the best pair of frames counts.
 pub(crate) fn rerank_all(
     extractor: &Extractor,
     (database, queries): (&View<'_>, &View<'_>),
     rankings: &[Ranking],
-    clear: &[bool],
-    method: Rerank,
+    skip: &[bool],
+    method: RerankMethod,
     candidates: usize,
     progress: &dyn Progress,
 ) -> Result<Vec<Ranking>> {
@@ -90,13 +91,13 @@ pub(crate) fn rerank_all(
     let mut reranked = Vec::with_capacity(rankings.len());
     for (query, ranking) in rankings.iter().enumerate() {
         let all = &ranking.references;
-        if clear[query] {
-            // Cosines are no scores of this order.
+        if skip[query] {
+            // Cosines are not scores of this method.
             reranked.push(Ranking { references: all.clone(), scores: Vec::new() });
             progress.advance(1);
             continue;
         }
-        // Candidates without features (unreadable images) keep their place behind the others.
+        // Candidates without features (unreadable images) stay behind the others.
         let (head, tail) = all.split_at(all.len().min(candidates));
         let local =
             head.iter().map(|d| database.local(*d as usize)).collect::<Result<Vec<Vec<Local<'_>>>>>()?;
@@ -105,18 +106,18 @@ pub(crate) fn rerank_all(
         let owners = with.iter().enumerate().flat_map(|(at, i)| repeat_n(at, local[*i].len()));
         let owners: Vec<usize> = owners.collect();
         let mut scores = vec![f32::NEG_INFINITY; with.len()];
-        for own in queries.local(query)? {
-            for (at, score) in owners.iter().zip(method.scores(extractor, &own.floats(row), &rows)?) {
+        for local in queries.local(query)? {
+            for (at, score) in owners.iter().zip(method.scores(extractor, &local.floats(row), &rows)?) {
                 scores[*at] = scores[*at].max(score);
             }
         }
-        let mut order: Vec<usize> = (0..with.len()).collect();
-        // Stable: equal scores keep the global order.
-        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
-        let sorted = order.iter().map(|i| with[*i]).chain(without).map(|i| head[i]);
+        let mut best_first: Vec<usize> = (0..with.len()).collect();
+        // Stable: equal scores keep the global ranking.
+        best_first.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+        let sorted = best_first.iter().map(|i| with[*i]).chain(without).map(|i| head[i]);
         let list = sorted.chain(tail.iter().copied());
-        reranked
-            .push(Ranking { references: list.collect(), scores: order.iter().map(|i| scores[*i]).collect() });
+        let scores = best_first.iter().map(|i| scores[*i]).collect();
+        reranked.push(Ranking { references: list.collect(), scores });
         progress.advance(1);
     }
     progress.finish();

@@ -1,4 +1,4 @@
-//! Which references are right, and which queries count.
+//! Ground truth of an evaluation: positives of each query, and which queries count.
 
 use crate::breakdown;
 use crate::protocol::Input;
@@ -7,24 +7,24 @@ use crate::{EmptyQueries, EvalError, Grouping, Protocol, Result};
 use r2former_data::Photo;
 use r2former_data::dataset::{Dataset, GroundTruthRule};
 
-/// What orders are judged by, wherever they come from.
+/// How rankings are scored, whether they come from a model or a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
     /// A reference within this many metres is a positive (inclusive).
     pub radius_m: f64,
-    /// And looks the same way, within so many degrees.
+    /// Its heading must also be within this many degrees of the query's; `None`: headings are ignored.
     pub heading_limit_deg: Option<f64>,
-    /// What happens to queries without positives.
+    /// Handling of queries without positives.
     pub empty_queries: EmptyQueries,
-    /// One database of all cities, or each for itself.
+    /// Search all cities as one database, or each on its own.
     pub grouping: Grouping,
-    /// Recall is also told for each value of each of these tags of the queries, such as `condition`; without any by
-    /// `city` where there are several.
+    /// Recall is also reported for each value of these tags of the queries, such as `condition`. Empty: by `city` if
+    /// there are several.
     pub report_by: Vec<String>,
 }
 
 impl Default for Rules {
-    /// 25 m, no rule of heading, one database, every query counts; by city where there are several.
+    /// 25 m, headings ignored, one database, every query counts, by city if there are several.
     fn default() -> Self {
         Self {
             radius_m: 25.0,
@@ -36,15 +36,15 @@ impl Default for Rules {
     }
 }
 
-/// A dataset under rules.
-pub(crate) struct Judged {
-    /// For each query of the dataset the numbers of its positives, ascending.
+/// The positives of a dataset under some rules.
+pub(crate) struct RuledDataset {
+    /// For each query of the dataset the database indices of its positives, ascending.
     positives: Vec<Vec<u32>>,
-    /// Numbers of the queries that count, ascending.
+    /// Indices of the queries that count, ascending.
     pub(crate) counted: Vec<usize>,
 }
 
-impl Judged {
+impl RuledDataset {
     /// The photographs of the counted queries.
     pub(crate) fn photos<'a>(&self, dataset: &'a Dataset) -> Vec<&'a Photo> {
         self.counted.iter().map(|q| &dataset.queries[*q]).collect()
@@ -60,13 +60,13 @@ impl Rules {
     /// Finds each query's positives.
     ///
     /// # Errors
-    /// A dataset without images or positions; no query that counts; tags to report by that none of them has.
-    pub(crate) fn judge(&self, dataset: &Dataset) -> Result<Judged> {
+    /// [`EvalError::Request`]: a dataset without images or positions, no query that counts, a tag of
+    /// [`Self::report_by`] that no query has. [`EvalError::Engine`]: a query without a position.
+    pub(crate) fn apply(&self, dataset: &Dataset) -> Result<RuledDataset> {
         not_empty(dataset)?;
         if !dataset.has_ground_truth() {
             return Err(EvalError::Request(format!(
-                "{}: has no positions, so nothing can be scored; its queries can be ranked into a file with \
-                 --predictions FILE",
+                "{}: has no positions, so nothing can be scored; --predictions FILE writes the rankings of its queries",
                 dataset.name
             )));
         }
@@ -85,13 +85,13 @@ impl Rules {
                 dataset.queries.len()
             )));
         }
-        let judged = Judged { positives, counted };
-        breakdown::check(&self.report_by, &judged.photos(dataset))?;
-        Ok(judged)
+        let ruled = RuledDataset { positives, counted };
+        breakdown::check(&self.report_by, &ruled.photos(dataset))?;
+        Ok(ruled)
     }
 
-    /// The protocol in words and numbers.
-    pub(crate) fn protocol(&self, dataset: &Dataset, judged: &Judged, input: Option<Input>) -> Protocol {
+    /// The protocol of an evaluation under these rules.
+    pub(crate) fn protocol(&self, dataset: &Dataset, ruled: &RuledDataset, input: Option<Input>) -> Protocol {
         Protocol {
             dataset: dataset.name.clone(),
             positives: self.positives(dataset),
@@ -99,12 +99,12 @@ impl Rules {
             heading_limit_deg: self.heading_limit_deg,
             cities: match self.grouping {
                 Grouping::Merged => "one database of all cities".into(),
-                Grouping::PerCity => "each city searched for itself".into(),
+                Grouping::PerCity => "each city searched on its own".into(),
             },
             empty_queries: self.empty_queries,
-            empty_query_count: judged.positives.iter().filter(|p| p.is_empty()).count(),
+            empty_query_count: ruled.positives.iter().filter(|p| p.is_empty()).count(),
             database: dataset.database.len(),
-            queries: judged.counted.len(),
+            queries: ruled.counted.len(),
             input,
             notes: dataset.notes.clone(),
         }
@@ -121,7 +121,7 @@ impl Rules {
     }
 }
 
-/// Both sides have images.
+/// Checks that both sides have images.
 pub(crate) fn not_empty(dataset: &Dataset) -> Result<()> {
     if dataset.database.is_empty() || dataset.queries.is_empty() {
         return Err(EvalError::Request(format!(

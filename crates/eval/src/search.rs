@@ -2,11 +2,11 @@
 
 use rayon::prelude::*;
 
-/// Queries that share one pass over the database: their descriptors fit the first-level cache.
+/// Queries that share one pass over the database: their descriptors fit into the L1 cache.
 const BLOCK: usize = 16;
 
-/// The `top` most similar database descriptors of each query, best first; equal similarities keep
-/// database order.
+/// The `top` most similar database descriptors of each query, best first, as (index, cosine); equal similarities are
+/// sorted by index.
 ///
 /// Descriptors are rows of `dim` values of unit length, so that the dot product is the cosine.
 pub fn nearest(database: &[f32], queries: &[f32], dim: usize, top: usize) -> Vec<Vec<(u32, f32)>> {
@@ -25,7 +25,7 @@ pub fn nearest(database: &[f32], queries: &[f32], dim: usize, top: usize) -> Vec
         .collect()
 }
 
-/// What [`nearest`] must equal: one query after the other, everything sorted.
+/// Reference implementation of [`nearest`]: one query after the other, all references sorted.
 pub fn nearest_reference(database: &[f32], queries: &[f32], dim: usize, top: usize) -> Vec<Vec<(u32, f32)>> {
     let one = |query: &[f32]| {
         let mut list: Vec<(u32, f32)> =
@@ -40,17 +40,17 @@ pub fn nearest_reference(database: &[f32], queries: &[f32], dim: usize, top: usi
 fn best(similarities: Vec<f32>, top: usize) -> Vec<(u32, f32)> {
     let mut list: Vec<(u32, f32)> =
         similarities.into_iter().enumerate().map(|(i, s)| (i as u32, s)).collect();
-    let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    let best_first = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     if top < list.len() && top > 0 {
-        list.select_nth_unstable_by(top - 1, order);
+        list.select_nth_unstable_by(top - 1, best_first);
     }
     list.truncate(top);
-    list.sort_unstable_by(order);
+    list.sort_unstable_by(best_first);
     list
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
-    // Eight partial sums, so that the compiler may use vector registers.
+    // Eight partial sums, so that the compiler can vectorise.
     let mut sums = [0.0f32; 8];
     let (chunks_a, rest_a) = a.as_chunks::<8>();
     let (chunks_b, rest_b) = b.as_chunks::<8>();

@@ -1,21 +1,21 @@
-//! A table for people, for documents, and for spreadsheets.
+//! A table as Markdown and CSV.
 
-/// Heads, and rows of as many cells.
+/// Column heads, and rows of as many cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    /// Names of the columns.
+    /// Column heads.
     pub heads: Vec<String>,
-    /// Cells, row after row.
+    /// Rows of cells.
     pub rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// A table without rows.
+    /// An empty table.
     pub fn new<const N: usize>(heads: [&str; N]) -> Self {
         Self { heads: heads.map(str::to_string).to_vec(), rows: Vec::new() }
     }
 
-    /// In Markdown, with columns as wide as their widest cell, so that it reads as plain text too.
+    /// As Markdown, with columns padded to their widest cell, so that it also reads as plain text.
     pub fn markdown(&self) -> String {
         let lines = || std::iter::once(&self.heads).chain(&self.rows);
         let clean = |cell: &str| cell.replace('|', "\\|").replace('\n', " ");
@@ -33,7 +33,7 @@ impl Table {
         format!("{}|{rule}\n{rows}", line(&self.heads))
     }
 
-    /// As CSV (RFC 4180), heads first.
+    /// As CSV (RFC 4180), with a header row.
     pub fn csv(&self) -> String {
         let cell = |cell: &String| match cell.contains(['"', ',', '\n', '\r']) {
             true => format!("\"{}\"", cell.replace('"', "\"\"")),
@@ -50,9 +50,9 @@ mod tests {
 
     #[test]
     fn cells_are_padded_and_escaped() {
-        let mut table = Table::new(["order", "R@1"]);
+        let mut table = Table::new(["ranking", "R@1"]);
         table.rows.push(vec!["a|b, \"c\"".into(), "4".into()]);
-        assert_eq!(table.markdown(), "| order     | R@1 |\n|-----------|-----|\n| a\\|b, \"c\" | 4   |\n");
-        assert_eq!(table.csv(), "order,R@1\n\"a|b, \"\"c\"\"\",4\n");
+        assert_eq!(table.markdown(), "| ranking   | R@1 |\n|-----------|-----|\n| a\\|b, \"c\" | 4   |\n");
+        assert_eq!(table.csv(), "ranking,R@1\n\"a|b, \"\"c\"\"\",4\n");
     }
 }

@@ -1,25 +1,25 @@
-//! What is ranked: images, or sequences described by their frames.
+//! The units of a ranking: images, or sequences of frames.
 
 use crate::Result;
-use crate::features::{Keeping, Layout, Side};
+use crate::features::{FeatureStorage, Side, UnusableImage};
+use crate::layout::Layout;
 use r2former_data::Photo;
 use r2former_data::dataset::SequenceSide;
 use r2former_engine::{Extractor, Progress};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
-/// How sequences are compared, in words.
-pub(crate) const SEQUENCES: &str = "a sequence's descriptor is the mean of its frames', of unit length again; \
-                                    reranking takes the best pair of frames";
+/// How sequences are compared, for the protocol.
+pub(crate) const SEQUENCES: &str = "a sequence's descriptor is the normalised mean of its frames'; reranking takes \
+                                    the best pair of frames";
 
 /// One side as it is ranked.
 pub(crate) struct Units {
-    /// Rows of one or several descriptors of unit length, one row a unit; zero where no image of it could be used:
-    /// similar to nothing.
+    /// One row per unit, of one or several descriptors of unit length; zero if no image of the unit was usable, so
+    /// that it is similar to nothing.
     pub(crate) global: Vec<f32>,
     pub(crate) images: Side,
-    /// Numbers of each unit's images; none where every unit is one image.
+    /// Indices of each unit's images; `None` if every unit is one image.
     members: Option<Vec<Vec<usize>>>,
 }
 
@@ -29,19 +29,18 @@ impl Units {
         Self { global: std::mem::take(&mut images.global), images, members: None }
     }
 
-    /// Extracts the images of the chosen entries of a side; images that cannot be used go to `unusable` with the
-    /// reason.
+    /// Extracts the images of the chosen entries of a side; unusable ones go to `unusable`.
     pub(crate) fn extract(
         extractor: &Extractor,
         (entries, sequences): (&[Photo], Option<&SequenceSide>),
         chosen: &[usize],
         layout: Layout,
-        keeping: &Keeping,
+        storage: &FeatureStorage,
         progress: &dyn Progress,
-        unusable: &mut Vec<(PathBuf, String)>,
+        unusable: &mut Vec<UnusableImage>,
     ) -> Result<Self> {
         let mut extract =
-            |photos: &[&Photo]| Side::extract(extractor, photos, layout, keeping, progress, unusable);
+            |photos: &[&Photo]| Side::extract(extractor, photos, layout, storage, progress, unusable);
         let Some(side) = sequences else {
             let photos: Vec<&Photo> = chosen.iter().map(|entry| &entries[*entry]).collect();
             return Ok(Self::of_images(extract(&photos)?));
@@ -52,7 +51,7 @@ impl Units {
         Ok(Self { global, images, members: Some(members) })
     }
 
-    /// Numbers of a unit's images.
+    /// Indices of a unit's images.
     pub(crate) fn members(&self, unit: usize) -> Cow<'_, [usize]> {
         match &self.members {
             None => Cow::Owned(vec![unit]),
@@ -61,7 +60,7 @@ impl Units {
     }
 }
 
-/// The frames that the chosen sequences are made of, each once, and the sequences as numbers of them.
+/// The frames of the chosen sequences, each once, and the sequences as indices into them.
 fn used<'a>(side: &'a SequenceSide, chosen: &[usize]) -> (Vec<&'a Photo>, Vec<Vec<usize>>) {
     let frames: BTreeSet<u32> =
         chosen.iter().flat_map(|sequence| &side.members[*sequence]).copied().collect();
@@ -74,7 +73,7 @@ fn used<'a>(side: &'a SequenceSide, chosen: &[usize]) -> (Vec<&'a Photo>, Vec<Ve
     (photos, chosen.iter().map(members).collect())
 }
 
-/// The mean of each sequence's rows, each descriptor of unit length again. Rows of zeros do not pull at it.
+/// The normalised mean of each sequence's descriptors. Zero rows do not change it.
 fn pooled(rows: &[f32], members: &[Vec<usize>], layout: &Layout) -> Vec<f32> {
     let dim = layout.dim;
     let mut all = Vec::with_capacity(members.len() * dim);
@@ -97,16 +96,16 @@ fn pooled(rows: &[f32], members: &[Vec<usize>], layout: &Layout) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::QueriesAs;
+    use crate::QueryPreprocessing;
     use r2former_model::Bits;
 
     fn layout(dim: usize) -> Layout {
-        Layout { seen_as: QueriesAs::HardResize, dim, row: 1, count: 0, bits: Bits::Eight }
+        Layout { preprocessing: QueryPreprocessing::HardResize, dim, row: 1, count: 0, bits: Bits::Eight }
     }
 
     #[test]
-    fn sequences_point_the_mean_way() {
-        // (1, 0) and (0, 1) point to (1, 1); an unreadable frame changes nothing; none at all is similar to nothing.
+    fn a_sequence_is_the_normalised_mean_of_its_frames() {
+        // The mean of (1, 0) and (0, 1) points to (1, 1); an unreadable frame changes nothing; without any frame it is 0.
         let rows = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0];
         let half = 0.5f32.sqrt();
         let found = pooled(&rows, &[vec![0, 1], vec![1, 2], vec![2]], &layout(2));
@@ -117,9 +116,9 @@ mod tests {
 
     #[test]
     fn each_crop_of_a_sequence_is_of_unit_length() {
-        let crops = layout(2).seen_as(QueriesAs::NearestCrop);
+        let crops = layout(2).preprocessed(QueryPreprocessing::NearestCrop);
         assert_eq!((crops.dim, crops.descriptor()), (10, 2));
-        // The first crop of both frames looks alike, the last ones are a right angle apart.
+        // The first crops of both frames are equal, the last ones orthogonal.
         let frame = |last: [f32; 2]| [[1.0, 0.0].repeat(4), last.to_vec()].concat();
         let found = pooled(&[frame([1.0, 0.0]), frame([0.0, 1.0])].concat(), &[vec![0, 1]], &crops);
         assert_eq!(found.len(), 10);

@@ -1,4 +1,4 @@
-//! A side's local features as one order sees them: all of them as they are stored, or fewer, or in fewer bits.
+//! The local features of one side as a ranking uses them: all as stored, a choice of them, or in fewer bits.
 
 use crate::Result;
 use crate::units::Units;
@@ -10,7 +10,7 @@ use std::borrow::Cow;
 pub(crate) enum Local<'a> {
     /// In 8 bits, as an index stores them.
     Packed(Cow<'a, [u8]>),
-    /// In full precision, whatever they were stored in.
+    /// In 32 bits, whatever they were stored in.
     Floats(Vec<f32>),
 }
 
@@ -29,7 +29,7 @@ impl<'a> Local<'a> {
         }
     }
 
-    /// As a reranker takes a candidate.
+    /// As a reranker takes a candidate's.
     pub(crate) fn rows(&self) -> LocalRows<'_> {
         match self {
             Self::Packed(bytes) => LocalRows::Packed(bytes),
@@ -37,7 +37,7 @@ impl<'a> Local<'a> {
         }
     }
 
-    /// As a reranker takes a query; a row has so many numbers.
+    /// As a reranker takes a query's, `row` values per local feature.
     pub(crate) fn floats(self, row: usize) -> Vec<f32> {
         match self {
             Self::Packed(bytes) => quantize::dequantize(&bytes, row),
@@ -46,27 +46,27 @@ impl<'a> Local<'a> {
     }
 }
 
-/// Which local features of an image are used, and in how many bits.
+/// A choice of local features per image, and their precision.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Choice {
-    /// So many, at most.
+    /// Local features per image, at most.
     pub(crate) count: usize,
-    /// Drawn at random from this seed and the image's number; none for the most attended.
+    /// `Some`: drawn at random with this seed and the image's index. `None`: the most attended.
     pub(crate) random: Option<u64>,
-    /// Bits of each number; at most those that are stored.
+    /// Bits per value; at most those stored.
     pub(crate) bits: Bits,
 }
 
-/// A side as one order sees it.
+/// One side as a ranking uses it.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     pub(crate) units: &'a Units,
-    /// Part of its local features; none for all, as they are stored.
+    /// `None`: all local features, as stored.
     pub(crate) choice: Option<Choice>,
 }
 
 impl<'a> View<'a> {
-    /// Local features of each image of a unit that has some.
+    /// Local features of each image of a unit; images without any are left out.
     pub(crate) fn local(&self, unit: usize) -> Result<Vec<Local<'a>>> {
         let all =
             self.units.members(unit).iter().map(|image| self.image(*image)).collect::<Result<Vec<_>>>()?;
@@ -88,7 +88,7 @@ impl<'a> View<'a> {
 }
 
 impl Choice {
-    /// The chosen rows of an image, which stand in order of attention; they keep that order.
+    /// The chosen rows of an image. Rows are sorted by attention, and stay so.
     fn of<'a>(&self, rows: Cow<'a, [u8]>, row_bytes: usize, image: usize) -> Cow<'a, [u8]> {
         let all = rows.len() / row_bytes.max(1);
         if self.count >= all {
@@ -113,13 +113,14 @@ impl Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::QueriesAs;
-    use crate::features::{Keeping, Layout, Side};
+    use crate::QueryPreprocessing;
+    use crate::features::{FeatureStorage, Side};
+    use crate::layout::Layout;
 
-    /// Two images of four features with a row of 5 numbers, in so many bits.
+    /// Two images of four local features of 5 values, in `bits` bits.
     fn side(bits: Bits) -> Units {
-        let layout = Layout { seen_as: QueriesAs::default(), dim: 1, row: 5, count: 4, bits };
-        let mut side = Side::new(2, layout, None, &Keeping::default(), &std::env::temp_dir()).unwrap();
+        let layout = Layout { preprocessing: QueryPreprocessing::default(), dim: 1, row: 5, count: 4, bits };
+        let mut side = Side::new(2, layout, None, &FeatureStorage::default(), &std::env::temp_dir()).unwrap();
         for image in 0..2 {
             let rows: Vec<f32> = (0..20).map(|i| (image * 20 + i) as f32 / 64.0).collect();
             side.put(image, &[1.0], bits.pack(&rows, 5)).unwrap();
@@ -147,30 +148,30 @@ mod tests {
     }
 
     #[test]
-    fn chance_depends_on_seed_and_image_alone() {
+    fn random_choice_depends_on_seed_and_image_alone() {
         let side = side(Bits::ThirtyTwo);
         let of = |seed, image| {
             let choice = Choice { count: 2, random: Some(seed), bits: Bits::ThirtyTwo };
-            // First number of a row over its step: which rows were drawn.
+            // The first value of a row says which row it was.
             let rows = rows(part(&side, choice), image);
             rows.chunks(5).map(|r| (r[0] * 64.0) as usize / 5 - 4 * image).collect::<Vec<_>>()
         };
         assert_eq!(of(7, 0), of(7, 0));
         let draws: std::collections::BTreeSet<Vec<usize>> = (0..200).map(|seed| of(seed, 1)).collect();
-        assert_eq!(draws.len(), 6, "every pair of four is drawn at times, in order: {draws:?}");
+        assert_eq!(draws.len(), 6, "each pair of four is drawn, sorted: {draws:?}");
         assert!(draws.iter().all(|pair| pair[0] < pair[1] && pair[1] < 4));
         assert!((0..20).any(|seed| of(seed, 0) != of(seed, 1)));
     }
 
     #[test]
-    fn fewer_bits_are_what_an_index_would_have_stored() {
+    fn fewer_bits_equal_what_an_index_stores() {
         let (full, packed) = (side(Bits::ThirtyTwo), side(Bits::Eight));
         let choice = |bits| Choice { count: 3, random: Some(3), bits };
         let narrowed = part(&full, choice(Bits::Eight)).local(1).unwrap();
         let stored = part(&packed, choice(Bits::Eight)).local(1).unwrap();
         match (&narrowed[..], &stored[..]) {
             ([Local::Packed(a)], [Local::Packed(b)]) => assert_eq!(a, b),
-            _ => panic!("8 bits are handed on as they are"),
+            _ => panic!("8 bits are passed on as stored"),
         }
         let half = rows(part(&full, choice(Bits::Sixteen)), 1);
         assert_eq!(half, rows(part(&full, choice(Bits::ThirtyTwo)), 1), "these values are exact in 16 bits");

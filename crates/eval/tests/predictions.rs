@@ -1,12 +1,12 @@
-//! Files of predictions over a road whose metrics are worked out by hand, and every way in which such a file is wrong.
+//! Predictions files on a road whose metrics are computed by hand, and every error of such files.
 
 mod common;
 
 use common::{msls, vg, vg_name};
 use r2former_data::dataset::{Dataset, MslsOptions, MslsTask, VgOptions, read_msls, read_vg};
 use r2former_eval::{
-    EmptyQueries, EvalError, Predictions, PredictionsError, PredictionsFile, Ranking, Result, Rules,
-    RunFacts, Scores, compare, read_predictions, score, write_scores,
+    EmptyQueries, EvalError, Predictions, PredictionsError, PredictionsFile, Ranking, Result, Rules, RunInfo,
+    Scores, compare, read_predictions, score, write_scores,
 };
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -65,17 +65,17 @@ fn images_by_hand() {
     assert_eq!((set.database.len(), set.queries.len()), (9, 6));
     let path = file(&dir, "good.txt", GOOD);
     let found = scores(&set, &[&path], &[5, 1, 2]).expect("sound");
-    let run = &found.report.runs[0];
+    let run = &found.summary.runs[0];
     for (n, recall, precision) in
         [(1, 2.0 / 5.0, 2.0 / 5.0), (2, 3.0 / 5.0, 1.75 / 5.0), (5, 4.0 / 5.0, (5.0 / 6.0 + 1.6) / 5.0)]
     {
         near(run.recall.at(n), recall);
-        near(run.mean_precision.at(n), precision);
+        near(run.mean_average_precision.at(n), precision);
     }
     let interval = run.intervals[0].1;
     assert!(interval.low < 0.4 && 0.4 < interval.high);
     assert_eq!(found.queries.iter().map(|q| q.positives).collect::<Vec<_>>(), [2; 5]);
-    let protocol = &found.report.protocol;
+    let protocol = &found.summary.protocol;
     assert_eq!((protocol.queries, protocol.empty_query_count), (5, 1));
     // The first matches lie 10, 30, 150, 120 and 10 m off.
     assert_eq!(run.localisation.map(|l| l.median_m), Some(30.0));
@@ -96,12 +96,12 @@ fn sequences_by_hand() {
         "q0,q1,q2 d5,d6,d7 d0,d1,d2 d1,d2,d3 d2,d3,d4\nq1,q2,q3 d5,d6,d7 d2,d3,d4 d1,d2,d3 d0,d1,d2\n",
     );
     let found = scores(&set, &[&path], &[1, 4]).expect("sound");
-    let run = &found.report.runs[0];
+    let run = &found.summary.runs[0];
     near(run.recall.at(1), 0.5);
     near(run.recall.at(4), 1.0);
-    near(run.mean_precision.at(1), 0.5);
-    near(run.mean_precision.at(4), ((0.5 + 2.0 / 3.0 + 0.75) / 3.0 + 1.0) / 2.0);
-    let note = found.report.protocol.notes.join("; ");
+    near(run.mean_average_precision.at(1), 0.5);
+    near(run.mean_average_precision.at(4), ((0.5 + 2.0 / 3.0 + 0.75) / 3.0 + 1.0) / 2.0);
+    let note = found.summary.protocol.notes.join("; ");
     // Of 9 chosen database images 4 are middles; of 6 queries 2.
     assert!(note.contains("task seq2seq, sequences of 3 consecutive frames"), "{note}");
     assert!(note.contains("4 queries and 5 references are in the middle of no sequence"), "{note}");
@@ -120,7 +120,7 @@ fn mixed_tasks_by_hand() {
         let found = scores(&set, &[&path], &[1]).expect("sound");
         assert_eq!(found.queries.iter().map(|q| q.positives).collect::<Vec<_>>(), positives, "{task}");
         let right = if task == MslsTask::Seq2Im { 0.5 } else { 0.75 };
-        near(found.report.runs[0].recall.at(1), right);
+        near(found.summary.runs[0].recall.at(1), right);
     }
 }
 
@@ -149,7 +149,7 @@ fn the_middle_frame_is_in_the_subtask() {
     }
 }
 
-/// The query at 10 m has the references at 0 and 20 m as positives, that at 100 m has none: kept, it fails. Predicted for
+/// The query at 10 m has the references at 0 and 20 m as positives, that at 100 m has none: kept, it fails. QueryPredictions for
 /// the first: 40, 20, 0; AP@2 = (1/2) / 2.
 #[test]
 fn a_tree_by_hand_in_both_formats() {
@@ -167,13 +167,13 @@ fn a_tree_by_hand_in_both_formats() {
     for path in [&table, &pairs] {
         let run = read_predictions(path, None, &set).expect("sound");
         let at =
-            |rules: &Rules| score(&set, std::slice::from_ref(&run), rules, &[1, 2]).expect("sound").report;
+            |rules: &Rules| score(&set, std::slice::from_ref(&run), rules, &[1, 2]).expect("sound").summary;
         let (kept, dropped) = (at(&Rules::default()), at(&drop_empty()));
         near(kept.runs[0].recall.at(1), 0.0);
         near(kept.runs[0].recall.at(2), 0.5);
-        near(kept.runs[0].mean_precision.at(2), 0.125);
+        near(kept.runs[0].mean_average_precision.at(2), 0.125);
         near(dropped.runs[0].recall.at(2), 1.0);
-        near(dropped.runs[0].mean_precision.at(2), 0.25);
+        near(dropped.runs[0].mean_average_precision.at(2), 0.25);
         assert_eq!(kept.protocol.database, 3);
     }
 }
@@ -186,7 +186,7 @@ fn two_files_are_compared() {
     let first = file(&dir, "first.txt", GOOD);
     let second = file(&dir, "second.txt", "q0 d0 d3\nq1 d1 d3\nq2 d2 d6\nq3 d7 d0\nu0 t1 d0\nu1 d0 d1\n");
     let found = scores(&set, &[&first, &second], &[1, 2]).expect("sound");
-    let [comparison] = &found.report.comparisons[..] else { panic!("{:?}", found.report.comparisons) };
+    let [comparison] = &found.summary.comparisons[..] else { panic!("{:?}", found.summary.comparisons) };
     assert!(comparison.first.ends_with("first.txt") && comparison.second.ends_with("second.txt"));
     let test = &comparison.recall[0].test;
     near(test.difference.value, 0.6);
@@ -196,7 +196,7 @@ fn two_files_are_compared() {
 }
 
 #[test]
-fn every_complaint_says_where_and_what_to_do() {
+fn every_error_says_where_and_what_to_do() {
     let (dir, set) = city(MslsTask::Im2Im);
     let said = |text: &str, at: &[usize]| -> String {
         match scores(&set, &[&file(&dir, "p.txt", text)], at) {
@@ -206,22 +206,22 @@ fn every_complaint_says_where_and_what_to_do() {
     };
     let swap = |from: &str, to: &str| GOOD.replace(from, to);
     for (text, at, parts) in [
-        (swap("q1 d0", "q9 d0"), 5, &["p.txt:3", "query q9", "6", "take the line out"][..]),
-        (swap("t0 d1 t1", "t0 d4 t1"), 5, &["p.txt:3", "reference d4", "query q1", "9", "another part"]),
+        (swap("q1 d0", "q9 d0"), 5, &["p.txt:3", "query q9", "6", "delete the line"][..]),
+        (swap("t0 d1 t1", "t0 d4 t1"), 5, &["p.txt:3", "reference d4", "query q1", "9", "another split"]),
         (swap("q2 t0 t1", "q2 t0 t0"), 5, &["p.txt:4", "reference t0", "query q2", "unique"]),
         (swap("q2 t0", "q1 t0"), 5, &["p.txt:4", "query q1", "line 3", "keep one"]),
         (swap("u0 t2 t1 d0 d1 d2", ""), 5, &["p.txt", "query u0", "1 of 5", "every query must be present"]),
         (swap("u0 t2 t1 d0 d1 d2", "u0 t2"), 5, &["p.txt:6", "query u0", "1 predictions", "5 are", "--at"]),
         // No more can be asked than there are references.
         (GOOD.to_string(), 100, &["p.txt:2", "query q0", "5 predictions", "9 are"]),
-        (String::new(), 5, &["p.txt", "no predictions", "a line for each query"]),
+        (String::new(), 5, &["p.txt", "no predictions", "one line per query"]),
         ("# only\n\n".to_string(), 5, &["p.txt", "no predictions"]),
     ] {
         let said = said(&text, &[at]);
         parts.iter().for_each(|part| assert!(said.contains(part), "does not name '{part}': {said}"));
     }
     let odd = read_predictions(&file(&dir, "p.json", GOOD), None, &set).expect_err("no such ending");
-    assert!(matches!(&odd, PredictionsError::Ending { .. }) && odd.to_string().contains(".csv"), "{odd}");
+    assert!(matches!(&odd, PredictionsError::Extension { .. }) && odd.to_string().contains(".csv"), "{odd}");
     let gone = read_predictions(&dir.path().join("gone.txt"), None, &set).expect_err("is not there");
     assert!(gone.to_string().contains("gone.txt"), "{gone}");
     let sound = read_predictions(&file(&dir, "good.txt", GOOD), None, &set).expect("sound");
@@ -231,7 +231,7 @@ fn every_complaint_says_where_and_what_to_do() {
 }
 
 #[test]
-fn what_is_written_is_read_again() {
+fn written_predictions_are_read_again() {
     for task in [MslsTask::Im2Im, MslsTask::Seq2Seq] {
         let (dir, set) = city(task);
         let count = set.database.len() as u32;
@@ -243,17 +243,17 @@ fn what_is_written_is_read_again() {
             let path = dir.path().join(name);
             PredictionsFile::new(&path, &set).expect("sound").write(&queries, &rankings).expect("room");
             let found = read_predictions(&path, None, &set).expect("own file");
-            let found: Vec<Vec<u32>> = found.of.into_iter().flatten().map(|p| p.references).collect();
+            let found: Vec<Vec<u32>> = found.queries.into_iter().flatten().map(|p| p.references).collect();
             assert_eq!(found, (0..set.queries.len()).map(|q| ranking(&q)).collect::<Vec<_>>(), "{name}");
         }
         let error = PredictionsFile::new(&dir.path().join("p"), &set).err().expect("no ending");
-        assert!(matches!(error, PredictionsError::Ending { .. }), "{error}");
+        assert!(matches!(error, EvalError::Predictions(PredictionsError::Extension { .. })), "{error}");
     }
     let (dir, mut set) = city(MslsTask::Im2Im);
     set.database[3].tags.insert("key".into(), "a b".into());
     let error = PredictionsFile::new(&dir.path().join("p.txt"), &set).err().expect("a blank");
     assert!(error.to_string().contains("'a b'") && error.to_string().contains(".csv"), "{error}");
-    PredictionsFile::new(&dir.path().join("p.csv"), &set).expect("a table holds blanks");
+    PredictionsFile::new(&dir.path().join("p.csv"), &set).expect("a table allows spaces");
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn results_are_compared_under_one_protocol_only() {
         let runs = files.iter().map(|file| read_predictions(file, None, &set).expect("sound"));
         let scores = score(&set, &runs.collect::<Vec<_>>(), rules, &[1]).expect("sound");
         let folder = dir.path().join(name);
-        write_scores(&folder, &scores, &RunFacts::gather("r2former", "none")).expect("room");
+        write_scores(&folder, &scores, &RunInfo::gather("r2former", "none")).expect("room");
         folder.join("results.json")
     };
     let a = write("a", &[&first], &drop_empty());
@@ -280,8 +280,8 @@ fn results_are_compared_under_one_protocol_only() {
 
     write("both", &[&first, &second], &drop_empty());
     let page = std::fs::read_to_string(dir.path().join("both/report.html")).expect("a page");
-    // Both files' recall, their difference, and a curve; nothing that rankings do not tell.
-    for part in ["40.0 (", "100.0 (", "second.txt against", "+60.0 (", "<svg"] {
+    // Recall of both files, their difference, and a curve; nothing that needs a model.
+    for part in ["40.0 (", "100.0 (", "second.txt compared with", "+60.0 (", "<svg"] {
         assert!(page.contains(part), "{part}");
     }
     for part in ["Model configuration", "<h2>Map", "NaN"] {
@@ -303,11 +303,11 @@ fn results_are_compared_under_one_protocol_only() {
 
     let both = write("both", &[&first, &second], &drop_empty());
     let unclear = said((&a, None), (&both, None), false);
-    assert!(unclear.contains("several orders") && unclear.contains("second.txt"), "{unclear}");
-    let order = second.display().to_string();
-    assert!(compare((&a, None), (&both, Some(&order)), false).is_ok());
+    assert!(unclear.contains("several rankings") && unclear.contains("second.txt"), "{unclear}");
+    let ranking = second.display().to_string();
+    assert!(compare((&a, None), (&both, Some(&ranking)), false).is_ok());
     let none = said((&a, Some("reranked")), (&b, None), false);
-    assert!(none.contains("has no order reranked") && none.contains("first.txt"), "{none}");
+    assert!(none.contains("has no ranking reranked") && none.contains("first.txt"), "{none}");
     let foreign = file(&dir, "foreign.json", "{}");
     assert!(said((&foreign, None), (&b, None), false).contains("foreign.json"));
 }

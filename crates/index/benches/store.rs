@@ -10,7 +10,7 @@
 use std::time::Instant;
 
 use r2former_index::{
-    Filter, IndexConfig, NewPlace, Place, Position, ReadPlaces, Reader, SearchMode, WritePlaces, Writer,
+    Filter, IndexConfig, LatLon, NewPlace, Place, ReadPlaces, Reader, SearchMode, WritePlaces, Writer,
     place_id,
 };
 
@@ -39,7 +39,7 @@ fn image(i: u64, random: &mut Random, local: bool) -> NewPlace {
     NewPlace {
         place: Place {
             name: format!("images/{i:08}.jpg"),
-            position: Some(Position {
+            position: Some(LatLon {
                 lat: 48.0 + (i % 1000) as f64 * 1e-4,
                 lon: 11.0 + (i / 1000) as f64 * 1e-4,
             }),
@@ -133,5 +133,5 @@ fn main() {
     Writer::open(&dir, "bench").and_then(|mut writer| writer.optimize()).expect("optimizes");
     println!("  {:.1} s to build the graph", start.elapsed().as_secs_f64());
     search("exact, after that", SearchMode::Exact);
-    search("graph", SearchMode::Fast);
+    search("graph", SearchMode::Approximate);
 }

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::companion::COMPANIONS;
+use crate::attachment::ATTACHMENTS;
 use crate::error::{At, IndexError, Result};
 use crate::files::{copy_sparse, remove_dir, sync_dir, sync_tree};
 use crate::manifest::{MANIFEST, Manifest};
@@ -21,7 +21,7 @@ const SUMS: &str = "checksums.json";
 const SUMS_LIMIT: u64 = 64 << 20;
 
 /// Format of exported files.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Sums {
@@ -51,9 +51,9 @@ pub fn export(dir: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     let mut writer = Writer::open_any(dir)?;
     let published = writer.freeze()?;
     let mut sources = vec![(MANIFEST.to_owned(), dir.join(MANIFEST))];
-    let companions = dir.join(COMPANIONS);
-    if companions.is_dir() {
-        list(&companions, COMPANIONS, &mut sources)?;
+    let attachments = dir.join(ATTACHMENTS);
+    if attachments.is_dir() {
+        list(&attachments, ATTACHMENTS, &mut sources)?;
     }
     list(&published, "store", &mut sources)?;
 
@@ -196,7 +196,7 @@ fn place_for(name: &str, to: &Path) -> Option<PathBuf> {
     let (folder, inside) = name.split_once('/')?;
     let folder = match folder {
         "store" => crate::generation::dir_of(to, 1),
-        COMPANIONS => to.join(COMPANIONS),
+        ATTACHMENTS => to.join(ATTACHMENTS),
         _ => return None,
     };
     let plain = Path::new(inside).components().all(|part| matches!(part, Component::Normal(_)));

@@ -8,7 +8,7 @@ pub type Result<T, E = IndexError> = std::result::Result<T, E>;
 
 /// Who can make a failed request succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhoActs {
+pub enum ErrorKind {
     /// The request itself is wrong: whoever made it changes it.
     Caller,
     /// Nothing is wrong: the same request later succeeds.
@@ -135,18 +135,18 @@ pub enum IndexError {
 
 impl IndexError {
     /// Who has to act for the request to succeed.
-    pub fn who_acts(&self) -> WhoActs {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NotAnIndex { .. }
             | Self::Exists { .. }
             | Self::OtherModel { .. }
             | Self::OtherFormat { .. }
-            | Self::Request { .. } => WhoActs::Caller,
-            Self::Busy { .. } | Self::Stopped { .. } => WhoActs::Retry,
+            | Self::Request { .. } => ErrorKind::Caller,
+            Self::Busy { .. } | Self::Stopped { .. } => ErrorKind::Retry,
             Self::ReadOnly { .. } | Self::Full { .. } | Self::Io { .. } | Self::Store { .. } => {
-                WhoActs::Machine
+                ErrorKind::Machine
             }
-            Self::Damaged { .. } | Self::Archive { .. } => WhoActs::Repair,
+            Self::Damaged { .. } | Self::Archive { .. } => ErrorKind::Repair,
         }
     }
 

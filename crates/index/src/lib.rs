@@ -23,8 +23,8 @@
 //! ```
 
 mod archive;
+mod attachment;
 mod clock;
-mod companion;
 mod error;
 mod files;
 mod generation;
@@ -42,12 +42,11 @@ mod view;
 mod writer;
 
 pub use archive::{export, import};
-pub use companion::companion_path;
-pub use error::{IndexError, Result, WhoActs};
+pub use attachment::attachment_path;
+pub use error::{ErrorKind, IndexError, Result};
 pub use manifest::{FORMAT, IndexConfig, MANIFEST, Manifest};
-pub use place::{
-    Extent, Filter, Hit, LocalFeatures, Near, NewPlace, Page, Place, Position, SearchMode, place_id,
-};
+pub use place::{Extent, Filter, Hit, LocalFeatures, Near, NewPlace, Page, Place, SearchMode, place_id};
+pub use r2former_geo::LatLon;
 pub use reader::Reader;
 pub use traits::{Info, ReadPlaces, WritePlaces};
 pub use verify::{Problem, Report, verify};

@@ -5,7 +5,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::place::{Filter, Place, Position};
+use r2former_geo::LatLon;
+
+use crate::place::{Filter, Place};
 
 /// Payload field with a geographic index.
 pub(crate) const LOCATION: &str = "location";
@@ -17,7 +19,7 @@ pub(crate) const TAGS: &str = "tags";
 pub(crate) fn of_place(place: &Place) -> Map<String, Value> {
     let mut map = Map::new();
     map.insert("path".into(), json!(place.name));
-    if let Some(Position { lat, lon }) = place.position {
+    if let Some(LatLon { lat, lon }) = place.position {
         map.insert(LOCATION.into(), json!({ "lat": lat, "lon": lon }));
     }
     if let Some(heading) = place.heading {
@@ -63,9 +65,9 @@ pub(crate) fn to_place(map: &Map<String, Value>) -> Result<Place, String> {
     Ok(Place { name: name.into(), position, heading, time, altitude, tags })
 }
 
-fn to_position(value: &Value) -> Result<Position, String> {
+fn to_position(value: &Value) -> Result<LatLon, String> {
     let part = |key| value.get(key).and_then(Value::as_f64).ok_or(format!("{LOCATION} has no {key}"));
-    let position = Position { lat: part("lat")?, lon: part("lon")? };
+    let position = LatLon { lat: part("lat")?, lon: part("lon")? };
     if position.is_valid() { Ok(position) } else { Err(format!("{LOCATION} is outside the globe")) }
 }
 
@@ -73,7 +75,7 @@ fn to_position(value: &Value) -> Result<Position, String> {
 pub(crate) fn of_filter(filter: &Filter) -> Option<Value> {
     let mut must = Vec::new();
     if let Some(near) = filter.near {
-        let Position { lat, lon } = near.center;
+        let LatLon { lat, lon } = near.center;
         let radius = json!({ "center": { "lat": lat, "lon": lon }, "radius": near.radius_m });
         must.push(json!({ "key": LOCATION, "geo_radius": radius }));
     }

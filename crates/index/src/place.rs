@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use r2former_geo::LatLon;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -17,22 +18,6 @@ pub fn place_id(name: &str) -> Uuid {
     Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }
 
-/// A point on the globe, WGS 84.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Position {
-    /// Latitude in degrees, -90 to 90, north positive.
-    pub lat: f64,
-    /// Longitude in degrees, -180 to 180, east positive.
-    pub lon: f64,
-}
-
-impl Position {
-    /// Whether both numbers are finite and inside their ranges.
-    pub fn is_valid(&self) -> bool {
-        (-90.0..=90.0).contains(&self.lat) && (-180.0..=180.0).contains(&self.lon)
-    }
-}
-
 /// What an index knows about one image besides its vectors.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Place {
@@ -40,7 +25,7 @@ pub struct Place {
     pub name: String,
     /// Where the photograph was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub position: Option<Position>,
+    pub position: Option<LatLon>,
     /// Direction of view in degrees clockwise from north.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heading: Option<f64>,
@@ -98,13 +83,20 @@ pub struct Filter {
     pub exclude: Vec<Uuid>,
 }
 
-/// A disc on the globe.
+/// A disc on the globe, as a prior for a query or a filter of a listing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Near {
-    /// Its centre.
-    pub center: Position,
-    /// Its radius in metres, above 0.
+    /// Centre.
+    pub center: LatLon,
+    /// Radius in metres, above 0.
     pub radius_m: f64,
+}
+
+impl Near {
+    /// The disc of `radius_m` metres around `center`. A search refuses an unusable one.
+    pub fn new(center: LatLon, radius_m: f64) -> Self {
+        Self { center, radius_m }
+    }
 }
 
 /// How a search finds the nearest places.
@@ -115,7 +107,7 @@ pub enum SearchMode {
     Exact,
     /// Walks the HNSW graph where [`WritePlaces::optimize`](crate::WritePlaces::optimize) has built one:
     /// faster, and now and then misses a near place. Parts without a graph are searched exactly.
-    Fast,
+    Approximate,
 }
 
 /// One page of a listing, in the order of the identifiers.
@@ -131,7 +123,7 @@ pub struct Page {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Extent {
     /// The least latitude and the least longitude.
-    pub south_west: Position,
+    pub south_west: LatLon,
     /// The greatest latitude and the greatest longitude.
-    pub north_east: Position,
+    pub north_east: LatLon,
 }

@@ -7,23 +7,24 @@ use qdrant_edge::{
     CountRequest, NamedQuery, PointId, QueryEnum, QueryRequest, Record, ScoringQuery, ScrollRequest,
     SearchParams, VectorInternal, VectorStructInternal, WithPayloadInterface, WithVector,
 };
+use r2former_geo::LatLon;
 use uuid::Uuid;
 
 use crate::error::{IndexError, Result};
 use crate::manifest::IndexConfig;
 use crate::payload;
-use crate::place::{Extent, Filter, Hit, LocalFeatures, Page, Place, Position, SearchMode};
+use crate::place::{Extent, Filter, Hit, LocalFeatures, Page, Place, SearchMode};
 use crate::shard::{GLOBAL, LOCAL, Shard};
 
 /// An open store with what is needed to ask it.
 #[derive(Clone, Copy)]
-pub(crate) struct Ask<'a> {
+pub(crate) struct SearchRequest<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) config: &'a IndexConfig,
     pub(crate) shard: &'a Shard,
 }
 
-impl Ask<'_> {
+impl SearchRequest<'_> {
     pub(crate) fn search(
         self,
         global: &[f32],
@@ -124,10 +125,10 @@ impl Ask<'_> {
         let mut from = None;
         loop {
             let page = self.list(from, 1000, &Filter::default())?;
-            for Position { lat, lon } in page.places.iter().filter_map(|(_, place)| place.position) {
+            for LatLon { lat, lon } in page.places.iter().filter_map(|(_, place)| place.position) {
                 let found = extent.get_or_insert(Extent {
-                    south_west: Position { lat, lon },
-                    north_east: Position { lat, lon },
+                    south_west: LatLon { lat, lon },
+                    north_east: LatLon { lat, lon },
                 });
                 found.south_west.lat = found.south_west.lat.min(lat);
                 found.south_west.lon = found.south_west.lon.min(lon);

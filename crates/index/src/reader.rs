@@ -10,7 +10,7 @@ use crate::generation::{self, current, journal_of};
 use crate::journal::pending_bytes;
 use crate::manifest::{IndexConfig, Manifest};
 use crate::place::{Extent, Filter, Hit, LocalFeatures, Page, Place, SearchMode};
-use crate::query::Ask;
+use crate::query::SearchRequest;
 use crate::shard::Shard;
 use crate::traits::{Info, ReadPlaces};
 use crate::view::View;
@@ -97,8 +97,8 @@ impl Reader {
         &self.dir
     }
 
-    pub(crate) fn ask(&self) -> Ask<'_> {
-        Ask { dir: &self.dir, config: &self.manifest.config, shard: &self.shard }
+    pub(crate) fn request(&self) -> SearchRequest<'_> {
+        SearchRequest { dir: &self.dir, config: &self.manifest.config, shard: &self.shard }
     }
 }
 
@@ -115,35 +115,35 @@ impl ReadPlaces for Reader {
     }
 
     fn search(&self, global: &[f32], top: usize, filter: &Filter, mode: SearchMode) -> Result<Vec<Hit>> {
-        self.ask().search(global, top, filter, mode)
+        self.request().search(global, top, filter, mode)
     }
 
     fn locals(&self, ids: &[Uuid]) -> Result<Vec<Option<LocalFeatures>>> {
-        self.ask().locals(ids)
+        self.request().locals(ids)
     }
 
     fn globals(&self, ids: &[Uuid]) -> Result<Vec<Option<Vec<f32>>>> {
-        self.ask().globals(ids)
+        self.request().globals(ids)
     }
 
     fn list(&self, from: Option<Uuid>, limit: usize, filter: &Filter) -> Result<Page> {
-        self.ask().list(from, limit, filter)
+        self.request().list(from, limit, filter)
     }
 
     fn get(&self, ids: &[Uuid]) -> Result<Vec<Option<Place>>> {
-        self.ask().get(ids)
+        self.request().get(ids)
     }
 
     fn contains(&self, ids: &[Uuid]) -> Result<Vec<bool>> {
-        self.ask().contains(ids)
+        self.request().contains(ids)
     }
 
     fn count(&self, filter: &Filter) -> Result<usize> {
-        self.ask().count(filter)
+        self.request().count(filter)
     }
 
     fn extent(&self) -> Result<Option<Extent>> {
-        self.ask().extent()
+        self.request().extent()
     }
 
     fn bytes(&self) -> Result<u64> {
@@ -152,26 +152,26 @@ impl ReadPlaces for Reader {
 
     fn info(&self) -> Result<Info> {
         let unpublished = current(&self.dir).map(|number| pending_bytes(&journal_of(&self.dir, number)))?;
-        summary(self, self.ask(), &self.manifest, unpublished)
+        summary(self, self.request(), &self.manifest, unpublished)
     }
 }
 
 /// The summary of an open index.
 pub(crate) fn summary(
     places: &impl ReadPlaces,
-    ask: Ask<'_>,
+    request: SearchRequest<'_>,
     manifest: &Manifest,
     unpublished_bytes: u64,
 ) -> Result<Info> {
-    let about = ask.shard.edge("counting", |edge| Ok(edge.info()))?;
+    let about = request.shard.edge("counting", |edge| Ok(edge.info()))?;
     Ok(Info {
         config: manifest.config.clone(),
         created: manifest.created.clone(),
-        images: ask.count(&Filter::default())?,
+        images: request.count(&Filter::default())?,
         in_graph: about.indexed_vectors_count,
         parts: about.segments_count,
         bytes: places.bytes()?,
-        extent: ask.extent()?,
+        extent: request.extent()?,
         unpublished_bytes,
     })
 }

@@ -62,7 +62,7 @@ pub trait ReadPlaces {
     /// The store's.
     fn extent(&self) -> Result<Option<Extent>>;
 
-    /// Bytes that images take where the index is kept, with what finds them; without companions.
+    /// Bytes that images take where the index is kept, with what finds them; without attachments.
     ///
     /// # Errors
     /// The system's.
@@ -91,7 +91,7 @@ pub trait WritePlaces {
     /// As for [`add`](Self::add).
     fn remove(&mut self, ids: &[Uuid]) -> Result<usize>;
 
-    /// Merges parts, drops removed images, builds the graph for [`SearchMode::Fast`], and flushes. Says
+    /// Merges parts, drops removed images, builds the graph for [`SearchMode::Approximate`], and flushes. Says
     /// whether anything was to do. Takes time and, for a while, room for another copy.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ pub struct Info {
     pub created: String,
     /// Images in it.
     pub images: usize,
-    /// Vectors in a graph for [`SearchMode::Fast`]; as many as the images after a full optimization.
+    /// Vectors in a graph for [`SearchMode::Approximate`]; as many as the images after a full optimization.
     pub in_graph: usize,
     /// Parts that a search visits.
     pub parts: usize,

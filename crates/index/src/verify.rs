@@ -11,7 +11,7 @@ use crate::generation::{current, journal_of};
 use crate::journal::check;
 use crate::payload::to_place;
 use crate::place::{Filter, place_id};
-use crate::query::{Ask, global_of, local_rows};
+use crate::query::{SearchRequest, global_of, local_rows};
 use crate::reader::Reader;
 
 /// Images in memory at a time.
@@ -49,18 +49,18 @@ pub struct Report {
 pub fn verify(dir: impl AsRef<Path>) -> Result<Report> {
     let dir = dir.as_ref();
     let reader = Reader::open(dir, None)?;
-    let ask = reader.ask();
+    let request = reader.request();
     let mut report = Report::default();
-    if let Err(error) = check(&journal_of(dir, current(dir)?), ask.config) {
+    if let Err(error) = check(&journal_of(dir, current(dir)?), request.config) {
         report.problems.push(Problem { id: None, name: None, what: error.to_string() });
     }
-    let vectors: &[&str] = if ask.config.has_local() { &["global", "local"] } else { &["global"] };
+    let vectors: &[&str] = if request.config.has_local() { &["global", "local"] } else { &["global"] };
     let mut from = None;
     loop {
-        let (records, next) = ask.scroll(from, PAGE, &Filter::default(), vectors)?;
+        let (records, next) = request.scroll(from, PAGE, &Filter::default(), vectors)?;
         for record in records {
             report.images += 1;
-            let id = ask.uuid(record.id).ok();
+            let id = request.uuid(record.id).ok();
             let place = record.payload.as_ref().map(|map| to_place(&map.0));
             let name = place.as_ref().and_then(|place| place.as_ref().ok()).map(|place| place.name.clone());
             let mut found = Vec::new();
@@ -72,7 +72,7 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<Report> {
                 }
                 Some(Ok(_)) => {}
             }
-            found.extend(vectors_of(ask, record));
+            found.extend(vectors_of(request, record));
             let about = |what| Problem { id, name: name.clone(), what };
             report.problems.extend(found.into_iter().map(about));
         }
@@ -84,11 +84,11 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<Report> {
 }
 
 /// What is wrong with the vectors of one image.
-fn vectors_of(ask: Ask<'_>, record: Record) -> Vec<String> {
+fn vectors_of(request: SearchRequest<'_>, record: Record) -> Vec<String> {
     let mut found = Vec::new();
     match global_of(&record) {
         None => found.push("it has no global descriptor".to_owned()),
-        Some(global) => match ask.check_global(global) {
+        Some(global) => match request.check_global(global) {
             Err(problem) => found.push(problem),
             Ok(()) => {
                 let length = global.iter().map(|number| number * number).sum::<f32>().sqrt();
@@ -98,7 +98,7 @@ fn vectors_of(ask: Ask<'_>, record: Record) -> Vec<String> {
             }
         },
     }
-    let config = ask.config;
+    let config = request.config;
     if let Some(rows) = local_rows(record) {
         let whole = rows.len().is_multiple_of(config.row_width);
         if rows.is_empty() || !whole || rows.len() > config.row_width * config.max_rows {

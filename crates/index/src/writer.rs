@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use crate::companion;
+use crate::attachment;
 use crate::error::{At, IndexError, Result};
 use crate::files::{disk_bytes, need_room, remove_dir, sync_dir};
 use crate::generation::{self, Share, State};
@@ -14,7 +14,7 @@ use crate::journal::{Change, Journal};
 use crate::lock::WriterLock;
 use crate::manifest::{IndexConfig, Manifest};
 use crate::place::{Extent, Filter, Hit, LocalFeatures, NewPlace, Page, Place, SearchMode, place_id};
-use crate::query::Ask;
+use crate::query::SearchRequest;
 use crate::reader::summary;
 use crate::shard::Shard;
 use crate::traits::{Info, ReadPlaces, WritePlaces};
@@ -61,21 +61,21 @@ impl Writer {
     }
 
     /// Like [`create`](Self::create), with files that stay in the index and travel with its export
-    /// ([`companion_path`](crate::companion_path) finds them): name and content.
+    /// ([`attachment_path`](crate::attachment_path) finds them): name and content.
     ///
     /// # Errors
     /// As for [`create`](Self::create); [`Request`](IndexError::Request) for a name with folders in it.
     pub fn create_with(
         dir: impl AsRef<Path>,
         config: IndexConfig,
-        companions: &[(&str, &[u8])],
+        attachments: &[(&str, &[u8])],
     ) -> Result<Self> {
         let dir = dir.as_ref();
         let manifest = Manifest::new(dir, config)?;
         prepare_empty(dir)?;
         let lock = WriterLock::take(dir)?;
         need_room(dir, MARGIN)?;
-        companion::write(dir, companions)?;
+        attachment::write(dir, attachments)?;
         let work = empty_work(dir)?;
         let shard = Shard::create(dir, &work, &manifest.config)?;
         shard.flush()?;
@@ -151,8 +151,8 @@ impl Writer {
         self.shard.as_ref().ok_or_else(|| IndexError::Stopped { dir: self.dir.clone() })
     }
 
-    fn ask(&self) -> Result<Ask<'_>> {
-        Ok(Ask { dir: &self.dir, config: &self.manifest.config, shard: self.shard()? })
+    fn request(&self) -> Result<SearchRequest<'_>> {
+        Ok(SearchRequest { dir: &self.dir, config: &self.manifest.config, shard: self.shard()? })
     }
 
     /// Journals a change, then applies it. A change that cannot be applied is taken back.
@@ -215,10 +215,10 @@ impl WritePlaces for Writer {
         if places.is_empty() {
             return Ok(());
         }
-        let ask = self.ask()?;
+        let request = self.request()?;
         let mut names = HashSet::new();
         for new in places {
-            let wrong = check(ask, new).err().or_else(|| {
+            let wrong = check(request, new).err().or_else(|| {
                 (!names.insert(new.place.name.as_str())).then(|| "it is twice in one batch".to_owned())
             });
             if let Some(problem) = wrong {
@@ -233,7 +233,7 @@ impl WritePlaces for Writer {
     }
 
     fn remove(&mut self, ids: &[Uuid]) -> Result<usize> {
-        let known = self.ask()?.contains(ids)?;
+        let known = self.request()?.contains(ids)?;
         let there: HashSet<Uuid> =
             ids.iter().zip(known).filter(|(_, known)| *known).map(|(&id, _)| id).collect();
         if there.is_empty() {
@@ -272,35 +272,35 @@ impl ReadPlaces for Writer {
     }
 
     fn search(&self, global: &[f32], top: usize, filter: &Filter, mode: SearchMode) -> Result<Vec<Hit>> {
-        self.ask()?.search(global, top, filter, mode)
+        self.request()?.search(global, top, filter, mode)
     }
 
     fn locals(&self, ids: &[Uuid]) -> Result<Vec<Option<LocalFeatures>>> {
-        self.ask()?.locals(ids)
+        self.request()?.locals(ids)
     }
 
     fn globals(&self, ids: &[Uuid]) -> Result<Vec<Option<Vec<f32>>>> {
-        self.ask()?.globals(ids)
+        self.request()?.globals(ids)
     }
 
     fn list(&self, from: Option<Uuid>, limit: usize, filter: &Filter) -> Result<Page> {
-        self.ask()?.list(from, limit, filter)
+        self.request()?.list(from, limit, filter)
     }
 
     fn get(&self, ids: &[Uuid]) -> Result<Vec<Option<Place>>> {
-        self.ask()?.get(ids)
+        self.request()?.get(ids)
     }
 
     fn contains(&self, ids: &[Uuid]) -> Result<Vec<bool>> {
-        self.ask()?.contains(ids)
+        self.request()?.contains(ids)
     }
 
     fn count(&self, filter: &Filter) -> Result<usize> {
-        self.ask()?.count(filter)
+        self.request()?.count(filter)
     }
 
     fn extent(&self) -> Result<Option<Extent>> {
-        self.ask()?.extent()
+        self.request()?.extent()
     }
 
     fn bytes(&self) -> Result<u64> {
@@ -309,7 +309,7 @@ impl ReadPlaces for Writer {
 
     fn info(&self) -> Result<Info> {
         let unpublished = crate::journal::pending_bytes(self.journal.path());
-        summary(self, self.ask()?, &self.manifest, unpublished)
+        summary(self, self.request()?, &self.manifest, unpublished)
     }
 }
 
@@ -320,7 +320,7 @@ fn apply(shard: &mut Shard, dir: &Path, config: &IndexConfig, change: &Change) -
         Change::Add(places) => {
             // Never overwrite: published generations share the files of vectors.
             let ids: Vec<Uuid> = places.iter().map(|new| place_id(&new.place.name)).collect();
-            let known = Ask { dir, config, shard }.contains(&ids)?;
+            let known = SearchRequest { dir, config, shard }.contains(&ids)?;
             let old: Vec<Uuid> =
                 ids.into_iter().zip(known).filter(|(_, known)| *known).map(|(id, _)| id).collect();
             shard.remove(&old)?;
@@ -329,8 +329,8 @@ fn apply(shard: &mut Shard, dir: &Path, config: &IndexConfig, change: &Change) -
     }
 }
 
-fn check(ask: Ask<'_>, new: &NewPlace) -> Result<(), String> {
-    let (place, config) = (&new.place, ask.config);
+fn check(request: SearchRequest<'_>, new: &NewPlace) -> Result<(), String> {
+    let (place, config) = (&new.place, request.config);
     if place.name.is_empty() {
         return Err("it has no name".into());
     }
@@ -343,7 +343,7 @@ fn check(ask: Ask<'_>, new: &NewPlace) -> Result<(), String> {
     if place.tags.keys().any(|key| key.is_empty() || key.contains('=')) {
         return Err("the key of a tag is empty or holds '='".into());
     }
-    ask.check_global(&new.global)?;
+    request.check_global(&new.global)?;
     let most = config.row_width * config.max_rows;
     let whole = config.row_width == 0 || new.local.len().is_multiple_of(config.row_width);
     if new.local.len() > most || !whole {

@@ -7,15 +7,15 @@ use std::path::Path;
 
 use common::{MODEL, config, image};
 use r2former_index::{
-    Filter, IndexError, ReadPlaces, Reader, WritePlaces, Writer, companion_path, export, import, place_id,
+    Filter, IndexError, ReadPlaces, Reader, WritePlaces, Writer, attachment_path, export, import, place_id,
     verify,
 };
 
-const COMPANION: (&str, &[u8]) = ("model.bin", b"weights");
+const ATTACHMENT: (&str, &[u8]) = ("model.bin", b"weights");
 
 fn exported(scratch: &Path) -> Vec<u8> {
     let (dir, file) = (scratch.join("index"), scratch.join("index.tar"));
-    let mut writer = Writer::create_with(&dir, config(), &[COMPANION]).unwrap();
+    let mut writer = Writer::create_with(&dir, config(), &[ATTACHMENT]).unwrap();
     writer.add(&(0..40).map(|i| image(i, 0)).collect::<Vec<_>>()).unwrap();
     writer.flush().unwrap();
     writer.remove(&[place_id(&image(3, 0).place.name)]).unwrap();
@@ -30,7 +30,7 @@ fn an_import_is_a_whole_copy_that_can_go_on() {
     exported(scratch.path());
     let copy = scratch.path().join("copy");
     import(scratch.path().join("index.tar"), &copy).unwrap();
-    assert_eq!(fs::read(companion_path(&copy, COMPANION.0)).unwrap(), COMPANION.1);
+    assert_eq!(fs::read(attachment_path(&copy, ATTACHMENT.0)).unwrap(), ATTACHMENT.1);
     let mut writer = Writer::open(&copy, MODEL).unwrap();
     writer.add(&[image(50, 0)]).unwrap();
     writer.close().unwrap();

@@ -103,7 +103,7 @@ fn reading_changes_nothing_that_was_published() {
     let before = contents(&dir.path().join("generations"));
     for _ in 0..3 {
         let reader = Reader::open(dir.path(), None).unwrap();
-        reader.search(&image(3, 0).global, 5, &Filter::default(), SearchMode::Fast).unwrap();
+        reader.search(&image(3, 0).global, 5, &Filter::default(), SearchMode::Approximate).unwrap();
         reader.locals(&[place_id(&image(3, 0).place.name)]).unwrap();
     }
     assert!(before.len() > 10);

@@ -4,7 +4,7 @@ mod common;
 
 use common::{DIM, MODEL, WIDTH, config, image};
 use r2former_index::{
-    Filter, IndexConfig, IndexError, Near, NewPlace, Position, ReadPlaces, Reader, SearchMode, WhoActs,
+    ErrorKind, Filter, IndexConfig, IndexError, LatLon, Near, NewPlace, ReadPlaces, Reader, SearchMode,
     WritePlaces, Writer,
 };
 
@@ -19,7 +19,7 @@ fn another_model_is_refused_and_both_are_named() {
         let words = error.to_string();
         assert!(words.contains(MODEL) && words.contains("sha256:bb22"), "{words}");
         assert!(words.contains(&dir.path().display().to_string()), "{words}");
-        assert_eq!(error.who_acts(), WhoActs::Caller);
+        assert_eq!(error.kind(), ErrorKind::Caller);
     }
 }
 
@@ -33,7 +33,7 @@ fn a_second_writer_learns_who_the_first_is() {
         words.contains(&format!("process {}", std::process::id())) && words.contains("since 20"),
         "{words}"
     );
-    assert_eq!(error.who_acts(), WhoActs::Retry);
+    assert_eq!(error.kind(), ErrorKind::Retry);
     drop(first);
     Writer::open(dir.path(), MODEL).unwrap();
 }
@@ -55,12 +55,12 @@ fn a_later_format_and_a_broken_manifest_are_refused() {
     Writer::create(dir.path(), config()).unwrap().close().unwrap();
     let manifest = dir.path().join("manifest.json");
     let text = std::fs::read_to_string(&manifest).unwrap();
-    std::fs::write(&manifest, text.replace("\"format\": 1", "\"format\": 2")).unwrap();
-    assert!(matches!(Reader::open(dir.path(), None), Err(IndexError::OtherFormat { found: 2, .. })));
-    for broken in ["", "{", "[]", "{\"format\": 1}", "{\"format\": \"x\"}"] {
+    std::fs::write(&manifest, text.replace("\"format\": 2", "\"format\": 3")).unwrap();
+    assert!(matches!(Reader::open(dir.path(), None), Err(IndexError::OtherFormat { found: 3, .. })));
+    for broken in ["", "{", "[]", "{\"format\": 2}", "{\"format\": \"x\"}"] {
         std::fs::write(&manifest, broken).unwrap();
         let error = Reader::open(dir.path(), None).err().unwrap();
-        assert_eq!(error.who_acts(), WhoActs::Repair, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Repair, "{error}");
     }
 }
 
@@ -81,15 +81,15 @@ fn a_batch_with_an_unusable_image_is_refused_as_a_whole() {
         change(&|new| new.local = vec![0; WIDTH + 1]),
         change(&|new| new.local = vec![0; WIDTH * 6]),
         change(&|new| new.place.name.clear()),
-        change(&|new| new.place.position = Some(Position { lat: 91.0, lon: 0.0 })),
-        change(&|new| new.place.position = Some(Position { lat: 0.0, lon: f64::NAN })),
+        change(&|new| new.place.position = Some(LatLon { lat: 91.0, lon: 0.0 })),
+        change(&|new| new.place.position = Some(LatLon { lat: 0.0, lon: f64::NAN })),
         change(&|new| new.place.heading = Some(f64::INFINITY)),
         change(&|new| drop(new.place.tags.insert("a=b".into(), "c".into()))),
         good.clone(),
     ];
     for bad in bad {
         let error = writer.add(&[good.clone(), bad]).unwrap_err();
-        assert_eq!(error.who_acts(), WhoActs::Caller, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Caller, "{error}");
     }
     assert_eq!(writer.count(&Filter::default()).unwrap(), 0);
     writer.add(&[good]).unwrap();
@@ -104,7 +104,7 @@ fn an_unusable_question_is_refused() {
     assert!(writer.search(&[f32::NAN; DIM], 3, &all, SearchMode::Exact).is_err());
     assert!(writer.list(None, 0, &all).is_err());
     for (lat, radius_m) in [(95.0, 10.0), (0.0, 0.0), (0.0, -1.0), (0.0, f64::NAN)] {
-        let near = Some(Near { center: Position { lat, lon: 0.0 }, radius_m });
+        let near = Some(Near { center: LatLon { lat, lon: 0.0 }, radius_m });
         assert!(writer.count(&Filter { near, ..Filter::default() }).is_err());
     }
 }

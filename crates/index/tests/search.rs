@@ -4,7 +4,7 @@ mod common;
 
 use common::{DIM, Random, config, image};
 use r2former_index::{
-    Filter, Near, NewPlace, Position, ReadPlaces, Reader, SearchMode, WritePlaces, Writer, place_id,
+    Filter, LatLon, Near, NewPlace, ReadPlaces, Reader, SearchMode, WritePlaces, Writer, place_id,
 };
 
 fn similarity(a: &[f32], b: &[f32]) -> f32 {
@@ -61,7 +61,7 @@ fn filters_leave_only_what_passes() {
         names
     };
     // A step of 0.001 degrees of latitude is 111.2 m: 250 m reach two steps either way.
-    let near = Near { center: Position { lat: 48.010, lon: 11.0 }, radius_m: 250.0 };
+    let near = Near { center: LatLon { lat: 48.010, lon: 11.0 }, radius_m: 250.0 };
     let found = names(&Filter { near: Some(near), ..Filter::default() });
     assert_eq!(found, [8, 9, 10, 11, 12].map(|i| format!("images/{i:06}.jpg")));
     let ulm = Filter { near: Some(near), tags: [("city".into(), "ulm".into())].into(), ..Filter::default() };
@@ -92,7 +92,7 @@ fn the_graph_finds_nearly_all_of_the_true_nearest() {
     for _ in 0..50 {
         let query = random.unit(64);
         let exact = writer.search(&query, 10, &Filter::default(), SearchMode::Exact).unwrap();
-        let fast = writer.search(&query, 10, &Filter::default(), SearchMode::Fast).unwrap();
+        let fast = writer.search(&query, 10, &Filter::default(), SearchMode::Approximate).unwrap();
         found += exact.iter().filter(|hit| fast.iter().any(|other| other.id == hit.id)).count();
     }
     assert!(found >= 450, "{found} of 500");

@@ -134,7 +134,7 @@ pub fn write_dataset(
         };
         replace(&dir.join(&shot.name), &jpeg_with_tags(&picture, config.quality, &tags)?)?;
         progress(done.fetch_add(1, Ordering::Relaxed) + 1, all);
-        Ok(())
+        Ok::<(), DataError>(())
     })?;
     write_table(town, &database, &dir.join("database.csv"))?;
     write_table(town, &queries, &dir.join("queries.csv"))?;

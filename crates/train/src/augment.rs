@@ -1,5 +1,5 @@
-//! What is done to a photograph before the network sees it: another framing, light, lens or weather, so that
-//! what is learned is the place and not the picture.
+//! Augmentation of photographs: framing, light, lens and weather vary, so that the network learns the place and not the
+//! picture.
 
 use crate::random::Rng;
 use crate::{Result, TrainError};
@@ -7,44 +7,44 @@ use r2former_data::image::{Preprocess, ResizeMode, Rgb8, to_input};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
-/// Each change with its probability, 0 to 1, and how far it goes.
+/// Augmentations, each with its probability, 0 to 1, and its strength.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentConfig {
-    /// Cut out a part.
+    /// Probability of a random crop.
     pub crop: f64,
-    /// Share of the photograph's area that is kept, at least.
+    /// Smallest share of the photograph's area that a crop keeps.
     pub crop_area: f64,
-    /// How much wider or taller than the photograph's own shape, at most.
+    /// Largest change of the aspect ratio of a crop.
     pub crop_ratio: f64,
-    /// Move the corners.
+    /// Probability of a perspective distortion.
     pub perspective: f64,
-    /// By how much of the side, at most.
+    /// Largest shift of a corner, as a share of the side.
     pub perspective_shift: f64,
-    /// Change brightness, contrast, saturation and hue.
+    /// Probability of colour jitter: brightness, contrast, saturation and white balance.
     pub colour: f64,
-    /// By how much, at most: 0.4 means 0.6 to 1.4 times.
+    /// Largest change by colour jitter: 0.4 means a factor of 0.6 to 1.4.
     pub colour_strength: f64,
-    /// Without colours.
+    /// Probability of conversion to greyscale.
     pub grey: f64,
-    /// A night curve: darker, bluer or yellower, highlights kept, noise in the shadows.
+    /// Probability of a night simulation: darker, bluer or yellower, highlights preserved, noise in the shadows.
     pub night: f64,
-    /// Blur.
+    /// Probability of Gaussian blur.
     pub blur: f64,
-    /// Its radius (one deviation) in pixels, at most.
+    /// Largest standard deviation of the blur in pixels.
     pub blur_radius: f64,
-    /// Noise.
+    /// Probability of Gaussian noise.
     pub noise: f64,
-    /// Its deviation, at most, where white is 1.
+    /// Largest standard deviation of the noise, where white is 1.
     pub noise_strength: f64,
-    /// Cover a rectangle with noise.
+    /// Probability of erasing a rectangle.
     pub erase: f64,
-    /// Its share of the area, at most.
+    /// Largest share of the area that is erased.
     pub erase_area: f64,
 }
 
 impl Default for AugmentConfig {
-    /// Nothing, as in the published stages.
+    /// No augmentation, as in the published stages.
     fn default() -> Self {
         Self {
             crop: 0.0,
@@ -66,7 +66,7 @@ impl Default for AugmentConfig {
     }
 }
 
-/// A photograph as the network sees it, before normalisation: `[3, height, width]`, 0 to 1.
+/// An augmented photograph before normalisation: `[3, height, width]`, 0 to 1.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Picture {
     pub(crate) values: Vec<f32>,
@@ -74,10 +74,10 @@ pub(crate) struct Picture {
 }
 
 impl AugmentConfig {
-    /// Checks every number.
+    /// Checks every value.
     ///
     /// # Errors
-    /// [`TrainError::Config`] that names what is out of range.
+    /// [`TrainError::Config`] with the key that is out of range.
     pub fn check(&self) -> Result<()> {
         let shares = [
             ("crop", self.crop),
@@ -93,7 +93,7 @@ impl AugmentConfig {
             ("erase_area", self.erase_area),
         ];
         if let Some((name, value)) = shares.iter().find(|(_, v)| !(0.0..=1.0).contains(v)) {
-            return Err(TrainError::Config(format!("augment.{name} {value} is outside 0 to 1")));
+            return Err(TrainError::Config(format!("augment.{name} = {value}: must be 0 to 1")));
         }
         let ranges = [
             ("crop_area", self.crop_area, 0.05..=1.0),
@@ -104,20 +104,14 @@ impl AugmentConfig {
         for (name, value, range) in ranges {
             if !range.contains(&value) {
                 let (low, high) = (range.start(), range.end());
-                return Err(TrainError::Config(format!("augment.{name} {value} is outside {low} to {high}")));
+                return Err(TrainError::Config(format!("augment.{name} = {value}: must be {low} to {high}")));
             }
         }
         Ok(())
     }
 
-    /// A photograph at `size` (height, width), changed as chance has it.
-    pub(crate) fn apply(
-        &self,
-        image: &Rgb8,
-        size: [usize; 2],
-        mirror: bool,
-        rng: &mut Rng,
-    ) -> Result<Picture> {
+    /// A photograph scaled to `size` (height, width), augmented at random.
+    pub(crate) fn apply(&self, image: &Rgb8, size: [usize; 2], flip: bool, rng: &mut Rng) -> Result<Picture> {
         let mut chance = |p: f64| p > 0.0 && rng.random_bool(p);
         let (crop, perspective) = (chance(self.crop), chance(self.perspective));
         let (colour, grey, night) = (chance(self.colour), chance(self.grey), chance(self.night));
@@ -139,7 +133,7 @@ impl AugmentConfig {
                 (*x, *y) = ((*x + shift(width)).clamp(0.0, 1.0), (*y + shift(height)).clamp(0.0, 1.0));
             }
         }
-        let mut picture = framed(image, quad, size, mirror)?;
+        let mut picture = framed(image, quad, size, flip)?;
         if colour {
             recolour(&mut picture, self.colour_strength as f32, rng);
         }
@@ -182,7 +176,7 @@ impl Picture {
         self.values
     }
 
-    /// For people to look at.
+    /// As an image for people.
     pub(crate) fn to_rgb8(&self) -> Rgb8 {
         let [height, width] = self.size;
         let plane = height * width;
@@ -199,8 +193,8 @@ fn normal(rng: &mut Rng) -> f32 {
 }
 
 /// The part of an image inside `quad` (corners clockwise from the upper left, shares of the sides), at `size`.
-fn framed(image: &Rgb8, quad: [[f64; 2]; 4], [height, width]: [usize; 2], mirror: bool) -> Result<Picture> {
-    // Shrunk first so that one source pixel is about one of the result: what follows takes four neighbours only.
+fn framed(image: &Rgb8, quad: [[f64; 2]; 4], [height, width]: [usize; 2], flip: bool) -> Result<Picture> {
+    // Shrunk first so that one source pixel is about one of the result: interpolation takes four neighbours only.
     let length = |a: usize, b: usize| {
         ((quad[a][0] - quad[b][0]) * image.width as f64)
             .hypot((quad[a][1] - quad[b][1]) * image.height as f64)
@@ -217,7 +211,7 @@ fn framed(image: &Rgb8, quad: [[f64; 2]; 4], [height, width]: [usize; 2], mirror
     let mut values = vec![0.0; 3 * height * width];
     for y in 0..height {
         for x in 0..width {
-            let column = if mirror { width - 1 - x } else { x };
+            let column = if flip { width - 1 - x } else { x };
             let (u, v) = ((column as f64 + 0.5) / width as f64, (y as f64 + 0.5) / height as f64);
             let [a, b, c] = map.map(|row| row[0] * u + row[1] * v + row[2]);
             let (sx, sy) = ((a / c * w as f64 - 0.5) as f32, (b / c * h as f64 - 0.5) as f32);
@@ -249,7 +243,7 @@ fn homography(quad: [[f64; 2]; 4]) -> [[f64; 3]; 3] {
     [[x1 - x0 + g * x1, x3 - x0 + h * x3, x0], [y1 - y0 + g * y1, y3 - y0 + h * y3, y0], [g, h, 1.0]]
 }
 
-/// Towards grey (0) or more colourful (above 1).
+/// Scales saturation: 0 is grey, above 1 more colourful.
 fn desaturate(picture: &mut Picture, keep: f32) {
     let [red, green, blue] = picture.planes();
     for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
@@ -263,7 +257,7 @@ fn desaturate(picture: &mut Picture, keep: f32) {
 fn recolour(picture: &mut Picture, strength: f32, rng: &mut Rng) {
     let mut factor = || 1.0 + strength * rng.random_range(-1.0..=1.0f32);
     let (brightness, contrast, saturation) = (factor(), factor(), factor());
-    // Each channel by itself: what white balances of other cameras do.
+    // Each channel by itself, like the white balance of another camera.
     let tint = [factor(), factor(), factor()].map(|f| 1.0 + (f - 1.0) * 0.25);
     desaturate(picture, saturation);
     for (c, plane) in picture.planes().into_iter().enumerate() {
@@ -274,7 +268,7 @@ fn recolour(picture: &mut Picture, strength: f32, rng: &mut Rng) {
     }
 }
 
-/// As a camera sees the scene at night: most of it dark, what is bright still bright, colours of the lamps.
+/// Simulates a photograph at night: dark, with highlights preserved, in the colour of street lamps.
 fn darken(picture: &mut Picture, rng: &mut Rng) {
     let gamma: f32 = rng.random_range(1.6..3.2);
     let gain: f32 = rng.random_range(0.5..1.1);
@@ -289,7 +283,7 @@ fn darken(picture: &mut Picture, rng: &mut Rng) {
     }
 }
 
-/// Gaussian blur, a line at a time.
+/// Separable Gaussian blur.
 fn blur_by(picture: &mut Picture, radius: f32) {
     if radius < 0.2 {
         return;
@@ -346,17 +340,17 @@ mod tests {
     }
 
     #[test]
-    fn without_changes_it_is_the_resized_photograph() {
+    fn without_augmentation_it_is_the_resized_photograph() {
         let image = gradient();
         let rng = &mut at(1, Use::Image, [0, 0]);
         let same = AugmentConfig::default().apply(&image, [40, 60], false, rng).unwrap();
         assert_eq!(same.to_rgb8(), image);
-        let mirrored = AugmentConfig::default().apply(&image, [40, 60], true, rng).unwrap().to_rgb8();
-        assert_eq!(mirrored.pixels[..3], image.pixels[59 * 3..60 * 3]);
+        let flipped = AugmentConfig::default().apply(&image, [40, 60], true, rng).unwrap().to_rgb8();
+        assert_eq!(flipped.pixels[..3], image.pixels[59 * 3..60 * 3]);
     }
 
     #[test]
-    fn corners_go_where_the_quad_says() {
+    fn corners_map_to_the_quad() {
         let quad = [[0.1, 0.2], [0.9, 0.1], [1.0, 0.8], [0.0, 1.0]];
         let map = homography(quad);
         for ([u, v], expected) in [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]].into_iter().zip(quad) {
@@ -366,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn every_change_stays_in_range_and_repeats() {
+    fn every_augmentation_stays_in_range_and_repeats() {
         let all = AugmentConfig {
             crop: 1.0,
             perspective: 1.0,

@@ -1,11 +1,11 @@
-//! One error for training; each part speaks for itself.
+//! The error of this crate.
 
 use std::path::PathBuf;
 
 /// Result of this crate.
 pub type Result<T, E = TrainError> = std::result::Result<T, E>;
 
-/// What went wrong, in the words of the part where it did.
+/// A training error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -21,18 +21,18 @@ pub enum TrainError {
     /// Validation.
     #[error(transparent)]
     Eval(#[from] r2former_eval::EvalError),
-    /// A configuration that says something impossible.
+    /// A configuration value that is out of range or contradicts another.
     #[error("{0}")]
     Config(String),
-    /// The operating system refused.
+    /// A file or folder that cannot be read or written.
     #[error("{path}: {source}", path = path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// The system's own words.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A file of a run that cannot be gone on with.
+    /// A file or folder with unusable content.
     #[error("{path}: {problem}", path = path.display())]
     Run {
         /// The file or folder.
@@ -40,17 +40,28 @@ pub enum TrainError {
         /// What is wrong, and what to do.
         problem: String,
     },
-    /// The loss is not a number any more.
+    /// A tile of a panorama that does not go with the others.
+    #[error("{path}: {problem}", path = path.display())]
+    Tile {
+        /// The tile.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// No batch can be composed because too many photographs cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
+    /// The loss is NaN or infinite.
     #[error(
-        "step {step}: the loss is {loss}, not a finite number; the batch is saved in {batch}: look at it, then \
-         lower the learning rate or clip gradients, and go on from the last checkpoint", batch = batch.display()
+        "step {step}: the loss is {loss}, not a finite number; the batch is saved in {batch}: inspect it, then lower \
+         the learning rate or clip gradients, and resume from the last checkpoint", batch = batch.display()
     )]
     NotFinite {
-        /// Where.
+        /// The step, from 1.
         step: u64,
-        /// What it was.
+        /// The loss.
         loss: f32,
-        /// A picture of the batch and its list.
+        /// Picture of the batch.
         batch: PathBuf,
     },
 }

@@ -1,15 +1,16 @@
-//! Training: every stage of the paper and what later work found better.
+//! Training: every stage of the paper, and improvements from later work.
 //!
-//! A run is a [`TrainConfig`]; [`train`] takes it from its first step to its last, in a folder that can be gone on
-//! with after any interruption. [`preview`] shows what the network would see.
+//! A run is a [`TrainConfig`]; [`train`] executes it in a folder from which it can be resumed after any interruption.
+//! [`preview`] draws a batch.
 
 mod augment;
-mod bank;
 mod batch;
 mod config;
 mod curves;
 pub mod doctor;
 mod error;
+mod estimate;
+mod extract_views;
 mod loss;
 mod mining;
 mod optim;
@@ -23,17 +24,19 @@ mod state;
 mod step;
 mod timing;
 mod validate;
+mod view_cache;
 
 pub use augment::AugmentConfig;
 pub use config::{
-    BatchConfig, BatchKind, GlobalLoss, KeepConfig, LossConfig, MiningConfig, MiningKind, ModelChanges,
+    BatchConfig, BatchKind, CheckpointConfig, GlobalLoss, LossConfig, MiningConfig, MiningKind, ModelChanges,
     OptimizerConfig, OptimizerKind, PlaceRules, PositiveKind, Schedule, ScheduleConfig, SourceConfig,
-    SourceKind, Stage, TrainConfig, ValidationConfig,
+    SourceKind, Stage, StartModel, TrainConfig, ValidationConfig,
 };
 pub use error::{Result, TrainError};
 pub use loss::{cross_entropy, triplet};
 pub use preview::preview;
-pub use record::{Line, read as read_log};
-pub use run::{Outcome, Watch, train};
+pub use record::{LogEntry, read as read_log};
+pub use run::{TrainObserver, TrainOutcome, train};
+pub use state::{BestRecall, Ranking};
 pub use step::Losses;
 pub use timing::{StepTime, time_global_step, time_rerank_step};

@@ -1,16 +1,16 @@
-//! What is minimised (METHOD: training; paper section 3.4).
+//! Losses (METHOD: training; paper section 3.4).
 
 use crate::pool::Relation;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-/// What PyTorch's triplet loss adds to each difference, so that a distance of zero has a gradient.
+/// Added to each difference, as in PyTorch's triplet loss, so that a distance of zero has a gradient.
 const EPSILON: f64 = 1e-6;
 
 /// Triplet margin: `max(0, d(q, p) - d(q, n) + margin)`, averaged over triplets.
 ///
-/// `d` is the distance of unit vectors, squared if `squared` (the paper writes it squared, the published code
-/// does not).
+/// `d` is the distance of unit vectors, squared if `squared` (as in the paper; the published code does not square
+/// it).
 ///
 /// # Shapes
 /// - descriptors: `[images, dim]`
@@ -86,32 +86,32 @@ pub fn cross_entropy(logits: Tensor<2>, same: &[bool]) -> Tensor<1> {
     (log_softmax(logits, 1) * chosen).sum().div_scalar(-(same.len() as f64))
 }
 
-/// How a query's pairs are ordered: `ln(1 + exp(s_n - s_p))` with `s` a pair's second logit less its first, averaged
-/// over each pair of one place with each pair of two of the same query (RankNet: Burges et al., "Learning to Rank
-/// using Gradient Descent", ICML 2005). `None` where no query has both.
+/// Ranking loss: `ln(1 + exp(s_n - s_p))` with `s` a pair's second logit less its first, averaged over every
+/// combination of a query's positive and negative pairs (RankNet: Burges et al., "Learning to Rank using Gradient
+/// Descent", ICML 2005). `None` where no query has both.
 ///
 /// # Shapes
 /// - logits: `[pairs, 2]`: different place, same place
 /// - pairs: query, reference, whether they show the same place
-pub(crate) fn order(logits: &Tensor<2>, pairs: &[(usize, usize, bool)]) -> Option<Tensor<1>> {
-    let (mut right, mut wrong) = (Vec::new(), Vec::new());
+pub(crate) fn ranking_loss(logits: &Tensor<2>, pairs: &[(usize, usize, bool)]) -> Option<Tensor<1>> {
+    let (mut positive, mut negative) = (Vec::new(), Vec::new());
     for (i, (query, _, _)) in pairs.iter().enumerate().filter(|(_, p)| p.2) {
         let others = pairs.iter().enumerate().filter(|(_, p)| p.0 == *query && !p.2);
         for (j, _) in others {
-            right.push(i as i64);
-            wrong.push(j as i64);
+            positive.push(i as i64);
+            negative.push(j as i64);
         }
     }
-    if right.is_empty() {
+    if positive.is_empty() {
         return None;
     }
-    let count = right.len();
+    let count = positive.len();
     let pick = |which: Vec<i64>| {
         let index = Tensor::<1, Int>::from_data(TensorData::new(which, [count]), &logits.device());
         logits.clone().select(0, index)
     };
     // The log of a softmax over the two differences is stable where an exponential is not.
-    let above = pick(right) - pick(wrong);
+    let above = pick(positive) - pick(negative);
     let [first, second] = [0, 1].map(|i| above.clone().narrow(1, i, 1));
     let margin = second - first;
     let both = Tensor::cat(vec![margin.zeros_like(), margin], 1);
@@ -142,7 +142,7 @@ mod tests {
         // q and p are the same, n at a right angle: distance sqrt(2).
         let d = unit_rows(&[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]);
         assert!(value(triplet(&d, &[[0, 1, 2]], 0.1, false)).abs() < 1e-6);
-        // The other way round: sqrt(2) - 0 + 0.1, and 2 - 0 + 0.1.
+        // With positive and negative swapped: sqrt(2) - 0 + 0.1, and 2 - 0 + 0.1.
         let turned = value(triplet(&d, &[[0, 2, 1]], 0.1, false));
         assert!((turned - (2f32.sqrt() + 0.1)).abs() < 1e-5, "{turned}");
         assert!((value(triplet(&d, &[[0, 2, 1]], 0.1, true)) - 2.1).abs() < 1e-4);
@@ -174,17 +174,17 @@ mod tests {
     }
 
     #[test]
-    fn order_by_hand() {
+    fn ranking_loss_by_hand() {
         let device = Device::flex().autodiff();
-        // Scores: query 0 has 2 right, 1 and -3 wrong; query 7 a right pair alone; query 9 a wrong pair alone.
+        // Scores: query 0 has a positive of 2, negatives of 1 and -3; query 7 only a positive, query 9 only a negative.
         let values = vec![0.0f32, 2.0, 0.0, 1.0, 1.0, -2.0, 5.0, 5.0, 1.0, 0.0];
         let logits = Tensor::<2>::from_data(TensorData::new(values, [5, 2]), &device);
         let pairs = [(0, 1, true), (0, 2, false), (0, 3, false), (7, 8, true), (9, 0, false)];
         let expected = ((-1f32).exp().ln_1p() + (-5f32).exp().ln_1p()) / 2.0;
-        assert!((value(order(&logits, &pairs).unwrap()) - expected).abs() < 1e-6);
-        assert!(order(&logits, &pairs[3..]).is_none());
+        assert!((value(ranking_loss(&logits, &pairs).unwrap()) - expected).abs() < 1e-6);
+        assert!(ranking_loss(&logits, &pairs[3..]).is_none());
         // Far apart, it neither overflows nor loses its slope.
         let far = Tensor::<2>::from_data(TensorData::new(vec![0.0f32, -500.0, 0.0, 500.0], [2, 2]), &device);
-        assert!((value(order(&far, &[(0, 1, true), (0, 2, false)]).unwrap()) - 1000.0).abs() < 1e-3);
+        assert!((value(ranking_loss(&far, &[(0, 1, true), (0, 2, false)]).unwrap()) - 1000.0).abs() < 1e-3);
     }
 }

@@ -1,10 +1,10 @@
-//! Negatives that are hard, positives that are near (METHOD: mining): found with the current descriptors by the
-//! same extraction and the same exact search as an evaluation's.
+//! Mining of hard negatives and nearest positives (METHOD: mining), with the model's current descriptors, by the same
+//! extraction and the same exact search as in an evaluation.
 
-use crate::bank::Bank;
 use crate::config::{MiningConfig, MiningKind, TrainConfig};
-use crate::pool::{Pool, Relation};
+use crate::pool::{Excluded, LeftOut, Pool, Relation};
 use crate::random::{self, Rng, Use};
+use crate::view_cache::ViewCache;
 use crate::{Result, TrainError};
 use r2former_engine::{Extractor, Progress};
 use r2former_eval::nearest;
@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Images that are described together.
+/// Images extracted together.
 const CHUNK: usize = 64;
 
-/// Hardest negatives that a pool leaves each query.
+/// Hardest negatives of a pool kept per query.
 const OF_POOL: usize = 10;
 
-/// What mining found.
+/// Mined queries, positives and negatives.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Mined {
     queries: Vec<u32>,
@@ -30,7 +30,7 @@ pub(crate) struct Mined {
 }
 
 impl Mined {
-    /// Queries until the next refresh; empty where any item may be one.
+    /// Queries until the next mining pass; empty where any item may be a query.
     pub(crate) fn queries(&self) -> &[u32] {
         &self.queries
     }
@@ -46,7 +46,7 @@ impl Mined {
     }
 }
 
-/// Whether negatives are mined at all, and how often: steps between two refreshes, or none for once.
+/// Steps between two mining passes; `None` if negatives are mined once or never.
 pub(crate) fn refresh_steps(config: &TrainConfig) -> Option<u64> {
     match config.mining.kind {
         MiningKind::Random | MiningKind::Global => None,
@@ -54,7 +54,7 @@ pub(crate) fn refresh_steps(config: &TrainConfig) -> Option<u64> {
     }
 }
 
-/// Mines for the steps from `step` on.
+/// Mines for the steps from `step` on. Photographs that cannot be read are left out.
 pub(crate) fn mine(
     config: &TrainConfig,
     pool: &Pool,
@@ -62,59 +62,64 @@ pub(crate) fn mine(
     before: Option<&Mined>,
     step: u64,
     progress: &dyn Progress,
-) -> Result<Option<Mined>> {
+) -> Result<(Option<Mined>, Vec<LeftOut>)> {
     let rng = &mut random::at(config.seed, Use::Mining, [step, 0]);
-    Ok(match config.mining.kind {
+    let mut left_out = Vec::new();
+    let mined = match config.mining.kind {
         MiningKind::Random => None,
         MiningKind::Global => Some(match &config.mining.import {
-            Some(path) => import(path, pool)?,
+            Some(path) => import(path, pool, config.mining.hard_negatives)?,
             None => {
-                let items: Vec<u32> = (0..pool.len() as u32).filter(|i| pool.stays(*i as usize)).collect();
-                let described = describe(extractor, pool, &items, progress)?;
+                let mut items: Vec<u32> =
+                    (0..pool.len() as u32).filter(|i| pool.item_is_static(*i as usize)).collect();
+                let described = describe(extractor, pool, &mut items, &mut left_out, progress)?;
                 global(&config.mining, pool, &items, &described)
             }
         }),
         kind => {
-            let queries = queries(config, pool, kind, rng);
-            Some(of_pool(config, pool, extractor, queries, before, rng, progress)?)
+            let queries = queries(config, pool, kind, rng)?;
+            Some(of_pool(config, pool, extractor, queries, before, rng, &mut left_out, progress)?)
         }
-    })
+    };
+    Ok((mined, left_out))
 }
 
-fn queries(config: &TrainConfig, pool: &Pool, kind: MiningKind, rng: &mut Rng) -> Vec<u32> {
+fn queries(config: &TrainConfig, pool: &Pool, kind: MiningKind, rng: &mut Rng) -> Result<Vec<u32>> {
     let count = config.mining.refresh.min(pool.len());
     if kind != MiningKind::MslsWeighted {
-        return (0..count).map(|_| pool.draw(rng) as u32).collect();
+        return (0..count).map(|_| Ok(pool.draw(rng, &Excluded::new())? as u32)).collect();
     }
-    // As rare as a kind of query is, so much more often is each of that kind drawn.
+    // Queries of each kind are drawn with a weight inverse to their share.
     let candidates: Vec<usize> = (0..pool.len()).filter(|i| !pool.positives(*i).is_empty()).collect();
-    let marks = |i: usize| {
+    let tags = |i: usize| {
         let tag = |name: &str| pool.photo(i).tags.get(name).map(String::as_str);
         let night = tag("night").is_some_and(|v| v.eq_ignore_ascii_case("true"));
         let sideways = tag("view_direction").is_some_and(|v| v.eq_ignore_ascii_case("sideways"));
         [night, sideways]
     };
     let total = candidates.len() as f64;
-    let share = |which: usize| candidates.iter().filter(|i| marks(**i)[which]).count().max(1) as f64 / total;
+    let share = |which: usize| candidates.iter().filter(|i| tags(**i)[which]).count().max(1) as f64 / total;
     let shares = [share(0), share(1)];
-    let weight = |i: &usize| 1.0 + (0..2).filter(|w| marks(*i)[*w]).map(|w| 1.0 / shares[w]).sum::<f64>();
-    (0..count).filter_map(|_| candidates.choose_weighted(rng, weight).ok().map(|i| *i as u32)).collect()
+    let weight = |i: &usize| 1.0 + (0..2).filter(|w| tags(*i)[*w]).map(|w| 1.0 / shares[w]).sum::<f64>();
+    Ok((0..count).filter_map(|_| candidates.choose_weighted(rng, weight).ok().map(|i| *i as u32)).collect())
 }
 
 /// Partial and full mining: the hardest of a random pool.
+#[allow(clippy::too_many_arguments, reason = "one caller, and no group of them belongs together")]
 fn of_pool(
     config: &TrainConfig,
     pool: &Pool,
     extractor: &Extractor,
-    queries: Vec<u32>,
+    mut queries: Vec<u32>,
     before: Option<&Mined>,
     rng: &mut Rng,
+    left_out: &mut Vec<LeftOut>,
     progress: &dyn Progress,
 ) -> Result<Mined> {
     let mut references: Vec<u32> = (0..config.mining.pool).map(|_| pool.draw_any(rng) as u32).collect();
     references.sort_unstable();
     references.dedup();
-    // Every query's remembered hardest, under full mining.
+    // Full mining: each query's hardest negative so far.
     let remembered: BTreeMap<u32, u32> = match (config.mining.kind, before) {
         (MiningKind::Full, Some(before)) => {
             queries.iter().filter_map(|q| Some((*q, *before.negatives(*q as usize).first()?))).collect()
@@ -127,7 +132,9 @@ fn of_pool(
     needed.sort_unstable();
     needed.dedup();
     let dim = extractor.config().global_dim();
-    let described = describe(extractor, pool, &needed, progress)?;
+    let described = describe(extractor, pool, &mut needed, left_out, progress)?;
+    let readable = |item: &u32| needed.binary_search(item).is_ok();
+    queries.retain(readable);
     let of = |item: u32| -> &[f32] {
         needed.binary_search(&item).map_or(&[], |at| &described[at * dim..(at + 1) * dim])
     };
@@ -137,13 +144,15 @@ fn of_pool(
     let mut mined = Mined { queries, ..Mined::default() };
     for query in asked {
         let similarity = |item: u32| -> f32 { of(query).iter().zip(of(item)).map(|(a, b)| a * b).sum() };
-        let positive = pool.positives(query as usize).iter().copied();
-        if let Some(nearest) = positive.max_by(|a, b| similarity(*a).total_cmp(&similarity(*b))) {
+        let positives = pool.positives(query as usize).iter().copied().filter(readable);
+        if let Some(nearest) = positives.max_by(|a, b| similarity(*a).total_cmp(&similarity(*b))) {
             mined.positive.insert(query, nearest);
         }
         let others = references.iter().copied().chain(remembered.get(&query).copied());
         let mut negatives: Vec<(f32, u32)> = others
-            .filter(|item| pool.relation(query as usize, *item as usize) == Relation::Negative)
+            .filter(|item| {
+                pool.relation(query as usize, *item as usize) == Relation::Negative && readable(item)
+            })
             .map(|item| (similarity(item), item))
             .collect();
         negatives.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -154,12 +163,14 @@ fn of_pool(
     Ok(mined)
 }
 
-/// Mines for an epoch whose views are described already: global mining, of sources that change too.
-pub(crate) fn mine_kept(config: &TrainConfig, pool: &Pool, bank: &Bank) -> Option<Mined> {
-    let items: Vec<u32> = (0..pool.len() as u32).collect();
+/// Mines among cached views: global mining that includes sources which change each epoch.
+pub(crate) fn mine_cached(config: &TrainConfig, pool: &Pool, cache: &ViewCache) -> Option<Mined> {
     match config.mining.kind {
         MiningKind::Random => None,
-        _ => Some(global(&config.mining, pool, &items, &bank.described())),
+        _ => {
+            let (items, described) = cache.described();
+            Some(global(&config.mining, pool, &items, &described))
+        }
     }
 }
 
@@ -172,7 +183,7 @@ fn global(config: &MiningConfig, pool: &Pool, items: &[u32], described: &[f32]) 
         let query = *query;
         let far = |item: &u32| pool.relation(query as usize, *item as usize) == Relation::Negative;
         let negatives = list.into_iter().map(|(at, _)| items[at as usize]).filter(far);
-        mined.negatives.insert(query, negatives.take(config.kept.min(config.drawn)).collect());
+        mined.negatives.insert(query, negatives.take(config.hard_negatives).collect());
         let similarity = |item: u32| -> f32 {
             let Ok(at) = items.binary_search(&item) else { return f32::NEG_INFINITY };
             own.iter().zip(&described[at * dim..]).map(|(a, b)| a * b).sum()
@@ -186,36 +197,36 @@ fn global(config: &MiningConfig, pool: &Pool, items: &[u32], described: &[f32]) 
     mined
 }
 
-/// Negatives that the published code mined (METHOD: checkpoints).
-fn import(path: &Path, pool: &Pool) -> Result<Mined> {
+/// Negatives mined by the published code (METHOD: checkpoints), the first `most` per query.
+fn import(path: &Path, pool: &Pool, most: usize) -> Result<Mined> {
     let bad = |what: String| TrainError::run(path, what);
     let Some((queries, items)) = pool.sides() else {
-        return Err(bad("can be imported for a single source of kind vg or msls alone".into()));
+        return Err(bad("can be imported only for a single source of kind vg or msls".into()));
     };
     let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
-    let file = npyz::NpyFile::new(&bytes[..]).map_err(|e| bad(format!("is no .npy file: {e}")))?;
+    let file = npyz::NpyFile::new(&bytes[..]).map_err(|e| bad(format!("is not a .npy file: {e}")))?;
     let shape = file.shape().to_vec();
-    let &[rows, kept] = &shape[..] else {
-        return Err(bad(format!("has shape {shape:?}, not [queries, kept]")));
+    let &[rows, columns] = &shape[..] else {
+        return Err(bad(format!("has shape {shape:?}, not [queries, negatives]")));
     };
     if rows as usize != queries {
         return Err(bad(format!("has {rows} rows, but the source has {queries} queries")));
     }
-    let numbers: Vec<i64> =
-        file.into_vec().map_err(|e| bad(format!("64-bit whole numbers are needed: {e}")))?;
+    let numbers: Vec<i64> = file.into_vec().map_err(|e| bad(format!("needs 64-bit integers: {e}")))?;
     let mut mined = Mined::default();
-    for (query, row) in numbers.chunks_exact((kept as usize).max(1)).enumerate() {
+    for (query, row) in numbers.chunks_exact((columns as usize).max(1)).enumerate() {
         let mut negatives = Vec::with_capacity(row.len());
         for number in row {
             let item = usize::try_from(*number).ok().map(|n| n + queries).filter(|item| *item < items);
             let item = item.ok_or_else(|| {
                 let last = items - queries;
-                bad(format!("row {query} names photograph {number}, but the database has {last}"))
+                bad(format!("row {query} has index {number}, but the database has {last} photographs"))
             })?;
             if pool.relation(query, item) == Relation::Negative {
                 negatives.push(item as u32);
             }
         }
+        negatives.truncate(most);
         mined.negatives.insert(query as u32, negatives);
         if !pool.positives(query).is_empty() {
             mined.queries.push(query as u32);
@@ -224,20 +235,41 @@ fn import(path: &Path, pool: &Pool) -> Result<Mined> {
     Ok(mined)
 }
 
-/// Global descriptors of items as they are, one after the other.
-fn describe(extractor: &Extractor, pool: &Pool, items: &[u32], progress: &dyn Progress) -> Result<Vec<f32>> {
+/// Global descriptors of items without augmentation, one after the other. Items of photographs that cannot be read are
+/// removed from `items`.
+fn describe(
+    extractor: &Extractor,
+    pool: &Pool,
+    items: &mut Vec<u32>,
+    left_out: &mut Vec<LeftOut>,
+    progress: &dyn Progress,
+) -> Result<Vec<f32>> {
     let settings = extractor.settings();
     let size = [settings.height, settings.width];
     let mut all = Vec::with_capacity(items.len() * extractor.config().global_dim());
-    progress.start("images described", items.len() as u64);
+    let mut broken = Excluded::new();
+    progress.start("images extracted for mining", items.len() as u64);
     for chunk in items.chunks(CHUNK) {
-        let inputs = chunk
-            .par_iter()
-            .map(|item| Ok(extractor.prepare(&pool.look(*item as usize, size, None)?)?))
-            .collect::<Result<Vec<_>>>()?;
+        let images: Vec<_> = chunk.par_iter().map(|item| pool.image(*item as usize, size, None)).collect();
+        let mut sound = Vec::with_capacity(chunk.len());
+        for (item, image) in chunk.iter().zip(images) {
+            match image {
+                Ok(image) => sound.push(image),
+                Err(error) => {
+                    let found = LeftOut::of(error)?;
+                    broken.insert(*item as usize);
+                    if !left_out.contains(&found) {
+                        left_out.push(found);
+                    }
+                }
+            }
+        }
+        let inputs =
+            sound.par_iter().map(|image| Ok(extractor.prepare(image)?)).collect::<Result<Vec<_>>>()?;
         all.extend(extractor.extract(&inputs)?.into_iter().flat_map(|features| features.global));
         progress.advance(chunk.len() as u64);
     }
     progress.finish();
+    items.retain(|item| !broken.contains(&(*item as usize)));
     Ok(all)
 }

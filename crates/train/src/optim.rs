@@ -1,4 +1,4 @@
-//! Optimiser, learning rate, clipping and the running average of the weights.
+//! Optimiser, learning rate schedule, gradient clipping and the moving average of the weights.
 
 use crate::config::{OptimizerConfig, OptimizerKind, Schedule, ScheduleConfig};
 use crate::{Result, TrainError};
@@ -11,10 +11,10 @@ use r2former_model::R2Former;
 use r2former_model::weights::{Tensors, param_id};
 use std::path::Path;
 
-/// Adam's guard against division by zero, as PyTorch has it.
+/// Adam's epsilon, as in PyTorch.
 const EPSILON: f32 = 1e-8;
 
-/// Two optimisers under one roof: the backbone may learn at another rate than the rest.
+/// Two optimisers: the backbone may have another learning rate than the rest.
 pub(crate) struct Optimizer {
     backbone: ModuleOptimizer,
     rest: ModuleOptimizer,
@@ -36,10 +36,10 @@ impl Optimizer {
         let build = || match config.kind {
             OptimizerKind::Adam => {
                 let base = AdamConfig::new()
-                    .with_beta_1(config.betas[0])
-                    .with_beta_2(config.betas[1])
+                    .with_beta_1(config.betas[0] as f32)
+                    .with_beta_2(config.betas[1] as f32)
                     .with_epsilon(EPSILON);
-                let decay = WeightDecayConfig { penalty: config.weight_decay };
+                let decay = WeightDecayConfig { penalty: config.weight_decay as f32 };
                 let decayed = base.clone().with_weight_decay((config.weight_decay > 0.0).then_some(decay));
                 ModuleOptimizer::from(decayed.build()).with_group(
                     ParamGroup::from_ids(plain.clone()),
@@ -49,21 +49,20 @@ impl Optimizer {
             }
             OptimizerKind::Adamw => {
                 let base = AdamWConfig::new()
-                    .with_beta_1(config.betas[0])
-                    .with_beta_2(config.betas[1])
+                    .with_beta_1(config.betas[0] as f32)
+                    .with_beta_2(config.betas[1] as f32)
                     .with_epsilon(EPSILON);
                 let still = base.clone().with_weight_decay(0.0);
-                ModuleOptimizer::from(base.with_weight_decay(config.weight_decay).build()).with_group(
+                ModuleOptimizer::from(base.with_weight_decay(config.weight_decay as f32).build()).with_group(
                     ParamGroup::from_ids(plain.clone()),
                     still.build(),
                     None,
                 )
             }
             OptimizerKind::Sgd => {
-                let momentum =
-                    MomentumConfig::new().with_momentum(f64::from(config.betas[0])).with_dampening(0.0);
+                let momentum = MomentumConfig::new().with_momentum(config.betas[0]).with_dampening(0.0);
                 let base = SgdConfig::new().with_momentum((config.betas[0] > 0.0).then_some(momentum));
-                let decay = WeightDecayConfig { penalty: config.weight_decay };
+                let decay = WeightDecayConfig { penalty: config.weight_decay as f32 };
                 let decayed = base.clone().with_weight_decay((config.weight_decay > 0.0).then_some(decay));
                 ModuleOptimizer::from(decayed.build()).with_group(
                     ParamGroup::from_ids(plain.clone()),
@@ -75,13 +74,13 @@ impl Optimizer {
         Self { backbone: build(), rest: build(), backbone_ids, config }
     }
 
-    /// One step; the gradient's length comes back, before clipping.
+    /// One step; returns the gradient's norm before clipping.
     pub(crate) fn step(&mut self, lr: f64, model: R2Former, mut grads: GradientsParams) -> (R2Former, f32) {
-        let mut length = Length { grads: &grads, square: 0.0 };
-        model.visit(&mut length);
-        let length = length.square.sqrt() as f32;
-        let scale = match self.config.clip {
-            clip if clip > 0.0 && length > clip => clip / length,
+        let mut norm = Norm { grads: &grads, square: 0.0 };
+        model.visit(&mut norm);
+        let norm = norm.square.sqrt() as f32;
+        let scale = match self.config.clip as f32 {
+            clip if clip > 0.0 && norm > clip => clip / norm,
             _ => 1.0,
         };
         let mut parts = Parts {
@@ -93,10 +92,10 @@ impl Optimizer {
         model.visit(&mut parts);
         let [backbone, rest] = parts.found;
         let model = self.backbone.step(lr * self.config.backbone_lr_scale, model, backbone);
-        (self.rest.step(lr, model, rest), length)
+        (self.rest.step(lr, model, rest), norm)
     }
 
-    /// Writes what it remembers.
+    /// Writes its state.
     pub(crate) fn save(&self, dir: &Path) -> Result<()> {
         for (name, part) in [("backbone", &self.backbone), ("rest", &self.rest)] {
             let path = dir.join(format!("optimizer-{name}.bpk"));
@@ -106,7 +105,7 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Reads what [`Optimizer::save`] wrote.
+    /// Reads the state written by [`Optimizer::save`].
     pub(crate) fn load(mut self, dir: &Path) -> Result<Self> {
         let read = |name: &str, part: ModuleOptimizer| {
             let path = dir.join(format!("optimizer-{name}.bpk"));
@@ -120,13 +119,13 @@ impl Optimizer {
     }
 }
 
-/// The length of all gradients together.
-struct Length<'a> {
+/// The norm of the gradient of all parameters.
+struct Norm<'a> {
     grads: &'a GradientsParams,
     square: f64,
 }
 
-impl ModuleVisitor for Length<'_> {
+impl ModuleVisitor for Norm<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(grad) = self.grads.get::<D>(param.id) {
             self.square += grad.powi_scalar(2).sum().into_data().iter::<f64>().sum::<f64>();
@@ -134,7 +133,7 @@ impl ModuleVisitor for Length<'_> {
     }
 }
 
-/// Scales gradients and gives each to the optimiser of its part.
+/// Scales gradients and passes each to its optimiser.
 struct Parts<'a> {
     grads: &'a mut GradientsParams,
     backbone: &'a [ParamId],
@@ -192,7 +191,7 @@ pub(crate) fn learning_rate(base: f64, schedule: &ScheduleConfig, step: u64) -> 
     base * (0.1 * (1.0 - warm) + warm) * course
 }
 
-/// Gathers a model's parameters without gradients.
+/// Collects a model's parameters without gradients.
 struct Values(GradientsParams);
 
 impl ModuleVisitor for Values {
@@ -204,25 +203,25 @@ impl ModuleVisitor for Values {
 /// Moves an average towards new values.
 struct Towards {
     values: GradientsParams,
-    keep: f32,
+    decay: f32,
 }
 
 impl ModuleMapper for Towards {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(value) = self.values.remove::<D>(param.id) else { return param };
-        let keep = self.keep;
-        param.map(|old| old.mul_scalar(keep) + value.mul_scalar(1.0 - keep))
+        let decay = self.decay;
+        param.map(|old| old.mul_scalar(decay) + value.mul_scalar(1.0 - decay))
     }
 }
 
-/// `keep * average + (1 - keep) * model`, parameter by parameter; the average has no gradients.
-pub(crate) fn towards(average: R2Former, model: &R2Former, keep: f32) -> R2Former {
+/// `decay * average + (1 - decay) * model`, parameter by parameter; the average has no gradients.
+pub(crate) fn towards(average: R2Former, model: &R2Former, decay: f32) -> R2Former {
     let mut values = Values(GradientsParams::new());
     model.visit(&mut values);
-    average.map(&mut Towards { values: values.0, keep })
+    average.map(&mut Towards { values: values.0, decay })
 }
 
-/// Takes parameters out of training.
+/// Freezes parameters.
 pub(crate) struct Freeze<'a>(pub(crate) &'a [ParamId]);
 
 impl ModuleMapper for Freeze<'_> {
@@ -236,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_follow_the_published_schedule() {
+    fn learning_rates_follow_the_published_schedule() {
         let schedule =
             ScheduleConfig { epochs: 50, steps: 10, warmup: 5.0, kind: Schedule::Cosine, patience: 0 };
         let at = |step| learning_rate(5e-4, &schedule, step);

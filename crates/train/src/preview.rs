@@ -1,8 +1,8 @@
-//! A contact sheet: a batch as the network sees it.
+//! A contact sheet of a batch, as the network gets it.
 
 use crate::batch::{Loader, Plan, Planner};
 use crate::config::TrainConfig;
-use crate::pool::Pool;
+use crate::pool::{Excluded, Pool};
 use crate::start::starting_model;
 use crate::{Result, TrainError};
 use image::{Rgb, RgbImage};
@@ -10,17 +10,19 @@ use r2former_data::image::{Preprocess, ResizeMode};
 use rayon::prelude::*;
 use std::path::Path;
 
-/// Pixels between pictures, and width of the frames that tell positives from negatives.
+/// Pixels between pictures, and width of the frames around positives and negatives.
 const GAP: u32 = 6;
 const FRAME: u32 = 3;
 
-/// Writes a batch of a configuration as a picture, without training: a row a query (positive framed in green,
-/// negatives in red) or a row a place.
+/// Writes a batch of a configuration as a picture, without training: a row per query (positive framed in green,
+/// negatives in red) or a row per place.
 ///
 /// # Errors
-/// As [`train`](crate::train), as far as the data are concerned.
+/// [`TrainError::Run`] for a picture that cannot be written; [`TrainError::Config`], [`TrainError::Data`],
+/// [`TrainError::Model`] and [`TrainError::Unreadable`] as for [`train`](crate::train).
 pub fn preview(config: &TrainConfig, batch: u64, path: &Path) -> Result<()> {
     config.check()?;
+    crate::state::check_writable(path)?;
     let pool = Pool::open(&config.data, config.places, 0)?;
     let model = starting_model(config)?.config;
     let preprocess =
@@ -31,9 +33,10 @@ pub fn preview(config: &TrainConfig, batch: u64, path: &Path) -> Result<()> {
         preprocess: &preprocess,
         size: [model.input.height, model.input.width],
         seed: config.seed,
-        bank: None,
+        cache: None,
     };
-    let plan = Planner::new(&pool, None, config).plan(batch, 0);
+    let planner = Planner::new(&pool, None, config, Excluded::new());
+    let plan = loader.load(&planner, batch, 0)?.plan;
     sheet(&loader, &plan, batch, 0, path)
 }
 
@@ -43,7 +46,7 @@ pub(crate) fn sheet(loader: &Loader<'_>, plan: &Plan, step: u64, part: u64, path
         .into_par_iter()
         .map(|i| Ok(loader.picture(plan, i, step, part)?.to_rgb8()))
         .collect::<Result<Vec<_>>>()?;
-    // Rows begin where a query does; places have equally many photographs, which follow each other.
+    // A row begins at each query; places have equally many photographs, one after the other.
     let starts: Vec<usize> = match plan.triplets.is_empty() {
         false => plan
             .triplets
@@ -56,7 +59,7 @@ pub(crate) fn sheet(loader: &Loader<'_>, plan: &Plan, step: u64, part: u64, path
             .filter(|i| {
                 let same = |a: usize, b: usize| {
                     let (a, b) = (plan.shots[a], plan.shots[b]);
-                    a.mirror == b.mirror
+                    a.flipped == b.flipped
                         && loader.pool.relation(a.item, b.item) != crate::pool::Relation::Negative
                 };
                 *i == 0 || !same(*i - 1, *i)

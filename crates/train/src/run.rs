@@ -1,17 +1,19 @@
 //! A run from its first step to its last.
 
-use crate::bank::Bank;
 use crate::batch::{Batch, Loader, Planner};
-use crate::config::TrainConfig;
-use crate::mining::{Mined, mine, mine_kept, refresh_steps};
+use crate::config::{StartModel, TrainConfig};
+use crate::estimate::Estimate;
+use crate::extract_views::extract_views;
+use crate::mining::{Mined, mine, mine_cached, refresh_steps};
 use crate::optim::{Freeze, Optimizer, learning_rate, towards};
-use crate::pool::Pool;
+use crate::pool::{Excluded, LeftOut, Pool};
 use crate::preview::sheet;
-use crate::record::{Line, Log, read, write_csv};
+use crate::record::{Log, LogEntry, read, write_csv};
 use crate::start::{frozen_parameters, starting_model};
-use crate::state::{Progressed, RunDir, Snapshot};
+use crate::state::{BestRecall, Ranking, RunDir, RunState, Snapshot};
 use crate::step::{Frozen, Losses, spread};
-use crate::validate::{dataset, validate};
+use crate::validate::{Validated, dataset, validate};
+use crate::view_cache::ViewCache;
 use crate::{Result, TrainError};
 use burn::module::Module;
 use burn::optim::GradientsAccumulator;
@@ -23,72 +25,93 @@ use r2former_model::{Device, ModelConfig, R2Former};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// What a run reports while it goes.
-pub trait Watch: Progress {
-    /// A line of the log, as it is written.
-    fn line(&self, line: &Line, total_steps: u64);
+/// Receives the progress of a run. [`Progress::note`] gets what happens before the first step: the data sources,
+/// photographs that are left out, and an estimate of the duration.
+pub trait TrainObserver: Progress {
+    /// An entry has been written to the log.
+    fn logged(&self, entry: &LogEntry, total_steps: u64);
 }
 
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Outcome {
-    /// Steps that were taken, all processes together.
+/// The result of a run.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct TrainOutcome {
+    /// Steps, of all processes together.
     pub steps: u64,
-    /// Whether it stopped because the recall did not rise any more.
+    /// Whether the run stopped because the recall no longer rose.
     pub stopped_early: bool,
-    /// The best recall, where validated.
-    pub best: Option<f64>,
-    /// The best model, or the last where none was validated.
+    /// The best validation, if the run was validated.
+    pub best: Option<BestRecall>,
+    /// The same recall of the start model.
+    pub baseline: Option<f64>,
+    /// Training photographs that were left out because they cannot be read or used; the log names them.
+    pub left_out: usize,
+    /// The best model, or the last if the run was not validated.
     pub model: PathBuf,
 }
 
-/// Everything that changes while a run goes.
+/// The state of a running process.
 struct Run<'a> {
     config: &'a TrainConfig,
     dir: RunDir,
     log: Log,
-    watch: &'a dyn Watch,
+    observer: &'a dyn TrainObserver,
     model_config: ModelConfig,
     model: Option<R2Former>,
-    average: Option<R2Former>,
+    ema: Option<R2Former>,
     optimizer: Optimizer,
     frozen: Option<Frozen>,
     mined: Option<Mined>,
-    bank: Option<Bank>,
-    at: Progressed,
+    cache: Option<ViewCache>,
+    state: RunState,
     validation: Option<Dataset>,
     size: [usize; 2],
     device: Device,
-    /// With gradients; batches of a step are spread over them.
+    /// Autodiff devices; the batches of a step are distributed over them.
     learning: Vec<Device>,
     preprocess: Preprocess,
     clock: Instant,
+    /// Seconds of the last validation and the last mining pass.
+    timed: [f64; 2],
+    /// Whether the duration has been estimated.
+    estimated: bool,
+    /// Photographs that this process has named.
+    named: usize,
 }
 
-/// Runs a configuration in the folder `out`; `resume` goes on with what is there. The first device holds the model;
-/// the batches that a step adds up ([`BatchConfig::accumulate`](crate::BatchConfig)) are spread over all of them.
+/// Photographs left out that are named on the way; the log names all.
+const NAMED: usize = 10;
+
+/// Executes a configuration in the folder `out`; `resume` continues the run in it. The first device holds the model;
+/// the batches that a step accumulates ([`BatchConfig::accumulate`](crate::BatchConfig)) are distributed over all.
+///
+/// Before the first step it validates the start model and estimates the duration. Training photographs that cannot be
+/// read are replaced by others, and logged.
 ///
 /// # Errors
-/// No device, or more devices than batches; a configuration, dataset, model or folder that cannot be used; a loss
-/// that is not finite.
+/// [`TrainError::Config`] for a value out of range, no device, or more devices than batches; [`TrainError::Io`] and
+/// [`TrainError::Run`] for a folder that cannot be written or resumed; [`TrainError::Data`], [`TrainError::Model`],
+/// [`TrainError::Engine`] and [`TrainError::Eval`] for data and models that cannot be used;
+/// [`TrainError::Unreadable`] if too few photographs can be read; [`TrainError::NotFinite`] if the loss becomes NaN or
+/// infinite.
 pub fn train(
     config: &TrainConfig,
     out: &Path,
     resume: bool,
     devices: &[Device],
-    watch: &dyn Watch,
-) -> Result<Outcome> {
+    observer: &dyn TrainObserver,
+) -> Result<TrainOutcome> {
     config.check()?;
     if devices.is_empty() || devices.len() > config.batch.accumulate {
         return Err(TrainError::Config(format!(
-            "{} devices for batch.accumulate {}: each device takes a batch of every step, so set batch.accumulate to \
-             a multiple of their number",
+            "{} devices for batch.accumulate = {}: every step needs a batch per device, so set batch.accumulate to a \
+             multiple of the number of devices",
             devices.len(),
             config.batch.accumulate
         )));
     }
-    let mut run = Run::open(config, out, resume, devices, watch)?;
-    run.go()
+    let mut run = Run::open(config, out, resume, devices, observer)?;
+    run.go(resume)
 }
 
 impl<'a> Run<'a> {
@@ -97,29 +120,44 @@ impl<'a> Run<'a> {
         out: &Path,
         resume: bool,
         devices: &[Device],
-        watch: &'a dyn Watch,
+        observer: &'a dyn TrainObserver,
     ) -> Result<Self> {
         let device = &devices[0];
+        let dir = RunDir::open(out, resume)?;
         let validation = config.validation.as_ref().map(dataset).transpose()?;
-        let learning = |device: &Device| match config.save_memory {
+        let learning = |device: &Device| match config.gradient_checkpointing {
             true => device.clone().autodiff().gradient_checkpointing(),
             false => device.clone().autodiff(),
         };
         let learning: Vec<Device> = devices.iter().map(learning).collect();
-        let dir = RunDir::open(out, resume)?;
-        let (checkpoint, average, optimizer, at, mined) = match resume {
+        let (checkpoint, ema, optimizer, state, mined) = match resume {
             true => {
                 let mut resumed = dir.resume(config)?;
-                // What made the model that the run began with; the run itself is told anew with each model.
+                // The provenance of the start model: each model saved adds that of the run again.
                 let provenance = &mut resumed.model.config.provenance;
                 *provenance = provenance.get_mut("before").map(serde_json::Value::take).unwrap_or_default();
-                (resumed.model, resumed.average, Some(resumed.optimizer), resumed.progressed, resumed.mined)
+                observer.note(&format!("resuming after step {}", resumed.state.step));
+                (resumed.model, resumed.ema, Some(resumed.optimizer), resumed.state, resumed.mined)
             }
             false => {
+                let start = starting_model(config)?;
                 let text = config.to_toml()?;
                 r2former_model::checkpoint::write_atomically(&dir.file("config.toml"), text.as_bytes())?;
-                let at = Progressed { step: 0, best: None, since_best: 0, validated: 0, sums: [0.0; 5] };
-                (starting_model(config)?, None, None, at, None)
+                observer.note(&match &config.start {
+                    StartModel::BuiltIn => {
+                        format!("starting from the built-in model {}", StartModel::BUILT_IN)
+                    }
+                    StartModel::File(path) => format!("starting from {}", path.display()),
+                });
+                let state = RunState {
+                    step: 0,
+                    best: None,
+                    baseline: None,
+                    since_best: 0,
+                    validated: 0,
+                    sums: [0.0; 5],
+                };
+                (start, None, None, state, None)
             }
         };
         let model_config = checkpoint.config.clone();
@@ -127,14 +165,14 @@ impl<'a> Run<'a> {
         let optimizer = optimizer.unwrap_or_else(|| Optimizer::new(config.optimizer, &tensors));
         let model = checkpoint.model(&learning[0])?;
         let model = model.map(&mut Freeze(&frozen_parameters(config, &model_config, &tensors)));
-        let average = match (config.optimizer.average > 0.0, average) {
-            (true, Some(average)) => Some(average.model(device)?),
+        let ema = match (config.optimizer.ema_decay > 0.0, ema) {
+            (true, Some(ema)) => Some(ema.model(device)?),
             (true, None) => Some(R2Former::from_tensors(&model_config, tensors, device)?),
             _ => None,
         };
         let size = [model_config.input.height, model_config.input.width];
-        // Where batches spread over devices, each runs the backbone of its own copy of the model.
-        let alone = !config.stage.trains_global() && (learning.len() == 1 || config.batch.kept_views > 0);
+        // Where batches are distributed over devices, each runs the backbone of its own copy of the model.
+        let alone = !config.stage.trains_global() && (learning.len() == 1 || config.batch.cached_views > 0);
         let frozen = alone.then(|| Frozen::new(&model, size, device)).transpose()?;
         let preprocess = Preprocess {
             mean: model_config.input.mean,
@@ -143,43 +181,56 @@ impl<'a> Run<'a> {
         };
         Ok(Self {
             config,
-            log: Log::open(dir.file("log.jsonl"), at.step)?,
+            log: Log::open(dir.file("log.jsonl"), state.step)?,
             dir,
-            watch,
+            observer,
             model_config,
             model: Some(model),
-            average,
+            ema,
             optimizer,
             frozen,
             mined,
-            bank: None,
-            at,
+            cache: None,
+            state,
             validation,
             size,
             device: device.clone(),
             learning,
             preprocess,
             clock: Instant::now(),
+            timed: [0.0; 2],
+            estimated: false,
+            named: 0,
         })
     }
 
-    fn go(&mut self) -> Result<Outcome> {
+    fn go(&mut self, resume: bool) -> Result<TrainOutcome> {
         let config = self.config;
         let (steps, epochs) = (config.schedule.steps, config.schedule.epochs);
         let mut pool: Option<(u64, Pool)> = None;
         let mut stopped = false;
+        let mut fresh = !resume;
         loop {
-            let done = self.at.step / steps;
-            // The end of an epoch comes before the next one's first step, also where a process was killed between.
-            if done > self.at.validated {
+            let done = self.state.step / steps;
+            // The end of an epoch comes before the next one's first step, also if a process was killed in between.
+            if done > self.state.validated {
                 stopped = self.end_epoch(done - 1)?;
             }
-            if stopped || self.at.step >= epochs * steps {
+            if stopped || self.state.step >= epochs * steps {
                 break;
             }
-            let epoch = self.at.step / steps;
-            if pool.as_ref().is_none_or(|(of, pool)| *of != epoch && !pool.stays_all()) {
-                pool = Some((epoch, Pool::open(&config.data, config.places, epoch)?));
+            let epoch = self.state.step / steps;
+            if pool.as_ref().is_none_or(|(of, pool)| *of != epoch && !pool.is_static()) {
+                let first = pool.is_none();
+                let opened = Pool::open(&config.data, config.places, epoch)?;
+                if first {
+                    opened.notes().iter().for_each(|note| self.observer.note(note));
+                }
+                self.leave_out(self.state.step, opened.left_out())?;
+                pool = Some((epoch, opened));
+            }
+            if std::mem::take(&mut fresh) {
+                self.baseline()?;
             }
             if let Some((_, pool)) = &pool {
                 self.segment(pool, epoch)?;
@@ -190,26 +241,89 @@ impl<'a> Run<'a> {
             self.save_model(&best, None)?;
         }
         self.curves()?;
-        Ok(Outcome { steps: self.at.step, stopped_early: stopped, best: self.at.best, model: best })
+        Ok(TrainOutcome {
+            steps: self.state.step,
+            stopped_early: stopped,
+            best: self.state.best,
+            baseline: self.state.baseline,
+            left_out: self.log.left_out().len(),
+            model: best,
+        })
     }
 
-    /// Steps until the epoch ends or negatives are mined anew.
+    /// Logs photographs that are left out, each once, and names the first of them.
+    fn leave_out(&mut self, step: u64, found: &[LeftOut]) -> Result<()> {
+        for one in found {
+            let entry = LogEntry::left_out(step, one);
+            let LogEntry::LeftOut { path, reason, .. } = &entry else { continue };
+            if self.log.left_out().contains(path) {
+                continue;
+            }
+            self.named += 1;
+            if self.named <= NAMED {
+                self.observer.note(&format!("left out: {path}: {reason}"));
+            } else if self.named == NAMED + 1 {
+                self.observer.note("more photographs are left out; log.jsonl lists them all");
+            }
+            self.log.write(&entry)?;
+        }
+        Ok(())
+    }
+
+    /// Validates the start model.
+    fn baseline(&mut self) -> Result<()> {
+        let Some(set) = &self.validation else { return Ok(()) };
+        let (queries, references) = (set.queries.len(), set.database.len());
+        self.observer
+            .note(&format!("validating the start model: {queries} queries, {references} references"));
+        let Some(found) = self.validate()? else { return Ok(()) };
+        self.state.baseline = Some(found.deciding);
+        let entry = LogEntry::Baseline {
+            step: self.state.step,
+            global_recall: found.global,
+            reranked_recall: found.reranked,
+        };
+        self.log.write(&entry)?;
+        self.observer.logged(&entry, self.total_steps());
+        Ok(())
+    }
+
+    fn total_steps(&self) -> u64 {
+        self.config.schedule.epochs * self.config.schedule.steps
+    }
+
+    /// Validates the model as it is.
+    fn validate(&mut self) -> Result<Option<Validated>> {
+        let (Some(config), Some(set)) = (&self.config.validation, &self.validation) else { return Ok(None) };
+        let start = Instant::now();
+        let extractor = self.extractor()?;
+        let found = validate(config, set, &extractor, self.config.stage.trains_reranker(), self.observer)?;
+        self.timed[0] = start.elapsed().as_secs_f64();
+        Ok(Some(found))
+    }
+
+    /// Steps until the end of the epoch or the next mining pass.
     fn segment(&mut self, pool: &Pool, epoch: u64) -> Result<()> {
         let config = self.config;
         let steps = config.schedule.steps;
-        let start = self.at.step;
+        let start = self.state.step;
         let mut end = (epoch + 1) * steps;
         let due = match refresh_steps(config) {
-            None => self.mined.is_none() && config.batch.kept_views == 0,
+            None => self.mined.is_none() && config.batch.cached_views == 0,
             Some(refresh) => {
                 let since = start % steps;
                 end = end.min(start + refresh - since % refresh);
                 since.is_multiple_of(refresh)
             }
         };
+        let began = Instant::now();
         if due {
             let extractor = self.extractor()?;
-            self.mined = mine(config, pool, &extractor, self.mined.as_ref(), start, self.watch)?;
+            let (mined, left_out) =
+                mine(config, pool, &extractor, self.mined.as_ref(), start, self.observer)?;
+            self.mined = mined;
+            self.leave_out(start, &left_out)?;
+            self.timed[1] = began.elapsed().as_secs_f64();
         }
         let preprocess = self.preprocess;
         let mut loader = Loader {
@@ -218,38 +332,87 @@ impl<'a> Run<'a> {
             preprocess: &preprocess,
             size: self.size,
             seed: config.seed,
-            bank: None,
+            cache: None,
         };
-        let bank = self.filled(&loader, epoch)?;
-        if let Some(bank) = &bank
-            && (self.mined.is_none() || start.is_multiple_of(steps))
-        {
-            self.mined = mine_kept(config, pool, bank);
+        let cache = self.filled(&loader, epoch)?;
+        if let Some(cache) = &cache {
+            if self.mined.is_none() || start.is_multiple_of(steps) {
+                self.mined = mine_cached(config, pool, cache);
+            }
+            self.timed[1] = began.elapsed().as_secs_f64();
         }
-        loader.bank = bank.as_ref();
+        loader.cache = cache.as_ref();
         let mined = self.mined.take();
-        let planner = Planner::new(pool, mined.as_ref(), config);
+        let excluded = cache.as_ref().map_or_else(Excluded::new, |cache| cache.excluded.clone());
+        let planner = Planner::new(pool, mined.as_ref(), config, excluded);
+        if !std::mem::replace(&mut self.estimated, true) {
+            self.estimate(&loader, &planner, start)?;
+        }
         self.clock = Instant::now();
-        let result = loader.run(&planner, [start, end], config.batch.accumulate as u64, |number, batches| {
+        let parts = config.batch.accumulate as u64;
+        let result = loader.run(&planner, [start, end], parts, |number, batches| {
+            for batch in &batches {
+                self.leave_out(number + 1, &batch.left_out)?;
+            }
             self.one(&loader, number, epoch, &batches)?;
-            let every = config.keep.every;
-            if every > 0 && self.at.step.is_multiple_of(every) && self.at.step < end {
+            let every = config.checkpoint.every;
+            if every > 0 && self.state.step.is_multiple_of(every) && self.state.step < end {
                 self.checkpoint(mined.as_ref(), false)?;
             }
             Ok(true)
         });
         self.mined = mined;
-        self.bank = bank;
+        self.cache = cache;
         result
     }
 
-    /// The epoch's views, where views are kept: those that are there, or new ones.
-    fn filled(&mut self, loader: &Loader<'_>, epoch: u64) -> Result<Option<Bank>> {
-        let views = self.config.batch.kept_views as u64;
-        match (self.bank.take(), &self.frozen) {
-            (Some(bank), _) if bank.epoch == epoch => Ok(Some(bank)),
+    /// Times a step, without taking it, and reports how long the rest of the run will take.
+    fn estimate(&self, loader: &Loader<'_>, planner: &Planner<'_>, step: u64) -> Result<()> {
+        let Some(model) = &self.model else { return Ok(()) };
+        let (config, parts) = (self.config, self.config.batch.accumulate as u64);
+        self.observer.note("timing a step");
+        let began = Instant::now();
+        let batches = (0..parts).map(|part| loader.load(planner, step, part)).collect::<Result<Vec<_>>>()?;
+        let loading = began.elapsed().as_secs_f64();
+        let on_cpu = self.device == Device::flex();
+        let mut computing = 0.0;
+        // A GPU's first step compiles and tunes its kernels.
+        for _ in 0..if on_cpu { 1 } else { 2 } {
+            let began = Instant::now();
+            for (round, together) in batches.chunks(self.learning.len()).enumerate() {
+                let place = step * parts + (round * self.learning.len()) as u64;
+                spread(model, &self.learning, self.frozen.as_ref(), together, config, self.size, place)?;
+            }
+            computing = began.elapsed().as_secs_f64();
+        }
+        // On a CPU loading and computing share the cores, elsewhere they overlap.
+        let each = if on_cpu { loading + computing } else { loading.max(computing) };
+        let schedule = &config.schedule;
+        let epochs = schedule.epochs - self.state.validated;
+        let validations = config.validation.as_ref().map_or(0, |v| epochs.div_ceil(v.every_epochs.max(1)));
+        let mining = match refresh_steps(config) {
+            Some(refresh) => (epochs * schedule.steps.div_ceil(refresh)).saturating_sub(1),
+            None if config.batch.cached_views > 0 => epochs.saturating_sub(1),
+            None => 0,
+        };
+        let estimate = Estimate {
+            steps: (self.total_steps() - step, each),
+            validations: (validations, self.timed[0]),
+            mining: (mining, self.timed[1]),
+        };
+        self.observer.note(&estimate.to_string());
+        Ok(())
+    }
+
+    /// The cached views of the epoch: existing or new ones.
+    fn filled(&mut self, loader: &Loader<'_>, epoch: u64) -> Result<Option<ViewCache>> {
+        let views = self.config.batch.cached_views as u64;
+        match (self.cache.take(), &self.frozen) {
+            (Some(cache), _) if cache.epoch == epoch => Ok(Some(cache)),
             (_, Some(frozen)) if views > 0 => {
-                Ok(Some(Bank::fill(loader, frozen, [views, epoch], self.watch)?))
+                let (cache, left_out) = extract_views(loader, frozen, [views, epoch], self.observer)?;
+                self.leave_out(self.state.step, &left_out)?;
+                Ok(Some(cache))
             }
             _ => Ok(None),
         }
@@ -279,87 +442,85 @@ impl<'a> Run<'a> {
                 sum = Losses {
                     global: mean(sum.global, losses.global),
                     rerank: mean(sum.rerank, losses.rerank),
-                    rerank_right: mean(sum.rerank_right, losses.rerank_right),
+                    rerank_accuracy: mean(sum.rerank_accuracy, losses.rerank_accuracy),
                     total: sum.total + losses.total * share,
                 };
             }
         }
-        // The accumulated gradients are a sum; the rate is meant for their mean.
+        // The accumulated gradients are a sum; the learning rate is for their mean.
         let grads = crate::optim::scaled(gathered.grads(), &model, share);
         let lr = learning_rate(config.optimizer.lr, &config.schedule, number);
-        let (model, length) = self.optimizer.step(lr, model, grads);
-        if let Some(average) = self.average.take() {
-            // At first the average forgets quickly: its own beginning says nothing yet.
-            let keep = config.optimizer.average.min((1.0 + number as f32) / (10.0 + number as f32));
-            self.average = Some(towards(average, &model, keep));
+        let (model, norm) = self.optimizer.step(lr, model, grads);
+        if let Some(ema) = self.ema.take() {
+            // The decay is smaller at first, so that the average soon forgets the start model.
+            let decay =
+                (config.optimizer.ema_decay as f32).min((1.0 + number as f32) / (10.0 + number as f32));
+            self.ema = Some(towards(ema, &model, decay));
         }
         self.model = Some(model);
-        self.at.step = number + 1;
+        self.state.step = number + 1;
         let parts = [
             1.0,
             sum.total,
             sum.global.unwrap_or(0.0),
             sum.rerank.unwrap_or(0.0),
-            sum.rerank_right.unwrap_or(0.0),
+            sum.rerank_accuracy.unwrap_or(0.0),
         ];
-        self.at.sums.iter_mut().zip(parts).for_each(|(total, value)| *total += f64::from(value));
+        self.state.sums.iter_mut().zip(parts).for_each(|(total, value)| *total += f64::from(value));
         let images: usize = batches.iter().map(|b| b.plan.shots.len()).sum();
         let speed = images as f64 / self.clock.elapsed().as_secs_f64();
         self.clock = Instant::now();
-        let line = Line::of_step(self.at.step, epoch, lr, &sum, length, speed);
-        self.log.write(&line)?;
-        self.watch.line(&line, config.schedule.epochs * config.schedule.steps);
+        let entry = LogEntry::of_step(self.state.step, epoch, lr, &sum, norm, speed);
+        self.log.write(&entry)?;
+        self.observer.logged(&entry, self.total_steps());
         Ok(())
     }
 
-    /// Validates, logs and keeps; whether to stop early comes back.
+    /// Validates, logs and saves; returns whether to stop early.
     fn end_epoch(&mut self, epoch: u64) -> Result<bool> {
         let config = self.config;
-        let loss = self.at.sums[1] / self.at.sums[0].max(1.0);
+        let loss = self.state.sums[1] / self.state.sums[0].max(1.0);
         let (mut global_recall, mut reranked_recall, mut best) = (None, None, false);
-        if let (Some(validation), Some(set)) = (&config.validation, &self.validation)
+        if let Some(validation) = &config.validation
             && ((epoch + 1).is_multiple_of(validation.every_epochs.max(1))
                 || epoch + 1 == config.schedule.epochs)
+            && let Some(found) = self.validate()?
         {
-            let extractor = self.extractor()?;
-            let rerank = config.stage.trains_reranker();
-            let report = validate(validation, set, &extractor, rerank, self.watch)?;
-            let three = |recall: &r2former_eval::Recall| [1, 5, 10].map(|n| recall.at(n));
-            global_recall = Some(three(&report.recall.global));
-            reranked_recall = report.recall.reranked.as_ref().map(three);
-            let deciding =
-                report.recall.reranked.as_ref().unwrap_or(&report.recall.global).at(validation.best_by);
-            best = self.at.best.is_none_or(|before| deciding > before);
+            (global_recall, reranked_recall) = (Some(found.global), found.reranked);
+            best = self.state.best.is_none_or(|before| found.deciding > before.recall);
             if best {
-                self.at.best = Some(deciding);
-                self.at.since_best = 0;
-                self.save_model(&self.dir.file("best.safetensors"), Some((epoch, deciding)))?;
+                let ranking = if found.reranked.is_some() { Ranking::Reranked } else { Ranking::Global };
+                self.state.best =
+                    Some(BestRecall { recall: found.deciding, n: validation.best_by, ranking, epoch });
+                self.state.since_best = 0;
+                self.save_model(&self.dir.file("best.safetensors"), Some((epoch, found.deciding)))?;
             } else {
-                self.at.since_best += 1;
+                self.state.since_best += 1;
             }
         }
-        let line = Line::Epoch { step: self.at.step, epoch, loss, global_recall, reranked_recall, best };
-        self.log.write(&line)?;
-        self.watch.line(&line, config.schedule.epochs * config.schedule.steps);
-        self.at.sums = [0.0; 5];
-        self.at.validated = epoch + 1;
+        let entry =
+            LogEntry::Epoch { step: self.state.step, epoch, loss, global_recall, reranked_recall, best };
+        self.log.write(&entry)?;
+        self.observer.logged(&entry, self.total_steps());
+        self.state.sums = [0.0; 5];
+        self.state.validated = epoch + 1;
         let mined = self.mined.take();
         self.checkpoint(mined.as_ref(), true)?;
         self.mined = mined;
         self.curves()?;
         let patience = config.schedule.patience;
-        Ok(patience > 0 && self.at.since_best >= patience)
+        Ok(patience > 0 && self.state.since_best >= patience)
     }
 
-    /// The weights that count: their average where one is kept.
+    /// The weights to validate and save: their moving average where one is configured.
     fn weights(&self) -> Result<r2former_model::weights::Tensors> {
-        match self.average.as_ref().or(self.model.as_ref()) {
+        match self.ema.as_ref().or(self.model.as_ref()) {
             Some(model) => Ok(model.to_tensors()?),
             None => Err(TrainError::Config("no model".into())),
         }
     }
 
-    /// The model so far, ready to describe photographs.
+    /// The current model as an extractor.
     fn extractor(&self) -> Result<Extractor> {
         let loaded = LoadedModel::of(&self.model_config, &self.weights()?)?;
         Ok(Extractor::new(loaded, Settings::of(&self.model_config), &self.device)?)
@@ -369,7 +530,7 @@ impl<'a> Run<'a> {
         Ok(save(path, &self.described(validated), &self.weights()?, Storage::F32)?)
     }
 
-    /// The model as it is now, with what made it.
+    /// The current model's configuration, with its provenance.
     fn described(&self, validated: Option<(u64, f64)>) -> ModelConfig {
         let mut config = self.model_config.clone();
         config.trained.global |= self.config.stage.trains_global();
@@ -379,7 +540,7 @@ impl<'a> Run<'a> {
         config.provenance = serde_json::json!({
             "trained": {
                 "stage": self.config.stage,
-                "steps": self.at.step,
+                "steps": self.state.step,
                 "validated": validated.map(|(epoch, recall)| serde_json::json!({"epoch": epoch, "recall": recall})),
                 "config": self.config,
             },
@@ -390,26 +551,26 @@ impl<'a> Run<'a> {
 
     fn checkpoint(&self, mined: Option<&Mined>, stays: bool) -> Result<()> {
         let Some(model) = &self.model else { return Err(TrainError::Config("no model".into())) };
-        let average = self.average.as_ref().map(R2Former::to_tensors).transpose()?;
+        let ema = self.ema.as_ref().map(R2Former::to_tensors).transpose()?;
         let snapshot = Snapshot {
             config: self.config,
             model_config: &self.described(None),
             tensors: &model.to_tensors()?,
-            average: average.as_ref(),
+            ema: ema.as_ref(),
             optimizer: &self.optimizer,
-            progressed: &self.at,
+            state: &self.state,
             mined,
         };
         self.dir.save(&snapshot, stays)
     }
 
-    /// The log as a table and as a picture.
+    /// Writes the log as a table and as plots.
     fn curves(&self) -> Result<()> {
         if !self.log.path().is_file() {
             return Ok(());
         }
-        let lines = read(self.log.path())?;
-        write_csv(&lines, &self.dir.file("curves.csv"))?;
-        crate::curves::draw(&lines, &self.dir.file("curves.svg"))
+        let entries = read(self.log.path())?;
+        write_csv(&entries, &self.dir.file("curves.csv"))?;
+        crate::curves::draw(&entries, &self.dir.file("curves.svg"))
     }
 }

@@ -1,18 +1,25 @@
-//! The model that a run begins with.
+//! The model that a run starts from.
 
-use crate::config::{Stage, TrainConfig};
+use crate::config::{Stage, StartModel, TrainConfig};
 use crate::{Result, TrainError};
 use burn::module::ParamId;
+use r2former_engine::LoadedModel;
 use r2former_model::weights::{RawTensor, Tensors, param_id};
 use r2former_model::{
     BackboneConfig, Checkpoint, Device, GlobalConfig, LocalConfig, ModelConfig, R2Former, RerankerConfig,
     load,
 };
 
-/// Loads the checkpoint to begin with and gives it what the stage needs and it lacks: a head, local features, a
-/// reranker, all drawn from the seed.
+/// Loads the start model and adds what the stage needs and the model lacks (a head, local features, a reranker), freshly
+/// initialised from the seed.
 pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
-    let mut checkpoint = load(&config.start)?;
+    let mut checkpoint = match &config.start {
+        StartModel::BuiltIn => {
+            let model = LoadedModel::built_in()?;
+            r2former_model::checkpoint::parse(model.bytes(), StartModel::BUILT_IN.as_ref())?
+        }
+        StartModel::File(path) => load(path)?,
+    };
     let changes = &config.model;
     let model = &mut checkpoint.config;
     model.name.clone_from(&config.name);
@@ -31,7 +38,7 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
         (model.local, model.reranker) = (None, None);
         (model.trained.local, model.trained.reranker) = (false, false);
     }
-    // What was never trained is drawn anew, so that the seed decides it.
+    // Parts that were never trained are initialised again, so that the seed decides them.
     let (local, reranker) = (model.trained.local, model.trained.reranker);
     let untrained = |name: &str| {
         (name.starts_with("local_head") && !local) || (name.starts_with("reranker") && !reranker)
@@ -51,13 +58,13 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
         local.layer = changes.local_layer.or(local.layer);
     }
     model.validate()?;
-    // What the checkpoint has is taken; the rest is drawn.
-    let drawn = R2Former::random(model, config.seed, &Device::flex())?.to_tensors()?;
-    let kept = std::mem::take(&mut checkpoint.tensors);
-    checkpoint.tensors = drawn
+    // Tensors of the checkpoint are used; the rest is initialised.
+    let fresh = R2Former::random(model, config.seed, &Device::flex())?.to_tensors()?;
+    let own = std::mem::take(&mut checkpoint.tensors);
+    checkpoint.tensors = fresh
         .into_iter()
-        .map(|(name, mut fresh)| match kept.get(&name) {
-            Some(own) if own.shape == fresh.shape && !untrained(&name) => (name, own.clone()),
+        .map(|(name, mut fresh)| match own.get(&name) {
+            Some(trained) if trained.shape == fresh.shape && !untrained(&name) => (name, trained.clone()),
             _ => {
                 if untrained(&name) {
                     widen(&mut fresh);
@@ -69,46 +76,46 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
     Ok(checkpoint)
 }
 
-/// Sizes and inputs of the reranker that is trained, where `wanted` stands in the configuration.
+/// Sizes and inputs of the reranker to train; `wanted` is the configuration's.
 fn reranker_config(model: &ModelConfig, wanted: &RerankerConfig) -> Result<RerankerConfig> {
     match &model.reranker {
         None => Ok(wanted.clone()),
         Some(own) if own == wanted || *wanted == RerankerConfig::default() => Ok(own.clone()),
         Some(_) if model.trained.reranker => Err(TrainError::Config(
-            "model.reranker: the model to begin with has a trained reranker of other sizes or inputs; set \
-             model.fresh_reranker = true to forget it"
+            "model.reranker: the start model has a trained reranker of other sizes or inputs; set \
+             model.fresh_reranker = true to replace it"
                 .into(),
         )),
-        // Untrained: it is drawn anew in any case.
+        // Untrained: it is initialised again in any case.
         Some(_) => Ok(wanted.clone()),
     }
 }
 
-/// Deviation of freshly drawn weights.
-const DRAWN: f32 = 0.02;
+/// Standard deviation of freshly initialised weights.
+const FRESH: f32 = 0.02;
 
-/// Scales a drawn matrix so that it keeps the size of what goes through it (deviation one over the root of its
-/// inputs): the reranker is so narrow that weights drawn for a wide network would hide correlations behind
-/// positions for the first thousand steps.
+/// Scales a freshly initialised matrix so that it preserves the variance of its input (standard deviation one over the
+/// root of its inputs): the reranker is so narrow that weights initialised for a wide network would hide correlations
+/// behind positions for the first thousand steps.
 fn widen(tensor: &mut RawTensor) {
     let factor = match tensor.shape[..] {
-        [_, inputs] => (inputs as f32).powf(-0.5) / DRAWN,
-        // CLS tokens: were they much shorter than the tokens beside them, the first norm would blow their
-        // gradient up, and clipping would leave nothing of the others'.
-        [1, 1, _] => 1.0 / DRAWN,
+        [_, inputs] => (inputs as f32).powf(-0.5) / FRESH,
+        // CLS tokens: if they were much shorter than the other tokens, the first norm would blow up their gradient, and
+        // clipping would leave nothing of the others'.
+        [1, 1, _] => 1.0 / FRESH,
         _ => return,
     };
     tensor.data.iter_mut().for_each(|value| *value *= factor);
 }
 
-/// Parameters that stay as they are: what the stage does not train, and the first blocks where asked.
+/// Frozen parameters: those that the stage does not train, and the first blocks if configured.
 pub(crate) fn frozen_parameters(
     config: &TrainConfig,
     model: &ModelConfig,
     tensors: &Tensors,
 ) -> Vec<ParamId> {
     let freeze = config.model.freeze_blocks;
-    let still = |name: &str| {
+    let frozen = |name: &str| {
         let Some(part) = name.strip_prefix("backbone.") else {
             return config.stage == Stage::Rerank && (name.starts_with("head") || name.starts_with("gem"));
         };
@@ -125,7 +132,7 @@ pub(crate) fn frozen_parameters(
             }
         }
     };
-    tensors.keys().filter(|name| still(name)).map(|name| param_id(name)).collect()
+    tensors.keys().filter(|name| frozen(name)).map(|name| param_id(name)).collect()
 }
 
 #[cfg(test)]
@@ -141,11 +148,11 @@ mod tests {
         let model = R2Former::random(&config, 1, &Device::flex()).unwrap();
         let path = dir.join("start.safetensors");
         save(&path, &config, &model.to_tensors().unwrap(), Storage::F32).unwrap();
-        TrainConfig { start: path, ..TrainConfig::preset(Stage::Rerank) }
+        TrainConfig { start: path.into(), ..TrainConfig::preset(Stage::Rerank) }
     }
 
     #[test]
-    fn an_ablated_reranker_is_drawn() {
+    fn an_ablated_reranker_is_freshly_initialised() {
         let dir = tempfile::tempdir().unwrap();
         let wanted = RerankerConfig { pair_depth: 0, use_xy: false, neighbours: 1, ..Default::default() };
         for (trained, fresh, own) in [
@@ -165,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trained_reranker_of_other_inputs_is_not_bent() {
+    fn a_trained_reranker_of_other_inputs_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let mut config = start(dir.path(), true, Some(RerankerConfig::default()));
         config.model.reranker.use_attention = false;
@@ -174,10 +181,21 @@ mod tests {
     }
 
     #[test]
-    fn an_untrained_reranker_keeps_its_sizes_unless_asked() {
+    fn an_untrained_reranker_keeps_its_sizes_unless_configured() {
         let dir = tempfile::tempdir().unwrap();
         let small = RerankerConfig { dim: 16, depth: 2, ..Default::default() };
         let config = start(dir.path(), false, Some(small.clone()));
         assert_eq!(starting_model(&config).unwrap().config.reranker, Some(small));
+    }
+    #[test]
+    fn the_built_in_model_is_a_start() {
+        let built_in = LoadedModel::built_in().unwrap();
+        assert_eq!(built_in.config.name, StartModel::BUILT_IN);
+        for stage in Stage::ALL {
+            let config = TrainConfig::preset(stage);
+            let model = starting_model(&config).unwrap();
+            assert_eq!(model.config.global, built_in.config.global);
+            assert_eq!(model.config.reranker, built_in.config.reranker);
+        }
     }
 }

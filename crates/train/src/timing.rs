@@ -1,4 +1,4 @@
-//! How long a step takes, its parts apart.
+//! Timing of the parts of a step.
 
 use crate::loss::{cross_entropy, triplet};
 use crate::optim::Optimizer;
@@ -9,24 +9,25 @@ use r2former_model::{Device, LocalConfig, ModelConfig, ModelError, R2Former, Rer
 use serde::Serialize;
 use std::time::Instant;
 
-/// Seconds of the parts of a step, each the median of its runs.
+/// Seconds per part of a step, each the median of its runs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct StepTime {
-    /// Inputs to the loss.
+    /// From the inputs to the loss.
     pub forward_s: f64,
-    /// The loss to the gradients of every parameter that is trained.
+    /// From the loss to the gradients of every trained parameter.
     pub backward_s: f64,
-    /// Gradients to new parameters (AdamW).
+    /// From the gradients to new parameters (AdamW).
     pub optimizer_s: f64,
-    /// Parameters of the network.
+    /// Number of parameters of the network.
     pub parameters: usize,
 }
 
-/// Times a step of the global stage: `batch` random images as triplets, every parameter of the backbone and the
-/// global head trained, after one step that is not counted.
+/// Times a step of stage `global`: `batch` random images as triplets, every parameter of the backbone and the global head
+/// trained, after one warm-up step.
 ///
 /// # Errors
-/// An unknown preset, a batch below 3 images, or an image size that does not suit the backbone.
+/// [`TrainError::Model`] for an unknown preset or an image size that does not suit the backbone, [`TrainError::Config`]
+/// for a batch of fewer than 3 images.
 pub fn time_global_step(
     preset: &str,
     [height, width]: [usize; 2],
@@ -49,11 +50,11 @@ pub fn time_global_step(
     })
 }
 
-/// Times a step of the paper's reranker alone: `pairs` pairs of `count` random local features of 128 numbers a side,
-/// through cross-entropy, after one step that is not counted.
+/// Times a step of the paper's reranker alone: `pairs` pairs of `count` random local features of 128 dimensions per image,
+/// with cross-entropy, after one warm-up step.
 ///
 /// # Errors
-/// No pairs or no local features.
+/// [`TrainError::Config`] for no pairs or no local features.
 pub fn time_rerank_step(pairs: usize, count: usize, runs: usize) -> Result<StepTime> {
     if pairs * count == 0 {
         return Err(TrainError::Config(format!(
@@ -81,7 +82,7 @@ fn preset_of(name: &str) -> Result<ModelConfig> {
     Ok(ModelConfig::preset(name).ok_or_else(|| ModelError::Config(format!("no preset '{name}'")))?)
 }
 
-/// Values between -1 and 1, always the same.
+/// Pseudo-random values between -1 and 1, the same in every run.
 struct Noise(u32);
 
 impl Noise {

@@ -1,21 +1,21 @@
-//! A small training from nothing, on the rendered town alone: recall rises on streets that were never seen, and the
-//! reranker puts what it is given there into a better order.
+//! A small training from random weights on the rendered town: recall rises on streets that were not trained on, and the
+//! reranker improves the global ranking there.
 
 use r2former_data::dataset::DatasetSpec;
-use r2former_engine::{LoadedModel, Progress, Silent};
+use r2former_engine::{LoadedModel, NoProgress, Progress};
 use r2former_model::checkpoint::{Storage, save};
 use r2former_model::{BackboneConfig, Device, GlobalConfig, ModelConfig, Pooling, R2Former, VitConfig};
 use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use r2former_train::{
-    AugmentConfig, BatchKind, GlobalLoss, Line, MiningKind, Schedule, SourceConfig, SourceKind, Stage,
-    TrainConfig, ValidationConfig, Watch, read_log, train,
+    AugmentConfig, BatchKind, GlobalLoss, LogEntry, MiningKind, Schedule, SourceConfig, SourceKind, Stage,
+    TrainConfig, TrainObserver, ValidationConfig, read_log, train,
 };
 use std::path::Path;
 
 /// Side of every image in pixels.
 const SIDE: usize = 64;
 
-/// Says nothing.
+/// Prints nothing.
 struct Quiet;
 
 impl Progress for Quiet {
@@ -23,12 +23,12 @@ impl Progress for Quiet {
     fn advance(&self, _: u64) {}
     fn finish(&self) {}
     fn note(&self, line: &str) {
-        Silent.note(line);
+        NoProgress.note(line);
     }
 }
 
-impl Watch for Quiet {
-    fn line(&self, _: &Line, _: u64) {}
+impl TrainObserver for Quiet {
+    fn logged(&self, _: &LogEntry, _: u64) {}
 }
 
 /// A model of random weights.
@@ -44,7 +44,7 @@ fn start(path: &Path) {
     save(path, &config, &tensors, Storage::F32).unwrap();
 }
 
-/// Streets of another town by day, and queries there by day and under clouds.
+/// Streets of another town by day, with queries by day and under clouds.
 fn held_out(dir: &Path) {
     let town = Town::new(&TownConfig { seed: 4711, blocks: (2, 2), ..Default::default() }).unwrap();
     let config = TownDatasetConfig {
@@ -91,11 +91,11 @@ fn config(stage: Stage, home: &Path) -> TrainConfig {
     config
 }
 
-/// Recall@1 of the last validation: of the global order, and of the reranked one where there is one.
+/// Recall@1 of the last validation: of the global ranking, and after reranking if it was reranked.
 fn recall(run: &Path) -> (f64, Option<f64>) {
-    let lines = read_log(&run.join("log.jsonl")).unwrap();
-    let last = lines.iter().rev().find_map(|line| match line {
-        Line::Epoch { global_recall: Some(global), reranked_recall, .. } => {
+    let entries = read_log(&run.join("log.jsonl")).unwrap();
+    let last = entries.iter().rev().find_map(|entry| match entry {
+        LogEntry::Epoch { global_recall: Some(global), reranked_recall, .. } => {
             Some((global[0], reranked_recall.as_ref().map(|reranked| reranked[0])))
         }
         _ => None,
@@ -104,20 +104,20 @@ fn recall(run: &Path) -> (f64, Option<f64>) {
 }
 
 #[test]
-fn a_small_training_learns_to_tell_places() {
+fn a_small_training_learns_places() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path();
     start(&home.join("start.safetensors"));
     held_out(&home.join("town"));
 
-    // One step at no rate to speak of: what random weights can do.
+    // One step at a negligible learning rate: the recall of random weights.
     let mut before = config(Stage::Global, home);
-    before.start = home.join("start.safetensors");
+    before.start = home.join("start.safetensors").into();
     (before.schedule.epochs, before.schedule.steps, before.optimizer.lr) = (1, 1, 1e-12);
     train(&before, &home.join("before"), false, &[Device::flex()], &Quiet).unwrap();
 
     let mut global = config(Stage::Global, home);
-    global.start = home.join("start.safetensors");
+    global.start = home.join("start.safetensors").into();
     (global.schedule.epochs, global.schedule.steps) = (4, 60);
     train(&global, &home.join("global"), false, &[Device::flex()], &Quiet).unwrap();
 
@@ -127,13 +127,13 @@ fn a_small_training_learns_to_tell_places() {
 }
 
 #[test]
-fn a_small_reranker_betters_the_order_it_is_given() {
-    /// Pixels a side: what patches of 16 tell apart.
+fn a_small_reranker_improves_the_global_ranking() {
+    /// Pixels per side, enough for patches of 16 to differ.
     const FINE: usize = 112;
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path();
-    // A reranker of random weights over a backbone that has seen photographs, and the order by its CLS token: that of
-    // its trained head leaves nothing to better in a minute's training.
+    // A reranker of random weights over a trained backbone, and the global ranking by its CLS token: that of its trained
+    // head leaves nothing to improve in a minute of training.
     let pooled = LoadedModel::built_in().unwrap().with(|config, tensors| {
         config.global = GlobalConfig::Pooled { pooling: Pooling::Cls };
         tensors.retain(|name, _| !name.starts_with("head."));
@@ -142,7 +142,7 @@ fn a_small_reranker_betters_the_order_it_is_given() {
     held_out(&home.join("town"));
 
     let mut rerank = config(Stage::Rerank, home);
-    rerank.start = home.join("start.safetensors");
+    rerank.start = home.join("start.safetensors").into();
     rerank.model.image_size = Some([FINE, FINE]);
     rerank.model.local_count = Some((FINE / 16) * (FINE / 16));
     rerank.model.fresh_reranker = true;

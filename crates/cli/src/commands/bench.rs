@@ -1,16 +1,19 @@
-//! `r2former bench`: what this machine can do, stage by stage.
+//! `r2former bench`: speed of this machine, stage by stage.
 
 use super::bench_eval::{self, EvalBenchArgs};
-use crate::common::{InputArgs, Machine, parse_size};
+use crate::common::{InputArgs, Machine, model_or_preset, parse_size, renamed};
 use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
-use r2former_engine::{Extractor, LoadedModel, LocateOptions, PlaceIndex, Rerank, Timing, locate, rerank};
-use r2former_eval::cost::{Random, Times, Views, local_bytes, peak_bytes, resident_bytes};
+use r2former_engine::{
+    Extractor, LoadedModel, LocateOptions, PlaceIndex, RerankMethod, Timing, locate, rerank,
+};
+use r2former_eval::cost::{
+    Random, SyntheticDescriptors, Times, peak_bytes, random_local_features, resident_bytes,
+};
 use r2former_index::{Filter, NewPlace, Place, ReadPlaces, SearchMode, WritePlaces};
-use r2former_model::ModelConfig;
 use r2former_train::{time_global_step, time_rerank_step};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -19,41 +22,41 @@ use std::time::Instant;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
-    /// Images to their descriptors, one at a time or --batch: seconds_per_image.
+    /// Extraction: seconds_per_image, one image at a time or in batches (--batch).
     Extract(BenchArgs),
-    /// Candidates of one query by the reranker: ms_per_pair.
+    /// Reranking the candidates of one query by the model: ms_per_pair.
     Rerank(BenchArgs),
-    /// The best candidates among made-up descriptors, exact: ms_per_query. With --fast also through a graph,
-    /// and the share of the true best that it finds.
+    /// Exact search among synthetic descriptors: ms_per_query. With --approximate also search in an HNSW graph, and
+    /// its recall of the exact results.
     Search(BenchArgs),
-    /// JPEG to answer on an index of random features: ms_per_query, stage by stage, and by how much the
-    /// program's memory grew over 50 runs and more.
+    /// A whole query, from JPEG to answer, on an index of random features: ms_per_query and each stage. With more than
+    /// 50 runs also the growth of the program's memory.
     Query(BenchArgs),
-    /// An evaluation of so many images with made-up features, search, reranking and all: peak_bytes.
+    /// A dry run of an evaluation with synthetic features: time and peak memory of search, reranking and scoring.
     Eval(EvalBenchArgs),
-    /// A step of training: forward_s, backward_s, optimizer_s of a batch, and the most memory it took. Of the global
-    /// stage on random images; with --pairs, of the reranker alone on random local features.
+    /// A training step: forward_s, backward_s and optimizer_s of a batch, and peak memory. By default of the global stage
+    /// on random images; with --pairs, of the reranker alone on random local features.
     Step(StepArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct StepArgs {
-    /// Random weights of these sizes.
+    /// Architecture with random weights: deit-s, deit-b, vit-tiny, vit-s, vit-b, dinov2-s or dinov2-b.
     #[arg(long, value_name = "NAME", default_value = "vit-tiny")]
     preset: String,
-    /// Image size, height x width.
+    /// Image size, height x width in pixels.
     #[arg(long, default_value = "224x224", value_name = "HxW", value_parser = parse_size)]
     image_size: [usize; 2],
-    /// Images of a batch, by threes.
+    /// Images per batch: triplets, so a multiple of 3.
     #[arg(long, default_value_t = 24, value_name = "N")]
     batch: usize,
-    /// The reranker alone, on so many pairs.
+    /// Pairs per batch; measures the reranker alone.
     #[arg(long, value_name = "N", conflicts_with_all = ["preset", "image_size", "batch"])]
     pairs: Option<usize>,
-    /// Local features of each side of a pair.
+    /// Local features per image of a pair.
     #[arg(long, default_value_t = 200, value_name = "N", requires = "pairs")]
     local_features: usize,
-    /// Measured runs, after one that is not counted.
+    /// Runs to measure, after one to warm up.
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
     /// Print JSON.
@@ -63,27 +66,30 @@ pub(crate) struct StepArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Random weights of these sizes: deit-s, deit-b, vit-tiny, vit-s, vit-b, dinov2-s, dinov2-b.
+    /// Architecture with random weights: deit-s, deit-b, vit-tiny, vit-s, vit-b, dinov2-s or dinov2-b.
     #[arg(long, value_name = "NAME", conflicts_with = "model", default_value = "deit-s")]
     preset: String,
-    /// Model file instead.
+    /// Model file, in place of --preset.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     #[command(flatten)]
     input: InputArgs,
-    /// Candidates of a query.
+    /// Candidates per query.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     candidates: u32,
-    /// Images in the index that is searched.
+    /// Images of the index.
     #[arg(long, default_value_t = 2000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
     images: u32,
-    /// Images that are extracted at a time (extract only); on a CPU each core takes one of its own.
+    /// Images per batch (extract only); on a CPU each core processes one image at a time.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     batch: u32,
-    /// Also measure searching through a graph, which is built first (search only).
+    /// Also build an HNSW graph and measure approximate search in it (search only).
     #[arg(long)]
-    fast: bool,
-    /// Measured runs, after one that is not counted.
+    approximate: bool,
+    /// Former name of --approximate.
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", value_parser = renamed("--approximate"))]
+    fast: Option<String>,
+    /// Runs to measure, after one to warm up.
     #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     runs: u32,
     /// Print JSON.
@@ -100,7 +106,7 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<ExitStatu
         BenchCommand::Eval(args) => return bench_eval::run(args, machine),
         BenchCommand::Step(args) => return step(args),
     };
-    let loaded = load(args.model.as_deref(), &args.preset)?;
+    let loaded = model_or_preset(args.model.as_deref(), &args.preset)?;
     let settings = args.input.settings(&loaded);
     let bench = Bench { args, extractor: machine.extractor(loaded.clone(), settings)?, loaded };
     let measured = match command {
@@ -113,17 +119,6 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<ExitStatu
     let mut report = bench.setting(what, machine);
     report.extend(measured);
     show(&report, args.json)
-}
-
-/// A model file, or random weights of a preset's sizes.
-pub(super) fn load(model: Option<&Path>, preset: &str) -> Result<LoadedModel> {
-    Ok(match model {
-        Some(path) => LoadedModel::open(path)?,
-        None => {
-            let config = ModelConfig::preset(preset);
-            LoadedModel::random(&config.with_context(|| format!("no preset '{preset}'"))?, 0)?
-        }
-    })
 }
 
 fn step(args: &StepArgs) -> Result<ExitStatus> {
@@ -179,7 +174,7 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// What is measured, and on what.
+    /// What is measured, and the settings.
     fn setting(&self, what: &str, machine: &Machine) -> Map<String, Value> {
         let settings = self.extractor.settings();
         let reranker = self.extractor.fused().map(|fused| fused.level().name());
@@ -237,7 +232,7 @@ impl Bench<'_> {
         let mut random = Random::new(2);
         let query: Vec<f32> = (0..count * row).map(|_| random.number()).collect();
         let candidates: Vec<Vec<u8>> =
-            (0..self.args.candidates).map(|_| local_bytes(&mut random, count * row)).collect();
+            (0..self.args.candidates).map(|_| random_local_features(&mut random, count * row)).collect();
         let candidates: Vec<&[u8]> = candidates.iter().map(Vec::as_slice).collect();
         let times = self.times(|| {
             let start = Instant::now();
@@ -255,13 +250,13 @@ impl Bench<'_> {
         let config = &index.manifest.config;
         let (dim, width) = (config.global_dim, config.row_width * config.max_rows);
         let mut writer = index.writer()?;
-        let (views, mut random) = (Views::new(dim), Random::new(3));
+        let (descriptors, mut random) = (SyntheticDescriptors::new(dim), Random::new(3));
         let mut batch = Vec::new();
         for i in 0..self.args.images {
             batch.push(NewPlace {
                 place: Place { name: format!("{i}.jpg"), ..Place::default() },
-                global: views.of(i / Views::OF_A_PLACE, &mut random),
-                local: if local { local_bytes(&mut random, width) } else { Vec::new() },
+                global: descriptors.of(i / SyntheticDescriptors::PER_PLACE, &mut random),
+                local: if local { random_local_features(&mut random, width) } else { Vec::new() },
             });
             if batch.len() == 64 {
                 writer.add(&batch)?;
@@ -276,15 +271,15 @@ impl Bench<'_> {
     fn search(&self) -> Result<Map<String, Value>> {
         let home = tempfile::tempdir()?;
         let index = self.index(&home.path().join("index"), false)?;
-        let views = Views::new(self.extractor.config().global_dim());
+        let descriptors = SyntheticDescriptors::new(self.extractor.config().global_dim());
         let count = self.args.candidates as usize;
-        // Every mode is asked the same.
+        // Every mode gets the same queries.
         let search = |mode: SearchMode| -> Result<(Vec<HashSet<_>>, Times)> {
             let reader = index.reader()?;
             let (mut random, mut found) = (Random::new(4), Vec::new());
             let times = self.times(|| {
-                let place = random.bits() % self.args.images.div_ceil(Views::OF_A_PLACE);
-                let query = views.of(place, &mut random);
+                let place = random.bits() % self.args.images.div_ceil(SyntheticDescriptors::PER_PLACE);
+                let query = descriptors.of(place, &mut random);
                 let start = Instant::now();
                 let hits = reader.search(&query, count, &Filter::default(), mode)?;
                 let time = 1000.0 * start.elapsed().as_secs_f64();
@@ -296,15 +291,15 @@ impl Bench<'_> {
         let (best, times) = search(SearchMode::Exact)?;
         let mut measured = named("ms_per_query", times);
         measured.insert("images".into(), self.args.images.into());
-        if self.args.fast {
+        if self.args.approximate {
             let start = Instant::now();
             index.writer()?.optimize()?;
             measured.insert("graph_seconds".into(), start.elapsed().as_secs_f64().into());
-            let (found, times) = search(SearchMode::Fast)?;
-            measured.extend(named("fast_ms_per_query", times));
+            let (found, times) = search(SearchMode::Approximate)?;
+            measured.extend(named("approximate_ms_per_query", times));
             let both: usize = best.iter().zip(&found).map(|(a, b)| a.intersection(b).count()).sum();
             let all: usize = best.iter().map(HashSet::len).sum();
-            measured.insert("fast_found".into(), (both as f64 / all.max(1) as f64).into());
+            measured.insert("approximate_recall".into(), (both as f64 / all.max(1) as f64).into());
         }
         Ok(measured)
     }
@@ -324,7 +319,7 @@ impl Bench<'_> {
         let options = LocateOptions {
             top: 5,
             candidates: self.args.candidates as usize,
-            rerank: if reranks { Rerank::Model } else { Rerank::None },
+            rerank: if reranks { RerankMethod::Model } else { RerankMethod::None },
             adaptive: None,
             near: None,
             mode: SearchMode::Exact,
@@ -355,7 +350,7 @@ impl Bench<'_> {
         ]);
         if let Some(last) = memory.last() {
             measured.insert("memory_mb".into(), (*last).into());
-            // The first runs fill what later ones use again.
+            // The first runs fill caches and pools.
             if let Some(early) = memory.get(memory.len() / 10).filter(|_| memory.len() > 50) {
                 measured.insert("memory_growth_mb".into(), (last - early).into());
             }
@@ -365,8 +360,8 @@ impl Bench<'_> {
 }
 
 fn named(name: &str, times: Times) -> Map<String, Value> {
-    let Times { median, least, most } = times;
-    [(name.to_string(), median), (format!("{name}_least"), least), (format!("{name}_most"), most)]
+    let Times { median, min, max } = times;
+    [(name.to_string(), median), (format!("{name}_min"), min), (format!("{name}_max"), max)]
         .into_iter()
         .map(|(name, value)| (name, value.into()))
         .collect()

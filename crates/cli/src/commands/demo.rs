@@ -1,4 +1,4 @@
-//! `r2former demo`: the whole journey on a rendered town.
+//! `r2former demo`: index, query and evaluation on a rendered town.
 
 use super::town::render;
 use crate::common::{Machine, load_model};
@@ -8,8 +8,8 @@ use crate::progress::Bar;
 use anyhow::{Context, Result};
 use clap::Args;
 use r2former_data::dataset::{Kind, Listing, SourceOptions, from_listings, list_photos};
-use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Rerank, Settings, add_photos, locate};
-use r2former_eval::{EmptyQueries, EvalOptions, EvalReport, Keeping, QueriesAs, Rules, evaluate};
+use r2former_engine::{Extractor, LocateOptions, PlaceIndex, RerankMethod, Settings, add_photos, locate};
+use r2former_eval::{EmptyQueries, EvalOptions, EvalSummary, Recall, Rules, evaluate, ranking_name};
 use r2former_index::{ReadPlaces, SearchMode};
 use r2former_town::{Condition, TownDatasetConfig};
 use serde_json::json;
@@ -17,28 +17,28 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Keep photos and index in this new folder; otherwise they are removed at the end.
+    /// Keep photographs and index in this new folder [default: remove them at the end].
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// Model file [default: the one built in].
+    /// Model file [default: the built-in model].
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Another number is another town.
-    #[arg(long, default_value_t = 1)]
+    /// Seed of the town.
+    #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// Two references this close count as the same place in the small town: about one house.
+/// Radius of positives in the small town: about one house.
 const RADIUS_M: f64 = 15.0;
 
 const CONDITIONS: [Condition; 3] = [Condition::Day, Condition::Rain, Condition::Night];
 
 pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
     let temporary =
-        tempfile::tempdir().context("no temporary folder can be made; name one with --keep DIR")?;
+        tempfile::tempdir().context("no temporary folder can be created; name one with --keep DIR")?;
     let dir = match &args.keep {
         Some(dir) => {
             std::fs::create_dir(dir).with_context(|| format!("{}: must be a new folder", dir.display()))?;
@@ -49,14 +49,14 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
     let loaded = load_model(args.model.as_deref())?;
     let settings = Settings::of(&loaded.config);
     let trained = loaded.config.trained;
-    let rerank = Rerank::default_of(&loaded.config);
+    let rerank = RerankMethod::default_of(&loaded.config);
     let mut out = output::stdout();
     let quiet = args.json;
 
     say(
         &mut out,
         quiet,
-        "1. Rendering a small town: streets by day for the index, other visits for the queries.".into(),
+        "1. Rendering a small town: streets by day for the index, later visits for the queries.".into(),
     )?;
     let photos = dir.join("town");
     let config = TownDatasetConfig {
@@ -70,7 +70,9 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
     say(
         &mut out,
         quiet,
-        format!("   {database} photos with positions, {queries} queries of other days, in rain and at night"),
+        format!(
+            "   {database} photographs with positions; {queries} queries on other days, in rain and at night"
+        ),
     )?;
 
     say(&mut out, quiet, format!("2. Building an index with model {}.", loaded.config.name))?;
@@ -87,14 +89,14 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
         &mut out,
         quiet,
         format!(
-            "   {} images at {rate:.1} images/s, {} an image on disk",
+            "   {} images at {rate:.1} images/s, {} per image on disk",
             report.added,
             output::bytes(info.bytes_per_image().round() as u64)
         ),
     )?;
 
-    say(&mut out, quiet, "3. Asking where one photo was taken:".into())?;
-    let asked = list_photos(&photos.join("queries.csv"), Some(Kind::Csv), &SourceOptions::default())?;
+    say(&mut out, quiet, "3. Querying one photograph:".into())?;
+    let later = list_photos(&photos.join("queries.csv"), Some(Kind::Csv), &SourceOptions::default())?;
     let options = LocateOptions {
         top: 3,
         candidates: 100,
@@ -103,37 +105,55 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
         near: None,
         mode: SearchMode::Exact,
     };
-    let first = asked.photos.first().context("the town has no queries")?;
+    let first = later.photos.first().context("the town has no queries")?;
     let answer = locate(&index.reader()?, &extractor, &first.path, &options)?;
     if !args.json {
         print_answers(&mut out, std::slice::from_ref(&answer), &[], AnswerFormat::Text { timing: true })?;
         if let Some(truth) = first.position {
             out.line(format_args!("   (taken at {:.6}, {:.6})", truth.lat, truth.lon))?;
         }
-        out.line(format_args!("4. Measuring recall within {RADIUS_M} m, exact search:"))?;
+        out.line(format_args!("4. Evaluating recall within {RADIUS_M} m, with exact search:"))?;
     }
-    let report = measure(listing, asked, &extractor, rerank)?;
+    let summary = measure(listing, later, &extractor, rerank)?;
     if args.json {
         return print_json(&json!({
             "database": database, "queries": queries, "images_per_second": rate, "answer": answer,
-            "trained": trained, "eval": report,
+            "trained": trained, "eval": summary,
         }));
     }
-    out.line(format_args!("   {:<18}{:>8}{:>8}{:>8}", "queries", "R@1", "R@5", "R@10"))?;
-    for (condition, group) in report.recall_by.iter().flat_map(|by| &by.groups) {
-        let row = |name: &str, recall: &r2former_eval::Recall| {
-            let percent = |n| 100.0 * recall.at(n);
-            format!("   {name:<18}{:>7.1}%{:>7.1}%{:>7.1}%", percent(1), percent(5), percent(10))
-        };
-        out.line(format_args!("{}", row(condition, &group.recall.global)))?;
-        if let Some(reranked) = &group.recall.reranked {
-            out.line(format_args!("{}", row(&format!("{condition}, reranked"), reranked)))?;
+    out.line(format_args!(
+        "   {:<28}{:>9}{:>9}{:>9}{:>9}",
+        "ranking", "queries", "R@1, %", "R@5, %", "R@10, %"
+    ))?;
+    let mut row = |name: String, queries: usize, recall: &Recall| {
+        let [first, fifth, tenth] = [1, 5, 10].map(|n| 100.0 * recall.at(n));
+        out.line(format_args!("   {name:<28}{queries:>9}{first:>9.1}{fifth:>9.1}{tenth:>9.1}"))
+    };
+    let all = summary.protocol.queries;
+    for (condition, queries, recalls) in std::iter::once(("all", all, &summary.recall)).chain(
+        summary
+            .recall_by
+            .iter()
+            .flat_map(|by| &by.groups)
+            .map(|(name, group)| (name.as_str(), group.queries, &group.recall)),
+    ) {
+        for (method, recall) in recalls.iter() {
+            row(format!("{condition}, {}", ranking_name(method)), queries, recall)?;
         }
     }
+    for sentence in summary.sentences() {
+        out.line(format_args!("   {sentence}"))?;
+    }
+    let [least, most] = group_sizes(&summary);
+    out.line(format_args!(
+        "   R@N: share of queries with a positive among their first N matches. With {least} to {most} queries per condition,\n   \
+         one query changes its recall by {:.0} percentage points: read differences between rows with care.",
+        100.0 / least.max(1) as f64
+    ))?;
     if !trained.global {
         out.line(format_args!(
-            "What this shows: the journey, not the method's strength. This model was never trained for places,\n\
-             so answers are in order of how alike photos look."
+            "This model was never trained for place recognition: it ranks photographs by general similarity. The demo\n\
+             shows how the program works, not how well the method does."
         ))?;
     }
     if args.keep.is_some() {
@@ -147,20 +167,25 @@ fn say(out: &mut output::Out, quiet: bool, text: String) -> Result<()> {
 }
 
 /// Recall of all queries and of each condition.
-fn measure(database: Listing, queries: Listing, extractor: &Extractor, rerank: Rerank) -> Result<EvalReport> {
-    let options = EvalOptions {
-        rules: Rules {
-            radius_m: RADIUS_M,
-            empty_queries: EmptyQueries::Drop,
-            report_by: vec!["condition".into()],
-            ..Default::default()
-        },
-        rerank: vec![rerank],
-        candidates: 100,
-        adaptive: None,
-        keeping: Keeping::default(),
-        queries_as: QueriesAs::default(),
+fn measure(
+    database: Listing,
+    queries: Listing,
+    extractor: &Extractor,
+    rerank: RerankMethod,
+) -> Result<EvalSummary> {
+    let rules = Rules {
+        radius_m: RADIUS_M,
+        empty_queries: EmptyQueries::Drop,
+        report_by: vec!["condition".into()],
+        ..Default::default()
     };
+    let options = EvalOptions::new(rules).rerank(vec![rerank]);
     let dataset = from_listings("rendered town".to_string(), database, queries);
-    Ok(evaluate(&dataset, extractor, &options, &Bar::default())?.report)
+    Ok(evaluate(&dataset, extractor, &options, &Bar::default())?.summary)
+}
+
+/// Queries of the smallest and of the largest condition.
+fn group_sizes(summary: &EvalSummary) -> [usize; 2] {
+    let sizes = || summary.recall_by.iter().flat_map(|by| by.groups.values()).map(|group| group.queries);
+    [sizes().min().unwrap_or(0), sizes().max().unwrap_or(0)]
 }

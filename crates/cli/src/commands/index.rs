@@ -189,8 +189,8 @@ fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     let bar = Bar::default();
     let started = std::time::Instant::now();
     let mut report = add_photos(&mut writer, &extractor, &listing.photos, &bar)?;
-    report.failed.extend(listing.skipped);
-    let AddReport { added, present, failed } = &report;
+    report.unreadable.extend(listing.skipped);
+    let AddReport { added, already_indexed: present, unreadable: failed } = &report;
     let rate = *added as f64 / started.elapsed().as_secs_f64();
     if args.json {
         print_json(&json!({

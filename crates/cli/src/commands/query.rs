@@ -7,7 +7,7 @@ use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::LatLon;
-use r2former_engine::{LoadedModel, LocateOptions, PlaceIndex, Progress, Rerank, locate};
+use r2former_engine::{LoadedModel, LocateOptions, PlaceIndex, Progress, RerankMethod, locate};
 use r2former_index::SearchMode;
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ pub(crate) struct QueryArgs {
     /// How candidates are put in order: model, ransac (mutual nearest local features that one homography
     /// explains), or none for global similarity alone [default: model where its reranker is trained].
     #[arg(long)]
-    rerank: Option<Rerank>,
+    rerank: Option<RerankMethod>,
     /// Rerank only where the global order is unclear: where the best image leads the best one of another place (more
     /// than 25 m away) by less than this in cosine. `eval --adaptive` and `eval ablate` tell what a value is worth.
     #[arg(long, value_name = "MARGIN", allow_negative_numbers = true, value_parser = parse_margin)]
@@ -97,7 +97,7 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         rerank,
         adaptive: args.adaptive,
         near: near(args.near, args.radius)?,
-        mode: if args.approximate { SearchMode::Fast } else { SearchMode::Exact },
+        mode: if args.approximate { SearchMode::Approximate } else { SearchMode::Exact },
     };
     let extractor = machine.extractor(loaded, index.settings)?;
     let reader = index.reader()?;

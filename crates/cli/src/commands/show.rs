@@ -1,83 +1,85 @@
-//! `r2former show`: pictures of what the model sees and finds.
+//! `r2former show`: pictures of attention, matches and answers.
 
-use crate::common::{Machine, ModelArgs, rerank_or_default};
+use crate::common::{Machine, ModelArgs, ensure_writable, parse_radius, rerank_or_default};
 use crate::exit::ExitStatus;
 use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::dataset::{SourceOptions, list_photos};
 use r2former_data::{LatLon, geo};
-use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Progress, Rerank, locate};
+use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Progress, RerankMethod, locate};
 use r2former_eval::pictures::{
     GalleryRow, MapPoint, Photograph, Tile, draw_attention, draw_matches, gallery, map,
 };
+use r2former_eval::write_output;
 use r2former_index::{Filter, ReadPlaces, SearchMode};
-use r2former_model::checkpoint::write_atomically;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ShowCommand {
-    /// Where the model looks: local features over a photograph, by attention.
+    /// Draw the local features of a photograph, coloured by attention.
     Attention(AttentionArgs),
-    /// Why two photographs match: what moves the reranker, and RANSAC's inliers.
+    /// Draw why two photographs match: the local features that the reranker relies on, and RANSAC's inliers.
     Matches(MatchesArgs),
-    /// What an index answers, as photographs: each query beside its matches.
+    /// Draw queries beside their matches in an index.
     Query(QueryArgs),
-    /// Where an index says that photographs with positions were taken, and where they were.
+    /// Draw a map of an index, of queries with known positions, and of their answers.
     Map(MapArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct AttentionArgs {
-    /// A photograph.
+    /// Photograph to draw.
     image: PathBuf,
     #[command(flatten)]
     model: ModelArgs,
-    /// The picture to write.
+    /// SVG file to write.
     #[arg(long, default_value = "attention.svg", value_name = "FILE")]
     out: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct MatchesArgs {
-    /// The query.
+    /// Query photograph.
+    #[arg(value_name = "QUERY")]
     a: PathBuf,
-    /// The reference.
+    /// Reference photograph.
+    #[arg(value_name = "REFERENCE")]
     b: PathBuf,
     #[command(flatten)]
     model: ModelArgs,
-    /// The picture to write.
+    /// SVG file to write.
     #[arg(long, default_value = "matches.svg", value_name = "FILE")]
     out: PathBuf,
 }
 
-/// An index and how it is asked.
+/// An index, and options of its queries.
 #[derive(Debug, Args)]
-struct Asking {
+struct IndexArgs {
     /// Folder of the index.
     index: PathBuf,
-    /// Candidates of the global search that are reranked.
+    /// Candidates to rerank per query.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     candidates: u32,
-    /// model, ransac, or none [default: model where its reranker is trained].
-    #[arg(long)]
-    rerank: Option<Rerank>,
+    /// Reranking method: model, ransac or none [default: model if its reranker is trained].
+    #[arg(long, value_name = "METHOD")]
+    rerank: Option<RerankMethod>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct QueryArgs {
     #[command(flatten)]
-    asking: Asking,
-    /// Photographs.
+    index: IndexArgs,
+    /// Query photographs.
     #[arg(required = true)]
     images: Vec<PathBuf>,
-    /// The folder that the index's names are relative to: the one that was added.
+    /// Folder that was added to the index; the index's names are relative to it.
     #[arg(long, value_name = "DIR")]
     photos: PathBuf,
-    /// Matches shown of each query.
+    /// Matches to draw per query.
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20))]
     top: u32,
-    /// The picture to write.
+    /// SVG file to write.
     #[arg(long, default_value = "query.svg", value_name = "FILE")]
     out: PathBuf,
 }
@@ -85,18 +87,23 @@ pub(crate) struct QueryArgs {
 #[derive(Debug, Args)]
 pub(crate) struct MapArgs {
     #[command(flatten)]
-    asking: Asking,
-    /// Photographs whose positions are known: a CSV file, or a folder of photos with GPS.
+    index: IndexArgs,
+    /// Queries with known positions: a table, or a folder of photographs with GPS.
     queries: PathBuf,
-    /// An answer within so many metres is right.
-    #[arg(long, default_value_t = 25.0, value_name = "METRES")]
+    /// Answers within this many metres of the query are correct.
+    #[arg(long, default_value = "25", value_name = "METRES", allow_negative_numbers = true, value_parser = parse_radius)]
     radius: f64,
-    /// The picture to write.
+    /// SVG file to write.
     #[arg(long, default_value = "map.svg", value_name = "FILE")]
     out: PathBuf,
 }
 
 pub(crate) fn run(command: &ShowCommand, machine: &Machine) -> Result<ExitStatus> {
+    let (ShowCommand::Attention(AttentionArgs { out, .. })
+    | ShowCommand::Matches(MatchesArgs { out, .. })
+    | ShowCommand::Query(QueryArgs { out, .. })
+    | ShowCommand::Map(MapArgs { out, .. })) = command;
+    ensure_writable(out)?;
     match command {
         ShowCommand::Attention(a) => {
             write(&a.out, &draw_attention(&a.model.extractor(machine, None)?, &a.image)?)
@@ -110,13 +117,13 @@ pub(crate) fn run(command: &ShowCommand, machine: &Machine) -> Result<ExitStatus
 }
 
 fn write(out: &Path, svg: &str) -> Result<ExitStatus> {
-    write_atomically(out, svg.as_bytes())?;
+    write_output(out, svg.as_bytes())?;
     eprintln!("{}", out.display());
     Ok(ExitStatus::Done)
 }
 
-impl Asking {
-    /// The index, its model, and how to ask.
+impl IndexArgs {
+    /// The index, its model, and the query options.
     fn open(&self, machine: &Machine, top: usize) -> Result<(PlaceIndex, Extractor, LocateOptions)> {
         let index = PlaceIndex::open(&self.index)?;
         let loaded = index.model()?;
@@ -133,7 +140,7 @@ impl Asking {
 const LONGEST: usize = 360;
 
 fn query(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
-    let (index, extractor, options) = args.asking.open(machine, args.top as usize)?;
+    let (index, extractor, options) = args.index.open(machine, args.top as usize)?;
     let reader = index.reader()?;
     let mut rows = Vec::new();
     for image in &args.images {
@@ -162,17 +169,17 @@ fn query(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
     }
     if rows.iter().flat_map(|row| &row.matches).all(|tile| tile.photo.is_none()) {
         bail!(
-            "none of the matches is in {}: --photos is the folder that was added to the index, to which its \
-             names are relative (r2former index list {})",
+            "none of the matches is in {}: --photos must be the folder that was added to the index (r2former index \
+             list {} prints its names, which are relative to that folder)",
             args.photos.display(),
-            args.asking.index.display()
+            args.index.index.display()
         );
     }
     write(&args.out, &gallery(&rows))
 }
 
 fn positions(args: &MapArgs, machine: &Machine) -> Result<ExitStatus> {
-    let (index, extractor, options) = args.asking.open(machine, 1)?;
+    let (index, extractor, options) = args.index.open(machine, 1)?;
     let reader = index.reader()?;
     let mut references = Vec::new();
     let mut from = None;

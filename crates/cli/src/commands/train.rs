@@ -1,4 +1,4 @@
-//! `r2former train`: a stage of training, and what its batches look like.
+//! `r2former train`: the stages of training, previews of batches, and presets.
 
 use crate::common::Machine;
 use crate::exit::ExitStatus as Exit;
@@ -6,69 +6,70 @@ use crate::output::{self, print_json};
 use crate::progress::Bar;
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use r2former_engine::Progress;
-use r2former_train::{Line, Stage, TrainConfig, Watch, preview, train};
+use r2former_train::{LogEntry, Stage, TrainConfig, TrainObserver, TrainOutcome, preview, train};
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrainCommand {
-    /// Backbone and global descriptor.
+    /// Train the backbone and the global descriptor.
     Global(StageArgs),
-    /// Local features and reranker; the backbone stays as it is.
+    /// Train local features and the reranker over a frozen backbone.
     Rerank(StageArgs),
-    /// Both losses at once; local features do not reach the backbone.
+    /// Train everything with both losses; the reranker's gradient stops before the backbone.
     Joint(StageArgs),
-    /// Both losses at once, into the backbone.
+    /// Train everything with both losses; the reranker's gradient reaches the backbone.
     EndToEnd(StageArgs),
-    /// As joint, for one city.
+    /// Adapt a model to one city: as joint, with full mining.
     Finetune(StageArgs),
-    /// Show a batch as the network sees it: a picture of triplets or places.
+    /// Draw a batch, augmented, as a picture of triplets or places.
     Preview(PreviewArgs),
-    /// Print a stage's preset as TOML: what a configuration file may change.
+    /// Print a stage's preset as commented TOML.
     Preset {
-        /// global, rerank, joint, end-to-end or finetune.
+        /// Stage: global, rerank, joint, end-to-end or finetune.
         stage: Stage,
     },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct StageArgs {
-    /// TOML over the stage's preset; see `r2former train preset STAGE`. Paths in it are relative to it.
+    /// Configuration in TOML: the keys that differ from the stage's preset (`r2former train preset STAGE`), and the data.
+    /// Paths in it are relative to the file.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Folder of the run: checkpoints, best.safetensors, log.jsonl, curves.csv, curves.svg.
+    /// Folder of the run: best.safetensors, checkpoints, log.jsonl, curves.csv, curves.svg, config.toml.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Go on with the run in --out after an interruption, to the same end.
+    /// Resume the interrupted run in --out from its last checkpoint. The result is the same as without the interruption.
     #[arg(long)]
     resume: bool,
-    /// Change one value, as in --set optimizer.lr=1e-4; may be repeated.
-    #[arg(long = "set", value_name = "NAME=VALUE")]
+    /// Override a key of the configuration, as in --set optimizer.lr=1e-4; repeatable.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
     changes: Vec<String>,
-    /// Print how the run ended as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PreviewArgs {
-    /// The stage whose preset the configuration changes.
+    /// Stage whose preset the configuration changes: global, rerank, joint, end-to-end or finetune.
     stage: Stage,
-    /// TOML over the stage's preset.
+    /// Configuration in TOML, as for training.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// The picture to write (PNG).
+    /// Picture to write (PNG).
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Which batch.
+    /// Number of the batch, from 0.
     #[arg(long, default_value_t = 0, value_name = "N")]
     batch: u64,
-    /// Change one value, as in --set augment.night=1.
-    #[arg(long = "set", value_name = "NAME=VALUE")]
+    /// Override a key of the configuration, as in --set augment.night=1; repeatable.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
     changes: Vec<String>,
 }
 
@@ -86,57 +87,107 @@ pub(crate) fn run(command: &TrainCommand, machine: &Machine) -> Result<Exit> {
             return Ok(Exit::Done);
         }
         TrainCommand::Preset { stage } => {
-            let text = TrainConfig::preset(*stage).to_toml()?;
+            let text = TrainConfig::commented_preset(*stage)?;
             output::stdout().line(format_args!("{}", text.trim_end()))?;
             return Ok(Exit::Done);
         }
     };
     let config = TrainConfig::read(stage, &args.config, &args.changes)?;
-    let watch = Dashboard::default();
-    let outcome = train(&config, &args.out, args.resume, &machine.devices()?, &watch)?;
-    watch.close();
+    let dashboard = Dashboard::default();
+    let outcome = train(&config, &args.out, args.resume, &machine.devices()?, &dashboard)?;
+    dashboard.close();
+    let exit = if outcome.left_out > 0 { Exit::Partial } else { Exit::Done };
     if args.json {
-        return print_json(&outcome);
+        print_json(&outcome)?;
+        return Ok(exit);
     }
     let mut out = output::stdout();
-    let why = if outcome.stopped_early { "; the recall rose no more" } else { "" };
-    out.line(format_args!("{} steps{why}", outcome.steps))?;
-    if let Some(best) = outcome.best {
-        out.line(format_args!("best recall {:.1} %", 100.0 * best))?;
-    }
-    out.line(format_args!("model {}", outcome.model.display()))?;
-    Ok(Exit::Done)
+    summary(&outcome).iter().try_for_each(|line| out.line(format_args!("{line}")))?;
+    Ok(exit)
 }
 
-/// Seconds between two lines where there is no terminal.
+/// The result for people.
+fn summary(outcome: &TrainOutcome) -> Vec<String> {
+    let why = if outcome.stopped_early { "; stopped early: the recall no longer rose" } else { "" };
+    let mut lines = vec![format!("{} steps{why}", outcome.steps)];
+    if outcome.left_out > 0 {
+        lines.push(format!("{} photographs left out; log.jsonl names them", outcome.left_out));
+    }
+    if let Some(best) = outcome.best {
+        let before = outcome.baseline.map_or_else(String::new, |before| {
+            let worse = if before > best.recall { ", which no epoch exceeded" } else { "" };
+            format!("; start model {:.1} %{worse}", 100.0 * before)
+        });
+        lines.push(format!(
+            "best: {} recall@{} {:.1} % after epoch {}{before}",
+            best.ranking.name(),
+            best.n,
+            100.0 * best.recall,
+            best.epoch + 1
+        ));
+    }
+    lines.push(format!("model {}", outcome.model.display()));
+    lines
+}
+
+/// Seconds between two lines without a terminal.
 const QUIET: Duration = Duration::from_secs(20);
 
-/// A bar with the newest numbers on a terminal, a line now and then elsewhere.
+/// On a terminal a bar with the latest losses, elsewhere a line at intervals.
 #[derive(Default)]
 struct Dashboard {
-    /// Of validation and mining.
+    /// Progress of validation and mining.
     inner: Bar,
     steps: Mutex<Option<ProgressBar>>,
-    told: Mutex<Option<Instant>>,
+    printed: Mutex<Printed>,
+}
+
+/// What has been printed without a terminal.
+#[derive(Default)]
+struct Printed {
+    /// The first step and when it ended.
+    first: Option<(u64, Instant)>,
+    last: Option<Instant>,
+}
+
+/// Nothing that a panic elsewhere could leave half done is behind these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Dashboard {
     fn close(&self) {
-        if let Some(bar) = self.steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
+        if let Some(bar) = lock(&self.steps).take() {
             bar.finish_and_clear();
+        }
+    }
+
+    fn print(&self, text: &str) {
+        match lock(&self.steps).as_ref() {
+            Some(bar) => bar.println(text),
+            None => self.inner.note(text),
         }
     }
 
     fn step(&self, step: u64, total: u64, text: String) {
         if !std::io::stderr().is_terminal() {
-            let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if told.is_none_or(|at| at.elapsed() >= QUIET) || step == total {
-                eprintln!("step {step}/{total}  {text}");
-                *told = Some(Instant::now());
+            let mut printed = lock(&self.printed);
+            let (first, began) = *printed.first.get_or_insert((step, Instant::now()));
+            if printed.last.is_none_or(|at| at.elapsed() >= QUIET) || step == total {
+                let left = match step - first {
+                    0 => String::new(),
+                    taken if step < total => {
+                        let left = began.elapsed().mul_f64((total - step) as f64 / taken as f64);
+                        format!("  {} left", HumanDuration(left))
+                    }
+                    _ => String::new(),
+                };
+                eprintln!("step {step}/{total}  {text}{left}");
+                printed.last = Some(Instant::now());
             }
             return;
         }
-        let mut slot = self.steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut slot = lock(&self.steps);
         let bar = slot.get_or_insert_with(|| {
             let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} steps, {eta} left\n{msg}");
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
@@ -161,15 +212,29 @@ impl Progress for Dashboard {
     }
 
     fn note(&self, line: &str) {
-        self.inner.note(line);
+        self.print(line);
     }
 }
 
-impl Watch for Dashboard {
-    fn line(&self, line: &Line, total: u64) {
-        match line {
-            Line::Step {
-                step, lr, loss, global, rerank, rerank_right, gradient, images_per_second, ..
+impl TrainObserver for Dashboard {
+    fn logged(&self, entry: &LogEntry, total: u64) {
+        let recall = |name: &str, r: &Option<[f64; 3]>| {
+            r.map_or_else(String::new, |r| {
+                let [one, five, ten] = r.map(|v| 100.0 * v);
+                format!("  {name} R@1/5/10 {one:.1}/{five:.1}/{ten:.1} %")
+            })
+        };
+        match entry {
+            LogEntry::Step {
+                step,
+                lr,
+                loss,
+                global_loss,
+                rerank_loss,
+                rerank_accuracy,
+                gradient_norm,
+                images_per_second,
+                ..
             } => {
                 let part =
                     |name: &str, v: &Option<f32>| v.map_or_else(String::new, |v| format!("  {name} {v:.4}"));
@@ -177,33 +242,56 @@ impl Watch for Dashboard {
                     *step,
                     total,
                     format!(
-                        "loss {loss:.4}{}{}{}  gradient {gradient:.3}  lr {lr:.2e}  {images_per_second:.1} images/s",
-                        part("global", global),
-                        part("rerank", rerank),
-                        part("right", rerank_right),
+                        "loss {loss:.4}{}{}{}  gradient norm {gradient_norm:.3}  lr {lr:.2e}  \
+                         {images_per_second:.1} images/s",
+                        part("global", global_loss),
+                        part("rerank", rerank_loss),
+                        part("accuracy", rerank_accuracy),
                     ),
                 );
             }
-            Line::Epoch { epoch, loss, global_recall, reranked_recall, best, .. } => {
-                let recall = |name: &str, r: &Option<[f64; 3]>| {
-                    r.map_or_else(String::new, |r| {
-                        let [one, five, ten] = r.map(|v| 100.0 * v);
-                        format!("  {name} R@1/5/10 {one:.1}/{five:.1}/{ten:.1} %")
-                    })
-                };
-                let text = format!(
+            LogEntry::Epoch { epoch, loss, global_recall, reranked_recall, best, .. } => {
+                self.print(&format!(
                     "epoch {}  mean loss {loss:.4}{}{}{}",
                     epoch + 1,
                     recall("global", global_recall),
                     recall("reranked", reranked_recall),
                     if *best { "  best" } else { "" }
-                );
-                let slot = self.steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                match slot.as_ref() {
-                    Some(bar) => bar.println(text),
-                    None => eprintln!("{text}"),
-                }
+                ));
             }
+            LogEntry::Baseline { global_recall, reranked_recall, .. } => {
+                self.print(&format!(
+                    "start model{}{}",
+                    recall("global", &Some(*global_recall)),
+                    recall("reranked", reranked_recall)
+                ));
+            }
+            _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use r2former_train::{BestRecall, Ranking};
+
+    #[test]
+    fn the_summary_says_which_recall_is_best() {
+        let json = serde_json::json!({
+            "steps": 120, "stopped_early": false, "baseline": 0.9, "left_out": 2, "model": "run/best.safetensors",
+            "best": BestRecall { recall: 0.925, n: 5, ranking: Ranking::Reranked, epoch: 2 },
+        });
+        let outcome: TrainOutcome = serde_json::from_value(json).expect("an outcome");
+        let lines = summary(&outcome);
+        assert_eq!(
+            lines,
+            [
+                "120 steps",
+                "2 photographs left out; log.jsonl names them",
+                "best: reranked recall@5 92.5 % after epoch 3; start model 90.0 %",
+                "model run/best.safetensors",
+            ]
+        );
     }
 }

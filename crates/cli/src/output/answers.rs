@@ -4,7 +4,7 @@ use super::{Out, print_json};
 use anyhow::Result;
 use geojson::{Feature, FeatureCollection, Geometry, GeometryValue};
 use r2former_data::LatLon;
-use r2former_engine::{Answer, PlaceMatch, Rerank};
+use r2former_engine::{Answer, Match, RerankMethod};
 use serde_json::{Map, Value, json};
 
 /// How answers are printed.
@@ -44,7 +44,7 @@ pub(crate) fn print_answers(
     }
 }
 
-fn each_match(answers: &[Answer]) -> impl Iterator<Item = (&Answer, usize, &PlaceMatch)> {
+fn each_match(answers: &[Answer]) -> impl Iterator<Item = (&Answer, usize, &Match)> {
     answers.iter().flat_map(|a| a.matches.iter().enumerate().map(move |(i, m)| (a, i + 1, m)))
 }
 
@@ -62,20 +62,20 @@ fn text(out: &mut Out, answer: &Answer, timing: bool) -> Result<()> {
         None if answer.matches.is_empty() => out.line(format_args!("  no place in the index fits"))?,
         None => {}
     }
-    if answer.clear {
+    if answer.reranking_skipped {
         out.line(format_args!("  not reranked: the global order is clear"))?;
     }
     let score = match answer.rerank {
-        Rerank::Model => "   score",
-        Rerank::Ransac => " inliers",
-        Rerank::None => "",
+        RerankMethod::Model => "   score",
+        RerankMethod::Ransac => " inliers",
+        RerankMethod::None => "",
     };
     if !answer.matches.is_empty() {
         out.line(format_args!("  {:>4}  {:>10}{score}  {:<23}  path", "rank", "similarity", "position"))?;
     }
     for (i, m) in answer.matches.iter().enumerate() {
         let score = match (answer.rerank, m.score) {
-            (Rerank::Ransac, Some(inliers)) => format!("  {inliers:>6.0}"),
+            (RerankMethod::Ransac, Some(inliers)) => format!("  {inliers:>6.0}"),
             (_, score) => score.map_or(String::new(), |s| format!("  {s:.4}")),
         };
         let position = m.position.map_or("unknown".into(), degrees);

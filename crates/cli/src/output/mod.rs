@@ -8,8 +8,8 @@ mod words;
 
 pub(crate) use answers::{AnswerFormat, PairsFormat, print_answers};
 pub(crate) use escape::escaped;
-pub(crate) use recall::print_report;
-pub(crate) use scores::{print_differences, print_scores};
+pub(crate) use recall::print_summary;
+pub(crate) use scores::{print_comparison, print_scores};
 pub(crate) use words::{backbone, bytes, global_head, input};
 
 use crate::exit::ExitStatus;

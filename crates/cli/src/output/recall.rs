@@ -1,69 +1,73 @@
-//! An evaluation as a table.
+//! The summary of an evaluation, as text.
 
-use super::{Out, bytes};
+use super::{Out, bytes, escaped};
 use anyhow::Result;
-use r2former_eval::{EvalReport, MAP_AT, MeanPrecision, PerOrder, Protocol, RECALL_AT, Recall};
+use r2former_eval::{
+    EmptyQueries, EvalSummary, MAP_AT, MeanAveragePrecision, PerRanking, Protocol, RECALL_AT, Recall,
+};
 
-pub(crate) fn print_report(out: &mut Out, report: &EvalReport) -> Result<()> {
-    print_protocol(out, &report.protocol)?;
-    let candidates = report.protocol.input.as_ref().map_or(0, |input| input.candidates);
+pub(crate) fn print_summary(out: &mut Out, summary: &EvalSummary) -> Result<()> {
+    for sentence in summary.sentences() {
+        out.line(format_args!("{sentence}"))?;
+    }
+    out.line(format_args!(""))?;
+    print_protocol(out, &summary.protocol)?;
+    let candidates = summary.protocol.input.as_ref().map_or(0, |input| input.candidates);
     let recall = |recall: &Recall| RECALL_AT.map(|n| recall.at(n)).to_vec();
-    let precision = |mean: &MeanPrecision| MAP_AT.map(|k| mean.at(k)).to_vec();
+    let precision = |mean: &MeanAveragePrecision| MAP_AT.map(|k| mean.at(k)).to_vec();
     heads(out, "recall, %", "R", &RECALL_AT)?;
-    table(out, "", &report.recall, candidates, recall)?;
-    for by in &report.recall_by {
-        out.line(format_args!("by {}", by.tag))?;
+    table(out, "", &summary.recall, candidates, recall)?;
+    for by in &summary.recall_by {
+        out.line(format_args!("by {}", escaped(&by.tag)))?;
         for (value, group) in &by.groups {
-            let prefix = format!("{value} ({}): ", group.queries);
+            let prefix = format!("{} ({}): ", escaped(value), group.queries);
             table(out, &prefix, &group.recall, candidates, recall)?;
         }
     }
     heads(out, "mean average precision, %", "mAP", &MAP_AT)?;
-    table(out, "", &report.mean_precision, candidates, precision)?;
+    table(out, "", &summary.mean_average_precision, candidates, precision)?;
     out.line(format_args!(""))?;
-    let cost = &report.cost;
+    let cost = &summary.cost;
     let reranking = [("RANSAC", cost.ransac_ms_per_query), ("reranking", cost.rerank_ms_per_query)];
     let reranking: String = reranking
         .iter()
-        .filter_map(|(name, ms)| ms.map(|ms| format!(", {name} {ms:.1} ms a query")))
+        .filter_map(|(name, ms)| ms.map(|ms| format!(", {name} {ms:.1} ms per query")))
         .collect();
     let rate = cost.images_per_second.map_or("extracted before".into(), |rate| format!("{rate:.1} images/s"));
     out.line(format_args!(
-        "cost        {rate}, search {:.2} ms a query{reranking}, {} stored an image",
+        "cost        {rate}, search {:.2} ms per query{reranking}, {} stored per image",
         cost.search_ms_per_query,
         bytes(cost.bytes_per_image as u64)
     ))?;
-    if let Some(adaptive) = &report.adaptive {
+    if let Some(adaptive) = &summary.adaptive {
         out.line(format_args!(
-            "adaptive    {:.1} % of the queries keep their global order: their margin is at least {}",
+            "adaptive    {:.1} % of the queries not reranked: their top-1 margin is at least {}",
             100.0 * adaptive.skipped,
-            adaptive.margin
+            adaptive.top1_margin
         ))?;
     }
-    if !report.unusable.is_empty() {
-        out.line(format_args!("unusable    {} images (named above)", report.unusable.len()))?;
+    if !summary.unusable.is_empty() {
+        out.line(format_args!("unusable    {} images (listed above)", summary.unusable.len()))?;
     }
     Ok(())
 }
 
-/// What the numbers mean.
+/// The protocol that the numbers belong to.
 pub(super) fn print_protocol(out: &mut Out, p: &Protocol) -> Result<()> {
-    out.line(format_args!(
-        "dataset     {}: {} queries, {} database images",
-        p.dataset, p.queries, p.database
-    ))?;
+    let dataset = escaped(&p.dataset);
+    out.line(format_args!("dataset     {dataset}: {} queries, {} database images", p.queries, p.database))?;
     out.line(format_args!("positives   {}; {}", p.positives, p.cities))?;
     let empty = match p.empty_queries {
-        r2former_eval::EmptyQueries::Fail => "counted as failures",
-        r2former_eval::EmptyQueries::Drop => "left out",
+        EmptyQueries::Fail => "counted as failures",
+        EmptyQueries::Drop => "dropped",
     };
     out.line(format_args!("no positive {} queries, {empty}", p.empty_query_count))?;
     if let Some(i) = &p.input {
         out.line(format_args!("input       {} ({} resize), {}", i.image_size, i.resize, i.precision))?;
-        out.line(format_args!("queries as  {}", i.queries_as.describe(i.candidates > 0)))?;
-        i.sequences.iter().try_for_each(|words| out.line(format_args!("sequences   {words}")))?;
+        out.line(format_args!("queries     {}", i.query_preprocessing.describe(i.candidates > 0)))?;
+        i.sequences.iter().try_for_each(|how| out.line(format_args!("sequences   {how}")))?;
     }
-    p.notes.iter().try_for_each(|note| out.line(format_args!("note        {note}")))
+    p.notes.iter().try_for_each(|note| out.line(format_args!("note        {}", escaped(note))))
 }
 
 /// A blank line and the head of a table.
@@ -81,15 +85,15 @@ pub(super) fn row(out: &mut Out, name: &str, shares: &[f64]) -> Result<()> {
 fn table<T>(
     out: &mut Out,
     prefix: &str,
-    orders: &PerOrder<T>,
+    rankings: &PerRanking<T>,
     candidates: usize,
     shares: impl Fn(&T) -> Vec<f64>,
 ) -> Result<()> {
-    row(out, &format!("{prefix}global"), &shares(&orders.global))?;
-    if let Some(ransac) = &orders.ransac {
+    row(out, &format!("{prefix}global"), &shares(&rankings.global))?;
+    if let Some(ransac) = &rankings.ransac {
         row(out, &format!("{prefix}RANSAC {candidates}"), &shares(ransac))?;
     }
-    if let Some(reranked) = &orders.reranked {
+    if let Some(reranked) = &rankings.reranked {
         row(out, &format!("{prefix}reranked {candidates}"), &shares(reranked))?;
     }
     Ok(())

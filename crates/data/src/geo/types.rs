@@ -1,36 +1,6 @@
-//! The position types that the whole project shares.
+//! UTM positions and zones.
 
-use crate::{DataError, Result};
 use serde::{Deserialize, Serialize};
-
-/// A WGS84 position in degrees.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct LatLon {
-    /// Latitude in degrees, -90 (south) to 90 (north).
-    pub lat: f64,
-    /// Longitude in degrees, -180 (west) to 180 (east).
-    pub lon: f64,
-}
-
-impl LatLon {
-    /// A checked position.
-    ///
-    /// # Errors
-    /// [`DataError::Position`] when a value is not finite or outside its range; the message says which.
-    pub fn new(lat: f64, lon: f64) -> Result<Self> {
-        if !(-90.0..=90.0).contains(&lat) {
-            return Err(DataError::Position(format!(
-                "latitude {lat} is outside -90..90 degrees (are latitude and longitude swapped, or is the position in metres?)"
-            )));
-        }
-        if !(-180.0..=180.0).contains(&lon) {
-            return Err(DataError::Position(format!(
-                "longitude {lon} is outside -180..180 degrees (is the position in metres?)"
-            )));
-        }
-        Ok(Self { lat, lon })
-    }
-}
 
 /// One of the 60 UTM zones, with its latitude band; written as in `33U`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -181,7 +181,7 @@ pub fn from_utm(utm: &Utm) -> Result<LatLon> {
     let (sinh_eta, cos_xi) = (eta_sphere.sinh(), xi_sphere.cos());
     let tau = geographic_tangent(xi_sphere.sin() / sinh_eta.hypot(cos_xi));
     let lon = wrap_longitude(meridian + sinh_eta.atan2(cos_xi).to_degrees());
-    LatLon::new(tau.atan().to_degrees(), lon)
+    Ok(LatLon::new(tau.atan().to_degrees(), lon)?)
 }
 
 /// Longitude in degrees of a zone's middle.

@@ -1,7 +1,7 @@
 //! Arrays on the host.
 
 use crate::Result;
-use crate::extract::host;
+use crate::host::host;
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// Values in row order, with their shape.

@@ -1,47 +1,47 @@
-//! An ablation as a TOML file.
+//! The configuration of an ablation: a TOML file.
 
 use crate::{EmptyQueries, EvalError, Result};
 use r2former_data::dataset::DatasetSpec;
-use r2former_engine::Rerank;
+use r2former_engine::RerankMethod;
 use r2former_model::Bits;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Datasets, models, a baseline, and what is changed of it.
+/// Datasets, models, a baseline, and changes of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AblationConfig {
     /// A reference within this many metres is a positive (inclusive).
     #[serde(default = "twenty_five")]
     pub radius_m: f64,
-    /// And looks the same way, within so many degrees.
+    /// Its heading must also be within this many degrees of the query's; absent: headings are ignored.
     #[serde(default)]
     pub heading_deg: Option<f64>,
-    /// What happens to queries without positives.
+    /// Handling of queries without positives.
     #[serde(default)]
     pub empty_queries: EmptyQueries,
-    /// Search each city for itself.
+    /// Search each city on its own.
     #[serde(default)]
     pub per_city: bool,
-    /// Candidates that are reranked.
+    /// Candidates to rerank.
     #[serde(default = "hundred")]
     pub candidates: usize,
-    /// Decides random selections.
+    /// Seed of random selections.
     #[serde(default = "one")]
     pub seed: u64,
     /// Every combination of the axes' values and the models, instead of one change of the baseline at a time.
     #[serde(default)]
     pub every_combination: bool,
-    /// What is evaluated on.
+    /// The datasets.
     #[serde(default)]
     pub dataset: Vec<DatasetEntry>,
     /// The models, the baseline's first.
     #[serde(default)]
     pub model: Vec<ModelEntry>,
-    /// What is not changed.
+    /// The setting that changes start from.
     #[serde(default)]
     pub baseline: Baseline,
-    /// What is changed, value after value.
+    /// The changes, one value at a time.
     #[serde(default)]
     pub axes: Axes,
 }
@@ -56,78 +56,78 @@ fn one() -> u64 {
     1
 }
 
-/// A dataset.
+/// A dataset of an ablation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DatasetEntry {
-    /// What tables call it; none for the reader's name.
+    /// Name in tables; absent: the reader's name.
     #[serde(default)]
     pub name: Option<String>,
-    /// Queries, at most, evenly chosen; none for all.
+    /// Queries, at most, evenly chosen; absent: all.
     #[serde(default)]
     pub max_queries: Option<usize>,
-    /// Datasets with the same word here are told as one besides: the queries of all of them, each once.
+    /// Datasets with the same name here are also reported as one, with the queries of all of them: the folds of a set.
     #[serde(default)]
-    pub together: Option<String>,
-    /// Its kind, and where it lies.
+    pub pooled: Option<String>,
+    /// Its kind and location.
     #[serde(flatten)]
     pub spec: DatasetSpec,
 }
 
-/// A model.
+/// A model of an ablation.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelEntry {
-    /// What tables call it; none for its own name.
+    /// Name in tables; absent: its own name.
     #[serde(default)]
     pub name: Option<String>,
-    /// The checkpoint; none for the model that comes with the program.
+    /// The checkpoint; absent: the built-in model.
     #[serde(default)]
     pub path: Option<PathBuf>,
-    /// Height and width of the network's input in pixels; none for the model's own.
+    /// Height and width of the network's input in pixels; absent: the model's own.
     #[serde(default)]
     pub image_size: Option<[usize; 2]>,
 }
 
-/// Which patches become local features.
+/// How patches are selected as local features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
     /// The most attended.
     #[default]
     Attention,
-    /// Any, drawn from the seed and the image's number.
+    /// At random, from the seed and the image's index.
     Random,
 }
 
-/// The baseline; what it does not say is the model's own.
+/// The baseline; absent values are the model's own.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Baseline {
-    /// How candidates are put in order; none for the reranker where it is trained.
-    pub rerank: Option<Rerank>,
-    /// Local features of an image.
+    /// Reranking method; absent: the reranker if it is trained.
+    pub rerank: Option<RerankMethod>,
+    /// Local features per image.
     pub local_features: Option<usize>,
-    /// Best matches that each local feature brings along.
+    /// Best matches per local feature that the reranker looks at.
     pub neighbours: Option<usize>,
-    /// Which patches they are.
+    /// How local features are selected.
     pub selection: Selection,
-    /// Whether features are taken from the places where the published code takes them.
+    /// Whether features are gathered at the positions of the published code.
     pub official_gather: Option<bool>,
-    /// Blocks of the transformer before they are taken.
+    /// Transformer block whose output they are taken from.
     pub layer: Option<usize>,
-    /// Bits of each number of a stored local feature.
+    /// Bits per value of a stored local feature.
     pub bits: Bits,
-    /// Margin from which on the global order stays as it is; none reranks every query.
+    /// Top-1 margin (cosine) from which on a query is not reranked; absent: every query is.
     pub adaptive: Option<f32>,
 }
 
-/// Values in place of the baseline's.
+/// Values that replace the baseline's, one at a time.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Axes {
     /// Of [`Baseline::rerank`].
-    pub rerank: Vec<Rerank>,
-    /// Of [`Baseline::local_features`]; more than an image has patches means all of them.
+    pub rerank: Vec<RerankMethod>,
+    /// Of [`Baseline::local_features`]; capped at the number of patches.
     pub local_features: Vec<usize>,
     /// Of [`Baseline::neighbours`].
     pub neighbours: Vec<usize>,
@@ -135,7 +135,7 @@ pub struct Axes {
     pub selection: Vec<Selection>,
     /// Of [`Baseline::official_gather`].
     pub official_gather: Vec<bool>,
-    /// Of [`Baseline::layer`]. Only the layer that a model was trained with suits its local head and reranker.
+    /// Of [`Baseline::layer`]. Local head and reranker fit only the layer that they were trained with.
     pub layer: Vec<usize>,
     /// Of [`Baseline::bits`].
     pub bits: Vec<Bits>,
@@ -144,15 +144,16 @@ pub struct Axes {
 }
 
 impl AblationConfig {
-    /// Reads a file; paths in it are relative to it.
+    /// Reads a file; paths in it are relative to its folder.
     ///
     /// # Errors
-    /// A file that cannot be read, is no TOML, or says what cannot be; the message names the key.
+    /// [`EvalError::File`]: the file cannot be read, is not TOML, or has an invalid value; the message names the key.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .map_err(|e| EvalError::file(path, format!("cannot be read: {e}")))?;
+        check_renamed(&text).map_err(|problem| EvalError::file(path, problem))?;
         let mut config: Self = toml::from_str(&text).map_err(|e| EvalError::file(path, e))?;
-        config.check().map_err(|what| EvalError::file(path, what))?;
+        config.check().map_err(|problem| EvalError::file(path, problem))?;
         let base = path.parent().unwrap_or(Path::new(""));
         config.dataset.iter_mut().for_each(|dataset| dataset.spec.anchor(base));
         for path in config.model.iter_mut().filter_map(|model| model.path.as_mut()) {
@@ -161,18 +162,25 @@ impl AblationConfig {
         Ok(config)
     }
 
-    /// Whether the values make sense; the message names the key.
+    /// Checks the values; the message names the key.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.dataset.is_empty() {
             return Err("dataset: name at least one, as in [[dataset]] kind = \"photos\"".into());
         }
         if self.model.is_empty() {
             return Err("model: name at least one, as in [[model]] path = \"model.safetensors\"; without a path it is \
-                        the one built in"
+                        the built-in model"
                 .into());
         }
         if self.dataset.iter().any(|dataset| dataset.max_queries == Some(0)) {
-            return Err("dataset.max_queries: 0 leaves no query; leave it out for all".into());
+            return Err("dataset.max_queries: 0 leaves no query; omit it for all".into());
+        }
+        if !(self.radius_m.is_finite() && self.radius_m >= 0.0) {
+            return Err(format!("radius_m: {} is not a number of metres, 0 or more", self.radius_m));
+        }
+        if self.heading_deg.is_some_and(|limit| !(0.0..=180.0).contains(&limit)) {
+            let limit = self.heading_deg.unwrap_or_default();
+            return Err(format!("heading_deg: {limit} is not an angle, 0 to 180 degrees"));
         }
         if self.candidates == 0 {
             return Err("candidates: 0 leaves nothing to rerank".into());
@@ -196,11 +204,26 @@ impl AblationConfig {
         let margins = margins.into_iter().chain(axes.adaptive.iter().map(|v| ("axes.adaptive", *v)));
         for (key, value) in margins {
             if !(0.0..=2.0).contains(&value) {
-                return Err(format!("{key}: {value} is no difference of two cosines, 0 to 2"));
+                return Err(format!("{key}: {value} is not a cosine margin, 0 to 2"));
             }
         }
         Ok(())
     }
+}
+
+/// Keys that have another name now: table, old key, new key.
+const RENAMED: [(&str, &str, &str); 1] = [("dataset", "together", "pooled")];
+
+/// Refuses old keys with the name of the new one. Text that is not TOML passes: its parser reports it.
+fn check_renamed(text: &str) -> Result<(), String> {
+    let Ok(file) = text.parse::<toml::Table>() else { return Ok(()) };
+    for (table, old, new) in RENAMED {
+        let entries = file.get(table).and_then(toml::Value::as_array).into_iter().flatten();
+        if entries.filter_map(toml::Value::as_table).any(|entry| entry.contains_key(old)) {
+            return Err(format!("{table}.{old}: is now {table}.{new}"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -212,7 +235,7 @@ mod tests {
         let path = dir.path().join("ablation.toml");
         std::fs::write(&path, text).unwrap();
         let mut config = AblationConfig::read(&path)?;
-        // As if it lay in /here.
+        // As if it were in /here.
         let here = |path: &mut PathBuf| {
             if let Ok(rest) = path.strip_prefix(dir.path()) {
                 *path = Path::new("/here").join(rest);
@@ -225,7 +248,7 @@ mod tests {
     const SETS: &str = "[[dataset]]\nkind = \"vg\"\npath = \"town\"\nmax_queries = 5\n[[model]]\n";
 
     #[test]
-    fn what_a_file_does_not_say_has_a_default() {
+    fn absent_keys_have_defaults() {
         let config =
             read(&format!("{SETS}path = \"a.safetensors\"\n[axes]\nbits = [16, 32]\nadaptive = [0.05]\n"));
         let config = config.unwrap();
@@ -237,8 +260,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
-        for (text, words) in [
+    fn wrong_keys_and_values_are_named() {
+        for (text, parts) in [
             ("[[model]]\n".to_string(), &["dataset", "[[dataset]]"][..]),
             ("[[dataset]]\nkind = \"vg\"\npath = \"t\"\n".into(), &["model", "[[model]]"]),
             (format!("{SETS}[axes]\nlocal_feature = [3]\n"), &["local_feature", "local_features"]),
@@ -250,12 +273,19 @@ mod tests {
             (format!("{SETS}[axes]\nrerank = [\"magic\"]\n"), &["magic", "ransac"]),
             (format!("{SETS}[baseline]\nneighbours = 0\n"), &["baseline.neighbours", "0"]),
             (format!("candidates = 0\n{SETS}"), &["candidates"]),
+            (format!("radius_m = nan\n{SETS}"), &["radius_m", "NaN"]),
+            (format!("heading_deg = -1.0\n{SETS}"), &["heading_deg", "-1"]),
+            (format!("{SETS}[baseline]\nadaptive = nan\n"), &["baseline.adaptive", "NaN"]),
+            (
+                SETS.replace("max_queries = 5", "together = \"all\""),
+                &["dataset.together: is now dataset.pooled"],
+            ),
             (SETS.replace("path", "folder"), &["folder"]),
             (SETS.replace("= 5", "= 0"), &["dataset.max_queries"]),
         ] {
             let error = read(&text).unwrap_err().to_string();
-            for word in [&["ablation.toml"], words].concat() {
-                assert!(error.contains(word), "{text}: {error}");
+            for part in [&["ablation.toml"], parts].concat() {
+                assert!(error.contains(part), "{text}: {error}");
             }
         }
     }

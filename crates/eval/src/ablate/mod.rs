@@ -1,13 +1,14 @@
-//! Ablations: what each choice that can be made at evaluation time is worth, one change at a time against a baseline,
-//! on models that were trained before. What training decides (no block-1, no xy, ...) is another model.
+//! Ablations of trained models: the effect of each choice made at evaluation time, one change at a time against a
+//! baseline. Choices made by training (no block-1, no xy, ...) are other models.
 
 mod config;
-mod orders;
+mod evaluate;
 mod plan;
+mod pooled;
 mod report;
-mod together;
+mod results;
 
 pub use config::{AblationConfig, Axes, Baseline, DatasetEntry, ModelEntry, Selection};
-pub use orders::{Ablation, AblationRow, DatasetRows, ablate};
+pub use evaluate::ablate;
 pub use plan::Setting;
-pub use together::TogetherRows;
+pub use results::{Ablation, AblationRow, DatasetResults, PooledResults};

@@ -1,41 +1,41 @@
-//! Which orders an ablation compares: the baseline, and each change of it.
+//! The settings that an ablation compares: the baseline, and each change of it.
 
 use super::config::{AblationConfig, Axes, Baseline, Selection};
 use crate::{EvalError, Result};
-use r2former_engine::{LoadedModel, Rerank, Settings};
+use r2former_engine::{LoadedModel, RerankMethod, Settings};
 use r2former_model::{BackboneConfig, Bits, ModelConfig};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// Everything that decides an order besides the model and the dataset.
+/// Everything besides model and dataset that determines a ranking.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Setting {
-    /// How candidates are put in order.
-    pub rerank: Rerank,
-    /// Local features of an image; 0 where none are used.
+    /// Reranking method.
+    pub rerank: RerankMethod,
+    /// Local features per image; 0 if none are used.
     pub local_features: usize,
-    /// Which patches they are.
+    /// How they are selected.
     pub selection: Selection,
-    /// Best matches that each brings along; 0 where the reranker is not used.
+    /// Best matches per local feature that the reranker looks at; 0 if it is not used.
     pub neighbours: usize,
-    /// Whether features are taken from the places where the published code takes them.
+    /// Whether features are gathered at the positions of the published code.
     pub official_gather: bool,
-    /// Blocks of the transformer before them; none for a backbone without layers to choose from.
+    /// Transformer block whose output they are taken from; `None` for a backbone without blocks.
     pub layer: Option<usize>,
-    /// Bits of each of their numbers.
+    /// Bits per value of a local feature.
     pub bits: Bits,
-    /// Margin from which on the global order stays as it is.
+    /// Top-1 margin (cosine) from which on a query is not reranked; `None`: every query is.
     pub adaptive: Option<f32>,
 }
 
 /// A row of the table to come.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Planned {
-    /// Number of the model.
+    /// Index of the model.
     pub(super) model: usize,
     /// What is changed: the name of an axis, `model`, `baseline` or `combination`.
     pub(super) axis: &'static str,
-    /// To what.
+    /// Its value.
     pub(super) value: String,
     pub(super) setting: Setting,
 }
@@ -43,7 +43,7 @@ pub(super) struct Planned {
 /// A change of a setting.
 #[derive(Debug, Clone, Copy)]
 enum Change {
-    Rerank(Rerank),
+    Rerank(RerankMethod),
     LocalFeatures(usize),
     Neighbours(usize),
     Selection(Selection),
@@ -84,9 +84,9 @@ impl Change {
 impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Rerank(Rerank::Model) => f.write_str("model"),
-            Self::Rerank(Rerank::Ransac) => f.write_str("ransac"),
-            Self::Rerank(Rerank::None) => f.write_str("none"),
+            Self::Rerank(RerankMethod::Model) => f.write_str("model"),
+            Self::Rerank(RerankMethod::Ransac) => f.write_str("ransac"),
+            Self::Rerank(RerankMethod::None) => f.write_str("none"),
             Self::LocalFeatures(value) | Self::Neighbours(value) | Self::Layer(value) => write!(f, "{value}"),
             Self::Selection(Selection::Attention) => f.write_str("attention"),
             Self::Selection(Selection::Random) => f.write_str("random"),
@@ -103,7 +103,7 @@ fn changes(axes: &Axes) -> Vec<Vec<Change>> {
         values.iter().map(|value| change(*value)).collect()
     }
     let mut lists = vec![
-        all(&axes.rerank, Change::Rerank),
+        all(&axes.rerank, Change::RerankMethod),
         all(&axes.local_features, Change::LocalFeatures),
         all(&axes.selection, Change::Selection),
         all(&axes.neighbours, Change::Neighbours),
@@ -116,12 +116,12 @@ fn changes(axes: &Axes) -> Vec<Vec<Change>> {
     lists
 }
 
-/// What a model makes of the baseline.
+/// The baseline of one model.
 fn baseline(of: &Baseline, loaded: &LoadedModel, patches: usize) -> Setting {
     let config = &loaded.config;
     let local = config.local.as_ref();
     Setting {
-        rerank: of.rerank.unwrap_or_else(|| Rerank::default_of(config)),
+        rerank: of.rerank.unwrap_or_else(|| RerankMethod::default_of(config)),
         local_features: of.local_features.or(local.map(|l| l.count)).unwrap_or(0).min(patches),
         selection: of.selection,
         neighbours: of.neighbours.or(config.reranker.as_ref().map(|r| r.neighbours)).unwrap_or(0),
@@ -132,7 +132,7 @@ fn baseline(of: &Baseline, loaded: &LoadedModel, patches: usize) -> Setting {
     }
 }
 
-/// Where local features are taken unless a model says otherwise: before the last block.
+/// Default layer of local features: before the last block.
 fn last_layer(config: &ModelConfig) -> Option<usize> {
     match &config.backbone {
         BackboneConfig::Vit(vit) => Some(vit.depth - 1),
@@ -140,16 +140,16 @@ fn last_layer(config: &ModelConfig) -> Option<usize> {
     }
 }
 
-/// What does not matter is set to what it is without: equal settings give equal orders.
+/// Resets what has no effect, so that settings are equal if their rankings are.
 fn plain(mut setting: Setting, patches: usize) -> Setting {
     setting.local_features = setting.local_features.min(patches);
     if setting.local_features == patches {
         setting.selection = Selection::Attention;
     }
     match setting.rerank {
-        Rerank::Model => {}
-        Rerank::Ransac => setting.neighbours = 0,
-        Rerank::None => {
+        RerankMethod::Model => {}
+        RerankMethod::Ransac => setting.neighbours = 0,
+        RerankMethod::None => {
             (setting.local_features, setting.neighbours, setting.adaptive) = (0, 0, None);
             (setting.selection, setting.official_gather, setting.bits) =
                 (Selection::Attention, false, Bits::Eight);
@@ -159,10 +159,10 @@ fn plain(mut setting: Setting, patches: usize) -> Setting {
     setting
 }
 
-/// Rows in the order of the table, the baseline first, and what was left out.
+/// The rows of the table, the baseline first, and notes on rows that were left out.
 ///
 /// # Errors
-/// A way to rerank that a model does not have; the message names the key.
+/// [`EvalError::Request`]: a reranking method or layer that a model does not have; the message names the key.
 pub(super) fn plan(
     config: &AblationConfig,
     models: &[(LoadedModel, Settings)],
@@ -179,17 +179,17 @@ pub(super) fn plan(
         if config.every_combination {
             let mut combinations = vec![(String::new(), own)];
             for list in &axes {
-                let each = combinations.iter().flat_map(|(words, setting)| {
+                let each = combinations.iter().flat_map(|(text, setting)| {
                     list.iter().map(move |change| {
                         let mut setting = setting.clone();
                         change.apply(&mut setting);
-                        let gap = if words.is_empty() { "" } else { ", " };
-                        (format!("{words}{gap}{} {change}", change.axis()), setting)
+                        let gap = if text.is_empty() { "" } else { ", " };
+                        (format!("{text}{gap}{} {change}", change.axis()), setting)
                     })
                 });
                 combinations = each.collect();
             }
-            wanted.extend(combinations.into_iter().map(|(words, setting)| ("combination", words, setting)));
+            wanted.extend(combinations.into_iter().map(|(text, setting)| ("combination", text, setting)));
         } else if model == 0 {
             for change in axes.iter().flatten() {
                 let mut setting = own.clone();
@@ -202,10 +202,10 @@ pub(super) fn plan(
             let setting = plain(setting, patches);
             let row = Planned { model, axis, value, setting };
             match rows.iter().find(|other| other.model == model && other.setting == row.setting) {
-                // Combinations are many, and repeat themselves by nature.
+                // Combinations are many, and repeat by nature.
                 Some(other) if !config.every_combination => {
                     notes.insert(format!(
-                        "{} is left out: with {patches} patches an image it is the same as {}.",
+                        "{} is left out: with {patches} patches per image it equals {}.",
                         name(&row),
                         name(other)
                     ));
@@ -224,8 +224,8 @@ fn name(row: &Planned) -> String {
 
 fn possible(setting: &Setting, loaded: &LoadedModel) -> Result<()> {
     let lacks = match setting.rerank {
-        Rerank::Model if loaded.config.reranker.is_none() => "reranker",
-        Rerank::Ransac if loaded.config.local.is_none() => "local features",
+        RerankMethod::Model if loaded.config.reranker.is_none() => "reranker",
+        RerankMethod::Ransac if loaded.config.local.is_none() => "local features",
         _ => {
             let last = last_layer(&loaded.config);
             return match (setting.layer, last) {
@@ -234,13 +234,13 @@ fn possible(setting: &Setting, loaded: &LoadedModel) -> Result<()> {
                 (Some(layer), _) => Err(EvalError::Request(format!(
                     "baseline.layer, axes.layer: model {} has no layer {layer} for local features; {}",
                     loaded.config.name,
-                    last.map_or_else(|| "it is no transformer".into(), |last| format!("1 to {last}"))
+                    last.map_or_else(|| "it is not a transformer".into(), |last| format!("1 to {last}"))
                 ))),
             };
         }
     };
     Err(EvalError::Request(format!(
-        "baseline.rerank, axes.rerank: model {} has no {lacks}; leave the model out, or that way to rerank",
+        "baseline.rerank, axes.rerank: model {} has no {lacks}; remove the model or the reranking method",
         loaded.config.name
     )))
 }
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_needs_patches_to_choose_from() {
+    fn random_selection_needs_more_patches_than_features() {
         let config = config("[axes]\nselection = [\"random\"]\n");
         let (rows, notes) = plan(&config, &[model(|_| ())]).unwrap();
         assert_eq!(names(&rows), ["0 baseline"]);
@@ -325,11 +325,11 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_that_is_not_there_is_named() {
-        for (text, told) in [("layer = [12]", "1 to 11"), ("layer = [0]", "layer 0")] {
+    fn a_missing_layer_is_named() {
+        for (text, part) in [("layer = [12]", "1 to 11"), ("layer = [0]", "layer 0")] {
             let error =
                 plan(&config(&format!("[axes]\n{text}\n")), &[model(|_| ())]).unwrap_err().to_string();
-            assert!(error.contains("axes.layer") && error.contains(told), "{error}");
+            assert!(error.contains("axes.layer") && error.contains(part), "{error}");
         }
     }
 

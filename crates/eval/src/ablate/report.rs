@@ -1,23 +1,23 @@
 //! An ablation as one table, a plot of recall over cost, and files.
 
-use super::orders::{Ablation, AblationRow};
+use super::results::{Ablation, AblationRow};
+use crate::output::{write_json, write_output};
 use crate::pictures::{Series, plot};
-use crate::report::{put, put_json};
 use crate::table::Table;
-use crate::{Facts, Result};
+use crate::{Environment, Result};
 use serde::Serialize;
 use std::path::Path;
 
-/// The file of an ablation: what came out, and where and with what.
+/// `ablation.json`.
 #[derive(Serialize)]
 struct Results<'a> {
-    facts: &'a Facts,
+    environment: &'a Environment,
     #[serde(flatten)]
     ablation: &'a Ablation,
 }
 
 impl Ablation {
-    /// The table of all datasets.
+    /// The table of all datasets and pools.
     pub fn table(&self) -> Table {
         let mut table = Table::new([
             "dataset",
@@ -27,28 +27,29 @@ impl Ablation {
             "R@1",
             "R@5",
             "R@10",
-            "R@1 to baseline",
+            "R@1 against baseline",
             "p",
             "reranked, %",
             "search, ms",
             "reranking, ms",
-            "bytes an image",
+            "bytes per image",
         ]);
         table.rows = self.tables().flat_map(|(name, rows)| rows.iter().map(|row| cells(name, row))).collect();
         table
     }
 
-    /// The rows of each dataset and of several together, with the name.
+    /// The rows of each dataset and each pool, with its name.
     fn tables(&self) -> impl Iterator<Item = (&str, &[AblationRow])> {
-        let alone = self.datasets.iter().map(|dataset| (dataset.name.as_str(), dataset.rows.as_slice()));
-        alone.chain(self.together.iter().map(|several| (several.name.as_str(), several.rows.as_slice())))
+        let single = self.datasets.iter().map(|dataset| (dataset.name.as_str(), dataset.rows.as_slice()));
+        single.chain(self.pooled.iter().map(|pool| (pool.name.as_str(), pool.rows.as_slice())))
     }
 
-    /// The table in Markdown, with what it means.
+    /// The table as Markdown, with its legend.
     pub fn markdown(&self) -> String {
         let mut text = self.table().markdown();
-        text += "\nRecall in percent with 95 % bootstrap intervals; to the baseline on the same queries, in points, with \
-                 McNemar's exact test. Search and reranking in milliseconds a query.\n";
+        text += "\nRecall in percent with 95 % bootstrap intervals; difference from the baseline on the same queries in \
+                 percentage points, with the p-value of McNemar's exact test. Search and reranking in milliseconds per \
+                 query.\n";
         for dataset in &self.datasets {
             let p = &dataset.protocol;
             let candidates = self.config.candidates;
@@ -57,12 +58,12 @@ impl Ablation {
                 dataset.name, p.queries, p.database, p.positives, p.empty_query_count, p.cities, candidates
             );
         }
-        for several in &self.together {
+        for pool in &self.pooled {
             text += &format!(
-                "\n{}: the {} queries of {} together.\n",
-                several.name,
-                several.queries,
-                several.parts.join(", ")
+                "\n{}: the pooled {} queries of {}.\n",
+                pool.name,
+                pool.queries,
+                pool.parts.join(", ")
             );
         }
         for note in &self.notes {
@@ -71,17 +72,17 @@ impl Ablation {
         text
     }
 
-    /// Writes `ablation.json`, `ablation.md`, `ablation.csv` and a plot a dataset, then one for several together
-    /// (`cost-1.svg`, ...), into a folder, which is made where there is none.
+    /// Writes `ablation.json`, `ablation.md`, `ablation.csv` and a plot per dataset and pool (`cost-1.svg`, ...) into a
+    /// folder, which is created if it does not exist.
     ///
     /// # Errors
-    /// A folder that cannot be written.
-    pub fn write(&self, dir: &Path, facts: &Facts) -> Result<()> {
-        put_json(dir, "ablation.json", &Results { facts, ablation: self })?;
-        put(&dir.join("ablation.md"), self.markdown().as_bytes())?;
-        put(&dir.join("ablation.csv"), self.table().csv().as_bytes())?;
+    /// [`EvalError::File`](crate::EvalError::File): the folder cannot be written.
+    pub fn write(&self, dir: &Path, environment: &Environment) -> Result<()> {
+        write_json(dir, "ablation.json", &Results { environment, ablation: self })?;
+        write_output(&dir.join("ablation.md"), self.markdown().as_bytes())?;
+        write_output(&dir.join("ablation.csv"), self.table().csv().as_bytes())?;
         for (i, (name, rows)) in self.tables().enumerate() {
-            put(&dir.join(format!("cost-{}.svg", i + 1)), cost_plot(name, rows).as_bytes())?;
+            write_output(&dir.join(format!("cost-{}.svg", i + 1)), cost_plot(name, rows).as_bytes())?;
         }
         Ok(())
     }
@@ -110,10 +111,10 @@ fn cells(dataset: &str, row: &AblationRow) -> Vec<String> {
     cells
 }
 
-/// Recall@1 over what an order takes: a line for each axis with the baseline on it, a point for each further model, and
-/// of combinations those that nothing cheaper is as good as.
+/// Recall@1 over the cost of search and reranking: a line per axis through the baseline, a point per further model, and
+/// the Pareto front of combinations.
 fn cost_plot(name: &str, rows: &[AblationRow]) -> String {
-    let point = |row: &AblationRow| [row.order_ms(), row.recall[0].1.value];
+    let point = |row: &AblationRow| [row.ranking_ms(), row.recall[0].1.value];
     let mut lines: Vec<Series> = Vec::new();
     for row in rows {
         if row.axis == "model" {
@@ -133,14 +134,14 @@ fn cost_plot(name: &str, rows: &[AblationRow]) -> String {
         line.points.sort_by(|a, b| a[0].total_cmp(&b[0]));
         if line.name == "combination" {
             line.name = "best combinations".into();
-            line.points = best(&line.points);
+            line.points = pareto_front(&line.points);
         }
     }
-    plot(name, ["milliseconds of search and reranking a query", "recall@1"], &lines, true, true)
+    plot(name, ["search and reranking, ms per query", "recall@1"], &lines, true, true)
 }
 
-/// The points that are higher than all before them.
-fn best(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
+/// The points that are higher than all cheaper ones.
+fn pareto_front(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
     let mut highest = f64::NEG_INFINITY;
     let higher = points.iter().copied().filter(|[_, y]| {
         let better = *y > highest;
@@ -155,9 +156,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_combinations_those_that_nothing_cheaper_is_as_good_as() {
+    fn the_pareto_front_has_no_dominated_point() {
         let points = [[1.0, 0.5], [2.0, 0.4], [3.0, 0.5], [4.0, 0.7], [5.0, 0.6]];
-        assert_eq!(best(&points), [[1.0, 0.5], [4.0, 0.7]]);
-        assert!(best(&[]).is_empty());
+        assert_eq!(pareto_front(&points), [[1.0, 0.5], [4.0, 0.7]]);
+        assert!(pareto_front(&[]).is_empty());
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ablate::Selection;
-use crate::{QueriesAs, Rules, evaluate};
+use crate::evaluate;
 use r2former_data::dataset::DatasetSpec;
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
 use r2former_engine::Silent;
@@ -8,7 +8,7 @@ use r2former_model::ModelConfig;
 use r2former_model::checkpoint::{Storage, save};
 use std::path::Path;
 
-/// Ten places in a row, each seen by a database photograph and a query of other light, and a model of random weights.
+/// Ten places, each with a database photograph and a query of another brightness, and a model of random weights.
 fn world(dir: &Path) {
     let place = |i: usize, light: usize| {
         let pixels = (0..3 * 64 * 32).map(|p| {
@@ -68,11 +68,11 @@ fn config(dir: &Path) -> AblationConfig {
 }
 
 fn run(dir: &Path) -> Ablation {
-    ablate(&config(dir), &Device::flex(), &Keeping::default(), &Silent).unwrap()
+    ablate(&config(dir), &Device::flex(), &FeatureStorage::default(), &Silent).unwrap()
 }
 
 #[test]
-fn rows_are_what_an_evaluation_of_each_would_say() {
+fn rows_equal_an_evaluation_of_each_setting() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path();
     world(dir);
@@ -93,7 +93,7 @@ fn rows_are_what_an_evaluation_of_each_would_say() {
     let dataset = dataset.read().unwrap();
     let loaded = LoadedModel::open(&dir.join("m.safetensors")).unwrap();
     let of_layer = |layer: Option<usize>,
-                    rerank: Rerank,
+                    rerank: RerankMethod,
                     count: usize,
                     gather: bool,
                     neighbours: usize,
@@ -107,26 +107,20 @@ fn rows_are_what_an_evaluation_of_each_would_say() {
             .unwrap();
         let settings = Settings::of(&changed.config);
         let extractor = Extractor::new(changed, settings, &Device::flex()).unwrap();
-        let options = EvalOptions {
-            rules: Rules::default(),
-            rerank: vec![rerank],
-            candidates: 6,
-            adaptive,
-            keeping: Keeping::default(),
-            queries_as: QueriesAs::default(),
-        };
+        let options = EvalOptions::default().rerank(vec![rerank]).candidates(6).adaptive(adaptive);
         let found = evaluate(&dataset, &extractor, &options, &Silent).unwrap();
-        let skipped = found.report.adaptive.map(|adaptive| adaptive.skipped);
-        (found.report.quality.get(rerank).unwrap().recall, skipped)
+        let skipped = found.summary.adaptive.map(|adaptive| adaptive.skipped);
+        (found.summary.quality.get(rerank).unwrap().recall, skipped)
     };
-    let recall = |rerank: Rerank, count: usize, gather: bool, neighbours: usize, adaptive: Option<f32>| {
-        of_layer(None, rerank, count, gather, neighbours, adaptive)
-    };
-    let model = Rerank::Model;
+    let recall =
+        |rerank: RerankMethod, count: usize, gather: bool, neighbours: usize, adaptive: Option<f32>| {
+            of_layer(None, rerank, count, gather, neighbours, adaptive)
+        };
+    let model = RerankMethod::Model;
     for (row, (expected, skipped)) in [
         (&rows[0], recall(model, 6, false, 5, None)),
-        (named("rerank", "none"), recall(Rerank::None, 6, false, 5, None)),
-        (named("rerank", "ransac"), recall(Rerank::Ransac, 6, false, 5, None)),
+        (named("rerank", "none"), recall(RerankMethod::None, 6, false, 5, None)),
+        (named("rerank", "ransac"), recall(RerankMethod::Ransac, 6, false, 5, None)),
         (named("local_features", "2"), recall(model, 2, false, 5, None)),
         (named("local_features", "8"), recall(model, 8, false, 5, None)),
         (named("neighbours", "1"), recall(model, 6, false, 1, None)),
@@ -134,7 +128,7 @@ fn rows_are_what_an_evaluation_of_each_would_say() {
         (named("official_gather", "on"), recall(model, 6, true, 5, None)),
         (named("layer", "3"), of_layer(Some(3), model, 6, false, 5, None)),
         (named("adaptive", "0.001"), recall(model, 6, false, 5, Some(0.001))),
-        (named("adaptive", "0"), recall(Rerank::None, 6, false, 5, Some(0.0))),
+        (named("adaptive", "0"), recall(RerankMethod::None, 6, false, 5, Some(0.0))),
         (named("adaptive", "2"), recall(model, 6, false, 5, Some(2.0))),
     ] {
         assert_eq!((&row.recall, row.skipped), (&expected, skipped), "{} {}", row.axis, row.value);
@@ -147,7 +141,7 @@ fn rows_are_what_an_evaluation_of_each_would_say() {
     assert_eq!((bytes(&rows[0]), bytes(named("bits", "32"))), (6 * 131, 6 * 131 * 4));
     assert_eq!((bytes(named("rerank", "none")), bytes(named("bits", "16"))), (0, 6 * 131 * 2));
     assert_eq!(named("selection", "random").setting.selection, Selection::Random);
-    assert_eq!(run(dir).datasets[0].rows[5].recall, rows[5].recall, "chance repeats itself");
+    assert_eq!(run(dir).datasets[0].rows[5].recall, rows[5].recall, "random selection repeats");
 }
 
 #[test]
@@ -166,7 +160,7 @@ fn tables_hold_every_row() {
 }
 
 #[test]
-fn datasets_with_the_same_word_are_told_as_one_besides() {
+fn pooled_datasets_are_also_reported_as_one() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path();
     world(dir);
@@ -179,7 +173,7 @@ fn datasets_with_the_same_word_are_told_as_one_besides() {
         }
         std::fs::write(dir.join(format!("{name}.csv")), table).unwrap();
         format!(
-            "[[dataset]]\nkind = \"pairs\"\nname = \"{name}\"\ntogether = \"all\"\ndatabase = \"db\"\n\
+            "[[dataset]]\nkind = \"pairs\"\nname = \"{name}\"\npooled = \"all\"\ndatabase = \"db\"\n\
              queries = \"{name}\"\npositives = \"{name}.csv\"\n"
         )
     };
@@ -188,27 +182,27 @@ fn datasets_with_the_same_word_are_told_as_one_besides() {
     let several = |parts: String| {
         std::fs::write(dir.join("parts.toml"), format!("candidates = 6\n{parts}{axes}")).unwrap();
         let config = AblationConfig::read(&dir.join("parts.toml")).unwrap();
-        ablate(&config, &Device::flex(), &Keeping::default(), &Silent).unwrap()
+        ablate(&config, &Device::flex(), &FeatureStorage::default(), &Silent).unwrap()
     };
     let parts = several(part("first", 0..4) + &part("second", 4..10));
     let whole = several(part("whole", 0..10));
-    assert_eq!((parts.datasets.len(), parts.together.len()), (2, 1));
-    let (told, expected) = (&parts.together[0], &whole.datasets[0]);
+    assert_eq!((parts.datasets.len(), parts.pooled.len()), (2, 1));
+    let (pool, expected) = (&parts.pooled[0], &whole.datasets[0]);
     assert_eq!(
-        (told.name.as_str(), told.queries, told.parts.join("+").as_str()),
+        (pool.name.as_str(), pool.queries, pool.parts.join("+").as_str()),
         ("all", 10, "first+second")
     );
-    for (row, expected) in told.rows.iter().zip(&expected.rows) {
+    for (row, expected) in pool.rows.iter().zip(&expected.rows) {
         assert_eq!(row.recall, expected.recall);
         assert_eq!(row.difference, expected.difference);
         assert_eq!(row.skipped.map(|s| (10.0 * s).round()), expected.skipped.map(|s| (10.0 * s).round()));
     }
-    assert!(parts.markdown().contains("all: the 10 queries of first, second together"));
-    assert_eq!(parts.table().rows.len(), 9, "two datasets and both together, three rows each");
+    assert!(parts.markdown().contains("all: the pooled 10 queries of first, second"));
+    assert_eq!(parts.table().rows.len(), 9, "two datasets and their pool, three rows each");
 }
 
 #[test]
-fn extractions_are_shared_where_features_are() {
+fn settings_with_equal_features_share_an_extraction() {
     let home = tempfile::tempdir().unwrap();
     world(home.path());
     let loaded = LoadedModel::open(&home.path().join("m.safetensors")).unwrap();
@@ -216,6 +210,9 @@ fn extractions_are_shared_where_features_are() {
     let (planned, _) = plan(&config(home.path()), &[(loaded, settings)]).unwrap();
     let groups = extractions(&planned);
     assert_eq!(groups.len(), 3);
-    assert!(groups[1..].iter().all(|group| group.len() == 1), "only other places are extracted anew");
+    assert!(
+        groups[1..].iter().all(|group| group.len() == 1),
+        "only other layers and positions are extracted again"
+    );
     assert_eq!([1, 2].map(|group: usize| planned[groups[group][0]].axis), ["official_gather", "layer"]);
 }

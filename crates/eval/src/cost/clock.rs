@@ -2,29 +2,29 @@
 
 use serde::Serialize;
 
-/// What repeated runs took: a median says what to expect, the least what the machine can do undisturbed.
+/// Times of repeated runs: the median is what to expect, the minimum what the machine does undisturbed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Times {
-    /// Half of the runs took at most so much.
+    /// The median.
     pub median: f64,
     /// The fastest.
-    pub least: f64,
+    pub min: f64,
     /// The slowest.
-    pub most: f64,
+    pub max: f64,
 }
 
 impl Times {
-    /// Of single measurements, in any unit; none without any.
+    /// Of single measurements, in any unit; `None` without any.
     pub fn of(mut all: Vec<f64>) -> Option<Self> {
         all.sort_by(f64::total_cmp);
-        let (least, most) = (*all.first()?, *all.last()?);
-        Some(Self { median: all[all.len() / 2], least, most })
+        let (min, max) = (*all.first()?, *all.last()?);
+        Some(Self { median: all[all.len() / 2], min, max })
     }
 
-    /// Measures `runs` runs (at least one), after one that is not counted; `run` returns what its run took.
+    /// Measures `runs` runs (at least one) after a warm-up run; `run` returns the time that it took.
     ///
     /// # Errors
-    /// The first one of a run.
+    /// The first error of `run`.
     pub fn measure<E>(runs: usize, mut run: impl FnMut() -> Result<f64, E>) -> Result<Self, E> {
         run()?;
         let first = run()?;
@@ -32,7 +32,7 @@ impl Times {
         for _ in 1..runs {
             all.push(run()?);
         }
-        Ok(Self::of(all).unwrap_or(Self { median: first, least: first, most: first }))
+        Ok(Self::of(all).unwrap_or(Self { median: first, min: first, max: first }))
     }
 }
 
@@ -41,10 +41,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_run_is_not_counted() {
+    fn the_warm_up_run_is_not_counted() {
         let mut values = [100.0, 3.0, 1.0, 2.0].into_iter();
-        let times = Times::measure(3, || values.next().ok_or("a run too many"));
-        assert_eq!(times, Ok(Times { median: 2.0, least: 1.0, most: 3.0 }));
+        let times = Times::measure(3, || values.next().ok_or("one run too many"));
+        assert_eq!(times, Ok(Times { median: 2.0, min: 1.0, max: 3.0 }));
         assert_eq!(values.next(), None);
         assert_eq!(Times::measure(0, || Ok::<_, ()>(5.0)).unwrap().median, 5.0);
         assert_eq!(Times::measure(3, || Err::<f64, _>("broken")), Err("broken"));

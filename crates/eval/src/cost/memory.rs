@@ -1,11 +1,11 @@
-//! Memory of this program, where the system tells it (Linux).
+//! Memory of this process; Linux only.
 
-/// Bytes in use.
+/// Bytes in use; `None` on other systems.
 pub fn resident_bytes() -> Option<u64> {
     status_bytes("VmRSS")
 }
 
-/// The most bytes that ever were in use.
+/// Peak of bytes in use; `None` on other systems.
 pub fn peak_bytes() -> Option<u64> {
     status_bytes("VmHWM")
 }

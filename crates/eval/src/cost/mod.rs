@@ -1,17 +1,17 @@
-//! What a query costs, measured: time of each stage, bytes of each image, and how both grow with the database.
+//! Measured cost of a query: time of each stage, bytes per image, and how search scales with the database.
 
 mod clock;
-mod growth;
-mod made_up;
+mod dry_run;
 mod memory;
-mod rehearsal;
 mod report;
+mod search_scaling;
 mod stages;
+mod synthetic;
 
 pub use clock::Times;
-pub use growth::{GROWTH_BATCH, Growth, growth};
-pub use made_up::{Random, Views, local_bytes};
+pub use dry_run::{DryRun, DryRunOptions, measure_memory};
 pub use memory::{peak_bytes, resident_bytes};
-pub use rehearsal::{Rehearsal, RehearsalOptions, rehearse};
 pub use report::CostReport;
+pub use search_scaling::{SCALING_BATCH, SearchScaling, search_scaling};
 pub use stages::{CostRow, Stages, StagesOptions, stages};
+pub use synthetic::{Random, SyntheticDescriptors, random_local_features};

@@ -1,82 +1,82 @@
-//! The cost of a query as tables, a plot and files.
+//! Cost as tables, a plot and files.
 
-use super::{GROWTH_BATCH, Growth, Stages};
+use super::{SCALING_BATCH, SearchScaling, Stages};
+use crate::output::{write_json, write_output};
 use crate::pictures::{Series, plot};
-use crate::report::{put, put_json};
 use crate::table::Table;
-use crate::{Facts, Result, order_name};
+use crate::{Environment, Result, ranking_name};
 use serde::Serialize;
 use std::path::Path;
 
-/// Everything that was measured in one run, and where.
+/// Everything measured in one run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CostReport {
-    /// Machine, program, model.
-    pub facts: Facts,
-    /// The stages of a query (the paper's table 3).
+    /// Program, machine and model.
+    pub environment: Environment,
+    /// Stages of a query (table 3 of the paper).
     pub stages: Stages,
-    /// Exact search by size of the database.
-    pub growth: Vec<Growth>,
+    /// Exact search by database size.
+    pub search_scaling: Vec<SearchScaling>,
 }
 
 impl CostReport {
-    /// Both tables in Markdown, with what they mean.
+    /// Both tables as Markdown, with their legends.
     pub fn markdown(&self) -> String {
-        let (s, facts) = (&self.stages, &self.facts);
+        let (s, environment) = (&self.stages, &self.environment);
         let mut text = format!(
-            "Milliseconds, medians of one at a time: {} photographs, {} candidates, a database of {} made-up images; \
-             decoding {:.2} ms. {}, {} threads, {}, model {}.\n\n{}",
+            "Median milliseconds, one photograph or query at a time: {} photographs, {} candidates, a database of {} \
+             synthetic images; decoding {:.2} ms. {}, {} threads, {}, model {}.\n\n{}",
             s.photographs,
             s.candidates,
             s.database,
             s.decode_ms.median,
-            facts.cpu,
-            facts.threads,
-            facts.device,
-            facts.model.name,
+            environment.cpu,
+            environment.threads,
+            environment.device,
+            environment.model.name,
             stages_table(s).markdown()
         );
         for note in &s.notes {
             text += &format!("\n{note}\n");
         }
-        if !self.growth.is_empty() {
+        if !self.search_scaling.is_empty() {
             text += &format!(
-                "\nExact search by size of the database (made-up descriptors): alone on one thread, or {GROWTH_BATCH} \
-                 queries together on all.\n\n{}",
-                growth_table(&self.growth).markdown()
+                "\nExact search by database size (synthetic descriptors): a single query on one thread, and \
+                 {SCALING_BATCH} queries in a batch on all threads.\n\n{}",
+                search_scaling_table(&self.search_scaling).markdown()
             );
         }
         text
     }
 
-    /// Writes `cost.json`, `cost.md` and `growth.svg` into a folder, which is made where there is none.
+    /// Writes `cost.json`, `cost.md` and `growth.svg` into a folder, which is created if it does not exist.
     ///
     /// # Errors
-    /// A folder that cannot be written.
+    /// [`EvalError::File`](crate::EvalError::File): the folder cannot be written.
     pub fn write(&self, dir: &Path) -> Result<()> {
-        put_json(dir, "cost.json", self)?;
-        put(&dir.join("cost.md"), self.markdown().as_bytes())?;
-        if self.growth.is_empty() {
+        write_json(dir, "cost.json", self)?;
+        write_output(&dir.join("cost.md"), self.markdown().as_bytes())?;
+        if self.search_scaling.is_empty() {
             return Ok(());
         }
-        put(&dir.join("growth.svg"), growth_plot(&self.growth).as_bytes())
+        write_output(&dir.join("growth.svg"), search_scaling_plot(&self.search_scaling).as_bytes())
     }
 }
 
 fn stages_table(stages: &Stages) -> Table {
     let mut table = Table::new([
-        "order",
+        "ranking",
         "local features",
         "extraction, ms",
         "retrieval, ms",
         "reranking, ms",
-        "a query, ms",
-        "bytes an image",
+        "query, ms",
+        "bytes per image",
         "database, GB",
     ]);
     for row in &stages.rows {
         table.rows.push(vec![
-            order_name(row.rerank).to_string(),
+            ranking_name(row.rerank).to_string(),
             row.local_features.to_string(),
             format!("{:.2}", row.extraction_ms.median),
             format!("{:.3}", row.retrieval_ms.median),
@@ -89,19 +89,19 @@ fn stages_table(stages: &Stages) -> Table {
     table
 }
 
-fn growth_table(growth: &[Growth]) -> Table {
+fn search_scaling_table(search_scaling: &[SearchScaling]) -> Table {
     let mut table = Table::new([
         "images",
-        "alone, ms a query",
-        "together, ms a query",
+        "single query, ms",
+        "in a batch, ms per query",
         "descriptors in memory, MB",
         "stored with local features, GB",
     ]);
-    for row in growth {
+    for row in search_scaling {
         table.rows.push(vec![
             row.images.to_string(),
-            format!("{:.3}", row.alone_ms.median),
-            format!("{:.3}", row.together_ms.median),
+            format!("{:.3}", row.single_ms.median),
+            format!("{:.3}", row.batched_ms.median),
             format!("{:.1}", row.descriptor_bytes as f64 / 1e6),
             format!("{:.2}", row.stored_bytes as f64 / 1e9),
         ]);
@@ -109,15 +109,15 @@ fn growth_table(growth: &[Growth]) -> Table {
     table
 }
 
-fn growth_plot(growth: &[Growth]) -> String {
-    let line = |name: &str, of: fn(&Growth) -> f64| Series {
+fn search_scaling_plot(search_scaling: &[SearchScaling]) -> String {
+    let line = |name: &str, of: fn(&SearchScaling) -> f64| Series {
         name: name.into(),
-        points: growth.iter().map(|g| [g.images as f64, of(g)]).collect(),
+        points: search_scaling.iter().map(|row| [row.images as f64, of(row)]).collect(),
     };
-    let together = format!("{GROWTH_BATCH} queries together, all threads");
+    let batch = format!("batch of {SCALING_BATCH} queries, all threads");
     let lines = [
-        line("one query alone, one thread", |g| g.alone_ms.median),
-        line(&together, |g| g.together_ms.median),
+        line("single query, one thread", |row| row.single_ms.median),
+        line(&batch, |row| row.batched_ms.median),
     ];
-    plot("Exact search", ["images of the database", "milliseconds a query"], &lines, false, true)
+    plot("Exact search", ["database images", "ms per query"], &lines, false, true)
 }

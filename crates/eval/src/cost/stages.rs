@@ -1,50 +1,50 @@
-//! The paper's table 3: what each stage of a query takes, and what an image takes in the index, for the global order
-//! alone, RANSAC and the reranker, with few and many local features; all measured in the same run.
+//! Time of each stage of a query and bytes per image, for the global ranking, RANSAC and the reranker, with few and many
+//! local features, all measured in one run (table 3 of the paper).
 
-use super::{Random, Times, Views};
+use super::{Random, SyntheticDescriptors, Times};
 use crate::{EvalError, Result, nearest};
-use r2former_engine::{Extractor, ImageFeatures, LoadedModel, Progress, Rerank, Settings};
+use r2former_engine::{Extractor, ImageFeatures, LoadedModel, Progress, RerankMethod, Settings};
 use r2former_model::{Device, cost, quantize};
 use serde::Serialize;
 use std::path::Path;
 use std::time::Instant;
 
-/// What is measured.
+/// What to measure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StagesOptions {
-    /// Numbers of local features an image; more than an image has patches means all of them.
+    /// Numbers of local features per image, capped at the number of patches.
     pub local_features: Vec<usize>,
-    /// Candidates that are reranked.
+    /// Candidates to rerank.
     pub candidates: usize,
-    /// Images of the (made-up) database that is searched.
+    /// Images of the synthetic database that is searched.
     pub database: usize,
-    /// Queries that are measured, after one that is not.
+    /// Queries to measure, after one to warm up.
     pub runs: usize,
 }
 
-/// One way to answer a query.
+/// Cost of one configuration.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CostRow {
-    /// How candidates are put in order.
-    pub rerank: Rerank,
-    /// Local features of an image; 0 where none are needed.
+    /// Reranking method.
+    pub rerank: RerankMethod,
+    /// Local features per image; 0 if none are needed.
     pub local_features: usize,
-    /// Milliseconds of the network, an image.
+    /// Milliseconds of the network per image.
     pub extraction_ms: Times,
-    /// Milliseconds of exact search, a query.
+    /// Milliseconds of exact search per query.
     pub retrieval_ms: Times,
-    /// Milliseconds of reranking, a query; none where nothing is reranked.
+    /// Milliseconds of reranking per query; `None` without reranking.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reranking_ms: Option<Times>,
-    /// Milliseconds of a whole query: the medians of decoding and of these stages together.
+    /// Milliseconds of a whole query: the sum of the medians of decoding and these stages.
     pub query_ms: f64,
-    /// Bytes that an index stores of an image: the descriptor in 32 bits, local features in 8.
+    /// Bytes that an index stores per image: the descriptor in 32 bits, local features in 8.
     pub bytes_per_image: usize,
-    /// The same of the whole database.
+    /// Bytes of the whole database.
     pub database_bytes: u64,
 }
 
-/// The stages of a query, measured.
+/// Measured stages of a query.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Stages {
     /// Photographs that were extracted.
@@ -55,19 +55,20 @@ pub struct Stages {
     pub candidates: usize,
     /// Milliseconds of reading, decoding and resizing a photograph.
     pub decode_ms: Times,
-    /// A row for each way to answer.
+    /// A row per configuration.
     pub rows: Vec<CostRow>,
-    /// What the numbers do not say by themselves.
+    /// Notes on the numbers.
     pub notes: Vec<String>,
 }
 
 /// Measures a model on photographs, one image and one query at a time.
 ///
-/// Candidates of a query are the other photographs in their global order, again and again where they are too few:
-/// their content decides how long RANSAC searches.
+/// Candidates of a query are the other photographs in their global ranking, repeated if they are too few: RANSAC's time
+/// depends on their content.
 ///
 /// # Errors
-/// Fewer than two photographs, one that cannot be read, options of 0, a failing device.
+/// - [`EvalError::Request`]: fewer than two photographs, or an option of 0.
+/// - [`EvalError::Engine`]: a photograph that cannot be read, a failing device.
 pub fn stages(
     loaded: &LoadedModel,
     settings: Settings,
@@ -78,8 +79,8 @@ pub fn stages(
 ) -> Result<Stages> {
     if photos.len() < 2 || options.candidates == 0 || options.database == 0 || options.runs == 0 {
         return Err(EvalError::Request(format!(
-            "cost: {} photographs, {} candidates, a database of {}, {} runs: two photographs and one of each are the \
-             least",
+            "cost: {} photographs, {} candidates, a database of {}, {} runs: at least two photographs and one of \
+             each other are needed",
             photos.len(),
             options.candidates,
             options.database,
@@ -99,11 +100,11 @@ pub fn stages(
         counts.clear();
         notes.push(format!("Model {} has no local features.", loaded.config.name));
     }
-    let mut methods = vec![Rerank::Ransac];
+    let mut methods = vec![RerankMethod::Ransac];
     if loaded.config.reranker.is_some() {
-        methods.push(Rerank::Model);
+        methods.push(RerankMethod::Model);
         if !loaded.config.trained.reranker {
-            notes.push("The reranker is not trained: its time is that of a trained one.".into());
+            notes.push("The reranker is not trained; this does not change its time.".into());
         }
     }
 
@@ -127,7 +128,7 @@ pub fn stages(
     }
     let decode_ms = Times::of(times).ok_or_else(|| EvalError::Request("no photographs".into()))?;
     let (_, extraction) = extract(&global, &inputs, progress)?;
-    let mut rows = vec![measurement.row(&global, 0, decode_ms, extraction, Rerank::None, None)];
+    let mut rows = vec![measurement.row(&global, 0, decode_ms, extraction, RerankMethod::None, None)];
     for count in counts {
         let changed = loaded.with(|config, _| {
             if let Some(local) = &mut config.local {
@@ -142,11 +143,11 @@ pub fn stages(
         }
     }
     progress.finish();
-    // As the paper's table has it: all of one method together.
+    // Grouped by method, like the paper's table.
     rows.sort_by_key(|row| match row.rerank {
-        Rerank::None => 0,
-        Rerank::Ransac => 1,
-        Rerank::Model => 2,
+        RerankMethod::None => 0,
+        RerankMethod::Ransac => 1,
+        RerankMethod::Model => 2,
     });
     let (photographs, database, candidates) = (photos.len(), options.database, options.candidates);
     Ok(Stages { photographs, database, candidates, decode_ms, rows, notes })
@@ -156,21 +157,21 @@ fn ms(start: Instant) -> f64 {
     1000.0 * start.elapsed().as_secs_f64()
 }
 
-/// Features of all inputs, one at a time, and what an image took.
+/// Features of all inputs, and the time per image, one at a time.
 fn extract(
     extractor: &Extractor,
     inputs: &[Vec<f32>],
     progress: &dyn Progress,
 ) -> Result<(Vec<ImageFeatures>, Times)> {
     let mut features = Vec::with_capacity(inputs.len());
-    // The first is run twice: once to warm up.
-    let mut order = std::iter::once(0).chain(0..inputs.len());
+    // The first input is run twice, once to warm up.
+    let mut sequence = std::iter::once(0).chain(0..inputs.len());
     let times = Times::measure(inputs.len(), || {
-        let at = order.next().unwrap_or(0);
+        let at = sequence.next().unwrap_or(0);
         let start = Instant::now();
         let found = extractor.extract(&inputs[at..=at])?;
         let time = ms(start);
-        // What the uncounted run found is replaced.
+        // The features of the warm-up run are replaced.
         features.truncate(at);
         features.extend(found);
         Ok::<_, EvalError>(time)
@@ -179,22 +180,22 @@ fn extract(
     Ok((features, times))
 }
 
-/// Exact search of one query in a made-up database.
+/// Exact search of one query in a synthetic database.
 fn retrieval(dim: usize, options: &StagesOptions) -> Result<Times> {
-    let views = Views::new(dim);
-    let database = views.database(options.database);
-    let places = options.database.div_ceil(Views::OF_A_PLACE as usize) as u32;
+    let descriptors = SyntheticDescriptors::new(dim);
+    let database = descriptors.database(options.database);
+    let places = options.database.div_ceil(SyntheticDescriptors::PER_PLACE as usize) as u32;
     let mut random = Random::new(4);
     Times::measure(options.runs, || {
         let place = random.bits() % places;
-        let query = views.unit(place, &mut random);
+        let query = descriptors.unit(place, &mut random);
         let start = Instant::now();
         std::hint::black_box(nearest(&database, &query, dim, options.candidates));
         Ok(ms(start))
     })
 }
 
-/// What all rows share.
+/// Shared by all rows.
 struct Measurement<'a> {
     options: &'a StagesOptions,
     retrieval: Times,
@@ -202,8 +203,13 @@ struct Measurement<'a> {
 }
 
 impl Measurement<'_> {
-    /// Each of the first photographs as a query against the others.
-    fn reranking(&self, extractor: &Extractor, features: &[ImageFeatures], method: Rerank) -> Result<Times> {
+    /// The first photographs as queries against the others.
+    fn reranking(
+        &self,
+        extractor: &Extractor,
+        features: &[ImageFeatures],
+        method: RerankMethod,
+    ) -> Result<Times> {
         let row = extractor.config().local_row();
         let globals: Vec<f32> = features.iter().flat_map(|f| &f.global).copied().collect();
         let packed: Vec<Vec<u8>> = features.iter().map(|f| quantize::quantize(&f.local, row)).collect();
@@ -211,8 +217,8 @@ impl Measurement<'_> {
         Times::measure(self.options.runs, || {
             let query = next % features.len();
             next += 1;
-            let order = nearest(&globals, &features[query].global, self.dim, features.len());
-            let others = order.iter().flatten().map(|(i, _)| *i as usize).filter(|i| *i != query);
+            let ranking = nearest(&globals, &features[query].global, self.dim, features.len());
+            let others = ranking.iter().flatten().map(|(i, _)| *i as usize).filter(|i| *i != query);
             let others: Vec<&[u8]> = others.map(|i| packed[i].as_slice()).collect();
             let candidates: Vec<&[u8]> =
                 others.iter().copied().cycle().take(self.options.candidates).collect();
@@ -228,7 +234,7 @@ impl Measurement<'_> {
         local_features: usize,
         decode: Times,
         extraction_ms: Times,
-        rerank: Rerank,
+        rerank: RerankMethod,
         reranking_ms: Option<Times>,
     ) -> CostRow {
         let settings = extractor.settings();

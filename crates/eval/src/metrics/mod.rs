@@ -1,13 +1,14 @@
-//! What a run's orders are worth: recall, precision, metres, and how far chance may have had a hand in it.
+//! Metrics of rankings: recall@N, mAP@k, precision-recall curves, localisation error, and the sampling error of all of
+//! these.
 
-mod error;
-mod mean_precision;
-mod precision;
+mod localisation;
+mod mean_average_precision;
+mod precision_recall;
 mod recall;
-mod sampling;
+mod significance;
 
-pub use error::{Localisation, localisation};
-pub use mean_precision::{MAP_AT, MeanPrecision, mean_precision};
-pub use precision::{Precision, PrecisionPoint, precision};
+pub use localisation::{Localisation, localisation};
+pub use mean_average_precision::{MAP_AT, MeanAveragePrecision, mean_average_precision};
+pub use precision_recall::{PrecisionRecall, PrecisionRecallPoint, precision_recall};
 pub use recall::{RECALL_AT, Recall, recall, recall_at};
-pub use sampling::{Interval, PairedTest, bootstrap, paired_test};
+pub use significance::{Interval, PairedTest, bootstrap, paired_test};

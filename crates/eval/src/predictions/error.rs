@@ -1,32 +1,32 @@
-//! What can be wrong with a file of predictions.
+//! Errors of predictions files.
 
 use std::path::PathBuf;
 
-/// A file of predictions that cannot be scored or written; each message says where and what to do.
+/// Why a predictions file cannot be scored or written; each message says where, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PredictionsError {
-    /// The operating system refused.
-    #[error("{path}: {source}", path = path.display())]
+    /// The file cannot be read.
+    #[error("{path}: cannot be read: {reason}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's own words.
-        source: std::io::Error,
+        /// The operating system's reason.
+        reason: std::io::Error,
     },
-    /// A name that does not tell the format.
-    #[error("{path}: its ending does not tell its format: name it .txt (MSLS) or .csv", path = path.display())]
-    Ending {
+    /// An extension that stands for no format.
+    #[error("{path}: its extension stands for no format: name it .txt (MSLS) or .csv", path = path.display())]
+    Extension {
         /// The file.
         path: PathBuf,
     },
-    /// Nothing but blanks and comments.
-    #[error("{path}: holds no predictions: needed is a line for each query", path = path.display())]
+    /// Nothing but blank lines and comments.
+    #[error("{path}: holds no predictions: it needs one line per query", path = path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
-    /// A line that does not say what its format promises.
+    /// A line that breaks the format.
     #[error("{path}:{line}: {problem}", path = path.display())]
     Malformed {
         /// The file.
@@ -38,23 +38,23 @@ pub enum PredictionsError {
     },
     /// A query that the dataset does not have.
     #[error(
-        "{path}:{line}: query {name} is none of the dataset's {count}: were the predictions made for another part, \
-         task or sequence length? Score them on that, or take the line out", path = path.display()
+        "{path}:{line}: query {name} is not among the dataset's {count}: if the predictions are for another split, task \
+         or sequence length, score them on that; else delete the line", path = path.display()
     )]
     UnknownQuery {
         /// The file.
         path: PathBuf,
         /// Line number, from 1.
         line: u64,
-        /// What the line calls it.
+        /// The name on that line.
         name: String,
         /// Queries of the dataset.
         count: usize,
     },
     /// A predicted reference that the dataset does not have.
     #[error(
-        "{path}:{line}: reference {name}, predicted for query {query}, is none of the database's {count}: were the \
-         predictions made for another part, task or sequence length? Score them on that", path = path.display()
+        "{path}:{line}: reference {name}, predicted for query {query}, is not among the database's {count}: if the \
+         predictions are for another split, task or sequence length, score them on that", path = path.display()
     )]
     UnknownReference {
         /// The file.
@@ -63,13 +63,13 @@ pub enum PredictionsError {
         line: u64,
         /// The query.
         query: String,
-        /// What the line calls the reference.
+        /// The reference's name on that line.
         name: String,
         /// References of the dataset.
         count: usize,
     },
-    /// A query with two lines.
-    #[error("{path}:{line}: query {name} has its predictions on line {first} already: keep one of the two", path = path.display())]
+    /// A query on two lines.
+    #[error("{path}:{line}: query {name} has predictions on line {first} already: keep one of the two", path = path.display())]
     RepeatedQuery {
         /// The file.
         path: PathBuf,
@@ -77,7 +77,7 @@ pub enum PredictionsError {
         line: u64,
         /// The query.
         name: String,
-        /// The line that it had first.
+        /// Its first line.
         first: u64,
     },
     /// A reference that is predicted twice for one query.
@@ -110,10 +110,10 @@ pub enum PredictionsError {
         /// Queries that count.
         count: usize,
     },
-    /// A query with fewer predictions than are looked at.
+    /// A query with fewer predictions than N.
     #[error(
-        "{path}:{line}: query {name} has {has} predictions, {needed} are needed: predict more, or ask for smaller N \
-         with --at", path = path.display()
+        "{path}:{line}: query {name} has {has} predictions, {needed} are needed: predict more, or score at smaller N with \
+         --at", path = path.display()
     )]
     TooFew {
         /// The file.
@@ -124,21 +124,21 @@ pub enum PredictionsError {
         name: String,
         /// Its predictions.
         has: usize,
-        /// The largest N that is asked for, or the whole database.
+        /// The largest N, or the size of the database if that is smaller.
         needed: usize,
     },
-    /// Two images of one name, which predictions cannot tell apart.
-    #[error("two images of the {side} are called {name}: predictions need names that differ")]
+    /// Two images of the same name.
+    #[error("two images of the {side} are named {name}: predictions need unique names")]
     SameName {
         /// `queries` or `database`.
         side: &'static str,
         /// The name.
         name: String,
     },
-    /// A name that the MSLS format cannot hold.
+    /// A name that the MSLS format cannot represent.
     #[error(
-        "{path}: '{name}' cannot stand in this format, where blanks separate and # begins a comment: write a .csv \
-         file", path = path.display()
+        "{path}: this format cannot represent the name '{name}', because spaces separate names and # starts a comment: \
+         write a .csv file", path = path.display()
     )]
     Unwritable {
         /// The file.

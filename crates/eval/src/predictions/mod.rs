@@ -1,4 +1,5 @@
-//! Rankings as files: a run's own, written for a challenge or another tool, and anyone's, read and scored.
+//! Predictions files: rankings of a run, written for a challenge or another tool, and rankings of any program, read and
+//! scored.
 
 mod error;
 mod names;
@@ -8,21 +9,21 @@ mod score;
 mod write;
 
 pub use error::PredictionsError;
-pub use read::{Predicted, Predictions, read_predictions};
-pub use score::{ScoredQuery, ScoredRun, Scores, ScoresReport, score};
+pub use read::{Predictions, QueryPredictions, read_predictions};
+pub use score::{ScoreSummary, ScoredQuery, ScoredRun, Scores, score};
 pub use write::PredictionsFile;
 
 use std::path::Path;
 
-/// How predictions are written down.
+/// Format of a predictions file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PredictionFormat {
-    /// The MSLS tools': a line a query, its key and the predicted keys, best first, separated by blanks; keys of a
-    /// sequence joined by commas; lines that start with `#` are comments.
+    /// That of the MSLS tools: one line per query with its key and the predicted keys, best first, separated by spaces;
+    /// keys of a sequence joined by commas; lines that start with `#` are comments.
     Msls,
-    /// A row a query: its name and the predicted names, best first.
+    /// One row per query: its name and the predicted names, best first.
     Csv,
-    /// kapture's pairs: a line a pair, `query, reference, score`, in any order.
+    /// Pairs of kapture: one line per pair, `query, reference, score`, in any sequence.
     Kapture,
 }
 
@@ -33,22 +34,22 @@ impl std::str::FromStr for PredictionFormat {
             "msls" => Ok(Self::Msls),
             "csv" => Ok(Self::Csv),
             "kapture" => Ok(Self::Kapture),
-            other => Err(format!("'{other}' is no format of predictions: msls, csv or kapture")),
+            other => Err(format!("'{other}' is none of msls, csv and kapture")),
         }
     }
 }
 
 impl PredictionFormat {
-    /// By a file's ending: `.txt` and `.csv`.
+    /// By a file's extension: `.txt` and `.csv`.
     ///
     /// # Errors
-    /// [`PredictionsError::Ending`].
+    /// [`PredictionsError::Extension`]: any other extension.
     pub fn of(path: &Path) -> Result<Self, PredictionsError> {
-        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        match ending.as_deref() {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        match extension.as_deref() {
             Some("txt") => Ok(Self::Msls),
             Some("csv") => Ok(Self::Csv),
-            _ => Err(PredictionsError::Ending { path: path.to_path_buf() }),
+            _ => Err(PredictionsError::Extension { path: path.to_path_buf() }),
         }
     }
 }

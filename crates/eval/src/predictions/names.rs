@@ -1,4 +1,4 @@
-//! What predictions call the queries and references of a dataset.
+//! Names of queries and references in predictions files.
 
 use super::PredictionsError;
 use r2former_data::Photo;
@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 
 /// The names of one side.
 pub(super) struct Names {
-    /// As they are written: the keys that the source gives its images (MSLS) where each has its own, else the
-    /// photographs' names; those of a sequence's frames joined by commas.
+    /// The names as written: the keys of the source (MSLS) if each image has its own, else the photographs' names; those
+    /// of a sequence's frames joined by commas.
     pub(super) written: Vec<String>,
     numbers: HashMap<String, u32>,
 }
@@ -28,7 +28,7 @@ impl Names {
         sequences: Option<&SequenceSide>,
     ) -> Result<Self, PredictionsError> {
         let frames = sequences.map_or(entries, |side| &side.frames);
-        // A column of a table that happens to be called `key` need not tell images apart.
+        // A column of a table that happens to be named `key` need not be unique.
         let keys: Option<HashSet<&String>> = frames.iter().map(|photo| photo.tags.get("key")).collect();
         let by_key = keys.is_some_and(|keys| keys.len() == frames.len());
         let name = |photo: &Photo| match photo.tags.get("key") {
@@ -50,7 +50,7 @@ impl Names {
         Ok(Self { written, numbers })
     }
 
-    /// The number behind a name.
+    /// Index of a name.
     pub(super) fn number(&self, name: &str) -> Option<u32> {
         self.numbers.get(name).copied()
     }

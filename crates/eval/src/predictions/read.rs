@@ -1,4 +1,4 @@
-//! Reading predictions: rows whose names are looked up in a dataset.
+//! Reading predictions: rows, then their names looked up in a dataset.
 
 use super::names::Names;
 use super::rows::{Row, detect, rows};
@@ -12,27 +12,30 @@ use std::path::{Path, PathBuf};
 pub struct Predictions {
     /// The file.
     pub path: PathBuf,
-    /// For each query of the dataset its predictions; none where the file has none.
-    pub of: Vec<Option<Predicted>>,
+    /// For each query of the dataset its predictions, if the file has any.
+    pub queries: Vec<Option<QueryPredictions>>,
 }
 
 /// One query's predictions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Predicted {
-    /// Where the query first stands in the file, from 1.
+pub struct QueryPredictions {
+    /// Its line in the file, from 1; its first one in a file of pairs.
     pub line: u64,
-    /// Numbers of the references, best first; no number twice.
+    /// Indices of the references, best first, without duplicates.
     pub references: Vec<u32>,
 }
 
-/// Reads a file of predictions. Images are called by their key (MSLS) or by their name within the dataset, sequences by
-/// the keys of their frames, joined by commas. Without a format, a kapture file is known by its first comment, others
-/// by their ending.
+/// Reads a predictions file. Images are named by their key (MSLS) or by their name within the dataset, sequences by the
+/// keys of their frames, joined by commas. If `format` is `None`, a kapture file is recognised by its first comment,
+/// others by their extension.
+///
+/// Missing predictions are no error here: [`crate::score`] knows which queries count.
 ///
 /// # Errors
-/// A file that cannot be read or is empty, a line that breaks its format, a name that the dataset does not have, a query
-/// or a prediction that stands there twice: each with its line. Whether predictions are missing depends on which queries
-/// count, and is told by [`crate::score`].
+/// - [`PredictionsError::Io`], [`PredictionsError::Extension`], [`PredictionsError::Empty`]: the file as a whole.
+/// - [`PredictionsError::Malformed`], [`PredictionsError::UnknownQuery`], [`PredictionsError::UnknownReference`],
+///   [`PredictionsError::RepeatedQuery`], [`PredictionsError::RepeatedReference`]: a line of it.
+/// - [`PredictionsError::SameName`]: two images of the dataset have the same name.
 pub fn read_predictions(
     path: &Path,
     format: Option<PredictionFormat>,
@@ -41,7 +44,7 @@ pub fn read_predictions(
     let queries = Names::of_queries(dataset)?;
     let database = Names::of_database(dataset)?;
     let text = std::fs::read_to_string(path)
-        .map_err(|source| PredictionsError::Io { path: path.to_path_buf(), source })?;
+        .map_err(|reason| PredictionsError::Io { path: path.to_path_buf(), reason })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let format = match format {
         Some(format) => format,
@@ -51,7 +54,7 @@ pub fn read_predictions(
     if rows.is_empty() {
         return Err(PredictionsError::Empty { path: path.to_path_buf() });
     }
-    let mut of: Vec<Option<Predicted>> = vec![None; dataset.queries.len()];
+    let mut found: Vec<Option<QueryPredictions>> = vec![None; dataset.queries.len()];
     for row in rows {
         let number = queries.number(&row.query).ok_or_else(|| PredictionsError::UnknownQuery {
             path: path.to_path_buf(),
@@ -59,7 +62,7 @@ pub fn read_predictions(
             name: row.query.clone(),
             count: dataset.queries.len(),
         })?;
-        let slot = &mut of[number as usize];
+        let slot = &mut found[number as usize];
         if let Some(first) = slot {
             let (line, first) = (row.line, first.line);
             return Err(PredictionsError::RepeatedQuery {
@@ -70,9 +73,9 @@ pub fn read_predictions(
             });
         }
         let line = row.line;
-        *slot = Some(Predicted { line, references: references(path, row, &database)? });
+        *slot = Some(QueryPredictions { line, references: references(path, row, &database)? });
     }
-    Ok(Predictions { path: path.to_path_buf(), of })
+    Ok(Predictions { path: path.to_path_buf(), queries: found })
 }
 
 fn references(path: &Path, row: Row, database: &Names) -> Result<Vec<u32>, PredictionsError> {

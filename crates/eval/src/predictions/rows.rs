@@ -1,34 +1,34 @@
-//! The lines of a file of predictions, whatever its format: names, nothing looked up.
+//! The rows of a predictions file in any format, as names.
 
 use super::{PredictionFormat, PredictionsError};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// One query's predictions as the file names them.
+/// One query's predictions as names.
 #[derive(Debug, PartialEq)]
 pub(super) struct Row {
-    /// Where the query first stands, from 1.
+    /// The query's first line, from 1.
     pub(super) line: u64,
     pub(super) query: String,
     /// Best first, each with its line.
     pub(super) references: Vec<(u64, String)>,
 }
 
-/// Words of the comment that kapture's files begin with.
+/// Phrases of the comment that kapture's files start with.
 const KAPTURE: [&str; 2] = ["kapture format", "query_image, map_image"];
 
-/// The format: kapture's where its first comment says so, else by the file's ending.
+/// The format: kapture's if the first comment says so, else by the file's extension.
 pub(super) fn detect(path: &Path, text: &str) -> Result<PredictionFormat, PredictionsError> {
     let comments = text.lines().map(str::trim).take_while(|line| line.is_empty() || line.starts_with('#'));
     for line in comments {
-        if KAPTURE.iter().any(|words| line.contains(words)) {
+        if KAPTURE.iter().any(|phrase| line.contains(phrase)) {
             return Ok(PredictionFormat::Kapture);
         }
     }
     PredictionFormat::of(path)
 }
 
-/// Splits a file into its rows; `is_query` tells a query of that name from a head.
+/// Splits a file into its rows; `is_query` distinguishes a query from a header row.
 pub(super) fn rows(
     path: &Path,
     text: &str,
@@ -36,7 +36,7 @@ pub(super) fn rows(
     is_query: impl Fn(&str) -> bool,
 ) -> Result<Vec<Row>, PredictionsError> {
     match format {
-        PredictionFormat::Msls => Ok(lines(text).map(|(line, text)| words(line, text)).collect()),
+        PredictionFormat::Msls => Ok(lines(text).map(|(line, text)| msls(line, text)).collect()),
         PredictionFormat::Csv => table(path, text, is_query),
         PredictionFormat::Kapture => pairs(path, text),
     }
@@ -48,10 +48,10 @@ fn lines(text: &str) -> impl Iterator<Item = (u64, &str)> {
     all.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
-fn words(line: u64, text: &str) -> Row {
-    let mut words = text.split_whitespace().map(str::to_string);
-    let query = words.next().unwrap_or_default();
-    Row { line, query, references: words.map(|word| (line, word)).collect() }
+fn msls(line: u64, text: &str) -> Row {
+    let mut names = text.split_whitespace().map(str::to_string);
+    let query = names.next().unwrap_or_default();
+    Row { line, query, references: names.map(|name| (line, name)).collect() }
 }
 
 fn table(path: &Path, text: &str, is_query: impl Fn(&str) -> bool) -> Result<Vec<Row>, PredictionsError> {
@@ -67,7 +67,7 @@ fn table(path: &Path, text: &str, is_query: impl Fn(&str) -> bool) -> Result<Vec
         let record =
             record.map_err(|e| malformed(e.position().map_or(1, csv::Position::line), e.to_string()))?;
         let (start, line) = record.position().map_or((0, 1), |p| (p.byte() as usize, p.line()));
-        // The reader counts blank lines before a record as part of it.
+        // The csv reader counts blank lines before a record as part of it.
         let blank = text.bytes().skip(start).take_while(|b| matches!(b, b'\n' | b'\r'));
         let line = line + blank.filter(|b| *b == b'\n').count() as u64;
         let mut cells: Vec<String> = record.iter().map(str::to_string).collect();
@@ -77,7 +77,7 @@ fn table(path: &Path, text: &str, is_query: impl Fn(&str) -> bool) -> Result<Vec
             continue;
         }
         if cells.iter().any(String::is_empty) {
-            return Err(malformed(line, "has an empty cell between others: take it out".into()));
+            return Err(malformed(line, "has an empty cell between others: remove it".into()));
         }
         let references = cells.split_off(1).into_iter().map(|name| (line, name)).collect();
         let query = cells.remove(0);
@@ -91,7 +91,7 @@ fn table(path: &Path, text: &str, is_query: impl Fn(&str) -> bool) -> Result<Vec
 
 fn pairs(path: &Path, text: &str) -> Result<Vec<Row>, PredictionsError> {
     let malformed = |line: u64, problem: &str| {
-        let problem = format!("{problem}: needed is query_image, map_image, score");
+        let problem = format!("{problem}: expected query_image, map_image, score");
         PredictionsError::Malformed { path: path.into(), line, problem }
     };
     let mut rows: Vec<(Row, Vec<f64>)> = Vec::new();
@@ -102,7 +102,7 @@ fn pairs(path: &Path, text: &str) -> Result<Vec<Row>, PredictionsError> {
             return Err(malformed(line, &format!("has {} cells, not 3", cells.len())));
         };
         let score = score.parse::<f64>().ok().filter(|score| score.is_finite());
-        let score = score.ok_or_else(|| malformed(line, "its score is not a number"))?;
+        let score = score.ok_or_else(|| malformed(line, "its score is not a finite number"))?;
         let place = *places.entry(query).or_insert_with(|| {
             rows.push((Row { line, query: query.into(), references: Vec::new() }, Vec::new()));
             rows.len() - 1
@@ -112,7 +112,7 @@ fn pairs(path: &Path, text: &str) -> Result<Vec<Row>, PredictionsError> {
     }
     let sorted = |(mut row, scores): (Row, Vec<f64>)| {
         let mut scored: Vec<((u64, String), f64)> = row.references.into_iter().zip(scores).collect();
-        // Stable: equal scores keep the file's order.
+        // Stable: equal scores stay as in the file.
         scored.sort_by(|a, b| b.1.total_cmp(&a.1));
         row.references = scored.into_iter().map(|(reference, _)| reference).collect();
         row
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn three_formats_say_the_same() {
+    fn three_formats_are_read_alike() {
         let expected = vec![row(2, "q1", &["b", "a"]), row(4, "q2", &["a"])];
         assert_eq!(read("p.txt", "# comment\nq1 b a\n\n q2\ta \n"), Ok(expected.clone()));
         assert_eq!(read("p.csv", "query,1,2\nq1,b,a\n\nq2,a,\n"), Ok(expected));
@@ -155,12 +155,15 @@ mod tests {
     }
 
     #[test]
-    fn complaints_name_the_line() {
+    fn errors_name_the_line() {
         let said = |name: &str, text: &str| read(name, text).expect_err(text);
         assert!(said("p.csv", "q1,a\n\nq2,,a\n").starts_with("p.csv:3: has an empty cell"));
         let head = "# query_image, map_image, score\n";
         assert!(said("p", &format!("{head}q1, a\n")).starts_with("p:2: has 2 cells"));
-        assert!(said("p", &format!("{head}q1, a, 1\nq1, b, nan\n")).starts_with("p:3: its score is not"));
+        assert!(
+            said("p", &format!("{head}q1, a, 1\nq1, b, nan\n"))
+                .starts_with("p:3: its score is not a finite number")
+        );
         assert!(said("p.json", "q1 a").contains(".txt (MSLS) or .csv"));
     }
 

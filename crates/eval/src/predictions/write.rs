@@ -1,16 +1,16 @@
-//! Writing predictions: a run's rankings as a submission, or for other tools.
+//! Writing predictions: rankings of a run, as a submission or for other tools.
 
 use super::names::Names;
 use super::{PredictionFormat, PredictionsError};
+use crate::output::{check_output_file, write_output};
 use crate::{EvalError, Ranking, Result};
 use r2former_data::dataset::Dataset;
-use r2former_model::checkpoint::write_atomically;
 use std::path::{Path, PathBuf};
 
-/// Predictions that are written of a query, at most: as deep as recall is told.
+/// Predictions per query, at most: the largest N of recall@N.
 const DEPTH: usize = 100;
 
-/// A file of predictions that is going to be written: everything that could be wrong with it is told before a run.
+/// A predictions file to be written after a run. Created before it, so that a bad name or path is reported first.
 pub struct PredictionsFile {
     path: PathBuf,
     format: PredictionFormat,
@@ -20,31 +20,37 @@ pub struct PredictionsFile {
 }
 
 impl PredictionsFile {
-    /// A file for a dataset's predictions, in the format of its ending: `.txt` as the MSLS tools read it, `.csv` with a
-    /// head.
+    /// A file for a dataset's predictions, in the format of its extension: `.txt` as the MSLS tools read it, `.csv` with
+    /// a header row.
     ///
     /// # Errors
-    /// Another ending; names that do not differ, or that the format cannot hold.
-    pub fn new(path: &Path, dataset: &Dataset) -> Result<Self, PredictionsError> {
+    /// - [`PredictionsError::Extension`]: another extension.
+    /// - [`PredictionsError::SameName`], [`PredictionsError::Unwritable`]: names of images that are not unique, or that
+    ///   the format cannot represent.
+    /// - [`EvalError::File`]: the file cannot be written.
+    pub fn new(path: &Path, dataset: &Dataset) -> Result<Self> {
         let format = PredictionFormat::of(path)?;
+        check_output_file(path)?;
         let (queries, database) = (Names::of_queries(dataset)?, Names::of_database(dataset)?);
         if format == PredictionFormat::Msls {
             let unfit = |name: &&String| name.contains(char::is_whitespace) || name.starts_with('#');
             if let Some(name) = queries.written.iter().chain(&database.written).find(unfit) {
-                return Err(PredictionsError::Unwritable { path: path.to_path_buf(), name: name.clone() });
+                return Err(
+                    PredictionsError::Unwritable { path: path.to_path_buf(), name: name.clone() }.into()
+                );
             }
         }
         let mut head = format!("# {}\n", dataset.name);
         dataset.notes.iter().for_each(|note| head += &format!("# {note}\n"));
-        head += "# query, then what it is predicted to match, best first; keys of a sequence are joined by commas\n";
+        head += "# query, then its predicted matches, best first; keys of a sequence are joined by commas\n";
         Ok(Self { path: path.to_path_buf(), format, queries, database, head })
     }
 
-    /// Writes the rankings of some queries, given by their numbers in the dataset: at most 100 references each. The file
-    /// appears whole or not at all.
+    /// Writes the rankings of some queries, given by their indices in the dataset: at most 100 references each. The file
+    /// is written whole or not at all.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// [`EvalError::File`]: the file cannot be written.
     pub fn write(&self, queries: &[usize], rankings: &[Ranking]) -> Result<()> {
         let row = |(query, ranking): (&usize, &Ranking)| -> Vec<&str> {
             let references = ranking.references.iter().take(DEPTH);
@@ -59,7 +65,7 @@ impl PredictionsFile {
                 (self.head.clone() + &lines.concat()).into_bytes()
             }
         };
-        write_atomically(&self.path, &bytes).map_err(|error| EvalError::Engine(error.into()))
+        write_output(&self.path, &bytes)
     }
 }
 

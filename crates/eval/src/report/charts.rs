@@ -1,11 +1,11 @@
 //! The plots of a report.
 
 use crate::pictures::{MapPoint, Series, map, plot};
-use crate::{Evaluation, PerOrder, Quality, order_name};
+use crate::{Evaluation, PerRanking, RankingQuality, ranking_name};
 use r2former_data::dataset::Dataset;
 use r2former_data::geo::from_utm;
 use r2former_data::{LatLon, Photo};
-use r2former_engine::Rerank;
+use r2former_engine::RerankMethod;
 use std::collections::BTreeMap;
 
 /// Ranks at which recall is drawn.
@@ -18,8 +18,8 @@ const MAPS: usize = 8;
 /// Recall@N of each order.
 pub(super) fn recall(evaluation: &Evaluation) -> String {
     let queries = &evaluation.queries;
-    let share = |method: Rerank, n: usize| {
-        let right = queries.iter().filter(|q| q.outcome.get(method).is_some_and(|o| o.right_at(n))).count();
+    let share = |method: RerankMethod, n: usize| {
+        let right = queries.iter().filter(|q| q.results.get(method).is_some_and(|o| o.hit_at(n))).count();
         right as f64 / queries.len().max(1) as f64
     };
     let lines = lines(evaluation, |method, _| RANKS.map(|n| [n as f64, share(method, n)]).to_vec());
@@ -29,16 +29,16 @@ pub(super) fn recall(evaluation: &Evaluation) -> String {
 /// Precision of the first match against recall, over the threshold of its score.
 pub(super) fn precision(evaluation: &Evaluation) -> String {
     let lines = lines(evaluation, |_, quality| {
-        thin(quality.precision.curve.iter().map(|p| [p.recall, p.precision]).collect())
+        thin(quality.precision_recall.curve.iter().map(|p| [p.recall, p.precision]).collect())
     });
     plot("Precision of the first match", ["recall", "precision"], &lines, true, false)
 }
 
 /// Share of queries whose first match is within so many metres; none without positions.
 pub(super) fn errors(evaluation: &Evaluation) -> Option<String> {
-    evaluation.report.quality.last().localisation?;
+    evaluation.summary.quality.last().localisation?;
     let lines = lines(evaluation, |method, _| {
-        let of = |q: &crate::QueryOutcome| q.outcome.get(method).and_then(|o| o.error_m);
+        let of = |q: &crate::EvaluatedQuery| q.results.get(method).and_then(|o| o.error_m);
         let mut metres: Vec<f64> = evaluation.queries.iter().filter_map(of).collect();
         metres.sort_by(f64::total_cmp);
         let count = metres.len() as f64;
@@ -50,7 +50,7 @@ pub(super) fn errors(evaluation: &Evaluation) -> Option<String> {
 
 /// Recall@1 against what a query costs.
 pub(super) fn cost(evaluation: &Evaluation) -> String {
-    let report = &evaluation.report;
+    let report = &evaluation.summary;
     let lines = lines(evaluation, |method, _| {
         let recall = report.recall.get(method).map_or(0.0, |recall| recall.at(1));
         vec![[report.cost.query_ms(method), recall]]
@@ -72,13 +72,13 @@ pub(super) fn maps(evaluation: &Evaluation, dataset: &Dataset) -> Vec<(String, S
     for query in &evaluation.queries {
         let photo = &dataset.queries[query.number];
         let Some(at) = position(photo) else { continue };
-        let outcome = query.outcome.last();
-        let first = outcome.matches.first().map(|m| &dataset.database[*m as usize]);
+        let results = query.results.last();
+        let first = results.matches.first().map(|m| &dataset.database[*m as usize]);
         // An answer in another city is off the map.
         let answer = first.filter(|first| city(first) == city(photo)).and_then(position);
-        let metres = outcome.error_m.map_or(String::new(), |m| format!(": {m:.0} m"));
+        let metres = results.error_m.map_or(String::new(), |m| format!(": {m:.0} m"));
         let name = format!("{}{metres}", photo.name);
-        let point = MapPoint { name, position: at, answer, right: outcome.right_at(1) };
+        let point = MapPoint { name, position: at, answer, right: results.hit_at(1) };
         cities.entry(city(photo)).or_default().1.push(point);
     }
     for photo in &dataset.database {
@@ -93,11 +93,17 @@ pub(super) fn maps(evaluation: &Evaluation, dataset: &Dataset) -> Vec<(String, S
         .collect()
 }
 
-fn lines(evaluation: &Evaluation, points: impl Fn(Rerank, &Quality) -> Vec<[f64; 2]>) -> Vec<Series> {
-    let quality: &PerOrder<Quality> = &evaluation.report.quality;
+fn lines(
+    evaluation: &Evaluation,
+    points: impl Fn(RerankMethod, &RankingQuality) -> Vec<[f64; 2]>,
+) -> Vec<Series> {
+    let quality: &PerRanking<RankingQuality> = &evaluation.summary.quality;
     quality
         .iter()
-        .map(|(method, quality)| Series { name: order_name(method).into(), points: points(method, quality) })
+        .map(|(method, quality)| Series {
+            name: ranking_name(method).into(),
+            points: points(method, quality),
+        })
         .collect()
 }
 

@@ -1,7 +1,7 @@
 //! Queries worth looking at: what reranking puts right, what stays wrong, and why.
 
 use crate::pictures::{GalleryRow, Photograph, Tile, draw_attention, draw_matches, gallery};
-use crate::{Evaluation, QueryOutcome, Result};
+use crate::{EvaluatedQuery, Evaluation, Result};
 use r2former_data::Photo;
 use r2former_data::dataset::{Dataset, distance_m};
 use r2former_engine::{Extractor, Progress};
@@ -37,12 +37,12 @@ pub(super) fn choose(
     progress: &dyn Progress,
 ) -> Result<Examples> {
     let queries = || evaluation.queries.iter().filter(|q| q.positives > 0);
-    let right = |q: &&QueryOutcome| q.outcome.last().right_at(1);
-    let reranked = evaluation.report.recall.ransac.is_some() || evaluation.report.recall.reranked.is_some();
-    let gained: Vec<&QueryOutcome> =
-        queries().filter(|q| right(q) && reranked && !q.outcome.global.right_at(1)).collect();
-    let plain: Vec<&QueryOutcome> = queries().filter(right).collect();
-    let failed: Vec<&QueryOutcome> = queries().filter(|q| !right(q)).collect();
+    let right = |q: &&EvaluatedQuery| q.results.last().hit_at(1);
+    let reranked = evaluation.summary.recall.ransac.is_some() || evaluation.summary.recall.reranked.is_some();
+    let gained: Vec<&EvaluatedQuery> =
+        queries().filter(|q| right(q) && reranked && !q.results.global.hit_at(1)).collect();
+    let plain: Vec<&EvaluatedQuery> = queries().filter(right).collect();
+    let failed: Vec<&EvaluatedQuery> = queries().filter(|q| !right(q)).collect();
     let (words, successes) = match gained.is_empty() {
         true => ("right at the first match", plain),
         false => ("put right by reranking: wrong in the global order, right after it", gained),
@@ -68,7 +68,7 @@ pub(super) fn choose(
         for (words, chosen) in [("right", &shown), ("wrong", &wrong)] {
             for query in evenly(chosen, PAIRS) {
                 progress.advance(1);
-                let Some(best) = query.outcome.last().matches.first() else { continue };
+                let Some(best) = query.results.last().matches.first() else { continue };
                 let paths = [&dataset.queries[query.number].path, &dataset.database[*best as usize].path];
                 keep(&mut examples.pairs, words, draw_matches(extractor, paths[0], paths[1]));
             }
@@ -89,14 +89,14 @@ fn keep(pictures: &mut Vec<(String, String)>, words: &str, drawn: Result<String>
 }
 
 /// At most so many, evenly over the whole.
-fn evenly<'a>(all: &[&'a QueryOutcome], most: usize) -> Vec<&'a QueryOutcome> {
+fn evenly<'a>(all: &[&'a EvaluatedQuery], most: usize) -> Vec<&'a EvaluatedQuery> {
     let count = all.len().min(most);
     (0..count).map(|i| all[i * all.len() / count]).collect()
 }
 
-fn row(query: &QueryOutcome, dataset: &Dataset) -> GalleryRow {
+fn row(query: &EvaluatedQuery, dataset: &Dataset) -> GalleryRow {
     let photo = &dataset.queries[query.number];
-    let outcome = query.outcome.last();
+    let results = query.results.last();
     let tile = |photo: &Photo, label: String, notes: Vec<String>, right: Option<bool>| Tile {
         photo: Photograph::open(&photo.path, LONGEST).ok(),
         label,
@@ -105,17 +105,17 @@ fn row(query: &QueryOutcome, dataset: &Dataset) -> GalleryRow {
         right,
     };
     let metres = |reference: &Photo| distance_m(photo, reference).map(|m| format!("{m:.0} m away"));
-    let mut matches: Vec<Tile> = (0..outcome.matches.len().min(MATCHES))
+    let mut matches: Vec<Tile> = (0..results.matches.len().min(MATCHES))
         .map(|i| {
-            let reference = &dataset.database[outcome.matches[i] as usize];
-            let score = outcome.scores.get(i).map(|score| format!("score {score:.3}"));
+            let reference = &dataset.database[results.matches[i] as usize];
+            let score = results.scores.get(i).map(|score| format!("score {score:.3}"));
             let notes = score.into_iter().chain(metres(reference)).collect();
-            tile(reference, format!("{}.", i + 1), notes, Some(outcome.right[i]))
+            tile(reference, format!("{}.", i + 1), notes, Some(results.correct[i]))
         })
         .collect();
-    if let (false, Some(nearest)) = (outcome.right_at(1), query.nearest) {
+    if let (false, Some(nearest)) = (results.hit_at(1), query.nearest_positive) {
         let reference = &dataset.database[nearest as usize];
-        let rank = outcome.first_positive.map_or("never found".into(), |rank| format!("rank {rank}"));
+        let rank = results.first_positive.map_or("never found".into(), |rank| format!("rank {rank}"));
         let notes = std::iter::once(format!("first {rank}")).chain(metres(reference)).collect();
         matches.push(tile(reference, "positive".into(), notes, Some(true)));
     }

@@ -1,14 +1,14 @@
 //! The report's page: one file that opens offline.
 
 use super::charts;
+use super::environment::Environment;
 use super::examples::Examples;
-use super::facts::Facts;
 use crate::metrics::{Interval, PairedTest};
 use crate::{
-    Adaptive, Breakdown, EmptyQueries, EvalError, EvalReport, Evaluation, MAP_AT, Protocol, RECALL_AT,
-    Recall, Result, Stage, order_name,
+    AdaptiveReranking, Breakdown, EmptyQueries, EvalError, EvalSummary, Evaluation, MAP_AT, Protocol,
+    RECALL_AT, Recall, RecallByRanking, Result, ranking_name,
 };
-use minijinja::{Environment, Value, context};
+use minijinja::{Value, context};
 use r2former_data::dataset::Dataset;
 use std::collections::BTreeMap;
 
@@ -16,17 +16,17 @@ use std::collections::BTreeMap;
 pub(super) type Table = (Vec<String>, Vec<Vec<String>>);
 
 /// What the tables of recall and of mean average precision say.
-pub(super) const RECALL_WORDS: &str = "Share of queries with at least one positive among the first N, in percent; in brackets the 95 % bootstrap interval.";
-pub(super) const MEAN_PRECISION_WORDS: &str = "mAP@k: the sum of the precision at each correct rank up to k, over the smaller of k and the number of positives, in percent.";
+pub(super) const RECALL_NOTE: &str = "Share of queries with at least one positive among the first N, in percent; in brackets the 95 % bootstrap interval.";
+pub(super) const MAP_NOTE: &str = "mAP@k: the sum of the precision at each correct rank up to k, over the smaller of k and the number of positives, in percent.";
 
 /// Renders the page. Everything that the template gets as text is escaped; pictures are SVG of this crate.
 pub(super) fn render(
     evaluation: &Evaluation,
     dataset: &Dataset,
-    facts: &Facts,
+    environment: &Environment,
     examples: &Examples,
 ) -> Result<String> {
-    let report = &evaluation.report;
+    let report = &evaluation.summary;
     let pictures = |all: &[(String, String)]| -> Vec<Value> {
         all.iter()
             .map(|(words, svg)| context! { words, svg => Value::from_safe_string(svg.clone()) })
@@ -37,13 +37,13 @@ pub(super) fn render(
     plots.push(charts::cost(evaluation));
     let plots: Vec<Value> = plots.into_iter().map(Value::from_safe_string).collect();
     let mut sections = vec![
-        ("Recall".to_string(), RECALL_WORDS, recall(evaluation)),
+        ("Recall".to_string(), RECALL_NOTE, recall(evaluation)),
         (
             "Differences".into(),
             "Two orders of the same queries, by recall@1: difference in points with its 95 % bootstrap interval, queries that only one of them gets right, and McNemar's exact test.",
             differences(evaluation),
         ),
-        ("Mean average precision".into(), MEAN_PRECISION_WORDS, mean_precision(evaluation)),
+        ("Mean average precision".into(), MAP_NOTE, mean_average_precision(evaluation)),
     ];
     let words = "Queries that count, and recall@1, @5 and @10 in percent.";
     let by_tag =
@@ -59,12 +59,13 @@ pub(super) fn render(
         .iter()
         .map(|(method, quality)| {
             let recall = quality.recall[0].1;
-            context! { name => order_name(method), value => percent(recall.value), interval => interval(recall) }
+            context! { name => ranking_name(method), value => percent(recall.value), interval => interval(recall) }
         })
         .collect();
     let unusable: Vec<String> =
-        report.unusable.iter().map(|(path, why)| format!("{}: {why}", path.display())).collect();
-    let config = serde_json::to_string_pretty(&facts.model).map_err(|e| EvalError::Request(e.to_string()))?;
+        report.unusable.iter().map(|image| format!("{}: {}", image.path.display(), image.reason)).collect();
+    let config =
+        serde_json::to_string_pretty(&environment.model).map_err(|e| EvalError::Request(e.to_string()))?;
     fill(context! {
         dataset => &report.protocol.dataset,
         headline, sections, plots, unusable, config,
@@ -73,7 +74,7 @@ pub(super) fn render(
         galleries => pictures(&examples.galleries),
         pairs => pictures(&examples.pairs),
         attention => pictures(&examples.attention),
-        facts => described(facts),
+        environment => described(environment),
     })
 }
 
@@ -90,7 +91,7 @@ pub(super) fn filled(sections: Vec<(String, &str, Table)>) -> Vec<Value> {
 pub(super) fn fill(values: Value) -> Result<String> {
     let broken =
         |error: minijinja::Error| EvalError::Request(format!("the report's page cannot be made: {error}"));
-    let mut environment = Environment::new();
+    let mut environment = minijinja::Environment::new();
     environment.add_template("page.html", include_str!("page.html")).map_err(broken)?;
     environment.get_template("page.html").and_then(|template| template.render(values)).map_err(broken)
 }
@@ -108,7 +109,7 @@ pub(super) fn strings<const N: usize>(cells: [&str; N]) -> Vec<String> {
 }
 
 fn recall(evaluation: &Evaluation) -> Table {
-    let report = &evaluation.report;
+    let report = &evaluation.summary;
     let heads = std::iter::once("order".to_string()).chain(RECALL_AT.iter().map(|n| format!("R@{n}")));
     let rows = report.recall.iter().map(|(method, recall)| {
         let bounds: BTreeMap<usize, Interval> = report
@@ -120,25 +121,25 @@ fn recall(evaluation: &Evaluation) -> Table {
             Some(bounds) => format!("{} ({})", percent(recall.at(*n)), interval(*bounds)),
             None => percent(recall.at(*n)),
         };
-        std::iter::once(order_name(method).to_string()).chain(RECALL_AT.iter().map(cell)).collect()
+        std::iter::once(ranking_name(method).to_string()).chain(RECALL_AT.iter().map(cell)).collect()
     });
     (heads.collect(), rows.collect())
 }
 
-fn mean_precision(evaluation: &Evaluation) -> Table {
+fn mean_average_precision(evaluation: &Evaluation) -> Table {
     let heads = std::iter::once("order".to_string()).chain(MAP_AT.iter().map(|k| format!("mAP@{k}")));
-    let rows = evaluation.report.mean_precision.iter().map(|(method, mean)| {
+    let rows = evaluation.summary.mean_average_precision.iter().map(|(method, mean)| {
         let cells = MAP_AT.iter().map(|k| percent(mean.at(*k)));
-        std::iter::once(order_name(method).to_string()).chain(cells).collect()
+        std::iter::once(ranking_name(method).to_string()).chain(cells).collect()
     });
     (heads.collect(), rows.collect())
 }
 
 fn differences(evaluation: &Evaluation) -> Table {
     let heads = strings(["orders", "difference", "only the first", "only the second", "p"]);
-    let rows = evaluation.report.comparisons.iter().map(|comparison| {
+    let rows = evaluation.summary.comparisons.iter().map(|comparison| {
         let orders = format!("{} against {}", comparison.second, comparison.first);
-        std::iter::once(orders).chain(tested(&comparison.test)).collect()
+        std::iter::once(orders).chain(tested(&comparison.recall[0].test)).collect()
     });
     (heads, rows.collect())
 }
@@ -153,8 +154,8 @@ pub(super) fn tested(test: &PairedTest) -> [String; 4] {
     ]
 }
 
-fn groups(report: &EvalReport, table: &Breakdown<Stage>) -> Table {
-    let orders = report.recall.iter().map(|(method, _)| order_name(method).to_string());
+fn groups(report: &EvalSummary, table: &Breakdown<RecallByRanking>) -> Table {
+    let orders = report.recall.iter().map(|(method, _)| ranking_name(method).to_string());
     let heads = [table.tag.clone(), "queries".into()].into_iter().chain(orders);
     let rows = table.groups.iter().map(|(value, group)| {
         let cells = group
@@ -169,12 +170,12 @@ fn groups(report: &EvalReport, table: &Breakdown<Stage>) -> Table {
 fn beyond(evaluation: &Evaluation) -> Table {
     let heads =
         strings(["order", "average precision", "recall at 100 % precision", "median error", "90 % within"]);
-    let rows = evaluation.report.quality.iter().map(|(method, quality)| {
+    let rows = evaluation.summary.quality.iter().map(|(method, quality)| {
         let metres = |value: Option<f64>| value.map_or("unknown".to_string(), |m| format!("{m:.1} m"));
         vec![
-            order_name(method).to_string(),
-            percent(quality.precision.average),
-            percent(quality.precision.recall_at_full_precision),
+            ranking_name(method).to_string(),
+            percent(quality.precision_recall.average_precision),
+            percent(quality.precision_recall.recall_at_full_precision),
             metres(quality.localisation.map(|l| l.median_m)),
             metres(quality.localisation.map(|l| l.p90_m)),
         ]
@@ -183,7 +184,7 @@ fn beyond(evaluation: &Evaluation) -> Table {
 }
 
 fn cost(evaluation: &Evaluation) -> Table {
-    let report = &evaluation.report;
+    let report = &evaluation.summary;
     let heads = strings([
         "order",
         "extraction, ms an image",
@@ -197,7 +198,7 @@ fn cost(evaluation: &Evaluation) -> Table {
     let rows = report.recall.iter().map(|(method, recall)| {
         let rerank = cost.rerank_ms(method);
         vec![
-            order_name(method).to_string(),
+            ranking_name(method).to_string(),
             cost.extraction_ms().map_or("done before".into(), |ms| format!("{ms:.2}")),
             format!("{:.3}", cost.search_ms_per_query),
             rerank.map_or("none".into(), |ms| format!("{ms:.1}")),
@@ -210,7 +211,7 @@ fn cost(evaluation: &Evaluation) -> Table {
 }
 
 /// What the numbers mean, as names and words.
-pub(super) fn protocol(p: &Protocol, adaptive: Option<&Adaptive>) -> Vec<(&'static str, String)> {
+pub(super) fn protocol(p: &Protocol, adaptive: Option<&AdaptiveReranking>) -> Vec<(&'static str, String)> {
     let empty = match p.empty_queries {
         EmptyQueries::Fail => "counted as failures",
         EmptyQueries::Drop => "left out",
@@ -229,11 +230,11 @@ pub(super) fn protocol(p: &Protocol, adaptive: Option<&Adaptive>) -> Vec<(&'stat
             (candidates, Some(adaptive)) => format!(
                 "the first {candidates}, but for {} % of the queries, whose margin is at least {}",
                 percent(adaptive.skipped),
-                adaptive.margin
+                adaptive.top1_margin
             ),
         };
-        let queries_as = i.queries_as.describe(i.candidates > 0);
-        rows.extend([("queries as", queries_as), ("input", input), ("reranked", reranked)]);
+        let query_preprocessing = i.query_preprocessing.describe(i.candidates > 0);
+        rows.extend([("queries as", query_preprocessing), ("input", input), ("reranked", reranked)]);
         rows.extend(i.sequences.iter().map(|words| ("sequences", words.clone())));
     }
     rows.extend(p.notes.iter().map(|note| ("note", note.clone())));
@@ -241,15 +242,15 @@ pub(super) fn protocol(p: &Protocol, adaptive: Option<&Adaptive>) -> Vec<(&'stat
 }
 
 /// Where it was run, as names and words.
-fn described(facts: &Facts) -> Vec<(&'static str, String)> {
+fn described(environment: &Environment) -> Vec<(&'static str, String)> {
     vec![
-        ("program", format!("{}, revision {}", facts.run.program, facts.run.revision)),
-        ("command", facts.run.line()),
-        ("finished", facts.run.finished.clone()),
-        ("model", format!("{}, SHA-256 {}", facts.model.name, facts.model_sha256)),
-        ("device", format!("{}, {} threads", facts.device, facts.threads)),
-        ("processor", format!("{}, {} cores", facts.cpu, facts.cores)),
-        ("memory", format!("{:.1} GiB", facts.memory_bytes as f64 / (1u64 << 30) as f64)),
-        ("system", facts.system.clone()),
+        ("program", format!("{}, revision {}", environment.run.program, environment.run.revision)),
+        ("command", environment.run.line()),
+        ("finished", environment.run.finished.clone()),
+        ("model", format!("{}, SHA-256 {}", environment.model.name, environment.model_sha256)),
+        ("device", format!("{}, {} threads", environment.device, environment.threads)),
+        ("processor", format!("{}, {} cores", environment.cpu, environment.cores)),
+        ("memory", format!("{:.1} GiB", environment.memory_bytes as f64 / (1u64 << 30) as f64)),
+        ("system", environment.system.clone()),
     ]
 }

@@ -1,17 +1,15 @@
 //! The page of scored predictions: tables and curves, without the pictures that need a model.
 
-use super::facts::RunFacts;
-use super::page::{
-    MEAN_PRECISION_WORDS, RECALL_WORDS, Table, fill, filled, interval, percent, protocol, strings, tested,
-};
+use super::environment::RunInfo;
+use super::page::{MAP_NOTE, RECALL_NOTE, Table, fill, filled, interval, percent, protocol, strings, tested};
 use crate::pictures::{Series, plot};
 use crate::{Result, ScoredRun, Scores};
 use minijinja::{Value, context};
 use std::collections::BTreeMap;
 
 /// Renders the page.
-pub(super) fn render(scores: &Scores, run: &RunFacts) -> Result<String> {
-    let report = &scores.report;
+pub(super) fn render(scores: &Scores, run: &RunInfo) -> Result<String> {
+    let report = &scores.summary;
     let runs = &report.runs;
     let headline: Vec<Value> = runs
         .iter()
@@ -22,13 +20,13 @@ pub(super) fn render(scores: &Scores, run: &RunFacts) -> Result<String> {
         })
         .collect();
     let mut sections = vec![
-        ("Recall".to_string(), RECALL_WORDS, recall(runs)),
+        ("Recall".to_string(), RECALL_NOTE, recall(runs)),
         (
             "Differences".into(),
             "Two files on the same queries: difference in points with its 95 % bootstrap interval, queries that only one of them gets right, and McNemar's exact test.",
             differences(scores),
         ),
-        ("Mean average precision".into(), MEAN_PRECISION_WORDS, mean_precision(runs)),
+        ("Mean average precision".into(), MAP_NOTE, mean_average_precision(runs)),
         ("Localisation".into(), "Distance of the first match from the query.", metres(runs)),
     ];
     let words = "Queries that count, and the recall of each file at the same N, in percent.";
@@ -45,7 +43,7 @@ pub(super) fn render(scores: &Scores, run: &RunFacts) -> Result<String> {
         headline, sections,
         plots => [Value::from_safe_string(curve)],
         protocol => protocol(&report.protocol, None),
-        facts => [
+        environment => [
             ("program", format!("{}, revision {}", run.program, run.revision)),
             ("command", run.line()),
             ("finished", run.finished.clone()),
@@ -64,12 +62,12 @@ fn recall(runs: &[ScoredRun]) -> Table {
     (heads.collect(), rows.collect())
 }
 
-fn mean_precision(runs: &[ScoredRun]) -> Table {
+fn mean_average_precision(runs: &[ScoredRun]) -> Table {
     let at: Vec<usize> =
         runs.first().map_or_else(Vec::new, |run| run.intervals.iter().map(|(n, _)| *n).collect());
     let heads = std::iter::once("file".to_string()).chain(at.iter().map(|k| format!("mAP@{k}")));
     let rows = runs.iter().map(|run| {
-        let cells = at.iter().map(|k| percent(run.mean_precision.at(*k)));
+        let cells = at.iter().map(|k| percent(run.mean_average_precision.at(*k)));
         std::iter::once(run.name.clone()).chain(cells).collect()
     });
     (heads.collect(), rows.collect())
@@ -77,7 +75,7 @@ fn mean_precision(runs: &[ScoredRun]) -> Table {
 
 fn differences(scores: &Scores) -> Table {
     let heads = strings(["files", "N", "difference", "only the first", "only the second", "p"]);
-    let rows = scores.report.comparisons.iter().flat_map(|pair| {
+    let rows = scores.summary.comparisons.iter().flat_map(|pair| {
         pair.recall.iter().map(|at| {
             let files = format!("{} against {}", pair.second, pair.first);
             [files, at.at.to_string()].into_iter().chain(tested(&at.test)).collect()

@@ -1,4 +1,4 @@
-//! A road in the layouts of MSLS and datasets_vg, small enough to work out every metric by hand.
+//! A road in the layouts of MSLS and datasets_vg, small enough to compute every metric by hand.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
@@ -34,7 +34,7 @@ pub(crate) const QUERIES: [Image; 6] = [
     ("u1", "U", 1, 1000, true, false),
 ];
 
-/// Writes the tables of a city; those that tell positions only if wanted, as the challenge's cities lack them.
+/// Writes the tables of a city; those with positions only if wanted, as the challenge's cities lack them.
 pub(crate) fn msls(root: &Path, city: &str, positions: bool) {
     for (side, images) in [("database", &DATABASE[..]), ("query", &QUERIES[..])] {
         let part = if positions { "train_val" } else { "test" };
@@ -77,7 +77,7 @@ pub(crate) fn vg(root: &Path) {
     }
 }
 
-/// Name of the image so many metres along the road.
+/// Name of the image at that many metres along the road.
 pub(crate) fn vg_name(metres: u32) -> String {
     format!("@{}.00@5800000.00@30@U@@@{metres}@@@@@@@@.jpg", 600_000 + metres)
 }

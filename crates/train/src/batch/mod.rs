@@ -1,4 +1,4 @@
-//! Batches: which photographs a step sees, and how they relate.
+//! Batches: which photographs are in a step, and how they relate.
 
 mod load;
 mod plan;

@@ -1,19 +1,21 @@
-//! Which photographs a step sees: decided by the seed and the step's number alone.
+//! Which photographs are in a step's batch: decided by the seed and the step's number alone.
 
+use crate::Result;
 use crate::config::{BatchConfig, BatchKind, MiningKind, PositiveKind, TrainConfig};
 use crate::mining::Mined;
-use crate::pool::{Pool, Relation};
+use crate::pool::{Excluded, Pool, Relation};
 use crate::random::{self, Rng, Use};
 use rand::Rng as _;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
+use std::collections::BTreeSet;
 
 /// One photograph of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shot {
-    /// Which item of the pool.
+    /// Its item in the pool.
     pub(crate) item: usize,
-    /// Seen in a mirror.
-    pub(crate) mirror: bool,
+    /// Flipped horizontally.
+    pub(crate) flipped: bool,
 }
 
 /// A batch before anything is decoded.
@@ -21,11 +23,11 @@ pub(crate) struct Shot {
 pub(crate) struct Plan {
     /// Its photographs.
     pub(crate) shots: Vec<Shot>,
-    /// Query, positive, negative by number in `shots`; empty for batches of places.
+    /// Query, positive, negative as indices of `shots`; empty for batches of places.
     pub(crate) triplets: Vec<[usize; 3]>,
 }
 
-/// Tries to find a place that goes with the others of a batch before one is taken that does not.
+/// Draws of a place that is different from the others of a batch, or of a negative, before any is taken.
 const TRIES: usize = 64;
 
 /// Draws batches.
@@ -33,15 +35,30 @@ pub(crate) struct Planner<'a> {
     pool: &'a Pool,
     mined: Option<&'a Mined>,
     config: &'a TrainConfig,
+    excluded: Excluded,
 }
 
 impl<'a> Planner<'a> {
-    pub(crate) fn new(pool: &'a Pool, mined: Option<&'a Mined>, config: &'a TrainConfig) -> Self {
-        Self { pool, mined, config }
+    /// `excluded` items are in no batch.
+    pub(crate) fn new(
+        pool: &'a Pool,
+        mined: Option<&'a Mined>,
+        config: &'a TrainConfig,
+        excluded: Excluded,
+    ) -> Self {
+        Self { pool, mined, config, excluded }
+    }
+
+    /// Items that are in no batch.
+    pub(crate) fn excluded(&self) -> &Excluded {
+        &self.excluded
     }
 
     /// The batch of a step. `part` counts accumulated batches.
-    pub(crate) fn plan(&self, step: u64, part: u64) -> Plan {
+    ///
+    /// # Errors
+    /// [`TrainError::Unreadable`](crate::TrainError::Unreadable) if a source has no usable photographs left.
+    pub(crate) fn plan(&self, step: u64, part: u64) -> Result<Plan> {
         let rng = &mut random::at(self.config.seed, Use::Batch, [step, part]);
         match self.config.batch.kind {
             BatchKind::Places => self.places(rng),
@@ -49,92 +66,187 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn places(&self, rng: &mut Rng) -> Plan {
-        let BatchConfig { size, views, hard_places, mirror, .. } = self.config.batch;
+    /// Replaces the photographs `broken` (indices of shots) of a plan by others, none of them `excluded`; attempts at
+    /// the same batch draw differently. Returns the indices of all shots that have changed.
+    ///
+    /// # Errors
+    /// As [`Planner::plan`].
+    pub(crate) fn replace(
+        &self,
+        plan: &mut Plan,
+        broken: &BTreeSet<usize>,
+        excluded: &Excluded,
+        [step, part, attempt]: [u64; 3],
+    ) -> Result<BTreeSet<usize>> {
+        let place = part.wrapping_mul(1 << 32).wrapping_add(attempt);
+        let rng = &mut random::at(self.config.seed, Use::Replacement, [step, place]);
+        let BatchConfig { kind, negatives, views, .. } = self.config.batch;
+        let each = if kind == BatchKind::Places { views } else { negatives + 2 };
+        let groups: BTreeSet<usize> = broken.iter().map(|shot| shot / each * each).collect();
+        let mut changed = BTreeSet::new();
+        for first in groups {
+            let old = plan.shots[first..first + each].to_vec();
+            let bad = |shot: &usize| broken.contains(&(first + shot));
+            let lead = old[0].item;
+            let new = match kind {
+                // A query or first photograph that is lost takes the others with it.
+                BatchKind::Triplets if bad(&0) || !self.pool.usable(lead, excluded) => {
+                    let query = self.query(rng, excluded)?;
+                    self.triplet(query, rng, excluded)
+                }
+                BatchKind::Triplets => {
+                    let fresh = self.triplet(lead, rng, excluded);
+                    (0..each).map(|i| if bad(&i) { fresh[i] } else { old[i].item }).collect()
+                }
+                BatchKind::Places if bad(&0) => {
+                    let others = (0..plan.shots.len()).step_by(each).filter(|i| *i != first);
+                    let others: Vec<Shot> = others.map(|i| plan.shots[i]).collect();
+                    let anchor = self.anchor(&others, rng, excluded)?;
+                    plan.shots[first] = anchor;
+                    self.members(anchor.item, rng, excluded)
+                }
+                BatchKind::Places => {
+                    let fresh = self.members(lead, rng, excluded);
+                    let used =
+                        |item: &usize| old.iter().enumerate().any(|(i, s)| !bad(&i) && s.item == *item);
+                    let mut unused = fresh.iter().copied().filter(|item| !used(item));
+                    let mut pick = |i: usize| unused.next().unwrap_or(fresh[i % fresh.len()]);
+                    (0..each).map(|i| if bad(&i) { pick(i) } else { old[i].item }).collect()
+                }
+            };
+            let flipped = plan.shots[first].flipped;
+            for (i, item) in new.into_iter().enumerate() {
+                let shot = Shot { item, flipped };
+                if old[i] != shot || bad(&i) {
+                    changed.insert(first + i);
+                }
+                plan.shots[first + i] = shot;
+            }
+        }
+        Ok(changed)
+    }
+
+    fn places(&self, rng: &mut Rng) -> Result<Plan> {
+        let BatchConfig { size, views, .. } = self.config.batch;
         let mut anchors: Vec<Shot> = Vec::with_capacity(size);
         while anchors.len() < size {
-            let mut chosen = None;
-            for _ in 0..TRIES {
-                let shot = match self.look_alike(&anchors, hard_places, rng) {
-                    Some(shot) => shot,
-                    None => Shot { item: self.pool.draw(rng), mirror: rng.random_bool(mirror) },
-                };
-                // The same place in a mirror is another one.
-                let apart = |a: &Shot| {
-                    a.mirror != shot.mirror || self.pool.relation(a.item, shot.item) == Relation::Negative
-                };
-                if anchors.iter().all(apart) {
-                    chosen = Some(shot);
-                    break;
-                }
-                chosen = chosen.or(Some(shot));
-            }
-            anchors.extend(chosen);
+            let anchor = self.anchor(&anchors, rng, &self.excluded)?;
+            anchors.push(anchor);
         }
         let mut shots = Vec::with_capacity(size * views);
         for anchor in anchors {
-            let mut others = self.pool.positives(anchor.item).to_vec();
-            others.shuffle(rng);
-            let others = others.into_iter().map(|o| o as usize);
-            // A place with few photographs shows some twice, each time changed in another way.
-            let members: Vec<usize> = std::iter::once(anchor.item).chain(others).take(views).collect();
-            shots.extend(members.iter().cycle().take(views).map(|item| Shot { item: *item, ..anchor }));
+            let members = self.members(anchor.item, rng, &self.excluded);
+            shots.extend(members.into_iter().map(|item| Shot { item, ..anchor }));
         }
-        Plan { shots, triplets: Vec::new() }
+        Ok(Plan { shots, triplets: Vec::new() })
     }
 
-    /// Sometimes a place that resembles one of the batch, in a mirror where that one is.
-    fn look_alike(&self, anchors: &[Shot], share: f64, rng: &mut Rng) -> Option<Shot> {
+    /// The first photograph of a place that is different from `others`, if one is found in a number of tries.
+    fn anchor(&self, others: &[Shot], rng: &mut Rng, excluded: &Excluded) -> Result<Shot> {
+        let BatchConfig { hard_places, horizontal_flip, .. } = self.config.batch;
+        let mut chosen = None;
+        for _ in 0..TRIES {
+            let shot = match self.hard_place(others, hard_places, rng, excluded) {
+                Some(shot) => shot,
+                None => {
+                    Shot { item: self.pool.draw(rng, excluded)?, flipped: rng.random_bool(horizontal_flip) }
+                }
+            };
+            // A place and its mirror image are different places.
+            let apart = |a: &Shot| {
+                a.flipped != shot.flipped || self.pool.relation(a.item, shot.item) == Relation::Negative
+            };
+            if others.iter().all(apart) {
+                return Ok(shot);
+            }
+            chosen = chosen.or(Some(shot));
+        }
+        match chosen {
+            Some(shot) => Ok(shot),
+            None => Ok(Shot { item: self.pool.draw(rng, excluded)?, flipped: false }),
+        }
+    }
+
+    /// The photographs of a place, the first given. A place with few of them shows some twice, each time augmented
+    /// differently.
+    fn members(&self, first: usize, rng: &mut Rng, excluded: &Excluded) -> Vec<usize> {
+        let views = self.config.batch.views;
+        let mut others = self.positives(first, excluded);
+        others.shuffle(rng);
+        let members: Vec<usize> = std::iter::once(first).chain(others).take(views).collect();
+        members.iter().copied().cycle().take(views).collect()
+    }
+
+    fn positives(&self, item: usize, excluded: &Excluded) -> Vec<usize> {
+        let all = self.pool.positives(item).iter().map(|other| *other as usize);
+        all.filter(|other| !excluded.contains(other)).collect()
+    }
+
+    /// With probability `share`, a hard negative of a place in the batch, flipped if that one is.
+    fn hard_place(&self, anchors: &[Shot], share: f64, rng: &mut Rng, excluded: &Excluded) -> Option<Shot> {
         let mined = self.mined?;
         let anchor = anchors.choose(rng)?;
         if !rng.random_bool(share) {
             return None;
         }
         let item = *mined.negatives(anchor.item).choose(rng)? as usize;
-        (!self.pool.positives(item).is_empty()).then_some(Shot { item, mirror: anchor.mirror })
+        self.pool.usable(item, excluded).then_some(Shot { item, flipped: anchor.flipped })
     }
 
-    fn triplets(&self, rng: &mut Rng) -> Plan {
+    fn triplets(&self, rng: &mut Rng) -> Result<Plan> {
         let BatchConfig { size, negatives, .. } = self.config.batch;
         let (mut shots, mut triplets) = (Vec::new(), Vec::new());
         for _ in 0..size {
-            let query = match self.mined {
-                Some(mined) if !mined.queries().is_empty() => {
-                    *mined.queries().choose(rng).unwrap_or(&0) as usize
-                }
-                _ => self.pool.draw(rng),
-            };
-            let nearest = match self.config.mining.positive {
-                PositiveKind::Nearest => self.mined.and_then(|mined| mined.positive(query)),
-                PositiveKind::Any => None,
-            };
-            let positive = nearest.or_else(|| self.pool.positives(query).choose(rng).copied());
             let at = shots.len();
-            shots.push(query);
-            shots.push(positive.map_or(query, |p| p as usize));
-            let mut found: Vec<usize> = self.mined.map_or_else(Vec::new, |mined| {
-                let all = mined.negatives(query);
-                let drawn: Vec<u32> = match self.config.mining.kind {
-                    MiningKind::Global => all.choose_multiple(rng, negatives).copied().collect(),
-                    _ => all.iter().copied().take(negatives).collect(),
-                };
-                drawn.into_iter().map(|n| n as usize).collect()
-            });
-            while found.len() < negatives {
-                found.push(self.any_negative(query, rng));
-            }
-            for negative in found {
-                triplets.push([at, at + 1, shots.len()]);
-                shots.push(negative);
-            }
+            let query = self.query(rng, &self.excluded)?;
+            shots.extend(self.triplet(query, rng, &self.excluded));
+            triplets.extend((0..negatives).map(|n| [at, at + 1, at + 2 + n]));
         }
-        Plan { shots: shots.into_iter().map(|item| Shot { item, mirror: false }).collect(), triplets }
+        let shots = shots.into_iter().map(|item| Shot { item, flipped: false }).collect();
+        Ok(Plan { shots, triplets })
     }
 
-    fn any_negative(&self, query: usize, rng: &mut Rng) -> usize {
+    /// A query, among the mined ones where queries are mined.
+    fn query(&self, rng: &mut Rng, excluded: &Excluded) -> Result<usize> {
+        let mined = self.mined.map_or(&[][..], Mined::queries);
+        for _ in 0..TRIES {
+            match mined.choose(rng) {
+                Some(query) if self.pool.usable(*query as usize, excluded) => return Ok(*query as usize),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        self.pool.draw(rng, excluded)
+    }
+
+    /// A query, its positive and its negatives.
+    fn triplet(&self, query: usize, rng: &mut Rng, excluded: &Excluded) -> Vec<usize> {
+        let negatives = self.config.batch.negatives;
+        let nearest = match self.config.mining.positive {
+            PositiveKind::Nearest => self.mined.and_then(|mined| mined.positive(query)),
+            PositiveKind::Any => None,
+        };
+        let nearest = nearest.map(|item| item as usize).filter(|item| !excluded.contains(item));
+        let positive = nearest.or_else(|| self.positives(query, excluded).choose(rng).copied());
+        let mut items = vec![query, positive.unwrap_or(query)];
+        if let Some(mined) = self.mined {
+            let all = mined.negatives(query).iter().map(|item| *item as usize);
+            let all: Vec<usize> = all.filter(|item| !excluded.contains(item)).collect();
+            match self.config.mining.kind {
+                MiningKind::Global => items.extend(all.choose_multiple(rng, negatives)),
+                _ => items.extend(all.iter().take(negatives)),
+            }
+        }
+        while items.len() < negatives + 2 {
+            items.push(self.any_negative(query, rng, excluded));
+        }
+        items
+    }
+
+    fn any_negative(&self, query: usize, rng: &mut Rng, excluded: &Excluded) -> usize {
         let mut item = self.pool.draw_any(rng);
         for _ in 0..TRIES {
-            if self.pool.relation(query, item) == Relation::Negative {
+            if self.pool.relation(query, item) == Relation::Negative && !excluded.contains(&item) {
                 break;
             }
             item = self.pool.draw_any(rng);

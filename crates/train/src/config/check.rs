@@ -1,87 +1,228 @@
-//! What a configuration must not say.
+//! Checks of a configuration's values.
 
-use super::{BatchKind, GlobalLoss, MiningKind, Stage, TrainConfig};
+use super::file::non_finite;
+use super::{
+    BatchConfig, BatchKind, GlobalLoss, LossConfig, MiningKind, OptimizerConfig, PlaceRules, ScheduleConfig,
+    Stage, StartModel, TrainConfig,
+};
 use crate::{Result, TrainError};
 
+/// Photographs per batch beyond which a value is taken for a mistake; the same for other counts.
+const MANY: usize = 1_000_000;
+
+fn bad<T>(what: impl Into<String>) -> Result<T> {
+    Err(TrainError::Config(what.into()))
+}
+
+/// The first of some values that `holds` does not accept is an error which names its key.
+fn each(section: &str, must: &str, values: &[(&str, f64)], holds: impl Fn(f64) -> bool) -> Result<()> {
+    match values.iter().find(|(_, value)| !holds(*value)) {
+        Some((key, value)) => bad(format!("{section}.{key} = {value}: must be {must}")),
+        None => Ok(()),
+    }
+}
+
 impl TrainConfig {
-    /// Checks that the numbers make sense together.
+    /// Checks every value, and that they make sense together.
     ///
     /// # Errors
-    /// [`TrainError::Config`] that names the value.
+    /// [`TrainError::Config`] with the key and the value.
     pub fn check(&self) -> Result<()> {
-        let bad = |what: String| Err(TrainError::Config(what));
-        if self.start.as_os_str().is_empty() {
-            return bad("start: name the model to begin with (r2former model import makes one)".into());
+        let table = toml::Value::try_from(self).map_err(|e| TrainError::Config(e.to_string()))?;
+        if let Some((key, value)) = non_finite(&table, String::new()) {
+            return bad(format!("{key} = {value}: must be a finite number"));
         }
-        if self.data.is_empty() {
-            return bad("data: name at least one source, as in [[data]] kind = \"photos\"".into());
-        }
-        if self.data.iter().any(|s| !s.weight.is_finite() || s.weight <= 0.0) {
-            return bad("data.weight must be a positive number".into());
-        }
-        let b = &self.batch;
-        let enough = match b.kind {
-            BatchKind::Triplets => b.size >= 1 && b.negatives >= 1,
-            BatchKind::Places => {
-                b.size >= 2 && b.views >= 2 && (b.negatives >= 1 || !self.stage.trains_reranker())
-            }
-        };
-        if !enough || b.accumulate == 0 {
+        if matches!(&self.start, StartModel::File(path) if path.as_os_str().is_empty()) {
             return bad(format!(
-                "batch: size {}, negatives {}, views {}, accumulate {}: triplets need a negative, places two \
-                 views and a second place",
-                b.size, b.negatives, b.views, b.accumulate
+                "start: name a model file, or \"{}\" for the built-in model",
+                StartModel::BUILT_IN
             ));
         }
-        if b.kind == BatchKind::Places
-            && self.stage.trains_global()
-            && self.loss.global != GlobalLoss::MultiSimilarity
-        {
-            return bad("loss.global: batches of places need multi_similarity".into());
+        if self.data.is_empty() {
+            return bad(
+                "data: name at least one source, for example [[data]] with kind = \"photos\" and path = \"photos.csv\"",
+            );
         }
-        if b.kept_views > 0 {
-            let unsuited = match (self.stage, self.mining.kind) {
-                (stage, _) if stage != Stage::Rerank => {
-                    Some("only the stage rerank leaves the backbone as it is")
+        if let Some(source) = self.data.iter().find(|source| source.weight <= 0.0) {
+            return bad(format!("data.weight = {}: must be above 0", source.weight));
+        }
+        self.batch.check(self)?;
+        self.places.check()?;
+        self.optimizer.check()?;
+        self.loss.check()?;
+        self.schedule.check()?;
+        let m = &self.mining;
+        let counts = [
+            ("pool", m.pool),
+            ("refresh", m.refresh),
+            ("depth", m.depth),
+            ("hard_negatives", m.hard_negatives),
+        ];
+        if let Some((key, value)) = counts.iter().find(|(_, value)| !(1..=100 * MANY).contains(value)) {
+            return bad(format!("mining.{key} = {value}: must be 1 to {}", 100 * MANY));
+        }
+        if let Some(validation) = &self.validation {
+            let positive = [
+                ("radius_m", validation.radius_m),
+                ("best_by", validation.best_by as f64),
+                ("every_epochs", validation.every_epochs as f64),
+            ];
+            each("validation", "above 0", &positive, |value| value > 0.0)?;
+        }
+        self.augment.check()
+    }
+}
+
+impl BatchConfig {
+    fn check(&self, config: &TrainConfig) -> Result<()> {
+        let shares = [("hard_places", self.hard_places), ("horizontal_flip", self.horizontal_flip)];
+        each("batch", "0 to 1", &shares, |value| (0.0..=1.0).contains(&value))?;
+        let stage = config.stage;
+        let enough = match self.kind {
+            BatchKind::Triplets => self.size >= 1 && self.negatives >= 1,
+            BatchKind::Places => {
+                self.size >= 2 && self.views >= 2 && (self.negatives >= 1 || !stage.trains_reranker())
+            }
+        };
+        if !enough || self.accumulate == 0 {
+            return bad(format!(
+                "batch: size {}, negatives {}, views {}, accumulate {}: triplets need a negative, places two views \
+                 and a second place",
+                self.size, self.negatives, self.views, self.accumulate
+            ));
+        }
+        let each = match self.kind {
+            BatchKind::Triplets => self.negatives.saturating_add(2),
+            BatchKind::Places => self.views.max(self.negatives),
+        };
+        let images = self.size.saturating_mul(each).saturating_mul(self.accumulate);
+        if images > MANY || self.cached_views > MANY {
+            return bad(format!(
+                "batch: size {}, negatives {}, views {}, accumulate {}, cached_views {}: more than {MANY} photographs \
+                 per step",
+                self.size, self.negatives, self.views, self.accumulate, self.cached_views
+            ));
+        }
+        if self.kind == BatchKind::Places
+            && stage.trains_global()
+            && config.loss.global != GlobalLoss::MultiSimilarity
+        {
+            return bad("loss.global: batches of places need multi_similarity");
+        }
+        if self.cached_views > 0 {
+            let unsuited = match (stage, config.mining.kind) {
+                (stage, _) if stage != Stage::Rerank => Some("only stage rerank has a frozen backbone"),
+                _ if self.horizontal_flip > 0.0 => {
+                    Some("cached views are never flipped: set batch.horizontal_flip = 0")
                 }
-                _ if b.mirror > 0.0 => Some("kept views are not mirrored: set batch.mirror = 0"),
-                (_, MiningKind::Random | MiningKind::Global) if self.mining.import.is_none() => None,
+                (_, MiningKind::Random | MiningKind::Global) if config.mining.import.is_none() => None,
                 _ => Some(
-                    "negatives are mined among the kept views: mining.kind global or random, nothing imported",
+                    "negatives are mined among the cached views: set mining.kind to global or random, without \
+                     mining.import",
                 ),
             };
             if let Some(why) = unsuited {
-                return bad(format!("batch.kept_views {}: {why}", b.kept_views));
+                return bad(format!("batch.cached_views = {}: {why}", self.cached_views));
             }
         }
-        let p = &self.places;
-        if !(p.positive_m > 0.0 && p.negative_m >= p.positive_m && (0.0..=180.0).contains(&p.heading_deg)) {
-            return bad(format!(
-                "places: positive_m {}, negative_m {}, heading_deg {}: 0 < positive_m <= negative_m, heading 0 to 180",
-                p.positive_m, p.negative_m, p.heading_deg
-            ));
+        Ok(())
+    }
+}
+
+impl PlaceRules {
+    fn check(&self) -> Result<()> {
+        if self.positive_m > 0.0
+            && self.negative_m >= self.positive_m
+            && (0.0..=180.0).contains(&self.heading_deg)
+        {
+            return Ok(());
         }
-        let o = &self.optimizer;
-        let sound =
-            o.lr > 0.0 && o.lr.is_finite() && (0.0..1.0).contains(&o.average) && o.weight_decay >= 0.0;
-        if !sound {
-            return bad(format!(
-                "optimizer: lr {} must be positive, average {} below 1, weight_decay {} not negative",
-                o.lr, o.average, o.weight_decay
-            ));
-        }
-        let l = &self.loss;
-        let weights = [
-            ("global_weight", l.global_weight),
-            ("rerank_weight", l.rerank_weight),
-            ("order_weight", l.order_weight),
+        bad(format!(
+            "places: positive_m {}, negative_m {}, heading_deg {}: must be 0 < positive_m <= negative_m and \
+             0 <= heading_deg <= 180",
+            self.positive_m, self.negative_m, self.heading_deg
+        ))
+    }
+}
+
+impl OptimizerConfig {
+    fn check(&self) -> Result<()> {
+        each("optimizer", "above 0", &[("lr", self.lr)], |value| value > 0.0)?;
+        let sizes = [
+            ("backbone_lr_scale", self.backbone_lr_scale),
+            ("weight_decay", self.weight_decay),
+            ("clip", self.clip),
         ];
-        if let Some((name, value)) = weights.iter().find(|(_, w)| !(w.is_finite() && *w >= 0.0)) {
-            return bad(format!("loss.{name} {value} must be a finite number, not negative"));
+        each("optimizer", "0 or more", &sizes, |value| value >= 0.0)?;
+        let decays = [("betas", self.betas[0]), ("betas", self.betas[1]), ("ema_decay", self.ema_decay)];
+        each("optimizer", "0 or more and below 1", &decays, |value| (0.0..1.0).contains(&value))
+    }
+}
+
+impl LossConfig {
+    fn check(&self) -> Result<()> {
+        let sizes = [
+            ("margin", self.margin),
+            ("global_weight", self.global_weight),
+            ("rerank_weight", self.rerank_weight),
+            ("ranking_loss_weight", self.ranking_loss_weight),
+        ];
+        each("loss", "0 or more", &sizes, |value| value >= 0.0)?;
+        let [alpha, beta, ..] = self.multi_similarity;
+        let scales = [("multi_similarity", alpha), ("multi_similarity", beta)];
+        each("loss", "[alpha, beta, lambda, epsilon] with alpha and beta above 0", &scales, |value| {
+            value > 0.0
+        })
+    }
+}
+
+impl ScheduleConfig {
+    fn check(&self) -> Result<()> {
+        if self.epochs == 0 || self.steps == 0 || self.epochs.checked_mul(self.steps).is_none() {
+            return bad(format!(
+                "schedule: epochs {}, steps {}: each must be at least 1, their product below 2^64",
+                self.epochs, self.steps
+            ));
         }
-        if self.schedule.epochs == 0 || self.schedule.steps == 0 {
-            return bad("schedule: epochs and steps must be at least 1".into());
+        each("schedule", "0 or more", &[("warmup", self.warmup)], |value| value >= 0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{SourceConfig, SourceKind};
+
+    fn sound() -> TrainConfig {
+        let mut config = TrainConfig::preset(Stage::Rerank);
+        let town = SourceKind::Town { seed: 1, blocks: 2, spacing: 10.0, conditions: Vec::new() };
+        config.data = vec![SourceConfig { kind: town, weight: 1.0 }];
+        config
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        sound().check().unwrap();
+        type Change = fn(&mut TrainConfig);
+        let changes: [(&str, Change); 12] = [
+            ("data.weight", |c| c.data[0].weight = 0.0),
+            ("batch.hard_places", |c| c.batch.hard_places = 1.5),
+            ("batch.horizontal_flip", |c| c.batch.horizontal_flip = -0.1),
+            ("optimizer.lr", |c| c.optimizer.lr = -1.0),
+            ("optimizer.clip", |c| c.optimizer.clip = -1.0),
+            ("optimizer.betas", |c| c.optimizer.betas = [0.9, 1.0]),
+            ("optimizer.ema_decay", |c| c.optimizer.ema_decay = 1.0),
+            ("loss.margin", |c| c.loss.margin = -0.1),
+            ("loss.multi_similarity", |c| c.loss.multi_similarity = [0.0, 50.0, 0.5, 0.1]),
+            ("schedule.warmup", |c| c.schedule.warmup = -1.0),
+            ("mining.pool", |c| c.mining.pool = 1 << 40),
+            ("accumulate", |c| c.batch.size = 1 << 40),
+        ];
+        for (key, change) in changes {
+            let mut config = sound();
+            change(&mut config);
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.contains(key), "{key}: {error}");
         }
-        self.augment.check()
     }
 }

@@ -1,17 +1,17 @@
-//! Where photographs come from, what counts as the same place, what a step sees, and what is validated on.
+//! Training data: sources of photographs, ground-truth rules, batches, mining and validation.
 
 use r2former_data::dataset::{DatasetSpec, Region};
 use r2former_town::Condition;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Photographs of one kind.
+/// A source of training photographs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SourceConfig {
-    /// What it is.
+    /// The layout of the source, with its options.
     #[serde(flatten)]
     pub kind: SourceKind,
-    /// How often a place of a batch comes from it, relative to the other sources.
+    /// Sampling weight: how often a place is drawn from this source, relative to the others.
     #[serde(default = "one")]
     pub weight: f64,
 }
@@ -20,37 +20,37 @@ fn one() -> f64 {
     1.0
 }
 
-/// The kinds of source.
+/// The layouts that can be trained on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum SourceKind {
-    /// Panoramas of four tiles, seen in any direction.
+    /// Panoramas of four tiles, rendered in any direction.
     Panoramas {
         /// Folder with `panoramas.csv` and `tiles`.
         path: PathBuf,
-        /// Part of it.
+        /// Part of the area to use.
         #[serde(default)]
         region: Region,
-        /// Directions in which each panorama is a place of its own.
+        /// Headings per panorama, evenly spaced; each is a place of its own.
         #[serde(default = "twelve")]
         headings: u32,
-        /// Horizontal fields of view in degrees, drawn evenly.
+        /// Smallest and largest horizontal field of view in degrees, drawn uniformly.
         #[serde(default = "fields_of_view")]
         fov: [f64; 2],
     },
-    /// Photographs with positions: an EXIF folder, a table of positions.
+    /// Photographs with positions: a folder with EXIF tags or a table of positions.
     Photos {
-        /// The file or folder.
+        /// The table or folder.
         path: PathBuf,
-        /// Part of it.
+        /// Part of the area to use.
         #[serde(default)]
         region: Region,
     },
     /// A datasets_vg tree: queries and database of a split.
     Vg {
-        /// Its root.
+        /// Root of the tree.
         path: PathBuf,
-        /// Which split.
+        /// Name of the split.
         #[serde(default = "train_split")]
         split: String,
     },
@@ -62,17 +62,17 @@ pub enum SourceKind {
         #[serde(default = "train_cities")]
         cities: Vec<String>,
     },
-    /// A folder a place.
+    /// One folder per place.
     Folders {
-        /// The folder of folders.
+        /// The folder that holds the folders of places.
         path: PathBuf,
-        /// Names of the places that are left out (held out for evaluation).
+        /// Names of folders to leave out, such as those held out for evaluation.
         #[serde(default)]
-        without: Vec<String>,
+        exclude: Vec<String>,
     },
     /// GSV-Cities: `Dataframes/<City>.csv` and `Images/<City>/`.
     GsvCities {
-        /// Its root.
+        /// Root of the dataset.
         path: PathBuf,
         /// Cities; all if empty.
         #[serde(default)]
@@ -80,10 +80,10 @@ pub enum SourceKind {
     },
     /// The rendered town, a new one each epoch.
     Town {
-        /// The first town's seed.
+        /// Seed of the first epoch's town.
         #[serde(default)]
         seed: u64,
-        /// Blocks a side.
+        /// Blocks per side of the town.
         #[serde(default = "eight")]
         blocks: u32,
         /// Metres between places along the streets.
@@ -114,121 +114,122 @@ fn fields_of_view() -> [f64; 2] {
     [60.0, 100.0]
 }
 
-/// What counts as the same place.
+/// When two photographs count as the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlaceRules {
-    /// Metres within which two photographs show the same place.
+    /// Photographs at most this many metres apart show the same place.
     pub positive_m: f64,
-    /// Metres beyond which they do not; what lies between is neither.
+    /// Photographs more than this many metres apart show different places; pairs in between are ignored.
     pub negative_m: f64,
-    /// Degrees between the directions of two photographs of the same place, at most, where both are known.
+    /// Largest difference of headings, in degrees, between two photographs of the same place. Applies to pairs whose
+    /// headings are both known; without headings the distance alone decides. 180 ignores headings.
     pub heading_deg: f64,
 }
 
-/// How a batch is put together.
+/// How batches are composed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BatchKind {
-    /// Queries, each with its positive and negatives.
+    /// Queries, each with one positive and its negatives.
     Triplets,
     /// Places, each with several photographs.
     Places,
 }
 
-/// What a step sees.
+/// Batch composition.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchConfig {
-    /// How it is put together.
+    /// How batches are composed.
     pub kind: BatchKind,
-    /// Triplets' queries, or places.
+    /// Queries (of triplets) or places per batch.
     pub size: usize,
-    /// Negatives of a triplet; of places, those that the reranker sees with each photograph.
+    /// Negatives per query; for batches of places, negatives per photograph that the reranker is trained on.
     pub negatives: usize,
-    /// Photographs of a place.
+    /// Photographs per place.
     pub views: usize,
-    /// Share of a batch's places that resemble one already in it (needs mining).
+    /// Share of a batch's places that are hard negatives of a place already in it (needs mining).
     pub hard_places: f64,
-    /// Share of places that are seen in a mirror (all their photographs alike): another place.
-    pub mirror: f64,
-    /// Batches whose gradients are added up before a step.
+    /// Share of places flipped horizontally. All photographs of a place are flipped alike: the flipped place is
+    /// another place.
+    pub horizontal_flip: f64,
+    /// Batches whose gradients are accumulated before each optimiser step.
     pub accumulate: usize,
-    /// For the stage whose backbone is frozen: views of each photograph that are described once an epoch, kept in
-    /// memory (some 80 KB each for 200 local features of a ViT-Tiny) and drawn from, so that a step runs the local
-    /// head and the reranker alone; 0 looks at photographs anew in every step.
+    /// Stage `rerank` only: augmented views per photograph that are extracted once per epoch and cached in memory
+    /// (about 80 KB each for 200 local features of a ViT-Tiny), so that a step runs only the local head and the
+    /// reranker. 0 runs the backbone in every step.
     #[serde(default)]
-    pub kept_views: usize,
+    pub cached_views: usize,
 }
 
-/// Which photograph of a query's place its triplet has.
+/// Which photograph of a query's place is its positive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PositiveKind {
-    /// The one with the nearest descriptor, where negatives are mined (the published way).
+    /// The one with the nearest descriptor where negatives are mined, as in the published code.
     #[default]
     Nearest,
-    /// Any.
+    /// A random one.
     Any,
 }
 
-/// How negatives are found (METHOD: mining).
+/// Strategies of negative mining.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MiningKind {
-    /// Any negative.
+    /// Random negatives.
     Random,
-    /// The most similar of a random pool.
+    /// The most similar photographs of a random pool.
     Partial,
-    /// The same, and each query's remembered hardest.
+    /// As partial, plus each query's hardest negative so far.
     Full,
-    /// Among the most similar of all, computed once.
+    /// The most similar photographs of the whole training set, mined once.
     Global,
-    /// As partial; queries by night or looking sideways come as often as the others.
+    /// As partial; queries taken at night or sideways are drawn as often as the others.
     MslsWeighted,
 }
 
-/// How negatives are found.
+/// Negative mining.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MiningConfig {
-    /// The rule.
+    /// The strategy.
     pub kind: MiningKind,
-    /// Which positive a query of a triplet has.
+    /// Which positive a query of a triplet gets.
     #[serde(default)]
     pub positive: PositiveKind,
-    /// Images of the random pool.
+    /// Photographs in the random pool.
     pub pool: usize,
-    /// Queries between two refreshes.
+    /// Queries between two mining passes.
     pub refresh: usize,
-    /// Global mining: how many of the most similar are looked at.
+    /// Global mining: nearest neighbours searched per query.
     pub depth: usize,
-    /// How many negatives of those are kept.
-    pub kept: usize,
-    /// How many of the kept are drawn from.
-    pub drawn: usize,
-    /// Negatives mined elsewhere, as the published code saves them: a `.npy` of `[queries, kept]` whole numbers, a
-    /// row a query in the dataset's order, each number a photograph of its database. For global mining on a single
-    /// vg or msls source.
+    /// Global mining: the query's hardest negatives among those, from which a batch's are drawn.
+    pub hard_negatives: usize,
+    /// Negatives mined elsewhere, as the published code saves them: a `.npy` of `[queries, negatives]` integers, one
+    /// row per query in the dataset's order, each value the index of a database photograph. For global mining on a
+    /// single source of kind `vg` or `msls`.
     pub import: Option<PathBuf>,
 }
 
-/// How well it works.
+/// Validation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ValidationConfig {
-    /// What is evaluated: any dataset that `eval` reads.
+    /// The dataset: any that `eval` reads.
     #[serde(flatten)]
     pub set: DatasetSpec,
-    /// Metres within which a reference is right.
+    /// A reference at most this many metres from the query is a positive.
     #[serde(default = "radius")]
     pub radius_m: f64,
-    /// References that are reranked.
+    /// Candidates per query that are reranked.
     #[serde(default = "hundred")]
     pub candidates: usize,
-    /// Queries, at most: evenly chosen; 0 for all.
+    /// Largest number of queries, evenly sampled; 0 for all.
     #[serde(default)]
     pub max_queries: usize,
-    /// The recall that decides which model is best: reranked where a reranker is trained.
+    /// N of the recall@N that selects the best model: after reranking where a reranker is trained, of the global
+    /// ranking otherwise.
     #[serde(default = "five")]
     pub best_by: usize,
     /// Epochs between validations.
@@ -244,7 +245,7 @@ fn hundred() -> usize {
     100
 }
 
-/// As the published code has it.
+/// As in the published code.
 fn five() -> usize {
     5
 }

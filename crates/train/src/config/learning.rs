@@ -1,43 +1,44 @@
-//! What is minimised, how, and for how long.
+//! Losses, optimiser and schedule.
 
 use serde::{Deserialize, Serialize};
 
-/// The global loss.
+/// Losses on global descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GlobalLoss {
-    /// Triplet margin on the distance, as the published code has it.
+    /// Triplet margin loss on the distance, as in the published code.
     Triplet,
-    /// Triplet margin on the squared distance, as the paper writes it.
+    /// Triplet margin loss on the squared distance, as in the paper.
     TripletSquared,
-    /// Multi-similarity over all pairs of the batch (Wang et al., CVPR 2019).
+    /// Multi-similarity loss over all pairs of the batch (Wang et al., CVPR 2019).
     MultiSimilarity,
 }
 
-/// What is minimised.
+/// The loss.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LossConfig {
-    /// The global loss.
+    /// The loss on global descriptors.
     pub global: GlobalLoss,
     /// Margin of the triplet losses.
     pub margin: f64,
-    /// Sharpness towards positives, sharpness towards negatives, threshold, and mining margin of multi-similarity.
-    pub similarity: [f64; 4],
+    /// The parameters alpha, beta, lambda and epsilon of the multi-similarity loss: scale of positives, scale of
+    /// negatives, similarity threshold, margin of pair mining.
+    pub multi_similarity: [f64; 4],
     /// Weight of the global loss.
     pub global_weight: f64,
     /// Weight of the reranker's loss.
     pub rerank_weight: f64,
-    /// Weight, within the reranker's loss, of the order of a photograph's pairs: how far its pair of one place lies
-    /// above its pairs of two. The published code has none.
-    pub order_weight: f64,
-    /// Pairs of a batch that the reranker sees, at most; 0 for all.
-    pub pairs: usize,
-    /// Whether local features stop the reranker's gradient before the backbone.
+    /// Weight, within the reranker's loss, of a ranking loss (RankNet) over a query's pairs, beside cross-entropy.
+    /// 0 in the published code.
+    pub ranking_loss_weight: f64,
+    /// Largest number of pairs per batch for the reranker; 0 for all.
+    pub max_pairs: usize,
+    /// Whether the reranker's gradient stops before the backbone.
     pub detach_local: bool,
 }
 
-/// The optimisers.
+/// Optimisers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OptimizerKind {
@@ -45,54 +46,54 @@ pub enum OptimizerKind {
     Adam,
     /// Adam with decoupled weight decay.
     Adamw,
-    /// Gradient descent with momentum.
+    /// Stochastic gradient descent with momentum.
     Sgd,
 }
 
-/// How the loss is minimised.
+/// The optimiser.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerConfig {
-    /// The rule.
+    /// The optimiser.
     pub kind: OptimizerKind,
-    /// Learning rate after the warm-up.
+    /// Learning rate after warm-up.
     pub lr: f64,
-    /// The backbone's rate over the others'.
+    /// Factor on the learning rate for the backbone.
     pub backbone_lr_scale: f64,
-    /// Decay of weights; never of norms and biases.
-    pub weight_decay: f32,
-    /// Adam's two decays; the first is SGD's momentum.
-    pub betas: [f32; 2],
-    /// Length to which the gradient of all parameters together is cut; 0 for none.
-    pub clip: f32,
-    /// Decay of the running average of the weights, which is what is evaluated and kept; 0 for none.
-    pub average: f32,
+    /// Weight decay; never applied to norms and biases.
+    pub weight_decay: f64,
+    /// Adam's beta1 and beta2; the first is SGD's momentum.
+    pub betas: [f64; 2],
+    /// Largest norm of the gradient of all parameters; 0 does not clip.
+    pub clip: f64,
+    /// Decay of the exponential moving average (EMA) of the weights, which is validated and saved; 0 for none.
+    pub ema_decay: f64,
 }
 
-/// How the learning rate runs.
+/// Learning rate schedules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
-    /// Always the same.
+    /// Constant.
     Constant,
-    /// Half a cosine to zero, a value an epoch, as the published code has it.
+    /// Half a cosine down to zero, updated once per epoch, as in the published code.
     Cosine,
-    /// The same, a value a step.
+    /// The same, updated at every step.
     CosineSteps,
 }
 
-/// How long.
+/// Duration and learning rate schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleConfig {
     /// Epochs.
     pub epochs: u64,
-    /// Batches of an epoch.
+    /// Optimiser steps per epoch.
     pub steps: u64,
-    /// Epochs of warm-up.
+    /// Epochs of warm-up; may be a fraction.
     pub warmup: f64,
-    /// The rate's course.
+    /// The learning rate schedule.
     pub kind: Schedule,
-    /// Epochs without a better recall after which it stops; 0 for never.
+    /// Stop after this many validations without a better recall; 0 never stops early.
     pub patience: u64,
 }

@@ -1,6 +1,7 @@
-//! Everything that shapes a training run; the resolved whole is stored in each checkpoint.
+//! Configuration of a training run; every checkpoint stores it in full.
 
 mod check;
+mod commented;
 mod data;
 mod file;
 mod learning;
@@ -17,27 +18,27 @@ use r2former_model::{Precision, RerankerConfig};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// What a stage trains (METHOD: training; paper section 4.2).
+/// The stages of training (METHOD: training; paper section 4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// Backbone and global head, by the global loss.
+    /// Backbone and global head, with the global loss.
     Global,
-    /// Local head and reranker, the backbone frozen.
+    /// Local head and reranker; the backbone is frozen.
     Rerank,
-    /// All at once, by both losses; local features do not reach the backbone unless asked.
+    /// Everything, with both losses; the reranker's gradient stops before the backbone unless configured otherwise.
     Joint,
-    /// All at once, by both losses; the reranker's gradient reaches the backbone.
+    /// Everything, with both losses; the reranker's gradient reaches the backbone.
     EndToEnd,
-    /// As joint, for one city.
+    /// As joint, with full mining: adapts a model to one city.
     Finetune,
 }
 
 impl Stage {
-    /// Every stage, in the order in which they are run.
+    /// All stages, in training order.
     pub const ALL: [Self; 5] = [Self::Global, Self::Rerank, Self::Joint, Self::EndToEnd, Self::Finetune];
 
-    /// Its name as it is written.
+    /// Its name on the command line and in TOML.
     pub fn name(self) -> &'static str {
         match self {
             Self::Global => "global",
@@ -48,12 +49,12 @@ impl Stage {
         }
     }
 
-    /// Whether the global loss is part of it.
+    /// Whether the stage minimises the global loss.
     pub fn trains_global(self) -> bool {
         self != Self::Rerank
     }
 
-    /// Whether the reranker's loss is part of it.
+    /// Whether the stage minimises the reranker's loss.
     pub fn trains_reranker(self) -> bool {
         self != Self::Global
     }
@@ -62,10 +63,9 @@ impl Stage {
 impl std::str::FromStr for Stage {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|stage| stage.name() == text)
-            .ok_or_else(|| format!("'{text}' is no stage: {}", Self::ALL.map(Self::name).join(", ")))
+        Self::ALL.into_iter().find(|stage| stage.name() == text).ok_or_else(|| {
+            format!("'{text}' is not a stage; stages are {}", Self::ALL.map(Self::name).join(", "))
+        })
     }
 }
 
@@ -73,75 +73,110 @@ impl std::str::FromStr for Stage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Name of the model that comes out.
+    /// Name of the resulting model.
     pub name: String,
-    /// What is trained.
+    /// The stage.
     pub stage: Stage,
-    /// Everything random follows from it.
+    /// Seed of everything random: batches, views, augmentation, freshly initialised weights.
     pub seed: u64,
-    /// The model to begin with: an r2former checkpoint.
-    pub start: PathBuf,
-    /// Whether blocks run forward a second time on the way back instead of keeping what it needs: a third more
-    /// time for a fraction of the memory.
-    pub save_memory: bool,
-    /// What is changed of that model.
+    /// The model that training starts from.
+    pub start: StartModel,
+    /// Whether blocks are recomputed during the backward pass instead of storing their activations: about a third
+    /// more time for a fraction of the memory.
+    pub gradient_checkpointing: bool,
+    /// Changes to that model.
     pub model: ModelChanges,
-    /// Where the photographs come from.
+    /// Training photographs.
     pub data: Vec<SourceConfig>,
-    /// What counts as the same place.
+    /// When two photographs count as the same place.
     pub places: PlaceRules,
-    /// What a step sees.
+    /// Batch composition.
     pub batch: BatchConfig,
-    /// How negatives are found.
+    /// Negative mining.
     pub mining: MiningConfig,
-    /// What is minimised.
+    /// The loss.
     pub loss: LossConfig,
-    /// How.
+    /// The optimiser.
     pub optimizer: OptimizerConfig,
-    /// For how long, and at which rate.
+    /// Duration and learning rate schedule.
     pub schedule: ScheduleConfig,
-    /// What is done to a photograph before the network sees it.
+    /// Augmentation.
     pub augment: AugmentConfig,
-    /// How well it works, each epoch.
+    /// Validation before the first step and after epochs.
     pub validation: Option<ValidationConfig>,
-    /// What is kept on disk.
-    pub keep: KeepConfig,
+    /// Checkpoints.
+    pub checkpoint: CheckpointConfig,
 }
 
-/// Changes of the model to begin with.
+/// The model that training starts from: in TOML, the name of the built-in model or the path of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartModel {
+    /// The built-in model, `r2former-tiny`.
+    BuiltIn,
+    /// A checkpoint made by `r2former model import` or by an earlier run.
+    File(PathBuf),
+}
+
+impl StartModel {
+    /// Name of the built-in model.
+    pub const BUILT_IN: &'static str = "r2former-tiny";
+}
+
+impl From<PathBuf> for StartModel {
+    fn from(path: PathBuf) -> Self {
+        if path.as_os_str() == Self::BUILT_IN { Self::BuiltIn } else { Self::File(path) }
+    }
+}
+
+impl Serialize for StartModel {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::BuiltIn => serializer.serialize_str(Self::BUILT_IN),
+            Self::File(path) => path.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for StartModel {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(PathBuf::deserialize(deserializer)?.into())
+    }
+}
+
+/// Changes to the model that training starts from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelChanges {
-    /// Height and width of the network's input in pixels; none keeps the model's own.
+    /// Height and width of the network's input in pixels; `None` keeps the model's.
     pub image_size: Option<[usize; 2]>,
-    /// Length of the global descriptor of a new linear head, where the model has none.
+    /// Dimensions of the global descriptor of a new linear head, where the model has none.
     pub global_dim: usize,
-    /// Length of local features of a new local head.
+    /// Dimensions of each local feature of a new local head.
     pub local_dim: usize,
-    /// Local features an image, at most; none keeps the model's own.
+    /// Largest number of local features per image; `None` keeps the model's.
     pub local_count: Option<usize>,
-    /// Blocks of the transformer before local features are taken; none keeps the model's own.
+    /// Number of the transformer block after which local features are taken; `None` keeps the model's.
     #[serde(default)]
     pub local_layer: Option<usize>,
-    /// The first blocks of the transformer (and the patches' projection) that stay as they are.
+    /// How many of the first transformer blocks (with the patch embedding) are frozen.
     pub freeze_blocks: usize,
-    /// Arithmetic of the products; none keeps the model's own. Weights, gradients and the optimiser stay in 32 bits.
-    /// For GPUs: a CPU only rounds, which takes longer.
+    /// Precision of matrix products; `None` keeps the model's. Weights, gradients and the optimiser's state stay in
+    /// 32 bits. For GPUs: a CPU only rounds the operands, which takes longer.
     pub precision: Option<Precision>,
-    /// Forget the reranker and local head of the model to begin with.
+    /// Whether the model's reranker and local head are replaced by freshly initialised ones.
     pub fresh_reranker: bool,
-    /// Sizes and inputs of a reranker that is drawn anew; where they are the paper's, an untrained one of the model to
-    /// begin with keeps its own.
+    /// Sizes and inputs of a freshly initialised reranker. If left at the paper's, an untrained reranker of the start
+    /// model keeps its own.
     #[serde(default)]
     pub reranker: RerankerConfig,
 }
 
-/// What is kept on disk.
+/// Checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct KeepConfig {
-    /// Steps between two checkpoints, besides the one at each epoch's end; 0 for none.
+pub struct CheckpointConfig {
+    /// Steps between checkpoints, besides the one at the end of each epoch; 0 for none.
     pub every: u64,
-    /// Checkpoints of past epochs that stay, besides the best and the last.
+    /// How many past epochs' checkpoints are kept, besides the latest.
     pub epochs: usize,
 }

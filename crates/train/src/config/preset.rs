@@ -1,15 +1,16 @@
 //! The paper's stages (METHOD: training).
 
 use super::{
-    BatchConfig, BatchKind, GlobalLoss, KeepConfig, LossConfig, MiningConfig, MiningKind, ModelChanges,
-    OptimizerConfig, OptimizerKind, PlaceRules, PositiveKind, Schedule, ScheduleConfig, Stage, TrainConfig,
+    BatchConfig, BatchKind, CheckpointConfig, GlobalLoss, LossConfig, MiningConfig, MiningKind, ModelChanges,
+    OptimizerConfig, OptimizerKind, PlaceRules, PositiveKind, Schedule, ScheduleConfig, Stage, StartModel,
+    TrainConfig,
 };
 use crate::augment::AugmentConfig;
 use r2former_model::RerankerConfig;
-use std::path::PathBuf;
 
 impl TrainConfig {
-    /// The paper's stage, as METHOD's table has it; `start` and `data` are the user's.
+    /// The preset of a stage: the values of the paper's code, apart from the start, which is the built-in model, and
+    /// `places.heading_deg`. It has no data; [`TrainConfig::data`] is the user's.
     pub fn preset(stage: Stage) -> Self {
         let frozen = stage == Stage::Rerank;
         let (size, negatives) = match stage {
@@ -40,7 +41,7 @@ impl TrainConfig {
             name: format!("r2former-{}", stage.name()),
             stage,
             seed: 1,
-            start: PathBuf::new(),
+            start: StartModel::BuiltIn,
             model: ModelChanges {
                 image_size: None,
                 global_dim: 256,
@@ -53,16 +54,16 @@ impl TrainConfig {
                 reranker: RerankerConfig::default(),
             },
             data: Vec::new(),
-            places: PlaceRules { positive_m: 10.0, negative_m: 25.0, heading_deg: 180.0 },
+            places: PlaceRules { positive_m: 10.0, negative_m: 25.0, heading_deg: 30.0 },
             batch: BatchConfig {
                 kind: BatchKind::Triplets,
                 size,
                 negatives,
                 views: 4,
                 hard_places: 0.0,
-                mirror: 0.0,
+                horizontal_flip: 0.0,
                 accumulate: 1,
-                kept_views: 0,
+                cached_views: 0,
             },
             mining: MiningConfig {
                 kind: mining,
@@ -70,18 +71,17 @@ impl TrainConfig {
                 pool: 1000,
                 refresh: 10_000,
                 depth: 500,
-                kept: 200,
-                drawn: 100,
+                hard_negatives: 100,
                 import: None,
             },
             loss: LossConfig {
                 global: GlobalLoss::Triplet,
                 margin: 0.1,
-                similarity: [1.0, 50.0, 0.5, 0.1],
+                multi_similarity: [1.0, 50.0, 0.5, 0.1],
                 global_weight: 1.0,
                 rerank_weight: 1.0,
-                order_weight: 0.0,
-                pairs: 0,
+                ranking_loss_weight: 0.0,
+                max_pairs: 0,
                 detach_local: stage != Stage::EndToEnd,
             },
             optimizer: OptimizerConfig {
@@ -91,11 +91,11 @@ impl TrainConfig {
                 weight_decay: if global { 0.0 } else { 0.03 },
                 betas: [0.9, 0.999],
                 clip: 0.0,
-                average: 0.0,
+                ema_decay: 0.0,
             },
             schedule: ScheduleConfig {
                 epochs,
-                // 50,000 queries an epoch.
+                // 50,000 queries per epoch.
                 steps: 50_000 / size as u64,
                 warmup: if frozen { 5.0 } else { 0.0 },
                 kind: if global { Schedule::Constant } else { Schedule::Cosine },
@@ -103,8 +103,8 @@ impl TrainConfig {
             },
             augment: AugmentConfig::default(),
             validation: None,
-            save_memory: false,
-            keep: KeepConfig { every: 0, epochs: 1 },
+            gradient_checkpointing: false,
+            checkpoint: CheckpointConfig { every: 0, epochs: 1 },
         }
     }
 }
@@ -118,7 +118,8 @@ mod tests {
         for stage in Stage::ALL {
             let config = TrainConfig::preset(stage);
             assert_eq!(stage.name().parse::<Stage>().unwrap(), stage);
-            assert_eq!(config.places.positive_m, 10.0);
+            assert_eq!((config.places.positive_m, config.places.heading_deg), (10.0, 30.0));
+            assert_eq!(config.start, StartModel::BuiltIn);
             let again = TrainConfig::over(stage, toml::Table::new()).unwrap();
             assert_eq!(again, config);
         }

@@ -1,4 +1,4 @@
-//! Sources that lie on disk, made up on the spot.
+//! Sources on disk, written by the tests.
 
 use super::*;
 use crate::random::{Use, at};
@@ -17,7 +17,7 @@ fn open(kind: SourceKind) -> Result<Pool> {
 }
 
 #[test]
-fn a_folder_is_a_place_and_held_out_ones_are_left_out() {
+fn a_folder_is_a_place_and_excluded_ones_are_left_out() {
     let dir = tempfile::tempdir().unwrap();
     for (place, count) in [("bridge", 3), ("square", 2), ("tower", 4)] {
         for i in 0..count {
@@ -25,15 +25,15 @@ fn a_folder_is_a_place_and_held_out_ones_are_left_out() {
         }
     }
     std::fs::write(dir.path().join("bridge/notes.txt"), "no photograph").unwrap();
-    let folders = |without: &[&str]| {
-        let without = without.iter().map(|w| (*w).to_string()).collect();
-        open(SourceKind::Folders { path: dir.path().into(), without })
+    let folders = |exclude: &[&str]| {
+        let exclude = exclude.iter().map(|w| (*w).to_string()).collect();
+        open(SourceKind::Folders { path: dir.path().into(), exclude })
     };
     let all = folders(&[]).unwrap();
     assert_eq!((all.len(), all.positives(0), all.positives(3)), (9, &[1, 2][..], &[4][..]));
     assert_eq!(all.relation(0, 4), Relation::Negative);
-    let look = all.look(1, [16, 24], Some(&mut at(1, Use::Image, [0, 0]))).unwrap();
-    assert_eq!((look.width, look.height), (24, 16));
+    let image = all.image(1, [16, 24], Some(&mut at(1, Use::Image, [0, 0]))).unwrap();
+    assert_eq!((image.width, image.height), (24, 16));
     assert_eq!(folders(&["square"]).unwrap().len(), 7);
     let error = folders(&["sqare"]).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("sqare"), "{error}");
@@ -66,7 +66,7 @@ fn gsv_cities_places_follow_their_tables() {
     assert_eq!((pool.len(), pool.positives(0), pool.positives(2)), (4, &[1][..], &[3][..]));
     // The same number in another city is another place.
     assert_eq!(pool.relation(0, 2), Relation::Negative);
-    (0..4).for_each(|i| assert!(pool.look(i, [16, 16], None).is_ok()));
+    (0..4).for_each(|i| assert!(pool.image(i, [16, 16], None).is_ok()));
     let one = open(SourceKind::GsvCities { path: dir.path().into(), cities: vec!["Rome".into()] }).unwrap();
     assert_eq!(one.len(), 2);
     let lost = open(SourceKind::GsvCities { path: dir.path().into(), cities: vec!["Roma".into()] });

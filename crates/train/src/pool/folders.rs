@@ -1,20 +1,24 @@
-//! A folder a place.
+//! One folder per place.
 
-use super::{Item, Source};
+use super::{Item, LeftOut, Source};
 use crate::random::Rng;
 use crate::{Result, TrainError};
-use r2former_data::Photo;
-use r2former_data::image::{Limits, Rgb8, decode_file};
+use r2former_data::image::{Limits, Rgb8, decode_file, dimensions};
+use r2former_data::{DataError, Photo};
+use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
 /// Photographs whose folder names their place.
-pub(super) struct Folders(Vec<(PathBuf, u32)>);
+pub(super) struct Folders {
+    photos: Vec<(PathBuf, u32)>,
+    left_out: Vec<LeftOut>,
+}
 
-/// Endings of photographs.
-const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+/// Extensions that make a file that is not a readable photograph worth naming; photographs are known by content.
+const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
 impl Folders {
-    pub(super) fn open(root: &Path, without: &[String]) -> Result<Self> {
+    pub(super) fn open(root: &Path, exclude: &[String]) -> Result<Self> {
         let list = |dir: &Path| -> Result<Vec<PathBuf>> {
             let mut found = std::fs::read_dir(dir)
                 .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>())
@@ -25,24 +29,34 @@ impl Folders {
         let folders: Vec<PathBuf> = list(root)?.into_iter().filter(|path| path.is_dir()).collect();
         let name =
             |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        if let Some(unknown) = without.iter().find(|w| !folders.iter().any(|f| name(f) == **w)) {
-            return Err(TrainError::run(root, format!("has no folder {unknown} to leave out")));
+        if let Some(unknown) = exclude.iter().find(|e| !folders.iter().any(|f| name(f) == **e)) {
+            return Err(TrainError::run(root, format!("has no folder {unknown} to exclude")));
         }
-        let mut photos = Vec::new();
+        let mut files = Vec::new();
         for (place, folder) in folders.iter().enumerate() {
-            if without.contains(&name(folder)) {
-                continue;
+            if !exclude.contains(&name(folder)) {
+                files.extend(list(folder)?.into_iter().filter(|f| f.is_file()).map(|f| (f, place as u32)));
             }
-            let image = |path: &PathBuf| {
-                let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-                ending.is_some_and(|e| ENDINGS.contains(&e.as_str()))
-            };
-            photos.extend(list(folder)?.into_iter().filter(image).map(|path| (path, place as u32)));
+        }
+        let heads: Vec<_> =
+            files.par_iter().map(|(path, _)| dimensions(path, &Limits::default()).map(|_| ())).collect();
+        let (mut photos, mut left_out) = (Vec::new(), Vec::new());
+        for ((path, place), head) in files.into_iter().zip(heads) {
+            let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+            match head {
+                Ok(()) => photos.push((path, place)),
+                Err(_) if !extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str())) => {}
+                Err(DataError::Image { problem, .. }) => left_out.push(LeftOut { path, reason: problem }),
+                Err(DataError::Io { source, .. }) => {
+                    left_out.push(LeftOut { path, reason: source.to_string() })
+                }
+                Err(other) => left_out.push(LeftOut { path, reason: other.to_string() }),
+            }
         }
         if photos.is_empty() {
             return Err(TrainError::run(root, "has no folders with photographs"));
         }
-        Ok(Self(photos))
+        Ok(Self { photos, left_out })
     }
 }
 
@@ -52,10 +66,13 @@ impl Source for Folders {
             photo: Photo::new(path.clone(), path.to_string_lossy()),
             place: Some(*place),
         };
-        self.0.iter().map(item).collect()
+        self.photos.iter().map(item).collect()
     }
 
-    fn look(&self, key: usize, _: [usize; 2], _: Option<&mut Rng>) -> Result<Rgb8> {
-        Ok(decode_file(&self.0[key].0, &Limits::default())?)
+    fn image(&self, key: usize, _: [usize; 2], _: Option<&mut Rng>) -> Result<Rgb8> {
+        Ok(decode_file(&self.photos[key].0, &Limits::default())?)
+    }
+    fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 }

@@ -4,14 +4,14 @@ use super::{Item, Source};
 use crate::random::Rng;
 use crate::{Result, TrainError};
 use r2former_data::image::{Limits, Rgb8, decode_file};
-use r2former_data::{LatLon, Photo};
+use r2former_data::{DataError, LatLon, Photo};
 use serde::Deserialize;
 use std::path::Path;
 
-/// Photographs by the tables.
+/// Photographs listed in the tables.
 pub(super) struct GsvCities(Vec<Item>);
 
-/// A line of `Dataframes/<City>.csv`.
+/// A row of `Dataframes/<City>.csv`.
 #[derive(Debug, Deserialize)]
 struct Row {
     place_id: u32,
@@ -22,12 +22,12 @@ struct Row {
     lat: f64,
     lon: f64,
     panoid: String,
-    /// As written: the file's name repeats latitude and longitude digit by digit.
+    /// Latitude and longitude as written: the file's name repeats them digit by digit.
     #[serde(skip)]
     written: [String; 2],
 }
 
-/// Places of one city; cities follow each other at this distance.
+/// Place numbers of a city are offset by this times the city's number.
 const PLACES: u32 = 1 << 20;
 
 impl GsvCities {
@@ -65,13 +65,16 @@ impl GsvCities {
                     row.panoid
                 );
                 let mut photo = Photo::new(root.join("Images").join(&row.city_id).join(&name), name);
-                photo.position = Some(LatLon::new(row.lat, row.lon)?);
+                photo.position = Some(LatLon::new(row.lat, row.lon).map_err(DataError::from)?);
                 photo.heading = Some(f64::from(row.northdeg));
                 items.push(Item { photo, place: Some(number as u32 * PLACES + row.place_id) });
             }
         }
         if let Some(lost) = items.first().filter(|item| !item.photo.path.is_file()) {
-            return Err(TrainError::run(&lost.photo.path, "does not exist, though the table names it"));
+            return Err(TrainError::run(
+                &lost.photo.path,
+                "does not exist, although the table lists it: is the folder Images complete?",
+            ));
         }
         Ok(Self(items))
     }
@@ -98,7 +101,7 @@ impl Source for GsvCities {
         self.0.clone()
     }
 
-    fn look(&self, key: usize, _: [usize; 2], _: Option<&mut Rng>) -> Result<Rgb8> {
+    fn image(&self, key: usize, _: [usize; 2], _: Option<&mut Rng>) -> Result<Rgb8> {
         Ok(decode_file(&self.0[key].photo.path, &Limits::default())?)
     }
 }

@@ -1,4 +1,4 @@
-//! What a run may look at: places in all sources, and which show the same.
+//! The training set: photographs of all sources, and which show the same place.
 
 #[cfg(test)]
 mod disk_tests;
@@ -13,54 +13,86 @@ mod town;
 use crate::config::{PlaceRules, SourceConfig, SourceKind};
 use crate::random::Rng;
 use crate::{Result, TrainError};
-use r2former_data::Photo;
 use r2former_data::dataset::{GroundTruth, MslsOptions, VgOptions, read_msls, read_vg};
 use r2former_data::geo::heading_difference;
 use r2former_data::image::Rgb8;
+use r2former_data::{DataError, Photo};
 use rand::Rng as _;
+use std::path::PathBuf;
 
-/// Photographs of one kind.
+/// A source of training photographs.
 pub(crate) trait Source: Send + Sync {
-    /// Items that can be looked at, in an order that never changes.
+    /// Its items, in an order that never changes.
     fn items(&self) -> Vec<Item>;
 
-    /// What an item looks like: always the same without `vary`, else from another viewpoint each time where the
-    /// source knows its geometry. `size` (height, width) is what it will be scaled to; sources that render may
-    /// use it.
-    fn look(&self, key: usize, size: [usize; 2], vary: Option<&mut Rng>) -> Result<Rgb8>;
+    /// The image of an item: always the same without `vary`, else a random view of it where the source knows its
+    /// geometry. `size` (height, width) is what the image will be scaled to; sources that render may use it.
+    fn image(&self, key: usize, size: [usize; 2], vary: Option<&mut Rng>) -> Result<Rgb8>;
 
-    /// How many of the first items are queries, where the source tells them from its database; else 0.
+    /// How many of the first items are queries, where the source separates them from its database; else 0.
     fn queries(&self) -> usize {
         0
     }
 
-    /// Whether its items stay from epoch to epoch, so that mining them once is worth it.
-    fn stays(&self) -> bool {
+    /// Whether its items are the same in every epoch, so that mining them once is worth it.
+    fn is_static(&self) -> bool {
         true
+    }
+
+    /// Photographs of the source that cannot be used, as far as listing it shows.
+    fn left_out(&self) -> &[LeftOut] {
+        &[]
     }
 }
 
-/// Something to look at.
+/// A photograph that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LeftOut {
+    pub(crate) path: PathBuf,
+    pub(crate) reason: String,
+}
+
+impl LeftOut {
+    /// A photograph that is missing or damaged; any other error comes back.
+    pub(crate) fn of(error: TrainError) -> Result<Self> {
+        match error {
+            TrainError::Data(DataError::Image { path, problem }) => Ok(Self { path, reason: problem }),
+            TrainError::Data(DataError::Io { path, source }) if is_of_file(&source) => {
+                Ok(Self { path, reason: source.to_string() })
+            }
+            TrainError::Tile { path, problem } => Ok(Self { path, reason: problem }),
+            other => Err(other),
+        }
+    }
+}
+
+/// Whether the file itself is at fault, and not the machine's memory or its number of open files.
+fn is_of_file(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, IsADirectory, NotFound, PermissionDenied, UnexpectedEof};
+    matches!(error.kind(), InvalidData | IsADirectory | NotFound | PermissionDenied | UnexpectedEof)
+}
+
+/// A photograph, or a direction of a panorama.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
     /// Position and heading, where known; also tags.
     pub(crate) photo: Photo,
-    /// The place by its own number within the source, where the source names places.
+    /// Number of the place within the source, where the source names places.
     pub(crate) place: Option<u32>,
 }
 
 /// How two items relate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Relation {
-    /// The same place.
+    /// They show the same place.
     Positive,
-    /// Too near to be another place, too far or too turned to be the same.
+    /// Too near to be different places, too far apart or too different in heading to be the same.
     Unknown,
-    /// Another place.
+    /// They show different places.
     Negative,
 }
 
-/// An item with what is needed to compare it quickly.
+/// An item in a form that is quick to compare.
 #[derive(Debug, Clone)]
 struct Entry {
     source: u32,
@@ -79,16 +111,18 @@ pub(crate) struct Pool {
     entries: Vec<Entry>,
     /// Where each source's entries begin and end.
     ranges: Vec<[usize; 2]>,
-    /// Items of the same place, the item itself left out.
+    /// Other items of the same place.
     positives: Vec<Vec<u32>>,
     rules: PlaceRules,
+    left_out: Vec<LeftOut>,
+    notes: Vec<String>,
 }
 
 impl Pool {
-    /// Lists every source as it is in an epoch.
+    /// Lists every source as of an epoch.
     pub(crate) fn open(configs: &[SourceConfig], rules: PlaceRules, epoch: u64) -> Result<Self> {
         let mut pool = Self::empty(rules);
-        // Sources that change come last, so that the numbers of what stays are the same every epoch.
+        // Sources that change come last, so that items of the others have the same numbers in every epoch.
         let mut ordered: Vec<&SourceConfig> = configs.iter().collect();
         ordered.sort_by_key(|config| matches!(config.kind, SourceKind::Town { .. }));
         for config in ordered {
@@ -105,7 +139,7 @@ impl Pool {
                         MslsOptions { cities: cities.clone(), all_queries: true, ..Default::default() };
                     Box::new(photos::Photos::of(read_msls(path, &options)?))
                 }
-                SourceKind::Folders { path, without } => Box::new(folders::Folders::open(path, without)?),
+                SourceKind::Folders { path, exclude } => Box::new(folders::Folders::open(path, exclude)?),
                 SourceKind::GsvCities { path, cities } => Box::new(gsv::GsvCities::open(path, cities)?),
                 SourceKind::Town { seed, blocks, spacing, conditions } => {
                     Box::new(town::Streets::open(seed.wrapping_add(epoch), *blocks, *spacing, conditions)?)
@@ -124,6 +158,8 @@ impl Pool {
             ranges: Vec::new(),
             positives: Vec::new(),
             rules,
+            left_out: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -135,13 +171,13 @@ impl Pool {
         let metric = items.iter().all(|item| item.photo.utm.is_some());
         for (key, item) in items.iter().enumerate() {
             let at = match (origin, item.photo.position, item.photo.utm) {
-                // Zones far apart: photographs of two are never compared closely.
+                // Zones are moved far apart: photographs of different zones are never positives.
                 (_, _, Some(utm)) if metric => {
                     let zone = utm.zone.map_or(0.0, |zone| f64::from(zone.number) * 1e7);
                     Some([utm.easting + zone, utm.northing])
                 }
                 (Some(origin), Some(position), _) => {
-                    // Far from the origin only the order of magnitude counts: such pairs are negatives.
+                    // Far from the origin the order of magnitude is enough: such pairs are negatives.
                     let north = (position.lat - origin.lat).to_radians() * EARTH_M;
                     let middle = ((position.lat + origin.lat) / 2.0).to_radians();
                     let east = (position.lon - origin.lon).to_radians() * EARTH_M * middle.cos();
@@ -161,12 +197,14 @@ impl Pool {
         let positives = self.positives_of(&items, start)?;
         if positives.iter().all(Vec::is_empty) {
             return Err(TrainError::Config(format!(
-                "data source {}: none of its {} photographs shows the same place as another; check positions and \
-                 places.positive_m",
+                "data source {}: none of its {} photographs shows the same place as another; check positions, \
+                 places.positive_m and places.heading_deg",
                 number + 1,
                 items.len()
             )));
         }
+        self.left_out.extend_from_slice(source.left_out());
+        self.notes.push(self.summary(number, &items, &positives, source.left_out().len()));
         self.positives.extend(positives);
         self.ranges.push([start, self.entries.len()]);
         self.sources.push(source);
@@ -188,31 +226,69 @@ impl Pool {
             return Ok(items.iter().enumerate().map(|(i, item)| others(i, item)).collect());
         }
         let photos: Vec<Photo> = items.iter().map(|item| item.photo.clone()).collect();
-        let turned = photos.iter().all(|p| p.heading.is_some()) && self.rules.heading_deg < 180.0;
-        let limit = turned.then_some(self.rules.heading_deg);
-        let truth = GroundTruth::by_radius(&photos, &photos, self.rules.positive_m, limit)?;
+        let truth = GroundTruth::by_radius(&photos, &photos, self.rules.positive_m, None)?;
         let others = |(i, list): (usize, Vec<u32>)| -> Vec<u32> {
-            list.into_iter().filter(|p| *p as usize != i).map(|p| p + start as u32).collect()
+            let same =
+                |p: &u32| *p as usize != i && !self.turned(photos[i].heading, photos[*p as usize].heading);
+            list.into_iter().filter(same).map(|p| p + start as u32).collect()
         };
         Ok(truth.positives.into_iter().enumerate().map(others).collect())
     }
 
-    /// Items of all sources.
+    /// Whether two headings, where both are known, differ too much for the same place.
+    fn turned(&self, a: Option<f64>, b: Option<f64>) -> bool {
+        matches!((a, b), (Some(a), Some(b)) if heading_difference(a, b) > self.rules.heading_deg)
+    }
+
+    /// A line about a source for people to read.
+    fn summary(&self, number: u32, items: &[Item], positives: &[Vec<u32>], left_out: usize) -> String {
+        let paired = positives.iter().filter(|list| !list.is_empty()).count();
+        let mut text = format!(
+            "data source {}: {} training images, {paired} of them with another of the same place",
+            number + 1,
+            items.len()
+        );
+        if left_out > 0 {
+            text += &format!("; {left_out} photographs left out");
+        }
+        let headings = items.iter().filter(|item| item.photo.heading.is_some()).count();
+        let named = items.iter().all(|item| item.place.is_some());
+        if !named && self.rules.heading_deg < 180.0 && headings < items.len() {
+            text += &format!(
+                "; {} of them have no heading: their places are decided by distance alone, so photographs looking in \
+                 opposite directions count as the same place",
+                items.len() - headings
+            );
+        }
+        text
+    }
+
+    /// A line about each source for people to read.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Photographs that listing the sources has left out.
+    pub(crate) fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// Number of items of all sources.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// What is known of an item.
+    /// Position, heading and tags of an item.
     pub(crate) fn photo(&self, item: usize) -> &Photo {
         &self.entries[item].item.photo
     }
 
-    /// Whether the item is the same next epoch.
-    pub(crate) fn stays(&self, item: usize) -> bool {
-        self.sources[self.entries[item].source as usize].stays()
+    /// Whether the item is the same in every epoch.
+    pub(crate) fn item_is_static(&self, item: usize) -> bool {
+        self.sources[self.entries[item].source as usize].is_static()
     }
 
-    /// The only source's queries and all of its items, where it tells queries from a database.
+    /// Numbers of queries and of items of a single source that separates queries from a database.
     pub(crate) fn sides(&self) -> Option<(usize, usize)> {
         match &self.sources[..] {
             [source] if source.queries() > 0 => Some((source.queries(), self.entries.len())),
@@ -220,9 +296,9 @@ impl Pool {
         }
     }
 
-    /// Whether every item is.
-    pub(crate) fn stays_all(&self) -> bool {
-        self.sources.iter().all(|source| source.stays())
+    /// Whether every item is the same in every epoch.
+    pub(crate) fn is_static(&self) -> bool {
+        self.sources.iter().all(|source| source.is_static())
     }
 
     /// Items that show the same place as this one.
@@ -230,10 +306,10 @@ impl Pool {
         &self.positives[item]
     }
 
-    /// What an item looks like: see [`Source::look`].
-    pub(crate) fn look(&self, item: usize, size: [usize; 2], vary: Option<&mut Rng>) -> Result<Rgb8> {
+    /// The image of an item: see [`Source::image`].
+    pub(crate) fn image(&self, item: usize, size: [usize; 2], vary: Option<&mut Rng>) -> Result<Rgb8> {
         let entry = &self.entries[item];
-        self.sources[entry.source as usize].look(entry.key as usize, size, vary)
+        self.sources[entry.source as usize].image(entry.key as usize, size, vary)
     }
 
     /// Whether two items show the same place.
@@ -251,7 +327,7 @@ impl Pool {
         };
         match (x.place, y.place) {
             (Some(p), Some(q)) if p == q => return Relation::Positive,
-            // Two places by name that are so near that each may show the other.
+            // Two named places so close that each may show the other.
             (Some(_), Some(_)) if apart.is_none_or(|d| d > self.rules.negative_m) => {
                 return Relation::Negative;
             }
@@ -259,21 +335,20 @@ impl Pool {
             _ => {}
         }
         let Some(apart) = apart else { return Relation::Unknown };
-        let turned = match (x.heading, y.heading) {
-            (Some(p), Some(q)) => heading_difference(p, q) > self.rules.heading_deg,
-            _ => false,
-        };
         if apart > self.rules.negative_m {
             Relation::Negative
-        } else if apart <= self.rules.positive_m && !turned {
+        } else if apart <= self.rules.positive_m && !self.turned(x.heading, y.heading) {
             Relation::Positive
         } else {
             Relation::Unknown
         }
     }
 
-    /// An item of a source that is drawn by its weight; it has a positive.
-    pub(crate) fn draw(&self, rng: &mut Rng) -> usize {
+    /// A random item that has a positive, of a source drawn by weight; neither item nor positive is `excluded`.
+    ///
+    /// # Errors
+    /// [`TrainError::Unreadable`] if the source has hardly any such item left.
+    pub(crate) fn draw(&self, rng: &mut Rng, excluded: &Excluded) -> Result<usize> {
         let total: f64 = self.weights.iter().sum();
         let mut at = rng.random::<f64>() * total;
         let mut source = self.weights.len() - 1;
@@ -285,20 +360,56 @@ impl Pool {
             }
         }
         let [start, end] = self.ranges[source];
-        // `add` has made sure that some item has a positive.
+        // Where nothing is excluded, `add` has made sure that some item has a positive.
+        let mut tries = 0;
         loop {
             let item = rng.random_range(start..end);
-            if !self.positives[item].is_empty() {
-                return item;
+            if self.usable(item, excluded) {
+                return Ok(item);
+            }
+            tries += 1;
+            if !excluded.is_empty() && tries > TRIES * (end - start) {
+                return Err(self.unreadable(source));
             }
         }
     }
 
-    /// Any item of any source.
+    /// Whether an item and one of its positives can be used.
+    pub(crate) fn usable(&self, item: usize, excluded: &Excluded) -> bool {
+        let positives = &self.positives[item];
+        match excluded.is_empty() {
+            true => !positives.is_empty(),
+            false => {
+                !excluded.contains(&item) && positives.iter().any(|p| !excluded.contains(&(*p as usize)))
+            }
+        }
+    }
+
+    /// The error of a source too damaged to compose batches from.
+    pub(crate) fn unreadable(&self, source: usize) -> TrainError {
+        TrainError::Unreadable(format!(
+            "data source {}: too few of its photographs can be read to compose a batch; the log names those that \
+             cannot",
+            source + 1
+        ))
+    }
+
+    /// The number of an item's source.
+    pub(crate) fn source_of(&self, item: usize) -> usize {
+        self.entries[item].source as usize
+    }
+
+    /// A random item.
     pub(crate) fn draw_any(&self, rng: &mut Rng) -> usize {
         rng.random_range(0..self.entries.len())
     }
 }
 
-/// Mean radius.
+/// Items that are not to be drawn because their photographs cannot be read.
+pub(crate) type Excluded = std::collections::BTreeSet<usize>;
+
+/// Draws per item of a source after which it counts as having no usable item left.
+const TRIES: usize = 64;
+
+/// Mean radius of the Earth.
 const EARTH_M: f64 = 6_371_008.8;

@@ -1,4 +1,4 @@
-//! Panoramas of four tiles, seen in any direction and with any field of view.
+//! Panoramas of four tiles, rendered in any direction and with any field of view.
 //!
 //! The tiles side by side are a strip of 360 degrees: tile k is centred on heading 90 k, a column is a heading and
 //! a row a height above the horizon, both on the same scale: a tile spans 45 degrees up to 45 down.
@@ -15,22 +15,22 @@ use std::path::{Path, PathBuf};
 /// Tiles of a panorama.
 const TILES: usize = 4;
 
-/// Degrees by which a random look may turn from an item's heading, and up or down.
+/// Largest random rotation of a view from its item's heading, and its largest pitch, in degrees.
 const TURN: f64 = 16.0;
 const TILT: f64 = 4.0;
 
 /// Panoramas on disk.
 pub(super) struct Panoramas {
-    /// Tiles of each, and what is known of it.
+    /// Tiles of each, and its position and tags.
     panoramas: Vec<([PathBuf; TILES], Photo)>,
     headings: u32,
     fov: [f64; 2],
 }
 
-/// A look: where to, how wide, and whether straight lines are straight (a camera's) or columns are headings (as
-/// the tiles are).
+/// A view: heading, pitch and horizontal field of view in degrees; `straight` for a perspective projection, in which
+/// straight lines are straight, else columns are headings, as in the tiles.
 #[derive(Debug, Clone, Copy)]
-struct Look {
+struct View {
     heading: f64,
     pitch: f64,
     fov: f64,
@@ -41,14 +41,14 @@ impl Panoramas {
     pub(super) fn open(root: &Path, region: Region, headings: u32, fov: [f64; 2]) -> Result<Self> {
         if headings == 0 || !(20.0..=120.0).contains(&fov[0]) || !(fov[0]..=120.0).contains(&fov[1]) {
             return Err(TrainError::Config(format!(
-                "panoramas: headings {headings} and fov {fov:?}: at least one heading, fields of view 20 to 120"
+                "data: headings {headings}, fov {fov:?}: must be at least one heading, fields of view 20 to 120 degrees"
             )));
         }
         let mut panoramas: Vec<([PathBuf; TILES], Photo)> = Vec::new();
         let mut listing = list_panoramas(root)?;
         region.keep(&mut listing);
         let photos = listing.photos;
-        // A panorama with a missing tile cannot be looked at all around.
+        // A panorama with a missing tile has directions without an image.
         for tiles in photos.chunk_by(|a, b| a.tags.get("pano_id") == b.tags.get("pano_id")) {
             let paths: Vec<PathBuf> = tiles.iter().map(|t| t.path.clone()).collect();
             if let Ok(paths) = <[PathBuf; TILES]>::try_from(paths) {
@@ -56,46 +56,46 @@ impl Panoramas {
             }
         }
         if panoramas.is_empty() {
-            return Err(TrainError::run(root, "has no whole panorama in this region"));
+            return Err(TrainError::run(root, "has no complete panorama in this region"));
         }
         Ok(Self { panoramas, headings, fov })
     }
 
-    /// The heading of a look number in degrees.
-    fn heading(&self, look: usize) -> f64 {
-        360.0 * look as f64 / f64::from(self.headings)
+    /// The heading of a direction in degrees.
+    fn heading(&self, direction: usize) -> f64 {
+        360.0 * direction as f64 / f64::from(self.headings)
     }
 }
 
 impl Source for Panoramas {
     fn items(&self) -> Vec<Item> {
-        let looks = self.headings as usize;
+        let directions = self.headings as usize;
         let item = |key: usize| {
-            let mut photo = self.panoramas[key / looks].1.clone();
-            photo.heading = Some(self.heading(key % looks));
+            let mut photo = self.panoramas[key / directions].1.clone();
+            photo.heading = Some(self.heading(key % directions));
             Item { photo, place: None }
         };
-        (0..self.panoramas.len() * looks).map(item).collect()
+        (0..self.panoramas.len() * directions).map(item).collect()
     }
 
-    fn look(&self, key: usize, size: [usize; 2], vary: Option<&mut Rng>) -> Result<Rgb8> {
-        let looks = self.headings as usize;
-        let tiles = &self.panoramas[key / looks].0;
-        let heading = self.heading(key % looks);
-        let look = match vary {
-            None => Look { heading, pitch: 0.0, fov: 90.0, straight: false },
-            Some(rng) => Look {
+    fn image(&self, key: usize, size: [usize; 2], vary: Option<&mut Rng>) -> Result<Rgb8> {
+        let directions = self.headings as usize;
+        let tiles = &self.panoramas[key / directions].0;
+        let heading = self.heading(key % directions);
+        let view = match vary {
+            None => View { heading, pitch: 0.0, fov: 90.0, straight: false },
+            Some(rng) => View {
                 heading: heading + rng.random_range(-TURN..TURN),
                 pitch: rng.random_range(-TILT..TILT),
                 fov: rng.random_range(self.fov[0]..=self.fov[1]),
                 straight: rng.random_bool(0.5),
             },
         };
-        render(tiles, look, size)
+        render(tiles, view, size)
     }
 }
 
-/// The strip of a panorama; tiles are decoded when a look first touches them.
+/// The strip of a panorama; tiles are decoded when a view first touches them.
 struct Strip<'a> {
     paths: &'a [PathBuf; TILES],
     tiles: [Option<Rgb8>; TILES],
@@ -105,7 +105,7 @@ struct Strip<'a> {
 impl Strip<'_> {
     /// A pixel; columns wrap around, rows end.
     fn pixel(&mut self, column: isize, row: isize) -> Result<[f32; 3]> {
-        // The first look at a side decides it; every tile must have the same.
+        // The first tile decides the side; the others must have the same.
         if self.side == 0 {
             self.decode(0)?;
         }
@@ -125,10 +125,9 @@ impl Strip<'_> {
         let tile = decode_file(path, &Limits::default())?;
         if tile.width != tile.height || (self.side != 0 && self.side != tile.width) {
             let (width, height) = (tile.width, tile.height);
-            return Err(TrainError::run(
-                path,
-                format!("is {width} x {height} pixels: the tiles of a panorama must be squares of one size"),
-            ));
+            let problem =
+                format!("is {width} x {height} pixels: the tiles of a panorama must be squares of one size");
+            return Err(TrainError::Tile { path: path.clone(), problem });
         }
         self.side = tile.width;
         self.tiles[number] = Some(tile);
@@ -136,25 +135,25 @@ impl Strip<'_> {
     }
 }
 
-/// Looks into a panorama; `size` is height, width. What lies above or below the tiles repeats their edge.
-fn render(paths: &[PathBuf; TILES], look: Look, [height, width]: [usize; 2]) -> Result<Rgb8> {
+/// Renders a view of a panorama; `size` is height, width. Above and below the tiles their edge is repeated.
+fn render(paths: &[PathBuf; TILES], view: View, [height, width]: [usize; 2]) -> Result<Rgb8> {
     let mut strip = Strip { paths, tiles: [const { None }; TILES], side: 0 };
-    strip.decode(((look.heading + 45.0).rem_euclid(360.0) / 90.0) as usize % TILES)?;
+    strip.decode(((view.heading + 45.0).rem_euclid(360.0) / 90.0) as usize % TILES)?;
     let degree = strip.side as f64 / 90.0;
-    let focal = width as f64 / 2.0 / (look.fov / 2.0).to_radians().tan();
-    let (sin, cos) = look.pitch.to_radians().sin_cos();
+    let focal = width as f64 / 2.0 / (view.fov / 2.0).to_radians().tan();
+    let (sin, cos) = view.pitch.to_radians().sin_cos();
     let mut pixels = Vec::with_capacity(height * width * 3);
     for y in 0..height {
         for x in 0..width {
             let (right, down) = (x as f64 + 0.5 - width as f64 / 2.0, y as f64 + 0.5 - height as f64 / 2.0);
-            let (turn, fall) = if look.straight {
+            let (turn, fall) = if view.straight {
                 let (along, below) = (focal * cos + down * sin, down * cos - focal * sin);
                 (right.atan2(along).to_degrees(), below.atan2(right.hypot(along)).to_degrees())
             } else {
-                let each = look.fov / width as f64;
-                (right * each, down * each - look.pitch)
+                let each = view.fov / width as f64;
+                (right * each, down * each - view.pitch)
             };
-            let (column, row) = ((look.heading + turn + 45.0) * degree - 0.5, (45.0 + fall) * degree - 0.5);
+            let (column, row) = ((view.heading + turn + 45.0) * degree - 0.5, (45.0 + fall) * degree - 0.5);
             let (left, top) = (column.floor(), row.floor());
             let (fx, fy) = ((column - left) as f32, (row - top) as f32);
             let (left, top) = (left as isize, top as isize);
@@ -174,7 +173,7 @@ mod tests {
     use super::*;
     use r2former_data::image::{PhotoTags, jpeg_with_tags};
 
-    /// A strip whose colours tell directions apart: red grows with the heading, the lower half is greener.
+    /// A strip whose colours differ by direction: red grows with the heading, the lower half is greener.
     fn strip(dir: &Path) -> [PathBuf; TILES] {
         std::array::from_fn(|k| {
             let side = 64;
@@ -190,22 +189,22 @@ mod tests {
     }
 
     #[test]
-    fn a_look_along_a_tile_is_the_tile_and_edges_are_seamless() {
+    fn a_view_along_a_tile_is_the_tile_and_edges_are_seamless() {
         let dir = tempfile::tempdir().unwrap();
         let paths = strip(dir.path());
-        let flat = Look { heading: 90.0, pitch: 0.0, fov: 90.0, straight: false };
+        let flat = View { heading: 90.0, pitch: 0.0, fov: 90.0, straight: false };
         let tile = decode_file(&paths[1], &Limits::default()).unwrap();
         assert_eq!(render(&paths, flat, [64, 64]).unwrap(), tile);
         for straight in [false, true] {
-            // Over the edge at 45 degrees headings go on without a step.
-            let over = render(&paths, Look { heading: 45.0, straight, ..flat }, [64, 64]).unwrap();
+            // Over the edge at 45 degrees headings continue without a step.
+            let over = render(&paths, View { heading: 45.0, straight, ..flat }, [64, 64]).unwrap();
             let row: Vec<i32> = (0..64).map(|x| i32::from(over.pixels[(20 * 64 + x) * 3])).collect();
             assert!(row.windows(2).all(|w| (-1..=3).contains(&(w[1] - w[0]))), "{row:?}");
-            // A look down sees the lower half, a look up the upper.
+            // A view downwards shows the lower half, a view upwards the upper.
             for (pitch, green) in [(-30.0, 200u8), (30.0, 40)] {
-                let look = Look { heading: 180.0, pitch, fov: 40.0, straight };
-                let look = render(&paths, look, [32, 32]).unwrap();
-                let middle = look.pixels[(16 * 32 + 16) * 3 + 1];
+                let view = View { heading: 180.0, pitch, fov: 40.0, straight };
+                let view = render(&paths, view, [32, 32]).unwrap();
+                let middle = view.pixels[(16 * 32 + 16) * 3 + 1];
                 assert!(middle.abs_diff(green) < 12, "{pitch}: {middle}");
             }
         }

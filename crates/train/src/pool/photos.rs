@@ -1,6 +1,6 @@
-//! Photographs with positions, in any layout that the readers know.
+//! Photographs with positions, in any layout that `r2former_data` reads.
 
-use super::{Item, Source};
+use super::{Item, LeftOut, Source};
 use crate::random::Rng;
 use crate::{Result, TrainError};
 use r2former_data::Photo;
@@ -11,26 +11,33 @@ use std::path::Path;
 /// Photographs on disk.
 pub(super) struct Photos {
     photos: Vec<Photo>,
-    /// So many of the first are queries, where the source tells them from its database.
+    /// How many of the first are queries, where the source separates them from its database.
     queries: usize,
+    left_out: Vec<LeftOut>,
 }
 
 impl Photos {
     pub(super) fn open(path: &Path, region: Region) -> Result<Self> {
         let mut listing = dataset::list_photos(path, None, &SourceOptions::default())?;
         region.keep(&mut listing);
-        let mut photos = listing.photos;
-        photos.retain(|photo| photo.position.is_some());
+        let mut left_out: Vec<LeftOut> =
+            listing.skipped.into_iter().map(|(path, reason)| LeftOut { path, reason }).collect();
+        let (photos, without): (Vec<Photo>, Vec<Photo>) =
+            listing.photos.into_iter().partition(|photo| photo.position.is_some());
+        left_out.extend(
+            without.into_iter().map(|photo| LeftOut { path: photo.path, reason: "has no position".into() }),
+        );
         if photos.is_empty() {
             return Err(TrainError::run(path, "has no photograph with a position in this region"));
         }
-        Ok(Self { photos, queries: 0 })
+        Ok(Self { photos, queries: 0, left_out })
     }
 
     /// Both sides of a dataset.
     pub(super) fn of(set: Dataset) -> Self {
         let queries = set.queries.len();
-        Self { photos: set.queries.into_iter().chain(set.database).collect(), queries }
+        let photos = set.queries.into_iter().chain(set.database).collect();
+        Self { photos, queries, left_out: Vec::new() }
     }
 }
 
@@ -39,11 +46,14 @@ impl Source for Photos {
         self.photos.iter().map(|photo| Item { photo: photo.clone(), place: None }).collect()
     }
 
-    fn look(&self, key: usize, _: [usize; 2], _: Option<&mut Rng>) -> Result<Rgb8> {
+    fn image(&self, key: usize, _: [usize; 2], _: Option<&mut Rng>) -> Result<Rgb8> {
         Ok(decode_file(&self.photos[key].path, &Limits::default())?)
     }
 
     fn queries(&self) -> usize {
         self.queries
+    }
+    fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 }

@@ -1,4 +1,4 @@
-//! The rendered town: endless, with exact positions, by day and night and in any weather.
+//! The rendered town: any number of places with exact positions, in any light and weather.
 
 use super::{Item, Source};
 use crate::random::Rng;
@@ -9,10 +9,10 @@ use r2former_town::{Camera, Condition, StreetPoint, Town, TownConfig, View};
 use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
 
-/// Looks at each point of a street: along it and across.
-const LOOKS: usize = 4;
+/// Directions per street point: along the street and across it.
+const DIRECTIONS: usize = 4;
 
-/// Metres and degrees by which a random look may leave its place.
+/// Largest random offset of a view from its place: metres, degrees.
 const OFFSET: f64 = 2.5;
 const TURN: f64 = 16.0;
 
@@ -27,7 +27,7 @@ pub(super) struct Streets {
 impl Streets {
     pub(super) fn open(seed: u64, blocks: u32, spacing: f64, conditions: &[Condition]) -> Result<Self> {
         if spacing.is_nan() || spacing <= 0.0 {
-            return Err(TrainError::Config(format!("town: spacing {spacing} must be above 0")));
+            return Err(TrainError::Config(format!("data.spacing = {spacing}: must be above 0 metres")));
         }
         let town = Town::new(&TownConfig { seed, blocks: (blocks, blocks), ..TownConfig::default() })?;
         let points = town.street_positions(spacing);
@@ -36,24 +36,24 @@ impl Streets {
     }
 
     fn heading(&self, key: usize) -> f64 {
-        self.points[key / LOOKS].heading + (key % LOOKS) as f64 * 360.0 / LOOKS as f64
+        self.points[key / DIRECTIONS].heading + (key % DIRECTIONS) as f64 * 360.0 / DIRECTIONS as f64
     }
 }
 
 impl Source for Streets {
     fn items(&self) -> Vec<Item> {
         let item = |key: usize| {
-            let point = self.points[key / LOOKS];
+            let point = self.points[key / DIRECTIONS];
             let mut photo = Photo::new("", format!("{} place {key}", self.name));
             photo.position = Some(self.town.to_latlon(point.x, point.y));
             photo.heading = Some(self.heading(key).rem_euclid(360.0));
             Item { photo, place: None }
         };
-        (0..self.points.len() * LOOKS).map(item).collect()
+        (0..self.points.len() * DIRECTIONS).map(item).collect()
     }
 
-    fn look(&self, key: usize, [height, width]: [usize; 2], vary: Option<&mut Rng>) -> Result<Rgb8> {
-        let point = self.points[key / LOOKS];
+    fn image(&self, key: usize, [height, width]: [usize; 2], vary: Option<&mut Rng>) -> Result<Rgb8> {
+        let point = self.points[key / DIRECTIONS];
         let mut camera = Camera { x: point.x, y: point.y, heading: self.heading(key), ..Camera::default() };
         let (mut condition, mut visit) = (Condition::Day, 0);
         if let Some(rng) = vary {
@@ -73,7 +73,7 @@ impl Source for Streets {
         Ok(self.town.render(&View { camera, condition, visit }, width, height)?)
     }
 
-    fn stays(&self) -> bool {
+    fn is_static(&self) -> bool {
         false
     }
 }

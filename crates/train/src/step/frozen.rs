@@ -1,4 +1,4 @@
-//! A backbone that does not learn.
+//! A frozen backbone.
 
 use crate::Result;
 use burn::tensor::{Tensor, TensorData};
@@ -8,7 +8,7 @@ use r2former_model::backbone::Tokens;
 use r2former_model::{Device, ModelError, R2Former};
 use rayon::prelude::*;
 
-/// A model whose backbone stays as it is: on a CPU it runs on the kernels that only go forward, where they cover it.
+/// A model whose backbone is frozen: on a CPU it runs on the inference kernels, where they support it.
 pub(crate) struct Frozen {
     model: R2Former,
     kernels: Option<FusedBackbone>,
@@ -17,7 +17,7 @@ pub(crate) struct Frozen {
 }
 
 impl Frozen {
-    /// The model as it is now, on a device without gradients; `size` is height and width of its images.
+    /// A copy of the model on a device without autodiff; `size` is height and width of its images.
     pub(crate) fn new(model: &R2Former, size: [usize; 2], device: &Device) -> Result<Self> {
         let plain = R2Former::from_tensors(model.config(), model.to_tensors()?, device)?;
         let level = Level::current().unwrap_or_else(|_| Level::best());
@@ -27,7 +27,7 @@ impl Frozen {
         Ok(Self { model: plain, kernels, size, device: device.clone() })
     }
 
-    /// Tokens of images, each `[3, height, width]`, for a model that learns behind them.
+    /// Tokens of images, each `[3, height, width]`, as inputs of the trained parts.
     pub(crate) fn tokens(&self, images: &[Vec<f32>]) -> Result<Tokens> {
         let found = self.inner_tokens(images)?;
         Ok(Tokens {
@@ -38,17 +38,17 @@ impl Frozen {
         })
     }
 
-    /// Places with attention, tokens before the local head, and the global descriptor of each image.
+    /// For each image: x, y and attention of its local features, their tokens before the local head, and the global
+    /// descriptor.
     pub(crate) fn describe(&self, images: &[Vec<f32>]) -> Result<Vec<[Vec<f32>; 3]>> {
         let describe = |tokens: Tokens| -> Result<[Vec<f32>; 3]> {
-            let none =
-                || ModelError::Config("a model without local features cannot be trained to rerank".into());
-            let (places, kept) = self.model.select_local(&tokens, self.size)?.ok_or_else(none)?;
+            let none = || ModelError::Config("the model has no local features to train".into());
+            let (places, selected) = self.model.select_local(&tokens, self.size)?.ok_or_else(none)?;
             let global = self.model.global(tokens);
-            Ok([values(places)?, values(kept)?, values(global)?])
+            Ok([values(places)?, values(selected)?, values(global)?])
         };
         match &self.kernels {
-            // A core an image.
+            // One core per image.
             Some(kernels) => images.par_iter().map(|image| describe(kernels.tokens(image)?)).collect(),
             None => {
                 images.iter().map(|image| describe(self.inner_tokens(std::slice::from_ref(image))?)).collect()

@@ -10,7 +10,7 @@ pub(crate) use spread::spread;
 
 use crate::batch::Batch;
 use crate::config::{GlobalLoss, TrainConfig};
-use crate::loss::{cross_entropy, multi_similarity, order, triplet};
+use crate::loss::{cross_entropy, multi_similarity, ranking_loss, triplet};
 use crate::pool::Relation;
 use crate::random::{self, Use};
 use crate::{Result, TrainError};
@@ -21,26 +21,28 @@ use r2former_model::{Device, ModelError, R2Former};
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use serde::Serialize;
 
-/// Most similar negatives of a batch of places among which those of a photograph are drawn, for each one drawn.
+/// In batches of places, each negative of a photograph is drawn from this many times the number needed, the most
+/// similar first.
 const HARDEST: usize = 4;
 
-/// What a step measured.
+/// Losses of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Losses {
-    /// The global loss, where there is one.
+    /// The global loss, in stages that minimise it.
     pub global: Option<f32>,
-    /// The reranker's, likewise.
+    /// The reranker's loss, in stages that minimise it.
     pub rerank: Option<f32>,
-    /// Share of pairs that the reranker told right.
-    pub rerank_right: Option<f32>,
-    /// What was minimised: both by their weights.
+    /// Share of pairs that the reranker classifies correctly.
+    pub rerank_accuracy: Option<f32>,
+    /// The weighted sum, which is minimised.
     pub total: f32,
 }
 
 /// Two photographs of a batch, and whether they show the same place.
 type Pair = (usize, usize, bool);
 
-/// Runs a batch forward and backward on the model's device, which knows gradients. The loss may be anything: the caller looks whether it is finite.
+/// Forward and backward pass of a batch on the model's device, an autodiff device. The loss may be NaN or infinite: the
+/// caller checks it.
 pub(crate) fn step(
     model: &R2Former,
     device: &Device,
@@ -64,8 +66,8 @@ pub(crate) fn forward(
     size: [usize; 2],
     number: u64,
 ) -> Result<(Tensor<1>, Losses)> {
-    let features = match &batch.kept {
-        Some(kept) => kept.features(model, device),
+    let features = match &batch.cached {
+        Some(cached) => cached.features(model, device),
         None => {
             let tokens = match frozen {
                 Some(frozen) => frozen.tokens(&batch.inputs)?,
@@ -95,7 +97,9 @@ pub(crate) fn forward(
     let l = &config.loss;
     if config.stage.trains_global() {
         let loss = match l.global {
-            GlobalLoss::MultiSimilarity => multi_similarity(&features.global, &batch.relations, l.similarity),
+            GlobalLoss::MultiSimilarity => {
+                multi_similarity(&features.global, &batch.relations, l.multi_similarity)
+            }
             kind => {
                 let squared = kind == GlobalLoss::TripletSquared;
                 triplet(&features.global, &batch.plan.triplets, l.margin, squared)
@@ -106,9 +110,7 @@ pub(crate) fn forward(
     }
     if config.stage.trains_reranker() {
         let (Some(local), Some(reranker)) = (features.local, &model.reranker) else {
-            return Err(
-                ModelError::Config("a model without a reranker cannot be trained to rerank".into()).into()
-            );
+            return Err(ModelError::Config("the model has no reranker to train".into()).into());
         };
         let pairs = pairs(batch, &features.global, config, number)?;
         let side = |which: usize| {
@@ -118,25 +120,25 @@ pub(crate) fn forward(
         };
         let logits = reranker.forward(side(0), side(1))?;
         let same: Vec<bool> = pairs.iter().map(|p| p.2).collect();
-        losses.rerank_right = Some(right(&logits, &same)?);
+        losses.rerank_accuracy = Some(accuracy(&logits, &same)?);
         let mut loss = cross_entropy(logits.clone(), &same);
-        if l.order_weight > 0.0
-            && let Some(order) = order(&logits, &pairs)
+        if l.ranking_loss_weight > 0.0
+            && let Some(ranking) = ranking_loss(&logits, &pairs)
         {
-            loss = loss + order.mul_scalar(l.order_weight);
+            loss = loss + ranking.mul_scalar(l.ranking_loss_weight);
         }
         losses.rerank = Some(scalar(loss.clone())?);
         add(loss, l.rerank_weight);
     }
     let Some(total) = total else {
-        return Err(TrainError::Config("this stage minimises nothing".into()));
+        return Err(TrainError::Config("this stage has no loss".into()));
     };
     losses.total = scalar(total.clone())?;
     Ok((total, losses))
 }
 
-/// Pairs for the reranker: of triplets as they are; of places, each photograph with another of its place and with
-/// some of the most similar of other places.
+/// Pairs for the reranker: those of the triplets, or for batches of places, each photograph with another of its place
+/// and with some of the most similar ones of other places.
 fn pairs(batch: &Batch, global: &Tensor<2>, config: &TrainConfig, number: u64) -> Result<Vec<Pair>> {
     let rng = &mut random::at(config.seed, Use::Pairs, [number, 0]);
     let mut pairs: Vec<Pair> = Vec::new();
@@ -165,9 +167,9 @@ fn pairs(batch: &Batch, global: &Tensor<2>, config: &TrainConfig, number: u64) -
             pairs.push((*query, *negative, false));
         }
     }
-    if config.loss.pairs > 0 && pairs.len() > config.loss.pairs {
+    if config.loss.max_pairs > 0 && pairs.len() > config.loss.max_pairs {
         pairs.shuffle(rng);
-        pairs.truncate(config.loss.pairs);
+        pairs.truncate(config.loss.max_pairs);
     }
     Ok(pairs)
 }
@@ -177,9 +179,9 @@ fn scalar(loss: Tensor<1>) -> Result<f32> {
     values.iter::<f32>().next().ok_or_else(|| TrainError::Config("a loss without a value".into()))
 }
 
-/// Share of pairs on the right side of even.
-fn right(logits: &Tensor<2>, same: &[bool]) -> Result<f32> {
+/// Share of pairs whose larger logit is the correct one.
+fn accuracy(logits: &Tensor<2>, same: &[bool]) -> Result<f32> {
     let values: Vec<f32> = logits.clone().into_data().iter::<f32>().collect();
-    let told = values.chunks_exact(2).zip(same).filter(|(l, same)| (l[1] > l[0]) == **same).count();
-    Ok(told as f32 / same.len().max(1) as f32)
+    let correct = values.chunks_exact(2).zip(same).filter(|(l, same)| (l[1] > l[0]) == **same).count();
+    Ok(correct as f32 / same.len().max(1) as f32)
 }

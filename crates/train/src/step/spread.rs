@@ -1,5 +1,5 @@
-//! A step's batches over several devices of one machine: each has a copy of the model and its own batch, and the
-//! gradients come together on the first.
+//! A step's batches distributed over several devices of one machine: each has a copy of the model and its own batch, and
+//! the gradients are gathered on the first.
 
 use super::{Frozen, Losses, step};
 use crate::Result;
@@ -9,11 +9,11 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use r2former_model::{Device, R2Former};
 
-/// Gradients and losses of batches, in their order, on the first device; batch `i` runs on device `i`. There are at
-/// least as many devices as batches, and `place` is the first batch's number among all of the run.
+/// Gradients and losses of batches, in order, on the first device; batch `i` runs on device `i`. There are at least as
+/// many devices as batches; `place` is the first batch's number in the run.
 ///
 /// # Errors
-/// As of [`step`]: the first that failed.
+/// The first error of [`step`].
 pub(crate) fn spread(
     model: &R2Former,
     devices: &[Device],
@@ -33,7 +33,7 @@ pub(crate) fn spread(
             .zip(place..)
             .enumerate()
             .map(|(i, ((device, batch), place))| {
-                // A fork is the root of a graph of its own, on its own device.
+                // A fork is the root of a separate graph on its own device.
                 let model = if i == 0 { model.clone() } else { model.clone().fork(device) };
                 scope.spawn(move || step(&model, device, frozen, batch, config, size, place))
             })

@@ -56,8 +56,9 @@ fn batch(golden: &Tensors) -> Batch {
     Batch {
         plan: Plan { shots: Vec::new(), triplets },
         inputs: images.data.chunks_exact(each).map(<[f32]>::to_vec).collect(),
-        kept: None,
+        cached: None,
         relations: Vec::new(),
+        left_out: Vec::new(),
     }
 }
 
@@ -169,10 +170,7 @@ fn gradients_are_slopes() {
 fn gradients(config: &ModelConfig, golden: &Tensors, devices: &[Device]) -> Vec<(Losses, Vec<Vec<f32>>)> {
     let train = config_of("both_through");
     let model = R2Former::from_tensors(config, part(golden, "weights."), &devices[0]).unwrap();
-    let batches = [
-        batch(golden),
-        Batch { plan: batch(golden).plan, inputs: turned(golden), kept: None, relations: Vec::new() },
-    ];
+    let batches = [batch(golden), Batch { inputs: turned(golden), ..batch(golden) }];
     let each = devices.len().min(batches.len());
     batches
         .chunks(each)

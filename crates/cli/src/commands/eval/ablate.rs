@@ -1,24 +1,24 @@
-//! `r2former eval ablate`: what each choice is worth.
+//! `r2former eval ablate`: the effect of each choice made at evaluation time.
 
-use super::KeepingArgs;
-use crate::common::{Machine, load_model};
+use super::StorageArgs;
+use crate::common::{Machine, ensure_writable_folder, load_model};
 use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use crate::progress::Bar;
 use anyhow::Result;
 use clap::Args;
 use r2former_engine::{Extractor, Settings};
-use r2former_eval::Facts;
+use r2former_eval::Environment;
 use r2former_eval::ablate::{AblationConfig, ablate};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct AblateArgs {
-    /// TOML file: datasets, models, a baseline and what is changed of it (docs/ABLATIONS.md).
+    /// TOML file: datasets, models, a baseline and changes of it.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     #[command(flatten)]
-    keeping: KeepingArgs,
+    storage: StorageArgs,
     /// Write ablation.json, ablation.md, ablation.csv and plots of recall over cost into this folder.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -32,16 +32,17 @@ pub(crate) struct AblateArgs {
 
 pub(crate) fn run(args: &AblateArgs, machine: &Machine) -> Result<ExitStatus> {
     let config = AblationConfig::read(&args.config)?;
+    args.report.as_deref().map(ensure_writable_folder).transpose()?;
     let device = machine.device()?;
-    let keeping = args.keeping.keeping();
-    let found = ablate(&config, &device, &keeping, &Bar::default())?;
+    let storage = args.storage.storage();
+    let found = ablate(&config, &device, &storage, &Bar::default())?;
     if let Some(dir) = &args.report {
-        // The facts are those of the baseline's model.
+        // The environment is that of the baseline's model.
         let loaded = load_model(config.model.first().and_then(|model| model.path.as_deref()))?;
         let settings = Settings::of(&loaded.config);
         let extractor = Extractor::new(loaded, settings, &device)?;
-        let facts = Facts::gather(super::this_run(), &extractor, &machine.device);
-        found.write(dir, &facts)?;
+        let environment = Environment::gather(super::this_run(), &extractor, &machine.device);
+        found.write(dir, &environment)?;
         eprintln!("report: {}", dir.display());
     }
     match (args.json, args.csv) {

@@ -1,7 +1,7 @@
-//! `r2former eval compare`: two runs over the same queries.
+//! `r2former eval compare`: two rankings of the same queries.
 
 use crate::exit::ExitStatus;
-use crate::output::{self, print_differences, print_json};
+use crate::output::{self, print_comparison, print_json};
 use anyhow::Result;
 use clap::Args;
 use r2former_eval::{RESULTS, compare};
@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 Example:
   r2former eval compare plain/results.json:reranked tuned/results.json --json")]
 pub(crate) struct CompareArgs {
-    /// results.json of a report, or its folder; with :ORDER (global, ransac, reranked, or a scored file) where the
-    /// evaluation's last order is not meant.
+    /// results.json of a report, or its folder. Add :RANKING (global, ransac, reranked, or a scored predictions file)
+    /// to choose a ranking other than the final one.
     #[arg(value_name = "RUN")]
     first: String,
-    /// Likewise: the run whose gain is told.
+    /// The run to compare with the first, in the same form.
     #[arg(value_name = "RUN")]
     second: String,
-    /// Compare runs whose datasets or protocols differ.
+    /// Compare runs even if their protocols differ.
     #[arg(long)]
     any_protocol: bool,
     /// Print JSON.
@@ -28,15 +28,15 @@ pub(crate) struct CompareArgs {
 }
 
 pub(crate) fn run(args: &CompareArgs) -> Result<ExitStatus> {
-    let ((first, order), (second, other)) = (run_of(&args.first), run_of(&args.second));
-    let found = compare((&first, order), (&second, other), args.any_protocol)?;
+    let ((first, ranking), (second, other)) = (run_of(&args.first), run_of(&args.second));
+    let found = compare((&first, ranking), (&second, other), args.any_protocol)?;
     match args.json {
         true => print_json(&found),
-        false => print_differences(&mut output::stdout(), &found).map(|()| ExitStatus::Done),
+        false => print_comparison(&mut output::stdout(), &found).map(|()| ExitStatus::Done),
     }
 }
 
-/// A run's file and order; a path that exists is taken as it is, colons and all.
+/// File and ranking of a run; a path that exists is taken whole, colons included.
 fn run_of(text: &str) -> (PathBuf, Option<&str>) {
     let file = |path: &str| match Path::new(path) {
         folder if folder.is_dir() => folder.join(RESULTS),

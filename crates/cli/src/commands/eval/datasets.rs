@@ -1,6 +1,7 @@
-//! The datasets that can be named on the command line, for whatever is then done with them.
+//! The datasets of `r2former eval`: a subcommand each, with the arguments of what is done with it.
 
 use super::sets::{DbStructArgs, FramesArgs, StLuciaArgs};
+use crate::common::{parse_angle, parse_longitude, parse_radius};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::UtmZone;
@@ -11,9 +12,9 @@ use std::path::PathBuf;
 /// A dataset of any kind, and the arguments `R` of what is done with it.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DatasetCommand<R: Args> {
-    /// Two sets of images and a table of positives (columns query,reference).
+    /// Two sets of images, and a table of positives with the columns query,reference.
     Pairs(With<PairsArgs, R>),
-    /// Two sets of photographs with positions: CSV files, or folders with GPS.
+    /// Two sets of photographs with positions: tables, or folders of photographs with GPS.
     Photos(With<PhotosArgs, R>),
     /// A panorama set (panoramas.csv and tiles/), split into database and queries.
     Panoramas(With<PanoramaArgs, R>),
@@ -21,15 +22,15 @@ pub(crate) enum DatasetCommand<R: Args> {
     Vg(With<VgArgs, R>),
     /// Mapillary Street-Level Sequences in its own layout.
     Msls(With<MslsArgs, R>),
-    /// Pitts30k, Pitts250k and their kin: a MATLAB file with the structure dbStruct.
+    /// Pitts30k, Pitts250k and similar: a MATLAB file with the structure dbStruct.
     Dbstruct(With<DbStructArgs, R>),
-    /// St Lucia: passes with fGPS.txt.
+    /// St Lucia: folders of passes with fGPS.txt.
     StLucia(With<StLuciaArgs, R>),
     /// Two folders whose i-th images show the same place (Nordland).
     Frames(With<FramesArgs, R>),
 }
 
-/// A dataset's arguments and those of what is done with it.
+/// Arguments of a dataset, and of what is done with it.
 #[derive(Debug, Args)]
 pub(crate) struct With<D: Args, R: Args> {
     #[command(flatten)]
@@ -38,24 +39,25 @@ pub(crate) struct With<D: Args, R: Args> {
     rest: R,
 }
 
-/// What is right, and which queries count.
+/// Ground truth, and which queries count.
 #[derive(Debug, Args)]
 pub(crate) struct RulesArgs {
-    /// A reference within so many metres is a positive (inclusive).
-    #[arg(long, default_value_t = 25.0, value_name = "METRES")]
+    /// References within this many metres of a query are positives (inclusive).
+    #[arg(long, default_value = "25", value_name = "METRES", allow_negative_numbers = true, value_parser = parse_radius)]
     radius: f64,
-    /// A positive also looks the same way, within so many degrees [default: no rule].
-    #[arg(long, value_name = "DEGREES")]
+    /// Positives must also be within this many degrees of the query's heading, 0 to 180 [default: headings are
+    /// ignored].
+    #[arg(long, value_name = "DEGREES", allow_negative_numbers = true, value_parser = parse_angle)]
     heading: Option<f64>,
-    /// Queries without positives: fail (stay in the denominator) or drop [default: fail; drop for msls, as its
-    /// own tools do].
-    #[arg(long)]
+    /// Queries without positives: fail (count as failures) or drop (do not count) [default: fail; drop for msls,
+    /// as its own tools do].
+    #[arg(long, value_name = "HANDLING")]
     empty: Option<EmptyQueries>,
-    /// Search each city for itself instead of all as one database.
+    /// Search each city on its own, instead of all cities as one database.
     #[arg(long)]
     per_city: bool,
-    /// Also tell recall for each value of these tags of the queries, with commas: city, condition, night, any
-    /// column of a CSV; hour or daytime where photos say when they were taken [default: city].
+    /// Also report recall for each value of these tags of the queries, separated by commas: city, condition, night or
+    /// any column of a table; hour or daytime, if photographs have a time [default: city].
     #[arg(long, value_name = "TAG", value_delimiter = ',')]
     by: Vec<String>,
 }
@@ -75,13 +77,13 @@ pub(crate) struct PairsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PhotosArgs {
-    /// CSV of positions, or folder of photos with GPS.
+    /// Database: a table of positions, or a folder of photographs with GPS.
     #[arg(long, value_name = "SOURCE")]
     database: PathBuf,
-    /// Likewise, for the queries.
+    /// Queries: a table of positions, or a folder of photographs with GPS.
     #[arg(long, value_name = "SOURCE")]
     queries: PathBuf,
-    /// UTM zone of CSV files whose positions are in metres, as in 33U.
+    /// UTM zone of tables with positions in metres, as in 33U.
     #[arg(long, value_name = "ZONE")]
     utm_zone: Option<UtmZone>,
 }
@@ -90,55 +92,55 @@ pub(crate) struct PhotosArgs {
 pub(crate) struct PanoramaArgs {
     /// Folder with panoramas.csv and tiles/.
     root: PathBuf,
-    /// Every n-th panorama is a query, the others are the database.
+    /// Every N-th panorama is a query, the others are the database.
     #[arg(long, default_value_t = 4, value_name = "N")]
     every: usize,
-    /// The first query's number.
+    /// Index of the first query.
     #[arg(long, default_value_t = 0, value_name = "N")]
     offset: usize,
     /// Only panoramas east of this longitude, in degrees.
-    #[arg(long, value_name = "LON", allow_negative_numbers = true)]
+    #[arg(long, value_name = "LON", allow_negative_numbers = true, value_parser = parse_longitude)]
     east_of: Option<f64>,
-    /// Only panoramas west of this longitude.
-    #[arg(long, value_name = "LON", allow_negative_numbers = true)]
+    /// Only panoramas west of this longitude, in degrees.
+    #[arg(long, value_name = "LON", allow_negative_numbers = true, value_parser = parse_longitude)]
     west_of: Option<f64>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct VgArgs {
-    /// Root of the dataset.
+    /// Folder of the dataset, with images/SPLIT/database and images/SPLIT/queries.
     root: PathBuf,
-    /// train, val or test.
+    /// Split: train, val or test.
     #[arg(long, default_value = "test")]
     split: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct MslsArgs {
-    /// Folder that holds train_val and test.
+    /// Folder of the dataset, with train_val and test.
     root: PathBuf,
-    /// Cities, separated by commas; or train, val, test for the official lists.
+    /// Cities, separated by commas; train, val or test for the official lists.
     #[arg(long, default_value = "val", value_delimiter = ',')]
     cities: Vec<String>,
-    /// all, s2w, w2s, o2n, n2o, d2n or n2d.
+    /// Subtask: all, s2w, w2s, o2n, n2o, d2n or n2d.
     #[arg(long, default_value = "all")]
     subtask: String,
-    /// Keep every query and database image of the cities, not only those of the subtask.
+    /// Use every query and database image of the cities, not only those of the subtask.
     #[arg(long)]
     all_queries: bool,
-    /// im2im, im2seq, seq2im or seq2seq: images or sequences as queries, images or sequences as references.
+    /// Queries and references as images or as sequences: im2im, im2seq, seq2im or seq2seq.
     #[arg(long, default_value = "im2im")]
     task: MslsTask,
-    /// Frames of a sequence, an odd number [default: 3].
+    /// Frames per sequence, an odd number [default: 3].
     #[arg(long, value_name = "FRAMES")]
     sequence: Option<usize>,
 }
 
 impl<R: Args> DatasetCommand<R> {
-    /// Reads the dataset; tells what was left out of it.
+    /// Reads the dataset; photographs left out are listed on standard error.
     pub(crate) fn read(&self) -> Result<Dataset> {
         let spec = match self {
-            // Every photograph that is left out is told, not only how many.
+            // Lists every photograph that is left out, not only their number.
             Self::Photos(With { dataset, .. }) => return photos(dataset),
             Self::Pairs(With { dataset: a, .. }) => DatasetSpec::Pairs {
                 database: a.database.clone(),
@@ -176,7 +178,7 @@ impl<R: Args> DatasetCommand<R> {
         }
     }
 
-    /// The rules, with what is usual for this kind of dataset where the command line leaves them open.
+    /// The rules, with defaults for this kind of dataset.
     pub(crate) fn rules(&self, args: &RulesArgs) -> Rules {
         let usual = match self {
             Self::Msls(_) => EmptyQueries::Drop,

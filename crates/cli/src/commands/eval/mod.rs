@@ -1,4 +1,4 @@
-//! `r2former eval`: recall on a dataset, with the protocol that it belongs to.
+//! `r2former eval`: recall on a dataset, with its protocol.
 
 mod ablate;
 mod compare;
@@ -7,18 +7,18 @@ mod datasets;
 mod predictions;
 mod sets;
 
-use crate::common::{Machine, ModelArgs, parse_margin, rerank_or_default};
+use crate::common::{Machine, ModelArgs, ensure_writable_folder, parse_margin, renamed, rerank_or_default};
 use crate::exit::ExitStatus;
-use crate::output::{self, print_json, print_report};
+use crate::output::{self, print_json, print_summary};
 use crate::progress::Bar;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use datasets::{DatasetCommand, RulesArgs};
 use r2former_data::dataset::Dataset;
-use r2former_engine::{Extractor, Rerank};
+use r2former_engine::{Extractor, RerankMethod};
 use r2former_eval::{
-    EvalOptions, EvalReport, Facts, Keeping, PAGE, PredictionsFile, QueriesAs, Rules, RunFacts, evaluate,
-    rank, write_report,
+    Environment, EvalOptions, EvalSummary, FeatureStorage, PAGE, PredictionsFile, QueryPreprocessing, Rules,
+    RunInfo, evaluate, rank, write_report,
 };
 use serde_json::json;
 use std::path::PathBuf;
@@ -27,64 +27,68 @@ use std::path::PathBuf;
 pub(crate) enum EvalCommand {
     #[command(flatten)]
     Dataset(DatasetCommand<RunArgs>),
-    /// Score files of predictions, anyone's, on a dataset.
+    /// Score predictions files of any program on a dataset.
     Predictions(predictions::PredictionsArgs),
-    /// Compare two runs over the same queries: difference, interval, McNemar's test.
+    /// Compare two runs over the same queries: difference of recall, its interval, McNemar's test.
     Compare(compare::CompareArgs),
-    /// What a query costs, measured: time of each stage and bytes of each image for every order, with few and many
-    /// local features, and exact search by size of the database.
+    /// Measure the cost of a query: time of each stage and bytes per image for each reranking method, with few and many
+    /// local features, and exact search by database size.
     Cost(cost::CostArgs),
-    /// What each choice is worth: one change at a time against a baseline, on a trained model.
+    /// Measure the effect of each choice: one change at a time against a baseline, on trained models.
     Ablate(ablate::AblateArgs),
 }
 
-/// Where features are meanwhile.
+/// Where extracted features are stored.
 #[derive(Debug, Args)]
-pub(crate) struct KeepingArgs {
-    /// Keep features in this folder, so that an interrupted run goes on from what it had.
+pub(crate) struct StorageArgs {
+    /// Keep extracted features in this folder; an interrupted run resumes from them.
     #[arg(long, value_name = "DIR")]
     features: Option<PathBuf>,
-    /// Hold at most so many megabytes of local features of each side in memory; what is more goes into a
-    /// temporary file, or into that of --features.
+    /// Memory limit for local features, per side; larger ones are stored in a temporary file, or in the folder of
+    /// --features.
     #[arg(long, default_value_t = 1024, value_name = "MB")]
     memory: usize,
 }
 
-impl KeepingArgs {
-    fn keeping(&self) -> Keeping {
-        Keeping { memory_bytes: self.memory << 20, dir: self.features.clone() }
+impl StorageArgs {
+    fn storage(&self) -> FeatureStorage {
+        FeatureStorage { memory_bytes: self.memory << 20, dir: self.features.clone() }
     }
 }
 
-/// How a model is run over a dataset.
+/// Options of an evaluation.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
     rules: RulesArgs,
-    /// How queries are brought to the network: hard_resize; single_query (in their own shape: Tokyo 24/7);
-    /// central_crop; five_crops, nearest_crop, maj_voting (five square crops).
+    /// Query preprocessing: hard_resize (to the model's input size), single_query (keeps the aspect ratio; for
+    /// Tokyo 24/7), central_crop, or five square crops: five_crops (mean descriptor), nearest_crop, maj_voting.
     #[arg(long, default_value = "hard_resize", value_name = "NAME")]
-    queries_as: QueriesAs,
-    /// Candidates to rerank.
+    query_preprocessing: QueryPreprocessing,
+    /// Former name of --query-preprocessing.
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", value_parser = renamed("--query-preprocessing"))]
+    queries_as: Option<String>,
+    /// Candidates to rerank per query.
     #[arg(long, default_value_t = 100, value_name = "N")]
     candidates: usize,
-    /// Ways to rerank, each beside the global order: model, ransac, or both with a comma; none for neither
-    /// [default: model where its reranker is trained].
-    #[arg(long, value_delimiter = ',')]
-    rerank: Vec<Rerank>,
-    /// Rerank only queries whose global order is unclear: whose best image leads the best one of another place (more
-    /// than 25 m away) by less than this in cosine.
+    /// Reranking methods to evaluate beside the global ranking: model, ransac, or both separated by a comma; none for
+    /// the global ranking alone [default: model if its reranker is trained].
+    #[arg(long, value_name = "METHOD", value_delimiter = ',')]
+    rerank: Vec<RerankMethod>,
+    /// Adaptive reranking: skip queries whose top-1 margin is at least this, 0 to 2. The margin is the cosine
+    /// similarity of the best candidate minus that of the best one at another place (more than 25 m away)
+    /// [default: rerank every query].
     #[arg(long, value_name = "MARGIN", allow_negative_numbers = true, value_parser = parse_margin)]
     adaptive: Option<f32>,
     #[command(flatten)]
-    keeping: KeepingArgs,
-    /// Write a report into this folder: report.html for people, results.json with every query.
+    storage: StorageArgs,
+    /// Write a report into this folder: report.html, and results.json with every query.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Write the last order's first 100 references of each query into this file: .txt as the MSLS challenge
-    /// takes them, or .csv. A dataset without positions is then ranked and not scored.
+    /// Write the first 100 references of each query's final ranking to this file: .txt in the format of the MSLS
+    /// challenge, or .csv. A dataset without positions is then ranked and not scored.
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
     /// Print JSON.
@@ -105,7 +109,8 @@ pub(crate) fn run(command: &EvalCommand, machine: &Machine) -> Result<ExitStatus
 fn on_dataset(command: &DatasetCommand<RunArgs>, machine: &Machine) -> Result<ExitStatus> {
     let args = command.rest();
     let dataset = command.read()?;
-    // Before the run: a name that cannot be written would be a pity after it.
+    // Outputs are checked before the run, so that its result is not lost.
+    args.report.as_deref().map(ensure_writable_folder).transpose()?;
     let file = args.predictions.as_deref().map(|path| PredictionsFile::new(path, &dataset)).transpose()?;
     let extractor = args.model.extractor(machine, None)?;
     let options = args.options(&extractor, command.rules(&args.rules))?;
@@ -118,19 +123,19 @@ fn on_dataset(command: &DatasetCommand<RunArgs>, machine: &Machine) -> Result<Ex
         file.write(&queries, evaluation.rankings.last())?;
     }
     if let Some(dir) = &args.report {
-        let facts = Facts::gather(this_run(), &extractor, &machine.device);
-        write_report(dir, &evaluation, &dataset, &extractor, &facts, &Bar::default())?;
+        let environment = Environment::gather(this_run(), &extractor, &machine.device);
+        write_report(dir, &evaluation, &dataset, &extractor, &environment, &Bar::default())?;
         eprintln!("report: {}", dir.join(PAGE).display());
     }
-    show(&evaluation.report, args.json)
+    show(&evaluation.summary, args.json)
 }
 
-/// This process, for a report.
-pub(super) fn this_run() -> RunFacts {
-    RunFacts::gather(concat!("r2former ", env!("CARGO_PKG_VERSION")), env!("R2FORMER_REVISION"))
+/// This process, for reports.
+pub(super) fn this_run() -> RunInfo {
+    RunInfo::gather(concat!("r2former ", env!("CARGO_PKG_VERSION")), env!("R2FORMER_REVISION"))
 }
 
-/// Ranks a dataset whose positions are withheld.
+/// Ranks a dataset without positions.
 fn only_rank(
     dataset: &Dataset,
     extractor: &Extractor,
@@ -139,7 +144,7 @@ fn only_rank(
     args: &RunArgs,
 ) -> Result<ExitStatus> {
     let ranked = rank(dataset, extractor, options, &Bar::default())?;
-    file.write(&ranked.queries, ranked.orders.last())?;
+    file.write(&ranked.queries, ranked.rankings.last())?;
     let unusable = ranked.unusable.len();
     if args.json {
         print_json(&json!({
@@ -151,9 +156,9 @@ fn only_rank(
         let (queries, database) = (dataset.queries.len(), dataset.database.len());
         out.line(format_args!("{}: {queries} queries, {database} references", dataset.name))?;
         dataset.notes.iter().try_for_each(|note| out.line(format_args!("note        {note}")))?;
-        out.line(format_args!("positions are withheld: the queries were ranked, nothing was scored"))?;
+        out.line(format_args!("no positions: the queries were ranked, nothing was scored"))?;
         if unusable > 0 {
-            out.line(format_args!("unusable    {unusable} images (named above)"))?;
+            out.line(format_args!("unusable    {unusable} images (listed above)"))?;
         }
     }
     Ok(if unusable == 0 { ExitStatus::Done } else { ExitStatus::Partial })
@@ -163,26 +168,24 @@ impl RunArgs {
     fn options(&self, extractor: &Extractor, rules: Rules) -> Result<EvalOptions> {
         let config = extractor.config();
         let asked = self.rerank.iter().map(|rerank| rerank_or_default(Some(*rerank), config));
-        let mut rerank: Vec<Rerank> = asked.collect::<Result<_>>()?;
+        let mut rerank: Vec<RerankMethod> = asked.collect::<Result<_>>()?;
         if rerank.is_empty() {
             rerank.push(rerank_or_default(None, config)?);
         }
-        Ok(EvalOptions {
-            rules,
-            rerank,
-            candidates: self.candidates,
-            adaptive: self.adaptive,
-            keeping: self.keeping.keeping(),
-            queries_as: self.queries_as,
-        })
+        Ok(EvalOptions::new(rules)
+            .rerank(rerank)
+            .candidates(self.candidates)
+            .adaptive(self.adaptive)
+            .storage(self.storage.storage())
+            .query_preprocessing(self.query_preprocessing))
     }
 }
 
-fn show(report: &EvalReport, json: bool) -> Result<ExitStatus> {
+fn show(summary: &EvalSummary, json: bool) -> Result<ExitStatus> {
     if json {
-        print_json(report)?;
+        print_json(summary)?;
     } else {
-        print_report(&mut output::stdout(), report)?;
+        print_summary(&mut output::stdout(), summary)?;
     }
-    Ok(if report.unusable.is_empty() { ExitStatus::Done } else { ExitStatus::Partial })
+    Ok(if summary.unusable.is_empty() { ExitStatus::Done } else { ExitStatus::Partial })
 }

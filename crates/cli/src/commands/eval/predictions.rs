@@ -1,6 +1,7 @@
-//! `r2former eval predictions`: files of predictions, scored on a dataset.
+//! `r2former eval predictions`: scores predictions files on a dataset.
 
 use super::datasets::{DatasetCommand, RulesArgs};
+use crate::common::ensure_writable_folder;
 use crate::exit::ExitStatus;
 use crate::output::{self, print_json, print_scores};
 use anyhow::Result;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(subcommand_precedence_over_arg = true, after_help = FORMATS)]
 pub(crate) struct PredictionsArgs {
-    /// Files of predictions; several are also compared with each other.
+    /// Predictions files; several are also compared with each other.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(subcommand)]
@@ -19,25 +20,25 @@ pub(crate) struct PredictionsArgs {
 }
 
 const FORMATS: &str = "\
-Formats, by a file's ending or --format:
-  .txt     MSLS: a line a query, its key and the predicted keys, best first, separated by blanks;
-           keys of a sequence joined by commas; lines that start with # are comments
-  .csv     a row a query: query,ref1,ref2,...; names are relative to the dataset's folders
-  kapture  pairs: # query_image, map_image, score (known by this comment)
-Every query that counts must be there, with at least as many predictions as the largest of --at.
+Formats, by a file's extension or --format:
+  .txt     MSLS: one line per query with its key and the predicted keys, best first, separated by
+           spaces; keys of a sequence joined by commas; lines that start with # are comments
+  .csv     one row per query: query,ref1,ref2,...; names are relative to the dataset's folders
+  kapture  pairs: # query_image, map_image, score (recognised by this comment)
+Every query that counts must be present, with at least as many predictions as the largest N of --at.
 
 Example:
   r2former eval predictions ours.txt theirs.txt msls MSLS --task seq2seq --sequence 3";
 
-/// How predictions are scored.
+/// Options of scoring.
 #[derive(Debug, Args)]
 pub(crate) struct ScoreArgs {
     #[command(flatten)]
     rules: RulesArgs,
-    /// Ranks down to which recall and mean average precision are told.
+    /// N of recall@N and k of mAP@k, separated by commas.
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,5,10,20")]
     at: Vec<usize>,
-    /// msls, csv or kapture [default: by the file].
+    /// Format of the files: msls, csv or kapture [default: by extension].
     #[arg(long)]
     format: Option<PredictionFormat>,
     /// Write report.html and results.json (every query, for `r2former eval compare`) into this folder.
@@ -49,7 +50,9 @@ pub(crate) struct ScoreArgs {
 }
 
 pub(crate) fn run(args: &PredictionsArgs) -> Result<ExitStatus> {
-    let (dataset, how) = (args.dataset.read()?, args.dataset.rest());
+    let how = args.dataset.rest();
+    how.report.as_deref().map(ensure_writable_folder).transpose()?;
+    let dataset = args.dataset.read()?;
     let runs = args.files.iter().map(|file| read_predictions(file, how.format, &dataset));
     let runs = runs.collect::<Result<Vec<_>, _>>()?;
     let scores = score(&dataset, &runs, &args.dataset.rules(&how.rules), &how.at)?;
@@ -58,7 +61,7 @@ pub(crate) fn run(args: &PredictionsArgs) -> Result<ExitStatus> {
         eprintln!("report: {}", dir.join(PAGE).display());
     }
     match how.json {
-        true => print_json(&scores.report),
-        false => print_scores(&mut output::stdout(), &scores.report).map(|()| ExitStatus::Done),
+        true => print_json(&scores.summary),
+        false => print_scores(&mut output::stdout(), &scores.summary).map(|()| ExitStatus::Done),
     }
 }

@@ -1,5 +1,6 @@
-//! Datasets in layouts of their own: what is asked about them.
+//! Arguments of datasets with their own layouts.
 
+use crate::common::parse_metres;
 use clap::Args;
 use r2former_data::UtmZone;
 use r2former_data::dataset::DatasetSpec;
@@ -7,28 +8,28 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct DbStructArgs {
-    /// MATLAB file with the structure dbStruct, such as pitts30k_test.mat (saved with -v7 or older).
+    /// MATLAB file with the structure dbStruct, such as pitts30k_test.mat (format -v7 or older).
     file: PathBuf,
-    /// Folder that its names are relative to [default: the file's own, or the one above].
+    /// Folder that its names are relative to [default: the file's own, or its parent].
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
-    /// UTM zone of its metres, as in 17T [default: 17T for pitts*, 54S for tokyo*, else unknown].
+    /// UTM zone of its coordinates, as in 17T [default: 17T for pitts*, 54S for tokyo*, else unknown].
     #[arg(long, value_name = "ZONE")]
     utm_zone: Option<UtmZone>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct StLuciaArgs {
-    /// Folder of passes, each a folder with fGPS.txt and every frame of its video as an image.
+    /// Folder of passes; each is a folder with fGPS.txt and every frame of its video as an image.
     root: PathBuf,
-    /// The database's pass [default: the first by name].
+    /// Pass of the database [default: the first by name].
     #[arg(long, value_name = "PASS")]
     database: Option<String>,
-    /// The queries' pass [default: the last by name].
+    /// Pass of the queries [default: the last by name].
     #[arg(long, value_name = "PASS")]
     queries: Option<String>,
-    /// Leave out frames nearer than this to the last one kept; 0 keeps all.
-    #[arg(long, default_value_t = 5.0, value_name = "METRES")]
+    /// Minimum distance between kept frames in metres; 0 keeps all.
+    #[arg(long, default_value = "5", value_name = "METRES", allow_negative_numbers = true, value_parser = parse_metres)]
     spacing: f64,
 }
 
@@ -40,10 +41,10 @@ pub(crate) struct FramesArgs {
     /// Folder of the query frames.
     #[arg(long, value_name = "DIR")]
     queries: PathBuf,
-    /// A reference within so many frames is a positive.
+    /// References within this many frames are positives.
     #[arg(long, default_value_t = 10, value_name = "FRAMES")]
     tolerance: usize,
-    /// The i-th query shows frame i times this: 10 for Nordland's 2,760 queries in 27,592 frames.
+    /// The i-th query shows database frame i * N: 10 for Nordland's 2,760 queries in 27,592 frames.
     #[arg(long, default_value_t = 1, value_name = "N")]
     every: usize,
 }

@@ -1,0 +1,94 @@
+//! A query as the caller has it: a file, the bytes of one, or pixels.
+
+use crate::{Extractor, Result};
+use r2former_data::Rgb8;
+use r2former_data::image::{decode_bytes, decode_file};
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+/// A query photograph: a path, the bytes of an image file, or decoded pixels.
+///
+/// ```
+/// use r2former_data::Rgb8;
+/// use r2former_engine::QueryImage;
+///
+/// let frame = Rgb8 { width: 1, height: 1, pixels: vec![0, 0, 0] };
+/// assert_eq!(QueryImage::from("street.jpg").name(), "street.jpg");
+/// assert_eq!(QueryImage::from(&frame).named("frame 12").name(), "frame 12");
+/// ```
+#[derive(Debug, Clone)]
+pub struct QueryImage<'a> {
+    name: Cow<'a, str>,
+    source: Source<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Source<'a> {
+    File(&'a Path),
+    Bytes(&'a [u8]),
+    Pixels(&'a Rgb8),
+}
+
+impl<'a> QueryImage<'a> {
+    /// Calls the query `name` in its answer and in messages; by default a file is called by its path.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Cow<'a, str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The name in the answer.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The pixels, upright.
+    pub(crate) fn pixels(&self, extractor: &Extractor) -> Result<Cow<'a, Rgb8>> {
+        Ok(match self.source {
+            Source::File(path) => Cow::Owned(decode_file(path, extractor.limits())?),
+            Source::Bytes(bytes) => {
+                Cow::Owned(decode_bytes(bytes, Path::new(self.name.as_ref()), extractor.limits())?)
+            }
+            Source::Pixels(pixels) => Cow::Borrowed(pixels),
+        })
+    }
+}
+
+impl<'a> From<&'a Path> for QueryImage<'a> {
+    fn from(path: &'a Path) -> Self {
+        Self { name: path.to_string_lossy(), source: Source::File(path) }
+    }
+}
+
+impl<'a> From<&'a PathBuf> for QueryImage<'a> {
+    fn from(path: &'a PathBuf) -> Self {
+        path.as_path().into()
+    }
+}
+
+/// A path.
+impl<'a> From<&'a str> for QueryImage<'a> {
+    fn from(path: &'a str) -> Self {
+        Path::new(path).into()
+    }
+}
+
+/// The bytes of an image file.
+impl<'a> From<&'a [u8]> for QueryImage<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self { name: "image".into(), source: Source::Bytes(bytes) }
+    }
+}
+
+/// The bytes of an image file.
+impl<'a> From<&'a Vec<u8>> for QueryImage<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        bytes.as_slice().into()
+    }
+}
+
+impl<'a> From<&'a Rgb8> for QueryImage<'a> {
+    fn from(pixels: &'a Rgb8) -> Self {
+        Self { name: "image".into(), source: Source::Pixels(pixels) }
+    }
+}

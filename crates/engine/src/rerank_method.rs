@@ -1,0 +1,59 @@
+//! Reranking methods.
+
+use crate::geometry::Verifier;
+use crate::{Extractor, LocalRows, Result, rerank};
+use r2former_model::ModelConfig;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// A reranking method: what the candidates of the global search are ranked by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RerankMethod {
+    /// By the model's reranker: the probability of the same place.
+    Model,
+    /// By the number of mutual nearest neighbours that one homography explains.
+    Ransac,
+    /// By global similarity alone.
+    None,
+}
+
+impl RerankMethod {
+    /// The default for a model: its reranker if that is trained.
+    pub fn default_of(config: &ModelConfig) -> Self {
+        if config.trained.reranker { Self::Model } else { Self::None }
+    }
+
+    /// Scores of candidates, whose local features are in 8 bits as an index stores them (`&[u8]`) or in full precision
+    /// (`&[f32]`): the higher, the more likely the same place. None are given where nothing is reranked.
+    ///
+    /// # Errors
+    /// A model without a reranker, or without local features; candidates without local features; a failing device.
+    pub fn scores<'a, R>(self, extractor: &Extractor, query: &[f32], candidates: &[R]) -> Result<Vec<f32>>
+    where
+        R: Copy + Into<LocalRows<'a>> + Sync,
+    {
+        match self {
+            Self::Model => Ok(rerank(extractor, query, candidates)?.iter().map(|pair| pair.score).collect()),
+            Self::Ransac => {
+                let verifier = Verifier::new(extractor, query)?;
+                let row = extractor.config().local_row();
+                let score = |rows: &R| verifier.verify(&(*rows).into().floats(row)).inliers as f32;
+                Ok(candidates.par_iter().map(score).collect())
+            }
+            Self::None => Ok(Vec::new()),
+        }
+    }
+}
+
+impl std::str::FromStr for RerankMethod {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "model" => Ok(Self::Model),
+            "ransac" => Ok(Self::Ransac),
+            "none" => Ok(Self::None),
+            other => Err(format!("'{other}' is not a reranking method: model, ransac or none")),
+        }
+    }
+}

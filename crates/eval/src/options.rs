@@ -1,0 +1,89 @@
+//! How a dataset is evaluated.
+
+use crate::{FeatureStorage, QueryPreprocessing, Rules};
+use r2former_engine::Rerank;
+
+/// Options of [`crate::evaluate`] and [`crate::rank`].
+///
+/// # Examples
+///
+/// ```
+/// use r2former_eval::{EvalOptions, Rules};
+///
+/// let options = EvalOptions::new(Rules { radius_m: 10.0, ..Rules::default() });
+/// assert_eq!(options.candidates, 100);
+/// assert!(options.rerank.is_empty(), "global retrieval alone");
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct EvalOptions {
+    /// Ground truth, and which queries count.
+    pub rules: Rules,
+    /// Reranking methods; each is evaluated beside the global ranking. Empty for global retrieval alone.
+    pub rerank: Vec<Rerank>,
+    /// Candidates of the global ranking that are reranked.
+    pub candidates: usize,
+    /// Adaptive reranking: skip queries whose [top-1 margin](crate::EvaluatedQuery::top1_margin) is at least this.
+    /// `None`: rerank every query.
+    pub adaptive: Option<f32>,
+    /// Where extracted features are stored during the run.
+    pub storage: FeatureStorage,
+    /// How queries are resized or cropped.
+    pub query_preprocessing: QueryPreprocessing,
+}
+
+impl EvalOptions {
+    /// Global retrieval alone under these rules, 100 candidates, features in memory.
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            rerank: Vec::new(),
+            candidates: 100,
+            adaptive: None,
+            storage: FeatureStorage::default(),
+            query_preprocessing: QueryPreprocessing::default(),
+        }
+    }
+
+    /// Reranks by each of these methods.
+    #[must_use]
+    pub fn rerank(mut self, methods: Vec<Rerank>) -> Self {
+        self.rerank = methods;
+        self
+    }
+
+    /// Reranks this many candidates of the global ranking.
+    #[must_use]
+    pub fn candidates(mut self, candidates: usize) -> Self {
+        self.candidates = candidates;
+        self
+    }
+
+    /// Skips queries whose top-1 margin is at least this; `None` reranks every query.
+    #[must_use]
+    pub fn adaptive(mut self, top1_margin: Option<f32>) -> Self {
+        self.adaptive = top1_margin;
+        self
+    }
+
+    /// Stores extracted features there.
+    #[must_use]
+    pub fn storage(mut self, storage: FeatureStorage) -> Self {
+        self.storage = storage;
+        self
+    }
+
+    /// Resizes or crops queries this way.
+    #[must_use]
+    pub fn query_preprocessing(mut self, preprocessing: QueryPreprocessing) -> Self {
+        self.query_preprocessing = preprocessing;
+        self
+    }
+}
+
+impl Default for EvalOptions {
+    /// [`EvalOptions::new`] under the default rules.
+    fn default() -> Self {
+        Self::new(Rules::default())
+    }
+}

@@ -1,0 +1,64 @@
+//! The position type that photographs, indexes and answers share.
+//!
+//! ```
+//! use r2former_geo::{InvalidPosition, LatLon};
+//!
+//! let cambridge = LatLon::new(52.2054, 0.1190)?;
+//! assert_eq!(cambridge.to_string(), "52.205400, 0.119000");
+//! assert!(LatLon::new(f64::NAN, 0.0).is_err());
+//! # Ok::<(), InvalidPosition>(())
+//! ```
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A WGS84 position in degrees.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LatLon {
+    /// Latitude in degrees, -90 (south) to 90 (north).
+    pub lat: f64,
+    /// Longitude in degrees, -180 (west) to 180 (east).
+    pub lon: f64,
+}
+
+/// A coordinate that is not finite or outside its range.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidPosition {
+    /// A latitude beyond a pole.
+    #[error(
+        "latitude {0} is outside -90..90 degrees (are latitude and longitude swapped, or is the position in metres?)"
+    )]
+    Latitude(f64),
+    /// A longitude beyond the date line.
+    #[error("longitude {0} is outside -180..180 degrees (is the position in metres?)")]
+    Longitude(f64),
+}
+
+impl LatLon {
+    /// A checked position.
+    ///
+    /// # Errors
+    /// [`InvalidPosition`] when a coordinate is not finite or outside its range; the message names it.
+    pub fn new(lat: f64, lon: f64) -> Result<Self, InvalidPosition> {
+        if !(-90.0..=90.0).contains(&lat) {
+            return Err(InvalidPosition::Latitude(lat));
+        }
+        if !(-180.0..=180.0).contains(&lon) {
+            return Err(InvalidPosition::Longitude(lon));
+        }
+        Ok(Self { lat, lon })
+    }
+
+    /// Whether both coordinates are finite and inside their ranges.
+    pub fn is_valid(self) -> bool {
+        Self::new(self.lat, self.lon).is_ok()
+    }
+}
+
+impl fmt::Display for LatLon {
+    /// Latitude and longitude with six decimals, about 0.1 m.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.6}, {:.6}", self.lat, self.lon)
+    }
+}
