@@ -25,6 +25,7 @@
 
 mod adaptive;
 mod answer;
+mod batch_limit;
 mod contribution;
 pub mod doctor;
 mod error;
