@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{bench, demo, eval, extract, index, matching, model, query, show, town, train};
+use crate::commands::{bench, demo, doctor, eval, extract, index, matching, model, query, show, town, train};
 use crate::common::Machine;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
@@ -78,6 +78,8 @@ pub(crate) enum Command {
     /// Measure speed on this machine: extraction, reranking, search, a whole query.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Check that this machine computes what it should, stage by stage; for bug reports.
+    Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell.
     Completions {
         /// bash, elvish, fish, powershell or zsh.

@@ -1,9 +1,12 @@
 //! Arguments that several commands share, and what they stand for.
 
+use crate::progress::Bar;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use r2former_data::LatLon;
+use r2former_engine::doctor::{self, TrustCache};
 use r2former_engine::{Extractor, LoadedModel, RerankMethod, Settings};
+use r2former_model::device::describe;
 use r2former_model::{Device, ModelConfig, Precision, parse_device};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -11,23 +14,53 @@ use std::path::{Path, PathBuf};
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Machine {
-    /// Device: cpu; or cuda, vulkan, metal, rocm or wgpu in a build with that feature, with a number where there are
-    /// several (cuda:1). Training takes a list: cuda:0,cuda:1.
+    /// Device: cpu; or cuda, vulkan, metal, rocm or wgpu (which chooses the graphics API itself) in a build with that
+    /// feature, with a number where there are several (cuda:1). Training takes a list: cuda:0,cuda:1.
     #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE")]
     pub(crate) device: String,
+    /// Use a device even if its results differ from the CPU's. Without this, a device is compared with the CPU when it
+    /// is first used with a driver, build and model, and refused if a stage disagrees (see `r2former doctor`).
+    #[arg(long, global = true)]
+    pub(crate) trust_device: bool,
     /// CPU threads [default: all cores].
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
 }
 
 impl Machine {
+    /// The device, after it has agreed with the CPU on the built-in model.
     pub(crate) fn device(&self) -> Result<Device> {
-        Ok(parse_device(&self.device)?)
+        self.trusted(&self.device, None)
     }
 
-    /// One or several, with commas between.
+    /// One or several, with commas between; as [`Machine::device`].
     pub(crate) fn devices(&self) -> Result<Vec<Device>> {
-        self.device.split(',').map(|name| Ok(parse_device(name)?)).collect()
+        self.device.split(',').map(|name| self.trusted(name, None)).collect()
+    }
+
+    /// The model on the device, after that has agreed with the CPU on this model.
+    pub(crate) fn extractor(&self, loaded: LoadedModel, settings: Settings) -> Result<Extractor> {
+        let device = self.trusted(&self.device, Some((&loaded, settings.precision)))?;
+        Ok(Extractor::new(loaded, settings, &device)?)
+    }
+
+    /// A device by name, compared with the CPU on a model when it is first used.
+    fn trusted(&self, name: &str, model: Option<(&LoadedModel, Precision)>) -> Result<Device> {
+        let device = parse_device(name)?;
+        if self.trust_device || device == Device::flex() {
+            return Ok(device);
+        }
+        let info = doctor::guarded(|| Ok(describe(name, &device)))?;
+        let (cache, stages, bar) =
+            (TrustCache::of_user(build()), r2former_train::doctor::stages(), Bar::default());
+        let trust = |loaded: &LoadedModel, precision| {
+            doctor::trust(loaded, precision, &device, &info, &cache, &stages, &bar)
+        };
+        match model {
+            Some((loaded, precision)) => trust(loaded, precision)?,
+            None => trust(&LoadedModel::built_in()?, Precision::F32)?,
+        };
+        Ok(device)
     }
 
     /// Sizes the one thread pool that everything runs on.
@@ -38,6 +71,13 @@ impl Machine {
             .build_global()
             .context("the threads could not be started: is there a limit on memory or processes?")
     }
+}
+
+/// Version, source revision and GPU backends of this program.
+pub(crate) fn build() -> String {
+    let features = r2former_model::device::FEATURES;
+    let features = if features.is_empty() { "no GPU features".into() } else { features.join("+") };
+    format!("{} ({}, {features})", env!("CARGO_PKG_VERSION"), env!("R2FORMER_REVISION"))
 }
 
 /// Which model, and how images are fed to it.
@@ -82,7 +122,7 @@ impl ModelArgs {
         if let Some([height, width]) = size {
             (settings.height, settings.width) = (height, width);
         }
-        Ok(Extractor::new(loaded, settings, &machine.device()?)?)
+        machine.extractor(loaded, settings)
     }
 }
 

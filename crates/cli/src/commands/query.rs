@@ -116,7 +116,7 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         bail!("{dir}: the index is empty: add photos with `r2former index add {dir} PHOTOS`");
     }
     let options = options(args, rerank_or_default(args.rerank, &loaded.config)?);
-    let extractor = Extractor::new(loaded, index.settings, &machine.device()?)?;
+    let extractor = machine.extractor(loaded, index.settings)?;
 
     let mut out = output::stdout();
     let (mut results, mut unreadable) = (Vec::new(), 0);

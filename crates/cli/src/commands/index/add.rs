@@ -61,7 +61,7 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
         bail!("no photograph with a position was found; nothing was added: {POSITIONS}");
     }
     let mut writer = index.writer()?;
-    let extractor = Extractor::new(index.model()?, index.settings, &machine.device()?)?;
+    let extractor = machine.extractor(index.model()?, index.settings)?;
     let bar = Bar::default();
     let started = std::time::Instant::now();
     let done = add_photos(&mut writer, &extractor, &photos, &WithoutNotes(&bar))?;
