@@ -11,7 +11,7 @@ use r2former_data::dataset::{
     Kind, Listing, SkipKind, Skipped, SourceOptions, list_photos, unsupported_format,
 };
 use r2former_data::{Photo, UtmZone};
-use r2former_engine::{Extractor, PlaceIndex, add_photos};
+use r2former_engine::{PlaceIndex, add_photos};
 use serde_json::{Map, json};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
