@@ -9,33 +9,60 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Images written together. Larger batches cost less each; smaller ones lose less work when a run
-/// is cut off.
+/// Images in a write. Larger batches cost less per image; smaller ones lose less work when a run is interrupted.
 const WRITE_BATCH: usize = 32;
 
-/// How often readers get to see what a long run has added so far.
-const PUBLISH_EVERY: Duration = Duration::from_secs(20);
+/// How often a long run commits, so that readers see what it has added.
+const COMMIT_EVERY: Duration = Duration::from_secs(20);
 
-/// What came of a run.
+/// What [`add_photos`] did.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct AddReport {
-    /// Images that are in the index now and were not before.
+    /// Images added.
     pub added: usize,
-    /// Images that were in it already.
+    /// Images whose names were in the index already.
     pub already_indexed: usize,
-    /// Files that could not be used, with the reason.
+    /// Files that could not be read, each with the reason.
     pub unreadable: Vec<(PathBuf, String)>,
     /// Files that were cut short and are among the added all the same, with what is missing: see
     /// [`Extractor::with_limits`].
     pub truncated: Vec<(PathBuf, String)>,
 }
 
-/// Adds photographs. Those already in the index (by name) are skipped, so that a run that was cut
-/// off goes on where it stopped; unreadable ones are reported and the run goes on. Panoramas are one photograph each
-/// unless [`expand_panoramas`](r2former_data::expand_panoramas) made views of them.
+/// Adds photographs. Those whose names are in the index already are skipped, so that an interrupted run resumes where
+/// it stopped; unreadable ones are reported, and do not end the run. A panorama is one image unless
+/// [`expand_panoramas`](r2former_data::expand_panoramas) made views of it.
+///
+/// ```
+/// use r2former_data::{LatLon, Photo};
+/// use r2former_engine::{Extractor, LoadedModel, NoProgress, PlaceIndex, Settings, add_photos};
+/// use r2former_model::parse_device;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let home = tempfile::tempdir()?;
+/// # let (dir, file) = (home.path().join("places"), home.path().join("street.png"));
+/// # std::fs::write(&file, PIXEL)?;
+/// let model = LoadedModel::built_in()?;
+/// let settings = Settings::of(&model.config);
+/// let index = PlaceIndex::open_or_create(&dir, &model, settings)?;
+/// let extractor = Extractor::new(model, settings, &parse_device("cpu")?)?;
+///
+/// let mut street = Photo::new(&file, "street.png");
+/// street.position = Some(LatLon::new(52.205, 0.119)?);
+/// let photos = [street, Photo::new("missing.png", "missing.png")];
+/// let mut writer = index.writer()?;
+/// let report = add_photos(&mut writer, &extractor, &photos, &NoProgress)?;
+/// assert_eq!((report.added, report.already_indexed, report.unreadable.len()), (1, 0, 1));
+/// let again = add_photos(&mut writer, &extractor, &photos, &NoProgress)?;
+/// assert_eq!((again.added, again.already_indexed, again.unreadable.len()), (0, 1, 1));
+/// # Ok(()) }
+/// # // A grey pixel as PPM.
+/// # const PIXEL: &[u8] = b"P6 1 1 255 \x80\x80\x80";
+/// ```
 ///
 /// # Errors
-/// A failing device or index; everything written before stays.
+/// [`EngineError::Compute`](crate::EngineError::Compute) for a failing device,
+/// [`EngineError::Index`](crate::EngineError::Index) for a failing index; everything written before stays.
 pub fn add_photos(
     index: &mut (impl ReadPlaces + WritePlaces),
     extractor: &Extractor,
@@ -54,7 +81,7 @@ pub fn add_photos(
     let files: Vec<&[&Photo]> =
         missing.chunk_by(|a, b| a.path == b.path && a.view.is_some() && b.view.is_some()).collect();
     let mut waiting: Vec<NewPlace> = Vec::with_capacity(WRITE_BATCH);
-    let mut published = Instant::now();
+    let mut committed = Instant::now();
     progress.start("images", missing.len() as u64);
     extract_photos(extractor, &files, |i, result| {
         let path = || files[i].first().map(|photo| photo.path.clone()).unwrap_or_default();
@@ -77,9 +104,9 @@ pub fn add_photos(
             index.add(&waiting)?;
             report.added += waiting.len();
             waiting.clear();
-            if published.elapsed() > PUBLISH_EVERY {
+            if committed.elapsed() > COMMIT_EVERY {
                 index.flush()?;
-                published = Instant::now();
+                committed = Instant::now();
             }
         }
         Ok(())

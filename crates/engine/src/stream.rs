@@ -7,11 +7,11 @@ use rayon::prelude::*;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
-/// Bytes of prepared images in one pass through the network, about.
+/// Approximate size of the inputs of one forward pass, in bytes.
 const BATCH_BYTES: usize = 32 << 20;
 
-/// Inputs of one pass through the network: many, because cores wait for each other at its end; but few where
-/// images are large and take long enough to keep all cores busy one at a time.
+/// Inputs of one forward pass: many, because cores wait for each other at its end; but few where images are large
+/// and take long enough to keep all cores busy one at a time.
 fn batch(extractor: &Extractor) -> usize {
     let settings = extractor.settings();
     (BATCH_BYTES / (3 * size_of::<f32>() * settings.height * settings.width)).clamp(8, 32)
@@ -20,11 +20,11 @@ fn batch(extractor: &Extractor) -> usize {
 /// Batches decoded ahead: one being computed, one waiting.
 const AHEAD: usize = 2;
 
-/// Extracts every file in order and hands each result to `each` with its number. A file that
-/// cannot be read is handed over as its error, and the run goes on.
+/// Extracts every file in order and hands each result to `each` with its number. A file that cannot be read is handed
+/// over as its error, and does not end the run.
 ///
 /// # Errors
-/// A failing device, or whatever `each` returns; both end the run.
+/// [`EngineError::Compute`] for a failing device, or whatever `each` returns; both end the run.
 pub fn extract_stream(
     extractor: &Extractor,
     files: &[&Path],
@@ -36,7 +36,7 @@ pub fn extract_stream(
     })
 }
 
-/// As [`extract_stream`], of each file the views of every framing, one after the other.
+/// As [`extract_stream`], with the views of every framing for each file, one after the other.
 ///
 /// # Errors
 /// As [`extract_stream`].

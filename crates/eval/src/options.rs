@@ -1,7 +1,7 @@
 //! How a dataset is evaluated.
 
 use crate::{FeatureStorage, QueryPreprocessing, Rules};
-use r2former_engine::Rerank;
+use r2former_engine::RerankMethod;
 
 /// Options of [`crate::evaluate`] and [`crate::rank`].
 ///
@@ -20,7 +20,7 @@ pub struct EvalOptions {
     /// Ground truth, and which queries count.
     pub rules: Rules,
     /// Reranking methods; each is evaluated beside the global ranking. Empty for global retrieval alone.
-    pub rerank: Vec<Rerank>,
+    pub rerank: Vec<RerankMethod>,
     /// Candidates of the global ranking that are reranked.
     pub candidates: usize,
     /// Adaptive reranking: skip queries whose [top-1 margin](crate::EvaluatedQuery::top1_margin) is at least this.
@@ -47,7 +47,7 @@ impl EvalOptions {
 
     /// Reranks by each of these methods.
     #[must_use]
-    pub fn rerank(mut self, methods: Vec<Rerank>) -> Self {
+    pub fn rerank(mut self, methods: Vec<RerankMethod>) -> Self {
         self.rerank = methods;
         self
     }

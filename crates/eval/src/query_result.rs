@@ -6,7 +6,7 @@ use crate::ranking::Ranking;
 use crate::{PerRanking, ranking_name};
 use r2former_data::Photo;
 use r2former_data::dataset::distance_m;
-use r2former_engine::Rerank;
+use r2former_engine::RerankMethod;
 use serde::Serialize;
 
 /// Matches that are kept of each query.
@@ -102,7 +102,7 @@ pub(crate) fn comparisons(
     let ranks = |method| -> Vec<Option<usize>> {
         under(queries, method).iter().map(|result| result.first_positive).collect()
     };
-    let methods: Vec<Rerank> = rankings.iter().map(|(method, _)| method).collect();
+    let methods: Vec<RerankMethod> = rankings.iter().map(|(method, _)| method).collect();
     let mut all = Vec::new();
     for (i, second) in methods.iter().enumerate() {
         for first in &methods[..i] {
@@ -114,7 +114,7 @@ pub(crate) fn comparisons(
 }
 
 /// The results of one ranking.
-fn under(queries: &[EvaluatedQuery], method: Rerank) -> Vec<&QueryResult> {
+fn under(queries: &[EvaluatedQuery], method: RerankMethod) -> Vec<&QueryResult> {
     queries.iter().filter_map(|q| q.results.get(method)).collect()
 }
 

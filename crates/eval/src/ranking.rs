@@ -5,7 +5,7 @@ use crate::view::{Local, View};
 use crate::{Grouping, Result, nearest};
 use r2former_data::Photo;
 use r2former_data::dataset::distance_m;
-use r2former_engine::{Estimate, Extractor, LocalRows, Progress, RerankMethod, margin};
+use r2former_engine::{Estimate, Extractor, LocalRows, Progress, RerankMethod, top1_margin};
 use std::collections::BTreeMap;
 use std::iter::repeat_n;
 
@@ -68,7 +68,7 @@ pub(crate) fn search(
 pub(crate) fn top1_margins(rankings: &[Ranking], database: &[&Photo], candidates: usize) -> Vec<f32> {
     let of = |ranking: &Ranking| {
         let head = ranking.scores.len().min(candidates);
-        margin(&ranking.scores[..head], |i| {
+        top1_margin(&ranking.scores[..head], |i| {
             let [first, other] = [0, i].map(|i| database[ranking.references[i] as usize]);
             distance_m(first, other).is_some_and(|metres| metres <= Estimate::AGREEMENT_M)
         })

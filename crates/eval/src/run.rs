@@ -204,7 +204,8 @@ pub(crate) fn rank_extracted(
         margins.iter().map(|margin| options.adaptive.is_some_and(|limit| *margin >= limit)).collect();
     let mut rankings = PerRanking { global, ransac: None, reranked: None };
     let mut rerank_ms = BTreeMap::new();
-    let methods: BTreeSet<RerankMethod> = options.rerank.iter().copied().filter(|m| *m != RerankMethod::None).collect();
+    let methods: BTreeSet<RerankMethod> =
+        options.rerank.iter().copied().filter(|m| *m != RerankMethod::None).collect();
     for method in methods {
         let started = Instant::now();
         let views = (&database_view, &query_view);

@@ -3,7 +3,7 @@
 use crate::compare::Comparison;
 use crate::metrics::{Interval, Localisation};
 use crate::{EmptyQueries, EvalSummary, Protocol, ScoreSummary};
-use r2former_engine::Rerank;
+use r2former_engine::RerankMethod;
 
 /// p-values below this are called more than chance.
 const SIGNIFICANT: f64 = 0.05;
@@ -18,10 +18,10 @@ impl EvalSummary {
         all.extend(quality.localisation.as_ref().map(|found| distances(found, protocol.queries)));
         // Each method compared with the global ranking.
         let methods =
-            self.recall.iter().filter(|(method, _)| *method != Rerank::None).map(|(method, _)| method);
+            self.recall.iter().filter(|(method, _)| *method != RerankMethod::None).map(|(method, _)| method);
         for method in methods {
             let name = crate::ranking_name(method);
-            let global = crate::ranking_name(Rerank::None);
+            let global = crate::ranking_name(RerankMethod::None);
             let pair = self.comparisons.iter().find(|pair| pair.first == global && pair.second == name);
             all.extend(pair.and_then(|pair| reranking(method, pair)));
         }
@@ -94,9 +94,9 @@ fn distances(found: &Localisation, queries: usize) -> String {
 }
 
 /// What a reranking method changed of the global ranking; `None` if recall@1 was not compared.
-fn reranking(method: Rerank, pair: &Comparison) -> Option<String> {
+fn reranking(method: RerankMethod, pair: &Comparison) -> Option<String> {
     let name = match method {
-        Rerank::Ransac => "RANSAC",
+        RerankMethod::Ransac => "RANSAC",
         _ => "The reranker",
     };
     let test = &pair.recall.iter().find(|at| at.at == 1)?.test;
@@ -182,13 +182,13 @@ mod tests {
         let ranks = |hits: [bool; 6]| hits.map(|hit| hit.then_some(1));
         let global = ranks([true, true, true, false, false, true]);
         let pair = |other| comparison(["global", "reranked"], [&global, &ranks(other)], &[1]);
-        let worse = reranking(Rerank::Model, &pair([false, false, true, true, false, true])).unwrap();
+        let worse = reranking(RerankMethod::Model, &pair([false, false, true, true, false, true])).unwrap();
         assert!(
             worse.contains("corrected 1 first match of") && worse.contains("broke 2, so it lost more"),
             "{worse}"
         );
         assert!(worse.contains("-16.7 percentage points") && worse.contains("may be chance"), "{worse}");
-        let same = reranking(Rerank::Ransac, &pair([true, true, true, false, false, true])).unwrap();
+        let same = reranking(RerankMethod::Ransac, &pair([true, true, true, false, false, true])).unwrap();
         assert_eq!(same, "RANSAC corrected no first match of the global ranking and broke none.");
     }
 }

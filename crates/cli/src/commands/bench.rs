@@ -7,7 +7,9 @@ use crate::output::{self, print_json};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
-use r2former_engine::{Extractor, LoadedModel, LocateOptions, PlaceIndex, RerankMethod, Timing, locate, rerank};
+use r2former_engine::{
+    Extractor, LoadedModel, LocateOptions, PlaceIndex, RerankMethod, Timing, locate, rerank,
+};
 use r2former_eval::cost::{
     Random, SyntheticDescriptors, Times, peak_bytes, random_local_features, resident_bytes,
 };
@@ -23,7 +25,7 @@ pub(crate) enum BenchCommand {
     /// Extraction: seconds_per_image, one image at a time or in batches (--batch).
     Extract(BenchArgs),
     /// Reranking the candidates of one query by the model: ms_per_pair.
-    Rerank(BenchArgs),
+    RerankMethod(BenchArgs),
     /// Exact search among synthetic descriptors: ms_per_query. With --approximate also search in an HNSW graph, and
     /// its recall of the exact results.
     Search(BenchArgs),
@@ -98,7 +100,7 @@ pub(crate) struct BenchArgs {
 pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<ExitStatus> {
     let (what, args) = match command {
         BenchCommand::Extract(args) => ("extract", args),
-        BenchCommand::Rerank(args) => ("rerank", args),
+        BenchCommand::RerankMethod(args) => ("rerank", args),
         BenchCommand::Search(args) => ("search", args),
         BenchCommand::Query(args) => ("query", args),
         BenchCommand::Eval(args) => return bench_eval::run(args, machine),
@@ -106,11 +108,10 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<ExitStatu
     };
     let loaded = model_or_preset(args.model.as_deref(), &args.preset)?;
     let settings = args.input.settings(&loaded);
-    let bench =
-        Bench { args, extractor: Extractor::new(loaded.clone(), settings, &machine.device()?)?, loaded };
+    let bench = Bench { args, extractor: machine.extractor(loaded.clone(), settings)?, loaded };
     let measured = match command {
         BenchCommand::Extract(_) => bench.extract()?,
-        BenchCommand::Rerank(_) => bench.rerank()?,
+        BenchCommand::RerankMethod(_) => bench.rerank()?,
         BenchCommand::Search(_) => bench.search()?,
         BenchCommand::Query(_) => bench.query()?,
         BenchCommand::Eval(_) | BenchCommand::Step(_) => Map::new(),
@@ -315,14 +316,10 @@ impl Bench<'_> {
         let index = self.index(&home.path().join("index"), true)?;
         let reader = index.reader()?;
         let reranks = self.extractor.config().reranker.is_some();
-        let options = LocateOptions {
-            top: 5,
-            candidates: self.args.candidates as usize,
-            rerank: if reranks { RerankMethod::Model } else { RerankMethod::None },
-            adaptive: None,
-            near: None,
-            mode: SearchMode::Exact,
-        };
+        let options = LocateOptions::default()
+            .top(5)
+            .candidates(self.args.candidates as usize)
+            .rerank(if reranks { RerankMethod::Model } else { RerankMethod::None });
         let mut stages: Vec<Timing> = Vec::new();
         let mut memory = Vec::new();
         let times = self.times(|| {

@@ -103,7 +103,7 @@ fn changes(axes: &Axes) -> Vec<Vec<Change>> {
         values.iter().map(|value| change(*value)).collect()
     }
     let mut lists = vec![
-        all(&axes.rerank, Change::RerankMethod),
+        all(&axes.rerank, Change::Rerank),
         all(&axes.local_features, Change::LocalFeatures),
         all(&axes.selection, Change::Selection),
         all(&axes.neighbours, Change::Neighbours),

@@ -11,7 +11,7 @@ use crate::run::{rank_extracted, score_rankings};
 use crate::units::Units;
 use crate::{EvalError, EvalOptions, EvalSummary, Result};
 use r2former_data::Photo;
-use r2former_data::dataset::{Dataset, Sequences, Truth};
+use r2former_data::dataset::{Dataset, GroundTruthRule, Sequences};
 use r2former_engine::{Extractor, Progress};
 use r2former_model::Bits;
 use serde::Serialize;
@@ -79,7 +79,7 @@ pub fn measure_memory(
         name: format!("synthetic features of {images} images"),
         database: photos("database", images),
         queries: photos("queries", queries),
-        truth: Truth::Listed((0..queries).map(positives).collect()),
+        truth: GroundTruthRule::Listed((0..queries).map(positives).collect()),
         notes: vec!["synthetic features: recall says nothing about the model".into()],
         sequences: Sequences::default(),
     };
@@ -125,7 +125,7 @@ pub fn measure_memory(
 mod tests {
     use super::*;
     use crate::FeatureStorage;
-    use r2former_engine::{LoadedModel, RerankMethod, Settings, Silent};
+    use r2former_engine::{LoadedModel, NoProgress, RerankMethod, Settings};
     use r2former_model::{Device, ModelConfig};
 
     #[test]
@@ -138,9 +138,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let run = |memory_bytes| {
             let storage = FeatureStorage { memory_bytes, dir: None };
-            let eval = EvalOptions::default().rerank(vec![RerankMethod::Model]).candidates(20).storage(storage);
+            let eval =
+                EvalOptions::default().rerank(vec![RerankMethod::Model]).candidates(20).storage(storage);
             let options = DryRunOptions { images: 200, queries: 7 };
-            measure_memory(&extractor, options, &eval, dir.path(), &Silent).unwrap()
+            measure_memory(&extractor, options, &eval, dir.path(), &NoProgress).unwrap()
         };
         let (memory, file) = (run(1 << 30), run(0));
         assert_eq!(memory.summary.recall, file.summary.recall);

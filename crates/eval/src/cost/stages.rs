@@ -204,7 +204,12 @@ struct Measurement<'a> {
 
 impl Measurement<'_> {
     /// The first photographs as queries against the others.
-    fn reranking(&self, extractor: &Extractor, features: &[ImageFeatures], method: RerankMethod) -> Result<Times> {
+    fn reranking(
+        &self,
+        extractor: &Extractor,
+        features: &[ImageFeatures],
+        method: RerankMethod,
+    ) -> Result<Times> {
         let row = extractor.config().local_row();
         let globals: Vec<f32> = features.iter().flat_map(|f| &f.global).copied().collect();
         let packed: Vec<Vec<u8>> = features.iter().map(|f| quantize::quantize(&f.local, row)).collect();
