@@ -5,6 +5,7 @@ mod commands;
 mod common;
 mod exit;
 mod output;
+mod photos;
 mod progress;
 mod tensors;
 

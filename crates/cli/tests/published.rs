@@ -84,7 +84,7 @@ fn import_extract_match() {
                 close(&[number(&said["score"])], &[same], 1e-4);
                 let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
                 let rows = 32 * i..32 * (i + 1);
-                close(&[number(&said["cosine"])], &[dot(&global[rows.clone()], &global2[rows])], 1e-5);
+                close(&[number(&said["similarity"])], &[dot(&global[rows.clone()], &global2[rows])], 1e-5);
             }
         }
     }

@@ -5,14 +5,17 @@
 //! - [`image`]: decode a photograph safely, resize it, turn it into the network's input.
 //! - [`geo`]: latitude and longitude, UTM, distances, headings.
 //! - [`dataset`]: readers for every supported layout, and ground truth.
+//! - [`views`]: panoramas cut into perspective views.
 
 pub mod dataset;
 pub mod error;
 pub mod geo;
 pub mod image;
 pub mod photo;
+pub mod views;
 
 pub use error::{DataError, Result};
 pub use geo::{LatLon, Utm, UtmZone};
 pub use image::Rgb8;
-pub use photo::Photo;
+pub use photo::{PanoramaView, Photo};
+pub use views::{ExpandedPhotos, PanoramaMode, PanoramaOptions, expand_panoramas};

@@ -1,5 +1,6 @@
-//! One photograph, before anything looked at its pixels.
+//! One photograph, before its pixels are decoded.
 
+use crate::image::HeadingReference;
 use crate::{LatLon, Utm};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,17 +15,42 @@ pub struct Photo {
     pub name: String,
     /// WGS84 position, where known.
     pub position: Option<LatLon>,
+    /// Radius in metres that the position is said to be good to.
+    pub position_error: Option<f64>,
+    /// How the position was found, as EXIF says: `GPS`, `CELLID`, `WLAN`, `MANUAL` and the like.
+    pub position_method: Option<String>,
     /// Position in metres where the source itself states one (datasets_vg, MSLS, CSV in UTM);
     /// ground truth prefers it, so that distances equal the dataset's own.
     pub utm: Option<Utm>,
     /// Viewing direction in degrees clockwise from north, 0 to 360.
     pub heading: Option<f64>,
+    /// Which north the heading is from, where the source says.
+    pub heading_ref: Option<HeadingReference>,
     /// Metres above sea level.
     pub altitude: Option<f64>,
     /// Seconds since 1970-01-01 UTC.
     pub time: Option<i64>,
+    /// The part of the file to look at, where the file is a panorama: the whole file if `None`.
+    pub view: Option<PanoramaView>,
     /// Anything else that the source says: `city`, `pano_id`, `sequence`, `frame`, `night`, ...
     pub tags: BTreeMap<String, String>,
+}
+
+/// A perspective view of an equirectangular panorama, looking at the horizon.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PanoramaView {
+    /// Degrees clockwise from the panorama's middle column.
+    pub yaw: f64,
+    /// Horizontal field of view in degrees, 1 to 170.
+    pub fov: f64,
+    /// Row of the horizon as a part of the panorama's height: 0.5 unless rows are cropped.
+    pub horizon: f64,
+}
+
+impl PanoramaView {
+    pub(crate) fn is_valid(&self) -> bool {
+        self.yaw.is_finite() && (1.0..=170.0).contains(&self.fov) && (0.0..=1.0).contains(&self.horizon)
+    }
 }
 
 impl Photo {
@@ -34,10 +60,14 @@ impl Photo {
             path: path.into(),
             name: name.into(),
             position: None,
+            position_error: None,
+            position_method: None,
             utm: None,
             heading: None,
+            heading_ref: None,
             altitude: None,
             time: None,
+            view: None,
             tags: BTreeMap::new(),
         }
     }

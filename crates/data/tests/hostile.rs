@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use r2former_data::image::{
-    Limits, PhotoTags, Rgb8, decode_bytes, decode_file, dimensions, jpeg_with_tags, read_tags, tags_of_bytes,
+    Limits, PhotoTags, Rgb8, decode_bytes, decode_bytes_noting, decode_file, dimensions, jpeg_with_tags,
+    read_tags, tags_of_bytes,
 };
 use std::path::{Path, PathBuf};
 
@@ -16,10 +17,13 @@ fn bytes_of(file: &str) -> Vec<u8> {
 
 /// The message of a decoding that must fail.
 fn refusal(bytes: &[u8]) -> String {
-    decode_bytes(bytes, Path::new("x.jpg"), &Limits::default()).expect_err("must be refused").to_string()
+    match decode_bytes(bytes, Path::new("x.jpg"), &Limits::default()) {
+        Ok(image) => panic!("must be refused, and is {} x {}", image.width, image.height),
+        Err(error) => error.to_string(),
+    }
 }
 
-const JPEGS: [&str; 9] = [
+const JPEGS: [&str; 13] = [
     "jpeg_444.jpg",
     "jpeg_420.jpg",
     "jpeg_422.jpg",
@@ -29,6 +33,10 @@ const JPEGS: [&str; 9] = [
     "jpeg_cmyk.jpg",
     "jpeg_420_progressive.jpg",
     "jpeg_grey_progressive.jpg",
+    "jpeg_444_progressive.jpg",
+    "jpeg_411.jpg",
+    "jpeg_ycck.jpg",
+    "jpeg_tiny.jpg",
 ];
 
 #[test]
@@ -43,7 +51,8 @@ fn files_that_are_no_images() {
         (at("empty.jpg"), "is empty (0 bytes)"),
         (
             at("text.jpg"),
-            "is not an image: starts with \"<html>not fo\", expected JPEG, PNG, WebP, BMP or PPM",
+            "is not an image: starts with \"<html>not fo\", expected JPEG, PNG, WebP, TIFF, GIF, BMP, PPM \
+             or QOI",
         ),
         (folder.path().to_owned(), "is a folder"),
     ] {
@@ -126,28 +135,163 @@ fn a_side_of_zero_is_refused() {
     refusal(b"P6\n0 5\n255\n");
 }
 
+/// Bytes of the first scan header, from its marker on.
+fn first_scan(jpeg: &[u8]) -> usize {
+    let mut at = 2;
+    while jpeg[at + 1] != 0xda {
+        at += 2 + usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
+    }
+    at
+}
+
+/// TRIED.md 21, INPUTS.md 21 and 22: only the end marker may be missing.
 #[test]
 fn a_jpeg_cut_anywhere_is_an_error() {
+    let limits = Limits::default();
     for file in JPEGS {
         let whole = bytes_of(file);
-        for cut in 1..whole.len() {
+        for cut in 1..whole.len() - 2 {
             let message = refusal(&whole[..cut]);
-            assert!(cut < 4 || message.contains("cut short") || message.contains("damaged"), "{message}");
+            assert!(cut < 4 || message.contains("cut short"), "{file} at {cut}: {message}");
+        }
+        let plain = decode_bytes(&whole, Path::new("x"), &limits).expect(file);
+        for cut in [whole.len() - 2, whole.len() - 1] {
+            assert_eq!(decode_bytes(&whole[..cut], Path::new("x"), &limits).expect(file), plain);
         }
     }
 }
 
+/// TRIED.md 29 and cut_first_scan: nor does an end marker make half a picture whole, sequential or progressive; a
+/// progressive one needs its last scans too.
 #[test]
 fn a_jpeg_cut_and_closed_again_is_an_error() {
-    for file in JPEGS.iter().filter(|f| !f.contains("progressive")) {
+    for file in JPEGS {
         let whole = bytes_of(file);
-        let scan = whole.windows(2).rposition(|w| w == [0xff, 0xda]).expect("a scan") + 14;
-        // The last bytes hold less than the last blocks; from there on all must be noticed.
-        for cut in scan..whole.len() - 16 {
-            let closed = [&whole[..cut], b"\xff\xd9"].concat();
-            let decoded = decode_bytes(&closed, Path::new("x"), &Limits::default());
-            assert!(decoded.is_err(), "{file} cut at {cut} of {}", whole.len());
+        for cut in first_scan(&whole)..whole.len() - 2 {
+            // Within a scan's header the marker is taken for the header's own bytes.
+            let message = refusal(&[&whole[..cut], b"\xff\xd9"].concat());
+            assert!(
+                message.contains("cut short") || message.contains("damaged"),
+                "{file} at {cut}: {message}"
+            );
         }
+    }
+}
+
+/// A download whose file was allocated at full length and not filled: zeros are blocks to a decoder.
+#[test]
+fn zeros_for_the_rest_are_an_error() {
+    for file in JPEGS.iter().filter(|f| !f.contains("tiny")) {
+        let whole = bytes_of(file);
+        let scan = first_scan(&whole) + 20;
+        for cut in scan..whole.len() - 12 {
+            let mut blank = whole.clone();
+            blank[cut..].fill(0);
+            let message = match decode_bytes(&blank, Path::new("x"), &Limits::default()) {
+                Ok(_) => panic!("{file} with zeros from {cut} of {}", whole.len()),
+                Err(error) => error.to_string(),
+            };
+            assert!(
+                message.contains("cut short") || message.contains("damaged"),
+                "{file} at {cut}: {message}"
+            );
+        }
+        // Zeros behind the last block are nothing: cameras allocate in advance.
+        let padded = [&whole[..whole.len() - 2], &[0; 100]].concat();
+        assert!(decode_bytes(&padded, Path::new("x"), &Limits::default()).is_ok(), "{file}");
+    }
+}
+
+/// INPUTS.md 21: on request what is there is read, and says what is missing.
+#[test]
+fn a_cut_jpeg_is_read_on_request() {
+    let lenient = Limits { accept_truncated: true, ..Limits::default() };
+    for file in JPEGS {
+        let whole = bytes_of(file);
+        let plain = decode_bytes_noting(&whole, Path::new("x"), &lenient).expect(file);
+        assert_eq!(plain.missing, None);
+        let plain = plain.image;
+        let (scan, end) = (first_scan(&whole), whole.len() - 2);
+        for cut in 1..end {
+            for bytes in [whole[..cut].to_vec(), [&whole[..cut], b"\xff\xd9"].concat()] {
+                if let Ok(decoded) = decode_bytes_noting(&bytes, Path::new("x"), &lenient) {
+                    assert!(decoded.missing.is_some(), "{file} at {cut}");
+                    assert_eq!((decoded.image.width, decoded.image.height), (plain.width, plain.height));
+                }
+            }
+        }
+        if plain.height < 40 {
+            continue;
+        }
+        let half =
+            decode_bytes_noting(&whole[..scan + (end - scan) * 2 / 3], Path::new("x"), &lenient).expect(file);
+        let missing = half.missing.expect("a note");
+        assert!(["blocks", "scans", "header"].iter().any(|word| missing.contains(word)), "{missing}");
+        if !file.contains("progressive") {
+            let upper = plain.width * 3 * 8;
+            assert_eq!(half.image.pixels[..upper], plain.pixels[..upper], "{file}");
+        }
+    }
+    // What is no JPEG any more stays refused.
+    let whole = bytes_of("jpeg_444.jpg");
+    assert!(decode_bytes(&whole[..100], Path::new("x"), &lenient).is_err());
+}
+
+/// TRIED.md 10: kinds of JPEG that are not decoded are called by their name, with a command.
+#[test]
+fn rare_kinds_of_jpeg_are_named() {
+    let plain = bytes_of("jpeg_444.jpg");
+    let frame = plain.windows(2).position(|w| w == [0xff, 0xc0]).expect("a frame header");
+    let with = |at: usize, value: u8| {
+        let mut bytes = plain.clone();
+        bytes[at] = value;
+        refusal(&bytes)
+    };
+    for code in [0xc9, 0xca, 0xcb, 0xcd] {
+        let message = with(frame + 1, code);
+        assert!(message.contains("is an arithmetic-coded JPEG, which is not supported"), "{message}");
+        assert!(message.contains("x.converted.jpg"), "{message}");
+    }
+    assert!(with(frame + 1, 0xc9).contains("jpegtran -copy all -outfile x.converted.jpg x.jpg"));
+    assert!(with(frame + 1, 0xc3).contains("a lossless JPEG"));
+    assert!(with(frame + 1, 0xc5).contains("a hierarchical JPEG"));
+    assert!(with(frame + 4, 12).contains("12 bits per sample"));
+}
+
+/// Headers within the limits that claim far more than their bytes hold are refused without allocating it.
+#[test]
+fn hollow_headers_take_no_memory() {
+    let big = 12_000u16.to_be_bytes();
+    let mut cases: Vec<(&str, Vec<u8>)> = Vec::new();
+    for (file, code) in
+        [("jpeg_444.jpg", 0xc0), ("jpeg_420_progressive.jpg", 0xc2), ("jpeg_grey_progressive.jpg", 0xc2)]
+    {
+        let mut jpeg = bytes_of(file);
+        let frame = jpeg.windows(2).position(|w| w == [0xff, code]).expect("a frame header");
+        jpeg[frame + 5..frame + 9].copy_from_slice(&[big, big].concat());
+        cases.push((file, jpeg.clone()));
+        // Padded so that the bytes might hold that many blocks.
+        jpeg.resize(400_000, 0);
+        cases.push((file, jpeg));
+    }
+    let mut png = bytes_of("png_rgb.png");
+    png[16..24].copy_from_slice(&[[0, 0], big, [0, 0], big].concat());
+    let checksum = crc32(&png[12..29]);
+    png[29..33].copy_from_slice(&checksum.to_be_bytes());
+    cases.push(("png", png));
+    let mut qoi = bytes_of("qoi.qoi");
+    qoi[4..12].copy_from_slice(&[[0, 0], big, [0, 0], big].concat());
+    cases.push(("qoi", qoi));
+    let mut gif = bytes_of("gif.gif");
+    gif[6..10].copy_from_slice(&[big[1], big[0], big[1], big[0]]);
+    cases.push(("gif", gif));
+    cases.push(("ppm", b"P6\n12000 12000\n255\n0123".to_vec()));
+    for (name, bytes) in cases {
+        let mut message = String::new();
+        let used = allocation_counter::measure(|| message = refusal(&bytes));
+        assert!(message.contains("cut short") || message.contains("damaged"), "{name}: {message}");
+        let most = 1_000_000 + 40 * bytes.len() as u64;
+        assert!(used.bytes_max < most, "{name}: {} bytes at once: {message}", used.bytes_max);
     }
 }
 
@@ -164,7 +308,17 @@ fn what_follows_a_complete_jpeg_is_ignored() {
 
 #[test]
 fn other_formats_cut_short_are_errors() {
-    for file in ["png_rgb.png", "webp_lossless.webp", "webp_lossy.webp", "bmp.bmp", "ppm.ppm"] {
+    for file in [
+        "png_rgb.png",
+        "webp_lossless.webp",
+        "webp_lossy.webp",
+        "bmp.bmp",
+        "ppm.ppm",
+        "tiff_rgb.tif",
+        "tiff_lzw.tif",
+        "qoi.qoi",
+        "gif.gif",
+    ] {
         let whole = bytes_of(file);
         for cut in [whole.len() / 4, whole.len() / 2, whole.len() - 40] {
             refusal(&whole[..cut]);
@@ -196,14 +350,16 @@ proptest! {
 
     #[test]
     fn damage_never_panics(
-        which in 0..16usize,
+        which in 0..31usize,
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
         keep in 0.2..1.5f64,
+        accept_truncated: bool,
     ) {
         let files = [
             &JPEGS[..],
             &["png_rgba.png", "png_palette.png", "webp_lossless.webp", "webp_lossy.webp", "bmp.bmp", "ppm.ppm",
-              "orient_webp.webp"],
+              "orient_webp.webp", "tiff_lzw.tif", "tiff_palette.tif", "tiff_deflate.tif", "tiff_big.tif", "gif.gif",
+              "gif_animated.gif", "qoi.qoi", "xmp_png.png", "xmp_webp.webp", "xmp_tiff.tif", "png_rgba16.png"],
         ].concat();
         let mut bytes = bytes_of(files[which]);
         for (at, value) in changes {
@@ -211,7 +367,7 @@ proptest! {
             bytes[at] = value;
         }
         bytes.truncate((bytes.len() as f64 * keep) as usize);
-        let limits = Limits { max_pixels: 4_000_000, ..Limits::default() };
+        let limits = Limits { max_pixels: 4_000_000, accept_truncated, ..Limits::default() };
         if let Ok(image) = decode_bytes(&bytes, Path::new("x"), &limits) {
             prop_assert_eq!(image.pixels.len(), image.width * image.height * 3);
         }
@@ -219,8 +375,9 @@ proptest! {
     }
 
     #[test]
-    fn noise_never_panics(head in 0..6usize, noise in prop::collection::vec(any::<u8>(), 0..400)) {
-        let heads: [&[u8]; 6] = [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBPVP8 ", b"BM", b"P6\n", b""];
+    fn noise_never_panics(head in 0..9usize, noise in prop::collection::vec(any::<u8>(), 0..400)) {
+        let heads: [&[u8]; 9] = [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBPVP8 ", b"BM", b"P6\n", b"",
+            b"II*\0\x08\0\0\0", b"GIF89a", b"qoif\0\0\0\x09\0\0\0\x09\x03\0"];
         let bytes = [heads[head], &noise[..]].concat();
         let _ = decode_bytes(&bytes, Path::new("x"), &Limits::default());
         let _ = tags_of_bytes(&bytes, Path::new("x"));

@@ -1,13 +1,19 @@
-//! Adaptive reranking: where the global order is clear, it is left as it is.
+//! Adaptive reranking: a global ranking whose top-1 margin is large is kept as it is.
 //!
-//! Reranking costs most of a query, and on a strong global order it can do harm. How clear an order is, is told by how
-//! far its first image is ahead of the first one of another place: further images of the same place say nothing
-//! against it.
+//! Reranking costs most of a query, and on a strong global ranking it can do harm. The top-1 margin is the similarity
+//! of the first match minus that of the first match of another place: further images of the same place do not
+//! count.
 
-/// By how much the cosine of the first candidate exceeds that of the first one of another place; infinite where there
-/// is no other place.
+/// The top-1 margin: the cosine of the first candidate minus that of the first one of another place; infinite where
+/// there is no other place.
 ///
-/// `similarities` are in order, best first; `same_place(i)` tells whether candidate `i` shows the place of candidate 0.
+/// `similarities` are best first; `same_place(i)` is whether candidate `i` shows the place of candidate 0.
+///
+/// ```
+/// // The second shows the same place as the first.
+/// let margin = r2former_engine::top1_margin(&[0.75, 0.625, 0.5], |i| i == 1);
+/// assert_eq!(margin, 0.25);
+/// ```
 pub fn top1_margin(similarities: &[f32], same_place: impl Fn(usize) -> bool) -> f32 {
     let Some((first, others)) = similarities.split_first() else { return f32::INFINITY };
     let other = others.iter().enumerate().find(|(i, _)| !same_place(i + 1));

@@ -57,8 +57,10 @@ pub struct Match {
     pub distance_m: Option<f64>,
     /// Cosine of the global descriptors, -1 to 1.
     pub similarity: f32,
-    /// Score of the reranking method, see [`Answer::score_kind`]; `None` for a match that was not reranked.
+    /// Score of the reranking method; `None` for a match that was not reranked.
     pub score: Option<f32>,
+    /// What the score is; `None` without one.
+    pub score_kind: Option<ScoreKind>,
 }
 
 /// Where the query was probably taken, by the first [`Estimate::CONSIDERED`] matches of the ranking.
@@ -112,8 +114,6 @@ pub struct Answer {
     pub estimate: Option<Estimate>,
     /// Reranking method of this ranking: [`RerankMethod::None`] where reranking was skipped.
     pub rerank: RerankMethod,
-    /// What the matches' scores are; `None` where nothing was reranked.
-    pub score_kind: Option<ScoreKind>,
     /// Whether adaptive reranking kept the global ranking because its top-1 margin was large enough.
     pub reranking_skipped: bool,
     /// Reasons to distrust the answer, such as a query of a few pixels.
@@ -133,7 +133,7 @@ impl Estimate {
     /// Estimates a position from a ranking; `None` where its first match has no position.
     ///
     /// ```
-    /// use r2former_engine::{Estimate, LatLon, Match};
+    /// use r2former_engine::{Estimate, LatLon, Match, ScoreKind};
     ///
     /// let found = |rank, lat, score| Match {
     ///     rank,
@@ -144,6 +144,7 @@ impl Estimate {
     ///     distance_m: None,
     ///     similarity: 0.5,
     ///     score: Some(score),
+    ///     score_kind: Some(ScoreKind::RerankerProbability),
     /// };
     /// // The second lies 11 m north of the first, the third 1.1 km.
     /// let ranking = [found(1, 52.0, 0.9), found(2, 52.0001, 0.3), found(3, 52.01, 0.2)];
@@ -196,6 +197,7 @@ mod tests {
             distance_m: None,
             similarity: 0.5,
             score: Some(score),
+            score_kind: Some(ScoreKind::RerankerProbability),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Which local features move the reranker: its margin with each of the query's features left out.
+//! Which local features move the reranker: its margin without each of the query's features.
 
 use crate::{Extractor, Result, score_pair};
 use rayon::prelude::*;
@@ -13,18 +13,19 @@ pub struct Contribution {
     pub reference: [f32; 2],
     /// Cosine of the two.
     pub similarity: f32,
-    /// By how much the logit of "same place" over "different place" falls when the feature is left out: above 0, it
-    /// speaks for the same place.
+    /// Drop of the margin (logit of "same place" minus logit of "different place") without the feature: above 0, the
+    /// feature is evidence for the same place.
     pub margin: f32,
 }
 
 /// The contribution of each of the query's local features, in their order; both sides in full precision as the
 /// extractor gives them.
 ///
-/// The cost is that of as many pairs as the query has features.
+/// This scores one pair for each feature of the query.
 ///
 /// # Errors
-/// A model without a reranker; a failing device.
+/// [`EngineError::Request`](crate::EngineError::Request) for a model without a reranker,
+/// [`EngineError::Compute`](crate::EngineError::Compute) for a failing device.
 pub fn contributions(extractor: &Extractor, query: &[f32], reference: &[f32]) -> Result<Vec<Contribution>> {
     let row = extractor.config().local_row();
     let margin = |rows: &[f32]| -> Result<f32> {

@@ -1,9 +1,9 @@
-//! One error for the whole journey; each part speaks for itself.
+//! One error for the whole pipeline; the message is that of the part that failed.
 
 /// Result of this crate.
 pub type Result<T, E = EngineError> = std::result::Result<T, E>;
 
-/// What went wrong, in the words of the part where it did.
+/// What went wrong.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
@@ -16,7 +16,7 @@ pub enum EngineError {
     /// A place index.
     #[error(transparent)]
     Index(#[from] r2former_index::IndexError),
-    /// A request that cannot be met as it was put.
+    /// A request that cannot be met: a model without what it needs, an input of the wrong length.
     #[error("{0}")]
     Request(String),
     /// A device that computes something else than the CPU.

@@ -1,8 +1,9 @@
 //! Photographs to descriptors.
 
+use crate::batch_limit::BatchLimit;
 use crate::fused::{FusedBackbone, fused_reranker};
 use crate::host::host;
-use crate::{EngineError, Result};
+use crate::{EngineError, QueryImage, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, to_input};
 use r2former_kernels::{Level, MatmulPrecision};
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::path::Path;
 
-/// How images are fed to the model; descriptors are comparable only under equal settings.
+/// How images are preprocessed for the model; descriptors are comparable only under equal settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -26,7 +27,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What the model was evaluated with.
+    /// The model's own settings, with which it was evaluated.
     pub fn of(config: &ModelConfig) -> Self {
         Self { height: config.input.height, width: config.input.width, precision: config.precision }
     }
@@ -37,7 +38,7 @@ impl Settings {
 pub struct ImageFeatures {
     /// Global descriptor of unit length.
     pub global: Vec<f32>,
-    /// Local features, row after row ([`ModelConfig::local_row`] numbers each); empty for a
+    /// Local features, row after row ([`ModelConfig::local_row`] values each); empty for a
     /// global-only model.
     pub local: Vec<f32>,
 }
@@ -45,7 +46,7 @@ pub struct ImageFeatures {
 /// A checkpoint in memory, with the bytes it was read from.
 #[derive(Debug, Clone)]
 pub struct LoadedModel {
-    /// What the model is, with its own settings.
+    /// The model's configuration.
     pub config: ModelConfig,
     /// SHA-256 of the checkpoint.
     pub fingerprint: String,
@@ -60,42 +61,41 @@ impl LoadedModel {
     /// Reads a checkpoint of this project.
     ///
     /// # Errors
-    /// A file that is missing, damaged, or no r2former model.
+    /// [`EngineError::Model`] for a file that is missing, damaged, or no r2former model.
     pub fn open(path: &Path) -> Result<Self> {
         Self::parse(Cow::Owned(checkpoint::read(path)?), path)
     }
 
-    /// The model that comes with the program (`models/README.md` says what it is).
+    /// The model that comes with the program, described in `models/README.md`.
     ///
     /// # Errors
-    /// Never in a sound build.
+    /// [`EngineError::Model`], never in a sound build.
     pub fn built_in() -> Result<Self> {
         Self::parse(Cow::Borrowed(BUILT_IN), Path::new("built-in model"))
     }
 
-    /// A model of random weights, for measuring: nothing that it says means anything.
+    /// A model of random weights, for measurements; its answers are meaningless.
     ///
     /// # Errors
-    /// A configuration that is no model.
+    /// [`EngineError::Model`] for an invalid configuration.
     pub fn random(config: &ModelConfig, seed: u64) -> Result<Self> {
         Self::of(config, &R2Former::random(config, seed, &Device::flex())?.to_tensors()?)
     }
 
-    /// A model in memory, as while it is trained.
+    /// A model from tensors in memory, as in training.
     ///
     /// # Errors
-    /// Tensors that are not the configuration's.
+    /// [`EngineError::Model`] for tensors that do not fit the configuration.
     pub fn of(config: &ModelConfig, tensors: &Tensors) -> Result<Self> {
         let name = Path::new(&config.name);
         let bytes = checkpoint::serialize(name, config, tensors, checkpoint::Storage::F32)?;
         Self::parse(Cow::Owned(bytes), name)
     }
 
-    /// The same weights under another configuration, to measure what a setting is worth: another model, with a
-    /// fingerprint of its own.
+    /// The same weights under another configuration, for ablations: another model, with a fingerprint of its own.
     ///
     /// # Errors
-    /// A configuration that is no model, or needs tensors of other shapes.
+    /// [`EngineError::Model`] for an invalid configuration, or one that needs tensors of other shapes.
     pub fn with(&self, change: impl FnOnce(&mut ModelConfig, &mut Tensors)) -> Result<Self> {
         let (mut config, mut tensors) = (self.config.clone(), self.checkpoint.tensors.clone());
         change(&mut config, &mut tensors);
@@ -118,7 +118,7 @@ impl LoadedModel {
     }
 }
 
-/// A model ready to extract and to rerank.
+/// A model on a device, ready to extract and to rerank.
 #[derive(Debug)]
 pub struct Extractor {
     model: R2Former,
@@ -127,18 +127,40 @@ pub struct Extractor {
     preprocess: Preprocess,
     device: Device,
     limits: Limits,
-    /// The reranker as a CPU kernel, where there is one.
+    /// The reranker on CPU kernels; `None` where they do not cover it.
     fused: Option<r2former_kernels::Reranker>,
-    /// The backbone, likewise.
+    /// The backbone on CPU kernels; `None` where they do not cover it.
     backbone: Option<FusedBackbone>,
+    /// Images of a batch that the device takes.
+    image_limit: BatchLimit,
+    /// Pairs, likewise.
+    pub(crate) pair_limit: BatchLimit,
 }
 
 impl Extractor {
     /// Puts a model on a device, under the given settings.
     ///
+    /// ```
+    /// use r2former_data::Rgb8;
+    /// use r2former_engine::{Extractor, LoadedModel, Settings};
+    /// use r2former_model::parse_device;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let model = LoadedModel::built_in()?;
+    /// let settings = Settings::of(&model.config);
+    /// let extractor = Extractor::new(model, settings, &parse_device("cpu")?)?;
+    ///
+    /// let image = Rgb8 { width: 64, height: 48, pixels: vec![128; 64 * 48 * 3] };
+    /// let features = extractor.extract_image(&image)?;
+    /// assert_eq!(features.global.len(), extractor.config().global_dim());
+    /// let length: f32 = features.global.iter().map(|v| v * v).sum();
+    /// assert!((length - 1.0).abs() < 1e-4);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
-    /// An image size that the architecture cannot take; a level of vector instructions that `R2FORMER_SIMD`
-    /// forces and this machine lacks; an unknown `R2FORMER_BF16`.
+    /// [`EngineError::Model`] for an image size that the architecture cannot take; [`EngineError::Request`] for
+    /// vector instructions that `R2FORMER_SIMD` forces and this machine lacks, and for an unknown `R2FORMER_BF16`.
     pub fn new(loaded: LoadedModel, settings: Settings, device: &Device) -> Result<Self> {
         let fingerprint = loaded.fingerprint;
         let mut checkpoint = loaded.checkpoint;
@@ -170,7 +192,19 @@ impl Extractor {
             backbone = FusedBackbone::new(&model, level, products, size).ok();
         }
         let (device, limits) = (device.clone(), Limits::default());
-        Ok(Self { model, fingerprint, settings, preprocess, device, limits, fused, backbone })
+        let (image_limit, pair_limit) = (BatchLimit::new(), BatchLimit::new());
+        Ok(Self {
+            model,
+            fingerprint,
+            settings,
+            preprocess,
+            device,
+            limits,
+            fused,
+            backbone,
+            image_limit,
+            pair_limit,
+        })
     }
 
     /// The model's configuration under these settings.
@@ -193,12 +227,12 @@ impl Extractor {
         &self.model
     }
 
-    /// The reranker as a CPU kernel; none on another device, or for sizes that the kernel does not cover.
+    /// The reranker on CPU kernels; `None` on another device, or for sizes that they do not cover.
     pub fn fused(&self) -> Option<&r2former_kernels::Reranker> {
         self.fused.as_ref()
     }
 
-    /// The backbone as a CPU kernel; none on another device, or for sizes that the kernel does not cover.
+    /// The backbone on CPU kernels; `None` on another device, or for sizes that they do not cover.
     pub fn fused_backbone(&self) -> Option<&FusedBackbone> {
         self.backbone.as_ref()
     }
@@ -211,7 +245,7 @@ impl Extractor {
     /// Decodes a photograph into the network's input, `3 * height * width` values.
     ///
     /// # Errors
-    /// A file that is missing or no usable image.
+    /// [`EngineError::Data`] for a file that is missing or no usable image.
     pub fn prepare_file(&self, path: &Path) -> Result<Vec<f32>> {
         self.prepare(&decode_file(path, &self.limits)?)
     }
@@ -219,7 +253,7 @@ impl Extractor {
     /// Resizes and normalises pixels into the network's input.
     ///
     /// # Errors
-    /// An image without pixels.
+    /// [`EngineError::Data`] for an image without pixels.
     pub fn prepare(&self, image: &Rgb8) -> Result<Vec<f32>> {
         self.prepare_at(image, [self.settings.height, self.settings.width])
     }
@@ -229,7 +263,14 @@ impl Extractor {
         Ok(to_input(image, height, width, &self.preprocess)?)
     }
 
-    /// What a photograph may cost.
+    /// Sets the limits of a photograph's size, and whether one that was cut short is accepted.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Limits of a photograph's size.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -237,7 +278,8 @@ impl Extractor {
     /// Descriptors of prepared inputs, in their order.
     ///
     /// # Errors
-    /// Inputs of another length than [`Extractor::prepare`] gives; a failing device.
+    /// [`EngineError::Request`] for inputs of another length than [`Extractor::prepare`] gives;
+    /// [`EngineError::Compute`] for a failing device.
     pub fn extract(&self, inputs: &[Vec<f32>]) -> Result<Vec<ImageFeatures>> {
         let size = [self.settings.height, self.settings.width];
         let inputs: Vec<(&[f32], [usize; 2])> = inputs.iter().map(|input| (input.as_slice(), size)).collect();
@@ -249,7 +291,7 @@ impl Extractor {
         if let Some((_, [height, width])) = inputs.iter().find(|(input, [h, w])| input.len() != 3 * h * w) {
             return Err(EngineError::Request(format!("an input is not 3 x {height} x {width} values")));
         }
-        // On a CPU a core an image keeps every core busy; other devices want the whole batch at once.
+        // On a CPU one image per core keeps all busy; other devices want the whole batch at once.
         let parts = if self.device == Device::flex() {
             let each = inputs.par_iter().map(|(input, size)| match &self.backbone {
                 Some(backbone) => self.extract_fused(backbone, input, *size),
@@ -260,7 +302,7 @@ impl Extractor {
             let batches = inputs.chunk_by(|a, b| a.1 == b.1);
             let each = batches.map(|batch| {
                 let values: Vec<&[f32]> = batch.iter().map(|(input, _)| *input).collect();
-                self.extract_batch(&values, batch[0].1)
+                self.image_limit.run(&values, |values| self.extract_batch(values, batch[0].1))
             });
             each.collect::<Result<Vec<_>>>()?
         };
@@ -305,7 +347,17 @@ impl Extractor {
     /// # Errors
     /// As [`Extractor::prepare_file`] and [`Extractor::extract`].
     pub fn extract_file(&self, path: &Path) -> Result<ImageFeatures> {
-        let features = self.extract(&[self.prepare_file(path)?])?;
+        self.extract_image(path)
+    }
+
+    /// Descriptors of one photograph: a path, the bytes of an image file, or pixels.
+    ///
+    /// # Errors
+    /// As [`Extractor::decode`] and [`Extractor::extract`].
+    pub fn extract_image<'a>(&self, image: impl Into<QueryImage<'a>>) -> Result<ImageFeatures> {
+        let pixels = self.decode(&image.into())?;
+        let input = self.prepare(&pixels)?;
+        let features = self.extract(&[input])?;
         features.into_iter().next().ok_or_else(|| EngineError::Compute("no descriptor came back".into()))
     }
 }

@@ -1,14 +1,14 @@
-//! What of a photograph the network looks at: all of it at the model's size, or parts and sizes of their own.
+//! Which part of a photograph the network gets, and at which size.
 
 use crate::{EngineError, Extractor, Result};
 use r2former_data::DataError;
 use r2former_data::image::{Rgb8, crop_input, decode_file};
 use std::path::Path;
 
-/// The longest photographs that are looked at in their own shape: beyond it, tokens would be too many for memory.
+/// The largest ratio of sides for inputs in the photograph's own shape: beyond it, tokens do not fit into memory.
 const MOST_ELONGATED: f64 = 8.0;
 
-/// A way to look at a photograph, where H x W is the model's size.
+/// How a photograph becomes inputs of the network, where H x W is the model's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// All of it, resized to H x W whatever its shape.
@@ -23,7 +23,7 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// How many inputs it makes of a photograph.
+    /// Number of inputs for each photograph.
     pub fn views(self) -> usize {
         match self {
             Self::FiveCrops => 5,
@@ -45,7 +45,7 @@ impl Extractor {
     /// Decodes a photograph into the inputs of every framing, one after the other.
     ///
     /// # Errors
-    /// A file that is missing or no usable image; one that is too elongated for the framing.
+    /// [`EngineError::Data`] for a file that is missing, no usable image, or too elongated for the framing.
     pub fn frame_file(&self, path: &Path, framings: &[Framing]) -> Result<Vec<View>> {
         let image = decode_file(path, self.limits())?;
         let framed = framings.iter().map(|framing| self.frame(&image, *framing));
@@ -59,7 +59,7 @@ impl Extractor {
     /// The inputs of one framing.
     ///
     /// # Errors
-    /// An image without pixels, or too elongated for the framing.
+    /// [`EngineError::Data`] for an image without pixels, or too elongated for the framing.
     pub fn frame(&self, image: &Rgb8, framing: Framing) -> Result<Vec<View>> {
         let settings = self.settings();
         let model = [settings.height, settings.width];

@@ -1,4 +1,4 @@
-//! The model's parts as CPU kernels.
+//! The model's parts on CPU kernels.
 
 use crate::host::host;
 use crate::{EngineError, Result};
@@ -59,11 +59,11 @@ impl FusedBackbone {
         Ok(Self { encoder, blank, prefix: c.prefix_tokens(), device })
     }
 
-    /// The same for images of another size (height, width); `model` is the one that it was made of. Costs the
-    /// model's positions at that size, about a hundredth of an image.
+    /// The same for images of another size (height, width); `model` is the one passed to [`FusedBackbone::new`].
+    /// Computes the position embedding at that size, about a hundredth of the cost of an image.
     ///
     /// # Errors
-    /// A size that the backbone does not take.
+    /// [`EngineError::Model`] for a size that the backbone cannot take.
     pub fn at(&self, model: &R2Former, size: [usize; 2]) -> Result<Self> {
         model.config().check_size(size[0], size[1])?;
         let Backbone::Vit(vit) = model.backbone() else {
@@ -84,11 +84,11 @@ impl FusedBackbone {
         &self.encoder
     }
 
-    /// The backbone's tokens of one image `[3, height, width]`. Where the global descriptor is made of the first
-    /// tokens alone, [`Tokens::last`] holds no others.
+    /// The backbone's tokens of one image `[3, height, width]`. Where the global head uses only the first tokens,
+    /// [`Tokens::last`] holds no others.
     ///
     /// # Errors
-    /// An image of another size.
+    /// [`EngineError::Compute`] for an image of another size.
     pub fn tokens(&self, image: &[f32]) -> Result<Tokens> {
         let encoded =
             self.encoder.run(&self.blank, image).map_err(|error| EngineError::Compute(error.to_string()))?;

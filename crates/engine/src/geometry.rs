@@ -1,13 +1,12 @@
-//! Geometric verification of local features, without learning: the baseline that the reranker is measured against
-//! (paper, table 1, "RANSAC").
+//! Geometric verification of local features by RANSAC: the baseline of the reranker (paper, table 1, "RANSAC").
 
 use crate::{EngineError, Extractor, Result};
 use r2former_kernels::Level;
 use r2former_kernels::ransac::{Correspondence, HomographyFit, RansacOptions, mutual_nearest, ransac};
 use serde::Serialize;
 
-/// Distance in pixels of the network's input within which a pair agrees with a homography: one and a half patches of
-/// 16 pixels, as the field's tools have it.
+/// Largest reprojection error of an inlier, in pixels of the network's input: one and a half patches of 16 pixels, as
+/// in other place recognition tools.
 pub const TOLERANCE_PX: f32 = 24.0;
 
 /// Two local features that are each other's nearest.
@@ -15,7 +14,7 @@ pub const TOLERANCE_PX: f32 = 24.0;
 pub struct MutualPair {
     /// x and y in the query, 0 to 1 of its larger side.
     pub query: [f32; 2],
-    /// x and y in the reference, likewise.
+    /// x and y in the reference, 0 to 1 of its larger side.
     pub reference: [f32; 2],
     /// Cosine of the features.
     pub similarity: f32,
@@ -23,12 +22,12 @@ pub struct MutualPair {
     pub inlier: bool,
 }
 
-/// What two images' local features have in common.
+/// The geometric verification of a pair of images.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verification {
     /// Mutual nearest neighbours.
     pub pairs: Vec<MutualPair>,
-    /// Rows of the homography from the query's pixels to the reference's, up to scale; none where fewer than four
+    /// Homography from the query's pixels to the reference's, row by row, up to scale; `None` where fewer than four
     /// pairs agree.
     pub homography: Option<[f64; 9]>,
     /// Pairs that agree: the score of the pair of images.
@@ -46,10 +45,10 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Takes a query's local features, as the extractor gives them.
+    /// Prepares a query's local features, as the extractor gives them.
     ///
     /// # Errors
-    /// A model without local features.
+    /// [`EngineError::Request`] for a model without local features.
     pub fn new(extractor: &Extractor, query: &[f32]) -> Result<Self> {
         let row = extractor.config().local_row();
         if row <= PLACE {
@@ -64,7 +63,7 @@ impl Verifier {
         Ok(Self { level, row, side: settings.height.max(settings.width) as f32, places, features })
     }
 
-    /// Matches a reference's local features and counts those that one homography explains.
+    /// Matches a reference's local features and counts the inliers of the best homography.
     pub fn verify(&self, reference: &[f32]) -> Verification {
         let (places, features) = split(reference, self.row);
         let mutual = mutual_nearest(self.level, self.row - PLACE, &self.features, &features);
@@ -85,7 +84,7 @@ impl Verifier {
     }
 }
 
-/// x, y and attention stand in front of a feature.
+/// Values of a row before the feature: x, y and attention.
 const PLACE: usize = 3;
 
 /// Places, and features of unit length.

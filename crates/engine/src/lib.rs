@@ -4,27 +4,43 @@
 //! model that made them, [`locate()`] answers "where was this taken?".
 //!
 //! ```
+//! use r2former_data::dataset::{SourceOptions, list_photos};
 //! use r2former_engine::{
-//!     Extractor, LoadedModel, LocateOptions, NoProgress, PlaceIndex, RerankMethod, Settings, add_photos, locate,
+//!     Extractor, LoadedModel, LocateOptions, NoProgress, PlaceIndex, Settings, add_photos, locate,
 //! };
+//! use r2former_model::parse_device;
+//!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let home = tempfile::tempdir()?;
-//! # let (photos, dir) = (r2former_engine::doc_photos(home.path()), home.path().join("places"));
+//! # let (folder, dir) = (home.path().join("photos"), home.path().join("places"));
+//! # std::fs::create_dir(&folder)?;
+//! # for (i, level) in [(0u8, 40u8), (1, 200)] {
+//! #     let pixels = (0..48 * 64 * 3).map(|k| level ^ ((k / 7 % 61) as u8 * (i + 1))).collect();
+//! #     let image = r2former_engine::Rgb8 { width: 64, height: 48, pixels };
+//! #     let position = Some(r2former_engine::LatLon { lat: 52.0 + f64::from(i), lon: 0.5 });
+//! #     let tags = r2former_data::image::PhotoTags { position, ..Default::default() };
+//! #     let bytes = r2former_data::image::jpeg_with_tags(&image, 90, &tags)?;
+//! #     std::fs::write(folder.join(format!("{i}.jpg")), bytes)?;
+//! # }
 //! let model = LoadedModel::built_in()?;
 //! let settings = Settings::of(&model.config);
 //! let index = PlaceIndex::open_or_create(&dir, &model, settings)?;
-//! let extractor = Extractor::new(model, settings, &r2former_model::Device::flex())?;
-//! let added = add_photos(&mut index.writer()?, &extractor, &photos, &NoProgress)?;
-//! assert_eq!(added.added, 2);
+//! let extractor = Extractor::new(model, settings, &parse_device("cpu")?)?;
 //!
-//! let options = LocateOptions::default().rerank(RerankMethod::None);
-//! let answer = locate(&index.reader()?, &extractor, &photos[1].path, &options)?;
-//! assert_eq!(answer.matches[0].path, photos[1].name);
+//! // Two photos with GPS tags: 0.jpg at 52, 0.5 and 1.jpg at 53, 0.5.
+//! let photos = list_photos(&folder, None, &SourceOptions::default())?.photos;
+//! assert_eq!(add_photos(&mut index.writer()?, &extractor, &photos, &NoProgress)?.added, 2);
+//!
+//! let query = folder.join("1.jpg");
+//! let answer = locate(&index.reader()?, &extractor, &query, &LocateOptions::default())?;
+//! assert_eq!(answer.matches[0].path, "1.jpg");
+//! assert_eq!(answer.estimate.unwrap().best.to_string(), "53.000000, 0.500000");
 //! # Ok(()) }
 //! ```
 
 mod adaptive;
 mod answer;
+mod batch_limit;
 mod contribution;
 pub mod doctor;
 mod error;

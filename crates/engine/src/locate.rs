@@ -95,6 +95,26 @@ struct Candidate {
 
 /// Answers "where was this taken?" for one photograph: a path, the bytes of an image file, or pixels.
 ///
+/// ```
+/// use r2former_data::Rgb8;
+/// use r2former_engine::{Extractor, LoadedModel, LocateOptions, PlaceIndex, Settings, Status, locate};
+/// use r2former_model::parse_device;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let home = tempfile::tempdir()?;
+/// # let dir = home.path().join("places");
+/// let model = LoadedModel::built_in()?;
+/// let settings = Settings::of(&model.config);
+/// let index = PlaceIndex::open_or_create(&dir, &model, settings)?;
+/// let extractor = Extractor::new(model, settings, &parse_device("cpu")?)?;
+///
+/// // A camera's frame, asked of an index that is still empty.
+/// let frame = Rgb8 { width: 64, height: 48, pixels: vec![90; 64 * 48 * 3] };
+/// let answer = locate(&index.reader()?, &extractor, &frame, &LocateOptions::default())?;
+/// assert_eq!((answer.status, answer.estimate), (Status::NoMatch, None));
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`EngineError::Data`] for a query that cannot be read as an image, [`EngineError::Index`] for an index that
 /// fails or options that it refuses, [`EngineError::Request`] for a reranking method that the model cannot
@@ -112,7 +132,7 @@ pub fn locate<'a>(
         *stage = Timing::ms(clock.elapsed());
         clock = Instant::now();
     };
-    let pixels = query.pixels(extractor)?;
+    let pixels = extractor.decode(&query)?;
     let notes: Vec<String> = size_note(pixels.width, pixels.height).into_iter().collect();
     let input = extractor.prepare(&pixels)?;
     drop(pixels);
@@ -151,7 +171,7 @@ pub fn locate<'a>(
     }
     let mut matches: Vec<Match> = (1..)
         .zip(candidates)
-        .map(|(rank, Candidate { hit, score })| place_match(rank, hit, score, options.near))
+        .map(|(rank, candidate)| place_match(rank, candidate, method, options.near))
         .collect();
     let estimate = Estimate::from_matches(&matches);
     matches.truncate(options.top);
@@ -162,7 +182,6 @@ pub fn locate<'a>(
         matches,
         estimate,
         rerank,
-        score_kind: ScoreKind::of(rerank),
         reranking_skipped,
         notes,
         timing,
@@ -179,7 +198,12 @@ fn margin_of(candidates: &[Candidate]) -> f32 {
     })
 }
 
-fn place_match(rank: usize, hit: Hit, score: Option<f32>, near: Option<Near>) -> Match {
+fn place_match(
+    rank: usize,
+    Candidate { hit, score }: Candidate,
+    method: RerankMethod,
+    near: Option<Near>,
+) -> Match {
     let position = hit.place.position;
     Match {
         rank,
@@ -190,5 +214,6 @@ fn place_match(rank: usize, hit: Hit, score: Option<f32>, near: Option<Near>) ->
         distance_m: near.zip(position).map(|(near, position)| geo::geodesic_m(near.center, position)),
         similarity: hit.similarity,
         score,
+        score_kind: score.and_then(|_| ScoreKind::of(method)),
     }
 }

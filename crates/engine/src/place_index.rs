@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The model's copy inside the index.
 const MODEL_FILE: &str = "model.safetensors";
 
-/// How images are fed to it.
+/// How images are preprocessed for it.
 const SETTINGS_FILE: &str = "settings.json";
 
 /// A place index on disk.
@@ -16,7 +16,7 @@ pub struct PlaceIndex {
     dir: PathBuf,
     /// Fingerprint and sizes.
     pub manifest: Manifest,
-    /// How images are fed to the model, for every image that is in the index or asks it.
+    /// How images are preprocessed, for every image of the index and every query.
     pub settings: Settings,
 }
 
@@ -24,7 +24,8 @@ impl PlaceIndex {
     /// Creates an empty index for a model in a folder that is new or empty, and keeps a copy of the model in it.
     ///
     /// # Errors
-    /// A folder that holds anything, or cannot be written; an unusable model or image size.
+    /// [`EngineError::Index`] for a folder that holds anything, or cannot be written; [`EngineError::Model`] for an
+    /// image size that the model cannot take.
     pub fn create(dir: &Path, loaded: &LoadedModel, settings: Settings) -> Result<Self> {
         let config = &loaded.config;
         config.check_size(settings.height, settings.width)?;
@@ -86,7 +87,8 @@ impl PlaceIndex {
     /// Opens an existing index.
     ///
     /// # Errors
-    /// A folder that holds none, or one written by another version.
+    /// [`EngineError::Index`] for a folder that holds none, or one written by another version;
+    /// [`EngineError::Data`] where the index's settings cannot be read.
     pub fn open(dir: &Path) -> Result<Self> {
         let manifest = Manifest::read(dir)?;
         let path = attachment_path(dir, SETTINGS_FILE);
@@ -99,7 +101,7 @@ impl PlaceIndex {
     /// The model that belongs to the index.
     ///
     /// # Errors
-    /// When the copy in the folder is missing, damaged or another model's.
+    /// [`EngineError::Model`] for a copy that is missing or damaged, [`EngineError::Index`] for one of another model.
     pub fn model(&self) -> Result<LoadedModel> {
         let loaded = LoadedModel::open(&attachment_path(&self.dir, MODEL_FILE))?;
         self.check_model(&loaded)?;
@@ -109,7 +111,7 @@ impl PlaceIndex {
     /// Refuses a model other than the index's own: their descriptors do not compare.
     ///
     /// # Errors
-    /// A message that names both models.
+    /// [`IndexError::OtherModel`] names both.
     pub fn check_model(&self, loaded: &LoadedModel) -> Result<()> {
         let config = &self.manifest.config;
         if loaded.fingerprint == config.fingerprint {
@@ -128,7 +130,7 @@ impl PlaceIndex {
     /// Opens for queries; any number of readers may work while one writer adds.
     ///
     /// # Errors
-    /// A damaged index.
+    /// [`EngineError::Index`] for a damaged index.
     pub fn reader(&self) -> Result<Reader> {
         match Reader::open(&self.dir, None) {
             // A reader's own files go elsewhere where they find no place beside the index.
@@ -142,7 +144,8 @@ impl PlaceIndex {
     /// Opens for adding and removing; one writer at a time.
     ///
     /// # Errors
-    /// When another process writes already, or the folder cannot be written.
+    /// [`IndexError::Busy`] while another process writes, [`IndexError::ReadOnly`] for a folder that cannot be
+    /// written.
     pub fn writer(&self) -> Result<Writer> {
         Ok(Writer::open(&self.dir, &self.manifest.config.fingerprint)?)
     }

@@ -1,6 +1,6 @@
 //! How long-running work reports progress.
 
-/// Something that shows progress; the library shows none by itself.
+/// Receives progress; the library prints nothing by itself.
 pub trait Progress: Sync {
     /// Work of `total` steps begins; `what` names the steps, as in "images".
     fn start(&self, what: &str, total: u64);

@@ -41,13 +41,19 @@ impl<'a> QueryImage<'a> {
     pub fn name(&self) -> &str {
         &self.name
     }
+}
 
-    /// The pixels, upright.
-    pub(crate) fn pixels(&self, extractor: &Extractor) -> Result<Cow<'a, Rgb8>> {
-        Ok(match self.source {
-            Source::File(path) => Cow::Owned(decode_file(path, extractor.limits())?),
+impl Extractor {
+    /// Decodes a query, turned upright, within this extractor's limits; pixels are handed back as they are.
+    ///
+    /// # Errors
+    /// [`EngineError::Data`](crate::EngineError::Data) for a file that is missing, or bytes that are no usable
+    /// image.
+    pub fn decode<'a>(&self, query: &QueryImage<'a>) -> Result<Cow<'a, Rgb8>> {
+        Ok(match query.source {
+            Source::File(path) => Cow::Owned(decode_file(path, self.limits())?),
             Source::Bytes(bytes) => {
-                Cow::Owned(decode_bytes(bytes, Path::new(self.name.as_ref()), extractor.limits())?)
+                Cow::Owned(decode_bytes(bytes, Path::new(query.name.as_ref()), self.limits())?)
             }
             Source::Pixels(pixels) => Cow::Borrowed(pixels),
         })

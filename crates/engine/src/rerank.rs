@@ -9,11 +9,11 @@ use r2former_model::{Reranker, quantize};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
-/// Pairs that the model itself reranks as one batch: enough to fill a device, few enough for the memory
-/// (about 70 MB a pair at 500 local features).
+/// Pairs in a batch of the model itself: enough to fill a device, few enough for its memory (about 70 MB per pair
+/// at 500 local features).
 const CHUNK: usize = 4;
 
-/// One image's local features as they are at hand.
+/// One image's local features.
 #[derive(Debug, Clone, Copy)]
 pub enum LocalRows<'a> {
     /// In 8 bits, as an index stores them.
@@ -35,7 +35,7 @@ impl<'a> From<&'a [f32]> for LocalRows<'a> {
 }
 
 impl<'a> LocalRows<'a> {
-    /// Numbers, of all rows together.
+    /// Values of all rows together.
     fn len(self) -> usize {
         match self {
             Self::Packed(bytes) => bytes.len(),
@@ -43,7 +43,7 @@ impl<'a> LocalRows<'a> {
         }
     }
 
-    /// In full precision; a feature's row has so many numbers.
+    /// In full precision; `row` is the number of values of a feature's row.
     pub(crate) fn floats(self, row: usize) -> Cow<'a, [f32]> {
         match self {
             Self::Packed(bytes) => Cow::Owned(quantize::dequantize(bytes, row)),
@@ -52,12 +52,12 @@ impl<'a> LocalRows<'a> {
     }
 }
 
-/// The reranker's word on one pair.
+/// The reranker's score of one pair.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct PairScore {
     /// Raw outputs: different place, same place.
     pub logits: [f32; 2],
-    /// Probability of the same place, 0 to 1: softmax of the logits. The order is by this alone.
+    /// Probability of the same place, 0 to 1: softmax of the logits. Candidates are ranked by it.
     pub score: f32,
 }
 
@@ -71,7 +71,8 @@ impl PairScore {
 /// precision (`&[f32]`).
 ///
 /// # Errors
-/// A model without a reranker; candidates without local features; a failing device.
+/// [`EngineError::Request`] for a model without a reranker, or local features that are not whole rows;
+/// [`EngineError::Compute`] for a failing device.
 pub fn rerank<'a, R>(extractor: &Extractor, query: &[f32], candidates: &[R]) -> Result<Vec<PairScore>>
 where
     R: Copy + Into<LocalRows<'a>>,
@@ -101,13 +102,13 @@ where
 /// Compares two images by their local features in full precision.
 ///
 /// # Errors
-/// A model without a reranker; a failing device.
+/// As [`rerank`].
 pub fn score_pair(extractor: &Extractor, query: &[f32], reference: &[f32]) -> Result<PairScore> {
     let scores = rerank(extractor, query, &[reference])?;
     scores.first().copied().ok_or_else(|| EngineError::Compute("no score came back".into()))
 }
 
-/// The kernel and the query made ready for it, where it covers both.
+/// The kernel and the query prepared for it; `None` where the kernel does not cover the model or the query.
 fn prepare<'a>(
     extractor: &'a Extractor,
     query: &[f32],
@@ -120,7 +121,7 @@ fn prepare<'a>(
     }
 }
 
-/// The score, or none where the kernel does not cover the candidate.
+/// The score; `None` where the kernel does not cover the candidate.
 fn covered(logits: Result<[f32; 2], KernelError>) -> Result<Option<PairScore>> {
     match logits {
         Ok(logits) => Ok(Some(PairScore::of(logits))),
@@ -138,8 +139,10 @@ fn by_model(extractor: &Extractor, query: &[f32], candidates: &[LocalRows<'_>]) 
         // A batch holds candidates with equally many features.
         let alike = rest.iter().take(CHUNK).take_while(|c| c.len() == first.len()).count();
         let (chunk, next) = rest.split_at(alike);
-        let rows: Vec<f32> = chunk.iter().flat_map(|rows| rows.floats(row).into_owned()).collect();
-        scores.extend(batch(extractor, query, rows, chunk.len())?);
+        scores.extend(extractor.pair_limit.run(chunk, |chunk| {
+            let rows: Vec<f32> = chunk.iter().flat_map(|rows| rows.floats(row).into_owned()).collect();
+            batch(extractor, query, rows, chunk.len())
+        })?);
         rest = next;
     }
     Ok(scores)

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RerankMethod {
-    /// By the model's reranker: the probability of the same place.
+    /// The model's reranker: probability of the same place.
     Model,
-    /// By the number of mutual nearest neighbours that one homography explains.
+    /// RANSAC: the number of mutual nearest local features that fit one homography.
     Ransac,
-    /// By global similarity alone.
+    /// No reranking: the global ranking by cosine similarity.
     None,
 }
 
@@ -25,10 +25,10 @@ impl RerankMethod {
     }
 
     /// Scores of candidates, whose local features are in 8 bits as an index stores them (`&[u8]`) or in full precision
-    /// (`&[f32]`): the higher, the more likely the same place. None are given where nothing is reranked.
+    /// (`&[f32]`): the higher, the more likely the same place. Empty for [`RerankMethod::None`].
     ///
     /// # Errors
-    /// A model without a reranker, or without local features; candidates without local features; a failing device.
+    /// As [`rerank()`] and [`Verifier::new`].
     pub fn scores<'a, R>(self, extractor: &Extractor, query: &[f32], candidates: &[R]) -> Result<Vec<f32>>
     where
         R: Copy + Into<LocalRows<'a>> + Sync,

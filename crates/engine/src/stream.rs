@@ -1,15 +1,17 @@
 //! Many photographs through the extractor, decoding ahead while the device computes.
 
 use crate::{EngineError, Extractor, Framing, ImageFeatures, Progress, Result, View};
+use r2former_data::image::{cut_views, decode_file_noting};
+use r2former_data::{PanoramaView, Photo};
 use rayon::prelude::*;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
-/// Bytes of prepared images in one pass through the network, about.
+/// Approximate size of the inputs of one forward pass, in bytes.
 const BATCH_BYTES: usize = 32 << 20;
 
-/// Images of one pass through the network: many, because cores wait for each other at its end; but few where
-/// images are large and take long enough to keep all cores busy one at a time.
+/// Inputs of one forward pass: many, because cores wait for each other at its end; but few where images are large
+/// and take long enough to keep all cores busy one at a time.
 fn batch(extractor: &Extractor) -> usize {
     let settings = extractor.settings();
     (BATCH_BYTES / (3 * size_of::<f32>() * settings.height * settings.width)).clamp(8, 32)
@@ -18,11 +20,11 @@ fn batch(extractor: &Extractor) -> usize {
 /// Batches decoded ahead: one being computed, one waiting.
 const AHEAD: usize = 2;
 
-/// Extracts every file in order and hands each result to `each` with its number. A file that
-/// cannot be read is handed over as its error, and the run goes on.
+/// Extracts every file in order and hands each result to `each` with its number. A file that cannot be read is handed
+/// over as its error, and does not end the run.
 ///
 /// # Errors
-/// A failing device, or whatever `each` returns; both end the run.
+/// [`EngineError::Compute`] for a failing device, or whatever `each` returns; both end the run.
 pub fn extract_stream(
     extractor: &Extractor,
     files: &[&Path],
@@ -34,7 +36,7 @@ pub fn extract_stream(
     })
 }
 
-/// As [`extract_stream`], of each file the views of every framing, one after the other.
+/// As [`extract_stream`], with the views of every framing for each file, one after the other.
 ///
 /// # Errors
 /// As [`extract_stream`].
@@ -46,13 +48,64 @@ pub fn extract_framed(
     mut each: impl FnMut(usize, Result<Vec<ImageFeatures>>) -> Result<()>,
 ) -> Result<()> {
     let views: usize = framings.iter().map(|framing| framing.views()).sum();
-    let batch = (batch(extractor) / views.max(1)).max(1);
+    let prepare = |file: &&Path| {
+        let views = extractor.frame_file(file, framings)?;
+        Ok(Prepared { views, missing: None })
+    };
+    extract_prepared(extractor, files, views, prepare, |i, result| {
+        each(i, result.map(|(features, _)| features))?;
+        progress.advance(1);
+        Ok(())
+    })
+}
+
+/// Extracts photographs of which each file is decoded once: `files` are photographs of one file each, either a whole
+/// one or views of one panorama. `each` gets their number, their descriptors, and what is missing of a file that was cut
+/// short and accepted.
+pub(crate) fn extract_photos(
+    extractor: &Extractor,
+    files: &[&[&Photo]],
+    mut each: impl FnMut(usize, Result<(Vec<ImageFeatures>, Option<String>)>) -> Result<()>,
+) -> Result<()> {
+    let most = files.iter().map(|photos| photos.len()).max().unwrap_or(1);
+    extract_prepared(extractor, files, most, |photos| prepare_photos(extractor, photos), |i, r| each(i, r))
+}
+
+/// Decodes the one file of some photographs.
+fn prepare_photos(extractor: &Extractor, photos: &[&Photo]) -> Result<Prepared> {
+    let Some(first) = photos.first() else { return Ok(Prepared { views: Vec::new(), missing: None }) };
+    let decoded = decode_file_noting(&first.path, extractor.limits())?;
+    let views: Vec<PanoramaView> = photos.iter().filter_map(|photo| photo.view).collect();
+    let images = match views.len() {
+        0 => vec![decoded.image],
+        _ => cut_views(decoded.image, &views)?,
+    };
+    let framed =
+        images.iter().map(|image| extractor.frame(image, Framing::Whole)).collect::<Result<Vec<_>>>()?;
+    Ok(Prepared { views: framed.into_iter().flatten().collect(), missing: decoded.missing })
+}
+
+/// The inputs of one file, and what is missing of it.
+struct Prepared {
+    views: Vec<View>,
+    missing: Option<String>,
+}
+
+/// Prepares items ahead, in batches, and extracts them; an item has at most `most` inputs.
+fn extract_prepared<T: Sync>(
+    extractor: &Extractor,
+    items: &[T],
+    most: usize,
+    prepare: impl Fn(&T) -> Result<Prepared> + Sync,
+    mut each: impl FnMut(usize, Result<(Vec<ImageFeatures>, Option<String>)>) -> Result<()>,
+) -> Result<()> {
+    let batch = (batch(extractor) / most.max(1)).max(1);
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel(AHEAD);
+        let prepare = &prepare;
         scope.spawn(move || {
-            for (number, chunk) in files.chunks(batch).enumerate() {
-                let inputs: Vec<Result<Vec<View>>> =
-                    chunk.par_iter().map(|path| extractor.frame_file(path, framings)).collect();
+            for (number, chunk) in items.chunks(batch).enumerate() {
+                let inputs: Vec<Result<Prepared>> = chunk.par_iter().map(prepare).collect();
                 // The receiver is gone when the run ended early.
                 if send.send((number * batch, inputs)).is_err() {
                     return;
@@ -60,18 +113,17 @@ pub fn extract_framed(
             }
         });
         for (start, inputs) in receive {
-            let count = inputs.len();
+            let views = inputs.iter().flatten().flat_map(|prepared| &prepared.views);
             let good: Vec<(&[f32], [usize; 2])> =
-                inputs.iter().flatten().flatten().map(|view| (view.values.as_slice(), view.size)).collect();
+                views.map(|view| (view.values.as_slice(), view.size)).collect();
             let mut features = extractor.extract_sized(&good)?.into_iter();
             for (i, input) in inputs.into_iter().enumerate() {
-                let result = input.and_then(|views| {
+                let result = input.and_then(|Prepared { views, missing }| {
                     let all: Vec<ImageFeatures> = features.by_ref().take(views.len()).collect();
-                    if all.len() == views.len() { Ok(all) } else { Err(too_few()) }
+                    if all.len() == views.len() { Ok((all, missing)) } else { Err(too_few()) }
                 });
                 each(start + i, result)?;
             }
-            progress.advance(count as u64);
         }
         Ok(())
     })

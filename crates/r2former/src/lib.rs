@@ -1,11 +1,52 @@
 //! Visual place recognition: where was this photo taken?
+//!
+//! Photographs with known positions become an index on disk; the index then names the places that another photograph
+//! may show, and estimates its position. This crate re-exports what a first program needs:
+//!
+//! ```no_run
+//! use r2former::{
+//!     Extractor, LoadedModel, LocateOptions, NoProgress, PlaceIndex, Settings, SourceOptions, add_photos,
+//!     list_photos, locate, parse_device,
+//! };
+//! use std::path::Path;
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // The model that comes with the library; `LoadedModel::open` reads another.
+//!     let model = LoadedModel::built_in()?;
+//!     let settings = Settings::of(&model.config);
+//!     let index = PlaceIndex::open_or_create(Path::new("places"), &model, settings)?;
+//!     let extractor = Extractor::new(model, settings, &parse_device("cpu")?)?;
+//!
+//!     // A folder of photos with GPS tags, or a CSV table of path, lat, lon.
+//!     let photos = list_photos(Path::new("photos"), None, &SourceOptions::default())?.photos;
+//!     let report = add_photos(&mut index.writer()?, &extractor, &photos, &NoProgress)?;
+//!     println!("{} added, {} were there already", report.added, report.already_indexed);
+//!
+//!     let answer = locate(&index.reader()?, &extractor, "holiday.jpg", &LocateOptions::default())?;
+//!     match answer.estimate {
+//!         Some(estimate) => println!(
+//!             "taken near {}: {} of {} matches agree",
+//!             estimate.best, estimate.agreeing, estimate.considered
+//!         ),
+//!         None => println!("no match"),
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A query may also be [bytes or pixels](QueryImage), as of a camera's frame. The crates behind this one have more:
+//! `r2former-engine` (descriptors, reranking, streams), `r2former-index` (the index itself), `r2former-data`
+//! (photographs, positions, datasets), `r2former-model` (the network), `r2former-eval` (recall) and `r2former-train`.
+//!
+//! # Features
+//! `cuda`, `metal`, `rocm`, `vulkan` and `webgpu` add the device of that name to [`parse_device`].
 
-pub use r2former_data::dataset::{Kind, Listing, SourceOptions, list_photos};
+pub use r2former_data::dataset::{Kind, Listing, SourceOptions, list_images, list_photos};
 pub use r2former_data::{DataError, LatLon, Photo, Rgb8};
 pub use r2former_engine::{
     AddReport, Answer, EngineError, Estimate, Extractor, ImageFeatures, LoadedModel, LocateOptions, Match,
-    Near, NoProgress, PlaceIndex, Progress, RerankMethod, Result, Settings, add_photos, extract_stream,
-    locate, score_pair,
+    Near, NoProgress, PairScore, PlaceIndex, Progress, QueryImage, RerankMethod, Result, ScoreKind, Settings,
+    Status, Timing, add_photos, extract_stream, locate, score_pair,
 };
 pub use r2former_index::{Filter, IndexError, ReadPlaces, Reader, SearchMode, WritePlaces, Writer};
-pub use r2former_model::{Device, parse_device};
+pub use r2former_model::{Device, ModelError, parse_device};

@@ -108,8 +108,7 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<ExitStatu
     };
     let loaded = model_or_preset(args.model.as_deref(), &args.preset)?;
     let settings = args.input.settings(&loaded);
-    let bench =
-        Bench { args, extractor: Extractor::new(loaded.clone(), settings, &machine.device()?)?, loaded };
+    let bench = Bench { args, extractor: machine.extractor(loaded.clone(), settings)?, loaded };
     let measured = match command {
         BenchCommand::Extract(_) => bench.extract()?,
         BenchCommand::RerankMethod(_) => bench.rerank()?,

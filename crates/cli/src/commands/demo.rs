@@ -3,7 +3,7 @@
 use super::town::render;
 use crate::common::{Machine, load_model};
 use crate::exit::ExitStatus;
-use crate::output::{self, AnswerFormat, print_answers, print_json};
+use crate::output::{self, AnswerFormat, QueryResult, print_answers, print_json};
 use crate::progress::Bar;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
 
     say(&mut out, quiet, format!("2. Building an index with model {}.", loaded.config.name))?;
     let index = PlaceIndex::create(&dir.join("index"), &loaded, settings)?;
-    let extractor = Extractor::new(loaded, settings, &machine.device()?)?;
+    let extractor = machine.extractor(loaded, settings)?;
     let listing = list_photos(&photos.join("database.csv"), Some(Kind::Csv), &SourceOptions::default())?;
     let started = std::time::Instant::now();
     let mut writer = index.writer()?;
@@ -101,7 +101,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
     let first = later.photos.first().context("the town has no queries")?;
     let answer = locate(&index.reader()?, &extractor, &first.path, &options)?;
     if !args.json {
-        print_answers(&mut out, std::slice::from_ref(&answer), &[], AnswerFormat::Text { timing: true })?;
+        print_answers(&mut out, &[QueryResult::Answer(answer.clone())], AnswerFormat::Text { timing: true })?;
         if let Some(truth) = first.position {
             out.line(format_args!("   (taken at {:.6}, {:.6})", truth.lat, truth.lon))?;
         }

@@ -1,8 +1,9 @@
 //! `r2former extract`: descriptors of photographs as a safetensors file.
 
-use crate::common::{Machine, ModelArgs};
+use crate::common::{Machine, ModelArgs, ensure_writable};
 use crate::exit::ExitStatus;
-use crate::output::{self, print_json};
+use crate::output::{self, escaped, print_json};
+use crate::photos::{PhotoArg, photo_args};
 use crate::progress::Bar;
 use crate::tensors::tensor_images;
 use anyhow::Result;
@@ -16,13 +17,14 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExtractArgs {
-    /// Photographs; or normalised tensors as `FILE.safetensors:NAME[:I]`, of shape (n, 3, H, W).
+    /// Photos, or folders of photos; `-` reads one photo from standard input. Or normalised tensors as
+    /// FILE.safetensors:NAME[:I], of shape (n, 3, H, W).
     #[arg(required = true)]
     images: Vec<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
-    /// File to write: tensors `global` (n, descriptor) and `local` (n, K, x y attention feature), names as
-    /// JSON under `names` in the header.
+    /// Safetensors file to write: tensors `global` (n, dimensions) and `local` (n, K, row), where a row is x, y,
+    /// attention and the feature; the header lists the photos under `names`, as JSON.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Print a JSON summary.
@@ -31,6 +33,7 @@ pub(crate) struct ExtractArgs {
 }
 
 pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<ExitStatus> {
+    ensure_writable(&args.out)?;
     let tensors = tensor_images(&args.images)?;
     let extractor = args.model.extractor(machine, tensors.as_ref().map(|t| t.size))?;
     let (mut global, mut local) = (Vec::new(), Vec::new());
@@ -46,16 +49,28 @@ pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<ExitStatus> {
             tensors.names
         }
         None => {
-            let files: Vec<&Path> = args.images.iter().map(PathBuf::as_path).collect();
+            let photos = photo_args(&args.images)?;
             let bar = Bar::default();
-            bar.start("images", files.len() as u64);
+            bar.start("images", photos.len() as u64);
             // One bad image ends the run: a row would be missing, and rows are matched to names by number.
-            extract_stream(&extractor, &files, &bar, |_, features| {
-                keep(features?);
-                Ok(())
-            })?;
+            let files: Option<Vec<&Path>> = photos.iter().map(PhotoArg::path).collect();
+            match files {
+                Some(files) => {
+                    photos.iter().try_for_each(|photo| photo.load().map(drop))?;
+                    extract_stream(&extractor, &files, &bar, |_, features| {
+                        keep(features?);
+                        Ok(())
+                    })?;
+                }
+                None => {
+                    for photo in &photos {
+                        keep(extractor.extract_image(photo.load()?.query())?);
+                        bar.advance(1);
+                    }
+                }
+            }
             bar.finish();
-            args.images.iter().map(|p| p.display().to_string()).collect()
+            photos.into_iter().map(|photo| photo.name).collect()
         }
     };
 
@@ -88,6 +103,6 @@ pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<ExitStatus> {
     for (name, shape, _) in &shapes {
         out.line(format_args!("{name:<7} {shape:?}"))?;
     }
-    out.line(format_args!("wrote   {}", args.out.display()))?;
+    out.line(format_args!("wrote   {}", escaped(&args.out.display().to_string())))?;
     Ok(ExitStatus::Done)
 }

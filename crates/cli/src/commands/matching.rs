@@ -2,23 +2,24 @@
 
 use crate::common::{Machine, ModelArgs};
 use crate::exit::ExitStatus;
-use crate::output::{self, print_json};
+use crate::output::{self, escaped, print_json};
+use crate::photos::PhotoArg;
 use crate::tensors::tensor_images;
 use anyhow::{Result, bail};
 use clap::Args;
-use r2former_engine::score_pair;
+use r2former_engine::{Extractor, ImageFeatures, ScoreKind, score_pair, size_note};
 use serde_json::json;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct MatchArgs {
-    /// The query. A photograph, or a normalised tensor as FILE.safetensors:NAME:I.
+    /// Query: a photo, `-` for standard input, or a normalised tensor as FILE.safetensors:NAME:I.
     a: PathBuf,
-    /// The reference that it is compared with.
+    /// Reference, likewise.
     b: PathBuf,
     #[command(flatten)]
     model: ModelArgs,
-    /// Print JSON: cosine, logits (different place, same place), score.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -28,7 +29,10 @@ pub(crate) fn run(args: &MatchArgs, machine: &Machine) -> Result<ExitStatus> {
     let extractor = args.model.extractor(machine, tensors.as_ref().map(|t| t.size))?;
     let features = match &tensors {
         Some(tensors) => extractor.extract(&tensors.inputs)?,
-        None => vec![extractor.extract_file(&args.a)?, extractor.extract_file(&args.b)?],
+        None => {
+            let photos = photo_pair(args)?;
+            photos.iter().map(|photo| extract(&extractor, photo)).collect::<Result<Vec<_>>>()?
+        }
     };
     let [a, b] = features.as_slice() else {
         bail!(
@@ -44,21 +48,25 @@ pub(crate) fn run(args: &MatchArgs, machine: &Machine) -> Result<ExitStatus> {
     };
     if args.json {
         return print_json(&json!({
-            "a": args.a, "b": args.b, "model": config.name, "cosine": cosine,
+            "a": args.a, "b": args.b, "model": config.name, "similarity": cosine,
             "logits": pair.map(|p| p.logits), "score": pair.map(|p| p.score),
+            "score_kind": pair.map(|_| ScoreKind::RerankerProbability),
             "reranker_trained": config.trained.reranker,
         }));
     }
     let mut out = output::stdout();
-    out.line(format_args!("cosine  {cosine:.6}   (global descriptors, -1 to 1)"))?;
+    out.line(format_args!("similarity  {cosine:.6}   (cosine of the global descriptors, -1 to 1)"))?;
     match pair {
         Some(pair) => {
             let [different, same] = pair.logits;
-            out.line(format_args!("logits  {different:.6} {same:.6}   (different place, same place)"))?;
-            out.line(format_args!("score   {:.6}   (probability of the same place)", pair.score))?;
+            out.line(format_args!("logits      {different:.6} {same:.6}   (different place, same place)"))?;
+            out.line(format_args!(
+                "score       {:.6}   (the reranker's probability of the same place)",
+                pair.score
+            ))?;
             if !config.trained.reranker {
                 out.line(format_args!(
-                    "note: the reranker of {} is not trained; logits and score mean nothing",
+                    "note: the reranker of {} is not trained; logits and score are meaningless",
                     config.name
                 ))?;
             }
@@ -66,4 +74,21 @@ pub(crate) fn run(args: &MatchArgs, machine: &Machine) -> Result<ExitStatus> {
         None => out.line(format_args!("{} has no reranker: no logits, no score", config.name))?,
     }
     Ok(ExitStatus::Done)
+}
+
+fn photo_pair(args: &MatchArgs) -> Result<[PhotoArg; 2]> {
+    let photos = [PhotoArg::of(&args.a), PhotoArg::of(&args.b)];
+    if photos.iter().all(PhotoArg::is_stdin) {
+        bail!("both photos are standard input, which can be read only once");
+    }
+    Ok(photos)
+}
+
+fn extract(extractor: &Extractor, photo: &PhotoArg) -> Result<ImageFeatures> {
+    let loaded = photo.load()?;
+    let pixels = extractor.decode(&loaded.query())?;
+    if let Some(note) = size_note(pixels.width, pixels.height) {
+        eprintln!("note: {}: {note}", escaped(&photo.name));
+    }
+    Ok(extractor.extract_image(&*pixels)?)
 }

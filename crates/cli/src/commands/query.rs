@@ -1,50 +1,64 @@
 //! `r2former query`: where were these photographs taken?
 
-use crate::common::{Machine, near, parse_margin, parse_position, rerank_or_default};
+use crate::common::{Machine, parse_margin, parse_position, parse_radius, rerank_or_default};
 use crate::exit::ExitStatus;
-use crate::output::{self, AnswerFormat, PairsFormat, print_answers};
+use crate::output::{self, AnswerFormat, PairsFormat, QueryResult, check_pair_names, escaped, print_answers};
+use crate::photos::{PhotoArg, photo_args, relative_to};
 use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::LatLon;
-use r2former_engine::{Extractor, LoadedModel, LocateOptions, PlaceIndex, Progress, RerankMethod, locate};
-use r2former_index::SearchMode;
+use r2former_engine::{
+    EngineError, LoadedModel, LocateOptions, Near, PlaceIndex, Progress, RerankMethod, SearchMode, locate,
+};
+use r2former_index::{Filter, ReadPlaces};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct QueryArgs {
-    /// Folder of the index.
+    /// Index folder.
     index: PathBuf,
-    /// Photographs.
+    /// Photos, or folders of photos; `-` reads one photo from standard input.
     #[arg(required = true)]
     images: Vec<PathBuf>,
-    /// Places in each answer.
+    /// Matches to print for each query.
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     top: u32,
-    /// Candidates of the global search that are reranked.
+    /// Number of candidates from the global search to rerank.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     candidates: u32,
-    /// How candidates are put in order: model, ransac (mutual nearest local features that one homography
-    /// explains), or none for global similarity alone [default: model where its reranker is trained].
-    #[arg(long)]
+    /// Reranking method: model, ransac (mutual nearest local features that fit one homography), or none for the
+    /// global ranking [default: model if its reranker is trained, else none].
+    #[arg(long, value_name = "METHOD")]
     rerank: Option<RerankMethod>,
-    /// Rerank only where the global order is unclear: where the best image leads the best one of another place (more
-    /// than 25 m away) by less than this in cosine. `eval --adaptive` and `eval ablate` tell what a value is worth.
+    /// Skip reranking if the top-1 margin is at least MARGIN: the cosine similarity of the best match minus that
+    /// of the best match more than 25 m away from it; 0 to 2. `r2former eval ablate` measures what a value costs
+    /// and saves [default: rerank every query].
     #[arg(long, value_name = "MARGIN", allow_negative_numbers = true, value_parser = parse_margin)]
     adaptive: Option<f32>,
-    /// Walk the index's graph instead of comparing with every image: faster on large indexes, may miss some.
+    /// Search the index's graph instead of comparing with every image: faster on large indexes, but may miss
+    /// matches. Needs `r2former index optimize`.
     #[arg(long)]
     approximate: bool,
-    /// Only places near here, in degrees; needs --radius.
-    #[arg(long, value_name = "LAT,LON", value_parser = parse_position, allow_hyphen_values = true)]
+    /// Search only around this position, in degrees.
+    #[arg(
+        long,
+        value_name = "LAT,LON",
+        value_parser = parse_position,
+        allow_hyphen_values = true,
+        requires = "radius"
+    )]
     near: Option<LatLon>,
-    /// Metres around --near.
-    #[arg(long, value_name = "METRES")]
+    /// Search radius around --near, in metres.
+    #[arg(long, value_name = "METRES", value_parser = parse_radius, allow_negative_numbers = true, requires = "near")]
     radius: Option<f64>,
-    /// Check that the index was built with this model; by default the index's own copy is used.
+    /// Require that the index was built with this model; the index's own copy is used otherwise.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Show the time of each stage.
+    /// Print query names relative to this folder, as image lists of other tools do.
+    #[arg(long, value_name = "DIR")]
+    query_root: Option<PathBuf>,
+    /// Print the time of each stage, in milliseconds (JSON always has it).
     #[arg(long)]
     timing: bool,
     #[command(flatten)]
@@ -54,16 +68,16 @@ pub(crate) struct QueryArgs {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 struct FormatArgs {
-    /// Print JSON, timing included.
+    /// Print one JSON document.
     #[arg(long)]
     json: bool,
     /// Print GeoJSON: a point for each estimate and each match.
     #[arg(long)]
     geojson: bool,
-    /// Print CSV, one row a match.
+    /// Print CSV: a row for each match, and for each query without one.
     #[arg(long)]
     csv: bool,
-    /// Print pairs for another tool.
+    /// Print image pairs for another tool.
     #[arg(long, value_name = "TOOL")]
     pairs: Option<PairsFormat>,
 }
@@ -82,6 +96,11 @@ impl FormatArgs {
 
 pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
+    let photos = named_photos(args)?;
+    let format = args.format.format(args.timing);
+    if let AnswerFormat::Pairs(pairs) = format {
+        check_pair_names(pairs, photos.iter().map(|photo| photo.name.as_str()))?;
+    }
     let loaded = match &args.model {
         Some(path) => {
             let loaded = LoadedModel::open(path)?;
@@ -90,46 +109,78 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         }
         None => index.model()?,
     };
-    let rerank = rerank_or_default(args.rerank, &loaded.config)?;
-    let mut options = LocateOptions::default()
-        .top(args.top as usize)
-        .candidates(args.candidates as usize)
-        .rerank(rerank)
-        .mode(if args.approximate { SearchMode::Approximate } else { SearchMode::Exact });
-    options.adaptive = args.adaptive;
-    options.near = near(args.near, args.radius)?;
-    let extractor = Extractor::new(loaded, index.settings, &machine.device()?)?;
     let reader = index.reader()?;
-
-    let format = args.format.format(args.timing);
-    let mut out = output::stdout();
-    let (mut answers, mut failed) = (Vec::new(), Vec::new());
-    let bar = Bar::default();
-    if args.images.len() > 1 {
-        bar.start("queries", args.images.len() as u64);
+    if reader.list(None, 1, &Filter::default())?.places.is_empty() {
+        let dir = args.index.display();
+        bail!("{dir}: the index is empty: add photos with `r2former index add {dir} PHOTOS`");
     }
-    for image in &args.images {
-        match locate(&reader, &extractor, image, &options) {
-            // For people, each answer appears as soon as it is there.
-            Ok(answer) if matches!(format, AnswerFormat::Text { .. }) => {
-                print_answers(&mut out, &[answer], &[], format)?;
+    let options = options(args, rerank_or_default(args.rerank, &loaded.config)?);
+    let extractor = machine.extractor(loaded, index.settings)?;
+
+    let mut out = output::stdout();
+    let (mut results, mut unreadable) = (Vec::new(), 0);
+    let bar = Bar::default();
+    if photos.len() > 1 {
+        bar.start("queries", photos.len() as u64);
+    }
+    for photo in &photos {
+        let answer = photo
+            .load()
+            .map_err(EngineError::from)
+            .and_then(|loaded| locate(&reader, &extractor, loaded.query(), &options));
+        let result = match answer {
+            Ok(answer) => {
+                for note in &answer.notes {
+                    bar.note(&format!("note: {}: {note}", escaped(&answer.query)));
+                }
+                QueryResult::Answer(answer)
             }
-            Ok(answer) => answers.push(answer),
-            Err(error @ r2former_engine::EngineError::Data(_)) => {
-                bar.note(&format!("error: {error}"));
-                failed.push((image.display().to_string(), error.to_string()));
+            Err(error @ EngineError::Data(_)) => {
+                bar.note(&format!("error: {}", escaped(&error.to_string())));
+                unreadable += 1;
+                QueryResult::Unreadable { query: photo.name.clone(), error: error.to_string() }
             }
             Err(error) => return Err(error.into()),
+        };
+        // For people, each answer appears as soon as it is there.
+        if matches!(format, AnswerFormat::Text { .. }) {
+            print_answers(&mut out, &[result], format)?;
+        } else {
+            results.push(result);
         }
         bar.advance(1);
     }
     bar.finish();
     if !matches!(format, AnswerFormat::Text { .. }) {
-        print_answers(&mut out, &answers, &failed, format)?;
+        print_answers(&mut out, &results, format)?;
     }
-    match (failed.len(), args.images.len()) {
+    match (unreadable, photos.len()) {
         (0, _) => Ok(ExitStatus::Done),
-        (failed, all) if failed == all => bail!("no query could be read"),
+        (unreadable, all) if unreadable == all => bail!("no query could be read"),
         _ => Ok(ExitStatus::Partial),
     }
+}
+
+fn options(args: &QueryArgs, method: RerankMethod) -> LocateOptions {
+    let mut options = LocateOptions::default()
+        .top(args.top as usize)
+        .candidates(args.candidates as usize)
+        .rerank(method)
+        .mode(if args.approximate { SearchMode::Approximate } else { SearchMode::Exact });
+    options.adaptive = args.adaptive;
+    options.near = args.near.zip(args.radius).map(|(center, radius_m)| Near::new(center, radius_m));
+    options
+}
+
+/// The queries, called as the caller wants them called.
+fn named_photos(args: &QueryArgs) -> Result<Vec<PhotoArg>> {
+    let mut photos = photo_args(&args.images)?;
+    if let Some(root) = &args.query_root {
+        for photo in &mut photos {
+            if let Some(path) = photo.path() {
+                photo.name = relative_to(root, path)?;
+            }
+        }
+    }
+    Ok(photos)
 }

@@ -1,10 +1,11 @@
 //! Answers to queries: for people, as JSON, GeoJSON, CSV, or as pairs for other tools.
 
-use super::{Out, print_json};
-use anyhow::Result;
+use super::{Out, escaped, escaped_json, print_json};
+use anyhow::{Result, bail};
 use geojson::{Feature, FeatureCollection, Geometry, GeometryValue};
 use r2former_data::LatLon;
-use r2former_engine::{Answer, Match, RerankMethod};
+use r2former_engine::{Answer, Estimate, Match, RerankMethod, ScoreKind};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// How answers are printed.
@@ -20,50 +21,93 @@ pub(crate) enum AnswerFormat {
 /// Pair lists that other tools read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum PairsFormat {
-    /// hloc: `query reference`, one pair a line.
+    /// hloc: `query reference`, a line for each pair; names without white space.
     Hloc,
-    /// kapture: `query, reference, score`, one pair a line.
+    /// kapture: `query, reference, score`, a line for each pair; names without commas.
     Kapture,
 }
 
-pub(crate) fn print_answers(
-    out: &mut Out,
-    answers: &[Answer],
-    failed: &[(String, String)],
-    format: AnswerFormat,
-) -> Result<()> {
-    match format {
-        AnswerFormat::Text { timing } => answers.iter().try_for_each(|answer| text(out, answer, timing)),
-        AnswerFormat::Json => {
-            let failed: Vec<Value> = failed.iter().map(|(q, e)| json!({ "query": q, "error": e })).collect();
-            print_json(&json!({ "answers": answers, "failed": failed })).map(drop)
+/// What came of one query.
+#[derive(Debug, Clone)]
+pub(crate) enum QueryResult {
+    Answer(Answer),
+    /// The query is no usable photograph.
+    Unreadable {
+        query: String,
+        error: String,
+    },
+}
+
+impl QueryResult {
+    fn query(&self) -> &str {
+        match self {
+            Self::Answer(answer) => &answer.query,
+            Self::Unreadable { query, .. } => query,
         }
-        AnswerFormat::GeoJson => out.line(format_args!("{}", serde_json::to_string(&features(answers))?)),
-        AnswerFormat::Csv => table(out, answers),
-        AnswerFormat::Pairs(pairs) => print_pairs(out, answers, pairs),
+    }
+
+    fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Answer(answer) => Some(answer),
+            Self::Unreadable { .. } => None,
+        }
+    }
+
+    fn matches(&self) -> &[Match] {
+        self.answer().map_or(&[], |answer| &answer.matches)
+    }
+
+    fn json(&self) -> Value {
+        match self {
+            Self::Answer(answer) => word(answer),
+            Self::Unreadable { query, error } => {
+                json!({ "query": query, "status": self.status(), "error": error })
+            }
+        }
+    }
+
+    /// `answered`, `no_match` or `unreadable`.
+    fn status(&self) -> Value {
+        self.answer().map_or_else(|| "unreadable".into(), |answer| word(answer.status))
     }
 }
 
-fn each_match(answers: &[Answer]) -> impl Iterator<Item = (&Answer, usize, &Match)> {
-    answers.iter().flat_map(|a| a.matches.iter().enumerate().map(move |(i, m)| (a, i + 1, m)))
+/// A value as it is serialised.
+fn word(value: impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+pub(crate) fn print_answers(out: &mut Out, results: &[QueryResult], format: AnswerFormat) -> Result<()> {
+    match format {
+        AnswerFormat::Text { timing } => {
+            results.iter().filter_map(QueryResult::answer).try_for_each(|answer| text(out, answer, timing))
+        }
+        AnswerFormat::Json => {
+            let answers: Vec<Value> = results.iter().map(QueryResult::json).collect();
+            print_json(&json!({ "answers": answers })).map(drop)
+        }
+        AnswerFormat::GeoJson => {
+            out.line(format_args!("{}", escaped_json(&serde_json::to_string(&features(results))?)))
+        }
+        AnswerFormat::Csv => table(out, results),
+        AnswerFormat::Pairs(pairs) => print_pairs(out, results, pairs),
+    }
 }
 
 fn text(out: &mut Out, answer: &Answer, timing: bool) -> Result<()> {
-    out.line(format_args!("{}", answer.query))?;
-    match &answer.estimate {
-        Some(e) => out.line(format_args!(
-            "  at {}   weighted {}   ({} of {} matches agree within {:.0} m)",
-            degrees(e.best),
-            degrees(e.weighted),
-            e.agreeing,
-            answer.matches.len(),
-            e.spread_m
-        ))?,
-        None if answer.matches.is_empty() => out.line(format_args!("  no place in the index fits"))?,
-        None => {}
+    out.line(format_args!("{}", escaped(&answer.query)))?;
+    if answer.matches.is_empty() {
+        out.line(format_args!("  no match: no photo of the index is within the search radius"))?;
+    }
+    if let Some(e) = &answer.estimate {
+        let spread = if e.agreeing > 1 { format!(", spread {:.0} m", e.spread_m) } else { String::new() };
+        out.line(format_args!(
+            "  at {}   weighted {}   ({} of {} matches agree{spread})",
+            e.best, e.weighted, e.agreeing, e.considered
+        ))?;
     }
     if answer.reranking_skipped {
-        out.line(format_args!("  not reranked: the global order is clear"))?;
+        out.line(format_args!("  reranking skipped: the top-1 margin is large enough"))?;
     }
     let score = match answer.rerank {
         RerankMethod::Model => "   score",
@@ -73,21 +117,21 @@ fn text(out: &mut Out, answer: &Answer, timing: bool) -> Result<()> {
     if !answer.matches.is_empty() {
         out.line(format_args!("  {:>4}  {:>10}{score}  {:<23}  path", "rank", "similarity", "position"))?;
     }
-    for (i, m) in answer.matches.iter().enumerate() {
-        let score = match (answer.rerank, m.score) {
-            (RerankMethod::Ransac, Some(inliers)) => format!("  {inliers:>6.0}"),
-            (_, score) => score.map_or(String::new(), |s| format!("  {s:.4}")),
+    for m in &answer.matches {
+        let score = match (m.score, m.score_kind) {
+            (Some(inliers), Some(ScoreKind::RansacInliers)) => format!("  {inliers:>6.0}"),
+            (Some(score), _) => format!("  {score:.4}"),
+            (None, _) => " ".repeat(score.len()),
         };
-        let position = m.position.map_or("unknown".into(), degrees);
+        let position = m.position.map_or("unknown".into(), |position| position.to_string());
         let heading = m.heading.map_or(String::new(), |h| format!("  heading {h:.0}"));
         let distance = m.distance_m.map_or(String::new(), |d| format!("  {d:.0} m from the prior"));
-        let row = format!(
+        out.line(format_args!(
             "  {:>4}  {:>10.4}{score}  {position:<23}  {}{heading}{distance}",
-            i + 1,
+            m.rank,
             m.similarity,
-            m.path
-        );
-        out.line(format_args!("{row}"))?;
+            escaped(&m.path)
+        ))?;
     }
     if timing {
         let t = &answer.timing;
@@ -99,15 +143,12 @@ fn text(out: &mut Out, answer: &Answer, timing: bool) -> Result<()> {
     Ok(())
 }
 
-fn degrees(position: LatLon) -> String {
-    format!("{:.6}, {:.6}", position.lat, position.lon)
-}
-
-/// One point a match; RFC 7946 puts longitude first.
-fn features(answers: &[Answer]) -> FeatureCollection {
-    let feature = |position: LatLon, properties: Value| Feature {
+/// A point for each estimate and each match, and a feature without geometry for each query that has none; RFC 7946
+/// puts longitude first.
+fn features(results: &[QueryResult]) -> FeatureCollection {
+    let feature = |position: Option<LatLon>, properties: Value| Feature {
         bbox: None,
-        geometry: Some(Geometry::new(GeometryValue::new_point([position.lon, position.lat]))),
+        geometry: position.map(|p| Geometry::new(GeometryValue::new_point([p.lon, p.lat]))),
         id: None,
         properties: match properties {
             Value::Object(map) => Some(map),
@@ -116,69 +157,216 @@ fn features(answers: &[Answer]) -> FeatureCollection {
         foreign_members: None,
     };
     let mut features = Vec::new();
-    for answer in answers {
-        if let Some(e) = &answer.estimate {
-            let properties = json!({
-                "kind": "estimate", "query": answer.query, "agreeing": e.agreeing, "spread_m": e.spread_m,
-            });
-            features.push(feature(e.weighted, properties));
+    for result in results {
+        let mut properties = json!({
+            "kind": "query", "query": result.query(), "status": result.status(),
+        });
+        let mut position = None;
+        match result {
+            QueryResult::Unreadable { error, .. } => properties["error"] = error.as_str().into(),
+            QueryResult::Answer(answer) => {
+                properties["reranking_skipped"] = answer.reranking_skipped.into();
+                properties["notes"] = answer.notes.clone().into();
+                if let Some((e, best)) = answer.estimate.as_ref().zip(answer.matches.first()) {
+                    position = Some(e.weighted);
+                    properties["kind"] = "estimate".into();
+                    properties["path"] = best.path.as_str().into();
+                    properties["similarity"] = best.similarity.into();
+                    properties["score"] = word(best.score);
+                    properties["score_kind"] = word(best.score_kind);
+                    properties["agreeing"] = e.agreeing.into();
+                    properties["considered"] = e.considered.into();
+                    properties["spread_m"] = e.spread_m.into();
+                    properties["best_lat"] = e.best.lat.into();
+                    properties["best_lon"] = e.best.lon.into();
+                }
+            }
         }
+        features.push(feature(position, properties));
     }
-    for (answer, rank, m) in each_match(answers) {
-        if let Some(position) = m.position {
-            let properties = json!({
-                "kind": "match", "query": answer.query, "rank": rank, "path": m.path, "heading": m.heading,
-                "similarity": m.similarity, "score": m.score, "distance_m": m.distance_m,
-            });
-            features.push(feature(position, properties));
-        }
+    for (result, m) in results.iter().flat_map(|result| result.matches().iter().map(move |m| (result, m))) {
+        let properties = json!({
+            "kind": "match", "query": result.query(), "rank": m.rank, "path": m.path, "heading": m.heading,
+            "similarity": m.similarity, "score": m.score, "score_kind": m.score_kind,
+            "distance_m": m.distance_m,
+        });
+        features.push(feature(m.position, properties));
     }
     FeatureCollection { bbox: None, features, foreign_members: None }
 }
 
-fn table(out: &mut Out, answers: &[Answer]) -> Result<()> {
+/// The columns of CSV: what is known of a match, then of its query.
+const COLUMNS: [&str; 21] = [
+    "query",
+    "status",
+    "rank",
+    "path",
+    "lat",
+    "lon",
+    "heading",
+    "distance_m",
+    "similarity",
+    "score",
+    "score_kind",
+    "best_lat",
+    "best_lon",
+    "weighted_lat",
+    "weighted_lon",
+    "agreeing",
+    "considered",
+    "spread_m",
+    "reranking_skipped",
+    "notes",
+    "error",
+];
+
+/// A row for each match, and for each query without one.
+fn table(out: &mut Out, results: &[QueryResult]) -> Result<()> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record([
-        "query",
-        "rank",
-        "path",
-        "lat",
-        "lon",
-        "heading",
-        "distance_m",
-        "similarity",
-        "score",
-    ])?;
-    let number = |value: Option<f64>| value.map_or(String::new(), |v| v.to_string());
-    for (answer, rank, m) in each_match(answers) {
-        writer.write_record([
-            answer.query.clone(),
-            rank.to_string(),
-            m.path.clone(),
-            number(m.position.map(|p| p.lat)),
-            number(m.position.map(|p| p.lon)),
-            number(m.heading),
-            number(m.distance_m),
-            m.similarity.to_string(),
-            m.score.map_or(String::new(), |s| s.to_string()),
-        ])?;
+    writer.write_record(COLUMNS)?;
+    for result in results {
+        let about = |m: Option<&Match>| {
+            [vec![name(result.query()), plain(result.status())], of_match(m), of_query(result)].concat()
+        };
+        if result.matches().is_empty() {
+            writer.write_record(about(None))?;
+        }
+        for m in result.matches() {
+            writer.write_record(about(Some(m)))?;
+        }
     }
     let bytes = writer.into_inner().map_err(|e| e.into_error())?;
     out.line(format_args!("{}", String::from_utf8_lossy(&bytes).trim_end()))
 }
 
-fn print_pairs(out: &mut Out, answers: &[Answer], format: PairsFormat) -> Result<()> {
+/// A name in a table: CSV has no escapes of its own.
+fn name(name: &str) -> String {
+    escaped(name).into_owned()
+}
+
+/// A value as it stands in a table; nothing for null.
+fn plain(value: impl Serialize) -> String {
+    match word(value) {
+        Value::Null => String::new(),
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+fn of_match(m: Option<&Match>) -> Vec<String> {
+    let position = m.and_then(|m| m.position);
+    vec![
+        plain(m.map(|m| m.rank)),
+        m.map_or(String::new(), |m| name(&m.path)),
+        plain(position.map(|p| p.lat)),
+        plain(position.map(|p| p.lon)),
+        plain(m.and_then(|m| m.heading)),
+        plain(m.and_then(|m| m.distance_m)),
+        plain(m.map(|m| m.similarity)),
+        plain(m.and_then(|m| m.score)),
+        plain(m.and_then(|m| m.score_kind)),
+    ]
+}
+
+fn of_query(result: &QueryResult) -> Vec<String> {
+    let answer = result.answer();
+    let estimate: Option<&Estimate> = answer.and_then(|answer| answer.estimate.as_ref());
+    let error = match result {
+        QueryResult::Unreadable { error, .. } => name(error),
+        QueryResult::Answer(_) => String::new(),
+    };
+    vec![
+        plain(estimate.map(|e| e.best.lat)),
+        plain(estimate.map(|e| e.best.lon)),
+        plain(estimate.map(|e| e.weighted.lat)),
+        plain(estimate.map(|e| e.weighted.lon)),
+        plain(estimate.map(|e| e.agreeing)),
+        plain(estimate.map(|e| e.considered)),
+        plain(estimate.map(|e| e.spread_m)),
+        plain(answer.map(|answer| answer.reranking_skipped)),
+        answer.map_or(String::new(), |answer| answer.notes.join("; ")),
+        error,
+    ]
+}
+
+fn print_pairs(out: &mut Out, results: &[QueryResult], format: PairsFormat) -> Result<()> {
+    check_pair_names(format, results.iter().flat_map(QueryResult::matches).map(|m| m.path.as_str()))?;
     if format == PairsFormat::Kapture {
         out.line(format_args!("# kapture format: 1.1"))?;
         out.line(format_args!("# query_image, map_image, score"))?;
     }
-    for (answer, _, m) in each_match(answers) {
-        match format {
-            PairsFormat::Hloc => out.line(format_args!("{} {}", answer.query, m.path))?,
-            PairsFormat::Kapture => {
-                out.line(format_args!("{}, {}, {}", answer.query, m.path, m.score.unwrap_or(m.similarity)))?;
+    for result in results {
+        for m in result.matches() {
+            let query = result.query();
+            match format {
+                PairsFormat::Hloc => out.line(format_args!("{query} {}", m.path))?,
+                PairsFormat::Kapture => {
+                    out.line(format_args!("{query}, {}, {}", m.path, m.score.unwrap_or(m.similarity)))?;
+                }
             }
         }
     }
     Ok(())
+}
+
+/// Most names in one message.
+const NAMED: usize = 5;
+
+/// Refuses names that a list of pairs cannot carry: its reader would split them.
+pub(crate) fn check_pair_names<'a>(format: PairsFormat, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let (tool, what) = match format {
+        PairsFormat::Hloc => ("hloc", "white space"),
+        PairsFormat::Kapture => ("kapture", "commas, line breaks or surrounding white space"),
+    };
+    let splits = |name: &str| match format {
+        PairsFormat::Hloc => name.contains(char::is_whitespace),
+        PairsFormat::Kapture => name.contains(',') || name.trim() != name,
+    };
+    // A line that begins with # is a comment to both.
+    let mut refused: Vec<&str> = names
+        .filter(|name| splits(name) || name.contains(char::is_control) || name.starts_with('#'))
+        .collect();
+    refused.sort_unstable();
+    refused.dedup();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let more = match refused.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named: Vec<String> = refused.iter().take(NAMED).map(|name| format!("'{}'", escaped(name))).collect();
+    bail!(
+        "--pairs {tool} cannot write names with {what}: {}{more}; rename the photos, or use --json or --csv",
+        named.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_refuse_names_that_their_readers_would_split() {
+        let check = |format, names: &[&str]| check_pair_names(format, names.iter().copied());
+        assert!(check(PairsFormat::Hloc, &["a.jpg", "day/né,1.jpg"]).is_ok());
+        assert!(check(PairsFormat::Kapture, &["a b.jpg", "day/né.jpg"]).is_ok());
+        for (format, bad) in [
+            (PairsFormat::Hloc, "a b.jpg"),
+            (PairsFormat::Hloc, "a\u{a0}b.jpg"),
+            (PairsFormat::Hloc, "a\nb.jpg"),
+            (PairsFormat::Hloc, "#a.jpg"),
+            (PairsFormat::Kapture, "a,b.jpg"),
+            (PairsFormat::Kapture, "a\nb.jpg"),
+            (PairsFormat::Kapture, " a.jpg"),
+        ] {
+            let message = check(format, &["fine.jpg", bad, bad]).expect_err(bad).to_string();
+            assert!(message.contains(&format!("'{}'", escaped(bad))), "{message}");
+            assert!(!message.contains("fine.jpg") && !message.contains('\n'), "{message}");
+        }
+        let many: Vec<String> = (0..9).map(|i| format!("{i} .jpg")).collect();
+        let names: Vec<&str> = many.iter().map(String::as_str).collect();
+        let message = check(PairsFormat::Hloc, &names).expect_err("nine").to_string();
+        assert!(message.contains("'4 .jpg' and 4 more"), "{message}");
+    }
 }

@@ -21,6 +21,23 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     )
 }
 
+/// A JSON document with the same characters as JSON's own escapes: the strings in it stay what they are.
+pub(crate) fn escaped_json(document: &str) -> Cow<'_, str> {
+    let is_unsafe = |c: char| c != '\n' && is_unsafe(c);
+    if !document.contains(is_unsafe) {
+        return Cow::Borrowed(document);
+    }
+    let mut safe = String::with_capacity(document.len() + 16);
+    for c in document.chars() {
+        if is_unsafe(c) {
+            safe.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            safe.push(c);
+        }
+    }
+    Cow::Owned(safe)
+}
+
 /// Controls, line and paragraph separators, and everything invisible that reorders or hides text.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
@@ -44,6 +61,16 @@ mod tests {
             ("👩\u{200d}🌾.jpg", "👩\u{200d}🌾.jpg"),
         ] {
             assert_eq!(escaped(name), shown);
+        }
+    }
+
+    #[test]
+    fn json_keeps_its_strings() {
+        for name in ["é.jpg", "gpj.\u{202e}exe", "\u{7f}\u{9b}\n\u{e0041}"] {
+            let document = serde_json::to_string_pretty(&[name]).expect("a string");
+            let safe = escaped_json(&document);
+            assert!(!safe.contains(|c| c != '\n' && is_unsafe(c)), "{safe:?}");
+            assert_eq!(serde_json::from_str::<Vec<String>>(&safe).expect("JSON"), [name]);
         }
     }
 }

@@ -1,13 +1,13 @@
 //! What commands print.
 
 mod answers;
-mod escape;
+pub(crate) mod escape;
 mod recall;
 mod scores;
 mod words;
 
-pub(crate) use answers::{AnswerFormat, PairsFormat, print_answers};
-pub(crate) use escape::escaped;
+pub(crate) use answers::{AnswerFormat, PairsFormat, QueryResult, check_pair_names, print_answers};
+pub(crate) use escape::{escaped, escaped_json};
 pub(crate) use recall::print_summary;
 pub(crate) use scores::{print_comparison, print_scores};
 pub(crate) use words::{backbone, bytes, global_head, input};
@@ -36,6 +36,6 @@ impl Out {
 
 /// Prints one JSON document.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<ExitStatus> {
-    stdout().line(format_args!("{}", serde_json::to_string_pretty(value)?))?;
+    stdout().line(format_args!("{}", escaped_json(&serde_json::to_string_pretty(value)?)))?;
     Ok(ExitStatus::Done)
 }

@@ -1,7 +1,6 @@
 //! What a file holds, by its first bytes.
 
-use crate::DataError;
-use crate::image::format;
+use crate::image::format::{self, Format};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -19,20 +18,22 @@ pub(super) enum Content {
 
 /// Looks at the first bytes of a file; `path` stands for it in messages.
 pub(super) fn of_bytes(head: &[u8], path: &Path) -> Content {
-    match format::recognise(head, path) {
-        Ok(_) => Content::Photo,
-        Err(DataError::Image { problem, .. }) if !problem.starts_with("is not an image") => {
-            Content::Unsupported(problem)
-        }
-        Err(_) => Content::Other,
+    of_format(format::sniff(head), path)
+}
+
+fn of_format(format: Format, path: &Path) -> Content {
+    match format.unsupported(path) {
+        Some(reason) => Content::Unsupported(reason),
+        None if format.is_readable() => Content::Photo,
+        None => Content::Other,
     }
 }
 
 /// Looks at a regular file; other kinds are never opened. One that cannot be read is [`Content::Other`].
 pub(super) fn of_file(path: &Path) -> Content {
-    let mut head = Vec::with_capacity(format::HEAD);
+    let mut head = Vec::with_capacity(format::SNIFF_BYTES);
     let regular = std::fs::metadata(path).is_ok_and(|about| about.is_file());
-    let read = regular
-        && File::open(path).is_ok_and(|file| file.take(format::HEAD as u64).read_to_end(&mut head).is_ok());
+    let limit = format::SNIFF_BYTES as u64;
+    let read = regular && File::open(path).is_ok_and(|file| file.take(limit).read_to_end(&mut head).is_ok());
     if read { of_bytes(&head, path) } else { Content::Other }
 }

@@ -5,8 +5,8 @@ use super::names::text_of;
 use super::table::not_a_file;
 use super::walk::images_under;
 use super::{Listing, SkipKind, Skipped};
-use crate::image::read_tags;
-use crate::{DataError, Photo, Result};
+use crate::image::{read_tags, summarise_notes};
+use crate::{DataError, Result};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// photograph that `root` is, named as its file.
 ///
 /// Files are photographs by their content, not by their extension. One without a GPS position, in a format that is
-/// not read, with damaged EXIF, or with an impossible position is skipped with the reason. Hidden files are left out;
+/// not read, or with a damaged or impossible position is skipped with the reason; damage beside a position is noted. Hidden files are left out;
 /// links are followed, but not in circles. Tables of positions and sidecars beside the photographs are noted.
 ///
 /// # Errors
@@ -59,24 +59,19 @@ fn read(images: Vec<(PathBuf, String)>, mut listing: Listing, what: &str) -> (Li
     };
     let read: Vec<_> = images.into_par_iter().map(|(path, name)| (of(&path), path, name)).collect();
     let mut without = 0;
+    let mut notes = Vec::new();
     for (tags, path, name) in read {
         let (kind, reason) = match tags {
-            Ok(tags) => match tags.position.filter(|p| p.lat != 0.0 || p.lon != 0.0) {
-                Some(position) => {
-                    listing.photos.push(Photo {
-                        position: Some(position),
-                        heading: tags.heading,
-                        altitude: tags.altitude,
-                        time: tags.time,
-                        ..Photo::new(path, name)
-                    });
-                    continue;
-                }
-                None => {
-                    without += 1;
-                    (SkipKind::WithoutPosition, "has no GPS position in its EXIF".into())
-                }
-            },
+            Ok(tags) if tags.position.is_some() => {
+                notes.extend(tags.notes.iter().map(|note| (name.clone(), note.clone())));
+                listing.photos.push(tags.photo(path, name));
+                continue;
+            }
+            Ok(tags) => {
+                without += 1;
+                let reason = tags.no_position.unwrap_or_else(|| "has no GPS position in its EXIF".into());
+                (SkipKind::WithoutPosition, reason)
+            }
             Err(problem) => problem,
         };
         listing.skipped.push(Skipped { path, reason, kind });
@@ -88,6 +83,7 @@ fn read(images: Vec<(PathBuf, String)>, mut listing: Listing, what: &str) -> (Li
         listing.photos.iter().filter(|p| p.heading.is_some()).count(),
         listing.skipped.len() - without
     ));
+    listing.notes.extend(summarise_notes(notes.iter().map(|(name, note)| (name.as_str(), note))));
     (listing, without)
 }
 
@@ -107,8 +103,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         let position = Some(LatLon { lat: 52.2, lon: 0.1 });
-        let full =
-            PhotoTags { position, heading: Some(90.0), altitude: Some(12.0), time: Some(1_700_000_000) };
+        let full = PhotoTags {
+            position,
+            heading: Some(90.0),
+            altitude: Some(12.0),
+            time: Some(1_700_000_000),
+            ..PhotoTags::default()
+        };
         std::fs::create_dir(root.join("sub")).unwrap();
         std::fs::write(root.join("sub/b.JPG"), jpeg(&full)).unwrap();
         std::fs::write(root.join("a.jpg"), jpeg(&PhotoTags { position, ..PhotoTags::default() })).unwrap();

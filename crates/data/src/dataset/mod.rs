@@ -5,6 +5,7 @@
 //! St Lucia, aligned folders, pairs). Two listings make a dataset with [`from_listings`]. Pixels are never decoded here.
 
 mod angle;
+mod column_names;
 mod columns;
 mod content;
 mod dbstruct;
@@ -12,6 +13,7 @@ mod exif_folder;
 mod foreign;
 mod frames;
 mod hints;
+mod images;
 mod keyed_table;
 mod matlab;
 mod msls;
@@ -25,6 +27,7 @@ mod point;
 mod positions_csv;
 mod region;
 mod remarks;
+mod row;
 mod sequences;
 mod source;
 mod spec;
@@ -39,8 +42,10 @@ mod zone;
 pub use dbstruct::{DbStructOptions, read_dbstruct};
 pub use exif_folder::list_exif_folder;
 pub use frames::{FramesOptions, read_frames};
+pub use images::list_images;
 pub use msls::{MslsOptions, read_msls};
 pub use msls_task::MslsTask;
+pub use names::composed_name;
 pub use pairs::read_pairs;
 pub use panoramas::{list_panoramas, split_panoramas};
 pub use placed::distance_m;

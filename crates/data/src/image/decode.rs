@@ -1,29 +1,61 @@
 //! From a file or bytes to pixels, whatever the format.
 
-use super::format::{self, Format};
-use super::{Limits, Rgb8, jpeg, orient, other};
+use super::format::{self, Format, SNIFF_BYTES};
+use super::xmp::Xmp;
+use super::{Limits, Panorama, Rgb8, Shape, jpeg, metadata, orient, other, panorama};
 use crate::{DataError, Result};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
+/// A decoded photograph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// Its pixels, upright.
+    pub image: Rgb8,
+    /// What is missing of a JPEG that was cut short, where [`Limits::accept_truncated`] let it pass.
+    pub missing: Option<String>,
+    /// Whether it is a panorama.
+    pub panorama: Option<Panorama>,
+}
+
+impl Decoded {
+    /// Reasons to distrust what a network makes of the image as a whole: missing parts, a panorama that is squeezed to
+    /// the model's shape, too few pixels.
+    pub fn notes(&self) -> Vec<String> {
+        let cut = self.missing.as_ref().map(|what| format!("is cut short: {what}; the rest is grey"));
+        let Rgb8 { width, height, .. } = self.image;
+        let shape = Shape { width, height, panorama: self.panorama.clone() }.note();
+        cut.into_iter().chain(shape).collect()
+    }
+}
+
 /// Decodes a photograph, turned upright as its EXIF orientation asks.
 ///
-/// The format is told from the first bytes, never from the extension: JPEG (baseline, progressive,
-/// grey, CMYK), PNG, WebP, BMP, PPM and its kin. Transparency is dropped, not blended; 16-bit samples keep
-/// their high byte; of an animation the first picture is taken. A JPEG that ends early is an error,
-/// never half an image; what follows a complete one (a phone's video, a second picture) is ignored.
+/// The format is recognised by the first bytes, never by the extension: JPEG (sequential and progressive; grey,
+/// colour, CMYK and YCCK), PNG, WebP, TIFF, GIF, BMP, PPM and similar, QOI. Transparency is dropped, not blended;
+/// 16-bit samples keep their high byte; of an animation or several pages the first picture is taken. A JPEG of which
+/// blocks or scans are missing is an error unless `limits` accept it; one that lacks only its end marker is read;
+/// what follows a complete one (a phone's video, a second picture) is ignored.
 ///
 /// # Errors
 /// [`DataError::Io`] for a file that cannot be read; [`DataError::Image`] for one that is empty, a
 /// folder, not an image, in an unsupported format, damaged, cut short, or beyond `limits`. The limits
 /// are checked on the header, before pixels are allocated.
 pub fn decode_file(path: &Path, limits: &Limits) -> Result<Rgb8> {
+    Ok(decode_file_noting(path, limits)?.image)
+}
+
+/// As [`decode_file`], with what is missing of a photograph that was cut short.
+///
+/// # Errors
+/// As [`decode_file`].
+pub fn decode_file_noting(path: &Path, limits: &Limits) -> Result<Decoded> {
     let (file, length) = open(path, limits)?;
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     // The file may grow while it is read: never take more than was checked.
     file.take(length).read_to_end(&mut bytes).map_err(|e| DataError::io(path, e))?;
-    decode_bytes(&bytes, path, limits)
+    decode_bytes_noting(&bytes, path, limits)
 }
 
 /// As [`decode_file`], of bytes in memory; `name` stands for them in messages.
@@ -31,13 +63,25 @@ pub fn decode_file(path: &Path, limits: &Limits) -> Result<Rgb8> {
 /// # Errors
 /// As [`decode_file`].
 pub fn decode_bytes(bytes: &[u8], name: &Path, limits: &Limits) -> Result<Rgb8> {
+    Ok(decode_bytes_noting(bytes, name, limits)?.image)
+}
+
+/// As [`decode_file_noting`], of bytes in memory.
+///
+/// # Errors
+/// As [`decode_file`].
+pub fn decode_bytes_noting(bytes: &[u8], name: &Path, limits: &Limits) -> Result<Decoded> {
     limits.check_bytes(name, bytes.len() as u64)?;
-    let format = format::recognise(bytes, name)?;
-    let upright = |image| orient::upright(image, orient::orientation(format, &mut Cursor::new(bytes)));
-    Ok(upright(match format {
+    let format = format::readable(bytes, name)?;
+    let (image, missing) = match format {
         Format::Jpeg => jpeg::decode(bytes, name, limits)?,
-        _ => other::decode(format, bytes, name, limits)?,
-    }))
+        _ => (other::decode(format, bytes, name, limits)?, None),
+    };
+    let metadata = metadata::read(format, &mut Cursor::new(bytes), name).unwrap_or_default();
+    let image = orient::upright(image, metadata.orientation());
+    let xmp = Xmp(metadata.xmp.as_deref().unwrap_or_default());
+    let panorama = panorama::recognise(image.width, image.height, xmp);
+    Ok(Decoded { image, missing, panorama })
 }
 
 /// Width and height after the EXIF orientation, from the header alone: pixels are not decoded.
@@ -48,37 +92,48 @@ pub fn dimensions(path: &Path, limits: &Limits) -> Result<(usize, usize)> {
     let (file, _) = open(path, limits)?;
     let mut reader = BufReader::new(file);
     let format = head_format(&mut reader, path)?;
-    let (width, height) = match format {
-        Format::Jpeg => jpeg::dimensions(&mut reader, path, limits)?,
-        _ => other::dimensions(format, &mut reader, path, limits)?,
-    };
+    let stored = stored_dimensions(format, &mut reader, path, limits)?;
     reader.rewind().map_err(|e| DataError::io(path, e))?;
-    Ok(if orient::swaps_sides(orient::orientation(format, &mut reader)) {
-        (height, width)
-    } else {
-        (width, height)
-    })
+    let metadata = metadata::read(format, &mut reader, path);
+    Ok(orient::turned(stored, metadata.map_or(1, |m| m.orientation())))
+}
+
+/// Width and height as the header states them.
+pub(super) fn stored_dimensions(
+    format: Format,
+    reader: &mut (impl BufRead + Seek),
+    path: &Path,
+    limits: &Limits,
+) -> Result<(usize, usize)> {
+    match format {
+        Format::Jpeg => jpeg::dimensions(reader, path, limits),
+        _ => other::dimensions(format, reader, path, limits),
+    }
 }
 
 /// Opens a file that is not a folder, not empty and not too large; with its length in bytes.
 pub(super) fn open(path: &Path, limits: &Limits) -> Result<(File, u64)> {
-    let file = File::open(path).map_err(|e| DataError::io(path, e))?;
-    let metadata = file.metadata().map_err(|e| DataError::io(path, e))?;
+    // Opening a pipe that nobody writes to would wait for ever.
+    let metadata = std::fs::metadata(path).map_err(|e| DataError::io(path, e))?;
     if metadata.is_dir() {
         return Err(DataError::image(path, "is a folder, expected an image file"));
     }
+    if !metadata.is_file() {
+        return Err(DataError::image(path, "is a pipe or a device, expected an image file"));
+    }
     limits.check_bytes(path, metadata.len())?;
+    let file = File::open(path).map_err(|e| DataError::io(path, e))?;
     Ok((file, metadata.len()))
 }
 
 /// The format by the first bytes; the reader is left at the start.
 pub(super) fn head_format(reader: &mut (impl BufRead + Seek), path: &Path) -> Result<Format> {
-    let mut head = Vec::with_capacity(format::HEAD);
+    let mut head = Vec::with_capacity(SNIFF_BYTES);
     reader
         .by_ref()
-        .take(format::HEAD as u64)
+        .take(SNIFF_BYTES as u64)
         .read_to_end(&mut head)
         .and_then(|_| reader.rewind())
         .map_err(|e| DataError::io(path, e))?;
-    format::recognise(&head, path)
+    format::readable(&head, path)
 }

@@ -1,9 +1,7 @@
 //! JPEG: structure first, then pixels.
-//!
-//! Decoders are lenient: they fill what is missing with grey. A place would then be matched by a half
-//! picture without anyone being told, so the structure is walked to the end-of-image marker before
-//! decoding, and the decoder is kept from inventing data.
 
+use super::format::{beside, shell_word, to_jpeg};
+use super::jpeg_scan::{self, Complete, Flaw, MAX_SCANS};
 use super::{Limits, Rgb8};
 use crate::{DataError, Result};
 use std::borrow::Cow;
@@ -15,13 +13,6 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
-/// More scans than any encoder writes (10 is usual); each costs a pass over the whole image.
-const MAX_SCANS: usize = 64;
-
-/// Zero bytes put in place of the end-of-image marker. The decoder reads up to 8 bytes ahead, and
-/// takes reading past the end for truncation; 8 zero bytes do not decode to so much as one block.
-const PADDING: usize = 8;
-
 /// End of image.
 const END: u8 = 0xd9;
 /// Start of a scan: pixels follow.
@@ -29,9 +20,10 @@ const SCAN: u8 = 0xda;
 
 /// What a frame header (SOF) says.
 struct Frame {
+    code: u8,
+    precision: u8,
     width: u32,
     height: u32,
-    progressive: bool,
 }
 
 impl Frame {
@@ -44,12 +36,32 @@ impl Frame {
         }
         let mut sides = [0; 5];
         reader.read_exact(&mut sides)?;
-        let [_precision, h1, h0, w1, w0] = sides;
+        let [precision, h1, h0, w1, w0] = sides;
         Ok(Some(Self {
+            code,
+            precision,
             width: u32::from(u16::from_be_bytes([w1, w0])),
             height: u32::from(u16::from_be_bytes([h1, h0])),
-            progressive: matches!(code, 0xc2 | 0xc6 | 0xca | 0xce),
         }))
+    }
+
+    /// Refuses the kinds of JPEG that are hardly ever met, each by its name.
+    fn check_kind(&self, name: &Path) -> Result<()> {
+        let kind = match self.code {
+            0xc9..=0xcf => "an arithmetic-coded JPEG",
+            0xc3 => "a lossless JPEG",
+            0xc5..=0xc7 => "a hierarchical JPEG",
+            _ if self.precision != 8 => "a JPEG of 12 bits per sample",
+            _ => return Ok(()),
+        };
+        // Without loss where only the coding differs.
+        let command = if matches!(self.code, 0xc9 | 0xca) {
+            let from = shell_word(&name.to_string_lossy());
+            format!("jpegtran -copy all -outfile {} {from}", beside(name, ".converted.jpg"))
+        } else {
+            to_jpeg(name)
+        };
+        Err(DataError::image(name, format!("is {kind}, which is not supported: convert it with: {command}")))
     }
 }
 
@@ -69,49 +81,72 @@ pub(super) fn dimensions(
     Ok((frame.width as usize, frame.height as usize))
 }
 
-/// Decodes a whole JPEG, as stored (not yet turned).
-pub(super) fn decode(bytes: &[u8], name: &Path, limits: &Limits) -> Result<Rgb8> {
+/// Decodes a whole JPEG, as stored (not yet turned); with what is missing, where `limits` accept that.
+pub(super) fn decode(bytes: &[u8], name: &Path, limits: &Limits) -> Result<(Rgb8, Option<String>)> {
     let frame = frame(&mut Cursor::new(bytes), name)?;
+    frame.check_kind(name)?;
     limits.check_size(name, frame.width, frame.height)?;
-    let end = end_of_image(bytes).ok_or_else(|| {
-        let problem = format!(
-            "is cut short: its {} bytes end without JPEG's end marker: copy or download it again",
-            bytes.len()
-        );
-        DataError::image(name, problem)
-    })?;
-    // A sequential JPEG whose end marker comes too early would be filled up silently; without the
-    // marker the decoder sees the data end, and says so. A progressive one needs its marker.
-    let data = if frame.progressive {
-        Cow::Borrowed(&bytes[..end + 2])
+    match jpeg_scan::check(bytes) {
+        Ok(whole) => {
+            let data = with_end(bytes, whole);
+            // Strict, the decoder stops at oddities that lose no block, such as bytes between headers.
+            let image = pixels(&data, &frame, true, name).or_else(|_| pixels(&data, &frame, false, name))?;
+            Ok((image, None))
+        }
+        Err(Flaw::Missing(what)) if limits.accept_truncated => {
+            let end = jpeg_scan::usable_end(bytes);
+            let data = with_end(&bytes[..end], Complete { end, marked: false });
+            Ok((pixels(&data, &frame, false, name)?, Some(what)))
+        }
+        Err(Flaw::Missing(what)) => Err(DataError::image(
+            name,
+            format!(
+                "is cut short: {what}: copy or download it again, or take the part that is there with \
+                 --accept-truncated"
+            ),
+        )),
+        Err(Flaw::Hollow(what)) => {
+            Err(DataError::image(name, format!("is cut short: {what}: copy or download it again")))
+        }
+        Err(Flaw::Damaged(what)) => Err(damaged(name, &what)),
+    }
+}
+
+/// The image's data with an end marker, which the decoder needs.
+fn with_end(bytes: &[u8], whole: Complete) -> Cow<'_, [u8]> {
+    if whole.marked {
+        Cow::Borrowed(&bytes[..whole.end + 2])
     } else {
-        let mut open = Vec::with_capacity(end + PADDING);
-        open.extend_from_slice(&bytes[..end]);
-        open.resize(end + PADDING, 0);
-        Cow::Owned(open)
-    };
+        Cow::Owned([bytes, &[0xff, END]].concat())
+    }
+}
+
+fn damaged(name: &Path, what: &dyn std::fmt::Display) -> DataError {
+    DataError::image(name, format!("is a damaged JPEG ({what}): copy or download it again"))
+}
+
+/// Decodes data whose blocks were counted.
+fn pixels(data: &[u8], frame: &Frame, strict: bool, name: &Path) -> Result<Rgb8> {
     let options = DecoderOptions::default()
-        .set_strict_mode(true)
+        .set_strict_mode(strict)
         .set_max_width(frame.width as usize)
         .set_max_height(frame.height as usize)
         .jpeg_set_max_scans(MAX_SCANS)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&data[..]), options);
-    let damaged = |e: &dyn std::fmt::Display| {
-        DataError::image(name, format!("is a damaged or cut short JPEG ({e}): copy or download it again"))
-    };
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(data), options);
     let pixels = decoder.decode().map_err(|e| match e {
         DecodeErrors::Unsupported(scheme) => DataError::image(
             name,
             format!(
-                "is a JPEG of a rare kind ({scheme:?}), which is not supported: convert it to an ordinary one"
+                "is a JPEG of a rare kind ({scheme:?}), which is not supported: convert it with: {}",
+                to_jpeg(name)
             ),
         ),
-        other => damaged(&other),
+        other => damaged(name, &other),
     })?;
-    let (width, height) = decoder.dimensions().ok_or_else(|| damaged(&"no frame"))?;
+    let (width, height) = decoder.dimensions().ok_or_else(|| damaged(name, &"no frame"))?;
     if pixels.len() != width * height * 3 {
-        return Err(damaged(&"the decoder returned another number of pixels than the header promises"));
+        return Err(damaged(name, &"the decoder returned another number of pixels than the header promises"));
     }
     Ok(Rgb8 { width, height, pixels })
 }
@@ -150,27 +185,5 @@ fn search_frame(reader: &mut (impl BufRead + Seek)) -> std::io::Result<Option<Fr
             return Ok(Some(frame));
         }
         reader.seek_relative(body.max(0))?;
-    }
-}
-
-/// Where the end-of-image marker of the first image is; none when the data stop before.
-///
-/// Markers inside segments (an embedded preview's) and after the end (a second image's) do not count.
-fn end_of_image(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        // Between markers lie entropy-coded data, in which 0xff is always followed by 0.
-        at += bytes.get(at..)?.iter().position(|&b| b == 0xff)?;
-        let code = *bytes.get(at + 1)?;
-        match code {
-            0 => at += 2,
-            0xff => at += 1,
-            c if is_bare(c) => at += 2,
-            END => return Some(at),
-            _ => {
-                let length = bytes.get(at + 2..at + 4)?;
-                at += 2 + usize::from(u16::from_be_bytes([length[0], length[1]]));
-            }
-        }
     }
 }

@@ -12,11 +12,18 @@
 
 mod crop;
 mod decode;
-pub(crate) mod format;
+mod exif_tags;
+pub mod format;
 mod input;
 mod jpeg;
+mod jpeg_bits;
+mod jpeg_scan;
+mod mapillary;
+mod metadata;
 mod orient;
 mod other;
+mod panorama;
+mod perspective;
 #[cfg(test)]
 mod reference;
 mod resample;
@@ -24,11 +31,14 @@ mod tags;
 mod tags_write;
 mod thumbnail;
 pub(crate) mod time;
+mod xmp;
 
 pub use crop::crop_input;
-pub use decode::{decode_bytes, decode_file, dimensions};
+pub use decode::{Decoded, decode_bytes, decode_bytes_noting, decode_file, decode_file_noting, dimensions};
 pub use input::{Preprocess, ResizeMode, to_input, to_input_into};
-pub use tags::{PhotoTags, read_tags, tags_of_bytes};
+pub use panorama::{PANORAMA_MIN_WIDTH, Panorama, Shape, cut_views, shape};
+pub use perspective::{AngularGrid, DirectedView, render_view};
+pub use tags::{HeadingReference, PhotoTags, TagNote, read_tags, summarise_notes, tags_of_bytes};
 pub use tags_write::jpeg_with_tags;
 
 use crate::{DataError, Result};
@@ -70,11 +80,13 @@ pub struct Limits {
     pub max_side: u32,
     /// The file's size in bytes; 512 MiB by default.
     pub max_bytes: u64,
+    /// Whether a JPEG that was cut short is read as far as it goes, its missing blocks grey; not by default.
+    pub accept_truncated: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_pixels: 150_000_000, max_side: 30_000, max_bytes: 512 << 20 }
+        Self { max_pixels: 150_000_000, max_side: 30_000, max_bytes: 512 << 20, accept_truncated: false }
     }
 }
 
@@ -84,15 +96,11 @@ impl Limits {
         let problem = if width == 0 || height == 0 {
             format!("its header says {width} x {height} pixels: a side of 0 is no image")
         } else if width.max(height) > self.max_side {
-            format!(
-                "is {width} x {height} pixels; the limit is {} a side: downscale it, or raise the limit",
-                self.max_side
-            )
+            let most = self.max_side;
+            format!("is {width} x {height} pixels; the limit is {most} a side: {}", shrink(name))
         } else if u64::from(width) * u64::from(height) > self.max_pixels {
-            format!(
-                "is {width} x {height} pixels; the limit is {} million in all: downscale it, or raise the limit",
-                self.max_pixels as f64 / 1e6
-            )
+            let most = self.max_pixels as f64 / 1e6;
+            format!("is {width} x {height} pixels; the limit is {most} million in all: {}", shrink(name))
         } else {
             return Ok(());
         };
@@ -107,9 +115,51 @@ impl Limits {
         if bytes > self.max_bytes {
             return Err(DataError::image(
                 name,
-                format!("has {bytes} bytes; the limit for an image file is {}", self.max_bytes),
+                format!(
+                    "has {bytes} bytes; the limit for an image file is {}: {}",
+                    self.max_bytes,
+                    shrink(name)
+                ),
             ));
         }
         Ok(())
+    }
+}
+
+/// What to do about an image that is too large.
+fn shrink(name: &Path) -> String {
+    format!(
+        "make it smaller, for example with: magick {} -resize 4000x4000 {}",
+        format::shell_word(&name.to_string_lossy()),
+        format::beside(name, ".smaller.jpg")
+    )
+}
+
+/// Images whose shorter side has fewer pixels show too little of a place.
+const SMALLEST_SIDE: usize = 32;
+
+/// Images whose one side is longer than the other by more are unrecognisable once they have a model's shape.
+const MOST_ELONGATED: f64 = 4.0;
+
+/// A note for an image that is decoded, but hardly shows a place once it has a model's size: one that is tiny, or
+/// many times as long as it is high. `None` for ordinary images.
+///
+/// ```
+/// use r2former_data::image::degenerate;
+/// assert_eq!(degenerate(640, 480), None);
+/// assert!(degenerate(1, 5000).is_some_and(|note| note.contains("1 x 5000 pixels")));
+/// ```
+pub fn degenerate(width: usize, height: usize) -> Option<String> {
+    let (short, long) = (width.min(height), width.max(height));
+    let times = long as f64 / short.max(1) as f64;
+    if short < SMALLEST_SIDE {
+        Some(format!("is {width} x {height} pixels: too few to recognise a place by"))
+    } else if times > MOST_ELONGATED {
+        Some(format!(
+            "is {width} x {height} pixels: one side is {times:.0} times the other, and it is squeezed to the model's \
+             shape; cut it into parts"
+        ))
+    } else {
+        None
     }
 }

@@ -1,28 +1,10 @@
 //! EXIF orientation: cameras store the sensor's rows and say how to turn them.
 
 use super::Rgb8;
-use super::format::Format;
-use exif::{In, Reader, Tag};
-use std::io::{BufRead, Seek};
 
-/// The EXIF orientation, 1 to 8; 1 (as stored) when there is none or it cannot be read: a broken
-/// EXIF block does not make a photograph unusable.
-pub(super) fn orientation(format: Format, reader: &mut (impl BufRead + Seek)) -> u8 {
-    if matches!(format, Format::Bmp | Format::Pnm) {
-        return 1;
-    }
-    let read = Reader::new().continue_on_error(true).read_from_container(reader);
-    let Ok(exif) = read.or_else(|e| e.distill_partial_result(|_| ())) else { return 1 };
-    let value = exif.get_field(Tag::Orientation, In::PRIMARY).and_then(|field| field.value.get_uint(0));
-    match value {
-        Some(value @ 1..=8) => value as u8,
-        _ => 1,
-    }
-}
-
-/// Whether an orientation exchanges width and height.
-pub(super) fn swaps_sides(orientation: u8) -> bool {
-    orientation >= 5
+/// Width and height of an image of this size once it is upright.
+pub(super) fn turned((width, height): (usize, usize), orientation: u8) -> (usize, usize) {
+    if orientation >= 5 { (height, width) } else { (width, height) }
 }
 
 /// The image as it should be looked at.
@@ -31,7 +13,7 @@ pub(super) fn upright(image: Rgb8, orientation: u8) -> Rgb8 {
         return image;
     }
     let (w, h) = (image.width, image.height);
-    let (width, height) = if swaps_sides(orientation) { (h, w) } else { (w, h) };
+    let (width, height) = turned((w, h), orientation);
     let mut pixels = Vec::with_capacity(image.pixels.len());
     for y in 0..height {
         for x in 0..width {

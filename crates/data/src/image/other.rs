@@ -1,6 +1,6 @@
-//! PNG, WebP, BMP and PPM, through the `image` crate.
+//! Every format but JPEG, through the `image` crate.
 
-use super::format::Format;
+use super::format::{Format, is_raw_tiff};
 use super::{Limits, Rgb8};
 use crate::{DataError, Result};
 use ::image::error::ImageError;
@@ -26,10 +26,48 @@ pub(super) fn dimensions(
 
 /// Decodes a whole image, as stored (not yet turned).
 pub(super) fn decode(format: Format, bytes: &[u8], name: &Path, limits: &Limits) -> Result<Rgb8> {
+    // The directory may lie beyond what was sniffed.
+    if format == Format::Tiff && is_raw_tiff(bytes) {
+        let problem = Format::Raw.unsupported(name).unwrap_or_default();
+        return Err(DataError::image(name, problem));
+    }
     let decoder = open(format, Cursor::new(bytes), name, limits)?;
     let (width, height) = decoder.dimensions();
+    let most = format.most_pixels(bytes.len());
+    if most.is_some_and(|most| most < u64::from(width) * u64::from(height)) {
+        let problem = format!(
+            "is cut short: its header promises {width} x {height} pixels, more than its {} bytes can hold: copy or \
+             download it again",
+            bytes.len()
+        );
+        return Err(DataError::image(name, problem));
+    }
     let image = DynamicImage::from_decoder(decoder).map_err(|e| failed(format, name, &e))?;
     Ok(Rgb8 { width: width as usize, height: height as usize, pixels: to_rgb8(image) })
+}
+
+/// The XMP packet of a PNG or WebP; `None` where there is none that can be read.
+pub(super) fn xmp(format: Format, reader: &mut (impl BufRead + Seek)) -> Option<String> {
+    let mut reader = ImageReader::with_format(reader, kind(format)?);
+    let mut own = ::image::Limits::no_limits();
+    own.max_alloc = Some(WORKSPACE);
+    reader.limits(own);
+    let packet = reader.into_decoder().ok()?.xmp_metadata().ok()??;
+    Some(String::from_utf8_lossy(&packet).into_owned())
+}
+
+fn kind(format: Format) -> Option<ImageFormat> {
+    Some(match format {
+        Format::Jpeg => ImageFormat::Jpeg,
+        Format::Png => ImageFormat::Png,
+        Format::WebP => ImageFormat::WebP,
+        Format::Bmp => ImageFormat::Bmp,
+        Format::Pnm => ImageFormat::Pnm,
+        Format::Tiff => ImageFormat::Tiff,
+        Format::Gif => ImageFormat::Gif,
+        Format::Qoi => ImageFormat::Qoi,
+        _ => return None,
+    })
 }
 
 /// Reads the header and checks what it promises.
@@ -39,13 +77,8 @@ fn open<'a>(
     name: &Path,
     limits: &Limits,
 ) -> Result<impl ImageDecoder + 'a> {
-    let kind = match format {
-        Format::Jpeg => ImageFormat::Jpeg,
-        Format::Png => ImageFormat::Png,
-        Format::WebP => ImageFormat::WebP,
-        Format::Bmp => ImageFormat::Bmp,
-        Format::Pnm => ImageFormat::Pnm,
-    };
+    let kind = kind(format)
+        .ok_or_else(|| DataError::image(name, format!("is {}, which is not read", format.name())))?;
     // Eight bytes a pixel: four channels of 16 bits.
     let mut own = ::image::Limits::no_limits();
     own.max_alloc = Some(limits.max_pixels.saturating_mul(8).saturating_add(WORKSPACE));
@@ -64,10 +97,10 @@ fn failed(format: Format, name: &Path, error: &ImageError) -> DataError {
     let format = format.name();
     let problem = match error {
         ImageError::Limits(e) => {
-            format!("is a {format} beyond the limits ({e}): downscale it, or raise them")
+            format!("is a {format} that needs too much memory ({e}): {}", super::shrink(name))
         }
         ImageError::Unsupported(e) => {
-            format!("is a {format} of a rare kind ({e}): convert it to an ordinary one")
+            format!("is a {format} of a rare kind ({e}): convert it with: {}", super::format::to_jpeg(name))
         }
         e if ends_early(e) => {
             format!("is cut short: the {format} data stop early; copy or download it again")

@@ -1,6 +1,6 @@
 //! A JPEG that says where, which way and when it was taken.
 
-use super::{PhotoTags, Rgb8, time};
+use super::{HeadingReference, PhotoTags, Rgb8, time};
 use crate::{DataError, LatLon, Result};
 use ::image::codecs::jpeg::JpegEncoder;
 use ::image::{ExtendedColorType, ImageEncoder};
@@ -53,7 +53,8 @@ fn fields(tags: &PhotoTags) -> Result<Vec<Field>> {
         push(Tag::GPSLongitude, angle(lon));
     }
     if let Some(heading) = tags.heading {
-        push(Tag::GPSImgDirectionRef, text("T"));
+        let north = tags.heading_ref.unwrap_or(HeadingReference::True);
+        push(Tag::GPSImgDirectionRef, text(if north == HeadingReference::Magnetic { "M" } else { "T" }));
         push(
             Tag::GPSImgDirection,
             Value::Rational(vec![rational("heading", heading, 0.0..=360.0, 1_000_000)?]),
@@ -63,6 +64,13 @@ fn fields(tags: &PhotoTags) -> Result<Vec<Field>> {
         let size = rational("altitude", metres.abs(), 0.0..=400_000.0, 10_000)?;
         push(Tag::GPSAltitudeRef, Value::Byte(vec![u8::from(metres < 0.0)]));
         push(Tag::GPSAltitude, Value::Rational(vec![size]));
+    }
+    if let Some(metres) = tags.position_error {
+        let error = rational("position error", metres, 0.0..=400_000.0, 1000)?;
+        push(Tag::GPSHPositioningError, Value::Rational(vec![error]));
+    }
+    if let Some(method) = &tags.position_method {
+        push(Tag::GPSProcessingMethod, Value::Undefined([b"ASCII\0\0\0", method.as_bytes()].concat(), 0));
     }
     if let Some(seconds) = tags.time {
         let ([year, month, day], [hour, minute, second]) = time::civil(seconds).ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! Decoding, resizing and geodesy against PIL, torch and pyproj; `export.py` wrote the references.
+//! Decoding, resizing and geodesy against PIL, torch and pyproj; `export.py` and `formats.py` wrote the references.
 
 use r2former_data::geo::{bearing, from_utm, geodesic_m, heading_difference, to_utm_in, zone_of};
 use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, dimensions, to_input};
@@ -45,6 +45,11 @@ fn jpegs_are_as_libjpeg_turbo_decodes_them() {
         ("jpeg_tiny.jpg", 0, 0.0),
         ("jpeg_thin.jpg", 4, 0.45),
         ("orient_jpeg.jpg", 4, 0.45),
+        ("jpeg_444_progressive.jpg", 2, 0.05),
+        ("jpeg_411.jpg", 6, 0.6),
+        ("jpeg_mpo.mpo", 4, 0.45),
+        // Inks, not colours: a rounding more.
+        ("jpeg_ycck.jpg", 3, 0.5),
     ] {
         let (ours, expected) = pair(file);
         let found = difference(&ours, &expected);
@@ -73,6 +78,8 @@ fn lossless_formats_are_exact() {
     .map(str::to_owned)
     .into();
     files.extend((1..=8).map(|n| format!("orient_{n}.png")));
+    let depths = ["png_grey16", "png_rgb16", "png_greya16", "png_rgba16", "png_greya", "png_palette_alpha"];
+    files.extend(depths.map(|name| format!("{name}.png")));
     for file in files {
         let (ours, expected) = pair(&file);
         assert_eq!(ours, expected, "{file}");
@@ -80,6 +87,37 @@ fn lossless_formats_are_exact() {
     let (ours, expected) = pair("webp_lossy.webp");
     let found = difference(&ours, &expected);
     assert!(found.0 <= 2 && found.1 < 0.3, "lossy WebP: {found:?}");
+}
+
+/// TRIED.md 60 and 61: TIFF in every usual coding and depth, GIF's first frame, QOI.
+#[test]
+fn tiff_gif_and_qoi_are_as_pil_reads_them() {
+    for name in ["rgb", "lzw", "deflate", "packbits", "big", "grey", "bit", "rgba", "pages", "grey16"] {
+        let (ours, expected) = pair(&format!("tiff_{name}.tif"));
+        assert_eq!(ours, expected, "{name}");
+    }
+    for file in ["gif.gif", "gif_animated.gif", "qoi.qoi"] {
+        let (ours, expected) = pair(file);
+        assert_eq!(ours, expected, "{file}");
+    }
+    // The decoder knows no palettes in TIFF: the message says what to do.
+    let palette = decode_file(&folder().join("tiff_palette.tif"), &Limits::default()).expect_err("a palette");
+    assert!(palette.to_string().contains("convert it with: magick "), "{palette}");
+    let (ours, expected) = pair("tiff_cmyk.tif");
+    let found = difference(&ours, &expected);
+    assert!(found.0 <= 2, "CMYK: {found:?}");
+}
+
+/// INPUTS.md row 24: all eight orientations, in every container that holds EXIF.
+#[test]
+fn every_orientation_of_every_container_is_upright() {
+    for value in 1..=8 {
+        for (kind, most) in [("tif", 0), ("webp", 0), ("jpg", 3)] {
+            let (ours, expected) = pair(&format!("turn_{kind}_{value}.{kind}"));
+            let found = difference(&ours, &expected);
+            assert!(found.0 <= most, "{kind} {value}: {found:?}");
+        }
+    }
 }
 
 #[derive(serde::Deserialize)]

@@ -8,7 +8,7 @@ use crate::random::Rng;
 use crate::{Result, TrainError};
 use r2former_data::Photo;
 use r2former_data::dataset::{Region, list_panoramas};
-use r2former_data::image::{Limits, Rgb8, decode_file};
+use r2former_data::image::{AngularGrid, DirectedView, Limits, Rgb8, decode_file, render_view};
 use rand::Rng as _;
 use std::path::{Path, PathBuf};
 
@@ -25,16 +25,6 @@ pub(super) struct Panoramas {
     panoramas: Vec<([PathBuf; TILES], Photo)>,
     headings: u32,
     fov: [f64; 2],
-}
-
-/// A view: heading, pitch and horizontal field of view in degrees; `straight` for a perspective projection, in which
-/// straight lines are straight, else columns are headings, as in the tiles.
-#[derive(Debug, Clone, Copy)]
-struct View {
-    heading: f64,
-    pitch: f64,
-    fov: f64,
-    straight: bool,
 }
 
 impl Panoramas {
@@ -83,12 +73,12 @@ impl Source for Panoramas {
         let tiles = &self.panoramas[key / directions].0;
         let heading = self.heading(key % directions);
         let view = match vary {
-            None => View { heading, pitch: 0.0, fov: 90.0, straight: false },
-            Some(rng) => View {
+            None => DirectedView { heading, pitch: 0.0, fov: 90.0, rectilinear: false },
+            Some(rng) => DirectedView {
                 heading: heading + rng.random_range(-TURN..TURN),
                 pitch: rng.random_range(-TILT..TILT),
                 fov: rng.random_range(self.fov[0]..=self.fov[1]),
-                straight: rng.random_bool(0.5),
+                rectilinear: rng.random_bool(0.5),
             },
         };
         render(tiles, view, size)
@@ -136,36 +126,12 @@ impl Strip<'_> {
 }
 
 /// Renders a view of a panorama; `size` is height, width. Above and below the tiles their edge is repeated.
-fn render(paths: &[PathBuf; TILES], view: View, [height, width]: [usize; 2]) -> Result<Rgb8> {
+fn render(paths: &[PathBuf; TILES], view: DirectedView, size: [usize; 2]) -> Result<Rgb8> {
     let mut strip = Strip { paths, tiles: [const { None }; TILES], side: 0 };
     strip.decode(((view.heading + 45.0).rem_euclid(360.0) / 90.0) as usize % TILES)?;
     let degree = strip.side as f64 / 90.0;
-    let focal = width as f64 / 2.0 / (view.fov / 2.0).to_radians().tan();
-    let (sin, cos) = view.pitch.to_radians().sin_cos();
-    let mut pixels = Vec::with_capacity(height * width * 3);
-    for y in 0..height {
-        for x in 0..width {
-            let (right, down) = (x as f64 + 0.5 - width as f64 / 2.0, y as f64 + 0.5 - height as f64 / 2.0);
-            let (turn, fall) = if view.straight {
-                let (along, below) = (focal * cos + down * sin, down * cos - focal * sin);
-                (right.atan2(along).to_degrees(), below.atan2(right.hypot(along)).to_degrees())
-            } else {
-                let each = view.fov / width as f64;
-                (right * each, down * each - view.pitch)
-            };
-            let (column, row) = ((view.heading + turn + 45.0) * degree - 0.5, (45.0 + fall) * degree - 0.5);
-            let (left, top) = (column.floor(), row.floor());
-            let (fx, fy) = ((column - left) as f32, (row - top) as f32);
-            let (left, top) = (left as isize, top as isize);
-            let [a, b] = [strip.pixel(left, top)?, strip.pixel(left + 1, top)?];
-            let [c, d] = [strip.pixel(left, top + 1)?, strip.pixel(left + 1, top + 1)?];
-            for k in 0..3 {
-                let (upper, lower) = (a[k] + (b[k] - a[k]) * fx, c[k] + (d[k] - c[k]) * fx);
-                pixels.push((upper + (lower - upper) * fy).round() as u8);
-            }
-        }
-    }
-    Ok(Rgb8 { width, height, pixels })
+    let grid = AngularGrid { degree, forward: 45.0 * degree, horizon: 45.0 * degree };
+    render_view(view, size, grid, |column, row| strip.pixel(column, row))
 }
 
 #[cfg(test)]
@@ -192,17 +158,17 @@ mod tests {
     fn a_view_along_a_tile_is_the_tile_and_edges_are_seamless() {
         let dir = tempfile::tempdir().unwrap();
         let paths = strip(dir.path());
-        let flat = View { heading: 90.0, pitch: 0.0, fov: 90.0, straight: false };
+        let flat = DirectedView { heading: 90.0, pitch: 0.0, fov: 90.0, rectilinear: false };
         let tile = decode_file(&paths[1], &Limits::default()).unwrap();
         assert_eq!(render(&paths, flat, [64, 64]).unwrap(), tile);
-        for straight in [false, true] {
+        for rectilinear in [false, true] {
             // Over the edge at 45 degrees headings continue without a step.
-            let over = render(&paths, View { heading: 45.0, straight, ..flat }, [64, 64]).unwrap();
+            let over = render(&paths, DirectedView { heading: 45.0, rectilinear, ..flat }, [64, 64]).unwrap();
             let row: Vec<i32> = (0..64).map(|x| i32::from(over.pixels[(20 * 64 + x) * 3])).collect();
             assert!(row.windows(2).all(|w| (-1..=3).contains(&(w[1] - w[0]))), "{row:?}");
             // A view downwards shows the lower half, a view upwards the upper.
             for (pitch, green) in [(-30.0, 200u8), (30.0, 40)] {
-                let view = View { heading: 180.0, pitch, fov: 40.0, straight };
+                let view = DirectedView { heading: 180.0, pitch, fov: 40.0, rectilinear };
                 let view = render(&paths, view, [32, 32]).unwrap();
                 let middle = view.pixels[(16 * 32 + 16) * 3 + 1];
                 assert!(middle.abs_diff(green) < 12, "{pitch}: {middle}");

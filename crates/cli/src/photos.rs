@@ -1,0 +1,205 @@
+//! Photographs named on the command line: files, folders, standard input and pipes.
+
+use anyhow::{Result, bail};
+use r2former_data::DataError;
+use r2former_data::dataset::list_images;
+use r2former_data::image::Limits;
+use r2former_engine::QueryImage;
+use std::fs::{File, FileType};
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+/// One photograph.
+#[derive(Debug)]
+pub(crate) struct PhotoArg {
+    /// What messages and results call it.
+    pub(crate) name: String,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    File(PathBuf),
+    /// Read once, to its end: standard input for `None`.
+    Stream(Option<PathBuf>),
+    /// A file that a folder holds and that cannot be read, with the reason.
+    Unreadable(PathBuf, String),
+}
+
+/// A photograph as it is handed to the library.
+pub(crate) enum Loaded<'a> {
+    File(&'a PhotoArg, &'a Path),
+    Bytes(&'a PhotoArg, Vec<u8>),
+}
+
+impl<'a> Loaded<'a> {
+    pub(crate) fn query(&'a self) -> QueryImage<'a> {
+        match self {
+            Self::File(arg, path) => QueryImage::from(*path).named(arg.name.as_str()),
+            Self::Bytes(arg, bytes) => QueryImage::from(bytes).named(arg.name.as_str()),
+        }
+    }
+}
+
+/// The photographs of a command line: a folder stands for every image in it, at any depth, sorted by name.
+///
+/// What is wrong with a single photograph shows when it is read.
+pub(crate) fn photo_args(arguments: &[PathBuf]) -> Result<Vec<PhotoArg>> {
+    let mut all = Vec::with_capacity(arguments.len());
+    for argument in arguments {
+        if argument.is_dir() {
+            let listing = list_images(argument)?;
+            let (photos, skipped) = (listing.photos, listing.skipped);
+            all.extend(photos.into_iter().map(|photo| PhotoArg::file(photo.path)));
+            all.extend(skipped.into_iter().map(|skipped| PhotoArg {
+                name: skipped.path.display().to_string(),
+                source: Source::Unreadable(skipped.path, skipped.reason),
+            }));
+        } else {
+            all.push(PhotoArg::of(argument));
+        }
+    }
+    let stdin = all.iter().filter(|photo| photo.is_stdin()).count();
+    if stdin > 1 {
+        bail!("standard input was named {stdin} times: it can be read only once");
+    }
+    Ok(all)
+}
+
+impl PhotoArg {
+    /// A photograph that is named by one argument, which is no folder of photographs.
+    pub(crate) fn of(argument: &Path) -> Self {
+        let source = match argument.to_str() {
+            Some("-" | "/dev/stdin") => Source::Stream(None),
+            Some(path) if is_descriptor(path) => Source::Stream(Some(argument.into())),
+            _ => return Self::file(argument.into()),
+        };
+        Self { name: argument.display().to_string(), source }
+    }
+
+    fn file(path: PathBuf) -> Self {
+        Self { name: path.display().to_string(), source: Source::File(path) }
+    }
+
+    pub(crate) fn is_stdin(&self) -> bool {
+        matches!(self.source, Source::Stream(None))
+    }
+
+    /// The path that names a file; `None` for a stream.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match &self.source {
+            Source::File(path) | Source::Unreadable(path, _) => Some(path),
+            Source::Stream(_) => None,
+        }
+    }
+
+    /// Makes the photograph ready to be decoded; a stream is read to its end.
+    pub(crate) fn load(&self) -> Result<Loaded<'_>, DataError> {
+        match &self.source {
+            Source::File(path) => {
+                check_file(path)?;
+                Ok(Loaded::File(self, path))
+            }
+            Source::Stream(None) => self.read(std::io::stdin().lock()),
+            Source::Stream(Some(path)) => {
+                self.read(File::open(path).map_err(|error| DataError::io(path, error))?)
+            }
+            Source::Unreadable(path, reason) => Err(DataError::image(path, reason)),
+        }
+    }
+
+    fn read(&self, stream: impl Read + IsTerminal) -> Result<Loaded<'_>, DataError> {
+        if stream.is_terminal() {
+            return Err(DataError::image(&self.name, "is a terminal: pipe a photograph in, or name a file"));
+        }
+        let most = Limits::default().max_bytes;
+        let mut bytes = Vec::new();
+        // One byte more than may be: the decoder refuses what is too long.
+        let read = stream.take(most + 1).read_to_end(&mut bytes);
+        read.map_err(|error| DataError::io(&self.name, error))?;
+        Ok(Loaded::Bytes(self, bytes))
+    }
+}
+
+/// Whether a path names an open file of this process, as the shell's `<(command)` does.
+fn is_descriptor(path: &str) -> bool {
+    ["/dev/fd/", "/proc/self/fd/"].iter().any(|folder| path.starts_with(folder))
+}
+
+/// Refuses what only looks like a file: reading it might never end.
+fn check_file(path: &Path) -> Result<(), DataError> {
+    match std::fs::metadata(path) {
+        Ok(about) if about.is_file() || about.is_dir() => Ok(()),
+        Ok(about) => Err(DataError::image(path, special(about.file_type()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_pattern(path) => {
+            Err(DataError::image(path, "matches no file: the shell passed this pattern on as it is"))
+        }
+        Err(error) => Err(DataError::io(path, error)),
+    }
+}
+
+fn is_pattern(path: &Path) -> bool {
+    path.to_string_lossy().contains(['*', '?', '['])
+}
+
+/// What a file that is none is.
+fn special(kind: FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_fifo() {
+            return "is a named pipe, not a photograph: pipe it into `-` instead";
+        }
+        if kind.is_socket() {
+            return "is a socket, not a photograph";
+        }
+    }
+    let _ = kind;
+    "is a device, not a photograph"
+}
+
+/// A photograph's name relative to `root`, with `/` between its parts.
+///
+/// # Errors
+/// A photograph outside the folder.
+pub(crate) fn relative_to(root: &Path, path: &Path) -> Result<String> {
+    let whole = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+    // The folder of a photograph, not the photograph itself: a link keeps the name that the caller knows.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (Ok(root_path), Ok(parent), Some(name)) = (whole(root), whole(parent), path.file_name()) else {
+        bail!("{}: has no name relative to --query-root {}", path.display(), root.display());
+    };
+    let full = parent.join(name);
+    let Ok(inside) = full.strip_prefix(&root_path) else {
+        bail!("{}: is not in --query-root {}", path.display(), root.display());
+    };
+    let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy()).collect();
+    Ok(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_relative_to_a_folder() {
+        let home = tempfile::tempdir().expect("temporary folder");
+        let inner = home.path().join("day 1/cam");
+        std::fs::create_dir_all(&inner).expect("temporary folders can be written");
+        let photo = inner.join("../cam/a.jpg");
+        assert_eq!(relative_to(home.path(), &photo).expect("inside"), "day 1/cam/a.jpg");
+        assert_eq!(relative_to(&inner, &photo).expect("inside"), "a.jpg");
+        let other = home.path().join("b.jpg");
+        assert!(relative_to(&inner, &other).expect_err("outside").to_string().contains("--query-root"));
+    }
+
+    #[test]
+    fn streams_are_told_from_files() {
+        for stream in ["-", "/dev/stdin", "/dev/fd/63", "/proc/self/fd/5"] {
+            assert!(PhotoArg::of(Path::new(stream)).path().is_none(), "{stream}");
+        }
+        assert!(PhotoArg::of(Path::new("./-")).path().is_some());
+        let twice = [PathBuf::from("-"), PathBuf::from("/dev/stdin")];
+        assert!(photo_args(&twice).expect_err("once only").to_string().contains("only once"));
+    }
+}
