@@ -190,7 +190,7 @@ fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     let started = std::time::Instant::now();
     let mut report = add_photos(&mut writer, &extractor, &listing.photos, &bar)?;
     report.unreadable.extend(listing.skipped.into_iter().map(|s| (s.path, s.reason)));
-    let AddReport { added, already_indexed: present, unreadable: failed } = &report;
+    let AddReport { added, already_indexed: present, unreadable: failed, .. } = &report;
     let rate = *added as f64 / started.elapsed().as_secs_f64();
     if args.json {
         print_json(&json!({
