@@ -9,8 +9,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::LatLon;
 use r2former_engine::{
-    EngineError, Extractor, LoadedModel, LocateOptions, Near, PlaceIndex, Progress, RerankMethod, SearchMode,
-    locate,
+    EngineError, LoadedModel, LocateOptions, Near, PlaceIndex, Progress, RerankMethod, SearchMode, locate,
 };
 use r2former_index::{Filter, ReadPlaces};
 use std::path::PathBuf;
