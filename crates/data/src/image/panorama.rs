@@ -285,7 +285,7 @@ mod tests {
             }
             assert!(at(114, 80)[1] < 45 && at(114, 92)[1] > 195, "the horizon is in the middle");
         }
-        // No seam behind: across the panorama's edge colours go on.
+        // No seam behind: across the panorama's edge colours continue.
         let behind = &views[2];
         let row: Vec<i32> = (0..behind.width).map(|x| i32::from(behind.pixels[(40 * 229 + x) * 3])).collect();
         assert!(row.windows(2).all(|pair| (pair[0] - pair[1]).abs() <= 3), "{row:?}");
