@@ -4,7 +4,7 @@
 //!     cargo run --release -p r2former-eval --example score_predictions
 #![allow(clippy::print_stdout)]
 
-use r2former_data::dataset::{Dataset, Sequences, Truth};
+use r2former_data::dataset::{Dataset, GroundTruthRule, Sequences};
 use r2former_data::{LatLon, Photo};
 use r2former_eval::{PredictionFormat, Rules, read_predictions, score};
 use std::error::Error;
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         name: "a straight street".into(),
         database,
         queries,
-        truth: Truth::Positions,
+        truth: GroundTruthRule::Positions,
         notes: Vec::new(),
         sequences: Sequences::default(),
     };
