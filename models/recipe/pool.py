@@ -11,8 +11,8 @@ def main():
     for report in sys.argv[1:]:
         results = json.loads((pathlib.Path(report) / "results.json").read_text())
         for query in results["queries"]:
-            for ranking, outcome in query["outcome"].items():
-                hits_by_ranking.setdefault(ranking, []).append(outcome["first_positive"] == 1)
+            for ranking, result in query["results"].items():
+                hits_by_ranking.setdefault(ranking, []).append(result["first_positive"] == 1)
     for ranking, hits in hits_by_ranking.items():
         dice = random.Random(1)
         means = sorted(sum(dice.choices(hits, k=len(hits))) / len(hits) for _ in range(2000))

@@ -1,9 +1,12 @@
 //! Arguments that several commands share, and what they stand for.
 
+use crate::progress::Bar;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use r2former_data::LatLon;
+use r2former_engine::doctor::{self, TrustCache};
 use r2former_engine::{Extractor, LoadedModel, RerankMethod, Settings};
+use r2former_model::device::describe;
 use r2former_model::{Device, ModelConfig, Precision, parse_device};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -11,35 +14,70 @@ use std::path::{Path, PathBuf};
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Machine {
-    /// Where to compute: cpu, or cuda:0, vulkan, metal, rocm, webgpu in a build with that feature; for training
-    /// several with commas between, as in cuda:0,cuda:1.
+    /// Device: cpu; or cuda, vulkan, metal, rocm or wgpu (which chooses the graphics API itself) in a build with that
+    /// feature, with a number where there are several (cuda:1). Training takes a list: cuda:0,cuda:1.
     #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE")]
     pub(crate) device: String,
-    /// Threads to use; all cores by default.
+    /// Use a device even if its results differ from the CPU's. Without this, a device is compared with the CPU when it
+    /// is first used with a driver, build and model, and refused if a stage disagrees (see `r2former doctor`).
+    #[arg(long, global = true)]
+    pub(crate) trust_device: bool,
+    /// CPU threads [default: all cores].
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
 }
 
 impl Machine {
+    /// The device, after it has agreed with the CPU on the built-in model.
     pub(crate) fn device(&self) -> Result<Device> {
-        Ok(parse_device(&self.device)?)
+        self.trusted(&self.device, None)
     }
 
-    /// One or several, with commas between.
+    /// One or several, with commas between; as [`Machine::device`].
     pub(crate) fn devices(&self) -> Result<Vec<Device>> {
-        self.device.split(',').map(|name| Ok(parse_device(name)?)).collect()
+        self.device.split(',').map(|name| self.trusted(name, None)).collect()
+    }
+
+    /// The model on the device, after that has agreed with the CPU on this model.
+    pub(crate) fn extractor(&self, loaded: LoadedModel, settings: Settings) -> Result<Extractor> {
+        let device = self.trusted(&self.device, Some((&loaded, settings.precision)))?;
+        Ok(Extractor::new(loaded, settings, &device)?)
+    }
+
+    /// A device by name, compared with the CPU on a model when it is first used.
+    fn trusted(&self, name: &str, model: Option<(&LoadedModel, Precision)>) -> Result<Device> {
+        let device = parse_device(name)?;
+        if self.trust_device || device == Device::flex() {
+            return Ok(device);
+        }
+        let info = doctor::guarded(|| Ok(describe(name, &device)))?;
+        let (cache, stages, bar) =
+            (TrustCache::of_user(build()), r2former_train::doctor::stages(), Bar::default());
+        let trust = |loaded: &LoadedModel, precision| {
+            doctor::trust(loaded, precision, &device, &info, &cache, &stages, &bar)
+        };
+        match model {
+            Some((loaded, precision)) => trust(loaded, precision)?,
+            None => trust(&LoadedModel::built_in()?, Precision::F32)?,
+        };
+        Ok(device)
     }
 
     /// Sizes the one thread pool that everything runs on.
     pub(crate) fn set_threads(&self) -> Result<()> {
-        if let Some(threads) = self.threads {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads.into())
-                .build_global()
-                .context("the thread pool could not be started")?;
-        }
-        Ok(())
+        // 0 stands for all cores. Started here, a pool that the system refuses is an error, not a panic later.
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads.unwrap_or(0).into())
+            .build_global()
+            .context("the threads could not be started: is there a limit on memory or processes?")
     }
+}
+
+/// Version, source revision and GPU backends of this program.
+pub(crate) fn build() -> String {
+    let features = r2former_model::device::FEATURES;
+    let features = if features.is_empty() { "no GPU features".into() } else { features.join("+") };
+    format!("{} ({}, {features})", env!("CARGO_PKG_VERSION"), env!("R2FORMER_REVISION"))
 }
 
 /// Which model, and how images are fed to it.
@@ -84,7 +122,7 @@ impl ModelArgs {
         if let Some([height, width]) = size {
             (settings.height, settings.width) = (height, width);
         }
-        Ok(Extractor::new(loaded, settings, &machine.device()?)?)
+        machine.extractor(loaded, settings)
     }
 }
 
@@ -156,7 +194,7 @@ pub(crate) fn parse_position(text: &str) -> Result<LatLon, String> {
 }
 
 /// A finite number of `range`, both ends included; the message names the unit and the range.
-fn bounded(text: &str, what: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
+pub(crate) fn bounded(text: &str, what: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
     // NaN is in no range.
     let value = text.trim().parse::<f64>().ok().filter(|value| range.contains(value));
     value.ok_or_else(|| format!("'{text}' is not {what}, {} to {}", range.start(), range.end()))
@@ -181,19 +219,9 @@ pub(crate) fn parse_angle(text: &str) -> Result<f64, String> {
     bounded(text, "an angle in degrees", 0.0..=180.0)
 }
 
-/// A direction in degrees clockwise from north, -360 to 360; 0 to 360 (excluded) comes out.
-pub(crate) fn parse_heading(text: &str) -> Result<f64, String> {
-    Ok(bounded(text, "a heading in degrees", -360.0..=360.0)?.rem_euclid(360.0) % 360.0)
-}
-
 /// A longitude in degrees.
 pub(crate) fn parse_longitude(text: &str) -> Result<f64, String> {
     bounded(text, "a longitude in degrees", -180.0..=180.0)
-}
-
-/// A share, 0 to 1.
-pub(crate) fn parse_fraction(text: &str) -> Result<f64, String> {
-    bounded(text, "a fraction", 0.0..=1.0)
 }
 
 /// A top-1 margin: the difference of two cosines, 0 to 2.
@@ -264,13 +292,11 @@ mod tests {
     #[test]
     fn floats_are_finite_and_within_their_range() {
         type Parser = fn(&str) -> Result<f64, String>;
-        let parsers: [(Parser, &str, f64, &[&str]); 6] = [
+        let parsers: [(Parser, &str, f64, &[&str]); 4] = [
             (parse_metres, " 0", 0.0, &["-1", "1e9"]),
             (parse_radius, "25.5", 25.5, &["0", "-0.1", "2e8"]),
             (parse_angle, "180", 180.0, &["-1", "180.5"]),
-            (parse_heading, "-90", 270.0, &["361", "-361"]),
             (parse_longitude, "-180", -180.0, &["181"]),
-            (parse_fraction, "1", 1.0, &["1.01", "-0.01"]),
         ];
         for (parse, good, value, bad) in parsers {
             assert_eq!(parse(good), Ok(value));
@@ -281,7 +307,6 @@ mod tests {
         }
         assert_eq!(parse_margin("0.05"), Ok(0.05));
         assert!(parse_margin("nan").is_err() && parse_margin("2.1").is_err());
-        assert_eq!(parse_heading("360"), Ok(0.0));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Exit codes that mean something; `r2former --help` lists them.
 
-use crate::output::escaped;
+use crate::output::escape::escaped;
 use r2former_engine::EngineError;
 use r2former_index::IndexError;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(unix)]
+use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{Mutex, PoisonError};
 
 /// How a command that did its work ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,11 +78,9 @@ fn outlive_signals() {
     #[cfg(unix)]
     {
         use signal_hook::consts::{SIGABRT, SIGXFSZ};
-        let always = Arc::new(AtomicBool::new(true));
         // Either can only fail for a signal that cannot be caught.
         let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
-        let _ = signal_hook::flag::register_conditional_shutdown(SIGABRT, 1, Arc::clone(&always));
-        always.store(true, Ordering::Relaxed);
+        let _ = signal_hook::flag::register_conditional_shutdown(SIGABRT, 1, Arc::new(AtomicBool::new(true)));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Progress bars: on a terminal, for anything that lasts; silent otherwise.
 
+use crate::output::escaped;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use r2former_engine::Progress;
 use std::io::IsTerminal;
@@ -45,9 +46,29 @@ impl Progress for Bar {
     }
 
     fn note(&self, line: &str) {
+        let line = escaped(line);
         self.with(|slot| match slot {
-            Some(bar) if !bar.is_hidden() => bar.println(line),
+            Some(bar) if !bar.is_hidden() => bar.println(&line),
             _ => eprintln!("{line}"),
         });
     }
+}
+
+/// The same bar without the notes, where a summary follows that says as much.
+pub(crate) struct WithoutNotes<'a>(pub(crate) &'a Bar);
+
+impl Progress for WithoutNotes<'_> {
+    fn start(&self, what: &str, total: u64) {
+        self.0.start(what, total);
+    }
+
+    fn advance(&self, steps: u64) {
+        self.0.advance(steps);
+    }
+
+    fn finish(&self) {
+        self.0.finish();
+    }
+
+    fn note(&self, _: &str) {}
 }

@@ -1,5 +1,6 @@
 //! Photographs to descriptors.
 
+use crate::batch_limit::BatchLimit;
 use crate::fused::{FusedBackbone, fused_reranker};
 use crate::host::host;
 use crate::{EngineError, QueryImage, Result};
@@ -130,6 +131,10 @@ pub struct Extractor {
     fused: Option<r2former_kernels::Reranker>,
     /// The backbone on CPU kernels; `None` where they do not cover it.
     backbone: Option<FusedBackbone>,
+    /// Images of a batch that the device takes.
+    image_limit: BatchLimit,
+    /// Pairs, likewise.
+    pub(crate) pair_limit: BatchLimit,
 }
 
 impl Extractor {
@@ -187,7 +192,19 @@ impl Extractor {
             backbone = FusedBackbone::new(&model, level, products, size).ok();
         }
         let (device, limits) = (device.clone(), Limits::default());
-        Ok(Self { model, fingerprint, settings, preprocess, device, limits, fused, backbone })
+        let (image_limit, pair_limit) = (BatchLimit::new(), BatchLimit::new());
+        Ok(Self {
+            model,
+            fingerprint,
+            settings,
+            preprocess,
+            device,
+            limits,
+            fused,
+            backbone,
+            image_limit,
+            pair_limit,
+        })
     }
 
     /// The model's configuration under these settings.
@@ -285,7 +302,7 @@ impl Extractor {
             let batches = inputs.chunk_by(|a, b| a.1 == b.1);
             let each = batches.map(|batch| {
                 let values: Vec<&[f32]> = batch.iter().map(|(input, _)| *input).collect();
-                self.extract_batch(&values, batch[0].1)
+                self.image_limit.run(&values, |values| self.extract_batch(values, batch[0].1))
             });
             each.collect::<Result<Vec<_>>>()?
         };

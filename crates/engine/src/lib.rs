@@ -40,6 +40,7 @@
 
 mod adaptive;
 mod answer;
+mod batch_limit;
 mod contribution;
 pub mod doctor;
 mod error;

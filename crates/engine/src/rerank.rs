@@ -139,8 +139,10 @@ fn by_model(extractor: &Extractor, query: &[f32], candidates: &[LocalRows<'_>]) 
         // A batch holds candidates with equally many features.
         let alike = rest.iter().take(CHUNK).take_while(|c| c.len() == first.len()).count();
         let (chunk, next) = rest.split_at(alike);
-        let rows: Vec<f32> = chunk.iter().flat_map(|rows| rows.floats(row).into_owned()).collect();
-        scores.extend(batch(extractor, query, rows, chunk.len())?);
+        scores.extend(extractor.pair_limit.run(chunk, |chunk| {
+            let rows: Vec<f32> = chunk.iter().flat_map(|rows| rows.floats(row).into_owned()).collect();
+            batch(extractor, query, rows, chunk.len())
+        })?);
         rest = next;
     }
     Ok(scores)

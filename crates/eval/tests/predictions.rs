@@ -320,7 +320,7 @@ fn a_city_without_positions_is_not_scored() {
     let set = read_msls(dir.path(), &options).expect("tables that the challenge has");
     // Nothing says which images are panoramas: d5 stays.
     assert_eq!((set.database.len(), set.queries.len(), set.has_ground_truth()), (10, 6, false));
-    assert!(set.notes[0].contains("panoramas kept where no raw.csv tells"), "{:?}", set.notes);
+    assert!(set.notes[0].contains("panoramas kept where no raw.csv"), "{:?}", set.notes);
     let path = file(&dir, "p.txt", GOOD);
     let said = scores(&set, &[&path], &[1]).expect_err("no positions").to_string();
     assert!(said.contains("no positions") && said.contains("--predictions"), "{said}");

@@ -249,9 +249,9 @@ impl Encoder {
         );
         let (mut local, mut attention) = (Vec::new(), vec![0.0; count]);
         let mut computed = x.len();
-        for (number, block) in self.blocks.iter().enumerate() {
-            let last = number + 1 == self.blocks.len();
-            if number == local_layer {
+        for (index, block) in self.blocks.iter().enumerate() {
+            let last = index + 1 == self.blocks.len();
+            if index == local_layer {
                 local = unpack_tokens(x, dim, columns, count);
             }
             if last {
@@ -317,13 +317,13 @@ impl Encoder {
         let prefix = count - height / patch * across;
         for column in 0..columns {
             let token = first + column;
-            let number = token.checked_sub(prefix).filter(|_| token < count);
+            let index = token.checked_sub(prefix).filter(|_| token < count);
             let rows = pixels[column..].iter_mut().step_by(columns);
-            let Some(number) = number else {
+            let Some(index) = index else {
                 rows.for_each(|pixel| *pixel = 0.0);
                 continue;
             };
-            let corner = number / across * patch * width + number % across * patch;
+            let corner = index / across * patch * width + index % across * patch;
             let lines = (0..3 * patch).map(|line| {
                 let (channel, y) = (line / patch, line % patch);
                 &image[(channel * height + y) * width + corner..][..patch]

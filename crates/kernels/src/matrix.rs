@@ -264,33 +264,33 @@ impl Matrix {
         out: &mut [S::f32s],
     ) {
         let (x, out) = (x.as_chunks::<NR_VECTORS>().0, out.as_chunks_mut::<NR_VECTORS>().0);
-        for (number, rows) in out.chunks_mut(R).enumerate() {
+        for (index, rows) in out.chunks_mut(R).enumerate() {
             let mut sums = [[simd.splat_f32s(0.0); NR_VECTORS]; R];
             if ADD {
                 for (r, out) in rows.iter().enumerate() {
                     sums[r] = *out;
                 }
             }
-            self.micro_kernel::<S, R>(simd, first, row / R + number, x, &mut sums);
+            self.micro_kernel::<S, R>(simd, first, row / R + index, x, &mut sums);
             for (r, out) in rows.iter_mut().enumerate() {
                 *out = sums[r];
             }
         }
     }
 
-    /// The micro-kernel: adds micro-panel `number` of A times the rows of B from `first` to the end of the slice.
+    /// The micro-kernel: adds micro-panel `index` of A times the rows of B from `first` to the end of the slice.
     /// `x` begins at row `first`.
     #[inline(always)]
     fn micro_kernel<S: Simd, const R: usize>(
         &self,
         simd: S,
         first: usize,
-        number: usize,
+        index: usize,
         x: &[[S::f32s; NR_VECTORS]],
         sums: &mut [[S::f32s; NR_VECTORS]; R],
     ) {
         let length = KC.min(self.depth - first);
-        let start = (first * self.rows.div_ceil(R) + number * length) * R;
+        let start = (first * self.rows.div_ceil(R) + index * length) * R;
         let weight = self.weight[start..start + length * R].as_chunks::<R>().0;
         if let Element::Bf16x2(instruction) = self.packing.element {
             return element::add_products::<S, R>(simd, instruction, weight, &x[..length], sums);
@@ -307,17 +307,17 @@ impl Matrix {
         *sums = local;
     }
 
-    /// Tile `number` of the product over the whole depth, padding rows included, in registers.
+    /// Tile `index` of the product over the whole depth, padding rows included, in registers.
     #[inline(always)]
     pub(crate) fn tile_product<S: Simd, const R: usize>(
         &self,
         simd: S,
-        number: usize,
+        index: usize,
         x: &[[S::f32s; NR_VECTORS]],
     ) -> [[S::f32s; NR_VECTORS]; R] {
         let mut sums = [[simd.splat_f32s(0.0); NR_VECTORS]; R];
         for first in (0..self.depth).step_by(KC) {
-            self.micro_kernel::<S, R>(simd, first, number, &x[first..], &mut sums);
+            self.micro_kernel::<S, R>(simd, first, index, &x[first..], &mut sums);
         }
         sums
     }

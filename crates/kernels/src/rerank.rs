@@ -300,15 +300,15 @@ struct Pair {
     similarity: f32,
 }
 
-/// The pairs of token `number`, best first. Tokens of the query's features precede those of the reference's.
+/// The pairs of token `index`, best first. Tokens of the query's features precede those of the reference's.
 fn group<'a>(
     query: &Query,
     matches: &'a BestMatches,
     k: usize,
-    number: usize,
+    index: usize,
 ) -> impl Iterator<Item = Pair> + 'a {
-    let of_query = number < query.count;
-    let own = if of_query { number } else { number - query.count };
+    let of_query = index < query.count;
+    let own = if of_query { index } else { index - query.count };
     let all: &[Match] = if of_query { &matches.of_query } else { &matches.of_reference };
     all[own * k..][..k].iter().map(move |&(other, similarity)| {
         let (query, reference) = if of_query { (own, other as usize) } else { (other as usize, own) };

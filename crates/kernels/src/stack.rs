@@ -139,10 +139,10 @@ impl WithSimd for PairStack<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { blocks, x, tokens, work } = self;
         let columns = panel_columns::<S>();
-        for (number, block) in blocks.iter().enumerate() {
+        for (index, block) in blocks.iter().enumerate() {
             work.resize(block, columns, tokens, 0);
             let size = block.dim * NR_VECTORS;
-            let outputs = if number + 1 == blocks.len() { 1 } else { tokens };
+            let outputs = if index + 1 == blocks.len() { 1 } else { tokens };
             let x = vectors_mut::<S>(x);
             let normed = vectors_mut::<S>(&mut work.normed);
             let (queries, kv) = (vectors_mut::<S>(&mut work.queries), vectors_mut::<S>(&mut work.kv));
@@ -220,11 +220,11 @@ pub(crate) fn run_tokens<const H: usize>(
 ) {
     let columns = level.columns();
     let panels = tokens.div_ceil(columns);
-    for (number, block) in blocks.iter().enumerate() {
+    for (index, block) in blocks.iter().enumerate() {
         work.resize(block, columns, panels, tokens);
         let size = block.dim * columns;
         // The last block computes the panel of the last token alone.
-        let first = if number + 1 == blocks.len() { panels - 1 } else { 0 };
+        let first = if index + 1 == blocks.len() { panels - 1 } else { 0 };
         for p in 0..panels {
             let queries = &mut work.queries[p * size..][..size];
             level.run(Project {

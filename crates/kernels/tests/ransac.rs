@@ -25,10 +25,10 @@ fn inlier_counts_equal_opencvs() {
         };
         let counts: Vec<u64> = (0..25).map(count).collect();
         let (mean, most) = (counts.iter().sum::<u64>() as f64 / 25.0, *counts.iter().max().unwrap());
-        let (wanted, highest) = (case["mean"].as_f64().unwrap(), case["highest"].as_u64().unwrap());
+        let (expected, highest) = (case["mean"].as_f64().unwrap(), case["highest"].as_u64().unwrap());
         assert!(
-            (mean - wanted).abs() <= 1.0 && most.abs_diff(highest) <= 1,
-            "case {number}: {mean} on average, {most} at most; OpenCV {wanted} and {highest}"
+            (mean - expected).abs() <= 1.0 && most.abs_diff(highest) <= 1,
+            "case {number}: {mean} on average, {most} at most; OpenCV {expected} and {highest}"
         );
     }
 }

@@ -1,29 +1,39 @@
-//! Local features in 8, 16 or 32 bits a number: an index stores 8; the others tell what that loses.
+//! Local features stored in 8, 16 or 32 bits per value. An index stores 8; the others measure what that costs.
 
 use crate::quantize::{dequantize, quantize};
 use half::f16;
 use serde::{Deserialize, Serialize};
 
-/// Bits of each number of a stored local feature; written 8, 16 or 32.
+/// Bits per value of a stored local feature; serialised as 8, 16 or 32.
+///
+/// ```
+/// use r2former_model::Bits;
+///
+/// // x, y, attention and a feature of two dimensions.
+/// let row = [0.25, 0.5, 1.0, 3.0, -4.0];
+/// assert_eq!(Bits::Eight.pack(&row, 5).len(), 5);
+/// let packed = Bits::Sixteen.pack(&row, 5);
+/// assert_eq!(Bits::Sixteen.unpack(&packed, 5), row);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
 #[serde(try_from = "u8", into = "u8")]
 pub enum Bits {
-    /// As an index stores them ([`quantize`]).
+    /// The format of an index ([`quantize`]).
     #[default]
     Eight,
-    /// IEEE half precision; beyond 65504 in size, the largest that there is.
+    /// IEEE half precision; values beyond 65504 are clamped.
     Sixteen,
-    /// As the network gives them.
+    /// IEEE single precision, the output of the network.
     ThirtyTwo,
 }
 
 impl Bits {
-    /// Bytes of one number.
+    /// Bytes per value.
     pub fn bytes(self) -> usize {
         usize::from(u8::from(self)) / 8
     }
 
-    /// Packs rows of `width` numbers; a last incomplete row is left out.
+    /// Packs rows of `width` values (x, y, attention, feature). An incomplete last row is ignored.
     pub fn pack(self, rows: &[f32], width: usize) -> Vec<u8> {
         let whole = &rows[..rows.len() - rows.len() % width.max(1)];
         match self {
@@ -36,7 +46,7 @@ impl Bits {
         }
     }
 
-    /// The rows that [`Bits::pack`] packed. Features in 8 bits come back with largest value 1.
+    /// Unpacks rows of `width` values. 8-bit features are scaled to a largest magnitude of 1.
     pub fn unpack(self, bytes: &[u8], width: usize) -> Vec<f32> {
         match self {
             Self::Eight => dequantize(bytes, width),
@@ -75,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_come_back_as_exactly_as_the_bits_allow() {
+    fn rows_round_trip_within_the_precision_of_the_bits() {
         // x, y, attention, and a feature of three whose largest is 2.
         let rows = [0.25, 0.5, 1.0, 2.0, -1.0, 0.3, 0.1, 0.2, 0.3, -0.7, 0.0, 0.7];
         for (bits, place, feature) in [
@@ -87,7 +97,7 @@ mod tests {
             assert_eq!(packed.len(), rows.len() * bits.bytes());
             let back = bits.unpack(&packed, 6);
             for (row, back) in rows.chunks(6).zip(back.chunks(6)) {
-                // Only a feature's direction is kept in 8 bits.
+                // 8 bits keep only the direction of a feature.
                 let scale =
                     if bits == Bits::Eight { row[3..].iter().fold(0f32, |m, v| m.max(v.abs())) } else { 1.0 };
                 for i in 0..6 {
@@ -102,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_lengths_and_numbers_are_no_trouble() {
+    fn incomplete_rows_and_huge_values() {
         for bits in [Bits::Eight, Bits::Sixteen, Bits::ThirtyTwo] {
             assert_eq!(bits.pack(&[1.0; 7], 3).len(), 6 * bits.bytes());
             assert!(bits.pack(&[], 0).is_empty());
@@ -112,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn written_as_a_number() {
+    fn serialised_as_a_number() {
         assert_eq!(serde_json::to_string(&Bits::Sixteen).unwrap(), "16");
         assert_eq!(serde_json::from_str::<Bits>("32").unwrap(), Bits::ThirtyTwo);
         let error = serde_json::from_str::<Bits>("4").unwrap_err().to_string();

@@ -1,4 +1,27 @@
-//! The project's own checkpoint: one safetensors file whose header carries the configuration.
+//! The r2former checkpoint: one safetensors file whose header carries the [`ModelConfig`] as JSON.
+//!
+//! ```
+//! use r2former_model::checkpoint::{Storage, load, save};
+//! use r2former_model::{Device, ModelConfig, R2Former};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut config = ModelConfig::preset("vit-tiny").ok_or("no such preset")?;
+//! # if let r2former_model::BackboneConfig::Vit(vit) = &mut config.backbone {
+//! #     vit.depth = 2;
+//! # }
+//! let model = R2Former::random(&config, 1, &Device::flex())?;
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("model.safetensors");
+//! save(&path, &config, &model.to_tensors()?, Storage::F32)?;
+//!
+//! let checkpoint = load(&path)?;
+//! assert_eq!(checkpoint.config, config);
+//! assert_eq!(checkpoint.fingerprint.len(), 64);
+//! let restored = checkpoint.model(&Device::flex())?;
+//! assert_eq!(restored.to_tensors()?, model.to_tensors()?);
+//! # Ok(())
+//! # }
+//! ```
 
 use crate::weights::{RawTensor, Tensors};
 use crate::{ModelConfig, ModelError, R2Former, Result};
@@ -14,50 +37,50 @@ use std::path::Path;
 /// Key of the configuration in the header's metadata.
 const HEADER: &str = "r2former";
 
-/// How values are stored.
+/// Storage type of a checkpoint's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storage {
     /// 32-bit floats.
     F32,
-    /// 16-bit IEEE floats: half the size, 11 bits of precision.
+    /// 16-bit IEEE floats: half the size, 11 significant bits.
     F16,
 }
 
 /// A checkpoint in memory.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
-    /// What the model is.
+    /// Architecture, preprocessing and provenance.
     pub config: ModelConfig,
-    /// Its parameters, by this project's names.
+    /// Parameters by name.
     pub tensors: Tensors,
-    /// SHA-256 of the file, in hexadecimal: an index remembers it.
+    /// SHA-256 of the file in lower-case hexadecimal, which an index stores to recognise its model.
     pub fingerprint: String,
 }
 
 impl Checkpoint {
-    /// Builds the network on `device`, with `config` in place of the stored one where a caller
-    /// overrides image size or precision.
+    /// Builds the network on `device`. Change [`config`](Self::config) before to override image size or precision.
     ///
     /// # Errors
-    /// [`ModelError::Tensors`] that names each tensor that does not fit.
+    /// [`ModelError::Config`] for an invalid configuration, [`ModelError::Tensors`] naming each tensor that does not
+    /// fit it.
     pub fn model(self, device: &Device) -> Result<R2Former> {
         R2Former::from_tensors(&self.config, self.tensors, device)
     }
 }
 
-/// Reads a checkpoint of this project.
+/// Loads an r2former checkpoint.
 ///
 /// # Errors
-/// A missing or truncated file; a file of another kind (the message says how to import it); a
-/// header that this build does not understand.
+/// [`ModelError::Io`] if the file cannot be read. [`ModelError::Checkpoint`] for a truncated file, a file of another
+/// kind (the message says how to import it), or a header that this version does not understand.
 pub fn load(path: &Path) -> Result<Checkpoint> {
     parse(&read(path)?, path)
 }
 
-/// Reads a checkpoint of this project from memory; `name` stands in the messages.
+/// Reads an r2former checkpoint from memory; `name` stands for the file in error messages.
 ///
 /// # Errors
-/// As [`load`].
+/// [`ModelError::Checkpoint`] as [`load`].
 pub fn parse(bytes: &[u8], name: &Path) -> Result<Checkpoint> {
     let file = open(bytes, name)?;
     let (_, header) = SafeTensors::read_metadata(bytes)
@@ -65,31 +88,30 @@ pub fn parse(bytes: &[u8], name: &Path) -> Result<Checkpoint> {
     let Some(json) = header.metadata().as_ref().and_then(|m| m.get(HEADER)) else {
         return Err(ModelError::checkpoint(
             name,
-            "is a safetensors file, but not an r2former model (its header carries no configuration); run: r2former model import IN OUT",
+            "is a safetensors file but not an r2former model (no configuration in its header); convert it first: r2former model import IN OUT",
         ));
     };
     let config: ModelConfig = serde_json::from_str(json).map_err(|e| {
-        ModelError::checkpoint(
-            name,
-            format!("its configuration is not one that this version understands: {e}"),
-        )
+        ModelError::checkpoint(name, format!("its configuration is not supported by this version: {e}"))
     })?;
     config.validate().map_err(|e| ModelError::checkpoint(name, e.to_string()))?;
     Ok(Checkpoint { config, tensors: host_tensors(&file, name)?, fingerprint: fingerprint(bytes) })
 }
 
-/// Writes a checkpoint so that a reader sees the old file or the whole new one.
+/// Saves a checkpoint atomically: a reader sees the old file or the whole new one.
 ///
 /// # Errors
-/// When the folder cannot be written or the disk is full; an existing file then stays as it was.
+/// [`ModelError::Io`] if the folder cannot be written or the disk is full; an existing file is then unchanged.
+/// [`ModelError::Checkpoint`] for tensors whose shape and values differ in length, or if `path` exists and is not a
+/// regular file.
 pub fn save(path: &Path, config: &ModelConfig, tensors: &Tensors, storage: Storage) -> Result<()> {
     write_atomically(path, &serialize(path, config, tensors, storage)?)
 }
 
-/// The bytes that [`save`] writes; `name` stands in the messages.
+/// The bytes that [`save`] writes; `name` stands for the file in error messages.
 ///
 /// # Errors
-/// Tensors whose shapes do not fit their values.
+/// [`ModelError::Checkpoint`] for tensors whose shape and values differ in length.
 pub fn serialize(name: &Path, config: &ModelConfig, tensors: &Tensors, storage: Storage) -> Result<Vec<u8>> {
     let json = serde_json::to_string(config).map_err(|e| ModelError::Config(e.to_string()))?;
     let encoded: Vec<(&String, &RawTensor, Vec<u8>)> =
@@ -107,20 +129,18 @@ pub fn serialize(name: &Path, config: &ModelConfig, tensors: &Tensors, storage: 
     safetensors::serialize(views, Some(metadata)).map_err(|e| ModelError::checkpoint(name, e.to_string()))
 }
 
-/// Writes a file so that a reader sees the old one or the whole new one, whatever happens between.
+/// Writes a file atomically and durably: a temporary file in the same folder is synced, then renamed.
 ///
 /// # Errors
-/// When the folder cannot be written or the disk is full; an existing file then stays as it was.
+/// [`ModelError::Io`] if the folder cannot be written or the disk is full; an existing file is then unchanged.
+/// [`ModelError::Checkpoint`] if `path` exists and is not a regular file.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     if path.exists() && !path.is_file() {
-        return Err(ModelError::checkpoint(
-            path,
-            "is there already and is no ordinary file; choose another name",
-        ));
+        return Err(ModelError::checkpoint(path, "exists and is not a regular file; choose another name"));
     }
     let fail = |e: std::io::Error| ModelError::io(path, e);
     let mut builder = tempfile::Builder::new();
@@ -128,7 +148,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // Temporary files are private by default; this one becomes an ordinary file (less the umask).
+        // Temporary files are private by default; this one gets ordinary permissions (less the umask).
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(folder).map_err(fail)?;
@@ -138,10 +158,10 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The bytes of a checkpoint file.
+/// Reads the bytes of a checkpoint file.
 ///
 /// # Errors
-/// A file that is missing, empty, or a folder.
+/// [`ModelError::Io`] if the file cannot be read, [`ModelError::Checkpoint`] for a folder or an empty file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     if path.is_dir() {
         return Err(ModelError::checkpoint(path, "is a folder; name the checkpoint file in it"));
@@ -158,7 +178,7 @@ pub(crate) fn fingerprint(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Whether the bytes start like a safetensors file: a length, then a JSON object.
+/// Whether bytes start like a safetensors file: a 64-bit length, then a JSON object.
 pub(crate) fn looks_like_safetensors(bytes: &[u8]) -> bool {
     bytes.len() > 8 && bytes[8] == b'{'
 }
@@ -167,7 +187,7 @@ pub(crate) fn open<'a>(bytes: &'a [u8], name: &Path) -> Result<SafeTensors<'a>> 
     if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\x80\x02") {
         return Err(ModelError::checkpoint(
             name,
-            "is a PyTorch checkpoint; turn it into an r2former model first: r2former model import IN OUT",
+            "is a PyTorch checkpoint; convert it first: r2former model import IN OUT",
         ));
     }
     if !looks_like_safetensors(bytes) {
@@ -177,14 +197,14 @@ pub(crate) fn open<'a>(bytes: &'a [u8], name: &Path) -> Result<SafeTensors<'a>> 
         ModelError::checkpoint(
             name,
             format!(
-                "is damaged: {e}. Was the download or copy cut short ({} bytes)? Fetch it again",
+                "is damaged: {e}. The file has {} bytes; was its download or copy interrupted? Fetch it again",
                 bytes.len()
             ),
         )
     })
 }
 
-/// Every floating-point tensor of the file in 32 bits.
+/// Every tensor of the file, converted to f32.
 pub(crate) fn host_tensors(file: &SafeTensors<'_>, name: &Path) -> Result<Tensors> {
     file.tensors()
         .into_iter()
@@ -192,10 +212,7 @@ pub(crate) fn host_tensors(file: &SafeTensors<'_>, name: &Path) -> Result<Tensor
             let data = decode(view.data(), view.dtype()).ok_or_else(|| {
                 ModelError::checkpoint(
                     name,
-                    format!(
-                        "{tensor} holds {:?}, which is not a floating-point type that can be read",
-                        view.dtype()
-                    ),
+                    format!("{tensor} has the type {:?}, which is not supported", view.dtype()),
                 )
             })?;
             Ok((tensor, RawTensor { shape: view.shape().to_vec(), data }))

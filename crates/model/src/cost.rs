@@ -2,20 +2,31 @@
 
 use crate::{BackboneConfig, GlobalConfig, ModelConfig};
 
-/// Costs of one image and of one pair, counted from the configuration.
+/// Cost per image and per pair, computed from the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Cost {
-    /// Floating-point operations to extract one image (a multiply-add counts as two).
+    /// Floating-point operations to extract the descriptors of one image; a multiply-add counts as two.
     pub extract_flop: f64,
-    /// Operations to rerank one pair of images with all their local features.
+    /// Floating-point operations to rerank one pair of images with all their local features.
     pub rerank_flop: f64,
-    /// Bytes stored an image: the global descriptor in 32 bits, local features in 8.
+    /// Bytes stored per image: the global descriptor in 32 bits, local features in 8.
     pub stored_bytes: usize,
-    /// Local features of one image.
+    /// Local features per image.
     pub local_count: usize,
 }
 
-/// Costs at an image size in pixels.
+/// The cost of a model at an image size in pixels.
+///
+/// ```
+/// use r2former_model::ModelConfig;
+/// use r2former_model::cost::cost;
+///
+/// let config = ModelConfig::preset("deit-s").expect("a known preset");
+/// let cost = cost(&config, 480, 640);
+/// // 256 floats, and 500 local features of 128 + 3 bytes.
+/// assert_eq!(cost.stored_bytes, 4 * 256 + 500 * 131);
+/// assert_eq!(cost.local_count, 500);
+/// ```
 pub fn cost(config: &ModelConfig, height: usize, width: usize) -> Cost {
     let local_count = config.local_count(height, width);
     Cost {
@@ -26,7 +37,7 @@ pub fn cost(config: &ModelConfig, height: usize, width: usize) -> Cost {
     }
 }
 
-/// MatmulPrecision of one block over `n` tokens, of which `outputs` are wanted.
+/// Floating-point operations of the matrix products of one block over `n` tokens, of which `outputs` are computed.
 fn block_flop(n: f64, outputs: f64, dim: f64, ratio: f64) -> f64 {
     let qkv = 2.0 * dim * dim * (outputs + 2.0 * n);
     let attention = 4.0 * outputs * n * dim;

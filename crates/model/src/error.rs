@@ -1,23 +1,23 @@
-//! What can go wrong with models and checkpoints.
+//! Errors of models, checkpoints and devices.
 
 use std::path::PathBuf;
 
 /// Result of this crate.
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;
 
-/// An error that names the file or tensor, what is wrong with it, and what to do.
+/// Why a model, checkpoint or device cannot be used. Messages name the file or tensor and say what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// The operating system refused.
+    /// A file could not be read or written.
     #[error("{path}: {source}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's own words.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The file is not a checkpoint that can be read: truncated, another format, hostile.
+    /// A file is not a readable checkpoint: truncated, of another format, or malicious.
     #[error("{path}: {problem}", path = path.display())]
     Checkpoint {
         /// The file.
@@ -25,16 +25,16 @@ pub enum ModelError {
         /// What is wrong, and what to do about it.
         problem: String,
     },
-    /// Tensors that are missing, unexpected or of another shape than the architecture needs.
+    /// Tensors that are missing, unexpected, non-finite or of a shape that does not fit the architecture; one line each.
     #[error("the tensors do not fit the architecture:\n  {}", .0.join("\n  "))]
     Tensors(Vec<String>),
-    /// A configuration that no model can have.
+    /// An invalid model configuration.
     #[error("model configuration: {0}")]
     Config(String),
-    /// An input whose shape or values the model cannot take.
+    /// An input whose shape does not suit the model.
     #[error("{0}")]
     Input(String),
-    /// A device that is not there or not compiled in.
+    /// A device that is unknown, missing, not compiled in, or that failed.
     #[error("{0}")]
     Device(String),
 }

@@ -1,17 +1,17 @@
-//! Choice of local features by attention (METHOD: local features; paper section 3.2).
+//! Selection of local features by attention (paper section 3.2).
 
 use burn::tensor::{Int, Tensor};
 
-/// The `count` most attended patches of each image, with their places and features.
+/// Selects the `count` patches of each image with the highest attention, or all if there are fewer.
 ///
-/// `offset` is added to a patch's index to find its token: the prefix's length, or 0 to reproduce
-/// the published gather.
+/// `offset` is added to the index of a patch to find its token: the length of the prefix, or 0 to reproduce the
+/// published gather. `size` is the image's height and width, `stride` the side of a patch, in pixels.
 ///
 /// # Shapes
 /// - attention: `[batch, patches]`
 /// - tokens: `[batch, tokens, width]`
-/// - output: places and attention `[batch, count, 3]` (x and y over the longer side, attention over
-///   the image's largest), gathered tokens `[batch, count, width]`; by attention, descending
+/// - output: x, y and attention `[batch, count, 3]` (x and y divided by the longer side, attention by the image's
+///   largest), and the tokens `[batch, count, width]`, both by descending attention
 pub fn select(
     attention: Tensor<2>,
     tokens: Tensor<3>,

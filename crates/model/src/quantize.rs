@@ -1,19 +1,28 @@
-//! Local features in 8 bits: 131 bytes a feature instead of 524.
+//! 8-bit local features: 131 bytes per feature instead of 524.
 //!
-//! x, y and attention become steps of 1/255. A feature is only ever compared by its direction, so
-//! each one is scaled to its own largest value and needs no stored scale: byte = 128 + 127 v / max.
+//! x, y and attention are stored in steps of 1/255. Features are only compared by direction, so each is scaled by its
+//! own largest magnitude, which need not be stored: byte = 128 + 127 v / max |v|.
+//!
+//! ```
+//! use r2former_model::quantize::{dequantize, quantize};
+//!
+//! // x, y, attention and a feature of three dimensions.
+//! let bytes = quantize(&[0.0, 0.5, 1.0, 2.0, -1.0, 0.0], 6);
+//! assert_eq!(bytes, [0, 128, 255, 255, 64, 128]);
+//! let row = dequantize(&bytes, 6);
+//! assert_eq!(row[2..4], [1.0, 1.0]);
+//! assert!((row[4] + 0.5).abs() < 0.01);
+//! ```
 
-/// Steps of the three values in front of a feature.
+/// Steps of x, y and attention.
 const PLACE_STEPS: f32 = 255.0;
-/// Byte that means zero in a feature.
+/// The byte of a zero in a feature.
 const ZERO: f32 = 128.0;
 
-/// Packs rows of `width` values (x, y, attention, feature) into as many bytes.
+/// Packs rows of `width` values (x, y, attention, feature), one byte per value.
 ///
-/// x, y and attention are clamped to 0..1, values that are not finite count as 0.
-///
-/// # Panics
-/// Never; a last incomplete row is left out.
+/// x, y and attention are clamped to 0..1. Non-finite feature values and NaN become 0. An incomplete last row is
+/// ignored.
 pub fn quantize(rows: &[f32], width: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(rows.len());
     for row in rows.chunks_exact(width.max(1)) {
@@ -28,7 +37,7 @@ pub fn quantize(rows: &[f32], width: usize) -> Vec<u8> {
     bytes
 }
 
-/// The rows that [`quantize`] packed; features come back with largest value 1.
+/// Unpacks rows from [`quantize`]; features are scaled to a largest magnitude of 1.
 pub fn dequantize(bytes: &[u8], width: usize) -> Vec<f32> {
     let mut rows = Vec::with_capacity(bytes.len());
     for row in bytes.chunks_exact(width.max(1)) {

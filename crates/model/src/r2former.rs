@@ -1,4 +1,4 @@
-//! The whole network: an image's descriptors, and the reranker beside them.
+//! The whole network: backbone, global head, local head, reranker.
 
 use crate::backbone::{Backbone, Tokens};
 use crate::layers::{Projection, bicubic_matrix};
@@ -13,12 +13,31 @@ use burn::tensor::{Device, Tensor};
 pub struct Features {
     /// Global descriptors `[batch, global_dim]`, of unit length.
     pub global: Tensor<2>,
-    /// Local features `[batch, K, 3 + dim]`: x, y (0..1, over the longer side), attention (0..1,
-    /// over the image's largest), feature (not normalised). `None` for a global-only model.
+    /// Local features `[batch, K, 3 + dim]` by descending attention: x and y divided by the longer side, attention
+    /// divided by the image's largest (all 0..1), feature (not normalised). `None` for a global-only model.
     pub local: Option<Tensor<3>>,
 }
 
-/// R2Former: backbone, global head, local head, reranker.
+/// The R2Former network.
+///
+/// ```
+/// use burn::tensor::Tensor;
+/// use r2former_model::{Device, ModelConfig, ModelError, R2Former};
+///
+/// # fn main() -> Result<(), ModelError> {
+/// let mut config = ModelConfig::preset("vit-tiny").expect("a known preset");
+/// # if let r2former_model::BackboneConfig::Vit(vit) = &mut config.backbone {
+/// #     vit.depth = 1;
+/// # }
+/// let model = R2Former::random(&config, 1, &Device::flex())?;
+/// let features = model.extract(Tensor::zeros([1, 3, 64, 64], &Device::flex()))?;
+/// assert_eq!(features.global.dims(), [1, 256]);
+/// // Sides must be multiples of the patch, 16 pixels.
+/// let odd = model.extract(Tensor::zeros([1, 3, 60, 64], &Device::flex()));
+/// assert!(matches!(odd, Err(ModelError::Input(_))));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Module, Debug)]
 pub struct R2Former {
     backbone: Backbone,
@@ -26,134 +45,136 @@ pub struct R2Former {
     head_dist: Option<Projection>,
     gem_power: Option<Param<Tensor<1>>>,
     local_head: Option<Projection>,
-    /// The reranker, where the model has one.
+    /// The reranker; `None` for a global-only model.
     pub reranker: Option<Reranker>,
     #[module(skip)]
     config: ModelConfig,
 }
 
 impl R2Former {
-    /// Builds the network and fills it from `take`.
+    /// Builds the network from the tensors of a reader.
     ///
     /// # Errors
-    /// An invalid configuration, or tensors that do not fit it.
-    pub fn load(config: &ModelConfig, mut take: TensorReader) -> Result<Self> {
+    /// [`ModelError::Config`] for an invalid configuration, [`ModelError::Tensors`] naming each tensor that does not fit
+    /// it.
+    pub fn load(config: &ModelConfig, mut reader: TensorReader) -> Result<Self> {
         config.validate()?;
         let c = config;
-        let take_all = &mut take;
+        let tensors = &mut reader;
         let width = c.backbone_dim();
         let (mut head, mut head_dist) = (None, None);
-        let backbone = Backbone::load(take_all, c);
+        let backbone = Backbone::load(tensors, c);
         if let GlobalConfig::Linear { dim, .. } = c.global {
-            head = Some(Projection::load(take_all, "head", width, dim, c.precision));
+            head = Some(Projection::load(tensors, "head", width, dim, c.precision));
             if let BackboneConfig::Vit(vit) = &c.backbone
                 && vit.distilled
             {
-                head_dist = Some(Projection::load(take_all, "head_dist", width, dim, c.precision));
+                head_dist = Some(Projection::load(tensors, "head_dist", width, dim, c.precision));
             }
         }
-        let gem_power = gem_power(c, take_all);
-        let local_head = local_head(c, take_all);
-        let reranker = c.reranker.as_ref().map(|r| Reranker::load(take_all, "reranker", r));
-        take.finish()?;
+        let gem_power = gem_power(c, tensors);
+        let local_head = local_head(c, tensors);
+        let reranker = c.reranker.as_ref().map(|r| Reranker::load(tensors, "reranker", r));
+        reader.finish()?;
         Ok(Self { backbone, head, head_dist, gem_power, local_head, reranker, config: config.clone() })
     }
 
-    /// A model without a checkpoint: random weights that depend on `seed` alone.
+    /// A freshly initialised network: random weights that depend on `seed` alone.
     ///
     /// # Errors
-    /// An invalid configuration.
+    /// [`ModelError::Config`] for an invalid configuration.
     pub fn random(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
         Self::load(config, TensorReader::random(seed, device))
     }
 
-    /// The parts that no pretrained backbone brings along, by name: local head, reranker, and the
-    /// power of a ResNet's pooling.
+    /// The parts that a pretrained backbone lacks: local head, reranker, and the GeM power of a ResNet.
     pub(crate) fn heads_without_pretraining(
         config: &ModelConfig,
-        take: &mut TensorReader,
+        reader: &mut TensorReader,
     ) -> Result<Tensors> {
-        let mut put = TensorWriter::default();
-        if let Some(head) = local_head(config, take) {
-            head.save(&mut put, "local_head");
+        let mut writer = TensorWriter::default();
+        if let Some(head) = local_head(config, reader) {
+            head.save(&mut writer, "local_head");
         }
         if let Some(r) = &config.reranker {
-            Reranker::load(take, "reranker", r).save(&mut put, "reranker");
+            Reranker::load(reader, "reranker", r).save(&mut writer, "reranker");
         }
-        if let Some(power) = gem_power(config, take) {
-            put.tensor("gem.p", power.val());
+        if let Some(power) = gem_power(config, reader) {
+            writer.tensor("gem.p", power.val());
         }
-        put.finish()
+        writer.finish()
     }
 
-    /// Builds the network from tensors with this project's names.
+    /// Builds the network from named tensors, as in a [`Checkpoint`](crate::Checkpoint).
     ///
     /// # Errors
-    /// An invalid configuration, or tensors that do not fit it; each is named.
+    /// As [`load`](Self::load).
     pub fn from_tensors(config: &ModelConfig, tensors: Tensors, device: &Device) -> Result<Self> {
         Self::load(config, TensorReader::from_tensors(tensors, device))
     }
 
-    /// Every parameter by name.
+    /// Every parameter by name: the inverse of [`from_tensors`](Self::from_tensors).
     ///
     /// # Errors
-    /// When the device cannot be read.
+    /// [`ModelError::Device`] if a tensor cannot be read from the device.
     pub fn to_tensors(&self) -> Result<Tensors> {
-        let mut put = TensorWriter::default();
-        self.backbone.save(&mut put);
+        let mut writer = TensorWriter::default();
+        self.backbone.save(&mut writer);
         for (name, head) in
             [("head", &self.head), ("head_dist", &self.head_dist), ("local_head", &self.local_head)]
         {
             if let Some(head) = head {
-                head.save(&mut put, name);
+                head.save(&mut writer, name);
             }
         }
         if let Some(p) = &self.gem_power {
-            put.tensor("gem.p", p.val());
+            writer.tensor("gem.p", p.val());
         }
         if let Some(reranker) = &self.reranker {
-            reranker.save(&mut put, "reranker");
+            reranker.save(&mut writer, "reranker");
         }
-        put.finish()
+        writer.finish()
     }
 
-    /// What the model is.
+    /// Architecture, preprocessing and provenance.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    /// Global descriptors and local features.
+    /// Extracts global descriptors and local features.
     ///
     /// # Shapes
-    /// - images: `[batch, 3, height, width]`, normalised as [`ModelConfig::input`] says
+    /// - images: `[batch, 3, height, width]`, normalised as in [`ModelConfig::input`]
     ///
     /// # Errors
-    /// [`ModelError::Input`] when the size does not suit the backbone.
+    /// [`ModelError::Input`] if height or width is not a multiple of [`ModelConfig::size_step`].
     pub fn extract(&self, images: Tensor<4>) -> Result<Features> {
         let [_, _, height, width] = images.dims();
         self.features(self.backbone.forward(images)?, [height, width])
     }
 
-    /// The backbone, for a faster way to its tokens.
+    /// The backbone, for example to pack its weights for a faster implementation.
     pub fn backbone(&self) -> &Backbone {
         &self.backbone
     }
 
-    /// What follows the backbone: heads, and the choice of local features, of images of `size` (height, width).
+    /// The part of [`extract`](Self::extract) after the backbone: heads and selection of local features, for images of
+    /// `size` (height, width) in pixels.
     ///
     /// # Errors
-    /// [`ModelError::Config`] when feature maps do not suit the size.
+    /// [`ModelError::Config`] if feature maps do not fit the size.
     pub fn features(&self, tokens: Tokens, size: [usize; 2]) -> Result<Features> {
         let local =
-            self.select_local(&tokens, size)?.and_then(|(places, kept)| self.project_local(places, kept));
+            self.select_local(&tokens, size)?.and_then(|(places, tokens)| self.project_local(places, tokens));
         Ok(Features { global: self.global(tokens), local })
     }
 
-    /// The patches that become local features, of images of `size` (height, width): places and attention
-    /// `[batch, count, 3]`, and tokens before the local head `[batch, count, width]`. None without local features.
+    /// Selects the patches that become local features, for images of `size` (height, width) in pixels: x, y and
+    /// attention `[batch, count, 3]`, and tokens before the local head `[batch, count, width]`. `None` for a global-only
+    /// model.
     ///
     /// # Errors
-    /// [`ModelError::Config`] when feature maps do not suit the size.
+    /// [`ModelError::Config`] if feature maps do not fit the size.
     pub fn select_local(
         &self,
         tokens: &Tokens,
@@ -169,20 +190,19 @@ impl R2Former {
         Ok(Some(select(attention, tokens.local.clone(), local.count, offset, [height, width], stride)))
     }
 
-    /// Local features as in [`Features::local`] of what [`select_local`](Self::select_local) gives; none without a local
-    /// head.
-    pub fn project_local(&self, places: Tensor<3>, kept: Tensor<3>) -> Option<Tensor<3>> {
+    /// [`Features::local`] from the selection of [`select_local`](Self::select_local). `None` for a global-only model.
+    pub fn project_local(&self, places: Tensor<3>, tokens: Tensor<3>) -> Option<Tensor<3>> {
         let head = self.local_head.as_ref()?;
-        Some(Tensor::cat(vec![places, head.forward(kept)], 2))
+        Some(Tensor::cat(vec![places, head.forward(tokens)], 2))
     }
 
-    /// The attention value of each patch, `[batch, rows * columns]` in row order.
+    /// The attention value of each patch, `[batch, rows * columns]`, row-major.
     ///
     /// # Shapes
-    /// - images: `[batch, 3, height, width]`
+    /// - images: `[batch, 3, height, width]`, normalised as in [`ModelConfig::input`]
     ///
     /// # Errors
-    /// [`ModelError::Input`] when the size does not suit the backbone.
+    /// As [`extract`](Self::extract).
     pub fn attention(&self, images: Tensor<4>) -> Result<Tensor<2>> {
         let [_, _, height, width] = images.dims();
         let tokens = self.backbone.forward(images)?;
@@ -193,7 +213,7 @@ impl R2Former {
         }
     }
 
-    /// The global descriptor of images, `[batch, dim]`.
+    /// Global descriptors of unit length, `[batch, dim]`, from the tokens of the backbone.
     pub fn global(&self, tokens: Tokens) -> Tensor<2> {
         let [batch, count, width] = tokens.last.dims();
         let token = |i: usize| tokens.last.clone().narrow(1, i, 1).reshape([batch, width]);
@@ -209,21 +229,21 @@ impl R2Former {
             }
             (_, Some(head), None, Some(power)) => head.forward(gem(unit(patches()), Some(power.val()))),
             (GlobalConfig::Linear { pooling, .. }, Some(head), None, None) => head.forward(pooled(*pooling)),
-            // `load` builds a head whenever the configuration asks for one.
+            // `load` builds a head for every `Linear` configuration.
             (GlobalConfig::Pooled { pooling } | GlobalConfig::Linear { pooling, .. }, ..) => pooled(*pooling),
         };
         unit(descriptor)
     }
 
-    /// A ResNet has no attention: the map is how strongly each place drives the global head
-    /// (METHOD: ResNet-50 variant), upsampled from stride 32 to the local features' stride 16.
+    /// The attention map of a ResNet: the sum of each cell's positive activations of the global head, upsampled
+    /// bicubically from stride 32 to the local features' stride of 16 pixels.
     fn feature_attention(&self, tokens: &Tokens, [rows, columns]: [usize; 2]) -> Result<Tensor<2>> {
         let features = unit(tokens.last.clone()).clamp_min(1e-6);
-        let driven = match &self.head {
+        let activations = match &self.head {
             Some(head) => head.forward_weight(features),
             None => features,
         };
-        let map = driven.clamp_min(1e-6).sum_dim(2).detach();
+        let map = activations.clamp_min(1e-6).sum_dim(2).detach();
         let [batch, cells, _] = map.dims();
         if cells * 4 != rows * columns {
             return Err(ModelError::Config("the last feature map is not half the size of layer 3".into()));
@@ -237,22 +257,22 @@ impl R2Former {
     }
 }
 
-/// The learned power of a ResNet's pooling.
-fn gem_power(c: &ModelConfig, take: &mut TensorReader) -> Option<Param<Tensor<1>>> {
+/// The learned power of a ResNet's GeM pooling.
+fn gem_power(c: &ModelConfig, reader: &mut TensorReader) -> Option<Param<Tensor<1>>> {
     let resnet = matches!(c.backbone, BackboneConfig::ResNet50(_));
-    resnet.then(|| take.param("gem.p", [1], Init::Constant(3.0)))
+    resnet.then(|| reader.param("gem.p", [1], Init::Constant(3.0)))
 }
 
-/// The projection of local features: of a transformer's tokens, or of a ResNet's layer 3.
-fn local_head(c: &ModelConfig, take: &mut TensorReader) -> Option<Projection> {
+/// The projection of local features, from a transformer's tokens or a ResNet's layer 3.
+fn local_head(c: &ModelConfig, reader: &mut TensorReader) -> Option<Projection> {
     let width = match &c.backbone {
         BackboneConfig::Vit(vit) => vit.dim,
         BackboneConfig::ResNet50(_) => 1024,
     };
-    c.local.as_ref().map(|local| Projection::load(take, "local_head", width, local.dim, c.precision))
+    c.local.as_ref().map(|local| Projection::load(reader, "local_head", width, local.dim, c.precision))
 }
 
-/// Generalised mean over tokens; power 3 unless learned.
+/// Generalised mean (GeM) over tokens, with power 3 unless learned.
 fn gem(tokens: Tensor<3>, power: Option<Tensor<1>>) -> Tensor<2> {
     let [batch, _, width] = tokens.dims();
     let Some(power) = power else {
@@ -263,7 +283,7 @@ fn gem(tokens: Tensor<3>, power: Option<Tensor<1>>) -> Tensor<2> {
     raised.mean_dim(1).reshape([batch, width]).powf(power.recip().unsqueeze())
 }
 
-/// Scales the last dimension to unit length (lengths below 1e-12 count as 1e-12, as in PyTorch).
+/// L2-normalises the last dimension; lengths are clamped to at least 1e-12, as in PyTorch's `normalize`.
 pub(crate) fn unit<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let length = x.clone().powi_scalar(2).sum_dim(D - 1).sqrt().clamp_min(1e-12);
     x / length

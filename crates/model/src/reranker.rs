@@ -1,8 +1,7 @@
-//! The reranker: do these two sets of local features show the same place?
-//!
-//! METHOD: reranker; paper section 3.3. Plain Burn operations on any device.
+//! The reranker: a transformer that decides from the local features of two images whether they show the same place
+//! (paper section 3.3), in Burn operations on any device.
 
-use crate::layers::{Block, BlockConfig, Projection, gradient_kernels, matched, sine_cosine};
+use crate::layers::{Block, BlockConfig, Projection, gradient_kernels, match_features, sine_cosine};
 use crate::r2former::unit;
 use crate::weights::{Init, TensorReader, TensorWriter};
 use crate::{ModelError, Precision, RerankerConfig, Result};
@@ -27,23 +26,23 @@ pub struct Reranker {
     config: RerankerConfig,
 }
 
-/// One image's side of the correlation: for each of its features, the best of the other image.
+/// The best matches in the other image for each feature of one image.
 struct Matches {
-    /// Query's x, y, attention of each pair, `[pairs, tokens * k, 3]`.
+    /// x, y and attention of the query's feature, `[pairs, tokens * k, 3]`.
     query: Tensor<3>,
-    /// Reference's, likewise.
+    /// x, y and attention of the reference's feature, `[pairs, tokens * k, 3]`.
     reference: Tensor<3>,
     /// Correlations, `[pairs, tokens * k, 1]`.
     correlation: Tensor<3>,
-    /// Matches of each token.
+    /// Matches per token.
     k: usize,
 }
 
 impl Reranker {
-    /// Takes the tensors under `{name}.`, with the published names.
-    pub fn load(take: &mut TensorReader, name: &str, config: &RerankerConfig) -> Self {
+    /// Builds the reranker from the tensors under `{name}.`, with the published names.
+    pub fn load(reader: &mut TensorReader, name: &str, config: &RerankerConfig) -> Self {
         let c = config;
-        // In 32 bits under any precision: bfloat16 would blur coordinates to an eighth of a patch and more.
+        // Always f32: bfloat16 rounds coordinates by an eighth of a patch and more.
         let precision = Precision::F32;
         let block = BlockConfig {
             dim: c.dim,
@@ -53,43 +52,43 @@ impl Reranker {
             layer_scale: false,
             precision,
         };
-        let stack = |part: &str, depth: usize, take: &mut TensorReader| {
-            (0..depth).map(|i| Block::load(take, &format!("{name}.{part}.{i}"), &block)).collect::<Vec<_>>()
+        let stack = |part: &str, depth: usize, reader: &mut TensorReader| {
+            (0..depth).map(|i| Block::load(reader, &format!("{name}.{part}.{i}"), &block)).collect::<Vec<_>>()
         };
-        let blocks_2 = stack("blocks_2", c.pair_depth, take);
-        let blocks = stack("blocks", c.depth, take);
+        let blocks_2 = stack("blocks_2", c.pair_depth, reader);
+        let blocks = stack("blocks", c.depth, reader);
         let token = Init::Normal(0.02);
         Self {
-            pair_head: Projection::load(take, &format!("{name}.pair_head"), c.channels(), c.dim, precision),
-            cls_token_2: take.param(&format!("{name}.cls_token_2"), [1, 1, c.dim], token),
+            pair_head: Projection::load(reader, &format!("{name}.pair_head"), c.channels(), c.dim, precision),
+            cls_token_2: reader.param(&format!("{name}.cls_token_2"), [1, 1, c.dim], token),
             blocks_2,
-            pair_head_2: Projection::load(take, &format!("{name}.pair_head_2"), c.dim, c.dim, precision),
-            cls_token: take.param(&format!("{name}.cls_token"), [1, 1, c.dim], token),
+            pair_head_2: Projection::load(reader, &format!("{name}.pair_head_2"), c.dim, c.dim, precision),
+            cls_token: reader.param(&format!("{name}.cls_token"), [1, 1, c.dim], token),
             blocks,
-            decoder_norm: take.layer_norm(&format!("{name}.decoder_norm"), c.dim, c.norm_eps),
-            decoder_pred: Projection::load(take, &format!("{name}.decoder_pred"), c.dim, 2, precision),
+            decoder_norm: reader.layer_norm(&format!("{name}.decoder_norm"), c.dim, c.norm_eps),
+            decoder_pred: Projection::load(reader, &format!("{name}.decoder_pred"), c.dim, 2, precision),
             config: c.clone(),
         }
     }
 
-    /// Puts what [`Reranker::load`] takes.
-    pub fn save(&self, put: &mut TensorWriter, name: &str) {
-        self.pair_head.save(put, &format!("{name}.pair_head"));
-        put.tensor(&format!("{name}.cls_token_2"), self.cls_token_2.val());
-        self.pair_head_2.save(put, &format!("{name}.pair_head_2"));
-        put.tensor(&format!("{name}.cls_token"), self.cls_token.val());
-        put.layer_norm(&format!("{name}.decoder_norm"), &self.decoder_norm);
-        self.decoder_pred.save(put, &format!("{name}.decoder_pred"));
+    /// Writes the tensors that [`load`](Self::load) reads.
+    pub fn save(&self, writer: &mut TensorWriter, name: &str) {
+        self.pair_head.save(writer, &format!("{name}.pair_head"));
+        writer.tensor(&format!("{name}.cls_token_2"), self.cls_token_2.val());
+        self.pair_head_2.save(writer, &format!("{name}.pair_head_2"));
+        writer.tensor(&format!("{name}.cls_token"), self.cls_token.val());
+        writer.layer_norm(&format!("{name}.decoder_norm"), &self.decoder_norm);
+        self.decoder_pred.save(writer, &format!("{name}.decoder_pred"));
         for (part, stack) in [("blocks_2", &self.blocks_2), ("blocks", &self.blocks)] {
             for (i, block) in stack.iter().enumerate() {
-                block.save(put, &format!("{name}.{part}.{i}"));
+                block.save(writer, &format!("{name}.{part}.{i}"));
             }
         }
     }
 
-    /// Logits (different place, same place) of each pair.
+    /// The logits (different place, same place) of each pair.
     ///
-    /// Where an image has fewer features than [`RerankerConfig::neighbours`], all of them match.
+    /// If an image has fewer features than [`RerankerConfig::neighbours`], all of them are matches.
     ///
     /// # Shapes
     /// - query: `[pairs, Nq, 3 + dim]`, rows as in [`Features::local`](crate::Features::local)
@@ -97,7 +96,7 @@ impl Reranker {
     /// - output: `[pairs, 2]`
     ///
     /// # Errors
-    /// [`ModelError::Input`] when the shapes do not belong together or a side is empty.
+    /// [`ModelError::Input`] if the shapes do not match or a side is empty.
     pub fn forward(&self, query: Tensor<3>, reference: Tensor<3>) -> Result<Tensor<2>> {
         let ([pairs, nq, row], [other, nr, other_row]) = (query.dims(), reference.dims());
         if pairs != other || row != other_row || row < 4 || pairs * nq * nr == 0 {
@@ -113,20 +112,20 @@ impl Reranker {
         Ok(self.decoder_pred.forward(cls).reshape([pairs, 2]))
     }
 
-    /// One token for each feature of both sides, the query's first: `[pairs, Nq + Nr, dim]`.
+    /// One token per feature of both sides, the query's first: `[pairs, Nq + Nr, dim]`.
     fn plain(&self, query: Tensor<3>, reference: Tensor<3>) -> Tensor<3> {
         let (place_q, feature_q) = split(query);
         let (place_r, feature_r) = split(reference);
         let [of_query, of_reference] = self.correlate(feature_q, feature_r);
         let of_query = self.matches(of_query, place_q.clone(), place_r.clone());
-        let turned = self.matches(of_reference, place_r, place_q);
-        // Channels stay query first for the reference's tokens too.
-        let of_reference = Matches { query: turned.reference, reference: turned.query, ..turned };
+        let swapped = self.matches(of_reference, place_r, place_q);
+        // The query's channels come first in the reference's tokens too.
+        let of_reference = Matches { query: swapped.reference, reference: swapped.query, ..swapped };
         Tensor::cat(vec![self.summarise(of_query), self.summarise(of_reference)], 1)
     }
 
-    /// [`plain`](Self::plain) where gradients are wanted on a CPU and the kernels cover the sizes: without gradients
-    /// plain operations stay the reference of the kernels that only run forward.
+    /// [`plain`](Self::plain) by the CPU kernels, if the device is a CPU with autodiff and the sizes are supported.
+    /// Without autodiff the plain operations remain the reference of the forward-only kernels.
     fn by_kernel(&self, query: &Tensor<3>, reference: &Tensor<3>) -> Option<Tensor<3>> {
         let device = query.device();
         let shape = MatchShape {
@@ -135,16 +134,16 @@ impl Reranker {
             query: query.dims()[1],
             reference: reference.dims()[1],
         };
-        let covered = device.is_autodiff()
+        let supported = device.is_autodiff()
             && device.clone().inner() == Device::flex()
             && [query, reference].iter().all(|side| side.dtype() == DType::F32)
             && shape.check().is_ok()
             && gradient_kernels();
-        if !covered {
+        if !supported {
             return None;
         }
         let (c, k) = (&self.config, shape.neighbours);
-        let channels = matched(query.clone(), reference.clone(), shape);
+        let channels = match_features(query.clone(), reference.clone(), shape);
         let [pairs, all, _] = channels.dims();
         let places: Vec<f32> = channels.clone().inner().into_data().try_to_vec().ok()?;
         let mut columns = Vec::with_capacity(5);
@@ -162,23 +161,23 @@ impl Reranker {
         }
         let mut x = self.pair_head.forward(Tensor::cat(columns, 2));
         let rows = places.as_chunks::<{ gradient::CHANNELS }>().0;
-        let embedded = |positions: Vec<[f32; 2]>, tokens: usize| -> Tensor<3> {
+        let embedding = |positions: Vec<[f32; 2]>, tokens: usize| -> Tensor<3> {
             let values = gradient::sine_cosine(&positions, c.dim);
             Tensor::from_data(TensorData::new(values, [pairs, tokens, c.dim]), &device)
         };
         if c.use_position_embedding {
-            x = x + embedded(rows.iter().map(|row| [row[3], row[4]]).collect(), all);
+            x = x + embedding(rows.iter().map(|row| [row[3], row[4]]).collect(), all);
         }
         let x = x.reshape([pairs * all / k, k, c.dim]);
         let x = self.feature_tokens(x).reshape([pairs, all / k, c.dim]);
         let x = self.pair_head_2.forward(x);
         Some(match c.use_position_embedding {
-            true => x + embedded(rows.iter().step_by(k).map(|row| [row[0], row[1]]).collect(), all / k),
+            true => x + embedding(rows.iter().step_by(k).map(|row| [row[0], row[1]]).collect(), all / k),
             false => x,
         })
     }
 
-    /// The token of each feature from those of its matches, `[features, 1, dim]`: the first stack, normalised.
+    /// Summarises the matches of each feature by the first stack, normalised: `[features, 1, dim]`.
     ///
     /// # Shapes
     /// - matches: `[features, k, dim]`
@@ -186,7 +185,7 @@ impl Reranker {
         self.first_of(&self.blocks_2, &self.cls_token_2, matches)
     }
 
-    /// The token of each pair from those of its features, `[pairs, 1, dim]`: the second stack, normalised.
+    /// Summarises the features of each pair by the second stack, normalised: `[pairs, 1, dim]`.
     ///
     /// # Shapes
     /// - features: `[pairs, count, dim]`
@@ -194,27 +193,27 @@ impl Reranker {
         self.first_of(&self.blocks, &self.cls_token, features)
     }
 
-    /// The probability that each pair shows the same place, `[pairs]`: softmax of the logits.
+    /// The score of each pair, `[pairs]`: the softmax of the logits at "same place", in 0..1.
     pub fn score(logits: Tensor<2>) -> Tensor<1> {
         let [pairs, _] = logits.dims();
         softmax(logits, 1).narrow(1, 1, 1).reshape([pairs])
     }
 
-    /// The best matches of each feature of both sides, the query's first: their correlations `[pairs, count, k]`
-    /// and the numbers of the matched features, where `k` is at most [`RerankerConfig::neighbours`].
+    /// The best matches of each feature of both sides, the query's first: their correlations `[pairs, count, k]` and the
+    /// indices of the matched features, where `k` is at most [`RerankerConfig::neighbours`].
     ///
     /// # Shapes
     /// - query, reference: `[pairs, count, dim]`, of unit length
     pub fn correlate(&self, query: Tensor<3>, reference: Tensor<3>) -> [(Tensor<3>, Tensor<3, Int>); 2] {
-        // A product of its own for each side: CubeK 0.3.1 writes the best k > 1 of a transposed matrix over one
-        // another where k is the last axis (`PerpendicularWriter`), on every GPU.
+        // One product per side rather than a transpose: on every GPU, CubeK 0.3.1 overwrites results of a top k > 1 along
+        // the last axis of a transposed matrix (`PerpendicularWriter`).
         [(query.clone(), reference.clone()), (reference, query)].map(|(own, other)| {
             let columns = other.dims()[1];
             own.matmul(other.swap_dims(1, 2)).topk_with_indices(self.config.neighbours.min(columns), 2)
         })
     }
 
-    /// Best matches of [`correlate`](Self::correlate), with the places of both sides.
+    /// Matches from one side of [`correlate`](Self::correlate), with x, y and attention of both features.
     fn matches(
         &self,
         (correlation, index): (Tensor<3>, Tensor<3, Int>),
@@ -232,7 +231,7 @@ impl Reranker {
         }
     }
 
-    /// One token for each feature from its matches: `[pairs, tokens, dim]`.
+    /// Summarises the matches of each feature in one token: `[pairs, tokens, dim]`.
     fn summarise(&self, m: Matches) -> Tensor<3> {
         let c = &self.config;
         let [pairs, all, _] = m.query.dims();
@@ -263,7 +262,7 @@ impl Reranker {
         x + sine_cosine(best.reshape([pairs, tokens, 2]), c.dim)
     }
 
-    /// CLS after a stack, normalised: `[batch, 1, dim]`. Without blocks, the tokens' mean.
+    /// The normalised CLS token after a stack, `[batch, 1, dim]`; without blocks, the normalised mean of the tokens.
     fn first_of(&self, stack: &[Block], cls: &Param<Tensor<3>>, x: Tensor<3>) -> Tensor<3> {
         let Some((last, before)) = stack.split_last() else {
             return self.decoder_norm.forward(x.mean_dim(1));
@@ -277,7 +276,7 @@ impl Reranker {
     }
 }
 
-/// Places and attention, clamped and without gradient; features of unit length.
+/// x, y and attention, clamped and detached, and features of unit length.
 fn split(rows: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
     let width = rows.dims()[2];
     let places = rows.clone().narrow(2, 0, 3).clamp(0.0, 1.0).detach();
@@ -289,26 +288,26 @@ mod tests {
     use super::*;
     use crate::weights::Tensors;
 
-    type Way = fn(&Reranker, Tensor<3>, Tensor<3>) -> Tensor<3>;
+    type Forward = fn(&Reranker, Tensor<3>, Tensor<3>) -> Tensor<3>;
 
-    /// Tokens, and the gradients of both sides and of what makes tokens of pairs.
+    /// Tokens, and the gradients of both sides and of the pair projections.
     fn gradients(
         tensors: &Tensors,
         config: &RerankerConfig,
         sides: &[TensorData; 2],
-        way: Way,
+        forward: Forward,
     ) -> Vec<Vec<f32>> {
         let device = Device::flex().autodiff();
-        let mut take = TensorReader::from_tensors(tensors.clone(), &device);
-        let reranker = Reranker::load(&mut take, "r", config);
+        let mut reader = TensorReader::from_tensors(tensors.clone(), &device);
+        let reranker = Reranker::load(&mut reader, "r", config);
         let [q, r] = sides.clone().map(|side| Tensor::<3>::from_data(side, &device).require_grad());
-        let tokens = way(&reranker, q.clone(), r.clone());
+        let tokens = forward(&reranker, q.clone(), r.clone());
         let weights = Tensor::<1, Int>::arange(0..tokens.shape().num_elements() as i64, &device);
         let weights = weights.float().sin().reshape(tokens.dims());
         let grads = (tokens.clone() * weights).sum().backward();
         let values = |tensor: Tensor<3>| -> Vec<f32> { tensor.into_data().try_to_vec().unwrap() };
         let mut found = vec![values(tokens.inner())];
-        // Without the correlation nothing of the features is differentiable.
+        // Without the correlation the features have no gradient.
         found.extend([q, r].map(|side| side.grad(&grads).map_or_else(Vec::new, values)));
         for part in [&reranker.pair_head, &reranker.pair_head_2] {
             let (weight, bias) = part.parts().unwrap();
@@ -319,8 +318,8 @@ mod tests {
     }
 
     #[test]
-    fn kernels_match_as_burn_does() {
-        let by_kernel: Way = |reranker, q, r| reranker.by_kernel(&q, &r).expect("covered");
+    fn kernel_gradients_equal_burns() {
+        let by_kernel: Forward = |reranker, q, r| reranker.by_kernel(&q, &r).expect("supported sizes");
         let all = RerankerConfig { dim: 8, heads: 2, pair_depth: 1, depth: 1, ..Default::default() };
         for (config, [pairs, nq, nr]) in [
             (all.clone(), [2, 9, 9]),
@@ -337,10 +336,10 @@ mod tests {
                 (0..count).map(|_| next()).collect()
             };
             let sides = [nq, nr].map(|n| TensorData::new(noise(pairs * n * 11), [pairs, n, 11]));
-            let mut take = TensorReader::random(1, &Device::flex());
-            let mut put = TensorWriter::default();
-            Reranker::load(&mut take, "r", &config).save(&mut put, "r");
-            let mut tensors = put.finish().unwrap();
+            let mut reader = TensorReader::random(1, &Device::flex());
+            let mut writer = TensorWriter::default();
+            Reranker::load(&mut reader, "r", &config).save(&mut writer, "r");
+            let mut tensors = writer.finish().unwrap();
             tensors.values_mut().for_each(|t| t.data.iter_mut().for_each(|v| *v *= 8.0));
             let expected = gradients(&tensors, &config, &sides, Reranker::plain);
             let found = gradients(&tensors, &config, &sides, by_kernel);

@@ -1,4 +1,4 @@
-//! Damaged, foreign and hostile files: an error that names the file or the tensor, nothing else.
+//! Damaged, foreign and malicious files: each gives an error that names the file or the tensor.
 
 use r2former_model::checkpoint::{Storage, load, save};
 use r2former_model::import::{ImportOptions, import};
@@ -13,7 +13,7 @@ fn data(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")).join(name)
 }
 
-/// Both ways of opening must fail with a message that names the file and holds `words`.
+/// `import` and `load` must fail with a message that names the file and contains `words`.
 fn refused(path: &Path, words: &str) {
     let imported = import(path, &ImportOptions::default()).map(|i| i.config.name);
     let loaded = load(path).map(|c| c.config.name);
@@ -30,7 +30,7 @@ fn write(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// A small model of this project: its configuration as JSON and its file.
+/// A small r2former model: its configuration as JSON, and its file.
 fn own(folder: &tempfile::TempDir) -> (serde_json::Value, PathBuf) {
     let imported = import(&data("golden/tiny.pth"), &ImportOptions::default()).expect("fixture imports");
     let path = folder.path().join("own.safetensors");
@@ -46,7 +46,7 @@ fn with_config(json: &str) -> Vec<u8> {
     safetensors::serialize([("gem.p", view)], Some(metadata)).expect("serialises")
 }
 
-/// Most memory this process ever held, in bytes; `None` where the system does not tell.
+/// Peak memory of this process in bytes; `None` if the system does not report it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
@@ -86,7 +86,7 @@ fn truncated_files() {
     for file in files {
         let whole = std::fs::read(data(file)).expect("test data");
         let name = data(file).file_name().expect("a file").to_string_lossy().into_owned();
-        // One half, and other places where a download may stop, down to the first bytes.
+        // Every sixteenth, and the first bytes, where a download may stop.
         for kept in [2, 5, 9, 100, 1000].into_iter().chain((1..16).map(|i| whole.len() * i / 16)) {
             refused(&write(&folder, &name, &whole[..kept]), "");
         }
@@ -108,7 +108,7 @@ fn files_of_another_kind() {
 }
 
 #[test]
-fn the_right_file_for_the_wrong_command() {
+fn files_for_the_other_command() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let (_, path) = own(&folder);
     let error = import(&path, &ImportOptions::default()).expect_err("no import needed").to_string();
@@ -151,7 +151,7 @@ fn headers_with_absurd_sizes() {
             assert!(error.contains("absurd.safetensors"), "{field}: {error}");
         }
     }
-    // Tensors of any size may be claimed; the bytes behind the header tell the truth.
+    // Headers may claim tensors of any size; only the bytes that follow count.
     for header in [
         r#"{"a":{"dtype":"F32","shape":[1000000000,1000000000],"data_offsets":[0,8]}}"#,
         r#"{"a":{"dtype":"F32","shape":[1000000000],"data_offsets":[0,4000000000]}}"#,
@@ -170,7 +170,7 @@ fn headers_with_absurd_sizes() {
 
 #[test]
 fn large_models_without_their_tensors() {
-    // Every size is allowed, yet the file holds next to nothing of the 100 GB.
+    // Every size is valid, but the file has almost nothing of the 100 GB.
     let folder = tempfile::tempdir().expect("temporary folder");
     let (mut config, _) = own(&folder);
     for (field, size) in [("/backbone/dim", 4096), ("/backbone/depth", 128), ("/backbone/mlp_ratio", 16)] {
@@ -187,7 +187,7 @@ fn large_models_without_their_tensors() {
 }
 
 #[test]
-fn configurations_that_this_version_does_not_understand() {
+fn unsupported_configurations() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let (config, _) = own(&folder);
     let changed = |field: &str, value: serde_json::Value| {
@@ -204,7 +204,7 @@ fn configurations_that_this_version_does_not_understand() {
         (changed("/precision", "f8".into()), "f8"),
         (changed("/backbone/dim", (-48).into()), "-48"),
         (changed("/backbone/heads", 5.into()), "heads"),
-        (changed("/format", 2.into()), "layout 2"),
+        (changed("/format", 2.into()), "format 2"),
         (unknown.to_string(), "colour"),
         ("not JSON".into(), "configuration"),
     ];

@@ -1,5 +1,5 @@
-//! The published code's own outputs, at five image sizes: the native one, two that crop the
-//! position embedding, two that resize it (`golden/README.md`).
+//! Against outputs of the published code at five image sizes: the native one, two that crop the position embedding, and
+//! two that resize it (`golden/README.md`).
 
 mod common;
 
@@ -31,7 +31,7 @@ fn descriptors_and_local_features_equal_the_published_code() {
             let what = format!("{size}{suffix}");
             close(&host(features.global), &outputs.values(&format!("{size}.global{suffix}")), 1e-5, &what);
             let local = host(features.local.expect("a full model has local features"));
-            // Row by row, so that another order of the features would show as well.
+            // Row by row, so that the order of the features is compared too.
             close(&local, &outputs.values(&format!("{size}.local{suffix}")), 1e-4, &what);
         }
     }
@@ -49,8 +49,8 @@ fn logits_and_scores_equal_the_published_code() {
         let references = Tensor::cat(vec![reference.clone(), reference.flip([0])], 0);
         let logits = reranker.forward(queries, references).expect("shapes belong together");
         close(&host(logits.clone()), &outputs.values(&format!("{size}.rerank_logits")), 1e-4, size);
-        // The fixture's `final_score` is the mean of the score and the global similarity; the order
-        // of places is by the score alone (METHOD: reranker).
+        // The fixture's `final_score` is the mean of the score and the global similarity; places are ranked by the score
+        // alone.
         let scores = host(Reranker::score(logits));
         let similarity = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
         let (global, global2) =
@@ -64,7 +64,7 @@ fn logits_and_scores_equal_the_published_code() {
 }
 
 #[test]
-fn own_checkpoint_gives_back_the_same_model() {
+fn a_saved_checkpoint_restores_the_model() {
     let imported = import(&folder().join("tiny.pth"), &ImportOptions::default()).expect("fixture imports");
     let file = tempfile::tempdir().expect("temporary folder");
     let path = file.path().join("tiny.safetensors");

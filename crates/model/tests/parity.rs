@@ -1,5 +1,4 @@
-//! Imports and forward passes against other libraries: timm, torchvision, PyTorch
-//! (`parity/README.md` says how the data come about).
+//! Imports and forward passes against timm, torchvision and PyTorch (`parity/README.md` describes the data).
 
 mod common;
 #[path = "parity/generate.rs"]
@@ -15,12 +14,12 @@ mod transformers;
 
 use std::path::PathBuf;
 
-/// A file that the Python scripts wrote.
+/// A file written by the Python scripts.
 fn data(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parity")).join(name)
 }
 
-/// A file that the published code wrote.
+/// A file written by the published code.
 fn golden(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden")).join(name)
 }

@@ -1,6 +1,7 @@
 //! Writes a place-recognition dataset of the town: tagged photographs and their tables.
 
 use crate::noise::{Rng, hash};
+use crate::render::MAX_SIDE;
 use crate::{Camera, Condition, StreetPoint, Town, View};
 use r2former_data::image::{PhotoTags, jpeg_with_tags};
 use r2former_data::{DataError, Result};
@@ -13,6 +14,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const EPOCH: i64 = 1_704_067_200;
 /// Photographs of the database that share one visit.
 const RUN: usize = 24;
+/// The shortest side of a photograph: below it nothing can be recognised.
+const MIN_SIDE: usize = 16;
+/// Queries for each condition, at most.
+const MAX_QUERIES: usize = 1_000_000;
+/// Photographs of the database, at most.
+const MAX_DATABASE: usize = 10_000_000;
 /// Tries to place a query outside houses before it falls back on the street itself.
 const TRIES: usize = 16;
 
@@ -25,7 +32,7 @@ pub struct TownDatasetConfig {
     /// Photographs at each position of the database, evenly around the circle from the street's
     /// direction on; 1 to 36.
     pub headings: u32,
-    /// Width and height of every photograph in pixels.
+    /// Width and height of every photograph in pixels, 16 to 8192 each.
     pub size: (usize, usize),
     /// Horizontal field of view in degrees.
     pub fov: f64,
@@ -35,7 +42,7 @@ pub struct TownDatasetConfig {
     pub database: Condition,
     /// Light and weather of the queries; each has its own folder.
     pub queries: Vec<Condition>,
-    /// Queries for each of these conditions.
+    /// Queries for each of these conditions, at most a million.
     pub n_queries: usize,
     /// Queries lie up to this many metres from the middle of a street, in any direction.
     pub query_offset: f64,
@@ -101,8 +108,7 @@ struct Row<'a> {
 /// from north, altitude in metres, timestamps in seconds since 1970. The photographs say the same in
 /// their EXIF. Every file is written beside its place and then renamed, the tables last, so that a
 /// table never names a photograph that is not there. The same town and configuration give the same
-/// bytes. `progress` is told how many photographs of how many are done; it is called from several
-/// threads.
+/// bytes. `progress` gets the number of photographs done and of all; it is called from several threads.
 ///
 /// # Errors
 /// [`DataError::Request`] for an option out of range, [`DataError::Io`] when the disk refuses.
@@ -114,6 +120,12 @@ pub fn write_dataset(
 ) -> Result<TownDatasetSummary> {
     config.check()?;
     let points = town.street_positions(config.spacing);
+    let planned = points.len().saturating_mul(config.headings as usize);
+    if planned > MAX_DATABASE {
+        return Err(DataError::Request(format!(
+            "a database of {planned} photographs: at most {MAX_DATABASE}; make the town smaller or the spacing wider"
+        )));
+    }
     let database = config.database_shots(&points);
     let queries = config.query_shots(town, &points);
     let folders =
@@ -145,11 +157,20 @@ pub fn write_dataset(
 impl TownDatasetConfig {
     fn check(&self) -> Result<()> {
         let refuse = |what: String| Err(DataError::Request(what));
+        let (width, height) = self.size;
+        if !(MIN_SIDE..=MAX_SIDE).contains(&width) || !(MIN_SIDE..=MAX_SIDE).contains(&height) {
+            return refuse(format!(
+                "photographs of {height} x {width} pixels: each side must be {MIN_SIDE} to {MAX_SIDE}"
+            ));
+        }
+        if self.n_queries > MAX_QUERIES {
+            return refuse(format!("{} queries per condition: at most {MAX_QUERIES}", self.n_queries));
+        }
         if !(0.5..=1e4).contains(&self.spacing) {
             return refuse(format!("a spacing of {} m is outside 0.5 to 10000", self.spacing));
         }
         if !(1..=36).contains(&self.headings) {
-            return refuse(format!("{} headings a position: must be 1 to 36", self.headings));
+            return refuse(format!("{} headings per position: must be 1 to 36", self.headings));
         }
         if !(0.0..=100.0).contains(&self.query_offset) {
             return refuse(format!("a query offset of {} m is outside 0 to 100", self.query_offset));

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use std::sync::LazyLock;
 
 /// The longest side of a picture.
-const MAX_SIDE: usize = 8192;
+pub(super) const MAX_SIDE: usize = 8192;
 
 /// One picture to take.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -162,7 +162,7 @@ pub(super) fn halos(town: &Town, light: &Light, lens: &Lens, samples: &mut [Samp
         if inside && samples[at[1] as usize * width + at[0] as usize].depth < far - 1.0 {
             continue;
         }
-        let size = (0.8 * lens.focal / deep).clamp(1.5, width as f32 * 0.12);
+        let size = (0.8 * lens.focal / deep).clamp(1.5, (width as f32 * 0.12).max(1.5));
         let strength = 0.55 * light.lamps.min(0.7) * (1.0 - deep / 160.0) * (size / 4.0).min(1.0);
         let glow = v3(1.0, 0.78, 0.48) * strength;
         for_rect(samples, width, at, size * 3.0, |x, y, sample| {

@@ -84,8 +84,39 @@ fn what_cannot_be_built_or_seen_is_refused() {
     assert!(town.render(&good, 0, 10).is_err());
     let bad = View { camera: Camera { heading: f64::NAN, ..good.camera }, ..good };
     assert!(town.render(&bad, 10, 10).is_err());
-    let config = TownDatasetConfig { queries: vec![Condition::Day; 2], ..TownDatasetConfig::default() };
-    assert!(write_dataset(&town, &config, std::path::Path::new("never"), &|_, _| ()).is_err());
+    let good = TownDatasetConfig::default;
+    for (config, wanted) in [
+        (TownDatasetConfig { queries: vec![Condition::Day; 2], ..good() }, "named twice"),
+        (TownDatasetConfig { size: (8, 240), ..good() }, "240 x 8 pixels: each side must be 16 to 8192"),
+        (TownDatasetConfig { size: (320, 9000), ..good() }, "each side must be 16 to 8192"),
+        (TownDatasetConfig { n_queries: 4_000_000_000, ..good() }, "at most 1000000"),
+        (TownDatasetConfig { spacing: f64::NAN, ..good() }, "spacing of NaN"),
+        (TownDatasetConfig { spacing: -1.0, ..good() }, "spacing of -1"),
+        (TownDatasetConfig { query_offset: f64::NAN, ..good() }, "offset of NaN"),
+        (TownDatasetConfig { query_heading_jitter: f64::INFINITY, ..good() }, "jitter of inf"),
+        (TownDatasetConfig { fov: f64::NAN, ..good() }, "field of view NaN"),
+        (TownDatasetConfig { camera_height: f64::NAN, ..good() }, "height NaN"),
+    ] {
+        let said = write_dataset(&town, &config, std::path::Path::new("never"), &|_, _| ());
+        let said = said.expect_err(wanted).to_string();
+        assert!(said.contains(wanted), "{said}");
+    }
+    let large = Town::new(&TownConfig { blocks: (64, 64), ..TownConfig::default() }).unwrap();
+    let config = TownDatasetConfig { spacing: 0.5, headings: 36, ..good() };
+    let said =
+        write_dataset(&large, &config, std::path::Path::new("never"), &|_, _| ()).unwrap_err().to_string();
+    assert!(said.contains("at most 10000000"), "{said}");
+}
+
+#[test]
+fn the_smallest_pictures_have_pixels() {
+    let town = small();
+    for condition in [Condition::Dusk, Condition::Night, Condition::Rain] {
+        for (width, height) in [(1, 1), (8, 8), (13, 5)] {
+            let picture = town.render(&view(&town, 0, condition, 1), width, height).unwrap();
+            assert_eq!(picture.pixels.len(), 3 * width * height);
+        }
+    }
 }
 
 #[test]

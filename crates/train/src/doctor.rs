@@ -158,7 +158,7 @@ impl ModuleVisitor for Gradients {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use r2former_engine::Silent;
+    use r2former_engine::NoProgress;
     use r2former_engine::doctor::{Options, Verdict, check};
     use r2former_model::{BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, Pooling, VitConfig};
 
@@ -176,7 +176,7 @@ mod tests {
     fn the_kernels_of_training_agree_with_plain_operations() {
         let mut options = Options::new(Extent::Full);
         options.stages.extend(stages());
-        let report = check(&small(), &Device::flex(), &options, &Silent).unwrap();
+        let report = check(&small(), &Device::flex(), &options, &NoProgress).unwrap();
         for name in ["loss of a step", "gradients of a step"] {
             let stage = report.stages.iter().find(|stage| stage.stage == name).unwrap();
             assert_eq!(stage.verdict, Verdict::Agrees, "{stage:#?}");

@@ -4,6 +4,7 @@ use crate::batch::{Loader, Plan, Planner};
 use crate::config::TrainConfig;
 use crate::pool::{Excluded, Pool};
 use crate::start::starting_model;
+use crate::state::check_writable;
 use crate::{Result, TrainError};
 use image::{Rgb, RgbImage};
 use r2former_data::image::{Preprocess, ResizeMode};
@@ -22,7 +23,9 @@ const FRAME: u32 = 3;
 /// [`TrainError::Model`] and [`TrainError::Unreadable`] as for [`train`](crate::train).
 pub fn preview(config: &TrainConfig, batch: u64, path: &Path) -> Result<()> {
     config.check()?;
-    crate::state::check_writable(path)?;
+    image::ImageFormat::from_path(path)
+        .map_err(|e| TrainError::run(path, format!("cannot be written: {e}; name a .png")))?;
+    check_writable(path)?;
     let pool = Pool::open(&config.data, config.places, 0)?;
     let model = starting_model(config)?.config;
     let preprocess =

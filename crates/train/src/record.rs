@@ -120,8 +120,8 @@ impl LogEntry {
 /// Appends to a run's log.
 pub(crate) struct Log {
     path: PathBuf,
-    /// Photographs that are in the log as left out.
-    left_out: BTreeSet<String>,
+    /// Path and reason of photographs that are in the log as left out. Rows of a table share its path.
+    left_out: BTreeSet<(String, String)>,
 }
 
 impl Log {
@@ -135,8 +135,8 @@ impl Log {
             for entry in &entries {
                 serde_json::to_writer(&mut text, entry).map_err(|e| TrainError::run(&path, e.to_string()))?;
                 text.push(b'\n');
-                if let LogEntry::LeftOut { path, .. } = entry {
-                    left_out.insert(path.clone());
+                if let LogEntry::LeftOut { path, reason, .. } = entry {
+                    left_out.insert((path.clone(), reason.clone()));
                 }
             }
             r2former_model::checkpoint::write_atomically(&path, &text)?;
@@ -145,8 +145,8 @@ impl Log {
     }
 
     pub(crate) fn write(&mut self, entry: &LogEntry) -> Result<()> {
-        if let LogEntry::LeftOut { path, .. } = entry {
-            self.left_out.insert(path.clone());
+        if let LogEntry::LeftOut { path, reason, .. } = entry {
+            self.left_out.insert((path.clone(), reason.clone()));
         }
         let mut text = serde_json::to_vec(entry).map_err(|e| TrainError::run(&self.path, e.to_string()))?;
         text.push(b'\n');
@@ -155,7 +155,7 @@ impl Log {
     }
 
     /// Photographs left out so far.
-    pub(crate) fn left_out(&self) -> &BTreeSet<String> {
+    pub(crate) fn left_out(&self) -> &BTreeSet<(String, String)> {
         &self.left_out
     }
 

@@ -222,6 +222,9 @@ impl<'a> Run<'a> {
             let epoch = self.state.step / steps;
             if pool.as_ref().is_none_or(|(of, pool)| *of != epoch && !pool.is_static()) {
                 let first = pool.is_none();
+                if first {
+                    self.observer.note("listing the training photographs");
+                }
                 let opened = Pool::open(&config.data, config.places, epoch)?;
                 if first {
                     opened.notes().iter().for_each(|note| self.observer.note(note));
@@ -256,7 +259,7 @@ impl<'a> Run<'a> {
         for one in found {
             let entry = LogEntry::left_out(step, one);
             let LogEntry::LeftOut { path, reason, .. } = &entry else { continue };
-            if self.log.left_out().contains(path) {
+            if self.log.left_out().contains(&(path.clone(), reason.clone())) {
                 continue;
             }
             self.named += 1;

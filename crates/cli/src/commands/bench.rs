@@ -25,7 +25,7 @@ pub(crate) enum BenchCommand {
     /// Extraction: seconds_per_image, one image at a time or in batches (--batch).
     Extract(BenchArgs),
     /// Reranking the candidates of one query by the model: ms_per_pair.
-    Rerank(BenchArgs),
+    RerankMethod(BenchArgs),
     /// Exact search among synthetic descriptors: ms_per_query. With --approximate also search in an HNSW graph, and
     /// its recall of the exact results.
     Search(BenchArgs),
@@ -100,7 +100,7 @@ pub(crate) struct BenchArgs {
 pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<ExitStatus> {
     let (what, args) = match command {
         BenchCommand::Extract(args) => ("extract", args),
-        BenchCommand::Rerank(args) => ("rerank", args),
+        BenchCommand::RerankMethod(args) => ("rerank", args),
         BenchCommand::Search(args) => ("search", args),
         BenchCommand::Query(args) => ("query", args),
         BenchCommand::Eval(args) => return bench_eval::run(args, machine),
@@ -108,11 +108,10 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<ExitStatu
     };
     let loaded = model_or_preset(args.model.as_deref(), &args.preset)?;
     let settings = args.input.settings(&loaded);
-    let bench =
-        Bench { args, extractor: Extractor::new(loaded.clone(), settings, &machine.device()?)?, loaded };
+    let bench = Bench { args, extractor: machine.extractor(loaded.clone(), settings)?, loaded };
     let measured = match command {
         BenchCommand::Extract(_) => bench.extract()?,
-        BenchCommand::Rerank(_) => bench.rerank()?,
+        BenchCommand::RerankMethod(_) => bench.rerank()?,
         BenchCommand::Search(_) => bench.search()?,
         BenchCommand::Query(_) => bench.query()?,
         BenchCommand::Eval(_) | BenchCommand::Step(_) => Map::new(),

@@ -6,7 +6,7 @@ use crate::output::{self, bytes, print_json, print_summary};
 use crate::progress::Bar;
 use anyhow::Result;
 use clap::Args;
-use r2former_engine::{Extractor, RerankMethod};
+use r2former_engine::RerankMethod;
 use r2former_eval::cost::{DryRunOptions, measure_memory};
 use r2former_eval::{EvalOptions, FeatureStorage};
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &EvalBenchArgs, machine: &Machine) -> Result<ExitStatus>
         Some(rerank) => rerank_or_default(Some(rerank), &loaded.config)?,
         None => best,
     };
-    let extractor = Extractor::new(loaded.clone(), args.input.settings(&loaded), &machine.device()?)?;
+    let extractor = machine.extractor(loaded.clone(), args.input.settings(&loaded))?;
     let storage = FeatureStorage { memory_bytes: args.memory << 20, dir: None };
     let candidates = args.candidates as usize;
     let eval = EvalOptions::default().rerank(vec![rerank]).candidates(candidates).storage(storage);

@@ -77,7 +77,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
 
     say(&mut out, quiet, format!("2. Building an index with model {}.", loaded.config.name))?;
     let index = PlaceIndex::create(&dir.join("index"), &loaded, settings)?;
-    let extractor = Extractor::new(loaded, settings, &machine.device()?)?;
+    let extractor = machine.extractor(loaded, settings)?;
     let listing = list_photos(&photos.join("database.csv"), Some(Kind::Csv), &SourceOptions::default())?;
     let started = std::time::Instant::now();
     let mut writer = index.writer()?;

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod bench_eval;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod extract;
 pub(crate) mod index;
@@ -34,6 +35,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitStatus> {
         Command::Town(args) => town::run(&args),
         Command::Train(command) => train::run(&command, &machine),
         Command::Bench(command) => bench::run(&command, &machine),
+        Command::Doctor(args) => doctor::run(&args, &machine),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "r2former", &mut script);

@@ -9,8 +9,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::LatLon;
 use r2former_engine::{
-    EngineError, Extractor, LoadedModel, LocateOptions, Near, PlaceIndex, Progress, RerankMethod, SearchMode,
-    locate,
+    EngineError, LoadedModel, LocateOptions, Near, PlaceIndex, Progress, RerankMethod, SearchMode, locate,
 };
 use r2former_index::{Filter, ReadPlaces};
 use std::path::PathBuf;
@@ -116,7 +115,7 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         bail!("{dir}: the index is empty: add photos with `r2former index add {dir} PHOTOS`");
     }
     let options = options(args, rerank_or_default(args.rerank, &loaded.config)?);
-    let extractor = Extractor::new(loaded, index.settings, &machine.device()?)?;
+    let extractor = machine.extractor(loaded, index.settings)?;
 
     let mut out = output::stdout();
     let (mut results, mut unreadable) = (Vec::new(), 0);

@@ -129,7 +129,7 @@ impl IndexArgs {
         let loaded = index.model()?;
         let rerank = rerank_or_default(self.rerank, &loaded.config)?;
         let options = LocateOptions::default().top(top).candidates(self.candidates as usize).rerank(rerank);
-        let extractor = Extractor::new(loaded, index.settings, &machine.device()?)?;
+        let extractor = machine.extractor(loaded, index.settings)?;
         Ok((index, extractor, options))
     }
 }
@@ -144,15 +144,18 @@ fn query(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
     for image in &args.images {
         let answer = locate(&reader, &extractor, image, &options)?;
         let matches = answer.matches.iter().enumerate().map(|(i, m)| {
-            let score = m.score.map(|score| format!("score {score:.3}"));
-            let similarity = format!("similarity {:.3}", m.similarity);
+            let score = m.score.map(|score| match answer.rerank {
+                RerankMethod::Ransac => format!("{score:.0} inliers"),
+                _ => format!("score {score:.3}, not calibrated"),
+            });
+            let similarity = format!("cosine {:.3}", m.similarity);
             let position = m.position.map(|p| format!("{:.6}, {:.6}", p.lat, p.lon));
             Tile {
                 photo: Photograph::open(&args.photos.join(&m.path), LONGEST).ok(),
                 label: format!("{}.", i + 1),
                 name: m.path.clone(),
                 notes: [score, Some(similarity), position].into_iter().flatten().collect(),
-                right: None,
+                correct: None,
             }
         });
         let name = image.display().to_string();
@@ -161,7 +164,7 @@ fn query(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
             label: "query".into(),
             name,
             notes: Vec::new(),
-            right: None,
+            correct: None,
         };
         rows.push(GalleryRow { query, matches: matches.collect() });
     }
@@ -212,8 +215,8 @@ fn positions(args: &MapArgs, machine: &Machine) -> Result<ExitStatus> {
             Some(metres) => format!("{}: {metres:.0} m", photo.name),
             None => photo.name.clone(),
         };
-        let right = metres.is_some_and(|metres| metres <= args.radius);
-        points.push(MapPoint { name, position, answer, right });
+        let correct = metres.is_some_and(|metres| metres <= args.radius);
+        points.push(MapPoint { name, position, answer, correct });
     }
     bar.finish();
     if points.is_empty() {
@@ -222,6 +225,6 @@ fn positions(args: &MapArgs, machine: &Machine) -> Result<ExitStatus> {
             args.queries.display()
         );
     }
-    write(&args.out, &map(&references, &points))?;
+    write(&args.out, &map(&references, &points, &format!("within {} m", args.radius)))?;
     Ok(if failed == 0 { ExitStatus::Done } else { ExitStatus::Partial })
 }

@@ -1,8 +1,8 @@
 //! `r2former town`: the rendered town as a dataset on disk.
 
-use crate::common::parse_size;
+use crate::common::{bounded, ensure_writable_folder, parse_size};
 use crate::exit::ExitStatus;
-use crate::output::{self, print_json};
+use crate::output::{self, escaped, print_json};
 use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::Args;
@@ -13,40 +13,60 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(crate) struct TownArgs {
-    /// Folder to write: database/, queries/, database.csv, queries.csv.
+    /// Folder to write, new or empty: database/, queries/, database.csv, queries.csv.
     dir: PathBuf,
-    /// Another number is another town.
+    /// Seed of the town: streets, houses and the photos follow from it.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Blocks from west to east and from south to north.
-    #[arg(long, default_value = "4x4", value_name = "NxM", value_parser = parse_size)]
-    blocks: [usize; 2],
-    /// Metres between database positions along the streets.
-    #[arg(long, default_value_t = 12.0, value_name = "METRES")]
+    /// Size of the town in blocks of 50 to 110 m: west to east x south to north, each 1 to 64.
+    #[arg(long, default_value = "4x4", value_name = "NxM", value_parser = parse_blocks)]
+    blocks: [u32; 2],
+    /// Distance between database positions along the streets, in metres, 0.5 or more.
+    #[arg(long, default_value = "12", value_name = "METRES", allow_negative_numbers = true, value_parser = parse_spacing)]
     spacing: f64,
-    /// Queries for each condition.
-    #[arg(long, default_value_t = 100, value_name = "N")]
-    queries: usize,
-    /// Conditions of the queries, separated by commas: day, overcast, dusk, night, rain,
-    /// snow.
-    #[arg(long, default_value = "day,dusk,night,rain", value_delimiter = ',')]
+    /// Queries per condition, at most 1,000,000.
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    queries: u32,
+    /// Conditions of the queries, separated by commas: day, overcast, dusk, night, rain, snow.
+    #[arg(long, default_value = "day,dusk,night,rain", value_name = "LIST", value_delimiter = ',')]
     conditions: Vec<Condition>,
-    /// Image size, height x width.
-    #[arg(long, default_value = "240x320", value_name = "HxW", value_parser = parse_size)]
+    /// Image size in pixels, height x width, each 16 to 8192.
+    #[arg(long, default_value = "240x320", value_name = "HxW", value_parser = parse_picture)]
     size: [usize; 2],
-    /// Print JSON.
+    /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
+}
+
+fn parse_blocks(text: &str) -> Result<[u32; 2], String> {
+    let parse = |part: &str| part.trim().parse().ok().filter(|n| (1..=64).contains(n));
+    match text.split_once(['x', 'X']).map(|(columns, rows)| (parse(columns), parse(rows))) {
+        Some((Some(columns), Some(rows))) => Ok([columns, rows]),
+        _ => Err(format!("'{text}' is not a number of blocks, COLUMNSxROWS, each 1 to 64, as in 4x4")),
+    }
+}
+
+fn parse_spacing(text: &str) -> Result<f64, String> {
+    bounded(text, "a spacing in metres", 0.5..=10_000.0)
+}
+
+fn parse_picture(text: &str) -> Result<[usize; 2], String> {
+    let size = parse_size(text)?;
+    match size.iter().all(|side| (16..=8192).contains(side)) {
+        true => Ok(size),
+        false => Err(format!("'{text}' is out of range: each side must be 16 to 8192 pixels")),
+    }
 }
 
 pub(crate) fn run(args: &TownArgs) -> Result<ExitStatus> {
     if args.dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         bail!("{}: is not empty; choose a new folder", args.dir.display());
     }
+    ensure_writable_folder(&args.dir)?;
     let dataset = TownDatasetConfig {
         spacing: args.spacing,
         size: (args.size[1], args.size[0]),
-        n_queries: args.queries,
+        n_queries: args.queries as usize,
         queries: args.conditions.clone(),
         seed: args.seed,
         ..Default::default()
@@ -61,25 +81,25 @@ pub(crate) fn run(args: &TownArgs) -> Result<ExitStatus> {
     }
     let mut out = output::stdout();
     out.line(format_args!(
-        "{}: {database} database images, {queries} queries ({rate:.0} images a minute)",
-        args.dir.display()
+        "{}: {database} database images, {queries} queries ({rate:.0} images per minute)",
+        escaped(&args.dir.to_string_lossy())
     ))?;
-    let dir = args.dir.display();
+    let dir = args.dir.to_string_lossy();
+    let dir = escaped(&dir);
     out.line(format_args!(
         "next: r2former eval photos --database {dir}/database.csv --queries {dir}/queries.csv"
     ))?;
     Ok(ExitStatus::Done)
 }
 
-/// Renders a town into a folder: numbers of database images and queries.
+/// Renders a town into a folder; returns the numbers of database images and queries.
 pub(crate) fn render(
     dir: &Path,
     seed: u64,
-    blocks: [usize; 2],
+    blocks: [u32; 2],
     dataset: &TownDatasetConfig,
 ) -> Result<[usize; 2]> {
-    let blocks = (u32::try_from(blocks[0])?, u32::try_from(blocks[1])?);
-    let town = Town::new(&TownConfig { seed, blocks, ..Default::default() })?;
+    let town = Town::new(&TownConfig { seed, blocks: blocks.into(), ..Default::default() })?;
     let bar = Bar::default();
     let last = std::sync::Mutex::new(None);
     let show = |done: usize, total: usize| {

@@ -1,7 +1,7 @@
 //! What commands print.
 
 mod answers;
-mod escape;
+pub(crate) mod escape;
 mod recall;
 mod scores;
 mod words;

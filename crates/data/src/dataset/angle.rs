@@ -189,7 +189,7 @@ fn tokens(cell: &str, notation: Notation) -> Option<Vec<Token>> {
             let point = run(&|c| c.is_ascii_digit() || c == '.');
             // A comma beside a point, or without a digit after it, is no decimal mark.
             let comma = run(&|c| c.is_ascii_digit() || c == ',');
-            let decimal = notation.comma && rest[comma..].chars().next() != Some('.');
+            let decimal = notation.comma && !rest[comma..].starts_with('.');
             let end = if decimal { rest[..comma].trim_end_matches(',').len().max(point) } else { point };
             tokens.push(Token::Number(rest[..end].replacen(',', ".", 1).parse().ok()?));
             end

@@ -5,6 +5,7 @@
 //! St Lucia, aligned folders, pairs). Two listings make a dataset with [`from_listings`]. Pixels are never decoded here.
 
 mod angle;
+mod column_names;
 mod columns;
 mod content;
 mod dbstruct;
@@ -26,6 +27,7 @@ mod point;
 mod positions_csv;
 mod region;
 mod remarks;
+mod row;
 mod sequences;
 mod source;
 mod spec;
@@ -43,6 +45,7 @@ pub use frames::{FramesOptions, read_frames};
 pub use images::list_images;
 pub use msls::{MslsOptions, read_msls};
 pub use msls_task::MslsTask;
+pub use names::composed_name;
 pub use pairs::read_pairs;
 pub use panoramas::{list_panoramas, split_panoramas};
 pub use placed::distance_m;

@@ -110,8 +110,11 @@ impl Frames {
             photos.iter().enumerate().map(|(i, photo)| (photo.tags["key"].as_str(), i)).collect();
         let mut rows = Vec::with_capacity(table.rows.len());
         for (line, cells) in &table.rows {
-            let frame: i64 = cells[columns.2].parse().map_err(|_| {
-                table.complain(*line, format!("frame_number '{}' is not a whole number", cells[columns.2]))
+            let frame: i64 = cells[columns.2].parse().map_err(|e| {
+                table.complain(
+                    *line,
+                    format!("frame_number '{}' is not a whole number: {e}", cells[columns.2]),
+                )
             })?;
             rows.push((number_of.get(cells[columns.0].as_str()).copied(), cells[columns.1].as_str(), frame));
         }

@@ -35,7 +35,12 @@ pub(super) fn text_of(name: &OsStr) -> String {
     composed(text)
 }
 
-/// Letters with accents as one character each (NFC).
+/// A photograph's name as listings write it: letters with accents are one character each (NFC), whichever form they
+/// were typed or stored in.
+pub fn composed_name(name: &str) -> String {
+    composed(name.to_owned())
+}
+
 fn composed(text: String) -> String {
     if is_nfc(&text) { text } else { text.nfc().collect() }
 }

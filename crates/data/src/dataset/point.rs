@@ -92,7 +92,7 @@ fn well_known(what: &str, cell: &str, rest: &str) -> Result<(f64, f64), String> 
         .split_whitespace()
         .map(|part| number_of(what, part, Quantity::Degrees, Notation::default()))
         .collect::<Result<_, _>>()
-        .map_err(|_| bad())?;
+        .map_err(|e| format!("{}: {e}", bad()))?;
     match numbers.as_slice() {
         [lon, lat] | [lon, lat, _] | [lon, lat, _, _] => Ok((*lat, *lon)),
         _ => Err(bad()),

@@ -1,6 +1,7 @@
 //! Hand-checked tables, every complaint, and arbitrary bytes.
 
 use super::*;
+use crate::{LatLon, Utm};
 use proptest::prelude::*;
 
 fn list_with(text: &str, zone: Option<UtmZone>) -> Result<Listing> {

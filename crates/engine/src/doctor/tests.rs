@@ -2,7 +2,7 @@
 
 use super::trust::trust_by;
 use super::*;
-use crate::{EngineError, Silent};
+use crate::{EngineError, NoProgress};
 use r2former_model::weights::Tensors;
 use r2former_model::{DeviceInfo, GlobalConfig, LocalConfig, ModelConfig, Pooling, VitConfig};
 use std::cell::Cell;
@@ -113,7 +113,7 @@ fn other_scale(tensors: &mut Tensors, prefix: &str) {
 fn faults(loaded: &LoadedModel, wrong: impl Fn() -> Wrong, extent: Extent) -> Vec<&'static str> {
     let subject = |_| -> Result<Box<dyn Compute>> { Ok(Box::new(wrong())) };
     let options = Options::new(extent).precision(Precision::F32);
-    let report = examine(loaded, &Device::flex(), &subject, &options, &Silent).unwrap();
+    let report = examine(loaded, &Device::flex(), &subject, &options, &NoProgress).unwrap();
     assert_eq!(report.agrees(), report.first_fault().is_none());
     report.stages.iter().filter(|stage| !stage.is_sound()).map(|stage| stage.stage).collect()
 }
@@ -121,7 +121,7 @@ fn faults(loaded: &LoadedModel, wrong: impl Fn() -> Wrong, extent: Extent) -> Ve
 #[test]
 fn the_cpu_agrees_with_itself_in_every_stage_and_precision() {
     let loaded = small();
-    let report = check(&loaded, &Device::flex(), &Options::default(), &Silent).unwrap();
+    let report = check(&loaded, &Device::flex(), &Options::default(), &NoProgress).unwrap();
     assert!(report.agrees(), "{:#?}", report.first_fault());
     // Eleven stages in f32, five of them in bf16 too.
     assert_eq!(report.stages.len(), 16);
@@ -174,7 +174,7 @@ fn a_device_that_panics_is_reported_with_its_words() {
     let loaded = small();
     let subject = |_| -> Result<Box<dyn Compute>> { Ok(Box::new(Wrong::new(&loaded, "logits", |_| ()))) };
     let options = Options::new(Extent::Short);
-    let report = examine(&loaded, &Device::flex(), &subject, &options, &Silent).unwrap();
+    let report = examine(&loaded, &Device::flex(), &subject, &options, &NoProgress).unwrap();
     let fault = report.first_fault().unwrap();
     assert_eq!(fault.stage, "logits");
     assert!(fault.fault().contains("the device was lost"), "{}", fault.fault());
@@ -198,7 +198,7 @@ fn asked(
             Ok(Box::new(Wrong::new(loaded, stage, |t| other_scale(t, "reranker."))))
         };
         let options = Options::new(Extent::Short);
-        examine(loaded, &Device::flex(), &wrong, &options, &Silent)
+        examine(loaded, &Device::flex(), &wrong, &options, &NoProgress)
     });
     (checked.get(), trusted)
 }
@@ -254,6 +254,6 @@ fn a_wrong_device_is_refused_with_its_stage_every_time() {
 fn the_cpu_is_trusted_without_a_check() {
     let loaded = small();
     let (device, info) = (Device::flex(), info("CPU"));
-    let trusted = trust(&loaded, Precision::F32, &device, &info, &TrustCache::none(), &[], &Silent);
+    let trusted = trust(&loaded, Precision::F32, &device, &info, &TrustCache::none(), &[], &NoProgress);
     assert_eq!(trusted.unwrap(), Trust::Cpu);
 }

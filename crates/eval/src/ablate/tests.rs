@@ -3,7 +3,7 @@ use crate::ablate::Selection;
 use crate::evaluate;
 use r2former_data::dataset::DatasetSpec;
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
-use r2former_engine::Silent;
+use r2former_engine::NoProgress;
 use r2former_model::ModelConfig;
 use r2former_model::checkpoint::{Storage, save};
 use std::path::Path;
@@ -68,7 +68,7 @@ fn config(dir: &Path) -> AblationConfig {
 }
 
 fn run(dir: &Path) -> Ablation {
-    ablate(&config(dir), &Device::flex(), &FeatureStorage::default(), &Silent).unwrap()
+    ablate(&config(dir), &Device::flex(), &FeatureStorage::default(), &NoProgress).unwrap()
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn rows_equal_an_evaluation_of_each_setting() {
         let settings = Settings::of(&changed.config);
         let extractor = Extractor::new(changed, settings, &Device::flex()).unwrap();
         let options = EvalOptions::default().rerank(vec![rerank]).candidates(6).adaptive(adaptive);
-        let found = evaluate(&dataset, &extractor, &options, &Silent).unwrap();
+        let found = evaluate(&dataset, &extractor, &options, &NoProgress).unwrap();
         let skipped = found.summary.adaptive.map(|adaptive| adaptive.skipped);
         (found.summary.quality.get(rerank).unwrap().recall, skipped)
     };
@@ -182,7 +182,7 @@ fn pooled_datasets_are_also_reported_as_one() {
     let several = |parts: String| {
         std::fs::write(dir.join("parts.toml"), format!("candidates = 6\n{parts}{axes}")).unwrap();
         let config = AblationConfig::read(&dir.join("parts.toml")).unwrap();
-        ablate(&config, &Device::flex(), &FeatureStorage::default(), &Silent).unwrap()
+        ablate(&config, &Device::flex(), &FeatureStorage::default(), &NoProgress).unwrap()
     };
     let parts = several(part("first", 0..4) + &part("second", 4..10));
     let whole = several(part("whole", 0..10));

@@ -125,7 +125,7 @@ pub fn measure_memory(
 mod tests {
     use super::*;
     use crate::FeatureStorage;
-    use r2former_engine::{LoadedModel, RerankMethod, Settings, Silent};
+    use r2former_engine::{LoadedModel, NoProgress, RerankMethod, Settings};
     use r2former_model::{Device, ModelConfig};
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
             let eval =
                 EvalOptions::default().rerank(vec![RerankMethod::Model]).candidates(20).storage(storage);
             let options = DryRunOptions { images: 200, queries: 7 };
-            measure_memory(&extractor, options, &eval, dir.path(), &Silent).unwrap()
+            measure_memory(&extractor, options, &eval, dir.path(), &NoProgress).unwrap()
         };
         let (memory, file) = (run(1 << 30), run(0));
         assert_eq!(memory.summary.recall, file.summary.recall);

@@ -81,15 +81,17 @@ pub fn search_scaling(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use r2former_engine::Silent;
+    use r2former_engine::NoProgress;
 
     #[test]
     fn sizes_are_sorted_and_unique() {
-        let found = search_scaling(8, 100, &[300, 50, 300], 10, 2, &Silent).unwrap();
+        let found = search_scaling(8, 100, &[300, 50, 300], 10, 2, &NoProgress).unwrap();
         assert_eq!(found.iter().map(|row| row.images).collect::<Vec<_>>(), [50, 300]);
         assert_eq!((found[1].descriptor_bytes, found[1].stored_bytes), (300 * 32, 30_000));
         assert!(found.iter().all(|row| row.single_ms.min > 0.0 && row.batched_ms.min > 0.0));
-        assert!(search_scaling(8, 100, &[], 10, 2, &Silent).unwrap().is_empty());
-        assert!(search_scaling(8, 100, &[5, 0], 10, 2, &Silent).unwrap_err().to_string().contains("sizes"));
+        assert!(search_scaling(8, 100, &[], 10, 2, &NoProgress).unwrap().is_empty());
+        assert!(
+            search_scaling(8, 100, &[5, 0], 10, 2, &NoProgress).unwrap_err().to_string().contains("sizes")
+        );
     }
 }

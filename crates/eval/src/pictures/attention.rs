@@ -1,9 +1,9 @@
-//! What the model attends to: its local features over the photograph.
+//! Attention of the model: its local features over the photograph.
 
 use super::svg::{Photograph, Svg, colour};
 
-/// The chosen patches over the photograph, coloured by attention; `rows` are local features of `row` numbers (x, y,
-/// attention, feature), `size` the network's input, height x width, `patch` its patches' side in pixels of that.
+/// The selected patches over the photograph, coloured by attention. `rows` are local features of `row` values each (x, y,
+/// attention, descriptor), `size` is the network's input, height x width in pixels, `patch` the side of its patches.
 pub fn attention(photo: &Photograph, rows: &[f32], row: usize, size: [usize; 2], patch: usize) -> String {
     let (width, height) = (photo.width, photo.height);
     let gap = 8.0;
@@ -14,7 +14,7 @@ pub fn attention(photo: &Photograph, rows: &[f32], row: usize, size: [usize; 2],
     let left = width + gap;
     for values in rows.chunks_exact(row.max(3)) {
         let [x, y] = photo.point([values[0], values[1]], size);
-        // The root spreads the many small values.
+        // The square root spreads the many small values.
         let strength = f64::from(values[2].clamp(0.0, 1.0)).sqrt();
         let style = format!("fill='{}' fill-opacity='{:.2}'", colour(strength), 0.15 + 0.6 * strength);
         svg.titled(&format!("attention {:.3}", values[2]), |svg| {
@@ -23,7 +23,7 @@ pub fn attention(photo: &Photograph, rows: &[f32], row: usize, size: [usize; 2],
     }
     let count = rows.len() / row.max(3);
     let patches = (size[0] / patch.max(1)) * (size[1] / patch.max(1));
-    let text = format!("{count} of {patches} patches kept; yellow: most attended");
+    let text = format!("{count} of {patches} patches selected; attention from violet (low) to yellow (high)");
     svg.text([left, height + 19.0], 13.0, &text, "fill='#333'");
     svg.finish()
 }

@@ -1,20 +1,20 @@
-//! Queries and what was found for them, right and wrong ones told apart.
+//! Queries and their matches as photographs, correct and wrong ones marked.
 
-use super::svg::{Photograph, Svg, shorten};
+use super::svg::{Photograph, Svg, fit, text_width};
 
 /// One photograph of a gallery.
 #[derive(Debug, Clone)]
 pub struct Tile {
-    /// The photograph; none where it cannot be read.
+    /// The photograph; `None` if it cannot be read.
     pub photo: Option<Photograph>,
-    /// What it is, in a word or two: `query`, `1.`.
+    /// Its role: `query`, `1.`.
     pub label: String,
-    /// Its name, whose end is shown where it is long.
+    /// Its name; a long one is cut at its start.
     pub name: String,
-    /// Lines below both.
+    /// Further lines of its caption.
     pub notes: Vec<String>,
-    /// Whether it is right; none for a query.
-    pub right: Option<bool>,
+    /// Whether it is correct; `None` for a query.
+    pub correct: Option<bool>,
 }
 
 /// A query and its matches, best first.
@@ -30,10 +30,9 @@ const SIDE: f64 = 180.0;
 const GAP: f64 = 10.0;
 const LINE: f64 = 15.0;
 const FRAME: f64 = 4.0;
-/// Letters that fit below a photograph.
-const LETTERS: usize = 28;
+const FONT_SIZE: f64 = 11.0;
 
-/// Rows of photographs: the query, then its matches, framed in green where right and red where wrong.
+/// Rows of photographs: the query, then its matches, framed green if correct, red if wrong and grey if unknown.
 pub fn gallery(rows: &[GalleryRow]) -> String {
     let columns = 1 + rows.iter().map(|row| row.matches.len()).max().unwrap_or(0);
     let tiles = |row: &GalleryRow| -> Vec<Tile> {
@@ -50,7 +49,7 @@ pub fn gallery(rows: &[GalleryRow]) -> String {
         for (column, tile) in tiles(row).iter().enumerate() {
             let left = GAP + column as f64 * (SIDE + GAP);
             let photo = tile.photo.as_ref().map_or(SIDE * 0.75, |p| SIDE * p.height / p.width);
-            let colour = match tile.right {
+            let colour = match tile.correct {
                 Some(true) => "#2ca02c",
                 Some(false) => "#d62728",
                 None => "#555555",
@@ -64,10 +63,12 @@ pub fn gallery(rows: &[GalleryRow]) -> String {
                 Some(photo) => svg.photograph(photo, [left, top], SIDE),
                 None => svg.text([left + 8.0, top + 20.0], 12.0, "cannot be read", "fill='#900'"),
             }
-            for (i, line) in tile.caption().iter().enumerate() {
-                let at = [left, top + photo + FRAME + LINE * (i as f64 + 0.8)];
-                svg.text(at, 11.0, line, "fill='#333'");
-            }
+            svg.titled(&tile.name, |svg| {
+                for (i, line) in tile.caption().iter().enumerate() {
+                    let at = [left, top + photo + FRAME + LINE * (i as f64 + 0.8)];
+                    svg.text(at, FONT_SIZE, line, "fill='#333'");
+                }
+            });
         }
         top += tall(row);
     }
@@ -76,9 +77,10 @@ pub fn gallery(rows: &[GalleryRow]) -> String {
 
 impl Tile {
     fn caption(&self) -> Vec<String> {
-        let room = LETTERS.saturating_sub(self.label.chars().count() + 1);
-        let mut lines = vec![format!("{} {}", self.label, shorten(&self.name, room.max(8)))];
-        lines.extend(self.notes.iter().map(|note| shorten(note, LETTERS)));
+        let label = format!("{} ", fit(&self.label, FONT_SIZE, SIDE));
+        let room = SIDE - text_width(&label, FONT_SIZE);
+        let mut lines = vec![label + &fit(&self.name, FONT_SIZE, room)];
+        lines.extend(self.notes.iter().map(|note| fit(note, FONT_SIZE, SIDE)));
         lines
     }
 }
@@ -88,17 +90,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_name_leaves_its_label_and_its_neighbour_alone() {
+    fn captions_fit_under_their_photograph() {
         let tile = |name: &str, notes: &[&str]| Tile {
             photo: None,
             label: "1.".into(),
             name: name.into(),
             notes: notes.iter().map(|note| note.to_string()).collect(),
-            right: Some(true),
+            correct: Some(true),
         };
-        let long = tile(&"folder/".repeat(20), &["score 0.5"]).caption();
-        assert!(long[0].starts_with("1. …") && long[0].chars().count() == LETTERS, "{long:?}");
+        let long = tile(&"folder/".repeat(20), &["score 0.5", &"W".repeat(60)]).caption();
+        assert!(long[0].starts_with("1. …") && long[0].ends_with("folder/"), "{long:?}");
         assert_eq!(long[1], "score 0.5");
+        assert!(long.iter().all(|line| text_width(line, FONT_SIZE) <= SIDE), "{long:?}");
         assert_eq!(tile("a.jpg", &[]).caption(), ["1. a.jpg"]);
     }
 }

@@ -1,6 +1,6 @@
-//! Pictures that tell what the model saw and what it made of it: attention, matches, galleries, maps, plots.
+//! Pictures of attention, matches, answers, maps and plots.
 //!
-//! All are SVG, photographs within: they stay sharp, open offline in any browser, and go into a report as they are.
+//! All are SVG with photographs embedded: they scale, open offline in any browser, and are part of reports unchanged.
 
 mod attention;
 mod gallery;
@@ -13,7 +13,7 @@ mod svg;
 pub use attention::attention;
 pub use gallery::{GalleryRow, Tile, gallery};
 pub use map::{MapPoint, map};
-pub use matches::{Side, matches};
+pub use matches::{PairSide, matches};
 pub use pair::{draw_attention, draw_matches};
 pub use plots::{Series, plot};
 pub use svg::Photograph;

@@ -1,23 +1,24 @@
-//! From files to the pictures that need the model: what it attends to, what it matches.
+//! Pictures that need the model: attention and matches of photograph files.
 
-use super::{Photograph, Side, attention, matches};
+use super::{PairSide, Photograph, attention, matches};
 use crate::{EvalError, Result};
 use r2former_engine::{Extractor, Verifier, contributions, score_pair};
 use std::path::Path;
 
-/// Pixels of the longer side of photographs in such pictures.
+/// Pixels of the longer side of photographs.
 const LONGEST: usize = 640;
 
-/// What the model attends to in a photograph.
+/// Draws the local features of a photograph, coloured by attention.
 ///
 /// # Errors
-/// A file that is no usable image; a model without local features.
+/// - [`EvalError::Request`]: the model has no local features.
+/// - [`EvalError::Engine`]: the file is not a usable image, or the device fails.
 pub fn draw_attention(extractor: &Extractor, path: &Path) -> Result<String> {
     let features = extractor.extract_file(path)?;
     let config = extractor.config();
     if features.local.is_empty() {
         return Err(EvalError::Request(format!(
-            "model {} has no local features, and so no attention to show",
+            "model {} has no local features, so there is no attention to draw",
             config.name
         )));
     }
@@ -25,10 +26,10 @@ pub fn draw_attention(extractor: &Extractor, path: &Path) -> Result<String> {
     Ok(attention(&photo, &features.local, config.local_row(), size(extractor), config.stride()))
 }
 
-/// What speaks for two photographs' being one place: to the reranker, where it is trained, and to RANSAC.
+/// Draws which local features of two photographs match, according to the reranker (if it is trained) and to RANSAC.
 ///
 /// # Errors
-/// As [`draw_attention`].
+/// As for [`draw_attention`].
 pub fn draw_matches(extractor: &Extractor, query: &Path, reference: &Path) -> Result<String> {
     let (a, b) = (extractor.extract_file(query)?, extractor.extract_file(reference)?);
     let geometric = Verifier::new(extractor, &a.local)?.verify(&b.local);
@@ -42,8 +43,8 @@ pub fn draw_matches(extractor: &Extractor, query: &Path, reference: &Path) -> Re
     let photos = [Photograph::open(query, LONGEST)?, Photograph::open(reference, LONGEST)?];
     let names = [query, reference].map(|path| path.display().to_string());
     Ok(matches(
-        Side { photo: &photos[0], name: &names[0] },
-        Side { photo: &photos[1], name: &names[1] },
+        PairSide { photo: &photos[0], name: &names[0] },
+        PairSide { photo: &photos[1], name: &names[1] },
         size(extractor),
         learned.as_ref().map(|(all, score)| (all.as_slice(), *score)),
         &geometric,

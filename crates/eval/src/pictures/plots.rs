@@ -1,21 +1,19 @@
-//! Lines over axes: recall, precision, cost.
+//! Line plots.
 
-use super::svg::{Svg, shorten};
+use super::svg::{Svg, fit, text_width};
 
-/// A named line.
+/// A line of a plot.
 #[derive(Debug, Clone)]
 pub struct Series {
-    /// What the legend calls it.
+    /// Name in the legend.
     pub name: String,
     /// x and y, from left to right.
     pub points: Vec<[f64; 2]>,
 }
 
-/// Told apart by the colour-blind too (Okabe and Ito).
+/// Distinguishable with colour blindness (Okabe and Ito).
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#555555"];
-/// Letters of a title that have room.
-const TITLE: usize = 46;
-/// Lines beyond the colours are broken, each further round of colours more finely; their points are hollow, then square.
+/// Lines beyond the colours repeat them dashed, then dotted; their points are hollow, then square.
 const DASHES: [&str; 3] = ["", " stroke-dasharray='7 4'", " stroke-dasharray='2 3'"];
 const SIZE: [f64; 2] = [460.0, 332.0];
 const LEFT: f64 = 56.0;
@@ -23,12 +21,12 @@ const TOP: f64 = 46.0;
 const RIGHT: f64 = 16.0;
 const BOTTOM: f64 = 46.0;
 
-/// Lines with points; `axes` are the names of x and y, `percent` says that y is a share, `log` that x is drawn by its
-/// logarithm.
+/// Draws lines with points. `axes` are the labels of x and y; with `percent`, y is a share; with `log`, x is
+/// logarithmic.
 pub fn plot(title: &str, axes: [&str; 2], series: &[Series], percent: bool, log: bool) -> String {
     let legend = 18.0 * series.len() as f64;
     let mut svg = Svg::new(SIZE[0], SIZE[1] + legend);
-    svg.text([LEFT, 20.0], 15.0, &shorten(title, TITLE), "fill='#111' font-weight='600'");
+    svg.text([LEFT, 20.0], 15.0, &fit(title, 15.0, SIZE[0] - LEFT - RIGHT), "fill='#111' font-weight='600'");
     let along = |x: f64| if log { x.max(1e-9).log10() } else { x };
     let all = || series.iter().flat_map(|s| &s.points).filter(|p| p.iter().all(|v| v.is_finite()));
     let range = |values: &mut dyn Iterator<Item = f64>| {
@@ -47,7 +45,7 @@ pub fn plot(title: &str, axes: [&str; 2], series: &[Series], percent: bool, log:
     }
     let (mut y0, mut y1) = range(&mut all().map(|p| p[1]));
     if percent {
-        // A share ends at one; below, the axis begins at a round tenth.
+        // Shares end at one; the axis starts at a multiple of a tenth.
         (y0, y1) = (((y0 * 10.0).floor() / 10.0).clamp(0.0, 0.9), 1.0);
     }
     let place = |x: f64, y: f64| {
@@ -64,10 +62,16 @@ pub fn plot(title: &str, axes: [&str; 2], series: &[Series], percent: bool, log:
         let label = if percent { format!("{:.0} %", 100.0 * y) } else { short(y) };
         svg.text([LEFT - 6.0, at + 4.0], 11.0, &label, "fill='#444' text-anchor='end'");
     }
+    let mut free = f64::NEG_INFINITY;
     for x in ticks(&all().map(|p| p[0]).collect::<Vec<_>>(), (x0, x1), log) {
-        let [at, _] = place(x, y0);
+        let ([at, _], label) = (place(x, y0), short(x));
+        let half = text_width(&label, 11.0) / 2.0;
+        if at - half < free {
+            continue;
+        }
+        free = at + half + 4.0;
         svg.line([at, TOP], [at, SIZE[1] - BOTTOM], grid);
-        svg.text([at, SIZE[1] - BOTTOM + 16.0], 11.0, &short(x), "fill='#444' text-anchor='middle'");
+        svg.text([at, SIZE[1] - BOTTOM + 16.0], 11.0, &label, "fill='#444' text-anchor='middle'");
     }
     let middle = (LEFT + SIZE[0] - RIGHT) / 2.0;
     svg.text([middle, SIZE[1] - 10.0], 12.0, axes[0], "fill='#333' text-anchor='middle'");
@@ -92,7 +96,8 @@ pub fn plot(title: &str, axes: [&str; 2], series: &[Series], percent: bool, log:
         } else {
             svg.line([LEFT, y], [LEFT + 22.0, y], &format!("stroke='{colour}' stroke-width='3'{dash}"));
         }
-        svg.text([LEFT + 28.0, y + 4.0], 12.0, &line.name, "fill='#333'");
+        let name = fit(&line.name, 12.0, SIZE[0] - LEFT - 28.0 - RIGHT);
+        svg.text([LEFT + 28.0, y + 4.0], 12.0, &name, "fill='#333'");
     }
     svg.finish()
 }
@@ -105,7 +110,8 @@ fn point(svg: &mut Svg, at: [f64; 2], round: usize, colour: &str) {
     }
 }
 
-/// Where x is labelled: at the values themselves on a logarithmic axis where they are few, else evenly.
+/// Candidates for labels of x: on a logarithmic axis the values themselves if they are few, else powers of ten; evenly on
+/// a linear one.
 fn ticks(values: &[f64], (low, high): (f64, f64), log: bool) -> Vec<f64> {
     if log {
         let mut own = values.to_vec();
@@ -119,7 +125,7 @@ fn ticks(values: &[f64], (low, high): (f64, f64), log: bool) -> Vec<f64> {
     (0..=5).map(|i| low + (high - low) * f64::from(i) / 5.0).collect()
 }
 
-/// A number as short as it stays clear.
+/// A number with few digits.
 fn short(value: f64) -> String {
     match value.abs() {
         v if v >= 1e6 => format!("{:.3} M", value / 1e6).replace(".000", ""),
@@ -134,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn odd_values_draw_nothing_odd() {
+    fn values_that_are_not_finite_are_not_drawn() {
         let line = |points: &[[f64; 2]]| Series { name: "<a>".into(), points: points.to_vec() };
         let empty = plot("t", ["x", "y"], &[], true, false);
         assert!(empty.starts_with("<svg"));

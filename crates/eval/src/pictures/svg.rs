@@ -1,4 +1,4 @@
-//! An SVG as it is drawn, element after element.
+//! A writer of SVG elements.
 
 use crate::Result;
 use base64::Engine;
@@ -7,12 +7,12 @@ use r2former_data::image::{Limits, PhotoTags, decode_file, jpeg_with_tags};
 use std::fmt::Write;
 use std::path::Path;
 
-/// Text is set in whatever the reader's system is set in.
+/// The reader's system font.
 const FONT: &str = "font-family='system-ui,sans-serif'";
 /// JPEG quality of photographs within pictures.
 const QUALITY: u8 = 82;
 
-/// A photograph made ready for a picture.
+/// A photograph, encoded for a picture.
 #[derive(Debug, Clone)]
 pub struct Photograph {
     pub(super) width: f64,
@@ -21,22 +21,22 @@ pub struct Photograph {
 }
 
 impl Photograph {
-    /// Reads a photograph and makes its longer side at most `longest` pixels.
+    /// Reads a photograph and downscales its longer side to at most `longest` pixels.
     ///
     /// # Errors
-    /// A file that is missing or no usable image.
+    /// [`EvalError::Engine`](crate::EvalError::Engine): the file is missing or not a usable image.
     pub fn open(path: &Path, longest: usize) -> Result<Self> {
         let image = decode_file(path, &Limits::default())?.thumbnail(longest)?;
         let jpeg = jpeg_with_tags(&image, QUALITY, &PhotoTags::default())?;
         Ok(Self { width: image.width as f64, height: image.height as f64, jpeg: STANDARD.encode(jpeg) })
     }
 
-    /// Where a local feature's place lies on it: places are in the network's input, `size` height x width, over its
-    /// longer side.
-    pub(super) fn point(&self, place: [f32; 2], size: [usize; 2]) -> [f64; 2] {
+    /// Pixel of a local feature. Its position is relative to the longer side of the network's input, whose `size` is
+    /// height x width.
+    pub(super) fn point(&self, position: [f32; 2], size: [usize; 2]) -> [f64; 2] {
         let longest = size[0].max(size[1]) as f64;
         let along = |value: f32, side: usize, pixels: f64| f64::from(value) * longest / side as f64 * pixels;
-        [along(place[0], size[1], self.width), along(place[1], size[0], self.height)]
+        [along(position[0], size[1], self.width), along(position[1], size[0], self.height)]
     }
 }
 
@@ -92,7 +92,7 @@ impl Svg {
         ));
     }
 
-    /// A caption that appears under the pointer belongs to what is drawn by `inside`.
+    /// Draws `inside` with a tooltip.
     pub(super) fn titled(&mut self, title: &str, inside: impl FnOnce(&mut Self)) {
         self.push(format_args!("<g><title>{}</title>", escape(title)));
         inside(self);
@@ -108,7 +108,7 @@ impl Svg {
     }
 }
 
-/// Text as XML and HTML take it, within elements and attributes.
+/// Escapes text for elements and attributes of XML and HTML.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -118,7 +118,7 @@ pub(crate) fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            // What XML forbids.
+            // XML forbids control characters.
             c if c.is_control() => out.push('\u{fffd}'),
             c => out.push(c),
         }
@@ -126,17 +126,39 @@ pub(crate) fn escape(text: &str) -> String {
     out
 }
 
-/// The end of a long name, which is what tells it from others.
-pub(crate) fn shorten(name: &str, most: usize) -> String {
-    let length = name.chars().count();
-    if length <= most {
-        name.to_string()
-    } else {
-        format!("…{}", name.chars().skip(length - most + 1).collect::<String>())
+/// A name that fits into `width` pixels at a font size: a long one is cut at its start, because the ends of paths differ.
+pub(crate) fn fit(name: &str, size: f64, width: f64) -> String {
+    if text_width(name, size) <= width {
+        return name.to_string();
+    }
+    let mut room = width - text_width("…", size);
+    let kept = name.chars().rev().take_while(|c| {
+        room -= char_width(*c) * size;
+        room >= 0.0
+    });
+    let kept: Vec<char> = kept.collect();
+    std::iter::once('…').chain(kept.into_iter().rev()).collect()
+}
+
+/// Estimated width of a text in pixels, on the wide side of usual sans-serif fonts.
+pub(super) fn text_width(text: &str, size: f64) -> f64 {
+    text.chars().map(char_width).sum::<f64>() * size
+}
+
+/// In ems.
+fn char_width(c: char) -> f64 {
+    match c {
+        'i' | 'j' | 'l' | 'I' | '.' | ',' | ':' | ';' | '|' | '!' | '\'' => 0.35,
+        'f' | 'r' | 't' | ' ' | '/' | '(' | ')' | '[' | ']' | '-' => 0.45,
+        'm' | 'w' | 'M' | 'W' | '@' | '%' | '…' => 1.0,
+        'A'..='Z' => 0.75,
+        '\0'..='\u{10ff}' => 0.65,
+        // Ideographs and other full-width characters.
+        _ => 1.1,
     }
 }
 
-/// From blue over green to yellow (the viridis map), 0 to 1.
+/// The viridis colour map: violet (0) through green to yellow (1).
 pub(super) fn colour(share: f64) -> String {
     const STOPS: [[f64; 3]; 5] = [
         [68.0, 1.0, 84.0],
@@ -157,19 +179,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hostile_names_are_text() {
+    fn names_are_escaped() {
         assert_eq!(escape("<script>'&\"\u{7}"), "&lt;script&gt;&#39;&amp;&quot;\u{fffd}");
-        assert_eq!(shorten("abcdef", 4), "…def");
-        assert_eq!(shorten("äöü", 3), "äöü");
     }
 
     #[test]
-    fn places_of_any_shape_land_on_the_photograph() {
+    fn positions_map_to_pixels_for_any_aspect_ratio() {
         let photo = Photograph { width: 300.0, height: 200.0, jpeg: String::new() };
-        // The input is 480 x 640: y goes to 480/640 of the longer side only.
+        // The input is 480 x 640: y ends at 480/640 of the longer side.
         assert_eq!(photo.point([1.0, 0.75], [480, 640]), [300.0, 200.0]);
         assert_eq!(photo.point([0.5, 0.375], [480, 640]), [150.0, 100.0]);
         assert_eq!(photo.point([0.25, 0.5], [640, 320]), [150.0, 100.0]);
+    }
+
+    #[test]
+    fn long_names_keep_their_end_and_fit() {
+        assert_eq!(fit("a.jpg", 11.0, 180.0), "a.jpg");
+        for name in ["folder/".repeat(20), "W".repeat(60), "道".repeat(40)] {
+            let short = fit(&name, 11.0, 180.0);
+            assert!(text_width(&short, 11.0) <= 180.0, "{short}");
+            let end = short.strip_prefix('…').expect("is cut");
+            assert!(name.ends_with(end) && end.chars().count() > 12, "{short}");
+        }
+        assert_eq!(fit("abc", 11.0, 1.0), "…");
     }
 
     #[test]

@@ -1,32 +1,33 @@
-//! The plots of a report.
+//! Plots and maps of a report.
 
 use crate::pictures::{MapPoint, Series, map, plot};
-use crate::{Evaluation, PerRanking, RankingQuality, ranking_name};
+use crate::{EvaluatedQuery, Evaluation, PerRanking, RankingQuality, ranking_name};
 use r2former_data::dataset::Dataset;
 use r2former_data::geo::from_utm;
 use r2former_data::{LatLon, Photo};
 use r2former_engine::RerankMethod;
 use std::collections::BTreeMap;
 
-/// Ranks at which recall is drawn.
+/// N of the recall@N curve.
 const RANKS: [usize; 7] = [1, 2, 5, 10, 20, 50, 100];
-/// Points of a curve, at most.
+/// Points per curve, at most.
 const POINTS: usize = 300;
-/// Maps, at most: one a city.
+/// Maps, at most: one per city.
 const MAPS: usize = 8;
 
-/// Recall@N of each order.
+/// Recall@N of each ranking.
 pub(super) fn recall(evaluation: &Evaluation) -> String {
     let queries = &evaluation.queries;
     let share = |method: RerankMethod, n: usize| {
-        let right = queries.iter().filter(|q| q.results.get(method).is_some_and(|o| o.hit_at(n))).count();
-        right as f64 / queries.len().max(1) as f64
+        let hits =
+            queries.iter().filter(|q| q.results.get(method).is_some_and(|result| result.hit_at(n))).count();
+        hits as f64 / queries.len().max(1) as f64
     };
     let lines = lines(evaluation, |method, _| RANKS.map(|n| [n as f64, share(method, n)]).to_vec());
     plot("Recall@N", ["N", "queries with a positive among the first N"], &lines, true, true)
 }
 
-/// Precision of the first match against recall, over the threshold of its score.
+/// Precision against recall of the first match, over the threshold on its score.
 pub(super) fn precision(evaluation: &Evaluation) -> String {
     let lines = lines(evaluation, |_, quality| {
         thin(quality.precision_recall.curve.iter().map(|p| [p.recall, p.precision]).collect())
@@ -34,51 +35,45 @@ pub(super) fn precision(evaluation: &Evaluation) -> String {
     plot("Precision of the first match", ["recall", "precision"], &lines, true, false)
 }
 
-/// Share of queries whose first match is within so many metres; none without positions.
+/// Share of queries whose first match is within a distance; `None` without positions.
 pub(super) fn errors(evaluation: &Evaluation) -> Option<String> {
     evaluation.summary.quality.last().localisation?;
     let lines = lines(evaluation, |method, _| {
-        let of = |q: &crate::EvaluatedQuery| q.results.get(method).and_then(|o| o.error_m);
+        let of = |q: &EvaluatedQuery| q.results.get(method).and_then(|result| result.error_m);
         let mut metres: Vec<f64> = evaluation.queries.iter().filter_map(of).collect();
         metres.sort_by(f64::total_cmp);
         let count = metres.len() as f64;
         // A logarithmic axis has no zero.
         thin(metres.iter().enumerate().map(|(i, m)| [m.max(0.5), (i + 1) as f64 / count]).collect())
     });
-    Some(plot("Error of the first match", ["metres", "queries within"], &lines, true, true))
+    Some(plot("Distance of the first match", ["metres", "queries within"], &lines, true, true))
 }
 
-/// Recall@1 against what a query costs.
+/// Recall@1 against the cost of a query.
 pub(super) fn cost(evaluation: &Evaluation) -> String {
-    let report = &evaluation.summary;
+    let summary = &evaluation.summary;
     let lines = lines(evaluation, |method, _| {
-        let recall = report.recall.get(method).map_or(0.0, |recall| recall.at(1));
-        vec![[report.cost.query_ms(method), recall]]
+        let recall = summary.recall.get(method).map_or(0.0, |recall| recall.at(1));
+        vec![[summary.cost.query_ms(method), recall]]
     });
-    plot(
-        "Recall@1 against cost",
-        ["milliseconds a query, extraction included", "recall@1"],
-        &lines,
-        true,
-        true,
-    )
+    plot("Recall@1 against cost", ["ms per query, extraction included", "recall@1"], &lines, true, true)
 }
 
-/// A map of each city, with the last order's answers.
-pub(super) fn maps(evaluation: &Evaluation, dataset: &Dataset) -> Vec<(String, String)> {
+/// A map of each city with the first matches of the final ranking. `rule` says when a match is correct.
+pub(super) fn maps(evaluation: &Evaluation, dataset: &Dataset, rule: &str) -> Vec<(String, String)> {
     let position = |photo: &Photo| photo.position.or_else(|| photo.utm.and_then(|utm| from_utm(&utm).ok()));
     let city = |photo: &Photo| photo.tags.get("city").cloned().unwrap_or_default();
     let mut cities: BTreeMap<String, (Vec<LatLon>, Vec<MapPoint>)> = BTreeMap::new();
     for query in &evaluation.queries {
         let photo = &dataset.queries[query.number];
         let Some(at) = position(photo) else { continue };
-        let results = query.results.last();
-        let first = results.matches.first().map(|m| &dataset.database[*m as usize]);
-        // An answer in another city is off the map.
+        let result = query.results.last();
+        let first = result.matches.first().map(|m| &dataset.database[*m as usize]);
+        // A match in another city is off the map.
         let answer = first.filter(|first| city(first) == city(photo)).and_then(position);
-        let metres = results.error_m.map_or(String::new(), |m| format!(": {m:.0} m"));
+        let metres = result.error_m.map_or(String::new(), |m| format!(": {m:.0} m"));
         let name = format!("{}{metres}", photo.name);
-        let point = MapPoint { name, position: at, answer, right: results.hit_at(1) };
+        let point = MapPoint { name, position: at, answer, correct: result.hit_at(1) };
         cities.entry(city(photo)).or_default().1.push(point);
     }
     for photo in &dataset.database {
@@ -89,7 +84,7 @@ pub(super) fn maps(evaluation: &Evaluation, dataset: &Dataset) -> Vec<(String, S
     cities
         .into_iter()
         .take(MAPS)
-        .map(|(name, (database, queries))| (name, map(&database, &queries)))
+        .map(|(name, (database, queries))| (name, map(&database, &queries, rule)))
         .collect()
 }
 

@@ -1,8 +1,9 @@
-//! The report's page: one file that opens offline.
+//! The report's page: one HTML file that opens offline.
 
 use super::charts;
 use super::environment::Environment;
 use super::examples::Examples;
+use crate::compare::Comparison;
 use crate::metrics::{Interval, PairedTest};
 use crate::{
     AdaptiveReranking, Breakdown, EmptyQueries, EvalError, EvalSummary, Evaluation, MAP_AT, Protocol,
@@ -12,65 +13,89 @@ use minijinja::{Value, context};
 use r2former_data::dataset::Dataset;
 use std::collections::BTreeMap;
 
-/// A table: heads, and rows whose first cell is a head.
+/// Column heads, and rows whose first cell is a head.
 pub(super) type Table = (Vec<String>, Vec<Vec<String>>);
 
-/// What the tables of recall and of mean average precision say.
-pub(super) const RECALL_NOTE: &str = "Share of queries with at least one positive among the first N, in percent; in brackets the 95 % bootstrap interval.";
-pub(super) const MAP_NOTE: &str = "mAP@k: the sum of the precision at each correct rank up to k, over the smaller of k and the number of positives, in percent.";
+/// A section of the page: title, explanation, table.
+pub(super) type Section = (String, &'static str, Table);
 
-/// Renders the page. Everything that the template gets as text is escaped; pictures are SVG of this crate.
+/// Explanations of the terms, each at its table.
+pub(super) const RECALL_NOTE: &str = "Recall@N (R@N): share of queries with at least one positive, that is a correct \
+    reference, among the first N matches, in percent. In brackets the 95 % bootstrap interval: the range in which the \
+    value would be expected to lie if the evaluation were repeated with other queries of the same kind.";
+pub(super) const COMPARISON_NOTE: &str = "Both rankings answer the same queries. Difference: in percentage points, with \
+    its 95 % bootstrap interval. Only one correct: queries that one ranking gets right and the other wrong. p: McNemar's \
+    exact test, the probability of so uneven a split of these queries if both rankings were equally good; below 0.05 the \
+    difference is usually taken to be more than chance.";
+pub(super) const MAP_NOTE: &str = "mAP@k: how early and how completely a ranking lists the positives of a query. The \
+    precision at the rank of each positive up to rank k, summed, over the smaller of k and the number of positives; the \
+    mean over all queries, in percent.";
+
+/// Renders the page. The template escapes all text; pictures are SVG of this crate.
 pub(super) fn render(
     evaluation: &Evaluation,
     dataset: &Dataset,
     environment: &Environment,
     examples: &Examples,
 ) -> Result<String> {
-    let report = &evaluation.summary;
+    let summary = &evaluation.summary;
     let pictures = |all: &[(String, String)]| -> Vec<Value> {
         all.iter()
-            .map(|(words, svg)| context! { words, svg => Value::from_safe_string(svg.clone()) })
+            .map(|(caption, svg)| context! { caption, svg => Value::from_safe_string(svg.clone()) })
             .collect()
     };
     let mut plots = vec![charts::recall(evaluation), charts::precision(evaluation)];
     plots.extend(charts::errors(evaluation));
     plots.push(charts::cost(evaluation));
     let plots: Vec<Value> = plots.into_iter().map(Value::from_safe_string).collect();
-    let mut sections = vec![
-        ("Recall".to_string(), RECALL_NOTE, recall(evaluation)),
-        (
-            "Differences".into(),
-            "Two orders of the same queries, by recall@1: difference in points with its 95 % bootstrap interval, queries that only one of them gets right, and McNemar's exact test.",
-            differences(evaluation),
-        ),
-        ("Mean average precision".into(), MAP_NOTE, mean_average_precision(evaluation)),
-    ];
-    let words = "Queries that count, and recall@1, @5 and @10 in percent.";
-    let by_tag =
-        report.recall_by.iter().map(|table| (format!("By {}", table.tag), words, groups(report, table)));
+    let mut sections: Vec<Section> = vec![("Recall".to_string(), RECALL_NOTE, recall(evaluation))];
+    sections.extend(compared(&summary.comparisons));
+    sections.push(("Mean average precision".into(), MAP_NOTE, mean_average_precision(evaluation)));
+    let by_tag = summary.recall_by.iter().map(|table| {
+        let note = "Number of queries with each value of this tag, and their recall@1 / @5 / @10 in percent. Groups of few \
+                    queries say little.";
+        (format!("By {}", table.tag), note, groups(summary, table))
+    });
     sections.extend(by_tag);
     sections.extend([
-        ("Beyond recall".into(), "Of the first match: average precision, the largest recall at which every accepted answer is right, and its distance from the query.", beyond(evaluation)),
-        ("Cost".into(), "Measured in this run, one query after the other, on the machine below. Bytes are what an index stores of an image.", cost(evaluation)),
+        (
+            "First match".into(),
+            "Average precision: area under the curve of precision (correct among accepted first matches) over recall \
+             (accepted and correct among all queries with a positive) as the threshold on the score falls. Recall at 100 % \
+             precision: the largest recall without a wrong accepted match. Distance: from where the query was taken to its \
+             first match.",
+            first_match(evaluation),
+        ),
+        (
+            "Cost".into(),
+            "Measured in this run on the machine below; a query is extraction, search and reranking. Bytes are what an \
+             index stores per image.",
+            cost(evaluation),
+        ),
     ]);
-    let sections = filled(sections);
-    let headline: Vec<Value> = report
+    let headline: Vec<Value> = summary
         .quality
         .iter()
         .map(|(method, quality)| {
             let recall = quality.recall[0].1;
-            context! { name => ranking_name(method), value => percent(recall.value), interval => interval(recall) }
+            context! { name => format!("{} ranking", ranking_name(method)), value => percent(recall.value), interval => interval(recall) }
         })
         .collect();
     let unusable: Vec<String> =
-        report.unusable.iter().map(|image| format!("{}: {}", image.path.display(), image.reason)).collect();
+        summary.unusable.iter().map(|image| format!("{}: {}", image.path.display(), image.reason)).collect();
     let config =
         serde_json::to_string_pretty(&environment.model).map_err(|e| EvalError::Request(e.to_string()))?;
+    let rule = match summary.protocol.radius_m {
+        Some(_) => summary.protocol.positives.replace(" (inclusive)", ""),
+        None => "a listed positive".into(),
+    };
     fill(context! {
-        dataset => &report.protocol.dataset,
-        headline, sections, plots, unusable, config,
-        protocol => protocol(&report.protocol, report.adaptive.as_ref()),
-        maps => pictures(&charts::maps(evaluation, dataset)),
+        dataset => &summary.protocol.dataset,
+        sentences => summary.sentences(),
+        headline, plots, unusable, config,
+        sections => filled(sections),
+        protocol => protocol(&summary.protocol, summary.adaptive.as_ref()),
+        maps => pictures(&charts::maps(evaluation, dataset, &rule)),
         galleries => pictures(&examples.galleries),
         pairs => pictures(&examples.pairs),
         attention => pictures(&examples.attention),
@@ -78,19 +103,19 @@ pub(super) fn render(
     })
 }
 
-/// Titles, words and tables as the template takes them, without empty tables.
-pub(super) fn filled(sections: Vec<(String, &str, Table)>) -> Vec<Value> {
+/// Sections as the template takes them, without those whose table is empty.
+pub(super) fn filled(sections: Vec<Section>) -> Vec<Value> {
     sections
         .into_iter()
         .filter(|(_, _, (_, rows))| !rows.is_empty())
-        .map(|(title, words, (heads, rows))| context! { title, words, heads, rows })
+        .map(|(title, note, (heads, rows))| context! { title, note, heads, rows })
         .collect()
 }
 
-/// The template with these values; what it has no value for it leaves out.
+/// Renders the template; parts without a value are left out.
 pub(super) fn fill(values: Value) -> Result<String> {
     let broken =
-        |error: minijinja::Error| EvalError::Request(format!("the report's page cannot be made: {error}"));
+        |error: minijinja::Error| EvalError::Request(format!("the report cannot be rendered: {error}"));
     let mut environment = minijinja::Environment::new();
     environment.add_template("page.html", include_str!("page.html")).map_err(broken)?;
     environment.get_template("page.html").and_then(|template| template.render(values)).map_err(broken)
@@ -109,10 +134,10 @@ pub(super) fn strings<const N: usize>(cells: [&str; N]) -> Vec<String> {
 }
 
 fn recall(evaluation: &Evaluation) -> Table {
-    let report = &evaluation.summary;
-    let heads = std::iter::once("order".to_string()).chain(RECALL_AT.iter().map(|n| format!("R@{n}")));
-    let rows = report.recall.iter().map(|(method, recall)| {
-        let bounds: BTreeMap<usize, Interval> = report
+    let summary = &evaluation.summary;
+    let heads = std::iter::once("ranking".to_string()).chain(RECALL_AT.iter().map(|n| format!("R@{n}")));
+    let rows = summary.recall.iter().map(|(method, recall)| {
+        let bounds: BTreeMap<usize, Interval> = summary
             .quality
             .get(method)
             .map(|quality| quality.recall.iter().copied().collect())
@@ -127,7 +152,7 @@ fn recall(evaluation: &Evaluation) -> Table {
 }
 
 fn mean_average_precision(evaluation: &Evaluation) -> Table {
-    let heads = std::iter::once("order".to_string()).chain(MAP_AT.iter().map(|k| format!("mAP@{k}")));
+    let heads = std::iter::once("ranking".to_string()).chain(MAP_AT.iter().map(|k| format!("mAP@{k}")));
     let rows = evaluation.summary.mean_average_precision.iter().map(|(method, mean)| {
         let cells = MAP_AT.iter().map(|k| percent(mean.at(*k)));
         std::iter::once(ranking_name(method).to_string()).chain(cells).collect()
@@ -135,28 +160,46 @@ fn mean_average_precision(evaluation: &Evaluation) -> Table {
     (heads.collect(), rows.collect())
 }
 
-fn differences(evaluation: &Evaluation) -> Table {
-    let heads = strings(["orders", "difference", "only the first", "only the second", "p"]);
-    let rows = evaluation.summary.comparisons.iter().map(|comparison| {
-        let orders = format!("{} against {}", comparison.second, comparison.first);
-        std::iter::once(orders).chain(tested(&comparison.recall[0].test)).collect()
-    });
-    (heads, rows.collect())
+/// A section per comparison, whose columns name both sides.
+pub(super) fn compared(comparisons: &[Comparison]) -> Vec<Section> {
+    comparisons
+        .iter()
+        .enumerate()
+        .map(|(i, pair)| {
+            let heads = vec![
+                "measure".into(),
+                pair.first.clone(),
+                pair.second.clone(),
+                "difference".into(),
+                format!("only {} correct", pair.first),
+                format!("only {} correct", pair.second),
+                "p".into(),
+            ];
+            let rows = pair.recall.iter().map(|at| {
+                let values = [format!("R@{}", at.at), percent(at.first), percent(at.second)];
+                values.into_iter().chain(tested(&at.test)).collect()
+            });
+            let title = format!("{} compared with {}, {} queries", pair.second, pair.first, pair.queries);
+            (title, if i == 0 { COMPARISON_NOTE } else { "" }, (heads, rows.collect()))
+        })
+        .collect()
 }
 
-/// Difference, queries that only one gets right, and the chance of it.
-pub(super) fn tested(test: &PairedTest) -> [String; 4] {
+/// Difference, queries that only one side gets right (first, second), and p.
+fn tested(test: &PairedTest) -> [String; 4] {
+    let signed = |share: f64| format!("{:+.1}", 100.0 * share);
+    let d = test.difference;
     [
-        format!("{:+.1} ({})", 100.0 * test.difference.value, interval(test.difference)),
+        format!("{} ({} to {})", signed(d.value), signed(d.low), signed(d.high)),
         test.only_first.to_string(),
         test.only_second.to_string(),
         test.p_text(),
     ]
 }
 
-fn groups(report: &EvalSummary, table: &Breakdown<RecallByRanking>) -> Table {
-    let orders = report.recall.iter().map(|(method, _)| ranking_name(method).to_string());
-    let heads = [table.tag.clone(), "queries".into()].into_iter().chain(orders);
+fn groups(summary: &EvalSummary, table: &Breakdown<RecallByRanking>) -> Table {
+    let rankings = summary.recall.iter().map(|(method, _)| ranking_name(method).to_string());
+    let heads = [table.tag.clone(), "queries".into()].into_iter().chain(rankings);
     let rows = table.groups.iter().map(|(value, group)| {
         let cells = group
             .recall
@@ -167,9 +210,14 @@ fn groups(report: &EvalSummary, table: &Breakdown<RecallByRanking>) -> Table {
     (heads.collect(), rows.collect())
 }
 
-fn beyond(evaluation: &Evaluation) -> Table {
-    let heads =
-        strings(["order", "average precision", "recall at 100 % precision", "median error", "90 % within"]);
+fn first_match(evaluation: &Evaluation) -> Table {
+    let heads = strings([
+        "ranking",
+        "average precision, %",
+        "recall at 100 % precision, %",
+        "median distance",
+        "90 % of queries within",
+    ]);
     let rows = evaluation.summary.quality.iter().map(|(method, quality)| {
         let metres = |value: Option<f64>| value.map_or("unknown".to_string(), |m| format!("{m:.1} m"));
         vec![
@@ -184,22 +232,22 @@ fn beyond(evaluation: &Evaluation) -> Table {
 }
 
 fn cost(evaluation: &Evaluation) -> Table {
-    let report = &evaluation.summary;
+    let summary = &evaluation.summary;
     let heads = strings([
-        "order",
-        "extraction, ms an image",
-        "search, ms a query",
-        "reranking, ms a query",
-        "a query, ms",
-        "bytes an image",
+        "ranking",
+        "extraction, ms per image",
+        "search, ms per query",
+        "reranking, ms per query",
+        "query, ms",
+        "bytes per image",
         "R@1",
     ]);
-    let cost = &report.cost;
-    let rows = report.recall.iter().map(|(method, recall)| {
+    let cost = &summary.cost;
+    let rows = summary.recall.iter().map(|(method, recall)| {
         let rerank = cost.rerank_ms(method);
         vec![
             ranking_name(method).to_string(),
-            cost.extraction_ms().map_or("done before".into(), |ms| format!("{ms:.2}")),
+            cost.extraction_ms().map_or("extracted before".into(), |ms| format!("{ms:.2}")),
             format!("{:.3}", cost.search_ms_per_query),
             rerank.map_or("none".into(), |ms| format!("{ms:.1}")),
             format!("{:.1}", cost.query_ms(method)),
@@ -210,38 +258,38 @@ fn cost(evaluation: &Evaluation) -> Table {
     (heads, rows.collect())
 }
 
-/// What the numbers mean, as names and words.
+/// The protocol, as names and values.
 pub(super) fn protocol(p: &Protocol, adaptive: Option<&AdaptiveReranking>) -> Vec<(&'static str, String)> {
     let empty = match p.empty_queries {
         EmptyQueries::Fail => "counted as failures",
-        EmptyQueries::Drop => "left out",
+        EmptyQueries::Drop => "dropped",
     };
     let mut rows = vec![
         ("dataset", p.dataset.clone()),
         ("queries", format!("{}; {} without a positive, {empty}", p.queries, p.empty_query_count)),
-        ("database", format!("{} references; {}", p.database, p.cities)),
+        ("database", format!("{} images; {}", p.database, p.cities)),
         ("positives", p.positives.clone()),
     ];
     if let Some(i) = &p.input {
         let input = format!("{} pixels (height x width), {} resize, {}", i.image_size, i.resize, i.precision);
         let reranked = match (i.candidates, adaptive) {
             (0, _) => "nothing".into(),
-            (candidates, None) => format!("the first {candidates}"),
+            (candidates, None) => format!("the first {candidates} candidates of every query"),
             (candidates, Some(adaptive)) => format!(
-                "the first {candidates}, but for {} % of the queries, whose margin is at least {}",
+                "the first {candidates} candidates, except for {} % of the queries, whose top-1 margin is at least {}",
                 percent(adaptive.skipped),
                 adaptive.top1_margin
             ),
         };
-        let query_preprocessing = i.query_preprocessing.describe(i.candidates > 0);
-        rows.extend([("queries as", query_preprocessing), ("input", input), ("reranked", reranked)]);
-        rows.extend(i.sequences.iter().map(|words| ("sequences", words.clone())));
+        let preprocessing = i.query_preprocessing.describe(i.candidates > 0);
+        rows.extend([("query preprocessing", preprocessing), ("input", input), ("reranked", reranked)]);
+        rows.extend(i.sequences.iter().map(|how| ("sequences", how.clone())));
     }
     rows.extend(p.notes.iter().map(|note| ("note", note.clone())));
     rows
 }
 
-/// Where it was run, as names and words.
+/// The environment, as names and values.
 fn described(environment: &Environment) -> Vec<(&'static str, String)> {
     vec![
         ("program", format!("{}, revision {}", environment.run.program, environment.run.revision)),

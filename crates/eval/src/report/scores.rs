@@ -1,7 +1,9 @@
 //! The page of scored predictions: tables and curves, without the pictures that need a model.
 
 use super::environment::RunInfo;
-use super::page::{MAP_NOTE, RECALL_NOTE, Table, fill, filled, interval, percent, protocol, strings, tested};
+use super::page::{
+    MAP_NOTE, RECALL_NOTE, Section, Table, compared, fill, filled, interval, percent, protocol, strings,
+};
 use crate::pictures::{Series, plot};
 use crate::{Result, ScoredRun, Scores};
 use minijinja::{Value, context};
@@ -9,8 +11,8 @@ use std::collections::BTreeMap;
 
 /// Renders the page.
 pub(super) fn render(scores: &Scores, run: &RunInfo) -> Result<String> {
-    let report = &scores.summary;
-    let runs = &report.runs;
+    let summary = &scores.summary;
+    let runs = &summary.runs;
     let headline: Vec<Value> = runs
         .iter()
         .filter_map(|run| {
@@ -19,19 +21,15 @@ pub(super) fn render(scores: &Scores, run: &RunInfo) -> Result<String> {
             Some(context! { name, value => percent(first.value), interval => interval(*first) })
         })
         .collect();
-    let mut sections = vec![
-        ("Recall".to_string(), RECALL_NOTE, recall(runs)),
-        (
-            "Differences".into(),
-            "Two files on the same queries: difference in points with its 95 % bootstrap interval, queries that only one of them gets right, and McNemar's exact test.",
-            differences(scores),
-        ),
+    let mut sections: Vec<Section> = vec![("Recall".to_string(), RECALL_NOTE, recall(runs))];
+    sections.extend(compared(&summary.comparisons));
+    sections.extend([
         ("Mean average precision".into(), MAP_NOTE, mean_average_precision(runs)),
-        ("Localisation".into(), "Distance of the first match from the query.", metres(runs)),
-    ];
-    let words = "Queries that count, and the recall of each file at the same N, in percent.";
-    sections.extend(by_tag(runs).into_iter().map(|(tag, table)| (format!("By {tag}"), words, table)));
-    let sections = filled(sections);
+        ("First match".into(), "Distance from where the query was taken to its first match.", metres(runs)),
+    ]);
+    let note = "Number of queries with each value of this tag, and the recall of each file at the same N in percent. Groups \
+                of few queries say little.";
+    sections.extend(by_tag(runs).into_iter().map(|(tag, table)| (format!("By {tag}"), note, table)));
     let line = |run: &ScoredRun| Series {
         name: run.name.clone(),
         points: run.intervals.iter().map(|(n, share)| [*n as f64, share.value]).collect(),
@@ -39,10 +37,12 @@ pub(super) fn render(scores: &Scores, run: &RunInfo) -> Result<String> {
     let lines: Vec<Series> = runs.iter().map(line).collect();
     let curve = plot("Recall@N", ["N", "queries with a positive among the first N"], &lines, true, true);
     fill(context! {
-        dataset => &report.protocol.dataset,
-        headline, sections,
+        dataset => &summary.protocol.dataset,
+        sentences => summary.sentences(),
+        headline,
+        sections => filled(sections),
         plots => [Value::from_safe_string(curve)],
-        protocol => protocol(&report.protocol, None),
+        protocol => protocol(&summary.protocol, None),
         environment => [
             ("program", format!("{}, revision {}", run.program, run.revision)),
             ("command", run.line()),
@@ -73,26 +73,15 @@ fn mean_average_precision(runs: &[ScoredRun]) -> Table {
     (heads.collect(), rows.collect())
 }
 
-fn differences(scores: &Scores) -> Table {
-    let heads = strings(["files", "N", "difference", "only the first", "only the second", "p"]);
-    let rows = scores.summary.comparisons.iter().flat_map(|pair| {
-        pair.recall.iter().map(|at| {
-            let files = format!("{} against {}", pair.second, pair.first);
-            [files, at.at.to_string()].into_iter().chain(tested(&at.test)).collect()
-        })
-    });
-    (heads, rows.collect())
-}
-
 fn metres(runs: &[ScoredRun]) -> Table {
     let rows = runs.iter().filter_map(|run| {
         let found = run.localisation?;
         Some(vec![run.name.clone(), format!("{:.1} m", found.median_m), format!("{:.1} m", found.p90_m)])
     });
-    (strings(["file", "median error", "90 % within"]), rows.collect())
+    (strings(["file", "median distance", "90 % of queries within"]), rows.collect())
 }
 
-/// A table a tag: a row a value, a column a file.
+/// A table per tag: a row per value, a column per file.
 fn by_tag(runs: &[ScoredRun]) -> Vec<(String, Table)> {
     let Some(first) = runs.first() else { return Vec::new() };
     let at: Vec<usize> = first.intervals.iter().map(|(n, _)| *n).collect();

@@ -11,21 +11,21 @@ use crate::{BackboneConfig, ModelConfig, Result};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-/// What a backbone gives for a batch of images.
+/// Output of a backbone for a batch of images.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    /// What the global head reads, `[batch, tokens, width]`: the normalised tokens of a ViT
-    /// (prefix first), the last feature map of a ResNet.
+    /// Input of the global head, `[batch, tokens, width]`: the normalised tokens of a vision transformer (prefix first),
+    /// or the last feature map of a ResNet.
     pub last: Tensor<3>,
-    /// How many of `last`'s tokens come before the patches.
+    /// Number of prefix tokens in `last`.
     pub last_prefix: usize,
-    /// What local features are made of, `[batch, tokens, width]`: the input of a ViT's last
-    /// block or of the one after [`LocalConfig::layer`](crate::LocalConfig) (prefix first), layer 3 of a ResNet.
+    /// Input of the local head, `[batch, tokens, width]`: tokens of a vision transformer after
+    /// [`LocalConfig::layer`](crate::LocalConfig) blocks (prefix first), or layer 3 of a ResNet.
     pub local: Tensor<3>,
-    /// How many of `local`'s tokens come before the patches.
+    /// Number of prefix tokens in `local`.
     pub local_prefix: usize,
-    /// Attention value of each patch, `[batch, patches]`, without gradient. Empty for a ResNet,
-    /// whose map needs the global head's weights.
+    /// Attention value of each patch, `[batch, patches]`, detached. `None` for a ResNet, whose attention map needs the
+    /// weights of the global head.
     pub attention: Option<Tensor<2>>,
 }
 
@@ -39,27 +39,32 @@ pub enum Backbone {
 }
 
 impl Backbone {
-    /// Takes the backbone's tensors under `backbone.`.
-    pub fn load(take: &mut TensorReader, config: &ModelConfig) -> Self {
+    /// Builds the backbone from the tensors under `backbone.`.
+    pub fn load(reader: &mut TensorReader, config: &ModelConfig) -> Self {
         match &config.backbone {
             BackboneConfig::Vit(vit) => {
                 let layer = config.local.as_ref().and_then(|local| local.layer);
-                Self::Vit(Vit::load(take, "backbone", vit, config.precision, layer))
+                Self::Vit(Vit::load(reader, "backbone", vit, config.precision, layer))
             }
-            BackboneConfig::ResNet50(resnet) => Self::ResNet50(ResNet50::load(take, "backbone", resnet)),
+            BackboneConfig::ResNet50(resnet) => Self::ResNet50(ResNet50::load(reader, "backbone", resnet)),
         }
     }
 
-    /// Puts what [`Backbone::load`] takes.
-    pub fn save(&self, put: &mut TensorWriter) {
+    /// Writes the tensors that [`load`](Self::load) reads.
+    pub fn save(&self, writer: &mut TensorWriter) {
         match self {
-            Self::Vit(vit) => vit.save(put, "backbone"),
-            Self::ResNet50(resnet) => resnet.save(put, "backbone"),
+            Self::Vit(vit) => vit.save(writer, "backbone"),
+            Self::ResNet50(resnet) => resnet.save(writer, "backbone"),
         }
     }
 
+    /// Computes the tokens of a batch of images.
+    ///
     /// # Shapes
     /// - images: `[batch, 3, height, width]`, normalised
+    ///
+    /// # Errors
+    /// [`ModelError::Input`](crate::ModelError::Input) if a side is not a multiple of the patch, or of 32 for a ResNet.
     pub fn forward(&self, images: Tensor<4>) -> Result<Tokens> {
         match self {
             Self::Vit(vit) => vit.forward(images),

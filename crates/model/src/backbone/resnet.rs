@@ -1,4 +1,4 @@
-//! ResNet-50 with torchvision's names and layout.
+//! ResNet-50, with the names and layouts of torchvision.
 
 use super::Tokens;
 use crate::weights::{TensorReader, TensorWriter};
@@ -23,7 +23,7 @@ pub struct ResNet50 {
     layers: Vec<Vec<Bottleneck>>,
 }
 
-/// 1x1, 3x3, 1x1 with a shortcut; the stride sits on the 3x3 (torchvision's variant).
+/// 1x1, 3x3 and 1x1 convolutions with a shortcut; the 3x3 has the stride, as in torchvision.
 #[derive(Module, Debug)]
 struct Bottleneck {
     conv1: Conv2d,
@@ -42,8 +42,8 @@ struct Shortcut {
 }
 
 impl ResNet50 {
-    /// Takes the tensors under `{name}.`.
-    pub fn load(take: &mut TensorReader, name: &str, config: &ResNetConfig) -> Self {
+    /// Builds the network from the tensors under `{name}.`.
+    pub fn load(reader: &mut TensorReader, name: &str, config: &ResNetConfig) -> Self {
         let eps = config.norm_eps;
         let mut d_in = 64;
         let layers = LAYERS
@@ -55,7 +55,7 @@ impl ResNet50 {
                     .map(|i| {
                         let stride = if i == 0 && layer > 0 { 2 } else { 1 };
                         let part = format!("{name}.layer{}.{i}", layer + 1);
-                        let block = Bottleneck::load(take, &part, [d_in, width], stride, eps);
+                        let block = Bottleneck::load(reader, &part, [d_in, width], stride, eps);
                         d_in = 4 * width;
                         block
                     })
@@ -63,8 +63,8 @@ impl ResNet50 {
             })
             .collect();
         Self {
-            conv1: take.conv(&format!("{name}.conv1"), [3, 64], 7, 2),
-            bn1: take.batch_norm(&format!("{name}.bn1"), 64, eps),
+            conv1: reader.conv(&format!("{name}.conv1"), [3, 64], 7, 2),
+            bn1: reader.batch_norm(&format!("{name}.bn1"), 64, eps),
             pool: MaxPool2dConfig::new([3, 3])
                 .with_strides([2, 2])
                 .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
@@ -73,22 +73,24 @@ impl ResNet50 {
         }
     }
 
-    /// Puts what [`ResNet50::load`] takes.
-    pub fn save(&self, put: &mut TensorWriter, name: &str) {
-        put.conv(&format!("{name}.conv1"), &self.conv1);
-        put.batch_norm(&format!("{name}.bn1"), &self.bn1);
+    /// Writes the tensors that [`load`](Self::load) reads.
+    pub fn save(&self, writer: &mut TensorWriter, name: &str) {
+        writer.conv(&format!("{name}.conv1"), &self.conv1);
+        writer.batch_norm(&format!("{name}.bn1"), &self.bn1);
         for (layer, blocks) in self.layers.iter().enumerate() {
             for (i, block) in blocks.iter().enumerate() {
-                block.save(put, &format!("{name}.layer{}.{i}", layer + 1));
+                block.save(writer, &format!("{name}.layer{}.{i}", layer + 1));
             }
         }
     }
 
+    /// Computes the feature maps of layer 3 and 4 for a batch of images.
+    ///
     /// # Shapes
-    /// - images: `[batch, 3, height, width]`; sides are multiples of 32
+    /// - images: `[batch, 3, height, width]`, normalised
     ///
     /// # Errors
-    /// [`ModelError::Input`] when a side is not a multiple of 32.
+    /// [`ModelError::Input`] if a side is not a multiple of 32.
     pub fn forward(&self, images: Tensor<4>) -> Result<Tokens> {
         let [_, channels, height, width] = images.dims();
         if channels != 3 || height == 0 || width == 0 || height % 32 != 0 || width % 32 != 0 {
@@ -97,19 +99,19 @@ impl ResNet50 {
             )));
         }
         let mut x = self.pool.forward(relu(self.bn1.forward(self.conv1.forward(images))));
-        let mut third = x.clone();
+        let mut layer3 = x.clone();
         for (layer, blocks) in self.layers.iter().enumerate() {
             for block in blocks {
                 x = block.forward(x);
             }
             if layer == 2 {
-                third = x.clone();
+                layer3 = x.clone();
             }
         }
         Ok(Tokens {
             last: as_tokens(x),
             last_prefix: 0,
-            local: as_tokens(third),
+            local: as_tokens(layer3),
             local_prefix: 0,
             attention: None,
         })
@@ -117,31 +119,37 @@ impl ResNet50 {
 }
 
 impl Bottleneck {
-    fn load(take: &mut TensorReader, name: &str, [d_in, width]: [usize; 2], stride: usize, eps: f64) -> Self {
+    fn load(
+        reader: &mut TensorReader,
+        name: &str,
+        [d_in, width]: [usize; 2],
+        stride: usize,
+        eps: f64,
+    ) -> Self {
         let d_out = 4 * width;
         Self {
-            conv1: take.conv(&format!("{name}.conv1"), [d_in, width], 1, 1),
-            bn1: take.batch_norm(&format!("{name}.bn1"), width, eps),
-            conv2: take.conv(&format!("{name}.conv2"), [width, width], 3, stride),
-            bn2: take.batch_norm(&format!("{name}.bn2"), width, eps),
-            conv3: take.conv(&format!("{name}.conv3"), [width, d_out], 1, 1),
-            bn3: take.batch_norm(&format!("{name}.bn3"), d_out, eps),
+            conv1: reader.conv(&format!("{name}.conv1"), [d_in, width], 1, 1),
+            bn1: reader.batch_norm(&format!("{name}.bn1"), width, eps),
+            conv2: reader.conv(&format!("{name}.conv2"), [width, width], 3, stride),
+            bn2: reader.batch_norm(&format!("{name}.bn2"), width, eps),
+            conv3: reader.conv(&format!("{name}.conv3"), [width, d_out], 1, 1),
+            bn3: reader.batch_norm(&format!("{name}.bn3"), d_out, eps),
             shortcut: (stride != 1 || d_in != d_out).then(|| Shortcut {
-                conv: take.conv(&format!("{name}.downsample.0"), [d_in, d_out], 1, stride),
-                bn: take.batch_norm(&format!("{name}.downsample.1"), d_out, eps),
+                conv: reader.conv(&format!("{name}.downsample.0"), [d_in, d_out], 1, stride),
+                bn: reader.batch_norm(&format!("{name}.downsample.1"), d_out, eps),
             }),
         }
     }
 
-    fn save(&self, put: &mut TensorWriter, name: &str) {
+    fn save(&self, writer: &mut TensorWriter, name: &str) {
         let parts = [(&self.conv1, &self.bn1), (&self.conv2, &self.bn2), (&self.conv3, &self.bn3)];
         for (i, (conv, bn)) in parts.into_iter().enumerate() {
-            put.conv(&format!("{name}.conv{}", i + 1), conv);
-            put.batch_norm(&format!("{name}.bn{}", i + 1), bn);
+            writer.conv(&format!("{name}.conv{}", i + 1), conv);
+            writer.batch_norm(&format!("{name}.bn{}", i + 1), bn);
         }
         if let Some(shortcut) = &self.shortcut {
-            put.conv(&format!("{name}.downsample.0"), &shortcut.conv);
-            put.batch_norm(&format!("{name}.downsample.1"), &shortcut.bn);
+            writer.conv(&format!("{name}.downsample.0"), &shortcut.conv);
+            writer.batch_norm(&format!("{name}.downsample.1"), &shortcut.bn);
         }
     }
 

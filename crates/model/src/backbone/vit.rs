@@ -8,7 +8,7 @@ use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
 
-/// A pre-norm vision transformer that also tells what its last block attends to.
+/// A pre-norm vision transformer that also returns the attention of its last block.
 #[derive(Module, Debug)]
 pub struct Vit {
     patch_embed: Linear,
@@ -18,17 +18,17 @@ pub struct Vit {
     pos_embed: Param<Tensor<3>>,
     blocks: Vec<Block>,
     norm: LayerNorm,
-    /// Blocks before what local features are made of.
+    /// Blocks before local features are taken.
     local_layer: usize,
     #[module(skip)]
     config: VitConfig,
 }
 
 impl Vit {
-    /// Takes the tensors under `{name}.`: timm's names, `register_tokens` for DINOv2's registers. `layer` as in
-    /// [`LocalConfig::layer`](crate::LocalConfig).
+    /// Builds the transformer from the tensors under `{name}.`, with timm's names and `register_tokens` for DINOv2's
+    /// registers. `layer` is [`LocalConfig::layer`](crate::LocalConfig).
     pub fn load(
-        take: &mut TensorReader,
+        reader: &mut TensorReader,
         name: &str,
         config: &VitConfig,
         precision: Precision,
@@ -46,43 +46,47 @@ impl Vit {
         let positions = c.class_tokens() + c.grid[0] * c.grid[1];
         let small = Init::Normal(0.02);
         Self {
-            patch_embed: take.linear_shaped(
+            patch_embed: reader.linear_shaped(
                 &format!("{name}.patch_embed.proj"),
                 3 * c.patch * c.patch,
                 c.dim,
                 &[c.dim, 3, c.patch, c.patch],
             ),
-            cls_token: take.param(&format!("{name}.cls_token"), [1, 1, c.dim], small),
-            dist_token: c.distilled.then(|| take.param(&format!("{name}.dist_token"), [1, 1, c.dim], small)),
+            cls_token: reader.param(&format!("{name}.cls_token"), [1, 1, c.dim], small),
+            dist_token: c
+                .distilled
+                .then(|| reader.param(&format!("{name}.dist_token"), [1, 1, c.dim], small)),
             register_tokens: (c.registers > 0)
-                .then(|| take.param(&format!("{name}.register_tokens"), [1, c.registers, c.dim], small)),
-            pos_embed: take.param(&format!("{name}.pos_embed"), [1, positions, c.dim], small),
-            blocks: (0..c.depth).map(|i| Block::load(take, &format!("{name}.blocks.{i}"), &block)).collect(),
-            norm: take.layer_norm(&format!("{name}.norm"), c.dim, c.norm_eps),
+                .then(|| reader.param(&format!("{name}.register_tokens"), [1, c.registers, c.dim], small)),
+            pos_embed: reader.param(&format!("{name}.pos_embed"), [1, positions, c.dim], small),
+            blocks: (0..c.depth)
+                .map(|i| Block::load(reader, &format!("{name}.blocks.{i}"), &block))
+                .collect(),
+            norm: reader.layer_norm(&format!("{name}.norm"), c.dim, c.norm_eps),
             local_layer: layer.unwrap_or(c.depth.saturating_sub(1)),
             config: c.clone(),
         }
     }
 
-    /// Puts what [`Vit::load`] takes.
-    pub fn save(&self, put: &mut TensorWriter, name: &str) {
+    /// Writes the tensors that [`load`](Self::load) reads.
+    pub fn save(&self, writer: &mut TensorWriter, name: &str) {
         let c = &self.config;
-        put.linear_shaped(
+        writer.linear_shaped(
             &format!("{name}.patch_embed.proj"),
             &self.patch_embed,
             &[c.dim, 3, c.patch, c.patch],
         );
-        put.tensor(&format!("{name}.cls_token"), self.cls_token.val());
+        writer.tensor(&format!("{name}.cls_token"), self.cls_token.val());
         for (part, tokens) in [("dist_token", &self.dist_token), ("register_tokens", &self.register_tokens)] {
             if let Some(tokens) = tokens {
-                put.tensor(&format!("{name}.{part}"), tokens.val());
+                writer.tensor(&format!("{name}.{part}"), tokens.val());
             }
         }
-        put.tensor(&format!("{name}.pos_embed"), self.pos_embed.val());
+        writer.tensor(&format!("{name}.pos_embed"), self.pos_embed.val());
         for (i, block) in self.blocks.iter().enumerate() {
-            block.save(put, &format!("{name}.blocks.{i}"));
+            block.save(writer, &format!("{name}.blocks.{i}"));
         }
-        put.layer_norm(&format!("{name}.norm"), &self.norm);
+        writer.layer_norm(&format!("{name}.norm"), &self.norm);
     }
 
     /// The sizes.
@@ -90,24 +94,26 @@ impl Vit {
         &self.config
     }
 
-    /// Blocks before what local features are made of.
+    /// Blocks before local features are taken.
     pub fn local_layer(&self) -> usize {
         self.local_layer
     }
 
+    /// Computes the tokens of a batch of images.
+    ///
     /// # Shapes
-    /// - images: `[batch, 3, height, width]`; sides are multiples of the patch
+    /// - images: `[batch, 3, height, width]`, normalised
     ///
     /// # Errors
-    /// [`ModelError::Input`] when a side is not a multiple of the patch.
+    /// [`ModelError::Input`] if a side is not a multiple of the patch.
     pub fn forward(&self, images: Tensor<4>) -> Result<Tokens> {
         let mut x = self.embed(images)?;
         let Some((last, before)) = self.blocks.split_last() else {
             return Err(ModelError::Config("a vision transformer needs at least one block".into()));
         };
         let mut local = None;
-        for (passed, block) in before.iter().enumerate() {
-            if passed == self.local_layer {
+        for (index, block) in before.iter().enumerate() {
+            if index == self.local_layer {
                 local = Some(x.clone());
             }
             x = block.forward(x);
@@ -124,11 +130,11 @@ impl Vit {
         })
     }
 
-    /// Patches as tokens, with positions, behind the prefix: the input of the first block,
-    /// `[batch, tokens, dim]`.
+    /// The input of the first block, `[batch, tokens, dim]`: prefix tokens, then embedded patches, with position
+    /// embeddings.
     ///
     /// # Errors
-    /// [`ModelError::Input`] when a side is not a multiple of the patch.
+    /// [`ModelError::Input`] if a side is not a multiple of the patch.
     pub fn embed(&self, images: Tensor<4>) -> Result<Tensor<3>> {
         let c = &self.config;
         let [batch, channels, height, width] = images.dims();

@@ -12,7 +12,7 @@ pub enum BackboneConfig {
     ResNet50(ResNetConfig),
 }
 
-/// A plain pre-norm vision transformer.
+/// Sizes of a pre-norm vision transformer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VitConfig {
@@ -22,36 +22,37 @@ pub struct VitConfig {
     pub depth: usize,
     /// Attention heads; divides `dim`.
     pub heads: usize,
-    /// Patch side in pixels.
+    /// Side of a patch in pixels.
     pub patch: usize,
-    /// Width of the MLP over `dim`.
+    /// Hidden width of the MLPs, in multiples of `dim`.
     pub mlp_ratio: usize,
     /// Whether a distillation token follows the CLS token.
     pub distilled: bool,
-    /// DINOv2 register tokens, inserted after the prefix and without position embedding.
+    /// DINOv2 register tokens, which follow the class tokens and have no position embedding.
     pub registers: usize,
-    /// Whether each branch is scaled per channel (DINOv2).
+    /// Whether each branch ends in a LayerScale (DINOv2).
     pub layer_scale: bool,
     /// Epsilon of every layer norm.
     pub norm_eps: f64,
     /// Rows and columns of the stored position embedding.
     pub grid: [usize; 2],
-    /// How the position embedding follows the image size.
+    /// How the position embedding is fitted to other image sizes.
     pub position: PositionMode,
 }
 
 impl VitConfig {
-    /// Tokens before the patches: CLS, DIST, registers.
+    /// Tokens before the patches: class tokens and registers.
     pub fn prefix_tokens(&self) -> usize {
         self.class_tokens() + self.registers
     }
 
-    /// Tokens whose attention ranks the patches: CLS, and DIST where there is one.
+    /// Class tokens, whose attention ranks the patches: CLS, and DIST if distilled.
     pub fn class_tokens(&self) -> usize {
         1 + usize::from(self.distilled)
     }
 
-    /// The named sizes: `deit-s`, `deit-b`, `vit-tiny`, `vit-s`, `vit-b`, `dinov2-s`, `dinov2-b`.
+    /// The sizes of a named backbone: `deit-s`, `deit-b`, `vit-tiny`, `vit-s`, `vit-b`, `dinov2-s`, `dinov2-b`. `None` for any other
+    /// name.
     pub fn preset(name: &str) -> Option<Self> {
         let (dim, heads) = match name {
             "vit-tiny" => (192, 3),
@@ -81,7 +82,7 @@ impl VitConfig {
     }
 }
 
-/// ResNet-50 has nothing to choose but the power of its pooling's first value.
+/// Parameters of a ResNet-50.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResNetConfig {
@@ -89,12 +90,12 @@ pub struct ResNetConfig {
     pub norm_eps: f64,
 }
 
-/// How a ViT's position embedding is fitted to another image size.
+/// How the position embedding of a vision transformer is fitted to other image sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PositionMode {
-    /// Resize the grid bicubically to the image's grid.
+    /// Bicubic interpolation to the image's grid of patches.
     Bicubic,
-    /// The published code's square window, rescaled about its centre.
+    /// The square window of the published code, rescaled about its centre. For published checkpoints only.
     Official,
 }

@@ -1,37 +1,37 @@
-//! What follows the backbone: global descriptor, local features, reranker.
+//! Configuration of global head, local head and reranker.
 
 use crate::{ModelError, Result};
 use serde::{Deserialize, Serialize};
 
-/// How tokens become the global descriptor (always L2-normalised at the end).
+/// How tokens become the global descriptor, which is L2-normalised in the end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum GlobalConfig {
-    /// A trained linear head: on a transformer's CLS (averaged with the one on DIST) or pooled patches, or on a
-    /// ResNet's GeM, whose power is learned.
+    /// A trained linear head, on a transformer's CLS token (averaged with that on DIST, if distilled) or pooled patch
+    /// tokens, or on a ResNet's GeM with learned power.
     Linear {
-        /// Length of the descriptor.
+        /// Dimensions of the descriptor.
         dim: usize,
-        /// What of a transformer the head reads; the published models read CLS.
+        /// Input of the head of a transformer; CLS in the published models. Ignored for a ResNet.
         #[serde(default, skip_serializing_if = "Pooling::is_cls")]
         pooling: Pooling,
     },
-    /// No head: the backbone's own features, pooled. Length is the backbone's width.
+    /// No head: the pooled features of the backbone, as wide as the backbone.
     Pooled {
-        /// Which features, and how.
+        /// How the features are pooled.
         pooling: Pooling,
     },
 }
 
 impl GlobalConfig {
-    /// Whether a transformer's descriptor is made of its patches' tokens; else of CLS (and DIST) alone.
+    /// Whether the descriptor of a transformer uses the patch tokens, rather than class tokens alone.
     pub fn uses_patch_tokens(&self) -> bool {
         let (Self::Pooled { pooling } | Self::Linear { pooling, .. }) = self;
         !pooling.is_cls()
     }
 }
 
-/// What of the backbone's tokens a global descriptor is made of.
+/// Pooling of tokens to a global descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
@@ -40,12 +40,12 @@ pub enum Pooling {
     Cls,
     /// Mean of the patch tokens.
     Mean,
-    /// Generalised mean of the patch tokens, power 3, of values clamped to at least 1e-6.
+    /// Generalised mean (GeM) of the patch tokens with power 3, values clamped to at least 1e-6.
     Gem,
 }
 
 impl Pooling {
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub(super) fn is_cls(&self) -> bool {
         *self == Self::Cls
     }
@@ -63,19 +63,19 @@ impl std::str::FromStr for Pooling {
     }
 }
 
-/// Local features: which patches, and how wide.
+/// Selection and projection of local features.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LocalConfig {
-    /// Length of each feature, without x, y and attention.
+    /// Dimensions of a feature, without x, y and attention.
     pub dim: usize,
-    /// Patches kept an image, at most.
+    /// Local features per image, at most.
     pub count: usize,
-    /// Reproduce the published gather, which takes token i for patch i although the prefix
-    /// tokens come first. For published checkpoints only.
+    /// Reproduces the published gather, which takes token i for patch i although prefix tokens come first. For published
+    /// checkpoints only.
     pub official_gather: bool,
-    /// Blocks of the transformer that a token has passed when it becomes a feature, 1 to all but the last; none
-    /// for all but the last, as the paper has it.
+    /// Number of transformer blocks before features are taken, 1 to `depth - 1`. `None`: all but the last block, as in
+    /// the paper.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<usize>,
 }
@@ -86,23 +86,23 @@ pub struct LocalConfig {
 pub struct RerankerConfig {
     /// Token width; a multiple of 4 and of `heads`.
     pub dim: usize,
-    /// Attention heads.
+    /// Attention heads; divides `dim`.
     pub heads: usize,
-    /// Blocks over one token's pairs (`blocks_2`); 0 averages the pairs instead.
+    /// Blocks over the pairs of one token (`blocks_2`); 0 averages the pairs.
     pub pair_depth: usize,
-    /// Blocks over all tokens (`blocks`); 0 averages the tokens instead.
+    /// Blocks over all tokens (`blocks`); 0 averages the tokens.
     pub depth: usize,
-    /// Width of the MLPs over `dim`.
+    /// Hidden width of the MLPs, in multiples of `dim`.
     pub mlp_ratio: usize,
-    /// Best matches that each local feature brings along.
+    /// Best matches per local feature, 1 to 64.
     pub neighbours: usize,
-    /// Feed positions of both features.
+    /// Input: positions of both features.
     pub use_xy: bool,
-    /// Feed attention values of both features.
+    /// Input: attention values of both features.
     pub use_attention: bool,
-    /// Feed the correlation.
+    /// Input: the correlation of both features.
     pub use_correlation: bool,
-    /// Add the sine-cosine position embeddings.
+    /// Whether the sine-cosine position embeddings are added.
     pub use_position_embedding: bool,
     /// Epsilon of every layer norm.
     pub norm_eps: f64,
@@ -128,7 +128,7 @@ impl Default for RerankerConfig {
 }
 
 impl RerankerConfig {
-    /// Numbers that describe one pair: 7 when every input is used.
+    /// Input channels per pair: 7 if every input is used.
     pub fn channels(&self) -> usize {
         4 * usize::from(self.use_xy) + 2 * usize::from(self.use_attention) + usize::from(self.use_correlation)
     }
@@ -152,10 +152,10 @@ impl RerankerConfig {
             return bad("the reranker needs at least one of xy, attention and correlation".into());
         }
         if !(1..=64).contains(&self.neighbours) || self.depth > 64 || self.pair_depth > 64 {
-            return bad("reranker.neighbours (1..64) or a depth (at most 64) is out of range".into());
+            return bad("reranker.neighbours must be 1 to 64, and depths at most 64".into());
         }
         if !(1..=16).contains(&self.mlp_ratio) {
-            return bad("reranker.mlp_ratio is outside 1..16".into());
+            return bad("reranker.mlp_ratio is outside 1 to 16".into());
         }
         Ok(())
     }

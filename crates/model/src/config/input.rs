@@ -1,42 +1,41 @@
-//! What the network expects of an image, and its arithmetic.
+//! Preprocessing of images, and numeric precision.
 
 use serde::{Deserialize, Serialize};
 
-/// What the network expects of an image.
+/// Preprocessing of images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputConfig {
-    /// Height in pixels that the model was evaluated with.
+    /// Default image height in pixels.
     pub height: usize,
-    /// Width in pixels.
+    /// Default image width in pixels.
     pub width: usize,
-    /// Subtracted from each channel (of values in 0..1).
+    /// Mean of each channel (R, G, B in 0..1), subtracted.
     pub mean: [f32; 3],
-    /// Divides each channel afterwards.
+    /// Standard deviation of each channel, by which values are divided afterwards.
     pub std: [f32; 3],
-    /// The resize that the model was evaluated with.
+    /// Default resize mode.
     pub resize: ResizeMode,
 }
 
-/// The two ways of resizing; they differ by several grey levels.
+/// How images are resized. The modes differ by several grey levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResizeMode {
-    /// Normalise, then bilinear without antialias (the published evaluation).
+    /// Normalise, then resize bilinearly without antialiasing, as in the published evaluation.
     Direct,
-    /// Antialiased bilinear on 8-bit pixels, then normalise (the published training).
+    /// Resize 8-bit pixels bilinearly with antialiasing, then normalise, as in the published training.
     Antialias,
 }
 
-/// Arithmetic of the matrix products.
+/// Precision of the matrix products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// 32-bit throughout.
     #[default]
     F32,
-    /// Inputs of the products of backbone and heads rounded to bfloat16, sums in 32 bits; the reranker, whose inputs
-    /// are coordinates, stays in 32 bits.
+    /// bfloat16 inputs and f32 sums in backbone and heads. The reranker, whose inputs are coordinates, stays in f32.
     Bf16,
 }
 

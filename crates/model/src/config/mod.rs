@@ -1,4 +1,4 @@
-//! Everything that shapes a model; stored as JSON in the checkpoint's header.
+//! The configuration of a model, stored as JSON in the header of its checkpoint.
 
 mod backbone;
 mod heads;
@@ -11,50 +11,65 @@ pub use input::{InputConfig, Precision, ResizeMode};
 use crate::{ModelError, Result};
 use serde::{Deserialize, Serialize};
 
-/// Version of the configuration's layout that this build writes and reads.
+/// Version of the configuration format that this version reads and writes.
 pub const FORMAT: u32 = 1;
 
-/// A whole model: architecture, preprocessing and provenance.
+/// Architecture, preprocessing and provenance of a model.
+///
+/// ```
+/// use r2former_model::ModelConfig;
+///
+/// let config = ModelConfig::preset("deit-s").expect("a known preset");
+/// assert_eq!([config.input.height, config.input.width], [480, 640]);
+/// assert_eq!(config.global_dim(), 256);
+/// // Local features per image, and values per feature: x, y, attention and 128 dimensions.
+/// assert_eq!(config.local_count(480, 640), 500);
+/// assert_eq!(config.local_row(), 131);
+/// // Both sides must be multiples of the patch, 16 pixels.
+/// assert!(config.check_size(480, 640).is_ok());
+/// let error = config.check_size(470, 640).unwrap_err();
+/// assert!(error.to_string().contains("try 480x640"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Layout version, [`FORMAT`].
+    /// Format version, [`FORMAT`].
     pub format: u32,
-    /// A short name for people.
+    /// Display name.
     pub name: String,
-    /// The network that turns pixels into tokens.
+    /// The network from pixels to tokens.
     pub backbone: BackboneConfig,
     /// How tokens become the global descriptor.
     pub global: GlobalConfig,
-    /// How local features are chosen and projected; `None` for a global-only model.
+    /// How local features are selected and projected; `None` for a global-only model.
     pub local: Option<LocalConfig>,
     /// The reranker; `None` for a global-only model.
     pub reranker: Option<RerankerConfig>,
-    /// What the network expects of an image.
+    /// Preprocessing of images.
     pub input: InputConfig,
-    /// Arithmetic of the matrix products.
+    /// Precision of the matrix products.
     pub precision: Precision,
     /// Which parts hold trained weights.
     pub trained: Trained,
-    /// Where the weights come from: source file, its SHA-256, licence, training configuration.
+    /// Origin of the weights, such as source file and its SHA-256, licence, training configuration.
     pub provenance: serde_json::Value,
 }
 
-/// Which parts hold trained weights; the others are random and say so.
+/// Which parts have trained weights. The others are randomly initialised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trained {
-    /// The global head was trained for place recognition.
+    /// Whether the global descriptor was trained for place recognition.
     pub global: bool,
-    /// The projection of the local features was.
+    /// Whether the projection of local features was trained.
     pub local: bool,
-    /// The reranker was.
+    /// Whether the reranker was trained.
     pub reranker: bool,
 }
 
 impl ModelConfig {
-    /// A whole model of a named backbone ([`VitConfig::preset`]) with the published heads and reranker,
-    /// untrained: for measuring, and as a start for training.
+    /// An untrained model of a named backbone ([`VitConfig::preset`]) with the heads and reranker of the paper, for
+    /// measurements and as a start for training. `None` for an unknown name.
     pub fn preset(name: &str) -> Option<Self> {
         let vit = VitConfig::preset(name)?;
         let [height, width] = vit.grid.map(|cells| cells * vit.patch);
@@ -78,7 +93,7 @@ impl ModelConfig {
         })
     }
 
-    /// Length of the global descriptor.
+    /// Dimensions of the global descriptor.
     pub fn global_dim(&self) -> usize {
         match &self.global {
             GlobalConfig::Linear { dim, .. } => *dim,
@@ -86,7 +101,7 @@ impl ModelConfig {
         }
     }
 
-    /// Width of the features that a linear global head reads.
+    /// Width of the features before the global head.
     pub fn backbone_dim(&self) -> usize {
         match &self.backbone {
             BackboneConfig::Vit(vit) => vit.dim,
@@ -102,7 +117,7 @@ impl ModelConfig {
         }
     }
 
-    /// Height and width must be multiples of this many pixels.
+    /// Pixels of which height and width must be multiples.
     pub fn size_step(&self) -> usize {
         match &self.backbone {
             BackboneConfig::Vit(vit) => vit.patch,
@@ -110,13 +125,13 @@ impl ModelConfig {
         }
     }
 
-    /// Local features of one image of this size: at most `local.count`, at most one a patch.
+    /// Local features per image of this size: `local.count`, or one per patch if that is less.
     pub fn local_count(&self, height: usize, width: usize) -> usize {
         let patches = (height / self.stride()) * (width / self.stride());
         self.local.as_ref().map_or(0, |local| local.count.min(patches))
     }
 
-    /// Length of a local feature's row: x, y, attention, feature.
+    /// Values per local feature: x, y, attention and the feature's dimensions; 0 for a global-only model.
     pub fn local_row(&self) -> usize {
         self.local.as_ref().map_or(0, |local| 3 + local.dim)
     }
@@ -124,7 +139,7 @@ impl ModelConfig {
     /// Checks an image size against the architecture.
     ///
     /// # Errors
-    /// [`ModelError::Input`] that says which sizes would do.
+    /// [`ModelError::Input`], suggesting a valid size.
     pub fn check_size(&self, height: usize, width: usize) -> Result<()> {
         let step = self.size_step();
         if height == 0 || width == 0 || !height.is_multiple_of(step) || !width.is_multiple_of(step) {
@@ -136,22 +151,20 @@ impl ModelConfig {
             )));
         }
         if height.max(width) > 8192 {
-            return Err(ModelError::Input(format!(
-                "image size {height}x{width}: sides above 8192 are refused"
-            )));
+            return Err(ModelError::Input(format!("image size {height}x{width}: sides may be at most 8192")));
         }
         Ok(())
     }
 
-    /// Checks that the numbers belong together.
+    /// Checks the ranges of all fields and their consistency.
     ///
     /// # Errors
-    /// [`ModelError::Config`] that names the field.
+    /// [`ModelError::Config`] naming the field, [`ModelError::Input`] for an invalid default image size.
     pub fn validate(&self) -> Result<()> {
         let bad = |what: String| Err(ModelError::Config(what));
         if self.format != FORMAT {
             return bad(format!(
-                "written in layout {}, this build reads {FORMAT}: use a matching r2former",
+                "format {} is not supported, this version reads format {FORMAT}: use a matching r2former",
                 self.format
             ));
         }
@@ -160,26 +173,26 @@ impl ModelConfig {
             if sizes.contains(&0) {
                 return bad("backbone sizes must be positive".into());
             }
-            // Bounds keep a hostile header from asking for absurd allocations.
+            // Bounds keep a malicious header from causing absurd allocations.
             if v.dim > 4096
                 || v.depth > 128
                 || v.patch > 64
                 || v.mlp_ratio > 16
                 || v.grid[0].max(v.grid[1]) > 1024
             {
-                return bad("backbone sizes are beyond any known model".into());
+                return bad("backbone sizes exceed every known model".into());
             }
             if v.dim % v.heads != 0 {
                 return bad(format!("backbone.heads {} does not divide backbone.dim {}", v.heads, v.dim));
             }
             if v.registers > 64 {
-                return bad(format!("backbone.registers {} is beyond any known model", v.registers));
+                return bad(format!("backbone.registers {} exceeds every known model", v.registers));
             }
         }
         if let GlobalConfig::Linear { dim, .. } = self.global
             && !(1..=16_384).contains(&dim)
         {
-            return bad(format!("global.dim {dim} is outside 1..16384"));
+            return bad(format!("global.dim {dim} is outside 1 to 16384"));
         }
         if matches!(self.backbone, BackboneConfig::ResNet50(_))
             && matches!(self.global, GlobalConfig::Pooled { pooling: Pooling::Cls })
@@ -191,7 +204,7 @@ impl ModelConfig {
             && !pooling.is_cls()
         {
             return bad(
-                "a distilled transformer's heads read CLS and DIST: global.pooling must be cls".into()
+                "the heads of a distilled transformer use CLS and DIST: global.pooling must be cls".into()
             );
         }
         if let Some(local) = &self.local
@@ -201,9 +214,7 @@ impl ModelConfig {
         }
         if let Some(layer) = self.local.as_ref().and_then(|local| local.layer) {
             let BackboneConfig::Vit(vit) = &self.backbone else {
-                return bad(format!(
-                    "local.layer {layer}: only a vision transformer has layers to choose from"
-                ));
+                return bad(format!("local.layer {layer} needs a vision transformer"));
             };
             if !(1..vit.depth).contains(&layer) {
                 return bad(format!("local.layer {layer} is outside 1 to {}", vit.depth.saturating_sub(1)));

@@ -1,8 +1,8 @@
-//! Checkpoints of other projects become models of this one.
+//! Conversion of other projects' checkpoints: published R2Former files (`.pth`, full and global-only), DeiT, timm and
+//! DINOv2 transformers, and torchvision's ResNet-50 (`.pth` or `.safetensors`).
 //!
-//! Published R2Former files (`.pth`, full and global-only), DeiT, timm and DINOv2 transformers
-//! (`.pth`, `.safetensors`) and torchvision's ResNet-50. Every tensor is accounted for: it is
-//! used, listed as a known leftover, or an error names it. Pickles are parsed, never executed.
+//! Every tensor of a file is either used, listed in [`Imported::leftovers`], or named in an error. Pickles are parsed,
+//! never executed. `examples/import_and_run.rs` imports a file and runs the model.
 
 mod names;
 mod published;
@@ -15,30 +15,30 @@ use crate::{ModelConfig, ModelError, Pooling, R2Former, ResizeMode, Result};
 use burn::tensor::Device;
 use std::path::Path;
 
-/// What cannot be read off the tensors; `None` takes the usual value.
+/// Properties that tensors do not determine; `None` selects the default.
 #[derive(Debug, Clone, Default)]
 pub struct ImportOptions {
-    /// A name for people; the file's own by default.
+    /// Display name; the file name without extension by default.
     pub name: Option<String>,
-    /// Attention heads of the backbone; one for every 64 channels by default, at least 3.
+    /// Attention heads of the backbone; by default one per 64 channels, at least 3.
     pub heads: Option<usize>,
-    /// Local features kept an image; what the reranker was built for, else 500.
+    /// Local features per image; by default what the file's reranker was built for, else 500.
     pub local_count: Option<usize>,
-    /// Image height and width; the position embedding's own by default.
+    /// Image height and width in pixels; by default those of the position embedding, 480 x 640 for a ResNet.
     pub image_size: Option<[usize; 2]>,
-    /// Rows and columns of the position embedding; a square or 3:4 by default.
+    /// Rows and columns of the position embedding; by default a square or a 3:4 grid with the right number of cells.
     pub grid: Option<[usize; 2]>,
-    /// Pooling when there is no trained global head.
+    /// Pooling of a model without a trained global head; GeM by default.
     pub pooling: Option<Pooling>,
-    /// Mean and standard deviation of the normalisation, for all three channels.
+    /// Mean and standard deviation; by default as in the training of the backbone.
     pub normalisation: Option<Normalisation>,
-    /// The resize that the model was evaluated with.
+    /// Resize mode; by default direct for published R2Former files, antialiased otherwise.
     pub resize: Option<ResizeMode>,
-    /// Neighbours of the reranker; 5 by default.
+    /// Best matches per local feature in the reranker; 5 by default.
     pub neighbours: Option<usize>,
 }
 
-/// The two usual normalisations.
+/// The common normalisations of pixel values in 0..1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Normalisation {
     /// Mean (.485, .456, .406), standard deviation (.229, .224, .225).
@@ -67,20 +67,20 @@ impl std::str::FromStr for Normalisation {
     }
 }
 
-/// A model made from another project's file.
+/// An imported model.
 #[derive(Debug, Clone)]
 pub struct Imported {
-    /// What it is.
+    /// Architecture, preprocessing and provenance.
     pub config: ModelConfig,
-    /// Its parameters, by this project's names.
+    /// Parameters by name, as in a [`Checkpoint`](crate::Checkpoint).
     pub tensors: Tensors,
-    /// Tensors of the file that the method does not use.
+    /// Known tensors of the file that the model does not use, such as a classifier.
     pub leftovers: Vec<String>,
-    /// What was assumed, and what the model can and cannot do.
+    /// Assumptions, and limits of the model.
     pub notes: Vec<String>,
 }
 
-/// The three layouts that are told apart by their names.
+/// An import before its untrained parts are added.
 struct Draft {
     config: ModelConfig,
     tensors: Tensors,
@@ -88,11 +88,12 @@ struct Draft {
     notes: Vec<String>,
 }
 
-/// Reads `path` and turns it into a model.
+/// Imports the checkpoint at `path`. Parts that it lacks are randomly initialised and marked in
+/// [`ModelConfig::trained`].
 ///
 /// # Errors
-/// A file that cannot be read, an architecture that is not known, or tensors that do not fit it:
-/// each is named.
+/// [`ModelError::Io`] if the file cannot be read; [`ModelError::Checkpoint`] naming the file and each tensor that is
+/// missing, unexpected or of the wrong shape, or if the format or architecture is not supported.
 pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     let file = read::read(path)?;
     let name = options.name.clone().unwrap_or_else(|| {
@@ -111,7 +112,7 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     } else {
         let some: Vec<&str> = file.tensors.keys().take(5).map(String::as_str).collect();
         Err(ModelError::Config(format!(
-            "holds no architecture that is known here (R2Former, DeiT, timm ViT, DINOv2, ResNet-50); its {} tensors start with {}",
+            "holds no supported architecture (R2Former, DeiT, timm ViT, DINOv2, ResNet-50); its {} tensors start with {}",
             file.tensors.len(),
             some.join(", ")
         )))
@@ -119,7 +120,7 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     .map_err(at_file)?;
     draft.config.name = name;
     complete(&mut draft).map_err(at_file)?;
-    // Building the network is what checks names and shapes.
+    // Building the network checks names and shapes.
     R2Former::from_tensors(&draft.config, draft.tensors.clone(), &Device::flex()).map_err(|e| match e {
         ModelError::Tensors(list) => ModelError::checkpoint(path, ModelError::Tensors(list).to_string()),
         other => at_file(other),
@@ -128,7 +129,7 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     Ok(Imported { config, tensors, leftovers, notes })
 }
 
-/// Gives an untrained local head and reranker to a backbone that came without them.
+/// Adds a randomly initialised local head and reranker to a backbone without them.
 fn complete(draft: &mut Draft) -> Result<()> {
     draft.config.validate()?;
     let trained = draft.config.trained;
@@ -136,7 +137,7 @@ fn complete(draft: &mut Draft) -> Result<()> {
         return Ok(());
     }
     const SEED: u64 = 0;
-    let mut fresh = TensorReader::random(SEED, &Device::flex());
-    draft.tensors.extend(R2Former::heads_without_pretraining(&draft.config, &mut fresh)?);
+    let mut random = TensorReader::random(SEED, &Device::flex());
+    draft.tensors.extend(R2Former::heads_without_pretraining(&draft.config, &mut random)?);
     Ok(())
 }

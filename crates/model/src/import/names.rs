@@ -1,8 +1,8 @@
-//! Which project's names are these?
+//! Recognition of other projects' tensor names.
 
 use crate::weights::Tensors;
 
-/// Published R2Former files were saved from `DataParallel`, which prefixes every name.
+/// Prefix of every name in published R2Former files, which were saved from `DataParallel`.
 pub(super) const PUBLISHED: &str = "module.";
 
 pub(super) fn is_published(tensors: &Tensors) -> bool {
@@ -14,7 +14,7 @@ pub(super) fn is_published(tensors: &Tensors) -> bool {
 }
 
 pub(super) fn is_vit(tensors: &Tensors) -> bool {
-    // Either will do, so that a file without the other one is told which is missing.
+    // Either name suffices, so that the error for a file without the other one names it.
     tensors.contains_key("blocks.0.attn.qkv.weight")
         || (tensors.contains_key("patch_embed.proj.weight")
             && tensors.keys().any(|k| k.starts_with("blocks.0.attn.")))
@@ -25,14 +25,13 @@ pub(super) fn is_resnet(tensors: &Tensors) -> bool {
         || (tensors.contains_key("conv1.weight") && tensors.contains_key("layer4.2.bn3.weight"))
 }
 
-/// How many of `{stem}0.`, `{stem}1.`, ... there are, by the highest number: a gap then shows as
-/// missing tensors.
+/// The number of blocks `{stem}0.`, `{stem}1.`, ..., by the highest index: a gap is then reported as missing tensors.
 pub(super) fn depth(tensors: &Tensors, stem: &str) -> usize {
-    let number = |name: &String| name.strip_prefix(stem)?.split_once('.')?.0.parse::<usize>().ok();
-    tensors.keys().filter_map(number).max().map_or(0, |last| last.saturating_add(1))
+    let index = |name: &String| name.strip_prefix(stem)?.split_once('.')?.0.parse::<usize>().ok();
+    tensors.keys().filter_map(index).max().map_or(0, |last| last.saturating_add(1))
 }
 
-/// Moves the tensors that `known` recognises into a list of names.
+/// Removes the tensors that `known` recognises and returns their names.
 pub(super) fn set_aside(tensors: &mut Tensors, known: impl Fn(&str) -> bool) -> Vec<String> {
     let names: Vec<String> = tensors.keys().filter(|k| known(k)).cloned().collect();
     for name in &names {

@@ -1,4 +1,4 @@
-//! The published R2Former checkpoints, full and global-only (METHOD: checkpoints).
+//! Published R2Former checkpoints, full and global-only.
 
 use super::read::SourceFile;
 use super::{Draft, ImportOptions, Normalisation, names, vit};
@@ -15,7 +15,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
     let mut tensors = if full {
         plain
     } else {
-        // Global-only files are the bare backbone with its heads.
+        // Global-only files hold the backbone and its heads without a prefix.
         names::rename(plain, &[("", "backbone.")])
     };
     let window = tensors.get("Reranker.decoder_pos_embed").and_then(|t| t.shape.get(1).copied());
@@ -41,7 +41,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
     let local = if full {
         Some(LocalConfig {
             dim: rows("local_head.weight")?,
-            // The embedding has a place for CLS and one for each local feature of both images.
+            // The embedding has one position for CLS and one per local feature of both images.
             count: options.local_count.or(window.map(|n| n.saturating_sub(1) / 2)).unwrap_or(500),
             official_gather: true,
             layer: None,
@@ -57,7 +57,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
     }
     if options.heads.is_none() && architecture.dim % 64 != 0 {
         notes.push(format!(
-            "attention heads cannot be read off the tensors; assumed {} (--heads changes it)",
+            "the tensors do not determine the number of attention heads; assumed {} (change it with --heads)",
             architecture.heads
         ));
     }
@@ -89,7 +89,7 @@ fn reranker(tensors: &Tensors, options: &ImportOptions) -> Result<RerankerConfig
     let config = RerankerConfig::default();
     if channels != config.channels() {
         return Err(ModelError::Config(format!(
-            "reranker.pair_head.weight reads {channels} channels; published models read {}",
+            "reranker.pair_head.weight has {channels} input channels; published models have {}",
             config.channels()
         )));
     }

@@ -1,4 +1,4 @@
-//! Any supported file as named tensors.
+//! Reads any supported file as named tensors.
 
 use crate::checkpoint::{fingerprint, host_tensors, looks_like_safetensors, open, read as read_bytes};
 use crate::weights::{RawTensor, Tensors};
@@ -9,16 +9,16 @@ use safetensors::SafeTensors;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// A file's tensors and what it says of itself.
+/// Tensors and metadata of a file.
 pub(super) struct SourceFile {
     pub(super) tensors: Tensors,
-    /// A safetensors header's own words.
+    /// Metadata of a safetensors header.
     pub(super) metadata: HashMap<String, String>,
     /// File name and SHA-256.
     pub(super) provenance: serde_json::Value,
 }
 
-/// Dictionaries in which training scripts nest the weights.
+/// Keys under which training scripts nest the weights.
 const NESTS: [&str; 6] = ["model_state_dict", "state_dict", "model", "teacher", "student", "model_ema"];
 
 pub(super) fn read(path: &Path) -> Result<SourceFile> {
@@ -32,7 +32,7 @@ pub(super) fn read(path: &Path) -> Result<SourceFile> {
             .and_then(|(_, header)| header.metadata().clone())
             .unwrap_or_default();
         if metadata.contains_key("r2former") {
-            return Err(ModelError::checkpoint(path, "is an r2former model already: use it as it is"));
+            return Err(ModelError::checkpoint(path, "is already an r2former model and needs no import"));
         }
         return Ok(SourceFile { tensors: host_tensors(&file, path)?, metadata, provenance });
     }
@@ -44,7 +44,7 @@ fn pickle(path: &Path) -> Result<Tensors> {
     let reader = PytorchReader::new(path).map_err(|e| {
         ModelError::checkpoint(
             path,
-            format!("cannot be read as a PyTorch or safetensors checkpoint: {e}. Is it whole, and saved by torch.save?"),
+            format!("is not a readable PyTorch or safetensors checkpoint: {e}. Is it complete, and saved by torch.save?"),
         )
     })?;
     let tensors = reader.into_tensors();
@@ -55,7 +55,7 @@ fn pickle(path: &Path) -> Result<Tensors> {
         let name = match &nest {
             Some(nest) => match name.strip_prefix(nest.as_str()) {
                 Some(rest) => rest,
-                // Optimiser state and the like lie beside the weights.
+                // Optimizer state and similar are stored beside the weights.
                 None => continue,
             },
             None => name.as_str(),
@@ -64,7 +64,7 @@ fn pickle(path: &Path) -> Result<Tensors> {
         let data = decode(&bytes, tensor.dtype()).ok_or_else(|| {
             ModelError::checkpoint(
                 path,
-                format!("{name} holds {:?}, not numbers of a known type", tensor.dtype()),
+                format!("{name} has the type {:?}, which is not supported", tensor.dtype()),
             )
         })?;
         named.insert(name.to_string(), RawTensor { shape: tensor.shape().to_vec(), data });
@@ -82,7 +82,7 @@ fn decode(bytes: &[u8], dtype: DType) -> Option<Vec<f32>> {
         DType::F64 => bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
         DType::F16 => pairs().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
         DType::BF16 => pairs().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
-        // Counters (`num_batches_tracked`) are listed as leftovers, so their values must read.
+        // Counters (`num_batches_tracked`) are read too, since leftovers are set aside later.
         DType::I64 => bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
         _ => return None,
     })

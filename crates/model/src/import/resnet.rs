@@ -1,4 +1,4 @@
-//! torchvision's ResNet-50: a backbone without a head for places.
+//! torchvision's ResNet-50: a backbone without trained heads.
 
 use super::read::SourceFile;
 use super::vit::untrained_note;

@@ -1,4 +1,4 @@
-//! DeiT, timm and DINOv2 transformers: a backbone without a head for places.
+//! DeiT, timm and DINOv2 transformers: a backbone without trained heads.
 
 use super::read::SourceFile;
 use super::{Draft, ImportOptions, Normalisation, names};
@@ -30,7 +30,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
     let mut notes = vec![untrained_note(&format!("{pooling:?}").to_lowercase())];
     if options.normalisation.is_none() && stated.is_none() {
         notes.push(format!(
-            "normalisation assumed to be mean {mean:?}, std {std:?}; --normalisation changes it"
+            "assumed a normalisation of mean {mean:?}, std {std:?} (change it with --normalisation)"
         ));
     }
     let [height, width] = options.image_size.unwrap_or([vit.grid[0] * vit.patch, vit.grid[1] * vit.patch]);
@@ -62,15 +62,15 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
     Ok(Draft { config, tensors, leftovers, notes })
 }
 
-/// What to tell of a model whose heads nobody trained.
+/// The note on a model without trained heads.
 pub(super) fn untrained_note(pooling: &str) -> String {
     format!(
-        "a backbone without trained heads: the global descriptor is its own {pooling}-pooled output, L2-normalised; \
-         local projection and reranker are random and untrained, so queries are not reranked unless asked"
+        "a backbone without trained heads: the global descriptor is its {pooling}-pooled output, L2-normalised; local \
+         projection and reranker are randomly initialised, so queries are not reranked by default"
     )
 }
 
-/// Reads the sizes off the tensors' shapes.
+/// Derives the sizes from the shapes of the tensors.
 pub(super) fn architecture(tensors: &Tensors, options: &ImportOptions) -> Result<VitConfig> {
     let shape = |name: &str, rank: usize| match tensors.get(name) {
         Some(t) if t.shape.len() == rank => Ok(t.shape.clone()),
@@ -82,7 +82,7 @@ pub(super) fn architecture(tensors: &Tensors, options: &ImportOptions) -> Result
     let kernel = shape("patch_embed.proj.weight", 4)?;
     let (dim, patch) = (kernel[0], kernel[2]);
     let hidden = shape("blocks.0.mlp.fc1.weight", 2)?[0];
-    // Any trace of a part counts, so that what is missing of it gets named.
+    // One tensor of a part suffices, so that errors name the missing ones.
     let distilled = tensors.contains_key("dist_token") || tensors.keys().any(|k| k.starts_with("head_dist."));
     let layer_scale =
         tensors.keys().any(|k| k.starts_with("blocks.") && (k.contains(".ls1.") || k.contains(".ls2.")));
@@ -94,7 +94,7 @@ pub(super) fn architecture(tensors: &Tensors, options: &ImportOptions) -> Result
     let prefix = 1 + usize::from(distilled);
     let grid = match options.grid {
         Some(grid) => grid,
-        // timm keeps no position for CLS in its DINOv2 models with registers.
+        // timm's DINOv2 models with registers have no position embedding for CLS.
         None => guess_grid(positions.saturating_sub(prefix))
             .or_else(|| guess_grid(positions))
             .ok_or_else(|| {
@@ -104,7 +104,9 @@ pub(super) fn architecture(tensors: &Tensors, options: &ImportOptions) -> Result
             })?,
     };
     if dim == 0 || hidden % dim != 0 {
-        return Err(ModelError::Config(format!("an MLP of {hidden} over {dim} channels is not known here")));
+        return Err(ModelError::Config(format!(
+            "an MLP of width {hidden} over {dim} channels is not supported"
+        )));
     }
     Ok(VitConfig {
         dim,
@@ -121,7 +123,7 @@ pub(super) fn architecture(tensors: &Tensors, options: &ImportOptions) -> Result
     })
 }
 
-/// A square, or three rows to four columns (480x640 and its kin).
+/// A square grid, or one of 3:4 (480x640 and similar).
 fn guess_grid(cells: usize) -> Option<[usize; 2]> {
     let side = cells.isqrt();
     if side > 0 && side * side == cells {
@@ -131,7 +133,7 @@ fn guess_grid(cells: usize) -> Option<[usize; 2]> {
     (unit > 0 && 12 * unit * unit == cells).then_some([3 * unit, 4 * unit])
 }
 
-/// Gives the CLS token a zero position where the file keeps positions of patches alone.
+/// Adds a zero position embedding for the class tokens if the file has only those of patches.
 fn add_class_position(tensors: &mut Tensors, vit: &VitConfig) -> Result<()> {
     let cells = vit.grid[0] * vit.grid[1];
     let Some(RawTensor { shape, data }) = tensors.get_mut("pos_embed") else { return Ok(()) };

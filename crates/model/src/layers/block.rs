@@ -20,17 +20,17 @@ pub struct BlockConfig {
     pub dim: usize,
     /// Attention heads.
     pub heads: usize,
-    /// Width of the MLP over `dim`.
+    /// Hidden width of the MLP, in multiples of `dim`.
     pub mlp_ratio: usize,
     /// Epsilon of the norms.
     pub norm_eps: f64,
-    /// Whether each branch ends in a per-channel scale.
+    /// Whether each branch ends in a LayerScale.
     pub layer_scale: bool,
-    /// Arithmetic of the products.
+    /// Precision of the matrix products.
     pub precision: Precision,
 }
 
-/// `x + attention(norm1(x))`, then `x + mlp(norm2(x))`.
+/// A pre-norm block: `x + attention(norm1(x))`, then `x + mlp(norm2(x))`.
 #[derive(Module, Debug)]
 pub struct Block {
     norm1: LayerNorm,
@@ -49,42 +49,45 @@ pub struct Block {
 }
 
 impl Block {
-    /// Takes the block's tensors under `{name}.`, with timm's names.
-    pub fn load(take: &mut TensorReader, name: &str, c: &BlockConfig) -> Self {
-        let scale = |take: &mut TensorReader, part: &str| {
-            c.layer_scale.then(|| take.param(&format!("{name}.{part}.gamma"), [c.dim], Init::Constant(1e-5)))
+    /// Builds the block from the tensors under `{name}.`, with timm's names.
+    pub fn load(reader: &mut TensorReader, name: &str, c: &BlockConfig) -> Self {
+        let scale = |reader: &mut TensorReader, part: &str| {
+            c.layer_scale
+                .then(|| reader.param(&format!("{name}.{part}.gamma"), [c.dim], Init::Constant(1e-5)))
         };
         let (dim, hidden, precision) = (c.dim, c.dim * c.mlp_ratio, c.precision);
         Self {
-            norm1: take.layer_norm(&format!("{name}.norm1"), dim, c.norm_eps),
-            qkv: Projection::load(take, &format!("{name}.attn.qkv"), dim, 3 * dim, precision),
-            proj: Projection::load(take, &format!("{name}.attn.proj"), dim, dim, precision),
-            scale1: scale(take, "ls1"),
-            norm2: take.layer_norm(&format!("{name}.norm2"), dim, c.norm_eps),
-            fc1: Projection::load(take, &format!("{name}.mlp.fc1"), dim, hidden, precision),
-            fc2: Projection::load(take, &format!("{name}.mlp.fc2"), hidden, dim, precision),
-            scale2: scale(take, "ls2"),
+            norm1: reader.layer_norm(&format!("{name}.norm1"), dim, c.norm_eps),
+            qkv: Projection::load(reader, &format!("{name}.attn.qkv"), dim, 3 * dim, precision),
+            proj: Projection::load(reader, &format!("{name}.attn.proj"), dim, dim, precision),
+            scale1: scale(reader, "ls1"),
+            norm2: reader.layer_norm(&format!("{name}.norm2"), dim, c.norm_eps),
+            fc1: Projection::load(reader, &format!("{name}.mlp.fc1"), dim, hidden, precision),
+            fc2: Projection::load(reader, &format!("{name}.mlp.fc2"), hidden, dim, precision),
+            scale2: scale(reader, "ls2"),
             heads: c.heads,
             epsilon: c.norm_eps,
             precision,
         }
     }
 
-    /// Puts what [`Block::load`] takes.
-    pub fn save(&self, put: &mut TensorWriter, name: &str) {
-        put.layer_norm(&format!("{name}.norm1"), &self.norm1);
-        self.qkv.save(put, &format!("{name}.attn.qkv"));
-        self.proj.save(put, &format!("{name}.attn.proj"));
-        put.layer_norm(&format!("{name}.norm2"), &self.norm2);
-        self.fc1.save(put, &format!("{name}.mlp.fc1"));
-        self.fc2.save(put, &format!("{name}.mlp.fc2"));
+    /// Writes the tensors that [`load`](Self::load) reads.
+    pub fn save(&self, writer: &mut TensorWriter, name: &str) {
+        writer.layer_norm(&format!("{name}.norm1"), &self.norm1);
+        self.qkv.save(writer, &format!("{name}.attn.qkv"));
+        self.proj.save(writer, &format!("{name}.attn.proj"));
+        writer.layer_norm(&format!("{name}.norm2"), &self.norm2);
+        self.fc1.save(writer, &format!("{name}.mlp.fc1"));
+        self.fc2.save(writer, &format!("{name}.mlp.fc2"));
         for (part, scale) in [("ls1", &self.scale1), ("ls2", &self.scale2)] {
             if let Some(gamma) = scale {
-                put.tensor(&format!("{name}.{part}.gamma"), gamma.val());
+                writer.tensor(&format!("{name}.{part}.gamma"), gamma.val());
             }
         }
     }
 
+    /// Computes every token.
+    ///
     /// # Shapes
     /// - x: `[batch, tokens, dim]`
     /// - output: `[batch, tokens, dim]`
@@ -100,8 +103,8 @@ impl Block {
         self.after_attention(x, self.attend(q, k, v))
     }
 
-    /// Also returns how much the first `rows` tokens attend to each token, summed over heads and
-    /// rows. It costs no second attention; no gradient flows through it.
+    /// [`forward`](Self::forward) that also returns the attention of the first `rows` tokens to every token, summed over
+    /// heads and rows and detached, from the same probabilities.
     ///
     /// # Shapes
     /// - x: `[batch, tokens, dim]`
@@ -119,7 +122,7 @@ impl Block {
         (self.after_attention(x, self.weigh(probabilities, v)), attended)
     }
 
-    /// The block's output for the first token alone: keys and values of all, the rest of one.
+    /// Computes the first token alone; the others serve as keys and values only.
     ///
     /// # Shapes
     /// - x: `[batch, tokens, dim]`
@@ -136,9 +139,9 @@ impl Block {
         self.after_attention(x.narrow(1, 0, 1), self.attend(q.narrow(2, 0, 1), k, v))
     }
 
-    /// The first `outputs` tokens, and the attention of the first `class_tokens`, where gradients are wanted on a
-    /// CPU and the kernels cover the block: without gradients plain operations stay the reference of the
-    /// kernels that only run forward.
+    /// The first `outputs` tokens and the attention of the first `class_tokens`, by the CPU kernels if the device is a
+    /// CPU with autodiff and the block is supported. Without autodiff the plain operations remain the reference of the
+    /// forward-only kernels.
     fn by_kernel(
         &self,
         x: &Tensor<3>,
@@ -146,13 +149,13 @@ impl Block {
         class_tokens: usize,
     ) -> Option<(Tensor<3>, Tensor<2>)> {
         let device = x.device();
-        let covered = self.precision == Precision::F32
+        let supported = self.precision == Precision::F32
             && self.scale1.is_none()
             && x.dtype() == DType::F32
             && device.is_autodiff()
             && device.inner() == Device::flex()
             && gradient_kernels();
-        if !covered {
+        if !supported {
             return None;
         }
         let [_, tokens, dim] = x.dims();
@@ -174,7 +177,7 @@ impl Block {
         Some(block(x.clone(), tensors, shape))
     }
 
-    /// `[batch, heads, tokens, head_dim]` of queries (already scaled), keys and values.
+    /// Queries (scaled), keys and values, each `[batch, heads, tokens, head_dim]`.
     fn heads_of(&self, x: Tensor<3>) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
         let [batch, tokens, dim] = x.dims();
         let head_dim = dim / self.heads;
@@ -201,7 +204,7 @@ impl Block {
         }
     }
 
-    /// `[batch, heads, queries, keys]`; each row sums to one.
+    /// Attention probabilities, `[batch, heads, queries, keys]`.
     fn probabilities(&self, q: Tensor<4>, k: Tensor<4>) -> Tensor<4> {
         softmax(self.product(q, k.swap_dims(2, 3)), 3)
     }
@@ -224,7 +227,7 @@ impl Block {
     }
 }
 
-/// Heads side by side: `[batch, heads, tokens, head_dim]` as `[batch, tokens, dim]`.
+/// Concatenates heads: `[batch, heads, tokens, head_dim]` to `[batch, tokens, dim]`.
 fn joined(context: Tensor<4>) -> Tensor<3> {
     let [batch, heads, tokens, head_dim] = context.dims();
     context.swap_dims(1, 2).reshape([batch, tokens, heads * head_dim])
@@ -266,16 +269,16 @@ mod tests {
         tensor.into_data().try_to_vec().unwrap()
     }
 
-    /// Gradients of every parameter of a block, and of its input, under a loss that weighs the output.
+    /// Output, and gradients of the input and of every parameter, under a weighted sum of the output.
     fn gradients(
         tensors: &Tensors,
         x: &TensorData,
         device: &Device,
         run: impl Fn(&Block, Tensor<3>) -> Tensor<3>,
     ) -> (Vec<f32>, Vec<Vec<f32>>) {
-        let mut take = TensorReader::from_tensors(tensors.clone(), device);
-        let block = Block::load(&mut take, "b", &SMALL);
-        take.finish().unwrap();
+        let mut reader = TensorReader::from_tensors(tensors.clone(), device);
+        let block = Block::load(&mut reader, "b", &SMALL);
+        reader.finish().unwrap();
         let x = Tensor::<3>::from_data(x.clone(), device).require_grad();
         let out = run(&block, x.clone());
         let weights = noise(&mut 5, out.dims());
@@ -296,27 +299,27 @@ mod tests {
     }
 
     #[test]
-    fn kernels_differentiate_as_burn_does() {
+    fn kernel_gradients_equal_burns() {
         let plain = Device::flex().autodiff();
-        let mut take = TensorReader::random(1, &Device::flex());
-        let block = Block::load(&mut take, "b", &SMALL);
-        let mut put = TensorWriter::default();
-        block.save(&mut put, "b");
-        let mut tensors = put.finish().unwrap();
-        // Weights of a fresh block are so small that attention is all but even.
+        let mut reader = TensorReader::random(1, &Device::flex());
+        let block = Block::load(&mut reader, "b", &SMALL);
+        let mut writer = TensorWriter::default();
+        block.save(&mut writer, "b");
+        let mut tensors = writer.finish().unwrap();
+        // Initial weights are so small that attention is nearly uniform.
         tensors.values_mut().for_each(|t| t.data.iter_mut().for_each(|v| *v *= 12.0));
 
-        type Way = fn(&Block, Tensor<3>) -> Tensor<3>;
-        let ways: [(Way, Way); 3] = [
+        type Forward = fn(&Block, Tensor<3>) -> Tensor<3>;
+        let passes: [(Forward, Forward); 3] = [
             (Block::forward, Block::forward_plain),
             (Block::forward_first, Block::forward_first_plain),
             (|b, x| b.forward_with_attention(x, 1).0, |b, x| b.forward_with_attention_plain(x, 1).0),
         ];
         for shape in [[2, 5, 12], [3, 30, 12], [1, 1, 12]] {
             let x = noise(&mut 9, shape);
-            for (kernel, reference) in ways {
+            for (kernel, reference) in passes {
                 let expected = gradients(&tensors, &x, &plain, reference);
-                // With gradient checkpointing the way forward runs twice, to the same end.
+                // With gradient checkpointing the forward pass runs twice, with the same result.
                 for device in [plain.clone(), Device::flex().autodiff().gradient_checkpointing()] {
                     let found = gradients(&tensors, &x, &device, kernel);
                     let pairs =
@@ -329,9 +332,9 @@ mod tests {
                     }
                 }
             }
-            let told = |device: &Device, plain: bool| {
-                let mut take = TensorReader::from_tensors(tensors.clone(), device);
-                let block = Block::load(&mut take, "b", &SMALL);
+            let attention_of = |device: &Device, plain: bool| {
+                let mut reader = TensorReader::from_tensors(tensors.clone(), device);
+                let block = Block::load(&mut reader, "b", &SMALL);
                 let x = Tensor::<3>::from_data(x.clone(), device);
                 values(
                     if plain {
@@ -342,7 +345,7 @@ mod tests {
                     .1,
                 )
             };
-            for (found, expected) in told(&plain, false).iter().zip(told(&plain, true)) {
+            for (found, expected) in attention_of(&plain, false).iter().zip(attention_of(&plain, true)) {
                 assert!((found - expected).abs() < 1e-5);
             }
         }

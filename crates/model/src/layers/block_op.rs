@@ -1,7 +1,8 @@
-//! A whole block as one operation of the autodiff graph on a CPU, by the kernels.
+//! A transformer block as a single operation of the autodiff graph on a CPU, by the kernels of
+//! [`gradient`](r2former_kernels::gradient).
 //!
-//! Burn's own operations stay the reference ([`Block`](super::Block) composes them on every other device);
-//! this one computes the same several times faster, because nothing between its products touches memory twice.
+//! Burn's operations, from which [`Block`](super::Block) is composed on other devices, remain the reference. The kernels
+//! are several times faster, because intermediate results are not written to memory between operations.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::{BalancedCheckpointing, CheckpointStrategy};
@@ -16,7 +17,7 @@ use r2former_kernels::gradient::{self, Activations, GradientMask, Shape, TENSORS
 use std::any::TypeId;
 use std::sync::Arc;
 
-/// A block's tensors, in the kernel's order.
+/// The tensors of a block, in the order of the kernels.
 #[derive(ExtensionType, Debug, Clone)]
 pub(crate) struct BlockTensors<B: Backend> {
     norm1_weight: FloatTensor<B>,
@@ -53,7 +54,7 @@ impl<B: Backend> BlockTensors<B> {
 }
 
 impl BlockTensors<Dispatch> {
-    /// Norms and biases are vectors, the weights of the four products matrices `[inputs, outputs]`.
+    /// From norms and biases, and the weights `[inputs, outputs]` of the four linear layers.
     pub(crate) fn new(vectors: [Tensor<1>; 8], weights: [Tensor<2>; 4]) -> Self {
         let [norm1_weight, norm1_bias, qkv_bias, proj_bias, norm2_weight, norm2_bias, fc1_bias, fc2_bias] =
             vectors.map(Tensor::into_dispatch);
@@ -75,10 +76,11 @@ impl BlockTensors<Dispatch> {
     }
 }
 
-/// The operation on a backend.
+/// The operation as a backend extension.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait BlockOps: Backend {
-    /// Output tokens `[batch, outputs, dim]`, and the attention `[batch, tokens]` that is told (zeros if none).
+    /// Output tokens `[batch, outputs, dim]`, and the attention of the class tokens `[batch, tokens]` (zeros if there are
+    /// none).
     fn block(
         x: FloatTensor<Self>,
         #[extension_type] tensors: BlockTensors<Self>,
@@ -86,7 +88,7 @@ pub(crate) trait BlockOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
-/// A block's output by the kernels, for tensors on a CPU; see [`BlockOps::block`].
+/// [`BlockOps::block`] for tensors on a CPU.
 pub(crate) fn block(x: Tensor<3>, tensors: BlockTensors<Dispatch>, shape: Shape) -> (Tensor<3>, Tensor<2>) {
     let (out, attention) = Dispatch::block(x.into_dispatch(), tensors, shape);
     (Tensor::from_dispatch(out), Tensor::from_dispatch(attention))
@@ -105,7 +107,7 @@ fn tensor(values: Vec<f32>, shape: impl Into<burn::tensor::Shape>) -> Primitive 
 fn run(x: &Primitive, tensors: &[Primitive; TENSORS], shape: Shape) -> (Primitive, Primitive, Activations) {
     let level = Level::current().unwrap_or_else(|_| Level::best());
     let slices = std::array::from_fn(|i| values(&tensors[i]));
-    // Sizes come from the layers themselves, which `TensorReader` has checked.
+    // Sizes come from the layers, which `TensorReader` has checked.
     let out = gradient::forward(level, shape, &slices, values(x)).expect("a block's own sizes");
     let batch = out.tokens.len() / (shape.outputs * shape.dim);
     let attention = match shape.class_tokens {
@@ -124,11 +126,11 @@ impl BlockOps for Flex {
     }
 }
 
-/// The way back.
+/// The backward pass.
 #[derive(Debug)]
 struct BlockBack;
 
-/// What it needs; without the saved values where memory counts more than time, and it runs forward again.
+/// State of the backward pass. With gradient checkpointing there are no activations, and the forward pass runs again.
 #[derive(Debug, Clone)]
 struct State {
     x: Primitive,
@@ -151,7 +153,7 @@ impl Backward<Flex, { TENSORS + 1 }> for BlockBack {
         let level = Level::current().unwrap_or_else(|_| Level::best());
         let slices = std::array::from_fn(|i| values(&tensors[i]));
         let found = gradient::backward(level, &activations, &slices, values(&x), values(&gradient), mask)
-            .expect("the sizes of the way forward");
+            .expect("the sizes of the forward pass");
         let shapes = std::iter::once(&x).chain(&tensors).map(|t| t.layout().shape().clone());
         let all = std::iter::once(found.input).chain(found.tensors);
         for ((parent, shape), values) in ops.parents.iter().zip(shapes).zip(all) {
@@ -176,12 +178,12 @@ impl<C: CheckpointStrategy> BlockOps for Autodiff<Flex, C> {
             nodes.push(node);
             tensor.to_contiguous()
         });
-        let nodes: [_; TENSORS + 1] = nodes.try_into().expect("the input and each tensor");
+        let nodes: [_; TENSORS + 1] = nodes.try_into().expect("one node for the input and one per tensor");
         let (out, attention, activations) = run(&x, &tensors, shape);
         let out = match BlockBack.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let again = TypeId::of::<C>() == TypeId::of::<BalancedCheckpointing>();
-                let activations = (!again).then(|| Arc::new(activations));
+                let checkpointing = TypeId::of::<C>() == TypeId::of::<BalancedCheckpointing>();
+                let activations = (!checkpointing).then(|| Arc::new(activations));
                 prep.finish(State { x, tensors, shape, activations }, out)
             }
             OpsKind::UnTracked(prep) => prep.finish(out),

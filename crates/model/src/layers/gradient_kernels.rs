@@ -1,4 +1,4 @@
-//! Whether gradients on a CPU run on the kernels: always, but where they are compared with plain operations.
+//! A per-thread switch for the CPU training kernels, so that they can be compared with plain operations.
 
 use std::cell::Cell;
 
@@ -6,13 +6,13 @@ thread_local! {
     static DISABLED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether the kernels may run, on this thread.
+/// Whether the training kernels are enabled on this thread.
 pub(crate) fn enabled() -> bool {
     !DISABLED.get()
 }
 
-/// Runs with Burn's own operations in place of the CPU kernels of training (transformer blocks, matches of local
-/// features): their reference. Holds for this thread.
+/// Calls `run` with the CPU training kernels (transformer blocks, matches of local features) disabled on this thread:
+/// Burn's operations, their reference, run instead.
 pub fn without<T>(run: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernels_come_back_after_a_panic_too() {
+    fn kernels_are_enabled_again_after_a_panic() {
         assert!(enabled() && !without(enabled));
         assert!(std::panic::catch_unwind(|| without(|| panic!("as a device may"))).is_err());
         assert!(enabled());

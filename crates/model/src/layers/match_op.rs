@@ -1,7 +1,8 @@
-//! The matches of local features as one operation of the autodiff graph on a CPU, by the kernels.
+//! The matches of local features as a single operation of the autodiff graph on a CPU, by the kernels of
+//! [`gradient`](r2former_kernels::gradient).
 //!
-//! Plain operations stay the reference ([`Reranker`](crate::Reranker) composes them on every other device); they
-//! sort every row of a matrix of all similarities, of which this one keeps the matches alone.
+//! The plain operations, from which [`Reranker`](crate::Reranker) is composed on other devices, remain the reference. They
+//! sort every row of the similarity matrix; the kernels keep the matches alone.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -12,23 +13,23 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 use r2former_kernels::Level;
-use r2former_kernels::gradient::{CHANNELS, MatchShape, Matches, match_features, match_features_backward};
+use r2former_kernels::gradient::{self, CHANNELS, MatchShape, Matches, match_features_backward};
 
-/// The operation on a backend.
+/// The operation as a backend extension.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait MatchOps: Backend {
-    /// Channels of each match, `[pairs, (query + reference) * neighbours, 7]`; only the last has a gradient.
-    fn matched(
+    /// Channels of each match, `[pairs, (query + reference) * neighbours, 7]`. Only the last, the correlation, has a
+    /// gradient.
+    fn match_features(
         query: FloatTensor<Self>,
         reference: FloatTensor<Self>,
         shape: MatchShape,
     ) -> FloatTensor<Self>;
 }
 
-/// Channels of matches by the kernels, for tensors `[pairs, count, 3 + feature]` on a CPU; see
-/// [`MatchOps::matched`].
-pub(crate) fn matched(query: Tensor<3>, reference: Tensor<3>, shape: MatchShape) -> Tensor<3> {
-    Tensor::from_dispatch(Dispatch::matched(query.into_dispatch(), reference.into_dispatch(), shape))
+/// [`MatchOps::match_features`] for tensors `[pairs, count, 3 + feature]` on a CPU.
+pub(crate) fn match_features(query: Tensor<3>, reference: Tensor<3>, shape: MatchShape) -> Tensor<3> {
+    Tensor::from_dispatch(Dispatch::match_features(query.into_dispatch(), reference.into_dispatch(), shape))
 }
 
 type Primitive = FloatTensor<Flex>;
@@ -43,24 +44,24 @@ fn tensor(values: Vec<f32>, shape: impl Into<burn::tensor::Shape>) -> Primitive 
 
 fn run(sides: &[Primitive; 2], shape: MatchShape) -> (Primitive, Vec<u32>) {
     let level = Level::current().unwrap_or_else(|_| Level::best());
-    // The reranker has looked at the sizes.
+    // The reranker has checked the sizes.
     let Matches { channels, others } =
-        match_features(level, shape, values(&sides[0]), values(&sides[1])).expect("checked sizes");
+        gradient::match_features(level, shape, values(&sides[0]), values(&sides[1])).expect("checked sizes");
     let matches = (shape.query + shape.reference) * shape.neighbours;
     (tensor(channels, [others.len() / matches, matches, CHANNELS]), others)
 }
 
 impl MatchOps for Flex {
-    fn matched(query: Primitive, reference: Primitive, shape: MatchShape) -> Primitive {
+    fn match_features(query: Primitive, reference: Primitive, shape: MatchShape) -> Primitive {
         run(&[query.to_contiguous(), reference.to_contiguous()], shape).0
     }
 }
 
-/// The way back.
+/// The backward pass.
 #[derive(Debug)]
 struct MatchBack;
 
-/// What it needs.
+/// State of the backward pass.
 #[derive(Debug, Clone)]
 struct State {
     sides: [Primitive; 2],
@@ -76,7 +77,7 @@ impl Backward<Flex, 2> for MatchBack {
         let State { sides, shape, others } = ops.state;
         let [query, reference] = [&sides[0], &sides[1]].map(values);
         let found = match_features_backward(shape, &others, query, reference, values(&gradient))
-            .expect("the sizes of the way forward");
+            .expect("the sizes of the forward pass");
         for ((parent, side), values) in ops.parents.iter().zip(&sides).zip(found) {
             if let Some(parent) = parent {
                 grads.register::<Flex>(parent.id, tensor(values, side.layout().shape().clone()));
@@ -86,7 +87,7 @@ impl Backward<Flex, 2> for MatchBack {
 }
 
 impl<C: CheckpointStrategy> MatchOps for Autodiff<Flex, C> {
-    fn matched(
+    fn match_features(
         query: FloatTensor<Self>,
         reference: FloatTensor<Self>,
         shape: MatchShape,

@@ -1,4 +1,4 @@
-//! The pieces that backbone and reranker share.
+//! Layers shared by backbone, heads and reranker.
 
 mod block;
 mod block_op;
@@ -11,7 +11,7 @@ mod sincos;
 pub use block::{Block, BlockConfig};
 pub(crate) use gradient_kernels::enabled as gradient_kernels;
 pub use gradient_kernels::without as without_gradient_kernels;
-pub(crate) use match_op::matched;
+pub(crate) use match_op::match_features;
 pub use position::{bicubic_matrix, fit_position};
 pub use projection::Projection;
 pub use sincos::sine_cosine;

@@ -1,9 +1,9 @@
-//! Fits a ViT's position embedding to another image size.
+//! Position embeddings of vision transformers at other image sizes.
 
 use crate::PositionMode;
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// The embedding of the patches of a `target` grid.
+/// Fits the position embedding of patches to a `target` grid (rows, columns).
 ///
 /// # Shapes
 /// - grid: `[1, rows * columns, dim]`, with `[rows, columns]` = `size`
@@ -12,7 +12,7 @@ pub fn fit_position(grid: Tensor<3>, size: [usize; 2], target: [usize; 2], mode:
     let [_, _, dim] = grid.dims();
     let grid = grid.reshape([size[0], size[1], dim]);
     let fitted = match mode {
-        // The published code, too, leaves the trained size alone (its golden tensors show it).
+        // Neither mode changes the embedding at its own size.
         _ if size == target => grid,
         PositionMode::Bicubic => resize(grid, target),
         PositionMode::Official => official(grid, target),
@@ -20,8 +20,8 @@ pub fn fit_position(grid: Tensor<3>, size: [usize; 2], target: [usize; 2], mode:
     fitted.reshape([1, target[0] * target[1], dim])
 }
 
-/// The published rule: a square window as wide as the image's longer side, cut or resized from
-/// the trained grid, then cropped to the image's shape (METHOD: `official`).
+/// [`PositionMode::Official`]: a square window as wide as the image's longer side, cropped or resized from the trained
+/// grid, then cropped to the image's shape.
 fn official(grid: Tensor<3>, target: [usize; 2]) -> Tensor<3> {
     let [gh, gw, _] = grid.dims();
     let n = target[0].max(target[1]);
@@ -34,8 +34,7 @@ fn official(grid: Tensor<3>, target: [usize; 2]) -> Tensor<3> {
         let resized = resize(grid.clone(), [n, n]);
         let centre = cell(&resized, n / 2, n / 2);
         let old = squared(cell(&grid, 0, gw / 2), cell(&grid, gh / 2, gw / 2));
-        // A window much shorter than the trained one would start above the grid; the published
-        // code wraps around there as Python's negative indices do.
+        // The row is negative for a window much smaller than the grid, where Python's negative indices wrap around.
         let row = (n as isize / 2 - gh as isize / 2).rem_euclid(n as isize) as usize;
         let new = squared(cell(&resized, row, n / 2), centre.clone());
         (resized - centre.clone()) * (old / new).sqrt() + centre
@@ -47,8 +46,8 @@ fn official(grid: Tensor<3>, target: [usize; 2]) -> Tensor<3> {
     }
 }
 
-/// Bicubic resize (Keys, a = -0.75; half-pixel centres, no antialias, edges repeated) as two
-/// matrix products, so that gradients flow.
+/// Bicubic interpolation (Keys' kernel with a = -0.75, half-pixel centres, no antialiasing, repeated edges) as two
+/// differentiable matrix products.
 fn resize(grid: Tensor<3>, target: [usize; 2]) -> Tensor<3> {
     let [gh, gw, dim] = grid.dims();
     let device = grid.device();
@@ -58,7 +57,7 @@ fn resize(grid: Tensor<3>, target: [usize; 2]) -> Tensor<3> {
     columns.unsqueeze::<3>().expand([target[0], target[1], gw]).matmul(tall)
 }
 
-/// The matrix `[to, from]` that resizes a line of `from` values to `to` values.
+/// The matrix `[to, from]` of a bicubic interpolation from `from` to `to` samples.
 pub fn bicubic_matrix(from: usize, to: usize, device: &Device) -> Tensor<2> {
     const A: f64 = -0.75;
     let weight = |x: f64| {

@@ -1,4 +1,4 @@
-//! A linear layer that knows the precision of its product.
+//! A linear layer in a given precision.
 
 use crate::weights::{TensorReader, TensorWriter};
 use crate::{Device, Precision};
@@ -6,10 +6,10 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{FloatDType, Tensor};
 
-/// `x W + b` in the model's precision.
+/// A linear layer `x W + b` in a given [`Precision`].
 ///
-/// With [`Precision::Bf16`] both inputs of the product are rounded to bfloat16. A GPU hands out bfloat16 too, a CPU
-/// the sums in 32 bits. Weights and their gradients stay in 32 bits.
+/// With [`Precision::Bf16`] both inputs of the product are rounded to bfloat16; the output is bfloat16 on a GPU and f32 on
+/// a CPU. Weights and their gradients stay f32.
 #[derive(Module, Debug)]
 pub struct Projection {
     linear: Linear,
@@ -18,22 +18,24 @@ pub struct Projection {
 }
 
 impl Projection {
-    /// Takes `{name}.weight` (`[d_out, d_in]`) and `{name}.bias`.
+    /// Builds the layer from `{name}.weight` (`[d_out, d_in]`) and `{name}.bias`.
     pub fn load(
-        take: &mut TensorReader,
+        reader: &mut TensorReader,
         name: &str,
         d_in: usize,
         d_out: usize,
         precision: Precision,
     ) -> Self {
-        Self { linear: take.linear(name, d_in, d_out), precision }
+        Self { linear: reader.linear(name, d_in, d_out), precision }
     }
 
-    /// Puts what [`Projection::load`] takes.
-    pub fn save(&self, put: &mut TensorWriter, name: &str) {
-        put.linear(name, &self.linear);
+    /// Writes the tensors that [`load`](Self::load) reads.
+    pub fn save(&self, writer: &mut TensorWriter, name: &str) {
+        writer.linear(name, &self.linear);
     }
 
+    /// Applies the layer.
+    ///
     /// # Shapes
     /// - x: `[..., d_in]`
     /// - output: `[..., d_out]`
@@ -55,16 +57,16 @@ impl Projection {
         Some((self.linear.weight.val(), self.linear.bias.as_ref()?.val()))
     }
 
-    /// `x W` alone, in 32 bits.
+    /// `x W` without the bias, in f32.
     pub(crate) fn forward_weight<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         burn::tensor::module::linear(x, self.linear.weight.val(), None)
     }
 }
 
-/// `a b` of values rounded to bfloat16, in 32 bits.
+/// `a b` with inputs rounded to bfloat16, as an f32 tensor.
 ///
-/// A GPU multiplies bfloat16 and hands out bfloat16, as PyTorch's autocast does. A CPU multiplies the rounded values
-/// in 32 bits, as its bfloat16 instructions do: the reference of the kernels.
+/// A GPU computes a bfloat16 product, as PyTorch's autocast does. A CPU multiplies the rounded values in f32, as its
+/// bfloat16 instructions do: the reference of the kernels.
 pub(super) fn product_bf16<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     let on_cpu = a.device().inner() == Device::flex();
     let [a, b] = [a, b].map(|x| x.cast(FloatDType::BF16));

@@ -1,9 +1,9 @@
-//! The reranker's sine-cosine embedding of a position.
+//! Sine-cosine embedding of positions in the reranker.
 
 use burn::tensor::{Tensor, TensorData};
 
-/// Embeds positions (u, v): for each of the two, `dim / 4` sines, then as many cosines, of
-/// frequencies `10000^(-j / (dim / 4))` (paper section 3.3, as the published code has it).
+/// Embeds positions (u, v): for each coordinate `dim / 4` sines, then `dim / 4` cosines, of frequencies
+/// `10000^(-j / (dim / 4))` (paper section 3.3, with the frequencies of the published code).
 ///
 /// # Shapes
 /// - positions: `[batch, tokens, 2]`

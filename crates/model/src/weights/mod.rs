@@ -1,7 +1,7 @@
-//! Named tensors going into and coming out of modules.
+//! Named tensors: [`TensorReader`] builds modules from them, [`TensorWriter`] collects them from modules.
 //!
-//! Names and layouts are PyTorch's (a linear weight is `[out, in]`), so that checkpoints can be
-//! read by other tools; modules keep Burn's layouts.
+//! Names and layouts are PyTorch's (a linear weight is `[out, in]`), so that other tools can read checkpoints. Modules
+//! use Burn's layouts.
 
 mod reader;
 mod tensors;

@@ -1,4 +1,4 @@
-//! Builds modules from named tensors, and accounts for every one of them.
+//! Builds modules from named tensors and accounts for every one of them.
 
 use super::{RawTensor, Tensors};
 use crate::{ModelError, Result};
@@ -10,12 +10,12 @@ use burn::nn::{
 use burn::tensor::{Device, Tensor, TensorData};
 use sha2::{Digest, Sha256};
 
-/// First values of a parameter when a model starts without a checkpoint.
+/// Initialisation of a parameter in a model without a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Init {
-    /// Every value the same.
+    /// A constant.
     Constant(f32),
-    /// Normal with this standard deviation, cut at two of them.
+    /// A normal distribution with this standard deviation, truncated at two of them.
     Normal(f32),
 }
 
@@ -24,7 +24,7 @@ enum Source {
     Random(Random),
 }
 
-/// Hands tensors to modules by name. Problems are gathered and told together by [`TensorReader::finish`].
+/// Gives tensors to modules by name. Problems are collected and reported by [`TensorReader::finish`].
 pub struct TensorReader {
     source: Source,
     device: Device,
@@ -32,17 +32,17 @@ pub struct TensorReader {
 }
 
 impl TensorReader {
-    /// Takes from `tensors`.
+    /// Reads from `tensors`.
     pub fn from_tensors(tensors: Tensors, device: &Device) -> Self {
         Self { source: Source::Given(tensors), device: device.clone(), problems: Vec::new() }
     }
 
-    /// Draws every tensor afresh; the same seed gives the same weights on every machine.
+    /// Initialises every tensor at random; equal seeds give equal weights on every machine.
     pub fn random(seed: u64, device: &Device) -> Self {
         Self { source: Source::Random(Random(seed)), device: device.clone(), problems: Vec::new() }
     }
 
-    /// The values, or `None` after noting why there are none.
+    /// The values, or `None` after recording the problem.
     fn raw(&mut self, name: &str, shape: &[usize], init: Init) -> Option<Vec<f32>> {
         match &mut self.source {
             Source::Random(random) => {
@@ -73,21 +73,21 @@ impl TensorReader {
         }
     }
 
-    /// A parameter in the layout that is stored.
+    /// A parameter in its stored layout.
     pub fn param<const D: usize>(&mut self, name: &str, shape: [usize; D], init: Init) -> Param<Tensor<D>> {
         named(name, self.tensor(name, shape, init))
     }
 
     fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D], init: Init) -> Tensor<D> {
         self.raw(name, &shape, init).map_or_else(
-            || self.stand_in(),
+            || self.placeholder(),
             |data| Tensor::from_data(TensorData::new(data, shape), &self.device),
         )
     }
 
-    /// What a module gets in place of a tensor that is not there: [`TensorReader::finish`] will refuse the
-    /// whole, and a file that claims absurd sizes must not make us allocate them.
-    fn stand_in<const D: usize>(&self) -> Tensor<D> {
+    /// A placeholder for a missing tensor: [`TensorReader::finish`] will fail, and a file with absurd sizes must not
+    /// cause allocations of those sizes.
+    fn placeholder<const D: usize>(&self) -> Tensor<D> {
         Tensor::zeros([1; D], &self.device)
     }
 
@@ -102,15 +102,15 @@ impl TensorReader {
         let weight = match self.raw(&full, shape, Init::Normal(0.02)) {
             Some(weight) => {
                 // Transposed on the host, so that the parameter is contiguous on its device.
-                let mut turned = vec![0.0; weight.len()];
+                let mut transposed = vec![0.0; weight.len()];
                 for (o, row) in weight.chunks_exact(d_in).enumerate() {
                     for (i, value) in row.iter().enumerate() {
-                        turned[i * d_out + o] = *value;
+                        transposed[i * d_out + o] = *value;
                     }
                 }
-                Tensor::from_data(TensorData::new(turned, [d_in, d_out]), &self.device)
+                Tensor::from_data(TensorData::new(transposed, [d_in, d_out]), &self.device)
             }
-            None => self.stand_in(),
+            None => self.placeholder(),
         };
         let bias = self.param(&format!("{name}.bias"), [d_out], Init::Constant(0.0));
         let mut linear = LinearConfig::new(1, 1).init(&self.device);
@@ -127,7 +127,7 @@ impl TensorReader {
         norm
     }
 
-    /// A square convolution without bias, padded by half its side.
+    /// A square convolution without bias, padded by half its kernel.
     pub fn conv(&mut self, name: &str, [d_in, d_out]: [usize; 2], side: usize, stride: usize) -> Conv2d {
         let mut conv = Conv2dConfig::new([1, 1], [side, side])
             .with_stride([stride, stride])
@@ -151,11 +151,11 @@ impl TensorReader {
         norm
     }
 
-    /// Ends the taking.
+    /// Checks that every tensor was used and fitted.
     ///
     /// # Errors
-    /// [`ModelError::Tensors`] that names every tensor that was missing, of another shape, not
-    /// finite, or left over.
+    /// [`ModelError::Tensors`] naming the tensors (at most 12) that were missing, of the wrong shape, non-finite, or
+    /// unused.
     pub fn finish(self) -> Result<()> {
         let mut problems = self.problems;
         if let Source::Given(rest) = self.source {
@@ -178,8 +178,8 @@ impl TensorReader {
     }
 }
 
-/// The identity of the parameter with this name: the same in every process, so that what an optimizer keeps of a
-/// parameter finds it again.
+/// The identifier of the parameter with this name. It is the same in every process, so that a resumed run finds the
+/// optimizer state of each parameter.
 pub fn param_id(name: &str) -> ParamId {
     let digest = Sha256::digest(name.as_bytes());
     let mut first = [0; 8];
@@ -193,7 +193,7 @@ fn named<const D: usize>(name: &str, value: Tensor<D>) -> Param<Tensor<D>> {
     param
 }
 
-/// SplitMix64: tiny, portable, and good enough for first weights.
+/// SplitMix64: small, portable, and good enough for initial weights.
 struct Random(u64);
 
 impl Random {
@@ -202,7 +202,7 @@ impl Random {
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        // The half step keeps the value off zero, whose logarithm is needed.
+        // The half step keeps the value above zero, for its logarithm.
         (((z ^ (z >> 31)) >> 40) as f32 + 0.5) / (1u64 << 24) as f32
     }
 

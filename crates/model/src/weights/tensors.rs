@@ -1,21 +1,21 @@
-//! Tensors on the host, by name.
+//! Named tensors in host memory.
 
 use std::collections::BTreeMap;
 
-/// Named tensors, in name order.
+/// Tensors by name, sorted.
 pub type Tensors = BTreeMap<String, RawTensor>;
 
-/// One tensor on the host, 32-bit, row-major.
+/// A row-major f32 tensor in host memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawTensor {
     /// Sizes, outermost first.
     pub shape: Vec<usize>,
-    /// Values; as many as the product of `shape`.
+    /// Values; their number is the product of `shape`.
     pub data: Vec<f32>,
 }
 
 impl RawTensor {
-    /// The first `rows` of the outermost dimension.
+    /// The first `rows` rows, or all if there are fewer.
     pub fn first_rows(&self, rows: usize) -> Self {
         let width: usize = self.shape[1..].iter().product();
         let mut shape = self.shape.clone();

@@ -1,4 +1,4 @@
-//! Gathers a module's parameters by name, in PyTorch's layouts.
+//! Collects the parameters of modules by name, in PyTorch's layouts.
 
 use super::{RawTensor, Tensors};
 use crate::{ModelError, Result};
@@ -6,22 +6,22 @@ use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, LayerNorm, Linear};
 use burn::tensor::Tensor;
 
-/// The writing twin of [`TensorReader`](super::TensorReader).
+/// Collects named tensors: the inverse of [`TensorReader`](super::TensorReader).
 #[derive(Default)]
 pub struct TensorWriter {
     tensors: Tensors,
-    unread: Option<String>,
+    failure: Option<String>,
 }
 
 impl TensorWriter {
-    /// Adds a tensor as it is.
+    /// Adds a tensor in its own layout.
     pub fn tensor<const D: usize>(&mut self, name: &str, value: Tensor<D>) {
         let shape = value.dims().to_vec();
         match value.try_into_vec_as::<f32>() {
             Ok(data) => {
                 self.tensors.insert(name.to_string(), RawTensor { shape, data });
             }
-            Err(error) => self.unread = Some(format!("{name} could not be read from the device: {error}")),
+            Err(error) => self.failure = Some(format!("{name} could not be read from the device: {error}")),
         }
     }
 
@@ -51,7 +51,7 @@ impl TensorWriter {
         }
     }
 
-    /// Adds a convolution's kernel.
+    /// Adds the kernel of a convolution.
     pub fn conv(&mut self, name: &str, conv: &Conv2d) {
         self.tensor(&format!("{name}.weight"), conv.weight.val());
     }
@@ -64,12 +64,12 @@ impl TensorWriter {
         self.tensor(&format!("{name}.running_var"), norm.running_var.value());
     }
 
-    /// All that was added.
+    /// Returns all tensors.
     ///
     /// # Errors
-    /// [`ModelError::Device`] when a tensor could not be read back from its device.
+    /// [`ModelError::Device`] if a tensor could not be read from its device.
     pub fn finish(self) -> Result<Tensors> {
-        match self.unread {
+        match self.failure {
             Some(problem) => Err(ModelError::Device(problem)),
             None => Ok(self.tensors),
         }

@@ -1,4 +1,4 @@
-//! One tensor that is not as it should be: the error names it, whichever it is.
+//! A single wrong tensor, whichever it is, is named in the error.
 
 use super::{data, write};
 use pytorch_reader::PytorchReader;
@@ -53,13 +53,13 @@ fn core(name: &str) -> &str {
     name.trim_start_matches("Reranker.").trim_start_matches("reg_token")
 }
 
-/// Breaks every tensor that the model uses, one at a time and in every way.
+/// Damages every tensor that the model uses, one at a time, in every way.
 fn check(file: &str, unused: &[&str]) {
     let whole = read(&data(file));
     imported(&whole).unwrap_or_else(|e| panic!("{file}: {e}"));
     let mut failures = Vec::new();
     let mut must_name = |what: &str, name: &str, tensors: &Raw| match imported(tensors) {
-        Ok(()) => failures.push(format!("{what} {name}: imported nonetheless")),
+        Ok(()) => failures.push(format!("{what} {name}: imported without an error")),
         Err(error) if !error.contains(core(name)) => failures.push(format!("{what} {name}: {error}")),
         Err(_) => {}
     };
@@ -140,6 +140,6 @@ fn distilled_deit() {
 
 #[test]
 fn dinov2_with_registers() {
-    // Without its register tokens the file is a whole model of the kind that has none.
+    // Without its register tokens the file is a complete model without registers.
     check("parity/dinov2_reg.pth", &["mask_token", "register_tokens"]);
 }

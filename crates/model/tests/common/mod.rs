@@ -1,10 +1,10 @@
-//! What the parity tests share.
+//! Helpers of the parity tests.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
 use std::path::Path;
 
-/// Tensors that another implementation computed.
+/// Tensors computed by another implementation.
 pub(crate) struct Outputs(Vec<u8>);
 
 impl Outputs {
@@ -20,8 +20,8 @@ impl Outputs {
         (view.shape().to_vec(), values)
     }
 
-    /// Every name of the file.
-    #[allow(dead_code, reason = "not every test file needs it")]
+    /// Names of all tensors.
+    #[allow(dead_code, reason = "not used by every test file")]
     pub(crate) fn names(&self) -> Vec<String> {
         let file = SafeTensors::deserialize(&self.0).expect("test data is whole");
         file.names().into_iter().map(String::from).collect()

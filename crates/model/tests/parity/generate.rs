@@ -1,8 +1,8 @@
-//! Values that `generate.py` draws in exactly the same way.
+//! Pseudo-random values, identical to those of `generate.py`.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// `count` numbers of `low..high` that depend on the name alone: FNV-1a seeds SplitMix64.
+/// `count` values in `low..high` that depend on the name alone: FNV-1a seeds SplitMix64.
 pub(crate) fn uniform(name: &str, count: usize, low: f64, high: f64) -> Vec<f32> {
     let mut state = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -18,7 +18,7 @@ pub(crate) fn uniform(name: &str, count: usize, low: f64, high: f64) -> Vec<f32>
         .collect()
 }
 
-/// A picture of noise with values as after a normalisation, `[1, 3, height, width]`.
+/// A normalised noise image, `[1, 3, height, width]`.
 pub(crate) fn image([height, width]: [usize; 2]) -> Tensor<4> {
     let values = uniform(&format!("image {height}x{width}"), 3 * height * width, -2.0, 2.0);
     Tensor::from_data(TensorData::new(values, [1, 3, height, width]), &Device::flex())

@@ -1,4 +1,4 @@
-//! Global-only published files, and how far bfloat16 and 8-bit features are from 32 bits.
+//! Global-only published files, and the error of bfloat16 and of 8-bit local features.
 
 use crate::common::{Outputs, close, host};
 use crate::{data, golden};
@@ -57,7 +57,7 @@ fn bfloat16_descriptors_stay_close() {
 }
 
 #[test]
-fn eight_bit_local_features_barely_move_the_scores() {
+fn eight_bit_local_features_change_scores_by_less_than_2_percent() {
     const ROW: usize = 19;
     let model = model(Precision::F32);
     let reranker = model.reranker.as_ref().expect("a full model");

@@ -1,4 +1,4 @@
-//! Rerankers of other sizes and inputs than the published one, against plain PyTorch.
+//! Rerankers of other sizes and inputs than the published one, against PyTorch.
 
 use crate::common::{Outputs, close, host};
 use crate::data;
@@ -7,14 +7,14 @@ use r2former_model::weights::{RawTensor, TensorReader, Tensors};
 use r2former_model::{Reranker, RerankerConfig};
 use std::collections::BTreeMap;
 
-/// Which configuration each case of `reranker.py` has.
+/// The configuration of each case of `reranker.py`.
 fn cases() -> BTreeMap<String, RerankerConfig> {
     let text = std::fs::read_to_string(data("reranker.json")).expect("test data");
-    serde_json::from_str(&text).expect("configurations in this project's own layout")
+    serde_json::from_str(&text).expect("configurations in r2former's format")
 }
 
 #[test]
-fn every_configuration_equals_plain_pytorch() {
+fn every_configuration_equals_pytorch() {
     let outputs = Outputs::open(&data("reranker.safetensors"));
     let cases = cases();
     assert_eq!(cases.len(), 15);
@@ -28,9 +28,9 @@ fn every_configuration_equals_plain_pytorch() {
                 Some((full.strip_prefix(&stem)?.to_string(), RawTensor { shape, data }))
             })
             .collect();
-        let mut take = TensorReader::from_tensors(tensors, &Device::flex());
-        let reranker = Reranker::load(&mut take, "reranker", &config);
-        take.finish().unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut reader = TensorReader::from_tensors(tensors, &Device::flex());
+        let reranker = Reranker::load(&mut reader, "reranker", &config);
+        reader.finish().unwrap_or_else(|e| panic!("{name}: {e}"));
         let (query, reference) =
             (outputs.tensor(&format!("{name}.query")), outputs.tensor(&format!("{name}.reference")));
         let logits = reranker.forward(query, reference).expect("shapes belong together");

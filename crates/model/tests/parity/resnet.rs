@@ -1,4 +1,4 @@
-//! torchvision's ResNet-50: import of a whole file, pooling, and the R2Former head on it.
+//! torchvision's ResNet-50: import of a whole file, pooling, and the R2Former heads.
 
 use crate::common::{Outputs, close, host};
 use crate::{data, generate};
@@ -10,10 +10,10 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 const SIZE: [usize; 2] = [64, 96];
-/// Fifty layers of sums in another order.
+/// Fifty layers accumulate rounding in another ranking.
 const TOLERANCE: f32 = 2e-5;
 
-/// Values by the same rules as `resnet.py`.
+/// Values, as in `resnet.py`.
 fn generated(name: &str, shape: &[usize]) -> RawTensor {
     let bound = (3.0 / shape.iter().skip(1).product::<usize>() as f64).sqrt();
     let (low, high) = match (shape.len(), name.rsplit('.').next()) {
@@ -55,7 +55,7 @@ fn names() -> Vec<(String, Vec<usize>)> {
     names
 }
 
-/// Writes a whole torchvision file (too large to keep) and imports it.
+/// Writes a whole torchvision file (too large to commit) and imports it.
 fn imported() -> Imported {
     let folder = tempfile::tempdir().expect("temporary folder");
     let path = folder.path().join("resnet50.safetensors");
@@ -80,7 +80,7 @@ fn imported() -> Imported {
 fn torchvision_resnet50_with_and_without_head() {
     let outputs = Outputs::open(&data("resnet.outputs.safetensors"));
     let Imported { mut config, mut tensors, leftovers, .. } = imported();
-    assert_eq!(leftovers.len(), 2 + 53, "the classifier and a counter for each norm: {leftovers:?}");
+    assert_eq!(leftovers.len(), 2 + 53, "the classifier, and a counter per norm: {leftovers:?}");
     for (name, pooling) in [("mean", Pooling::Mean), ("gem", Pooling::Gem)] {
         config.global = GlobalConfig::Pooled { pooling };
         let model = R2Former::from_tensors(&config, tensors.clone(), &Device::flex()).expect("builds");
@@ -114,13 +114,14 @@ fn torchvision_resnet50_with_and_without_head() {
 
 /// Rows of x, y, attention and projected layer 3, by attention.
 fn check_local(found: &[f32], attention: &[f32], features: &[f32]) {
-    let mut order: Vec<usize> = (0..attention.len()).collect();
-    order.sort_by(|a, b| attention[*b].total_cmp(&attention[*a]));
-    assert_eq!(found.len(), order.len() * 131, "one row a cell of stride 16");
+    let mut ranking: Vec<usize> = (0..attention.len()).collect();
+    ranking.sort_by(|a, b| attention[*b].total_cmp(&attention[*a]));
+    assert_eq!(found.len(), ranking.len() * 131, "one row per cell of stride 16");
     let columns = SIZE[1] / 16;
-    for (row, cell) in found.chunks_exact(131).zip(&order) {
+    for (row, cell) in found.chunks_exact(131).zip(&ranking) {
         let centre = |i: usize| (16 * i + 8) as f32 / SIZE[1] as f32;
-        let place = [centre(cell % columns), centre(cell / columns), attention[*cell] / attention[order[0]]];
+        let place =
+            [centre(cell % columns), centre(cell / columns), attention[*cell] / attention[ranking[0]]];
         close(&row[..3], &place, TOLERANCE, &format!("place of cell {cell}"));
         close(
             &row[3..],

@@ -1,4 +1,4 @@
-//! Transformers of timm and DINOv2: import, position resize, pooling, attention, local features.
+//! Transformers of timm and DINOv2: import, fitting of positions, pooling, attention, local features.
 
 use crate::common::{Outputs, close, host};
 use crate::{data, generate};
@@ -6,17 +6,17 @@ use burn::tensor::Device;
 use r2former_model::import::{ImportOptions, Imported, import};
 use r2former_model::{BackboneConfig, GlobalConfig, Pooling, PositionMode, R2Former, VitConfig};
 
-/// Descriptors and attention values are near one; tokens grow along the blocks.
+/// Descriptors and attention values are near one; tokens grow from block to block.
 const TOLERANCE: f32 = 1e-5;
 
 fn architecture(imported: &Imported) -> &VitConfig {
     match &imported.config.backbone {
         BackboneConfig::Vit(vit) => vit,
-        other => panic!("{other:?} is no transformer"),
+        other => panic!("{other:?} is not a transformer"),
     }
 }
 
-/// Replaces the untrained projection of local features by one that keeps them as they are.
+/// Replaces the untrained projection of local features by the identity.
 fn keep_local_features(imported: &mut Imported) {
     let dim = imported.config.backbone_dim();
     let weight = imported.tensors.get_mut("local_head.weight").expect("imports add a local head");
@@ -26,7 +26,7 @@ fn keep_local_features(imported: &mut Imported) {
     }
 }
 
-/// Compares everything at every size. The file names the case; the first size is the model's own.
+/// Compares all outputs at every size. The file names the case; the first size is the model's default.
 fn check(file: &str, sizes: &[[usize; 2]]) -> Imported {
     let outputs = Outputs::open(&data("transformers.outputs.safetensors"));
     let (case, _) = file.split_once('.').expect("a file name with an extension");
@@ -68,16 +68,16 @@ fn check_local(
     what: &str,
 ) {
     const ROW: usize = 3 + 128;
-    assert_eq!(found.len(), attention.len() * ROW, "{what}: one row a patch");
-    let mut order: Vec<usize> = (0..attention.len()).collect();
-    order.sort_by(|a, b| attention[*b].total_cmp(&attention[*a]));
+    assert_eq!(found.len(), attention.len() * ROW, "{what}: one row per patch");
+    let mut ranking: Vec<usize> = (0..attention.len()).collect();
+    ranking.sort_by(|a, b| attention[*b].total_cmp(&attention[*a]));
     let (columns, longer) = (width / vit.patch, height.max(width) as f32);
     let centre = |cell: usize| (cell * vit.patch) as f32 + vit.patch as f32 / 2.0;
-    for (row, patch) in found.chunks_exact(ROW).zip(&order) {
+    for (row, patch) in found.chunks_exact(ROW).zip(&ranking) {
         let place = [
             centre(patch % columns) / longer,
             centre(patch / columns) / longer,
-            attention[*patch] / attention[order[0]],
+            attention[*patch] / attention[ranking[0]],
         ];
         close(&row[..3], &place, TOLERANCE, &format!("{what}: place of patch {patch}"));
         let token = &tokens[patch * vit.dim..(patch + 1) * vit.dim];

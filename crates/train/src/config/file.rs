@@ -16,13 +16,13 @@ impl TrainConfig {
         let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
         let mut table: toml::Table =
             text.parse().map_err(|e: toml::de::Error| TrainError::run(path, e.to_string()))?;
+        for one in overrides {
+            set(&mut table, one)?;
+        }
         if let Some(named) = table.get("stage").and_then(|v| v.as_str())
             && named != stage.name()
         {
             return Err(TrainError::run(path, format!("is for stage {named}, not {}", stage.name())));
-        }
-        for one in overrides {
-            set(&mut table, one)?;
         }
         let mut config = Self::over(stage, table).map_err(|e| TrainError::run(path, e))?;
         config.anchor(path.parent().unwrap_or(Path::new("")));

@@ -72,6 +72,7 @@ impl Source for Folders {
     fn image(&self, key: usize, _: [usize; 2], _: Option<&mut Rng>) -> Result<Rgb8> {
         Ok(decode_file(&self.photos[key].0, &Limits::default())?)
     }
+
     fn left_out(&self) -> &[LeftOut] {
         &self.left_out
     }

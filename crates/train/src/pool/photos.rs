@@ -28,7 +28,11 @@ impl Photos {
             without.into_iter().map(|photo| LeftOut { path: photo.path, reason: "has no position".into() }),
         );
         if photos.is_empty() {
-            return Err(TrainError::run(path, "has no photograph with a position in this region"));
+            let place = if region == Region::default() { "" } else { " in this region" };
+            let why = left_out.first().map_or_else(String::new, |first| {
+                format!("; left out: {}: {}", first.path.display(), first.reason)
+            });
+            return Err(TrainError::run(path, format!("has no photograph with a position{place}{why}")));
         }
         Ok(Self { photos, queries: 0, left_out })
     }
@@ -53,6 +57,7 @@ impl Source for Photos {
     fn queries(&self) -> usize {
         self.queries
     }
+
     fn left_out(&self) -> &[LeftOut] {
         &self.left_out
     }

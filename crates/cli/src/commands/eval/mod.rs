@@ -68,8 +68,8 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value = "hard_resize", value_name = "NAME")]
     query_preprocessing: QueryPreprocessing,
     /// Former name of --query-preprocessing.
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", value_parser = renamed("--query-preprocessing"))]
-    queries_as: Option<String>,
+    #[arg(long = concat!("queries", "-as"), hide = true, num_args = 0..=1, default_missing_value = "", value_parser = renamed("--query-preprocessing"))]
+    former_query_preprocessing: Option<String>,
     /// Candidates to rerank per query.
     #[arg(long, default_value_t = 100, value_name = "N")]
     candidates: usize,

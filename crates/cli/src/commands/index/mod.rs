@@ -1,14 +1,16 @@
 //! `r2former index`: build, change and inspect a place index.
 
-use crate::common::{InputArgs, Machine, load_model};
+mod add;
+mod left_out;
+
+use self::add::AddArgs;
+use crate::common::{InputArgs, Machine, ensure_writable, load_model};
 use crate::exit::ExitStatus;
-use crate::output::{self, bytes, print_json};
-use crate::progress::Bar;
+use crate::output::{self, bytes, escaped, print_json};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use r2former_data::UtmZone;
-use r2former_data::dataset::{Kind, Listing, SourceOptions, list_photos};
-use r2former_engine::{AddReport, Extractor, PlaceIndex, add_photos};
+use r2former_data::dataset::composed_name;
+use r2former_engine::PlaceIndex;
 use r2former_index::{Extent, Filter, ReadPlaces, WritePlaces, place_id};
 use serde_json::json;
 use std::path::PathBuf;
@@ -17,21 +19,21 @@ use std::path::PathBuf;
 pub(crate) enum IndexCommand {
     /// Create an empty index for a model.
     Create(CreateArgs),
-    /// Add photographs with positions. A run that was cut off goes on where it stopped.
+    /// Add photos with positions. Photos already in the index are skipped, so an interrupted run resumes.
     Add(AddArgs),
-    /// Remove photographs by name.
+    /// Remove images by name.
     Remove(RemoveArgs),
-    /// List what is in an index.
+    /// List the images of an index: position and name.
     List(ListArgs),
-    /// Tell size, model and extent.
+    /// Show size on disk, model and geographic extent.
     Info(OneIndex),
-    /// Merge segments and build the search graph after many additions.
+    /// Merge segments and build the graph for approximate search, after many additions.
     Optimize(OneIndex),
-    /// Read everything and report what is damaged.
+    /// Read everything and report damage.
     Verify(OneIndex),
-    /// Write a snapshot to one file.
+    /// Write a snapshot of an index to one file.
     Export(ExportArgs),
-    /// Make an index from a snapshot.
+    /// Create an index from a snapshot.
     Import(ImportArgs),
 }
 
@@ -39,31 +41,12 @@ pub(crate) enum IndexCommand {
 pub(crate) struct CreateArgs {
     /// Folder to create.
     index: PathBuf,
-    /// Model file [default: the one built in]. The index keeps a copy.
+    /// Model file made by `r2former model import` [default: the built-in model]. The index keeps a copy.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     #[command(flatten)]
     input: InputArgs,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct AddArgs {
-    /// Folder of the index.
-    index: PathBuf,
-    /// A folder of photos with GPS, a CSV of positions (path,lat,lon,...), a panorama set, a datasets_vg or
-    /// MSLS tree.
-    #[arg(required = true)]
-    sources: Vec<PathBuf>,
-    /// What the sources are: exif, csv, panoramas, vg or msls [default: found out].
-    #[arg(long, value_name = "KIND")]
-    kind: Option<Kind>,
-    /// UTM zone of a CSV whose positions are in metres, as in 33U.
-    #[arg(long, value_name = "ZONE")]
-    utm_zone: Option<UtmZone>,
-    /// Print JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -72,10 +55,10 @@ pub(crate) struct AddArgs {
 pub(crate) struct RemoveArgs {
     /// Folder of the index.
     index: PathBuf,
-    /// Names as `r2former index list` prints them.
+    /// Names of images, as `r2former index list` prints them.
     #[arg(required = true)]
     names: Vec<String>,
-    /// Print JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -84,7 +67,7 @@ pub(crate) struct RemoveArgs {
 pub(crate) struct ListArgs {
     /// Folder of the index.
     index: PathBuf,
-    /// Print JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -93,7 +76,7 @@ pub(crate) struct ListArgs {
 pub(crate) struct OneIndex {
     /// Folder of the index.
     index: PathBuf,
-    /// Print JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -102,7 +85,7 @@ pub(crate) struct OneIndex {
 pub(crate) struct ExportArgs {
     /// Folder of the index.
     index: PathBuf,
-    /// File to write.
+    /// Snapshot file to write; it must not exist.
     file: PathBuf,
 }
 
@@ -117,13 +100,14 @@ pub(crate) struct ImportArgs {
 pub(crate) fn run(command: IndexCommand, machine: &Machine) -> Result<ExitStatus> {
     match command {
         IndexCommand::Create(args) => create(&args),
-        IndexCommand::Add(args) => add(&args, machine),
+        IndexCommand::Add(args) => add::add(&args, machine),
         IndexCommand::Remove(args) => remove(&args),
         IndexCommand::List(args) => list(&args),
         IndexCommand::Info(args) => info(&args),
         IndexCommand::Optimize(args) => optimize(&args),
         IndexCommand::Verify(args) => verify(&args),
         IndexCommand::Export(args) => {
+            ensure_writable(&args.file)?;
             r2former_index::export(&args.index, &args.file)?;
             output::stdout().line(format_args!("wrote {}", args.file.display()))?;
             Ok(ExitStatus::Done)
@@ -165,60 +149,15 @@ fn create(args: &CreateArgs) -> Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
-fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
-    let index = PlaceIndex::open(&args.index)?;
-    let options = SourceOptions { utm_zone: args.utm_zone, ..Default::default() };
-    let mut listing = Listing { photos: Vec::new(), skipped: Vec::new(), notes: Vec::new() };
-    for source in &args.sources {
-        let found = list_photos(source, args.kind, &options)?;
-        listing.photos.extend(found.photos);
-        listing.skipped.extend(found.skipped);
-        listing.notes.extend(found.notes);
-    }
-    for note in &listing.notes {
-        eprintln!("note: {note}");
-    }
-    for skipped in &listing.skipped {
-        eprintln!("left out: {}: {}", skipped.path.display(), skipped.reason);
-    }
-    if listing.photos.is_empty() {
-        bail!("no photograph with a position was found; nothing was added");
-    }
-    let mut writer = index.writer()?;
-    let extractor = Extractor::new(index.model()?, index.settings, &machine.device()?)?;
-    let bar = Bar::default();
-    let started = std::time::Instant::now();
-    let mut report = add_photos(&mut writer, &extractor, &listing.photos, &bar)?;
-    report.unreadable.extend(listing.skipped.into_iter().map(|s| (s.path, s.reason)));
-    let AddReport { added, already_indexed: present, unreadable: failed } = &report;
-    let rate = *added as f64 / started.elapsed().as_secs_f64();
-    if args.json {
-        print_json(&json!({
-            "added": added, "present": present, "images_per_second": rate,
-            "failed": failed.iter().map(|(p, e)| json!({ "path": p, "error": e })).collect::<Vec<_>>(),
-        }))?;
-    } else {
-        output::stdout().line(format_args!(
-            "added {added} images ({rate:.1} images/s), {present} were in the index already, {} left out",
-            failed.len()
-        ))?;
-    }
-    match (failed.is_empty(), added + present) {
-        (true, _) => Ok(ExitStatus::Done),
-        (false, 0) => bail!("none of the photographs could be used"),
-        (false, _) => Ok(ExitStatus::Partial),
-    }
-}
-
 fn remove(args: &RemoveArgs) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
     let mut writer = index.writer()?;
-    let ids: Vec<_> = args.names.iter().map(|name| place_id(name)).collect();
+    let ids: Vec<_> = args.names.iter().map(|name| place_id(&composed_name(name))).collect();
     let known = writer.contains(&ids)?;
     let unknown: Vec<&String> = args.names.iter().zip(&known).filter(|(_, k)| !**k).map(|(n, _)| n).collect();
     let removed = writer.remove(&ids)?;
     for name in &unknown {
-        eprintln!("not in the index: {name}");
+        eprintln!("not in the index: {}", escaped(name));
     }
     if args.json {
         print_json(&json!({ "removed": removed, "unknown": unknown }))?;
@@ -249,7 +188,7 @@ fn list(args: &ListArgs) -> Result<ExitStatus> {
     let mut out = output::stdout();
     for (_, place) in &places {
         let position = place.position.map_or("unknown".into(), |p| format!("{:.6},{:.6}", p.lat, p.lon));
-        out.line(format_args!("{position}\t{}", place.name))?;
+        out.line(format_args!("{position}\t{}", escaped(&place.name)))?;
     }
     Ok(ExitStatus::Done)
 }
@@ -267,12 +206,12 @@ fn info(args: &OneIndex) -> Result<ExitStatus> {
     let mut out = output::stdout();
     out.line(format_args!("images      {}", info.images))?;
     out.line(format_args!(
-        "on disk     {} ({} an image)",
+        "on disk     {} ({} per image)",
         bytes(info.bytes),
         bytes(info.bytes_per_image().round() as u64)
     ))?;
     out.line(format_args!(
-        "            of that {} of vectors at most: descriptor {}, local features {} x {}",
+        "            vectors per image up to {}: descriptor {}, local features {} x {} bytes",
         bytes(info.config.vector_bytes()),
         bytes(4 * info.config.global_dim as u64),
         info.config.max_rows,
@@ -317,7 +256,7 @@ fn verify(args: &OneIndex) -> Result<ExitStatus> {
         let mut out = output::stdout();
         for problem in &report.problems {
             let name = problem.name.as_deref().unwrap_or("index");
-            out.line(format_args!("{name}: {}", problem.what))?;
+            out.line(format_args!("{}: {}", escaped(name), escaped(&problem.what)))?;
         }
         out.line(format_args!("{} images read, {} problems", report.images, report.problems.len()))?;
     }

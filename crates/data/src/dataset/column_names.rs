@@ -1,0 +1,120 @@
+//! The names that columns of tables of photographs have.
+
+use super::point::Order;
+use unicode_normalization::UnicodeNormalization;
+
+/// What a column of a table of photographs can mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Path,
+    Lat,
+    Lon,
+    LatRef,
+    LonRef,
+    Point(Order),
+    Easting,
+    Northing,
+    Zone,
+    Hemisphere,
+    Heading,
+    Altitude,
+    AltitudeRef,
+    Time,
+    Offset,
+    GpsDate,
+    GpsTime,
+}
+
+/// Names of each meaning, the surest first: in lower case, without separators, units and groups. They are those of
+/// people in some languages and of tools (`exiftool -csv`, mapillary_tools, GIS exports).
+#[rustfmt::skip]
+pub(super) const NAMES: [(Role, &[&str]); 20] = [
+    (Role::Path, &[
+        "path", "sourcefile", "file", "filename", "image", "img", "name", "filepath", "imagepath", "imgpath",
+        "imagefile", "imagename", "imgname", "relativepath", "relpath", "photo", "picture", "datei",
+        "dateiname", "dateipfad", "pfad", "bild", "bilddatei", "foto", "fichier", "nomfichier", "nomdufichier",
+        "chemin", "archivo", "fichero",
+    ]),
+    (Role::Lat, &[
+        "lat", "latitude", "gpslatitude", "gpslat", "maplatitude", "latitud", "latitudine", "breitengrad",
+        "geographischebreite", "breite",
+    ]),
+    (Role::Lon, &[
+        "lon", "lng", "long", "longitude", "gpslongitude", "gpslon", "gpslng", "gpslong", "maplongitude",
+        "longitud", "longitudine", "längengrad", "laengengrad", "geographischelänge", "länge", "laenge",
+    ]),
+    (Role::LatRef, &[
+        "latref", "latituderef", "gpslatituderef", "lathemisphere", "latitudehemisphere", "latdir",
+        "latitudedirection", "ns",
+    ]),
+    (Role::LonRef, &[
+        "lonref", "lngref", "longref", "longituderef", "gpslongituderef", "lonhemisphere",
+        "longitudehemisphere", "londir", "longitudedirection", "ew",
+    ]),
+    (Role::Point(Order::Unstated), &[
+        "wkt", "geometry", "geom", "thegeom", "wktgeom", "point",
+    ]),
+    (Role::Point(Order::LatLon), &[
+        "latlon", "latlng", "latlong", "latitudelongitude",
+    ]),
+    (Role::Point(Order::LonLat), &[
+        "lonlat", "lnglat", "longlat", "longitudelatitude",
+    ]),
+    (Role::Point(Order::Unstated), &[
+        "gpsposition", "position", "coordinates", "coordinate", "coords", "location", "gps", "koordinaten",
+    ]),
+    (Role::Easting, &[
+        "easting", "utmeast", "utmeasting", "east", "x",
+    ]),
+    (Role::Northing, &[
+        "northing", "utmnorth", "utmnorthing", "north", "y",
+    ]),
+    (Role::Zone, &[
+        "utmzone", "zone", "epsg", "crs", "srid",
+    ]),
+    (Role::Hemisphere, &[
+        "hemisphere", "hemi", "utmhemisphere", "northsouth", "ns",
+    ]),
+    (Role::Heading, &[
+        "heading", "compass", "bearing", "yaw", "northdeg", "ca", "direction", "gpsimgdirection",
+        "imgdirection", "compassangle", "compassheading", "azimuth", "azimut", "blickrichtung", "richtung",
+        "kompass",
+    ]),
+    (Role::Altitude, &[
+        "altitude", "alt", "elevation", "height", "gpsaltitude", "mapaltitude", "ele", "elev", "höhe", "hoehe",
+    ]),
+    (Role::AltitudeRef, &[
+        "gpsaltituderef", "altituderef", "altref",
+    ]),
+    (Role::Time, &[
+        "timestamp", "time", "capturedat", "date", "datetime", "capturetime", "zeitstempel", "zeit", "datum",
+        "gpsdatetime", "subsecdatetimeoriginal", "datetimeoriginal", "subseccreatedate", "createdate",
+    ]),
+    (Role::Offset, &[
+        "offsettimeoriginal", "offsettime", "offsettimedigitized", "utcoffset",
+    ]),
+    (Role::GpsDate, &[
+        "gpsdatestamp",
+    ]),
+    (Role::GpsTime, &[
+        "gpstimestamp",
+    ]),
+];
+
+/// A column's name as [`NAMES`] has it: composed, in lower case, without exiftool's group before it, a unit after it,
+/// and separators in it.
+pub(super) fn key(name: &str) -> String {
+    const GROUPS: [&str; 7] = ["exif", "gps", "composite", "xmp", "file", "system", "ifd"];
+    const UNITS: [&str; 9] = ["deg", "degrees", "degree", "wgs84", "m", "metres", "meters", "utc", "decimal"];
+    let name: String = name.nfc().collect::<String>().to_lowercase();
+    let name = match name.split_once(':') {
+        Some((group, rest)) if GROUPS.iter().any(|g| group.starts_with(g)) => rest,
+        _ => &name,
+    };
+    let name = name.split(['(', '[']).find(|part| !part.trim().is_empty()).unwrap_or_default();
+    let mut words: Vec<&str> = name.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    if words.len() > 1 && words.last().is_some_and(|last| UNITS.contains(last)) {
+        words.pop();
+    }
+    words.concat()
+}

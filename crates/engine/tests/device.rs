@@ -1,0 +1,55 @@
+//! A device other than the CPU against the CPU, where there is one.
+//!
+//!     R2FORMER_TEST_DEVICE=wgpu cargo test --release -p r2former-engine --features r2former-model/wgpu --test device
+//!
+//! A software adapter will do (Debian: `mesa-vulkan-drivers`).
+
+use r2former_engine::doctor::{self, Extent, Kind, Options};
+use r2former_engine::{Extractor, LoadedModel, NoProgress, Settings, rerank};
+use r2former_model::device::describe;
+use r2former_model::{Device, parse_device};
+
+/// The device that the environment names; none, said loudly, where it names none.
+fn device() -> Option<Device> {
+    let name = std::env::var("R2FORMER_TEST_DEVICE").unwrap_or_default();
+    if name.is_empty() {
+        eprintln!("SKIPPED: no device is tested; set R2FORMER_TEST_DEVICE, as in R2FORMER_TEST_DEVICE=wgpu");
+        return None;
+    }
+    let device = parse_device(&name).unwrap();
+    eprintln!("testing {}", describe(&name, &device));
+    Some(device)
+}
+
+#[test]
+fn every_stage_agrees() {
+    let Some(device) = device() else { return };
+    let loaded = LoadedModel::built_in().unwrap();
+    let report = doctor::check(&loaded, &device, &Options::new(Extent::Short), &NoProgress).unwrap();
+    assert!(report.agrees(), "{:#?}", report.first_fault());
+}
+
+#[test]
+fn descriptors_and_scores_are_those_of_the_cpu() {
+    let Some(device) = device() else { return };
+    let loaded = LoadedModel::built_in().unwrap();
+    let settings = Settings { height: 160, width: 160, ..Settings::of(&loaded.config) };
+    let photos = doctor::images(&loaded.config, Kind::PhotoLike, 3, [160, 160], 7);
+    let inputs: Vec<Vec<f32>> = photos.rows().map(<[f32]>::to_vec).collect();
+    let run = |device: &Device| {
+        let extractor = Extractor::new(loaded.clone(), settings, device).unwrap();
+        let features = extractor.extract(&inputs).unwrap();
+        let locals: Vec<&[f32]> = features.iter().map(|f| f.local.as_slice()).collect();
+        let scores = rerank(&extractor, locals[0], &locals).unwrap();
+        (features, scores)
+    };
+    let ((found, found_scores), (expected, scores)) = (run(&device), run(&Device::flex()));
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!(doctor::deviation(&found.global, &expected.global) < 1e-3);
+        assert_eq!(found.local.len(), expected.local.len());
+    }
+    for (found, expected) in found_scores.iter().zip(&scores) {
+        let apart = doctor::deviation(&found.logits, &expected.logits);
+        assert!(apart < 0.02, "{found:?}, not {expected:?}");
+    }
+}
