@@ -120,7 +120,7 @@ fn the_summary_knows_the_extent() {
     assert_eq!((extent.south_west.lat, extent.north_east.lat), (48.001, 48.009));
     assert_eq!((extent.south_west.lon, extent.north_east.lon), (11.0, 11.123_456_789));
     assert_eq!(info.images, 10);
-    assert!(info.unpublished_bytes > 0 && info.bytes > 0);
+    assert!(info.pending_bytes > 0 && info.bytes > 0);
     writer.flush().unwrap();
-    assert_eq!(writer.info().unwrap().unpublished_bytes, 0);
+    assert_eq!(writer.info().unwrap().pending_bytes, 0);
 }
