@@ -71,7 +71,8 @@ fn views_of_a_panorama_are_images_of_the_index() {
 
     let places = places(&index);
     let names: Vec<&str> = places.iter().map(|p| p.name.as_str()).collect();
-    let views = ["pano.jpg#150", "pano.jpg#210", "pano.jpg#270", "pano.jpg#30", "pano.jpg#330", "pano.jpg#90"];
+    let views =
+        ["pano.jpg#150", "pano.jpg#210", "pano.jpg#270", "pano.jpg#30", "pano.jpg#330", "pano.jpg#90"];
     assert_eq!(names, [&["a.jpg"], &views[..]].concat());
     for place in &places[1..] {
         let heading: f64 = place.name.split_once('#').unwrap().1.parse().unwrap();
