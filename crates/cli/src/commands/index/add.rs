@@ -12,7 +12,7 @@ use r2former_data::dataset::{
 };
 use r2former_data::image::Limits;
 use r2former_data::{PanoramaMode, PanoramaOptions, Photo, UtmZone, expand_panoramas};
-use r2former_engine::{PlaceIndex, add_photos};
+use r2former_engine::{AddReport, PlaceIndex, add_photos};
 use serde_json::{Map, json};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
