@@ -62,7 +62,7 @@ pub(crate) fn current(index: &Path) -> Result<u64> {
         }
         text => text.at(&path)?,
     };
-    text.trim().parse().map_err(|error| {
+    text.trim().parse::<u64>().map_err(|error| {
         IndexError::damaged(index, format!("the file CURRENT holds no generation ({error})"))
     })
 }
