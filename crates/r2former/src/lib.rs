@@ -39,7 +39,7 @@
 //! (photographs, positions, datasets), `r2former-model` (the network), `r2former-eval` (recall) and `r2former-train`.
 //!
 //! # Features
-//! `cuda`, `metal`, `rocm`, `vulkan` and `webgpu` add the device of that name to [`parse_device`].
+//! `cuda`, `metal`, `rocm`, `vulkan` and `wgpu` add the device of that name to [`parse_device`].
 
 pub use r2former_data::dataset::{Kind, Listing, SourceOptions, list_images, list_photos};
 pub use r2former_data::{DataError, LatLon, Photo, Rgb8};
