@@ -41,6 +41,18 @@ fn a_town_out_of_range_is_refused() {
 }
 
 #[test]
+fn panorama_options_out_of_range_are_refused() {
+    for (args, words) in [
+        (["--panorama-fov", "nan"], ["--panorama-fov", "20 to 120"]),
+        (["--panorama-fov", "-5"], ["--panorama-fov", "20 to 120"]),
+        (["--panorama-offset", "inf"], ["--panorama-offset", "-360 to 360"]),
+        (["--panorama-views", "37"], ["--panorama-views", "1..=36"]),
+    ] {
+        names(&fails(r2former().args(["index", "add", "index", "photos"]).args(args), 2), &words);
+    }
+}
+
+#[test]
 fn an_output_that_cannot_be_written_is_named_once_and_first() {
     let home = tempfile::tempdir().expect("temporary folder");
     let file = home.path().join("file");
