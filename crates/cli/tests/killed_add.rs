@@ -1,4 +1,4 @@
-//! `index add` killed at many moments: what was written stays, and the next run goes on.
+//! `index add` killed at many moments: what was written stays, and the next run resumes.
 
 mod common;
 
