@@ -122,7 +122,7 @@ pub enum GroundTruthRule {
     Listed(Vec<Vec<u32>>),
 }
 
-/// Makes a dataset of two listings; what is right is decided by positions. The listings' notes are
+/// Makes a dataset of two listings; positives are decided by positions. The listings' notes are
 /// kept, and skipped photographs are counted in the dataset's notes.
 pub fn from_listings(name: impl Into<String>, database: Listing, queries: Listing) -> Dataset {
     let mut notes = Vec::new();

@@ -107,7 +107,7 @@ pub fn read_msls(root: &Path, options: &MslsOptions) -> Result<Dataset> {
     let panoramas = match (options.panoramas, told) {
         (true, _) => "kept",
         (false, true) => "dropped",
-        (false, false) => "kept where no raw.csv tells which they are",
+        (false, false) => "kept where no raw.csv marks them",
     };
     let chosen = format!(
         "subtask {}, {variant}, panoramas {panoramas}; {dropped} images left out by these rules",
@@ -168,7 +168,7 @@ impl Tables {
                     return Err(DataError::format(
                         folder.join("subtask_index.csv"),
                         None,
-                        "is missing: the subtask cannot be told without it",
+                        "is missing: it lists the images of each subtask",
                     ));
                 }
             }
