@@ -72,7 +72,7 @@ impl StageReport {
             (Verdict::Failed(reason), _) => format!("it failed: {reason}"),
             (Verdict::Disagrees, Some(worst)) => {
                 format!(
-                    "its results deviate by {:.1e}, more than {:.0e} ({})",
+                    "its results deviate by {:.1e}, more than {:.1e} ({})",
                     worst.deviation, worst.tolerance, worst.input
                 )
             }
