@@ -51,6 +51,7 @@ pub fn read_frames(database: &Path, queries: &Path, options: FramesOptions) -> R
         (own.saturating_sub(tolerance)..=(own + tolerance).min(frames - 1)).map(|r| r as u32).collect()
     };
     Ok(Dataset {
+        left_out: 0,
         name: format!("{} in {}", folder_name(queries), folder_name(database)),
         truth: GroundTruthRule::Listed((0..asked).map(around).collect()),
         database: database_photos,

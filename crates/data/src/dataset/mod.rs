@@ -110,6 +110,8 @@ pub struct Dataset {
     pub notes: Vec<String>,
     /// Where queries or references are sequences: their frames.
     pub sequences: Sequences,
+    /// Number of photographs of the sources that were left out; the notes say why.
+    pub left_out: usize,
 }
 
 /// How a dataset says which database images are right for a query.
@@ -131,6 +133,7 @@ pub fn from_listings(name: impl Into<String>, database: Listing, queries: Listin
         notes.extend(skipped_note(side, &listing.skipped));
     }
     Dataset {
+        left_out: database.skipped.len() + queries.skipped.len(),
         name: name.into(),
         database: database.photos,
         queries: queries.photos,

@@ -117,6 +117,7 @@ pub fn read_msls(root: &Path, options: &MslsOptions) -> Result<Dataset> {
     let notes = vec![chosen, options.task.describe(options.sequence, [queries.alone, database.alone])];
     let ((queries, query_side), (database, database_side)) = (queries.finish(), database.finish());
     Ok(Dataset {
+        left_out: 0,
         name: format!("MSLS {}", cities.join(", ")),
         database,
         queries,

@@ -76,6 +76,7 @@ pub fn read_pairs(database: &Path, queries: &Path, positives: &Path) -> Result<D
     let notes =
         if alone > 0 { vec![format!("{alone} queries have no row of positives")] } else { Vec::new() };
     Ok(Dataset {
+        left_out: 0,
         name: name_of(positives),
         database: database_photos,
         queries: query_photos,

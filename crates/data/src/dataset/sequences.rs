@@ -119,6 +119,7 @@ mod tests {
         let (queries, query_side) = side(0.0, 3);
         let (database, database_side) = side(64.0, 5);
         let mut set = Dataset {
+            left_out: 0,
             name: "road".into(),
             // Windows 64 84 104, 84 104 124, 104 124 144: only the first has a frame within 25 m of 40.
             database,

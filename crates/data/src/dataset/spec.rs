@@ -279,6 +279,7 @@ mod tests {
             members: (0..10).map(|i| vec![i, i + 1, i + 2]).collect(),
         };
         let mut set = Dataset {
+            left_out: 0,
             name: "s".into(),
             database: vec![photo(0)],
             queries: (0..10).map(photo).collect(),

@@ -56,6 +56,7 @@ pub fn read_st_lucia(root: &Path, options: &StLuciaOptions) -> Result<Dataset> {
     let database = pass(&first, options.spacing_m, &mut notes)?;
     let queries = pass(&last, options.spacing_m, &mut notes)?;
     Ok(Dataset {
+        left_out: 0,
         name: format!("St Lucia, pass {} in {}", folder_name(&last), folder_name(&first)),
         database,
         queries,
