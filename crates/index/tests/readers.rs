@@ -1,5 +1,7 @@
 //! Readers beside a writer: consistent pictures, never half of a batch, and no trace left behind.
 
+#![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
+
 mod common;
 
 use std::collections::HashSet;

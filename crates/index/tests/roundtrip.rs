@@ -1,5 +1,7 @@
 //! What goes in comes out: payload, global descriptors and local features, byte for byte.
 
+#![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
+
 mod common;
 
 use common::{WIDTH, config, image};

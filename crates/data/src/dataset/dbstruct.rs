@@ -56,7 +56,15 @@ pub fn read_dbstruct(path: &Path, options: &DbStructOptions) -> Result<Dataset> 
         notes.push(format!("the file's own radius of positives is {metres} m"));
     }
     let sequences = Sequences::default();
-    Ok(Dataset { name: stem, database, queries, truth: GroundTruthRule::Positions, notes, sequences })
+    Ok(Dataset {
+        left_out: 0,
+        name: stem,
+        database,
+        queries,
+        truth: GroundTruthRule::Positions,
+        notes,
+        sequences,
+    })
 }
 
 fn zone_of_name(stem: &str) -> Option<UtmZone> {
