@@ -97,9 +97,14 @@ fn an_evaluation_with_synthetic_features() {
     let text: String = run(dir.path(), command)
         .lines()
         // Lines of measured values.
-        .map(|line| match ["cost ", "features ", "evaluation ", "memory "].iter().find(|head| line.starts_with(**head)) {
-            Some(head) => format!("{head}[measured]\n"),
-            None => format!("{line}\n"),
+        .map(|line| {
+            match ["cost ", "features ", "evaluation ", "memory "]
+                .iter()
+                .find(|head| line.starts_with(**head))
+            {
+                Some(head) => format!("{head}[measured]\n"),
+                None => format!("{line}\n"),
+            }
         })
         .collect();
     insta::assert_snapshot!("summary_text", text);
