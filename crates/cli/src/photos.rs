@@ -9,6 +9,20 @@ use std::fs::{File, FileType};
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
+/// How photographs are read.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct ReadArgs {
+    /// Read JPEGs that are cut short as far as they go, with a note, instead of refusing them.
+    #[arg(long)]
+    pub(crate) accept_truncated: bool,
+}
+
+impl ReadArgs {
+    pub(crate) fn limits(self) -> Limits {
+        Limits { accept_truncated: self.accept_truncated, ..Limits::default() }
+    }
+}
+
 /// One photograph.
 #[derive(Debug)]
 pub(crate) struct PhotoArg {
@@ -194,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_told_from_files() {
+    fn streams_are_distinguished_from_files() {
         for stream in ["-", "/dev/stdin", "/dev/fd/63", "/proc/self/fd/5"] {
             assert!(PhotoArg::of(Path::new(stream)).path().is_none(), "{stream}");
         }

@@ -187,7 +187,7 @@ fn configurations_and_data_that_cannot_be_used_are_errors() {
         ("loss.order_weight=1.0", "loss.ranking_loss_weight"),
         ("batch.kept_views=1", "batch.cached_views"),
         ("batch.mirror=0.5", "batch.horizontal_flip"),
-        ("keep.every=5", "checkpoint"),
+        ("keep.every=5", "checkpoint.every"),
         ("optimizer.average=0.9", "optimizer.ema_decay"),
     ] {
         names(&error(&[old], false), &[old.split('=').next().unwrap_or_default(), new]);

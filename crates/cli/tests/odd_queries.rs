@@ -17,7 +17,7 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", stdout(output)))
 }
 
-/// Runs the program, and fails rather than waits for ever.
+/// Runs the program, and fails rather than waits forever.
 fn within_seconds(seconds: u64, command: &mut Command) -> Output {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.expect("the program was built with the tests");
@@ -254,10 +254,11 @@ fn a_photograph_of_a_pixel_is_answered_with_a_note() {
         let tiny = home.path().join(name);
         let bytes = jpeg_with_tags(&picture(1, width, height), 90, &PhotoTags::default()).expect("encodes");
         std::fs::write(&tiny, bytes).expect("can be written");
-        let note = format!("is {width} x {height} pixels: the answer means little");
+        let note = format!("is {width} x {height} pixels");
         let mut command = r2former();
         let output = command.arg("query").arg(&index).arg(&tiny).arg("--json").assert().success();
-        assert_eq!(json(output.get_output())["answers"][0]["notes"][0], note.as_str());
+        let answer = &json(output.get_output())["answers"][0];
+        assert!(answer["notes"][0].as_str().is_some_and(|words| words.starts_with(&note)), "{answer}");
         names(&String::from_utf8_lossy(&output.get_output().stderr), &[name, &note]);
         let output = r2former().arg("match").arg(&good).arg(&tiny).assert().success();
         names(&String::from_utf8_lossy(&output.get_output().stderr), &[name, &note]);

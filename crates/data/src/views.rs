@@ -1,6 +1,5 @@
 //! Panoramas among photographs: cut into views, taken whole, or left out.
 
-use crate::dataset::{SkipKind, Skipped};
 use crate::image::{Limits, Shape, shape};
 use crate::{DataError, PanoramaView, Photo, Result};
 use rayon::prelude::*;
@@ -89,8 +88,6 @@ impl PanoramaOptions {
 pub struct ExpandedPhotos {
     /// Photographs, and the views of panoramas in the panoramas' places.
     pub photos: Vec<Photo>,
-    /// Panoramas that were left out.
-    pub skipped: Vec<Skipped>,
     /// How many panoramas were cut, taken whole or left out, and why; images that hardly show a place.
     pub notes: Vec<String>,
 }
@@ -108,8 +105,9 @@ pub fn expand_panoramas(photos: Vec<Photo>, options: &PanoramaOptions, limits: &
         .map(|photo| if photo.view.is_some() { None } else { shape(&photo.path, limits).ok() })
         .collect();
     let mut out = ExpandedPhotos::default();
-    let (mut cut, mut untagged, mut whole) = (0, Vec::new(), Vec::new());
-    let mut degenerate = Vec::new();
+    let mut cut = 0;
+    let (mut untagged, mut whole, mut skipped, mut degenerate) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (photo, shape) in photos.into_iter().zip(shapes) {
         let Some(shape) = shape else {
             out.photos.push(photo);
@@ -131,8 +129,7 @@ pub fn expand_panoramas(photos: Vec<Photo>, options: &PanoramaOptions, limits: &
         };
         match (options.mode, panorama.partial.clone().or_else(beyond)) {
             (PanoramaMode::Skip, _) => {
-                let reason = "is a panorama, left out on request".into();
-                out.skipped.push(Skipped { path: photo.path, reason, kind: SkipKind::Unsupported });
+                skipped.push(photo.name);
             }
             (PanoramaMode::Whole, _) => {
                 whole.push(format!("{} (on request)", photo.name));
@@ -179,6 +176,7 @@ pub fn expand_panoramas(photos: Vec<Photo>, options: &PanoramaOptions, limits: &
     };
     list(&untagged, "taken for a panorama by its shape, 2:1, without a tag that says so");
     list(&whole, "panorama added whole, squeezed to the model's shape");
+    list(&skipped, "panorama left out on request");
     list(&degenerate, "hardly shows a place");
     out
 }
@@ -250,7 +248,8 @@ mod tests {
         assert_eq!(whole.photos, photos);
         assert!(whole.notes.iter().any(|n| n.contains("3 images, the first p.jpg (on request)")));
         let skip = expand_panoramas(photos, &options.mode(PanoramaMode::Skip), &Limits::default());
-        assert_eq!((skip.photos.len(), skip.skipped.len()), (2, 3));
+        assert_eq!(skip.photos.len(), 2);
+        assert!(skip.notes.iter().any(|n| n.starts_with("panorama left out on request: 3 images")));
     }
 
     #[test]

@@ -189,7 +189,7 @@ fn damage_beside_a_position_is_a_note() {
         assert_eq!((tags.altitude, kinds(&tags)), (None, vec!["without altitude"]));
         assert_eq!(
             tags.notes[0].detail,
-            format!("its EXIF GPSAltitude is {}/0, which is no number", value.0)
+            format!("its EXIF GPSAltitude is {}/0, which is not a number", value.0)
         );
     }
     for value in [(0, 0), (4_294_967_206, 1), (361, 1), (1, 0)] {

@@ -355,7 +355,7 @@ impl Extractor {
     /// # Errors
     /// As [`Extractor::decode`] and [`Extractor::extract`].
     pub fn extract_image<'a>(&self, image: impl Into<QueryImage<'a>>) -> Result<ImageFeatures> {
-        let pixels = self.decode(&image.into())?;
+        let pixels = self.decode(&image.into())?.pixels;
         let input = self.prepare(&pixels)?;
         let features = self.extract(&[input])?;
         features.into_iter().next().ok_or_else(|| EngineError::Compute("no descriptor came back".into()))

@@ -1,8 +1,8 @@
 //! One query: photograph, descriptor, candidates, reranked places, answer.
 
 use crate::{
-    Answer, EngineError, Estimate, Extractor, Match, QueryImage, RerankMethod, Result, ScoreKind, Status,
-    Timing, size_note, top1_margin,
+    Answer, DecodedQuery, EngineError, Estimate, Extractor, Match, QueryImage, RerankMethod, Result,
+    ScoreKind, Status, Timing, top1_margin,
 };
 use r2former_data::geo;
 use r2former_index::{Filter, Hit, Near, ReadPlaces, SearchMode};
@@ -132,8 +132,7 @@ pub fn locate<'a>(
         *stage = Timing::ms(clock.elapsed());
         clock = Instant::now();
     };
-    let pixels = extractor.decode(&query)?;
-    let notes: Vec<String> = size_note(pixels.width, pixels.height).into_iter().collect();
+    let DecodedQuery { pixels, notes } = extractor.decode(&query)?;
     let input = extractor.prepare(&pixels)?;
     drop(pixels);
     lap(&mut timing.decode_ms);

@@ -2,7 +2,7 @@
 
 use crate::{Extractor, Result};
 use r2former_data::Rgb8;
-use r2former_data::image::{decode_bytes, decode_file};
+use r2former_data::image::{Shape, decode_bytes_noting, decode_file_noting, shape, shape_of_bytes};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
@@ -43,19 +43,41 @@ impl<'a> QueryImage<'a> {
     }
 }
 
+/// A query's pixels, and what speaks against them.
+#[derive(Debug, Clone)]
+pub struct DecodedQuery<'a> {
+    /// Pixels, upright.
+    pub pixels: Cow<'a, Rgb8>,
+    /// Reasons to distrust the answer: a few pixels, a panorama squeezed into the model's shape, a file that was cut
+    /// short and accepted.
+    pub notes: Vec<String>,
+}
+
 impl Extractor {
     /// Decodes a query, turned upright, within this extractor's limits; pixels are handed back as they are.
     ///
     /// # Errors
     /// [`EngineError::Data`](crate::EngineError::Data) for a file that is missing, or bytes that are no usable
     /// image.
-    pub fn decode<'a>(&self, query: &QueryImage<'a>) -> Result<Cow<'a, Rgb8>> {
-        Ok(match query.source {
-            Source::File(path) => Cow::Owned(decode_file(path, self.limits())?),
+    pub fn decode<'a>(&self, query: &QueryImage<'a>) -> Result<DecodedQuery<'a>> {
+        let limits = self.limits();
+        let (shape, decoded) = match query.source {
+            Source::File(path) => (shape(path, limits), decode_file_noting(path, limits)?),
             Source::Bytes(bytes) => {
-                Cow::Owned(decode_bytes(bytes, Path::new(query.name.as_ref()), self.limits())?)
+                let name = Path::new(query.name.as_ref());
+                (shape_of_bytes(bytes, name, limits), decode_bytes_noting(bytes, name, limits)?)
             }
-            Source::Pixels(pixels) => Cow::Borrowed(pixels),
+            Source::Pixels(pixels) => {
+                let notes = Shape::of_pixels(pixels).note().into_iter().collect();
+                return Ok(DecodedQuery { pixels: Cow::Borrowed(pixels), notes });
+            }
+        };
+        // What is wrong with the tags does not matter here.
+        let notes = shape.ok().and_then(|shape| shape.note());
+        let missing = decoded.missing.map(|what| format!("was cut short and is read in part: {what}"));
+        Ok(DecodedQuery {
+            pixels: Cow::Owned(decoded.image),
+            notes: notes.into_iter().chain(missing).collect(),
         })
     }
 }

@@ -3,12 +3,12 @@
 use crate::common::{Machine, ModelArgs, ensure_writable};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
-use crate::photos::{PhotoArg, photo_args};
+use crate::photos::{PhotoArg, ReadArgs, photo_args};
 use crate::progress::Bar;
 use crate::tensors::tensor_images;
 use anyhow::Result;
 use clap::Args;
-use r2former_engine::{ImageFeatures, Progress, extract_stream};
+use r2former_engine::{DecodedQuery, ImageFeatures, Progress, extract_stream};
 use r2former_model::checkpoint::write_atomically;
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::json;
@@ -27,6 +27,8 @@ pub(crate) struct ExtractArgs {
     /// attention and the feature; the header lists the photos under `names`, as JSON.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    read: ReadArgs,
     /// Print a JSON summary.
     #[arg(long)]
     json: bool,
@@ -35,7 +37,8 @@ pub(crate) struct ExtractArgs {
 pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<ExitStatus> {
     ensure_writable(&args.out)?;
     let tensors = tensor_images(&args.images)?;
-    let extractor = args.model.extractor(machine, tensors.as_ref().map(|t| t.size))?;
+    let extractor =
+        args.model.extractor(machine, tensors.as_ref().map(|t| t.size))?.with_limits(args.read.limits());
     let (mut global, mut local) = (Vec::new(), Vec::new());
     let mut keep = |features: ImageFeatures| {
         global.extend(features.global);
@@ -55,16 +58,21 @@ pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<ExitStatus> {
             // One bad image ends the run: a row would be missing, and rows are matched to names by number.
             let files: Option<Vec<&Path>> = photos.iter().map(PhotoArg::path).collect();
             match files {
-                Some(files) => {
+                Some(files) if !args.read.accept_truncated => {
                     photos.iter().try_for_each(|photo| photo.load().map(drop))?;
                     extract_stream(&extractor, &files, &bar, |_, features| {
                         keep(features?);
                         Ok(())
                     })?;
                 }
-                None => {
+                _ => {
                     for photo in &photos {
-                        keep(extractor.extract_image(photo.load()?.query())?);
+                        let loaded = photo.load()?;
+                        let DecodedQuery { pixels, notes } = extractor.decode(&loaded.query())?;
+                        for note in notes {
+                            bar.note(&format!("note: {}: {}", escaped(&photo.name), escaped(&note)));
+                        }
+                        keep(extractor.extract_image(&*pixels)?);
                         bar.advance(1);
                     }
                 }

@@ -3,11 +3,11 @@
 use crate::common::{Machine, ModelArgs};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
-use crate::photos::PhotoArg;
+use crate::photos::{PhotoArg, ReadArgs};
 use crate::tensors::tensor_images;
 use anyhow::{Result, bail};
 use clap::Args;
-use r2former_engine::{Extractor, ImageFeatures, ScoreKind, score_pair, size_note};
+use r2former_engine::{DecodedQuery, Extractor, ImageFeatures, ScoreKind, score_pair};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -19,6 +19,8 @@ pub(crate) struct MatchArgs {
     b: PathBuf,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    read: ReadArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -26,7 +28,8 @@ pub(crate) struct MatchArgs {
 
 pub(crate) fn run(args: &MatchArgs, machine: &Machine) -> Result<ExitStatus> {
     let tensors = tensor_images(&[args.a.clone(), args.b.clone()])?;
-    let extractor = args.model.extractor(machine, tensors.as_ref().map(|t| t.size))?;
+    let extractor =
+        args.model.extractor(machine, tensors.as_ref().map(|t| t.size))?.with_limits(args.read.limits());
     let features = match &tensors {
         Some(tensors) => extractor.extract(&tensors.inputs)?,
         None => {
@@ -86,9 +89,9 @@ fn photo_pair(args: &MatchArgs) -> Result<[PhotoArg; 2]> {
 
 fn extract(extractor: &Extractor, photo: &PhotoArg) -> Result<ImageFeatures> {
     let loaded = photo.load()?;
-    let pixels = extractor.decode(&loaded.query())?;
-    if let Some(note) = size_note(pixels.width, pixels.height) {
-        eprintln!("note: {}: {note}", escaped(&photo.name));
+    let DecodedQuery { pixels, notes } = extractor.decode(&loaded.query())?;
+    for note in notes {
+        eprintln!("note: {}: {}", escaped(&photo.name), escaped(&note));
     }
     Ok(extractor.extract_image(&*pixels)?)
 }

@@ -3,7 +3,7 @@
 use crate::common::{Machine, parse_margin, parse_position, parse_radius, rerank_or_default};
 use crate::exit::ExitStatus;
 use crate::output::{self, AnswerFormat, PairsFormat, QueryResult, check_pair_names, escaped, print_answers};
-use crate::photos::{PhotoArg, photo_args, relative_to};
+use crate::photos::{PhotoArg, ReadArgs, photo_args, relative_to};
 use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::Args;
@@ -22,10 +22,10 @@ pub(crate) struct QueryArgs {
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// Matches to print for each query.
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 5, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     top: u32,
     /// Number of candidates from the global search to rerank.
-    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 100, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     candidates: u32,
     /// Reranking method: model, ransac (mutual nearest local features that fit one homography), or none for the
     /// global ranking [default: model if its reranker is trained, else none].
@@ -61,6 +61,8 @@ pub(crate) struct QueryArgs {
     /// Print the time of each stage, in milliseconds (JSON always has it).
     #[arg(long)]
     timing: bool,
+    #[command(flatten)]
+    read: ReadArgs,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -115,7 +117,7 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         bail!("{dir}: the index is empty: add photos with `r2former index add {dir} PHOTOS`");
     }
     let options = options(args, rerank_or_default(args.rerank, &loaded.config)?);
-    let extractor = machine.extractor(loaded, index.settings)?;
+    let extractor = machine.extractor(loaded, index.settings)?.with_limits(args.read.limits());
 
     let mut out = output::stdout();
     let (mut results, mut unreadable) = (Vec::new(), 0);

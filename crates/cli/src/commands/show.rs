@@ -151,7 +151,7 @@ fn query(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
             let similarity = format!("cosine {:.3}", m.similarity);
             let position = m.position.map(|p| format!("{:.6}, {:.6}", p.lat, p.lon));
             Tile {
-                photo: Photograph::open(&args.photos.join(&m.path), LONGEST).ok(),
+                photo: reference(&args.photos, &m.path),
                 label: format!("{}.", i + 1),
                 name: m.path.clone(),
                 notes: [score, Some(similarity), position].into_iter().flatten().collect(),
@@ -177,6 +177,12 @@ fn query(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         );
     }
     write(&args.out, &gallery(&rows))
+}
+
+/// The photograph of a match; for a view of a panorama, the panorama.
+fn reference(photos: &Path, name: &str) -> Option<Photograph> {
+    let open = |name: &str| Photograph::open(&photos.join(name), LONGEST).ok();
+    open(name).or_else(|| open(name.rsplit_once('#')?.0))
 }
 
 fn positions(args: &MapArgs, machine: &Machine) -> Result<ExitStatus> {

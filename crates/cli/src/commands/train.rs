@@ -1,7 +1,7 @@
 //! `r2former train`: the stages of training, previews of batches, and presets.
 
 use crate::common::Machine;
-use crate::exit::ExitStatus as Exit;
+use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use crate::progress::Bar;
 use anyhow::Result;
@@ -73,7 +73,7 @@ pub(crate) struct PreviewArgs {
     changes: Vec<String>,
 }
 
-pub(crate) fn run(command: &TrainCommand, machine: &Machine) -> Result<Exit> {
+pub(crate) fn run(command: &TrainCommand, machine: &Machine) -> Result<ExitStatus> {
     let (stage, args) = match command {
         TrainCommand::Global(args) => (Stage::Global, args),
         TrainCommand::Rerank(args) => (Stage::Rerank, args),
@@ -84,19 +84,19 @@ pub(crate) fn run(command: &TrainCommand, machine: &Machine) -> Result<Exit> {
             let config = TrainConfig::read(args.stage, &args.config, &args.changes)?;
             preview(&config, args.batch, &args.out)?;
             output::stdout().line(format_args!("{}", args.out.display()))?;
-            return Ok(Exit::Done);
+            return Ok(ExitStatus::Done);
         }
         TrainCommand::Preset { stage } => {
             let text = TrainConfig::commented_preset(*stage)?;
             output::stdout().line(format_args!("{}", text.trim_end()))?;
-            return Ok(Exit::Done);
+            return Ok(ExitStatus::Done);
         }
     };
     let config = TrainConfig::read(stage, &args.config, &args.changes)?;
     let dashboard = Dashboard::default();
     let outcome = train(&config, &args.out, args.resume, &machine.devices()?, &dashboard)?;
     dashboard.close();
-    let exit = if outcome.left_out > 0 { Exit::Partial } else { Exit::Done };
+    let exit = if outcome.left_out > 0 { ExitStatus::Partial } else { ExitStatus::Done };
     if args.json {
         print_json(&outcome)?;
         return Ok(exit);

@@ -49,7 +49,7 @@ impl Fields {
             return Err(format!("its EXIF {tag} has {} of {N} numbers", all.len()));
         }
         if let Some(bad) = all[..N].iter().find(|r| r.denom == 0) {
-            return Err(format!("its EXIF {tag} is {}/0, which is no number", bad.num));
+            return Err(format!("its EXIF {tag} is {}/0, which is not a number", bad.num));
         }
         Ok(Some(std::array::from_fn(|i| all[i].to_f64())))
     }

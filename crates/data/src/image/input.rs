@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// How a photograph is brought to the network's size. The two differ by several grey levels, so a
+/// How a photograph is resized to the network's input size. The two differ by several grey levels, so a
 /// model is to be used with the one it was evaluated with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,7 +1,7 @@
 //! The bits of a JPEG's entropy-coded data, and Huffman codes.
 
 /// Bits that a code is looked up by; longer ones take the slow path.
-const LOOKUP: u32 = 10;
+const LOOKUP: u32 = 11;
 
 /// Why data cannot be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,18 +157,25 @@ impl Table {
         Some((table, 16 + total))
     }
 
-    /// The next symbol.
+    /// The next symbol, and past as many bits behind its code as its lower half says: a coefficient's own.
     #[inline]
     pub(super) fn symbol(&self, bits: &mut Bits) -> Result<u8, Stop> {
-        if bits.count < 16 {
+        // A code and a coefficient have at most 31 bits.
+        if bits.count < 32 {
             bits.fill();
         }
         let entry = self.short[(bits.buffer >> (64 - LOOKUP)) as usize];
-        if entry != 0 {
-            bits.skip(u32::from(entry >> 8))?;
-            return Ok(entry as u8);
+        if entry == 0 {
+            return self.long_symbol(bits);
         }
-        self.long_symbol(bits)
+        let symbol = entry as u8;
+        let length = u32::from(entry >> 8) + u32::from(symbol & 15);
+        if length > bits.count {
+            return Err(Stop::Ended);
+        }
+        bits.buffer <<= length;
+        bits.count -= length;
+        Ok(symbol)
     }
 
     #[cold]
@@ -179,7 +186,9 @@ impl Table {
             return Err(if bits.count < 16 { Stop::Ended } else { Stop::Invalid });
         };
         let place = (next >> (16 - length)) as i32 + self.offset[length as usize];
-        bits.skip(length)?;
-        usize::try_from(place).ok().and_then(|place| self.symbols.get(place)).copied().ok_or(Stop::Invalid)
+        let symbol = usize::try_from(place).ok().and_then(|place| self.symbols.get(place)).copied();
+        let symbol = symbol.ok_or(Stop::Invalid)?;
+        bits.skip(length + u32::from(symbol & 15))?;
+        Ok(symbol)
     }
 }

@@ -319,11 +319,7 @@ fn ended(unit: usize, total: usize, progressive: bool) -> Flaw {
 
 /// The difference of a block's mean.
 fn difference(bits: &mut Bits, dc: &Table) -> Result<(), Stop> {
-    let size = dc.symbol(bits)?;
-    if size > 16 {
-        return Err(Stop::Invalid);
-    }
-    bits.skip(u32::from(size))
+    if dc.symbol(bits)? > 15 { Err(Stop::Invalid) } else { Ok(()) }
 }
 
 fn sequential(bits: &mut Bits, dc: &Table, ac: &Table) -> Result<(), Stop> {
@@ -331,7 +327,7 @@ fn sequential(bits: &mut Bits, dc: &Table, ac: &Table) -> Result<(), Stop> {
     let mut at = 1;
     while at < 64 {
         let symbol = ac.symbol(bits)?;
-        let (zeros, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+        let (zeros, size) = (usize::from(symbol >> 4), symbol & 15);
         if size == 0 && zeros < 15 {
             break;
         }
@@ -339,7 +335,6 @@ fn sequential(bits: &mut Bits, dc: &Table, ac: &Table) -> Result<(), Stop> {
         if at > 64 {
             return Err(Stop::Invalid);
         }
-        bits.skip(size)?;
     }
     Ok(())
 }
@@ -353,7 +348,7 @@ fn first_bits(bits: &mut Bits, ac: &Table, band: Band, run: &mut u32, nonzero: &
     let mut at = band.first;
     while at <= band.last {
         let symbol = ac.symbol(bits)?;
-        let (zeros, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+        let (zeros, size) = (usize::from(symbol >> 4), symbol & 15);
         if size == 0 && zeros < 15 {
             *run = (1 << zeros) - 1 + bits.take(zeros as u32)?;
             break;
@@ -363,7 +358,6 @@ fn first_bits(bits: &mut Bits, ac: &Table, band: Band, run: &mut u32, nonzero: &
             return Err(Stop::Invalid);
         }
         if size > 0 {
-            bits.skip(size)?;
             *nonzero |= 1 << at;
         }
         at += 1;
@@ -378,12 +372,12 @@ fn refine(bits: &mut Bits, ac: &Table, band: Band, run: &mut u32, nonzero: &mut 
         while at <= band.last {
             let symbol = ac.symbol(bits)?;
             let (mut zeros, size) = (u32::from(symbol >> 4), symbol & 15);
+            if size > 1 {
+                return Err(Stop::Invalid);
+            }
             if size == 0 && zeros < 15 {
                 *run = (1 << zeros) + bits.take(zeros)?;
                 break;
-            }
-            if size > 0 {
-                bits.skip(1)?;
             }
             // Past `zeros` coefficients that stay zero; those that are not zero take a bit each.
             while at <= band.last {

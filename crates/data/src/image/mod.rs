@@ -36,7 +36,7 @@ mod xmp;
 pub use crop::crop_input;
 pub use decode::{Decoded, decode_bytes, decode_bytes_noting, decode_file, decode_file_noting, dimensions};
 pub use input::{Preprocess, ResizeMode, to_input, to_input_into};
-pub use panorama::{PANORAMA_MIN_WIDTH, Panorama, Shape, cut_views, shape};
+pub use panorama::{PANORAMA_MIN_WIDTH, Panorama, Shape, cut_views, shape, shape_of_bytes};
 pub use perspective::{AngularGrid, DirectedView, render_view};
 pub use tags::{HeadingReference, PhotoTags, TagNote, read_tags, summarise_notes, tags_of_bytes};
 pub use tags_write::jpeg_with_tags;

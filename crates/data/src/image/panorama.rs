@@ -6,7 +6,7 @@ use super::xmp::Xmp;
 use super::{Limits, Rgb8, degenerate, metadata, orient};
 use crate::{DataError, PanoramaView, Result};
 use std::convert::Infallible;
-use std::io::{BufReader, Seek};
+use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
 /// An image without tags is taken for a panorama when it is twice as wide as it is high, and at least this wide.
@@ -51,17 +51,34 @@ pub struct Panorama {
 /// As [`dimensions`](super::dimensions).
 pub fn shape(path: &Path, limits: &Limits) -> Result<Shape> {
     let (file, _) = open(path, limits)?;
-    let mut reader = BufReader::new(file);
-    let format = head_format(&mut reader, path)?;
-    let stored = stored_dimensions(format, &mut reader, path, limits)?;
+    shape_in(&mut BufReader::new(file), path, limits)
+}
+
+/// As [`shape`], of bytes in memory; `name` stands for them in messages.
+///
+/// # Errors
+/// As [`dimensions`](super::dimensions).
+pub fn shape_of_bytes(bytes: &[u8], name: &Path, limits: &Limits) -> Result<Shape> {
+    shape_in(&mut Cursor::new(bytes), name, limits)
+}
+
+fn shape_in(reader: &mut (impl BufRead + Seek), path: &Path, limits: &Limits) -> Result<Shape> {
+    let format = head_format(reader, path)?;
+    let stored = stored_dimensions(format, reader, path, limits)?;
     reader.rewind().map_err(|e| DataError::io(path, e))?;
-    let metadata = metadata::read(format, &mut reader, path)?;
+    let metadata = metadata::read(format, reader, path)?;
     let (width, height) = orient::turned(stored, metadata.orientation());
     let panorama = recognise(width, height, Xmp(metadata.xmp.as_deref().unwrap_or_default()));
     Ok(Shape { width, height, panorama })
 }
 
 impl Shape {
+    /// The shape of decoded pixels, whose tags are not known.
+    pub fn of_pixels(image: &Rgb8) -> Self {
+        let (width, height) = (image.width, image.height);
+        Self { width, height, panorama: recognise(width, height, Xmp(Default::default())) }
+    }
+
     /// A note for an image that the network gets squeezed out of shape, or that is too small to show anything.
     pub fn note(&self) -> Option<String> {
         let Self { width, height, panorama } = self;
@@ -268,7 +285,7 @@ mod tests {
             }
             assert!(at(114, 80)[1] < 45 && at(114, 92)[1] > 195, "the horizon is in the middle");
         }
-        // No seam behind: across the panorama's edge colours go on.
+        // No seam behind: across the panorama's edge colours continue.
         let behind = &views[2];
         let row: Vec<i32> = (0..behind.width).map(|x| i32::from(behind.pixels[(40 * 229 + x) * 3])).collect();
         assert!(row.windows(2).all(|pair| (pair[0] - pair[1]).abs() <= 3), "{row:?}");

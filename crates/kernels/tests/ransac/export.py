@@ -3,8 +3,8 @@
     pip install opencv-python-headless numpy
     python export.py > golden.json
 
-Each case is matched by OpenCV several times with its pairs in another order, which is another random sampling:
-their mean and highest count are kept.
+OpenCV fits each case several times with its pairs shuffled, which gives other random samples. The mean and the highest
+inlier count are recorded.
 """
 
 import json
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 TOLERANCE = 24.0
-ORDERS = 25
+SHUFFLES = 25
 
 random = np.random.default_rng(5)
 
@@ -24,15 +24,15 @@ def case(inliers, outliers, noise, tilt):
     shift = random.uniform(-120, 120, 2)
     lean = random.uniform(-tilt, tilt, 2)
     h = np.array([[cos, -sin, shift[0]], [sin, cos, shift[1]], [*lean, 1]])
-    # Patches of 16 pixels, as local features have them.
+    # Centres of patches of 16 pixels, as of local features.
     query = random.integers(0, [40, 30], (inliers + outliers, 2)) * 16.0 + 8.0
-    seen = cv2.perspectiveTransform(query[None], h)[0] + random.normal(0, noise, query.shape)
-    seen[inliers:] = random.uniform(0, [640, 480], (outliers, 2))
-    reference = np.round(seen, 1)
+    mapped = cv2.perspectiveTransform(query[None], h)[0] + random.normal(0, noise, query.shape)
+    mapped[inliers:] = random.uniform(0, [640, 480], (outliers, 2))
+    reference = np.round(mapped, 1)
     counts = []
-    for _ in range(ORDERS):
-        order = random.permutation(len(query))
-        found, mask = cv2.findHomography(query[order], reference[order], cv2.RANSAC, TOLERANCE)
+    for _ in range(SHUFFLES):
+        shuffled = random.permutation(len(query))
+        found, mask = cv2.findHomography(query[shuffled], reference[shuffled], cv2.RANSAC, TOLERANCE)
         counts.append(0 if found is None else int(mask.sum()))
     pairs = np.concatenate([query, reference], 1).tolist()
     return {"planted": inliers, "mean": float(np.mean(counts)), "highest": max(counts), "pairs": pairs}

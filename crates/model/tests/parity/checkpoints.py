@@ -1,4 +1,4 @@
-"""Global-only files in both formats of torch.save, and hostile files."""
+"""Global-only files in both formats of torch.save, and malicious files."""
 
 import os
 import pathlib
@@ -28,7 +28,7 @@ def export(folder, golden, save_pth):
     few = OrderedDict([("module.cls_token", torch.ones(1, 1, 4)), ("module.evil", Evil())])
     save_pth({"model_state_dict": few}, folder / "evil_inside.pth")
 
-    # A few bytes that claim to be four terabytes: strides of zero over one stored number.
+    # A few bytes that claim to be four terabytes: a stride of zero over one stored value.
     wide = torch.zeros(1).expand(10**6, 10**6)
     save_pth({"model_state_dict": {"module.cls_token": wide}}, folder / "expanded.pth")
     assert not pathlib.Path("/tmp/r2former_pickle_executed").exists()

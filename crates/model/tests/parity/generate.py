@@ -1,4 +1,4 @@
-"""Values that the Rust tests draw in exactly the same way (generate.rs).
+"""Pseudo-random values, identical to those of generate.rs in the Rust tests.
 
 The hash of a name (FNV-1a, 64 bits) seeds SplitMix64; 24 bits of each step make a number of
 [0, 1) that is exact in 64-bit arithmetic.
@@ -25,5 +25,5 @@ def uniform(name, shape, low, high):
 
 
 def image(height, width):
-    """A picture of noise with values as after a normalisation: (1, 3, height, width)."""
+    """A normalised noise image: (1, 3, height, width)."""
     return uniform(f"image {height}x{width}", (1, 3, height, width), -2.0, 2.0)

@@ -111,7 +111,7 @@ def weights(c, random):
 
 
 def rows(pairs, count, dim, random):
-    # Places slightly outside 0..1, so that the clamp shows.
+    # Places slightly outside 0..1, so that the clamp has an effect.
     places = torch.rand((pairs, count, 3), generator=random) * 1.2 - 0.1
     return torch.cat([places, torch.randn((pairs, count, dim), generator=random) * 3], 2)
 

@@ -1,4 +1,4 @@
-"""torchvision's ResNet-50 with generated weights, and the R2Former head on it."""
+"""torchvision's ResNet-50 with generated weights, and the R2Former heads."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from torchvision.models import resnet50
 
 
 def generated(name, shape):
-    """The weights that resnet.rs generates by the same rules."""
+    """Generated weights, as in resnet.rs."""
     if name.endswith("running_var"):
         return uniform(name, shape, 0.5, 1.5)
     if name.endswith("num_batches_tracked"):

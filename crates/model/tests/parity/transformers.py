@@ -1,4 +1,4 @@
-"""Vision transformers of timm, and the same in DINOv2's own naming, with what they compute."""
+"""Vision transformers of timm, also with DINOv2's own names, and their outputs."""
 
 import timm.layers
 import torch
@@ -33,7 +33,7 @@ def shake(model, seed):
 
 
 def compute(model, images, rows):
-    """All that is compared, for a model whose attention of the first `rows` tokens counts."""
+    """All compared outputs of a model whose first `rows` tokens are class tokens."""
     seen = {}
     last = model.blocks[-1]
     hooks = [
@@ -65,7 +65,7 @@ def resized(state, grid, target, prefix):
 
 
 def case(outputs, name, build, sizes, patch, rows=1, positions=1, seed=0, names=None, change=None):
-    """Runs one model at every size (the first is its own) and returns its state."""
+    """Runs one model at every size (the first is its default) and returns its state."""
     model = shake(build(sizes[0]), seed)
     if change:
         change(model)

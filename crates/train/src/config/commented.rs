@@ -10,7 +10,7 @@ type Key = (&'static str, Option<&'static str>, &'static str);
 /// Keys before the first section.
 const TOP: &[Key] = &[
     ("name", None, "name of the resulting model"),
-    ("stage", None, "global, rerank, joint, end-to-end or finetune"),
+    ("stage", None, "the stage that this configuration is for"),
     ("seed", None, "of batches, views, augmentation and freshly initialised weights"),
     ("start", None, "a model file, or \"r2former-tiny\": the built-in model"),
     ("gradient_checkpointing", None, "recompute blocks in the backward pass: less memory, a third more time"),
@@ -195,7 +195,7 @@ const DATA: &str = "\
 ";
 
 /// Column at which comments begin.
-const COLUMN: usize = 32;
+const COLUMN: usize = 31;
 
 impl TrainConfig {
     /// A stage's preset as a TOML file in which every key has a comment with its meaning and unit. With a `[[data]]`
@@ -228,11 +228,14 @@ impl TrainConfig {
 fn write_keys(text: &mut String, table: &toml::Table, keys: &[Key]) {
     for (key, example, meaning) in keys {
         let line = match (table.get(*key), example) {
+            (Some(toml::Value::Float(small)), _) if *small != 0.0 && small.abs() < 1e-3 => {
+                format!("{key} = {small:e}")
+            }
             (Some(value), _) => format!("{key} = {value}"),
             (None, Some(example)) => format!("# {key} = {example}"),
             (None, None) => continue,
         };
-        let _ = writeln!(text, "{line:<COLUMN$}# {meaning}");
+        let _ = writeln!(text, "{line:<COLUMN$} # {meaning}");
     }
 }
 

@@ -80,8 +80,10 @@ impl TrainConfig {
 }
 
 /// Keys that were renamed, and their names now.
-const RENAMED: [(&str, &str); 11] = [
+const RENAMED: [(&str, &str); 13] = [
     ("save_memory", "gradient_checkpointing"),
+    ("keep.every", "checkpoint.every"),
+    ("keep.epochs", "checkpoint.epochs"),
     ("keep", "checkpoint"),
     ("data.without", "data.exclude"),
     ("batch.mirror", "batch.horizontal_flip"),
@@ -197,7 +199,7 @@ mod tests {
     fn a_renamed_key_is_refused_with_its_new_name() {
         for (old, new) in RENAMED {
             let text = match old {
-                "keep" => "[keep]\nevery = 5".to_string(),
+                "keep" => "[keep]".to_string(),
                 "save_memory" => "save_memory = true".to_string(),
                 "data.without" => "[[data]]\nkind = \"folders\"\npath = \"p\"\nwithout = [\"x\"]".to_string(),
                 dotted => format!("{dotted} = 1"),

@@ -127,7 +127,7 @@ fn on_dataset(command: &DatasetCommand<RunArgs>, machine: &Machine) -> Result<Ex
         write_report(dir, &evaluation, &dataset, &extractor, &environment, &Bar::default())?;
         eprintln!("report: {}", dir.join(PAGE).display());
     }
-    show(&evaluation.summary, args.json)
+    show(&evaluation.summary, args.json, dataset.left_out)
 }
 
 /// This process, for reports.
@@ -161,7 +161,7 @@ fn only_rank(
             out.line(format_args!("unusable    {unusable} images (listed above)"))?;
         }
     }
-    Ok(if unusable == 0 { ExitStatus::Done } else { ExitStatus::Partial })
+    Ok(if unusable + dataset.left_out == 0 { ExitStatus::Done } else { ExitStatus::Partial })
 }
 
 impl RunArgs {
@@ -181,11 +181,11 @@ impl RunArgs {
     }
 }
 
-fn show(summary: &EvalSummary, json: bool) -> Result<ExitStatus> {
+fn show(summary: &EvalSummary, json: bool, left_out: usize) -> Result<ExitStatus> {
     if json {
         print_json(summary)?;
     } else {
         print_summary(&mut output::stdout(), summary)?;
     }
-    Ok(if summary.unusable.is_empty() { ExitStatus::Done } else { ExitStatus::Partial })
+    Ok(if summary.unusable.is_empty() && left_out == 0 { ExitStatus::Done } else { ExitStatus::Partial })
 }

@@ -1,7 +1,7 @@
 //! `r2former index add`: photographs with positions into an index.
 
 use super::left_out::LeftOut;
-use crate::common::Machine;
+use crate::common::{Machine, bounded};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
 use crate::progress::{Bar, WithoutNotes};
@@ -10,8 +10,9 @@ use clap::Args;
 use r2former_data::dataset::{
     Kind, Listing, SkipKind, Skipped, SourceOptions, list_photos, unsupported_format,
 };
-use r2former_data::{Photo, UtmZone};
-use r2former_engine::{PlaceIndex, add_photos};
+use r2former_data::image::Limits;
+use r2former_data::{PanoramaMode, PanoramaOptions, Photo, UtmZone, expand_panoramas};
+use r2former_engine::{AddReport, PlaceIndex, add_photos};
 use serde_json::{Map, json};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -34,12 +35,53 @@ pub(crate) struct AddArgs {
     /// UTM zone of a table in metres that has no column for it, as in 33U.
     #[arg(long, value_name = "ZONE")]
     utm_zone: Option<UtmZone>,
+    #[command(flatten)]
+    panoramas: PanoramaArgs,
+    /// Add JPEGs that are cut short, their missing part grey; the summary counts them.
+    #[arg(long)]
+    accept_truncated: bool,
     /// Print the summary as JSON, with the path of and the reason for everything left out.
     #[arg(long)]
     json: bool,
 }
 
+/// Panoramas: images with GPano tags, or of 2:1 and at least 2000 pixels wide.
+#[derive(Debug, Args)]
+struct PanoramaArgs {
+    /// What to do with panoramas (GPano tags, or 2:1 at 2000 pixels and more): views cuts them into perspective views,
+    /// each an image of the index called NAME#HEADING; whole adds them squeezed to the model's shape; skip leaves them
+    /// out.
+    #[arg(long, value_name = "MODE", default_value_t)]
+    panorama: PanoramaMode,
+    /// Number of views cut from a panorama, evenly spaced, 1 to 36.
+    #[arg(long, value_name = "N", default_value_t = PanoramaOptions::default().views, value_parser = clap::value_parser!(u32).range(1..=36))]
+    panorama_views: u32,
+    /// Horizontal field of view of each, in degrees, 20 to 120.
+    #[arg(long, value_name = "DEGREES", default_value_t = PanoramaOptions::default().fov, allow_negative_numbers = true, value_parser = parse_fov)]
+    panorama_fov: f64,
+    /// Degrees clockwise from the panorama's middle to the first view, -360 to 360.
+    #[arg(long, value_name = "DEGREES", default_value_t = 0.0, allow_negative_numbers = true, value_parser = parse_offset)]
+    panorama_offset: f64,
+}
+
+fn parse_fov(text: &str) -> Result<f64, String> {
+    bounded(text, "a field of view in degrees", 20.0..=120.0)
+}
+
+fn parse_offset(text: &str) -> Result<f64, String> {
+    bounded(text, "an angle in degrees", -360.0..=360.0)
+}
+
+impl PanoramaArgs {
+    fn options(&self) -> Result<PanoramaOptions> {
+        let options = PanoramaOptions::default().mode(self.panorama);
+        Ok(options.with_views(self.panorama_views, self.panorama_fov, self.panorama_offset)?)
+    }
+}
+
 pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
+    let panoramas = args.panoramas.options()?;
+    let limits = Limits { accept_truncated: args.accept_truncated, ..Limits::default() };
     let index = PlaceIndex::open(&args.index)?;
     let options = SourceOptions { utm_zone: args.utm_zone, ..Default::default() };
     let mut listing = Listing::default();
@@ -49,25 +91,28 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
         listing.skipped.extend(found.skipped);
         listing.notes.extend(found.notes);
     }
-    for note in &listing.notes {
+    let expanded = expand_panoramas(one_name_each(listing.photos)?, &panoramas, &limits);
+    for note in listing.notes.iter().chain(&expanded.notes) {
         eprintln!("note: {}", escaped(note));
     }
-    let photos = one_name_each(listing.photos)?;
+    let photos = expanded.photos;
     let mut skipped = listing.skipped;
     let mut seen = HashSet::new();
     skipped.retain(|s| seen.insert((s.path.clone(), s.reason.clone())));
     if photos.is_empty() {
-        report(args, 0, 0, 0.0, &skipped)?;
+        report(args, &AddReport::default(), 0.0, &skipped)?;
         bail!("no photograph with a position was found; nothing was added: {POSITIONS}");
     }
     let mut writer = index.writer()?;
-    let extractor = machine.extractor(index.model()?, index.settings)?;
+    let extractor = machine.extractor(index.model()?, index.settings)?.with_limits(limits);
     let bar = Bar::default();
     let started = std::time::Instant::now();
-    let done = add_photos(&mut writer, &extractor, &photos, &WithoutNotes(&bar))?;
+    let mut done = add_photos(&mut writer, &extractor, &photos, &WithoutNotes(&bar))?;
     let rate = done.added as f64 / started.elapsed().as_secs_f64();
-    skipped.extend(done.unreadable.into_iter().map(|(path, reason)| unusable(path, &reason)));
-    report(args, done.added, done.already_indexed, rate, &skipped)?;
+    skipped.extend(
+        std::mem::take(&mut done.unreadable).into_iter().map(|(path, reason)| unusable(path, &reason)),
+    );
+    report(args, &done, rate, &skipped)?;
     match (skipped.is_empty(), done.added + done.already_indexed) {
         (true, _) => Ok(ExitStatus::Done),
         (false, 0) => bail!("no photograph could be used; nothing was added"),
@@ -76,24 +121,31 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
 }
 
 /// Prints what was done and what was left out.
-fn report(args: &AddArgs, added: usize, already: usize, rate: f64, skipped: &[Skipped]) -> Result<()> {
+fn report(args: &AddArgs, done: &AddReport, rate: f64, skipped: &[Skipped]) -> Result<()> {
     let left_out = LeftOut(skipped);
     for line in left_out.lines() {
         eprintln!("{line}");
     }
+    let (added, already, truncated) = (done.added, done.already_indexed, done.truncated.as_slice());
     if args.json {
         let mut json = Map::new();
         json.insert("added".into(), json!(added));
         json.insert("already_indexed".into(), json!(already));
         left_out.json(&mut json);
+        let cut =
+            truncated.iter().map(|(path, what)| json!({ "path": path.to_string_lossy(), "reason": what }));
+        json.insert("truncated".into(), cut.collect());
         json.insert("images_per_second".into(), json!(rate));
-        print_json(&json)?;
-    } else {
-        output::stdout().line(format_args!(
-            "added {added} images ({rate:.1} images/s); {already} already indexed; {}",
-            left_out.summary()
-        ))?;
+        return print_json(&json).map(drop);
     }
+    if let Some((path, what)) = truncated.first() {
+        let path = escaped(&path.to_string_lossy()).into_owned();
+        eprintln!("note: {} added although cut short, the first {path} ({what})", truncated.len());
+    }
+    output::stdout().line(format_args!(
+        "added {added} images ({rate:.1} images/s); {already} already indexed; {}",
+        left_out.summary()
+    ))?;
     Ok(())
 }
 
