@@ -52,7 +52,7 @@ pub(crate) struct StorageArgs {
 
 impl StorageArgs {
     fn storage(&self) -> FeatureStorage {
-        FeatureStorage { memory_bytes: self.memory << 20, dir: self.features.clone() }
+        FeatureStorage { memory_bytes: self.memory.saturating_mul(1 << 20), dir: self.features.clone() }
     }
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value = "hard_resize", value_name = "NAME")]
     query_preprocessing: QueryPreprocessing,
     /// Former name of --query-preprocessing.
-    #[arg(long = concat!("queries", "-as"), hide = true, num_args = 0..=1, default_missing_value = "", value_parser = renamed("--query-preprocessing"))]
+    #[arg(long = concat!("queries", "-as"), hide = true, value_name = "NAME", num_args = 0..=1, default_missing_value = "", value_parser = renamed("--query-preprocessing"))]
     former_query_preprocessing: Option<String>,
     /// Candidates to rerank per query.
     #[arg(long, default_value_t = 100, value_name = "N")]
