@@ -1,6 +1,6 @@
 //! Position, direction, altitude and time in EXIF: only the position can fail, the rest is left out with a note.
 
-use super::tags::{HeadingReference, PhotoTags, TagNote};
+use super::photo_tags::{HeadingReference, PhotoTags, TagNote};
 use super::time;
 use crate::LatLon;
 use exif::{Exif, In, Tag, Value};

@@ -1,6 +1,6 @@
 //! The JSON that Mapillary's tools write into a photograph's ImageDescription.
 
-use super::tags::{HeadingReference, PhotoTags};
+use super::photo_tags::{HeadingReference, PhotoTags};
 use super::time;
 use crate::LatLon;
 use serde::Deserialize;

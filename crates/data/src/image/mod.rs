@@ -20,10 +20,12 @@ mod jpeg_bits;
 mod jpeg_scan;
 mod mapillary;
 mod metadata;
+mod open;
 mod orient;
 mod other;
 mod panorama;
 mod perspective;
+mod photo_tags;
 #[cfg(test)]
 mod reference;
 mod resample;
@@ -38,7 +40,8 @@ pub use decode::{Decoded, decode_bytes, decode_bytes_noting, decode_file, decode
 pub use input::{Preprocess, ResizeMode, to_input, to_input_into};
 pub use panorama::{PANORAMA_MIN_WIDTH, Panorama, Shape, cut_views, shape, shape_of_bytes};
 pub use perspective::{AngularGrid, DirectedView, render_view};
-pub use tags::{HeadingReference, PhotoTags, TagNote, read_tags, summarise_notes, tags_of_bytes};
+pub use photo_tags::{HeadingReference, PhotoTags, TagNote, summarise_notes};
+pub use tags::{read_tags, tags_of_bytes};
 pub use tags_write::jpeg_with_tags;
 
 use crate::{DataError, Result};

@@ -1,6 +1,6 @@
 //! Panoramas: recognised by their tags or their shape, and cut into perspective views.
 
-use super::decode::{head_format, open, stored_dimensions};
+use super::open::{head_format, open, stored_dimensions};
 use super::perspective::{AngularGrid, DirectedView, render_view};
 use super::xmp::Xmp;
 use super::{Limits, Rgb8, degenerate, metadata, orient};

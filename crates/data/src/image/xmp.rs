@@ -4,7 +4,7 @@
 //! parsed: as attributes (`exif:GPSLatitude="..."`) and as elements (`<exif:GPSLatitude>...</exif:GPSLatitude>`). What
 //! is not found, or makes no sense, is as if it were not there.
 
-use super::tags::HeadingReference;
+use super::photo_tags::HeadingReference;
 use crate::LatLon;
 
 /// An XMP packet.

@@ -1,26 +1,27 @@
 //! A run from its first step to its last.
 
+mod open;
+mod write;
+
 use crate::batch::{Batch, Loader, Planner};
-use crate::config::{StartModel, TrainConfig};
+use crate::config::TrainConfig;
 use crate::estimate::Estimate;
 use crate::extract_views::extract_views;
 use crate::mining::{Mined, mine, mine_cached, refresh_steps};
-use crate::optim::{Freeze, Optimizer, learning_rate, towards};
+use crate::optim::{Optimizer, learning_rate, towards};
 use crate::pool::{Excluded, LeftOut, Pool};
 use crate::preview::sheet;
-use crate::record::{Log, LogEntry, read, write_csv};
-use crate::start::{frozen_parameters, starting_model};
-use crate::state::{BestRecall, Ranking, RunDir, RunState, Snapshot};
+use crate::record::{Log, LogEntry};
+use crate::state::{BestRecall, Ranking, RunDir, RunState};
 use crate::step::{Frozen, Losses, spread};
-use crate::validate::{Validated, dataset, validate};
+use crate::validate::{Validated, validate};
 use crate::view_cache::ViewCache;
 use crate::{Result, TrainError};
 use burn::module::Module;
 use burn::optim::GradientsAccumulator;
 use r2former_data::dataset::Dataset;
-use r2former_data::image::{Preprocess, ResizeMode};
-use r2former_engine::{Extractor, LoadedModel, Progress, Settings};
-use r2former_model::checkpoint::{Storage, save};
+use r2former_data::image::Preprocess;
+use r2former_engine::Progress;
 use r2former_model::{Device, ModelConfig, R2Former};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -115,95 +116,6 @@ pub fn train(
 }
 
 impl<'a> Run<'a> {
-    fn open(
-        config: &'a TrainConfig,
-        out: &Path,
-        resume: bool,
-        devices: &[Device],
-        observer: &'a dyn TrainObserver,
-    ) -> Result<Self> {
-        let device = &devices[0];
-        let dir = RunDir::open(out, resume)?;
-        let validation = config.validation.as_ref().map(dataset).transpose()?;
-        let learning = |device: &Device| match config.gradient_checkpointing {
-            true => device.clone().autodiff().gradient_checkpointing(),
-            false => device.clone().autodiff(),
-        };
-        let learning: Vec<Device> = devices.iter().map(learning).collect();
-        let (checkpoint, ema, optimizer, state, mined) = match resume {
-            true => {
-                let mut resumed = dir.resume(config)?;
-                // The provenance of the start model: each model saved adds that of the run again.
-                let provenance = &mut resumed.model.config.provenance;
-                *provenance = provenance.get_mut("before").map(serde_json::Value::take).unwrap_or_default();
-                observer.note(&format!("resuming after step {}", resumed.state.step));
-                (resumed.model, resumed.ema, Some(resumed.optimizer), resumed.state, resumed.mined)
-            }
-            false => {
-                let start = starting_model(config)?;
-                let text = config.to_toml()?;
-                r2former_model::checkpoint::write_atomically(&dir.file("config.toml"), text.as_bytes())?;
-                observer.note(&match &config.start {
-                    StartModel::BuiltIn => {
-                        format!("starting from the built-in model {}", StartModel::BUILT_IN)
-                    }
-                    StartModel::File(path) => format!("starting from {}", path.display()),
-                });
-                let state = RunState {
-                    step: 0,
-                    best: None,
-                    baseline: None,
-                    since_best: 0,
-                    validated: 0,
-                    sums: [0.0; 5],
-                };
-                (start, None, None, state, None)
-            }
-        };
-        let model_config = checkpoint.config.clone();
-        let tensors = checkpoint.tensors.clone();
-        let optimizer = optimizer.unwrap_or_else(|| Optimizer::new(config.optimizer, &tensors));
-        let model = checkpoint.model(&learning[0])?;
-        let model = model.map(&mut Freeze(&frozen_parameters(config, &model_config, &tensors)));
-        let ema = match (config.optimizer.ema_decay > 0.0, ema) {
-            (true, Some(ema)) => Some(ema.model(device)?),
-            (true, None) => Some(R2Former::from_tensors(&model_config, tensors, device)?),
-            _ => None,
-        };
-        let size = [model_config.input.height, model_config.input.width];
-        // Where batches are distributed over devices, each runs the backbone of its own copy of the model.
-        let alone = !config.stage.trains_global() && (learning.len() == 1 || config.batch.cached_views > 0);
-        let frozen = alone.then(|| Frozen::new(&model, size, device)).transpose()?;
-        let preprocess = Preprocess {
-            mean: model_config.input.mean,
-            std: model_config.input.std,
-            resize: ResizeMode::Antialias,
-        };
-        Ok(Self {
-            config,
-            log: Log::open(dir.file("log.jsonl"), state.step)?,
-            dir,
-            observer,
-            model_config,
-            model: Some(model),
-            ema,
-            optimizer,
-            frozen,
-            mined,
-            cache: None,
-            state,
-            validation,
-            size,
-            device: device.clone(),
-            learning,
-            preprocess,
-            clock: Instant::now(),
-            timed: [0.0; 2],
-            estimated: false,
-            named: 0,
-        })
-    }
-
     fn go(&mut self, resume: bool) -> Result<TrainOutcome> {
         let config = self.config;
         let (steps, epochs) = (config.schedule.steps, config.schedule.epochs);
@@ -513,67 +425,5 @@ impl<'a> Run<'a> {
         self.curves()?;
         let patience = config.schedule.patience;
         Ok(patience > 0 && self.state.since_best >= patience)
-    }
-
-    /// The weights to validate and save: their moving average where one is configured.
-    fn weights(&self) -> Result<r2former_model::weights::Tensors> {
-        match self.ema.as_ref().or(self.model.as_ref()) {
-            Some(model) => Ok(model.to_tensors()?),
-            None => Err(TrainError::Config("no model".into())),
-        }
-    }
-
-    /// The current model as an extractor.
-    fn extractor(&self) -> Result<Extractor> {
-        let loaded = LoadedModel::of(&self.model_config, &self.weights()?)?;
-        Ok(Extractor::new(loaded, Settings::of(&self.model_config), &self.device)?)
-    }
-
-    fn save_model(&self, path: &Path, validated: Option<(u64, f64)>) -> Result<()> {
-        Ok(save(path, &self.described(validated), &self.weights()?, Storage::F32)?)
-    }
-
-    /// The current model's configuration, with its provenance.
-    fn described(&self, validated: Option<(u64, f64)>) -> ModelConfig {
-        let mut config = self.model_config.clone();
-        config.trained.global |= self.config.stage.trains_global();
-        config.trained.local |= self.config.stage.trains_reranker();
-        config.trained.reranker |= self.config.stage.trains_reranker();
-        let before = config.provenance.take();
-        config.provenance = serde_json::json!({
-            "trained": {
-                "stage": self.config.stage,
-                "steps": self.state.step,
-                "validated": validated.map(|(epoch, recall)| serde_json::json!({"epoch": epoch, "recall": recall})),
-                "config": self.config,
-            },
-            "before": before,
-        });
-        config
-    }
-
-    fn checkpoint(&self, mined: Option<&Mined>, stays: bool) -> Result<()> {
-        let Some(model) = &self.model else { return Err(TrainError::Config("no model".into())) };
-        let ema = self.ema.as_ref().map(R2Former::to_tensors).transpose()?;
-        let snapshot = Snapshot {
-            config: self.config,
-            model_config: &self.described(None),
-            tensors: &model.to_tensors()?,
-            ema: ema.as_ref(),
-            optimizer: &self.optimizer,
-            state: &self.state,
-            mined,
-        };
-        self.dir.save(&snapshot, stays)
-    }
-
-    /// Writes the log as a table and as plots.
-    fn curves(&self) -> Result<()> {
-        if !self.log.path().is_file() {
-            return Ok(());
-        }
-        let entries = read(self.log.path())?;
-        write_csv(&entries, &self.dir.file("curves.csv"))?;
-        crate::curves::draw(&entries, &self.dir.file("curves.svg"))
     }
 }

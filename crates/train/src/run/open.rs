@@ -1,0 +1,108 @@
+//! How a run begins: with a start model, or with a checkpoint of its own.
+
+use super::{Run, TrainObserver};
+use crate::Result;
+use crate::config::{StartModel, TrainConfig};
+use crate::optim::{Freeze, Optimizer};
+use crate::record::Log;
+use crate::start::{frozen_parameters, starting_model};
+use crate::state::{RunDir, RunState};
+use crate::step::Frozen;
+use crate::validate::dataset;
+use burn::module::Module;
+use r2former_data::image::{Preprocess, ResizeMode};
+use r2former_model::{Device, R2Former};
+use std::path::Path;
+use std::time::Instant;
+
+impl<'a> Run<'a> {
+    /// Prepares a run in the folder `out`.
+    pub(super) fn open(
+        config: &'a TrainConfig,
+        out: &Path,
+        resume: bool,
+        devices: &[Device],
+        observer: &'a dyn TrainObserver,
+    ) -> Result<Self> {
+        let device = &devices[0];
+        let dir = RunDir::open(out, resume)?;
+        let validation = config.validation.as_ref().map(dataset).transpose()?;
+        let learning = |device: &Device| match config.gradient_checkpointing {
+            true => device.clone().autodiff().gradient_checkpointing(),
+            false => device.clone().autodiff(),
+        };
+        let learning: Vec<Device> = devices.iter().map(learning).collect();
+        let (checkpoint, ema, optimizer, state, mined) = match resume {
+            true => {
+                let mut resumed = dir.resume(config)?;
+                // The provenance of the start model: each model saved adds that of the run again.
+                let provenance = &mut resumed.model.config.provenance;
+                *provenance = provenance.get_mut("before").map(serde_json::Value::take).unwrap_or_default();
+                observer.note(&format!("resuming after step {}", resumed.state.step));
+                (resumed.model, resumed.ema, Some(resumed.optimizer), resumed.state, resumed.mined)
+            }
+            false => {
+                let start = starting_model(config)?;
+                let text = config.to_toml()?;
+                r2former_model::checkpoint::write_atomically(&dir.file("config.toml"), text.as_bytes())?;
+                observer.note(&match &config.start {
+                    StartModel::BuiltIn => {
+                        format!("starting from the built-in model {}", StartModel::BUILT_IN)
+                    }
+                    StartModel::File(path) => format!("starting from {}", path.display()),
+                });
+                let state = RunState {
+                    step: 0,
+                    best: None,
+                    baseline: None,
+                    since_best: 0,
+                    validated: 0,
+                    sums: [0.0; 5],
+                };
+                (start, None, None, state, None)
+            }
+        };
+        let model_config = checkpoint.config.clone();
+        let tensors = checkpoint.tensors.clone();
+        let optimizer = optimizer.unwrap_or_else(|| Optimizer::new(config.optimizer, &tensors));
+        let model = checkpoint.model(&learning[0])?;
+        let model = model.map(&mut Freeze(&frozen_parameters(config, &model_config, &tensors)));
+        let ema = match (config.optimizer.ema_decay > 0.0, ema) {
+            (true, Some(ema)) => Some(ema.model(device)?),
+            (true, None) => Some(R2Former::from_tensors(&model_config, tensors, device)?),
+            _ => None,
+        };
+        let size = [model_config.input.height, model_config.input.width];
+        // Where batches are distributed over devices, each runs the backbone of its own copy of the model.
+        let alone = !config.stage.trains_global() && (learning.len() == 1 || config.batch.cached_views > 0);
+        let frozen = alone.then(|| Frozen::new(&model, size, device)).transpose()?;
+        let preprocess = Preprocess {
+            mean: model_config.input.mean,
+            std: model_config.input.std,
+            resize: ResizeMode::Antialias,
+        };
+        Ok(Self {
+            config,
+            log: Log::open(dir.file("log.jsonl"), state.step)?,
+            dir,
+            observer,
+            model_config,
+            model: Some(model),
+            ema,
+            optimizer,
+            frozen,
+            mined,
+            cache: None,
+            state,
+            validation,
+            size,
+            device: device.clone(),
+            learning,
+            preprocess,
+            clock: Instant::now(),
+            timed: [0.0; 2],
+            estimated: false,
+            named: 0,
+        })
+    }
+}
