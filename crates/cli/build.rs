@@ -1,4 +1,4 @@
-//! Tells the program which revision of its source it was built from.
+//! Passes the source revision to the program at build time.
 
 use std::path::Path;
 use std::process::Command;

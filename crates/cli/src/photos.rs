@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_told_from_files() {
+    fn streams_are_distinguished_from_files() {
         for stream in ["-", "/dev/stdin", "/dev/fd/63", "/proc/self/fd/5"] {
             assert!(PhotoArg::of(Path::new(stream)).path().is_none(), "{stream}");
         }

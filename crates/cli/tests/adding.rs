@@ -92,7 +92,9 @@ fn the_summary_groups_what_was_left_out() {
             "bare-04.jpg and 7 more",
             "broken.jpg",
             "phone.heic",
+            "magick",
             "clip.mp4",
+            "ffmpeg",
             "ffmpeg",
         ],
     );

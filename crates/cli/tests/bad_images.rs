@@ -55,7 +55,7 @@ fn a_bad_query_among_good_ones_is_named_and_the_others_answered() {
     let bad = home.path().join("empty.jpg");
     std::fs::write(&bad, b"").expect("temporary folders can be written");
     let mut command = r2former();
-    // By descriptor: a reranker that has learned streets need not tell made-up patterns apart.
+    // By descriptor: a reranker that has learned streets need not distinguish synthetic patterns.
     command
         .arg("query")
         .arg(&index)

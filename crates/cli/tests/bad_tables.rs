@@ -148,8 +148,8 @@ fn prior_must_be_a_position_with_a_radius() {
     };
     names(&query(&["--near", "91,0", "--radius", "10"], 2), &["latitude 91"]);
     names(&query(&["--near", "somewhere"], 2), &["LAT,LON"]);
-    names(&query(&["--near", "52,0"], 1), &["--radius"]);
-    names(&query(&["--near", "52,0", "--radius", "nan"], 1), &["--radius"]);
+    names(&query(&["--near", "52,0"], 2), &["--radius"]);
+    names(&query(&["--near", "52,0", "--radius", "nan"], 2), &["--radius"]);
 }
 
 #[test]

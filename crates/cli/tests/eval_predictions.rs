@@ -153,3 +153,69 @@ fn bad_files_and_options_say_what_to_do() {
     command.args(["eval", "msls"]).arg(dir.path()).args(["--cities", "cph", "--predictions", "p.json"]);
     names(&fails(&mut command, 1), &["p.json", ".txt", ".csv"]);
 }
+
+#[test]
+fn numbers_that_make_no_sense_are_refused_by_their_option() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    for (command, option, value) in [
+        ("eval vg", "--radius", "nan"),
+        ("eval vg", "--radius", "-1"),
+        ("eval vg", "--heading", "nan"),
+        ("eval vg", "--heading", "-1"),
+        ("eval vg", "--adaptive", "nan"),
+        ("eval st-lucia", "--spacing", "nan"),
+        ("eval panoramas", "--east-of", "nan"),
+    ] {
+        let mut program = r2former();
+        program.args(command.split(' ')).arg(dir.path()).args([option, value]);
+        names(&fails(&mut program, 2), &[option, value]);
+    }
+    let mut program = r2former();
+    program.args(["show", "map"]).arg(dir.path()).args(["q.csv", "--radius", "nan"]);
+    names(&fails(&mut program, 2), &["--radius", "nan"]);
+}
+
+#[test]
+fn former_options_are_refused_with_their_new_names() {
+    let former = concat!("--queries", "-as");
+    let mut program = r2former();
+    program.args(["eval", "vg", ".", former, "single_query"]);
+    names(&fails(&mut program, 2), &[former, "--query-preprocessing"]);
+    names(&fails(r2former().args(["bench", "search", "--fast"]), 2), &["--fast", "--approximate"]);
+}
+
+#[test]
+fn outputs_are_checked_before_the_work_and_named_once() {
+    let dir = city("cph", true);
+    let eval = |option: &str, path: &Path| {
+        let mut program = r2former();
+        program.args(["eval", "msls"]).arg(dir.path()).args(["--cities", "cph"]).arg(option).arg(path);
+        fails(&mut program, 1)
+    };
+    let file = dir.path().join("file");
+    std::fs::write(&file, b"").expect("temporary folders can be written");
+    for (said, path) in [
+        (eval("--predictions", &dir.path().join("nowhere/p.txt")), "nowhere/p.txt"),
+        (eval("--report", &file), "file"),
+    ] {
+        let shown = dir.path().join(path).display().to_string();
+        assert_eq!(said.matches(&shown).count(), 1, "{said}");
+        assert!(!said.contains(".writing") && !said.contains("left out"), "{said}");
+    }
+}
+
+#[test]
+fn missing_files_are_reported_once() {
+    let dir = city("cph", true);
+    let mut score = r2former();
+    score.args(["eval", "predictions", "gone.txt", "msls"]).arg(dir.path()).args(["--cities", "cph"]);
+    for mut program in [score, {
+        let mut compare = r2former();
+        compare.args(["eval", "compare", "gone.json", "gone.json"]);
+        compare
+    }] {
+        let said = fails(&mut program, 1);
+        assert_eq!(said.matches("No such file").count(), 1, "{said}");
+        assert_eq!(said.matches("gone.").count(), 1, "{said}");
+    }
+}

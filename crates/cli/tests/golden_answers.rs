@@ -16,7 +16,8 @@ fn town_in(home: &Path) {
     let town = Town::new(&TownConfig { seed: 5, blocks: (1, 1), ..TownConfig::default() }).expect("a town");
     std::fs::create_dir(home.join("database")).expect("temporary folders can be written");
     let photo = |name: &str, number: usize, condition, visit| {
-        let place = town.street_positions(30.0)[number];
+        let places = town.street_positions(10.0);
+        let place = places[number * places.len() / 6];
         let camera = Camera { x: place.x, y: place.y, heading: place.heading, ..Camera::default() };
         let picture = town.render(&View { camera, condition, visit }, 160, 120).expect("a picture");
         let bytes = jpeg_with_tags(&picture, 90, &PhotoTags::default()).expect("encodes");
@@ -24,13 +25,13 @@ fn town_in(home: &Path) {
     };
     let mut table = "path,lat,lon,heading\n".to_owned();
     for i in 0..6 {
-        photo(&format!("database/{i}.jpg"), 2 * i, Condition::Day, 1);
+        photo(&format!("database/{i}.jpg"), i, Condition::Day, 1);
         // The second and third are 11 m apart, the others 111 m.
         let lat = if i == 2 { "52.0011".to_owned() } else { format!("52.00{i}0") };
         table += &format!("{i}.jpg,{lat},0.125,{}\n", 15 * i);
     }
     std::fs::write(home.join("database/positions.csv"), table).expect("temporary folders can be written");
-    photo("query.jpg", 4, Condition::Rain, 2);
+    photo("query.jpg", 2, Condition::Rain, 2);
     std::fs::write(home.join("broken.jpg"), "no photograph").expect("temporary folders can be written");
 }
 
@@ -77,7 +78,7 @@ fn redacted(text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Numbers of 4 decimals between -1 and 1 and numbers of more than 6 keep two: instructions differ in the last bits.
+/// Numbers of 5 decimals and more, and those of 4 up to 1, keep two: vector instructions differ in the last bits.
 fn rounded(line: &str) -> String {
     let mut out = String::new();
     let mut rest = line;
@@ -88,7 +89,7 @@ fn rounded(line: &str) -> String {
         out += &rest[..start];
         let decimals = number.split_once('.').map_or(0, |(_, decimals)| decimals.len());
         match number.parse::<f64>() {
-            Ok(value) if decimals > 6 || (decimals == 4 && value <= 1.0) => out += &format!("{value:.2}"),
+            Ok(value) if decimals > 4 || (decimals == 4 && value <= 1.0) => out += &format!("{value:.2}"),
             _ => out += number,
         }
         rest = &rest[start + length..];

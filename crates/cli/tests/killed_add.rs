@@ -1,4 +1,4 @@
-//! `index add` killed at many moments: what was written stays, and the next run goes on.
+//! `index add` killed at many moments: what was written stays, and the next run resumes.
 
 mod common;
 
@@ -49,7 +49,7 @@ fn a_killed_run_loses_nothing_and_goes_on() {
 
     let output = r2former().args(["index", "add", "--json"]).args([&index, &photos]).assert().success();
     let report: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).expect("JSON");
-    assert_eq!(report["present"], before.len());
+    assert_eq!(report["already_indexed"], before.len());
     assert_eq!(report["added"], PHOTOS as usize - before.len());
     assert_eq!(listed(&index).len(), PHOTOS as usize);
     r2former().args(["index", "verify"]).arg(&index).assert().success();

@@ -19,11 +19,11 @@ fn a_query_with_a_large_margin_is_not_reranked() {
         json(command.args(["--rerank", "ransac", "--json", "--adaptive", margin]))["answers"][0].clone()
     };
     // Photographs 0 and 1 lie 22 m apart, 2 at another place.
-    let (clear, unclear) = (ask("0"), ask("2"));
-    assert_eq!((&clear["clear"], &clear["rerank"]), (&true.into(), &"none".into()));
-    assert!(clear["matches"][0]["score"].is_null());
-    assert_eq!((&unclear["clear"], &unclear["rerank"]), (&false.into(), &"ransac".into()));
-    assert!(unclear["matches"][0]["score"].is_number());
+    let (confident, close) = (ask("0"), ask("2"));
+    assert_eq!((&confident["reranking_skipped"], &confident["rerank"]), (&true.into(), &"none".into()));
+    assert!(confident["matches"][0]["score"].is_null());
+    assert_eq!((&close["reranking_skipped"], &close["rerank"]), (&false.into(), &"ransac".into()));
+    assert!(close["matches"][0]["score"].is_number());
     let mut wrong = r2former();
     wrong.arg("query").arg(&index).arg("0.jpg").args(["--adaptive", "-1"]);
     names(&fails(&mut wrong, 2), &["--adaptive"]);

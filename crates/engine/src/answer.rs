@@ -158,7 +158,7 @@ impl Estimate {
         let best = first.position?;
         let (mut east, mut north, mut total) = (0.0, 0.0, 0.0);
         let (mut agreeing, mut considered, mut spread_m) = (0, 0, 0.0f64);
-        // Scores and similarities are not comparable: a ranking goes on with similarities behind the reranked ones.
+        // Scores and similarities are not comparable: a ranking continues with similarities behind the reranked ones.
         let comparable = ranking.iter().filter(|m| m.score.is_some() == first.score.is_some());
         for m in comparable.take(Self::CONSIDERED) {
             let Some(position) = m.position else { continue };

@@ -6,7 +6,8 @@
 //! ```
 //! use r2former_data::dataset::{SourceOptions, list_photos};
 //! use r2former_engine::{
-//!     Extractor, LoadedModel, LocateOptions, NoProgress, PlaceIndex, Settings, add_photos, locate,
+//!     Extractor, LoadedModel, LocateOptions, NoProgress, PlaceIndex, RerankMethod, Settings, add_photos,
+//!     locate,
 //! };
 //! use r2former_model::parse_device;
 //!
@@ -32,7 +33,8 @@
 //! assert_eq!(add_photos(&mut index.writer()?, &extractor, &photos, &NoProgress)?.added, 2);
 //!
 //! let query = folder.join("1.jpg");
-//! let answer = locate(&index.reader()?, &extractor, &query, &LocateOptions::default())?;
+//! let options = LocateOptions::default().top(1).rerank(RerankMethod::None);
+//! let answer = locate(&index.reader()?, &extractor, &query, &options)?;
 //! assert_eq!(answer.matches[0].path, "1.jpg");
 //! assert_eq!(answer.estimate.unwrap().best.to_string(), "53.000000, 0.500000");
 //! # Ok(()) }

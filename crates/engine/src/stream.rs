@@ -65,10 +65,10 @@ pub fn extract_framed(
 pub(crate) fn extract_photos(
     extractor: &Extractor,
     files: &[&[&Photo]],
-    mut each: impl FnMut(usize, Result<(Vec<ImageFeatures>, Option<String>)>) -> Result<()>,
+    each: impl FnMut(usize, Result<(Vec<ImageFeatures>, Option<String>)>) -> Result<()>,
 ) -> Result<()> {
     let most = files.iter().map(|photos| photos.len()).max().unwrap_or(1);
-    extract_prepared(extractor, files, most, |photos| prepare_photos(extractor, photos), |i, r| each(i, r))
+    extract_prepared(extractor, files, most, |photos| prepare_photos(extractor, photos), each)
 }
 
 /// Decodes the one file of some photographs.

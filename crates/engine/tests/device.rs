@@ -4,6 +4,8 @@
 //!
 //! A software adapter will do (Debian: `mesa-vulkan-drivers`).
 
+#![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
+
 use r2former_engine::doctor::{self, Extent, Kind, Options};
 use r2former_engine::{Extractor, LoadedModel, NoProgress, Settings, rerank};
 use r2former_model::device::describe;

@@ -1,6 +1,8 @@
 //! Photographs of any shape through the ways to look at them: the kernels against the model's own path, and what each
 //! way sees.
 
+#![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
+
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
 use r2former_engine::{

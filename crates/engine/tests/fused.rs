@@ -1,5 +1,7 @@
 //! The fused reranker and transformer against the model's own, on every level of vector instructions of this machine.
 
+#![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
+
 use burn::tensor::{Device, Tensor, TensorData};
 use r2former_engine::{FusedBackbone, fused_reranker};
 use r2former_kernels::{KernelError, Level, MatmulPrecision};

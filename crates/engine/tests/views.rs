@@ -1,5 +1,7 @@
 //! Panoramas and cut files on their way into an index.
 
+#![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
+
 use r2former_data::image::{HeadingReference, Limits, PhotoTags, Rgb8, cut_views, jpeg_with_tags};
 use r2former_data::{ExpandedPhotos, LatLon, PanoramaOptions, PanoramaView, Photo, expand_panoramas};
 use r2former_engine::{

@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let database = (0..10).map(|i| photo("db", i, 0.0)).collect::<Result<Vec<_>, _>>()?;
     let queries = (0..8).map(|i| photo("q", i, 10.0)).collect::<Result<Vec<_>, _>>()?;
     let dataset = Dataset {
+        left_out: 0,
         name: "a straight street".into(),
         database,
         queries,

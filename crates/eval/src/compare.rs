@@ -2,12 +2,14 @@
 
 use crate::metrics::{PairedTest, paired_test};
 use crate::protocol::INPUT;
-use crate::query_result::COMPARED_AT;
 use crate::{EvalError, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+
+/// The N of recall@N that have intervals and are compared.
+pub(crate) const COMPARED_AT: [usize; 3] = [1, 5, 10];
 
 /// Two rankings of the same queries, compared by recall@N.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -1,6 +1,6 @@
 //! What each query found, and the quality of each ranking over all queries.
 
-use crate::compare::{Comparison, comparison};
+use crate::compare::{COMPARED_AT, Comparison, comparison};
 use crate::metrics::{Interval, Localisation, PrecisionRecall, bootstrap, localisation, precision_recall};
 use crate::ranking::Ranking;
 use crate::{PerRanking, ranking_name};
@@ -11,8 +11,6 @@ use serde::Serialize;
 
 /// Matches that are kept of each query.
 const KEPT: usize = 10;
-/// The N of recall@N that have intervals and are compared.
-pub(crate) const COMPARED_AT: [usize; 3] = [1, 5, 10];
 
 /// One query under one ranking.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

@@ -1,8 +1,8 @@
-//! What the store costs: bytes an image, images added a second, milliseconds to search and to fetch.
+//! What the store costs: bytes per image, images added per second, milliseconds to search and to fetch.
 //!
 //!     cargo bench -p r2former-index --bench store -- [IMAGES]
 //!
-//! Descriptors of 256 numbers; 500 local features of 131 bytes for the first 2000 images' index, none for
+//! Descriptors of 256 dimensions; 500 local features of 131 bytes for the first 2000 images' index, none for
 //! the index that is searched (IMAGES of them, 20000 by default).
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
@@ -107,7 +107,7 @@ fn main() {
     });
     println!("{WITH_LOCAL} images, 500 local features each:");
     println!(
-        "  {:.0} bytes an image on disk ({} of vectors)",
+        "  {:.0} bytes per image on disk ({} of vectors)",
         info.bytes_per_image(),
         info.config.vector_bytes()
     );

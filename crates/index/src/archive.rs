@@ -49,13 +49,13 @@ pub fn export(dir: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
         });
     }
     let mut writer = Writer::open_any(dir)?;
-    let published = writer.freeze()?;
+    let committed = writer.freeze()?;
     let mut sources = vec![(MANIFEST.to_owned(), dir.join(MANIFEST))];
     let attachments = dir.join(ATTACHMENTS);
     if attachments.is_dir() {
         list(&attachments, ATTACHMENTS, &mut sources)?;
     }
-    list(&published, "store", &mut sources)?;
+    list(&committed, "store", &mut sources)?;
 
     let mut files = BTreeMap::new();
     for (name, path) in &sources {

@@ -1,4 +1,4 @@
-//! What can go wrong with a place index, and who has to act.
+//! What can go wrong with a place index, and what kind of error it is.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Result of this crate.
 pub type Result<T, E = IndexError> = std::result::Result<T, E>;
 
-/// Who can make a failed request succeed.
+/// The kind of an error: what makes the request succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The request itself is wrong: whoever made it changes it.
@@ -80,7 +80,7 @@ pub enum IndexError {
     ReadOnly {
         /// The directory.
         dir: PathBuf,
-        /// The system's own words.
+        /// The system's error.
         source: io::Error,
     },
     /// The disk, quota or file size limit is reached.
@@ -96,7 +96,7 @@ pub enum IndexError {
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// The system's own words.
+        /// The system's error.
         source: io::Error,
     },
     /// Stored bytes that break their format.
@@ -114,10 +114,10 @@ pub enum IndexError {
         dir: PathBuf,
         /// What it was doing.
         doing: &'static str,
-        /// Its own words.
+        /// Its error message.
         problem: String,
     },
-    /// An earlier failure left this writer unable to go on.
+    /// An earlier failure left this writer unusable.
     #[error("{dir}: an earlier failure stopped this writer; open the index again: every acknowledged image is kept", dir = dir.display())]
     Stopped {
         /// The index directory.
@@ -134,7 +134,7 @@ pub enum IndexError {
 }
 
 impl IndexError {
-    /// Who has to act for the request to succeed.
+    /// What makes the request succeed.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NotAnIndex { .. }
@@ -160,7 +160,7 @@ impl IndexError {
         Self::Damaged { dir: dir.into(), problem: problem.into() }
     }
 
-    /// Sorts a system error about `path` by who has to act.
+    /// Sorts a system error about `path` by its kind.
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         use io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         match source.kind() {

@@ -1,14 +1,14 @@
-//! Publications: complete pictures of the store that never change once they are visible.
+//! Commits: complete pictures of the store that never change once they are visible.
 //!
 //! The store locks its directory, maps its files writable and changes them in place, so two processes
-//! cannot have one directory open. Therefore the writer works in a directory of its own and publishes
+//! cannot have one directory open. Therefore the writer works in a directory of its own and commits
 //! numbered generations; `CURRENT` names the one that counts and is replaced atomically. A reader opens a
 //! view of its own made of hard links to a generation.
 //!
 //! A generation shares the files of vectors and graphs with the writer's directory by hard link: the store
 //! only appends to vector files as long as no stored image is overwritten (the writer removes an image
 //! before it adds it again), and a generation has its own copy of the small files that say how many
-//! vectors count. All other files are copied. A publication thus costs about as many written bytes as the
+//! vectors count. All other files are copied. A commit thus costs about as many written bytes as the
 //! places' payload, and no second copy of the descriptors.
 
 use std::fs;
@@ -24,10 +24,10 @@ const CURRENT: &str = "CURRENT";
 const GENERATIONS: &str = "generations";
 const STATE: &str = "state.json";
 
-/// Entries of the store's directory that are derived anew at each opening.
+/// Entries of the store's directory that are derived again at each opening.
 const NOT_KEPT: [&str; 2] = ["wal", "temp_segments"];
 
-/// What a generation says about itself.
+/// The state of the store in a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct State {
     /// Number of the store's next operation: it ignores an operation that is older than an image.
@@ -62,10 +62,12 @@ pub(crate) fn current(index: &Path) -> Result<u64> {
         }
         text => text.at(&path)?,
     };
-    text.trim().parse().map_err(|_| IndexError::damaged(index, "the file CURRENT holds no number"))
+    text.trim().parse::<u64>().map_err(|error| {
+        IndexError::damaged(index, format!("the file CURRENT holds no generation ({error})"))
+    })
 }
 
-/// What a generation, or a directory made from one, says about itself.
+/// The state in a generation, or in a directory made from one.
 pub(crate) fn state(dir: &Path) -> Result<State> {
     let path = dir.join(STATE);
     let bytes = fs::read(&path).at(&path)?;
@@ -95,7 +97,7 @@ pub(crate) fn bytes(index: &Path) -> Result<u64> {
     Ok(disk_bytes(&dir_of(index, number))? + crate::journal::pending_bytes(&journal_of(index, number)))
 }
 
-/// Removes what an ended writer or an older publication left behind.
+/// Removes what an ended writer or an older commit left behind.
 pub(crate) fn remove_others(index: &Path, keep: u64) -> Result<()> {
     let generations = index.join(GENERATIONS);
     for entry in fs::read_dir(&generations).at(&generations)? {

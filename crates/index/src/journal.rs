@@ -1,8 +1,8 @@
-//! The journal: every acknowledged change since the last publication, in a file of its own.
+//! The journal: every acknowledged change since the last commit, in a file of its own.
 //!
 //! The vector store's own log is never read back when the store opens, so an image that is only there is
 //! lost with the process. Here a change is written, synced, and only then acknowledged; the next writer
-//! replays what the last publication lacks.
+//! replays what the last commit lacks.
 //!
 //! Layout, little-endian: 8 bytes of magic, then records of `length: u64`, the first 8 bytes of the
 //! body's SHA-256, and the body. A record that the end of the file cuts short was never acknowledged and

@@ -1,14 +1,14 @@
 //! The place index: one folder of images' descriptors, positions and local features.
 //!
 //! An index belongs to one model, which is known here by a fingerprint alone. It stands on the embedded
-//! vector store `qdrant-edge`: one point an image with the vector `global` (cosine), the multivector
+//! vector store `qdrant-edge`: one point per image with the vector `global` (cosine), the multivector
 //! `local` (8-bit rows, on disk, without a graph) and a payload whose `location` has a geographic index.
 //!
-//! - One [`Writer`] at a time, any number of [`Reader`]s meanwhile; a reader sees the last publication,
+//! - One [`Writer`] at a time, any number of [`Reader`]s meanwhile; a reader sees the last commit,
 //!   whole.
 //! - [`WritePlaces::add`] returns when the images would survive a killed process and a power cut: they are
 //!   in a synced journal. New readers see them from the next [`WritePlaces::flush`] on, which also happens
-//!   at the writer's end and every 96 MiB of journal. After a crash the next opening publishes them.
+//!   at the writer's end and every 96 MiB of journal. After a crash the next opening commits them.
 //!
 //! ```no_run
 //! use r2former_index::{Filter, IndexConfig, NewPlace, Place, ReadPlaces, Reader, WritePlaces, Writer};
@@ -36,6 +36,7 @@ mod place;
 mod query;
 mod reader;
 mod shard;
+mod summary;
 mod traits;
 mod verify;
 mod view;

@@ -8,7 +8,7 @@ use crate::error::{At, IndexError, Result};
 
 const LOCK: &str = "writer.lock";
 
-/// The holder's words lie beside the lock: some systems refuse to read a locked file.
+/// The holder's description lies beside the lock: some systems refuse to read a locked file.
 const HOLDER: &str = "writer.txt";
 
 /// The right to write to an index, until it is dropped.

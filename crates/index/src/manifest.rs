@@ -1,4 +1,4 @@
-//! What an index is: the model it belongs to and the shape of its vectors.
+//! The manifest: the model of an index and the shape of its vectors.
 
 use std::fs;
 use std::io;
@@ -21,18 +21,18 @@ pub const MANIFEST: &str = "manifest.json";
 pub struct IndexConfig {
     /// The model's name, for people.
     pub model: String,
-    /// The model's fingerprint: compared as a whole, never looked into.
+    /// The model's fingerprint: compared as a whole, never parsed.
     pub fingerprint: String,
-    /// Numbers in a global descriptor, 1 to 65536.
+    /// Dimensions of a global descriptor, 1 to 65536.
     pub global_dim: usize,
     /// Bytes in a row of local features (the local dimension plus 3); 0 if the model has none.
     pub row_width: usize,
-    /// Most rows of local features an image may have; 0 if the model has none.
+    /// Largest number of rows of local features per image; 0 if the model has none.
     pub max_rows: usize,
 }
 
 impl IndexConfig {
-    /// Bytes of one image's vectors at most: 4 a number of the descriptor, 1 a number of the local features.
+    /// Bytes of one image's vectors at most: 4 per dimension of the descriptor, 1 per value of the local features.
     pub fn vector_bytes(&self) -> u64 {
         (4 * self.global_dim + self.row_width * self.max_rows) as u64
     }
@@ -112,7 +112,10 @@ impl Manifest {
 
 fn check(config: &IndexConfig) -> Result<(), String> {
     if !(1..=65_536).contains(&config.global_dim) {
-        return Err(format!("a global descriptor of {} numbers; 1 to 65536 are possible", config.global_dim));
+        return Err(format!(
+            "a global descriptor of {} dimensions; 1 to 65536 are possible",
+            config.global_dim
+        ));
     }
     if (config.row_width == 0) != (config.max_rows == 0) {
         return Err("local features need both a row width and a number of rows, or neither".into());
@@ -120,7 +123,7 @@ fn check(config: &IndexConfig) -> Result<(), String> {
     // The store keeps the features of one image in one chunk of 32 MiB.
     let bytes = config.row_width.saturating_mul(config.max_rows);
     if config.row_width > 65_536 || bytes >= 32 << 20 {
-        return Err(format!("{bytes} bytes of local features an image; below 32 MiB are possible"));
+        return Err(format!("{bytes} bytes of local features per image; below 32 MiB are possible"));
     }
     if config.fingerprint.is_empty() {
         return Err("the model's fingerprint is empty".into());

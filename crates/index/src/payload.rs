@@ -1,7 +1,7 @@
 //! Places as the store keeps them, and filters as it reads them.
 //!
 //! `path` is the name, `location` the position as `{lat, lon}` (the form that its geographic index takes),
-//! `tags` a list of `key=value` words, so that one keyword index serves marks of any name.
+//! `tags` a list of `key=value` strings, so that one keyword index serves tags of any key.
 
 use serde_json::{Map, Value, json};
 
@@ -42,7 +42,7 @@ pub(crate) fn of_place(place: &Place) -> Map<String, Value> {
 pub(crate) fn to_place(map: &Map<String, Value>) -> Result<Place, String> {
     let number = |key: &str| match map.get(key) {
         None => Ok(None),
-        Some(value) => value.as_f64().map(Some).ok_or_else(|| format!("{key} is no number")),
+        Some(value) => value.as_f64().map(Some).ok_or_else(|| format!("{key} is not a number")),
     };
     let name = map.get("path").and_then(Value::as_str).ok_or("it has no path")?;
     let position = match map.get(LOCATION) {
@@ -51,7 +51,7 @@ pub(crate) fn to_place(map: &Map<String, Value>) -> Result<Place, String> {
     };
     let time = match map.get("time") {
         None => None,
-        Some(value) => Some(value.as_i64().ok_or("time is no whole number")?),
+        Some(value) => Some(value.as_i64().ok_or("time is not an integer")?),
     };
     let mut tags = std::collections::BTreeMap::new();
     if let Some(words) = map.get(TAGS) {

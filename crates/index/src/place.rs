@@ -1,4 +1,4 @@
-//! A place: one photograph's name, position and marks, and its identity in an index.
+//! A place: one photograph's name, position and tags, and its identity in an index.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x9284_3bef_5c1c_54d0_9860_88fc_96ef_de7
 /// `92843bef-5c1c-54d0-9860-88fc96efde74`.
 ///
 /// The same name gives the same identifier on every machine, so adding an image again replaces it, and
-/// many machines can fill one index without agreeing on numbers.
+/// many machines can fill one index without agreeing on identifiers.
 pub fn place_id(name: &str) -> Uuid {
     Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }
@@ -35,7 +35,7 @@ pub struct Place {
     /// Height above the ellipsoid or the sea in metres, as the source says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub altitude: Option<f64>,
-    /// Marks of any kind; a key is not empty and holds no `=`.
+    /// Tags of any kind; a key is not empty and holds no `=`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
 }
@@ -45,7 +45,7 @@ pub struct Place {
 pub struct NewPlace {
     /// What is known about the image.
     pub place: Place,
-    /// Global descriptor: `global_dim` finite numbers, not all zero. Stored at unit length.
+    /// Global descriptor: `global_dim` finite values, not all zero. Stored at unit length.
     pub global: Vec<f32>,
     /// Local features: up to `max_rows` rows of `row_width` bytes, one after the other; empty if the
     /// model has none.
@@ -77,7 +77,7 @@ pub struct LocalFeatures {
 pub struct Filter {
     /// Only places with a position nearer to a point than a radius, great circle distance.
     pub near: Option<Near>,
-    /// Only places that carry every one of these marks.
+    /// Only places that carry every one of these tags.
     pub tags: BTreeMap<String, String>,
     /// Never these images.
     pub exclude: Vec<Uuid>,
@@ -115,7 +115,7 @@ pub enum SearchMode {
 pub struct Page {
     /// The places of this page.
     pub places: Vec<(Uuid, Place)>,
-    /// Where the next page starts; none after the last one.
+    /// Where the next page starts; `None` after the last one.
     pub next: Option<Uuid>,
 }
 

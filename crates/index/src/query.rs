@@ -1,4 +1,4 @@
-//! Questions to an open store, shared by the reader and the writer.
+//! Requests to an open store, shared by the reader and the writer.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::payload;
 use crate::place::{Extent, Filter, Hit, LocalFeatures, Page, Place, SearchMode};
 use crate::shard::{GLOBAL, LOCAL, Shard};
 
-/// An open store with what is needed to ask it.
+/// A request to an open store.
 #[derive(Clone, Copy)]
 pub(crate) struct SearchRequest<'a> {
     pub(crate) dir: &'a Path,
@@ -166,7 +166,7 @@ impl SearchRequest<'_> {
     pub(crate) fn check_global(self, global: &[f32]) -> Result<(), String> {
         if global.len() != self.config.global_dim {
             return Err(format!(
-                "{} numbers in the descriptor; this index has {}",
+                "a descriptor of {} dimensions; this index has {}",
                 global.len(),
                 self.config.global_dim
             ));
@@ -237,7 +237,7 @@ pub(crate) fn global_of(record: &Record) -> Option<&[f32]> {
 pub(crate) fn local_rows(record: Record) -> Option<Vec<u8>> {
     match record.vector {
         Some(VectorStructInternal::Named(mut vectors)) => match vectors.remove(LOCAL) {
-            // The store keeps bytes and hands out numbers: every one is a whole number from 0 to 255.
+            // The store keeps bytes and hands out floats: every one is a whole number from 0 to 255.
             Some(VectorInternal::MultiDense(rows)) => {
                 Some(rows.flattened_vectors.iter().map(|&number| number as u8).collect())
             }

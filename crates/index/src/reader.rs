@@ -12,6 +12,7 @@ use crate::manifest::{IndexConfig, Manifest};
 use crate::place::{Extent, Filter, Hit, LocalFeatures, Page, Place, SearchMode};
 use crate::query::SearchRequest;
 use crate::shard::Shard;
+use crate::summary::summary;
 use crate::traits::{Info, ReadPlaces};
 use crate::view::View;
 use crate::writer::Writer;
@@ -19,7 +20,7 @@ use crate::writer::Writer;
 /// Room on the disk that opening takes.
 const ROOM: u64 = 4 << 20;
 
-/// A consistent picture of an index: what was published when it was opened or last refreshed. Any number
+/// A consistent picture of an index: what was committed when it was opened or last refreshed. Any number
 /// of readers and one writer may be open at a time, in one process or several.
 #[derive(Debug)]
 pub struct Reader {
@@ -35,7 +36,7 @@ impl Reader {
     /// Opens the index at `dir` and, with `fingerprint`, refuses an index of another model.
     ///
     /// Opening makes a directory of hard links in the index: a few dozen files, whatever their size. What a
-    /// killed writer had acknowledged and not published is published first.
+    /// killed writer had acknowledged and not committed is committed first.
     ///
     /// # Errors
     /// [`NotAnIndex`](crate::IndexError::NotAnIndex), [`OtherModel`](crate::IndexError::OtherModel),
@@ -64,7 +65,7 @@ impl Reader {
         if pending {
             match Writer::open_any(dir) {
                 Ok(writer) => writer.close()?,
-                // A living writer publishes by itself; where nothing can be written, nothing can be published.
+                // A living writer commits by itself; where nothing can be written, nothing can be committed.
                 Err(IndexError::Busy { .. } | IndexError::ReadOnly { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -73,7 +74,7 @@ impl Reader {
         Ok(Self { shard, view, dir: dir.into(), scratch: scratch.map(Into::into), manifest })
     }
 
-    /// Moves on to what has been published since, and says whether that was anything.
+    /// Moves on to what has been committed since, and says whether that was anything.
     ///
     /// # Errors
     /// As for [`open`](Self::open); the reader then keeps what it had.
@@ -151,27 +152,7 @@ impl ReadPlaces for Reader {
     }
 
     fn info(&self) -> Result<Info> {
-        let unpublished = current(&self.dir).map(|number| pending_bytes(&journal_of(&self.dir, number)))?;
-        summary(self, self.request(), &self.manifest, unpublished)
+        let pending = current(&self.dir).map(|number| pending_bytes(&journal_of(&self.dir, number)))?;
+        summary(self, self.request(), &self.manifest, pending)
     }
-}
-
-/// The summary of an open index.
-pub(crate) fn summary(
-    places: &impl ReadPlaces,
-    request: SearchRequest<'_>,
-    manifest: &Manifest,
-    unpublished_bytes: u64,
-) -> Result<Info> {
-    let about = request.shard.edge("counting", |edge| Ok(edge.info()))?;
-    Ok(Info {
-        config: manifest.config.clone(),
-        created: manifest.created.clone(),
-        images: request.count(&Filter::default())?,
-        in_graph: about.indexed_vectors_count,
-        parts: about.segments_count,
-        bytes: places.bytes()?,
-        extent: request.extent()?,
-        unpublished_bytes,
-    })
 }

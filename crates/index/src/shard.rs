@@ -130,7 +130,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Merges parts, drops removed images and builds graphs. Says whether anything was to do.
+    /// Merges parts, drops removed images and builds graphs. Returns whether anything changed.
     pub(crate) fn optimize(&mut self) -> Result<bool> {
         let changed = self.edge("optimizing", EdgeShard::optimize)?;
         self.index_payload()?;

@@ -12,33 +12,33 @@ pub trait ReadPlaces {
     /// The model and the shape of the vectors.
     fn config(&self) -> &IndexConfig;
 
-    /// The `top` places most similar to `global` (`global_dim` finite numbers, of any length above 0) among
+    /// The `top` places most similar to `global` (`global_dim` finite values, of any length above 0) among
     /// those that pass `filter`, the most similar first. Local features are not touched.
     ///
     /// # Errors
     /// [`IndexError::Request`](crate::IndexError::Request) if the query or the filter cannot be used.
     fn search(&self, global: &[f32], top: usize, filter: &Filter, mode: SearchMode) -> Result<Vec<Hit>>;
 
-    /// Local features in the order of `ids`: none for an unknown image, no rows for an image without any.
+    /// Local features in the order of `ids`: `None` for an unknown image, no rows for an image without any.
     ///
     /// # Errors
     /// The store's.
     fn locals(&self, ids: &[Uuid]) -> Result<Vec<Option<LocalFeatures>>>;
 
-    /// Global descriptors at unit length in the order of `ids`: none for an unknown image.
+    /// Global descriptors at unit length in the order of `ids`: `None` for an unknown image.
     ///
     /// # Errors
     /// The store's.
     fn globals(&self, ids: &[Uuid]) -> Result<Vec<Option<Vec<f32>>>>;
 
     /// Up to `limit` places that pass `filter`, in the order of the identifiers, from the identifier `from`
-    /// on (none: the first). Vectors are not touched.
+    /// on (`None`: the first). Vectors are not touched.
     ///
     /// # Errors
     /// [`IndexError::Request`](crate::IndexError::Request) for a limit of 0 or an unusable filter.
     fn list(&self, from: Option<Uuid>, limit: usize, filter: &Filter) -> Result<Page>;
 
-    /// Places in the order of `ids`: none for an unknown image.
+    /// Places in the order of `ids`: `None` for an unknown image.
     ///
     /// # Errors
     /// [`IndexError::Damaged`](crate::IndexError::Damaged) for an unreadable place.
@@ -56,7 +56,7 @@ pub trait ReadPlaces {
     /// [`IndexError::Request`](crate::IndexError::Request) for an unusable filter.
     fn count(&self, filter: &Filter) -> Result<usize>;
 
-    /// The box around all positions; none if no image has one. Reads every position.
+    /// The box around all positions; `None` if no image has one. Reads every position.
     ///
     /// # Errors
     /// The store's.
@@ -91,8 +91,8 @@ pub trait WritePlaces {
     /// As for [`add`](Self::add).
     fn remove(&mut self, ids: &[Uuid]) -> Result<usize>;
 
-    /// Merges parts, drops removed images, builds the graph for [`SearchMode::Approximate`], and flushes. Says
-    /// whether anything was to do. Takes time and, for a while, room for another copy.
+    /// Merges parts, drops removed images, builds the graph for [`SearchMode::Approximate`], and flushes. Returns
+    /// whether anything changed. Takes time and, for a while, room for another copy.
     ///
     /// # Errors
     /// [`IndexError::Full`](crate::IndexError::Full), or the store's.
@@ -123,11 +123,11 @@ pub struct Info {
     /// Box around all positions.
     pub extent: Option<Extent>,
     /// Bytes of acknowledged changes that readers do not see yet.
-    pub unpublished_bytes: u64,
+    pub pending_bytes: u64,
 }
 
 impl Info {
-    /// Bytes an image; 0 for an empty index.
+    /// Bytes per image; 0 for an empty index.
     pub fn bytes_per_image(&self) -> f64 {
         if self.images == 0 { 0.0 } else { self.bytes as f64 / self.images as f64 }
     }

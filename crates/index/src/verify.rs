@@ -40,9 +40,9 @@ pub struct Report {
     pub problems: Vec<Problem>,
 }
 
-/// Checks the manifest, the journal, and of every published image the payload, the identifier, the global
+/// Checks the manifest, the journal, and of every committed image the payload, the identifier, the global
 /// descriptor (width, finite, length 1 within 0.001) and the local features (whole rows, not too many).
-/// Reads everything once; a writer may go on meanwhile.
+/// Reads everything once; a writer may work meanwhile.
 ///
 /// # Errors
 /// If the index cannot be opened at all; what is wrong with single images is in the report.

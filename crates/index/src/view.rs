@@ -11,7 +11,7 @@ use crate::generation::{self, Share, State};
 
 const VIEWS: &str = "readers";
 
-/// How often a reader starts over when publications overtake it.
+/// How often a reader starts over when commits overtake it.
 const ATTEMPTS: usize = 50;
 
 /// A directory that only this reader opens. A lock on a file beside it says that the reader lives.
@@ -45,17 +45,14 @@ impl View {
                     return Ok(view);
                 }
                 Ok(_) => {}
-                // A newer publication removed this one meanwhile.
+                // A newer commit removed this one meanwhile.
                 Err(IndexError::Io { source, .. })
                     if source.kind() == io::ErrorKind::NotFound
                         && generation::current(index)? != view.generation => {}
                 Err(error) => return Err(error),
             }
         }
-        Err(IndexError::Busy {
-            dir: index.into(),
-            holder: "it publishes faster than a reader can open".into(),
-        })
+        Err(IndexError::Busy { dir: index.into(), holder: "it commits faster than a reader can open".into() })
     }
 
     pub(crate) fn dir(&self) -> &Path {

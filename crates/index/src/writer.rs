@@ -15,18 +15,18 @@ use crate::lock::WriterLock;
 use crate::manifest::{IndexConfig, Manifest};
 use crate::place::{Extent, Filter, Hit, LocalFeatures, NewPlace, Page, Place, SearchMode, place_id};
 use crate::query::SearchRequest;
-use crate::reader::summary;
 use crate::shard::Shard;
+use crate::summary::summary;
 use crate::traits::{Info, ReadPlaces, WritePlaces};
 use crate::view;
 
 const WORK: &str = "work";
 
-/// Journal bytes after which [`WritePlaces::add`] publishes by itself. It bounds the time that recovery
+/// Journal bytes after which [`WritePlaces::add`] commits by itself. It bounds the time that recovery
 /// takes and the store's own log, which takes about three times as much room.
-const PUBLISH_AFTER: u64 = 96 << 20;
+const COMMIT_AFTER: u64 = 96 << 20;
 
-/// Journal bytes after which a publication also starts the store's log anew.
+/// Journal bytes after which a commit also starts a new log of the store.
 const REOPEN_AFTER: u64 = 24 << 20;
 
 /// Room that must be left besides what a change takes: the store grows its files in steps.
@@ -37,7 +37,7 @@ const ROOM_FACTOR: u64 = 6;
 
 /// The one writer of an index. It also reads, and sees its own changes at once.
 ///
-/// Dropping it publishes what it can and keeps quiet about the rest: [`close`](Self::close) reports.
+/// Dropping it commits what it can and keeps quiet about the rest: [`close`](Self::close) reports.
 #[derive(Debug)]
 pub struct Writer {
     /// None once a failure has left the store in an unknown state.
@@ -107,10 +107,10 @@ impl Writer {
         view::remove_abandoned(&view::root_of(dir))?;
         let number = generation::current(dir)?;
         generation::remove_others(dir, number)?;
-        let published = generation::dir_of(dir, number);
+        let committed = generation::dir_of(dir, number);
         let work = empty_work(dir)?;
-        generation::share(&published, &work, Share::Appended)?;
-        let next = generation::state(&published)?.next_operation;
+        generation::share(&committed, &work, Share::Appended)?;
+        let next = generation::state(&committed)?.next_operation;
         let mut shard = Shard::open(dir, &work, &manifest.config, next)?;
         let path = generation::journal_of(dir, number);
         let journal = Journal::recover(&path, &manifest.config, |change| {
@@ -122,7 +122,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Publishes and ends.
+    /// Commits and ends.
     ///
     /// # Errors
     /// As for [`WritePlaces::flush`].
@@ -140,7 +140,7 @@ impl Writer {
         &self.dir
     }
 
-    /// Publishes, and ends the store: the published files stay as they are until the lock goes.
+    /// Commits, and ends the store: the committed files stay as they are until the lock goes.
     pub(crate) fn freeze(&mut self) -> Result<PathBuf> {
         self.flush()?;
         self.shard = None;
@@ -172,14 +172,14 @@ impl Writer {
             self.journal.cut_to(before)?;
             return Err(error);
         }
-        if self.journal.length() >= PUBLISH_AFTER {
-            // The change is durable already: a failure to publish shows at the next flush.
+        if self.journal.length() >= COMMIT_AFTER {
+            // The change is durable already: a failure to commit shows at the next flush.
             let _ = self.flush();
         }
         Ok(())
     }
 
-    fn publish(&mut self) -> Result<()> {
+    fn commit(&mut self) -> Result<()> {
         let shard = self.shard()?;
         need_room(&self.dir, MARGIN)?;
         shard.flush()?;
@@ -250,11 +250,11 @@ impl WritePlaces for Writer {
         let Some(shard) = &mut self.shard else { return Err(IndexError::Stopped { dir: self.dir.clone() }) };
         match shard.optimize() {
             Ok(changed) => {
-                self.publish()?;
+                self.commit()?;
                 Ok(changed)
             }
             Err(error) => {
-                // The published generation is whole: the next opening starts from it.
+                // The committed generation is whole: the next opening starts from it.
                 self.shard = None;
                 Err(error)
             }
@@ -262,7 +262,7 @@ impl WritePlaces for Writer {
     }
 
     fn flush(&mut self) -> Result<()> {
-        if self.journal.is_empty() { self.shard().map(drop) } else { self.publish() }
+        if self.journal.is_empty() { self.shard().map(drop) } else { self.commit() }
     }
 }
 
@@ -308,8 +308,8 @@ impl ReadPlaces for Writer {
     }
 
     fn info(&self) -> Result<Info> {
-        let unpublished = crate::journal::pending_bytes(self.journal.path());
-        summary(self, self.request()?, &self.manifest, unpublished)
+        let pending = crate::journal::pending_bytes(self.journal.path());
+        summary(self, self.request()?, &self.manifest, pending)
     }
 }
 
@@ -318,7 +318,7 @@ fn apply(shard: &mut Shard, dir: &Path, config: &IndexConfig, change: &Change) -
     match change {
         Change::Remove(ids) => shard.remove(ids),
         Change::Add(places) => {
-            // Never overwrite: published generations share the files of vectors.
+            // Never overwrite: committed generations share the files of vectors.
             let ids: Vec<Uuid> = places.iter().map(|new| place_id(&new.place.name)).collect();
             let known = SearchRequest { dir, config, shard }.contains(&ids)?;
             let old: Vec<Uuid> =
@@ -338,7 +338,7 @@ fn check(request: SearchRequest<'_>, new: &NewPlace) -> Result<(), String> {
         return Err("its position is outside the globe: latitude -90 to 90, longitude -180 to 180".into());
     }
     if [place.heading, place.altitude].into_iter().flatten().any(|number| !number.is_finite()) {
-        return Err("its heading or altitude is no number".into());
+        return Err("its heading or altitude is not finite".into());
     }
     if place.tags.keys().any(|key| key.is_empty() || key.contains('=')) {
         return Err("the key of a tag is empty or holds '='".into());

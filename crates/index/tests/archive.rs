@@ -1,5 +1,7 @@
 //! Exported files: whole copies, and what is refused; verification; a full disk.
 
+#![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
+
 mod common;
 
 use std::fs;

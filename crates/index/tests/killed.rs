@@ -1,5 +1,7 @@
 //! A writer that is killed at any moment loses nothing that it acknowledged.
 
+#![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
+
 mod common;
 
 use std::collections::BTreeMap;

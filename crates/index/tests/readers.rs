@@ -1,5 +1,7 @@
 //! Readers beside a writer: consistent pictures, never half of a batch, and no trace left behind.
 
+#![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
+
 mod common;
 
 use std::collections::HashSet;
@@ -17,7 +19,7 @@ fn readers_and_writers_can_be_shared_between_threads() {
 }
 
 #[test]
-fn several_readers_see_what_was_published_when_they_opened() {
+fn several_readers_see_what_was_committed_when_they_opened() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::create(dir.path(), config()).unwrap();
     let empty = Reader::open(dir.path(), None).unwrap();
@@ -46,7 +48,7 @@ fn several_readers_see_what_was_published_when_they_opened() {
 }
 
 #[test]
-fn a_reader_never_sees_half_a_publication() {
+fn a_reader_never_sees_half_a_commit() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::create(dir.path(), config()).unwrap();
     writer.add(&(0..20).map(|i| image(i, 0)).collect::<Vec<_>>()).unwrap();
@@ -60,7 +62,7 @@ fn a_reader_never_sees_half_a_publication() {
                     while !done.load(Ordering::Relaxed) {
                         let reader = Reader::open(dir.path(), None).unwrap();
                         let page = reader.list(None, 100, &Filter::default()).unwrap().places;
-                        // Every publication holds 20 images, all of one version.
+                        // Every commit holds 20 images, all of one version.
                         assert_eq!(page.len(), 20);
                         let ids: Vec<_> = (0..20).map(|i| place_id(&image(i, 0).place.name)).collect();
                         let (globals, locals) = (reader.globals(&ids).unwrap(), reader.locals(&ids).unwrap());
@@ -95,7 +97,7 @@ fn a_reader_never_sees_half_a_publication() {
 }
 
 #[test]
-fn reading_changes_nothing_that_was_published() {
+fn reading_changes_nothing_that_was_committed() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::create(dir.path(), config()).unwrap();
     writer.add(&(0..200).map(|i| image(i, 0)).collect::<Vec<_>>()).unwrap();

@@ -1,5 +1,7 @@
 //! What goes in comes out: payload, global descriptors and local features, byte for byte.
 
+#![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
+
 mod common;
 
 use common::{WIDTH, config, image};
@@ -120,7 +122,7 @@ fn the_summary_knows_the_extent() {
     assert_eq!((extent.south_west.lat, extent.north_east.lat), (48.001, 48.009));
     assert_eq!((extent.south_west.lon, extent.north_east.lon), (11.0, 11.123_456_789));
     assert_eq!(info.images, 10);
-    assert!(info.unpublished_bytes > 0 && info.bytes > 0);
+    assert!(info.pending_bytes > 0 && info.bytes > 0);
     writer.flush().unwrap();
-    assert_eq!(writer.info().unwrap().unpublished_bytes, 0);
+    assert_eq!(writer.info().unwrap().pending_bytes, 0);
 }

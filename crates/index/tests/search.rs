@@ -1,5 +1,7 @@
 //! Searching: the true nearest, the graph, and filters.
 
+#![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
+
 mod common;
 
 use common::{DIM, Random, config, image};

@@ -41,8 +41,8 @@
 //! # Features
 //! `cuda`, `metal`, `rocm`, `vulkan` and `wgpu` add the device of that name to [`parse_device`].
 
-pub use r2former_data::dataset::{Kind, Listing, SourceOptions, list_images, list_photos};
-pub use r2former_data::{DataError, LatLon, Photo, Rgb8};
+pub use r2former_data::dataset::{Kind, Listing, SkipKind, Skipped, SourceOptions, list_images, list_photos};
+pub use r2former_data::{DataError, LatLon, PanoramaMode, PanoramaOptions, Photo, Rgb8, expand_panoramas};
 pub use r2former_engine::{
     AddReport, Answer, EngineError, Estimate, Extractor, ImageFeatures, LoadedModel, LocateOptions, Match,
     Near, NoProgress, PairScore, PlaceIndex, Progress, QueryImage, RerankMethod, Result, ScoreKind, Settings,

@@ -1,4 +1,4 @@
-//! Lettering: a small alphabet of five by seven dots, and made-up words to write with it.
+//! Lettering: a small alphabet of five by seven dots, and invented words to write with it.
 
 use crate::noise::Rng;
 
@@ -42,7 +42,7 @@ const STARTS: [&str; 24] = [
 const VOWELS: [&str; 8] = ["A", "E", "I", "O", "U", "EA", "OO", "IE"];
 const ENDS: [&str; 14] = ["N", "L", "R", "S", "M", "ND", "X", "K", "TT", "", "", "RO", "LA", "NEX"];
 
-/// A made-up word.
+/// An invented word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Word {
     letters: [u8; MAX_LETTERS],

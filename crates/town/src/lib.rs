@@ -1,6 +1,6 @@
-//! The rendered town: streets, houses and weather made up from a seed, seen by any camera.
+//! The rendered town: streets, houses and weather generated from a seed, seen by any camera.
 //!
-//! A town is an endless source of photographs of places, each with its exact position: the same place
+//! A town is an endless source of synthetic photographs, each with its exact position: the same place
 //! by day, at dusk, at night, in rain and in snow, with other cars parked at every visit. It serves as
 //! demonstration, as test data and as training data for visual place recognition. Materials and styles
 //! repeat between houses, as they do in real towns; their combination does not.
@@ -17,7 +17,7 @@
 //! ```
 //!
 //! # How a picture is made
-//! One ray a pixel walks over a grid of cells and meets convex solids and blobs (houses, lamps, cars,
+//! One ray per pixel walks over a grid of cells and meets convex solids and blobs (houses, lamps, cars,
 //! crowns), the ground, or the sky; where it ends, the surface is computed from the point itself
 //! (bricks, windows, shop signs) and averaged over the pixel's footprint. Three more rays are sent
 //! where surfaces meet.
@@ -104,7 +104,7 @@ pub struct Town {
 }
 
 impl Town {
-    /// Builds the town of a configuration; a few milliseconds a hundred blocks.
+    /// Builds the town of a configuration; a few milliseconds per hundred blocks.
     ///
     /// # Errors
     /// [`DataError::Request`] for a number of blocks outside 1 to 64 a side, [`DataError::Position`] for
@@ -164,7 +164,7 @@ impl Town {
         destination(self.config.origin, x.atan2(y).to_degrees(), x.hypot(y))
     }
 
-    /// Points along the middle of all streets, about `spacing_m` metres apart and never fewer than one a
+    /// Points along the middle of all streets, about `spacing_m` metres apart and never fewer than one per
     /// piece of street; a spacing that is not a positive number counts as 10 cm.
     pub fn street_positions(&self, spacing_m: f64) -> Vec<StreetPoint> {
         let spacing = spacing_m.max(0.1);

@@ -1,4 +1,4 @@
-//! Losses (METHOD: training; paper section 3.4).
+//! Losses (R2Former paper, section 3.4).
 
 use crate::pool::Relation;
 use burn::tensor::activation::log_softmax;

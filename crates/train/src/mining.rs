@@ -1,4 +1,4 @@
-//! Mining of hard negatives and nearest positives (METHOD: mining), with the model's current descriptors, by the same
+//! Mining of hard negatives and nearest positives, with the model's current descriptors, by the same
 //! extraction and the same exact search as in an evaluation.
 
 use crate::config::{MiningConfig, MiningKind, TrainConfig};
@@ -197,7 +197,7 @@ fn global(config: &MiningConfig, pool: &Pool, items: &[u32], described: &[f32]) 
     mined
 }
 
-/// Negatives mined by the published code (METHOD: checkpoints), the first `most` per query.
+/// Negatives mined by the published code, the first `most` per query.
 fn import(path: &Path, pool: &Pool, most: usize) -> Result<Mined> {
     let bad = |what: String| TrainError::run(path, what);
     let Some((queries, items)) = pool.sides() else {

@@ -1,6 +1,8 @@
 //! A small training from random weights on the rendered town: recall rises on streets that were not trained on, and the
 //! reranker improves the global ranking there.
 
+#![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
+
 use r2former_data::dataset::DatasetSpec;
 use r2former_engine::{LoadedModel, NoProgress, Progress};
 use r2former_model::checkpoint::{Storage, save};

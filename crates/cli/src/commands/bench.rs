@@ -25,7 +25,7 @@ pub(crate) enum BenchCommand {
     /// Extraction: seconds_per_image, one image at a time or in batches (--batch).
     Extract(BenchArgs),
     /// Reranking the candidates of one query by the model: ms_per_pair.
-    RerankMethod(BenchArgs),
+    Rerank(BenchArgs),
     /// Exact search among synthetic descriptors: ms_per_query. With --approximate also search in an HNSW graph, and
     /// its recall of the exact results.
     Search(BenchArgs),
@@ -87,7 +87,7 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     approximate: bool,
     /// Former name of --approximate.
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", value_parser = renamed("--approximate"))]
+    #[arg(long, hide = true, value_name = "X", num_args = 0..=1, default_missing_value = "", value_parser = renamed("--approximate"))]
     fast: Option<String>,
     /// Runs to measure, after one to warm up.
     #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -100,7 +100,7 @@ pub(crate) struct BenchArgs {
 pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<ExitStatus> {
     let (what, args) = match command {
         BenchCommand::Extract(args) => ("extract", args),
-        BenchCommand::RerankMethod(args) => ("rerank", args),
+        BenchCommand::Rerank(args) => ("rerank", args),
         BenchCommand::Search(args) => ("search", args),
         BenchCommand::Query(args) => ("query", args),
         BenchCommand::Eval(args) => return bench_eval::run(args, machine),
@@ -111,7 +111,7 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<ExitStatu
     let bench = Bench { args, extractor: machine.extractor(loaded.clone(), settings)?, loaded };
     let measured = match command {
         BenchCommand::Extract(_) => bench.extract()?,
-        BenchCommand::RerankMethod(_) => bench.rerank()?,
+        BenchCommand::Rerank(_) => bench.rerank()?,
         BenchCommand::Search(_) => bench.search()?,
         BenchCommand::Query(_) => bench.query()?,
         BenchCommand::Eval(_) | BenchCommand::Step(_) => Map::new(),

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &EvalBenchArgs, machine: &Machine) -> Result<ExitStatus>
         None => best,
     };
     let extractor = machine.extractor(loaded.clone(), args.input.settings(&loaded))?;
-    let storage = FeatureStorage { memory_bytes: args.memory << 20, dir: None };
+    let storage = FeatureStorage { memory_bytes: args.memory.saturating_mul(1 << 20), dir: None };
     let candidates = args.candidates as usize;
     let eval = EvalOptions::default().rerank(vec![rerank]).candidates(candidates).storage(storage);
     let size = DryRunOptions { images: args.images as usize, queries: args.queries as usize };

@@ -137,11 +137,11 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
     for sentence in summary.sentences() {
         out.line(format_args!("   {sentence}"))?;
     }
-    let [least, most] = group_sizes(&summary);
+    let (sizes, smallest) = group_sizes(&summary);
     out.line(format_args!(
-        "   R@N: share of queries with a positive among their first N matches. With {least} to {most} queries per condition,\n   \
+        "   R@N: share of queries with a positive among their first N matches. With {sizes} queries per condition,\n   \
          one query changes its recall by {:.0} percentage points: read differences between rows with care.",
-        100.0 / least.max(1) as f64
+        100.0 / smallest.max(1) as f64
     ))?;
     if !trained.global {
         out.line(format_args!(
@@ -177,8 +177,10 @@ fn measure(
     Ok(evaluate(&dataset, extractor, &options, &Bar::default())?.summary)
 }
 
-/// Queries of the smallest and of the largest condition.
-fn group_sizes(summary: &EvalSummary) -> [usize; 2] {
+/// Queries per condition as text, and those of the smallest one.
+fn group_sizes(summary: &EvalSummary) -> (String, usize) {
     let sizes = || summary.recall_by.iter().flat_map(|by| by.groups.values()).map(|group| group.queries);
-    [sizes().min().unwrap_or(0), sizes().max().unwrap_or(0)]
+    let (smallest, largest) = (sizes().min().unwrap_or(0), sizes().max().unwrap_or(0));
+    let text = if smallest == largest { smallest.to_string() } else { format!("{smallest} to {largest}") };
+    (text, smallest)
 }

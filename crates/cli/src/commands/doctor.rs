@@ -12,12 +12,6 @@ use r2former_model::{DeviceInfo, parse_device};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Runs every stage (pixels to tokens, a block, attention, selection of local features, both heads, correlation,
-/// best matches, both stacks of the reranker, logits, loss and gradients of a training step) on the device and in
-/// plain operations on the CPU, on noise and on synthetic photographs, and prints the largest deviation of each. On
-/// the CPU itself the fused kernels are compared with the plain operations.
-///
-/// Paste the output into a bug report. Exit code 1 if a stage disagrees or fails.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Model to check the device with [default: the one built in].
@@ -127,7 +121,7 @@ fn row(stage: &StageReport) -> String {
     };
     let [device, reference] = stage.milliseconds();
     format!(
-        "{head}  {:>9.1e}  {:>9.0e}  {verdict:<12}  {device:>8.0}  {reference:>9.0}  {}",
+        "{head}  {:>9.1e}  {:>9.1e}  {verdict:<12}  {device:>8.0}  {reference:>9.0}  {}",
         worst.deviation, worst.tolerance, worst.input
     )
 }

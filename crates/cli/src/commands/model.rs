@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelCommand {
-    /// Turn another project's checkpoint into a model: published R2Former (.pth), DeiT, timm or DINOv2
-    /// (.pth, .safetensors), torchvision ResNet-50.
+    /// Import a published checkpoint: R2Former (.pth), DeiT, timm or DINOv2 transformers (.pth, .safetensors), or
+    /// torchvision's ResNet-50.
     Import(ImportArgs),
-    /// Write a model again: in 16 bits, under another name, for another image size.
+    /// Copy a model, changing its name, image size, number of local features or storage precision.
     Copy(CopyArgs),
-    /// Tell what a model is and what it costs.
+    /// Show a model's architecture, preprocessing, trained parts and computational cost.
     Info(InfoArgs),
 }
 
@@ -31,35 +31,36 @@ pub(crate) struct ImportArgs {
     /// Name of the model [default: the file's].
     #[arg(long)]
     name: Option<String>,
-    /// Attention heads of the backbone [default: one for every 64 channels, at least 3].
+    /// Attention heads of the backbone [default: one per 64 channels, at least 3].
     #[arg(long)]
     heads: Option<usize>,
-    /// Local features kept an image [default: what the reranker was built for, else 500].
+    /// Maximum number of local features per image [default: as the reranker was trained, else 500].
     #[arg(long, value_name = "N")]
     num_local: Option<usize>,
-    /// Image size of the evaluation, height x width [default: that of the position embedding].
+    /// Input image size, height x width in pixels [default: that of the position embedding].
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     image_size: Option<[usize; 2]>,
-    /// Grid of the position embedding, rows x columns [default: a square, or 3:4].
+    /// Grid of the position embedding, rows x columns [default: square, or 3:4].
     #[arg(long, value_name = "RxC", value_parser = parse_size)]
     grid: Option<[usize; 2]>,
-    /// Pooling where there is no trained global head: cls, mean or gem [default: gem].
+    /// Pooling for checkpoints without a trained global head: cls, mean or gem [default: gem].
     #[arg(long)]
     pooling: Option<Pooling>,
-    /// Normalisation that the weights expect: imagenet or half.
+    /// Input normalisation: imagenet (its mean and standard deviation) or half (mean and deviation 0.5) [default: by
+    /// checkpoint].
     #[arg(long)]
     normalisation: Option<Normalisation>,
-    /// Resize of the evaluation: direct (normalise, then bilinear without antialias: the published code) or
-    /// antialias [default: direct for published models, else antialias].
+    /// Resize mode: direct (normalises, then bilinear without antialiasing, as the published code does) or antialias
+    /// [default: direct for published R2Former checkpoints, else antialias].
     #[arg(long, value_parser = parse_resize)]
     resize: Option<ResizeMode>,
-    /// Neighbours of the reranker [default: 5].
+    /// Nearest neighbours per local feature in the reranker [default: 5].
     #[arg(long, value_name = "N")]
     neighbours: Option<usize>,
-    /// Store weights in 16 bits: half the size.
+    /// Store weights as 16-bit floats: half the file size.
     #[arg(long)]
     half: bool,
-    /// Print machine-readable JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -70,19 +71,19 @@ pub(crate) struct CopyArgs {
     input: PathBuf,
     /// Model file to write (.safetensors).
     output: PathBuf,
-    /// Another name.
+    /// New name [default: unchanged].
     #[arg(long)]
     name: Option<String>,
-    /// Another image size of the evaluation, height x width.
+    /// New input image size, height x width in pixels [default: unchanged].
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     image_size: Option<[usize; 2]>,
-    /// Another largest number of local features an image.
+    /// New maximum number of local features per image [default: unchanged].
     #[arg(long, value_name = "N")]
     num_local: Option<usize>,
-    /// Store weights in 16 bits: half the size.
+    /// Store weights as 16-bit floats: half the file size.
     #[arg(long)]
     half: bool,
-    /// Print machine-readable JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -91,10 +92,10 @@ pub(crate) struct CopyArgs {
 pub(crate) struct InfoArgs {
     /// Model file [default: the one built in].
     file: Option<PathBuf>,
-    /// Image size to count costs for, height x width [default: the model's own].
+    /// Image size at which the cost is computed, height x width in pixels [default: the model's].
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     image_size: Option<[usize; 2]>,
-    /// Print machine-readable JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -141,7 +142,7 @@ fn run_import(args: &ImportArgs) -> Result<ExitStatus> {
         out.line(format_args!("note: {note}"))?;
     }
     if !leftovers.is_empty() {
-        out.line(format_args!("not used by the method: {}", leftovers.join(", ")))?;
+        out.line(format_args!("tensors not used: {}", leftovers.join(", ")))?;
     }
     Ok(ExitStatus::Done)
 }
@@ -225,14 +226,14 @@ fn print_description(
     out.line(format_args!("name         {}", config.name))?;
     out.line(format_args!("backbone     {}", output::backbone(config)))?;
     out.line(format_args!(
-        "global       {} numbers, {}, {}",
+        "global       {} dimensions, {}, {}",
         config.global_dim(),
         output::global_head(config),
         trained(config.trained.global)
     ))?;
     match &config.local {
         Some(local) => out.line(format_args!(
-            "local        up to {} of {} + 3 numbers{}, {}{}",
+            "local        up to {} features of {} dimensions, plus x, y and attention{}, {}{}",
             local.count,
             local.dim,
             local.layer.map_or_else(String::new, |layer| format!(" after block {layer}")),
@@ -255,7 +256,7 @@ fn print_description(
     out.line(format_args!("input        {}", output::input(config)))?;
     out.line(format_args!("parameters   {:.2} million", parameters(tensors) as f64 / 1e6))?;
     out.line(format_args!(
-        "cost         at {height}x{width}: {:.2} GFLOP an image, {:.3} GFLOP a reranked pair, {} bytes stored an image",
+        "cost         at {height}x{width}: {:.2} GFLOP per image, {:.3} GFLOP per reranked pair, {} bytes stored per image",
         cost.extract_flop / 1e9,
         cost.rerank_flop / 1e9,
         cost.stored_bytes

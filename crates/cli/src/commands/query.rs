@@ -22,10 +22,10 @@ pub(crate) struct QueryArgs {
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// Matches to print for each query.
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 5, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     top: u32,
     /// Number of candidates from the global search to rerank.
-    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 100, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     candidates: u32,
     /// Reranking method: model, ransac (mutual nearest local features that fit one homography), or none for the
     /// global ranking [default: model if its reranker is trained, else none].

@@ -25,7 +25,7 @@ pub(crate) struct TownArgs {
     #[arg(long, default_value = "12", value_name = "METRES", allow_negative_numbers = true, value_parser = parse_spacing)]
     spacing: f64,
     /// Queries per condition, at most 1,000,000.
-    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    #[arg(long, default_value_t = 100, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     queries: u32,
     /// Conditions of the queries, separated by commas: day, overcast, dusk, night, rain, snow.
     #[arg(long, default_value = "day,dusk,night,rain", value_name = "LIST", value_delimiter = ',')]

@@ -262,8 +262,9 @@ fn of_match(m: Option<&Match>) -> Vec<String> {
         plain(position.map(|p| p.lon)),
         plain(m.and_then(|m| m.heading)),
         plain(m.and_then(|m| m.distance_m)),
-        plain(m.map(|m| m.similarity)),
-        plain(m.and_then(|m| m.score)),
+        // Not by JSON, which would write them with the digits of 64 bits.
+        m.map_or(String::new(), |m| m.similarity.to_string()),
+        m.and_then(|m| m.score).map_or(String::new(), |score| score.to_string()),
         plain(m.and_then(|m| m.score_kind)),
     ]
 }

@@ -1,4 +1,4 @@
-//! Pitts30k, Pitts250k and their kin: a MATLAB structure `dbStruct` beside folders of images.
+//! Pitts30k, Pitts250k and similar: a MATLAB structure `dbStruct` beside folders of images.
 
 use super::matlab::{Value, read_variable};
 use super::{Dataset, GroundTruthRule, Sequences};
@@ -24,7 +24,7 @@ pub struct DbStructOptions {
 /// Reads `dbStruct`: `dbImageFns` and `qImageFns` (cells of file names), `utmDb` and `utmQ` (2 x n metres, east above
 /// north). Names are relative to the folder of images, those of queries also to its `queries_real` or `queries`.
 ///
-/// A name without a file stays in the dataset, so that it is told as unusable and not silently missed.
+/// A name without a file stays in the dataset, so that it is reported as unusable.
 ///
 /// # Errors
 /// As a MATLAB file; [`DataError::Format`] for a structure without one of the fields or with another content than
@@ -41,7 +41,7 @@ pub fn read_dbstruct(path: &Path, options: &DbStructOptions) -> Result<Dataset> 
         let places = places(&fields, metres, &names)?;
         Ok((names, places))
     };
-    // Both before anything is looked for on disk: a structure that is wrong is told first.
+    // Both before anything is looked for on disk: a wrong structure is reported first.
     let database = read("dbImageFns", "utmDb").map_err(bad)?;
     let queries = read("qImageFns", "utmQ").map_err(bad)?;
     let database = side(path, options, database, zone, &[""])?;
@@ -56,7 +56,15 @@ pub fn read_dbstruct(path: &Path, options: &DbStructOptions) -> Result<Dataset> 
         notes.push(format!("the file's own radius of positives is {metres} m"));
     }
     let sequences = Sequences::default();
-    Ok(Dataset { name: stem, database, queries, truth: GroundTruthRule::Positions, notes, sequences })
+    Ok(Dataset {
+        left_out: 0,
+        name: stem,
+        database,
+        queries,
+        truth: GroundTruthRule::Positions,
+        notes,
+        sequences,
+    })
 }
 
 fn zone_of_name(stem: &str) -> Option<UtmZone> {

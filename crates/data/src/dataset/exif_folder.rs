@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 /// photograph that `root` is, named as its file.
 ///
 /// Files are photographs by their content, not by their extension. One without a GPS position, in a format that is
-/// not read, or with a damaged or impossible position is skipped with the reason; damage beside a position is noted. Hidden files are left out;
-/// links are followed, but not in circles. Tables of positions and sidecars beside the photographs are noted.
+/// not read, or with a damaged or impossible position is skipped with the reason; damage beside a position is noted.
+/// Hidden files are left out; links are followed, but not in circles. Tables of positions and sidecars beside the
+/// photographs are noted.
 ///
 /// # Errors
 /// [`DataError::Io`] when `root` cannot be read; [`DataError::Request`] when it is neither a folder nor a regular file,

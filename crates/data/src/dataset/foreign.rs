@@ -165,7 +165,7 @@ mod tests {
             (b"SQLite format 3\0".to_vec(), ["SQLite", "CSV"]),
             (b"a,b\0c".to_vec(), ["binary file", "not a table"]),
             (jpeg, ["is a photograph", "not a table"]),
-            (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic".to_vec(), ["HEIC", "JPEG"]),
+            (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic".to_vec(), ["HEIC", "magick"]),
         ] {
             let said = problem(&bytes, Path::new("t.csv")).expect(words[0]);
             assert!(words.iter().all(|word| said.contains(word)), "{said}");

@@ -1,4 +1,4 @@
-//! Two recordings of one road whose frames show the same places (Nordland and its kin).
+//! Two recordings of one road whose frames show the same places (Nordland and similar).
 
 use super::walk::{images_under, natural_order};
 use super::{Dataset, GroundTruthRule, Sequences, folder_name};
@@ -8,7 +8,7 @@ use std::path::Path;
 /// How the frames of two recordings belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FramesOptions {
-    /// A reference within so many frames of the query's own is a positive.
+    /// A reference within this many frames of the query's own is a positive.
     pub tolerance: usize,
     /// The i-th query shows frame i times this: 1 where both have the same frames, 10 for Nordland's 2,760 queries
     /// in 27,592 frames.
@@ -34,13 +34,13 @@ pub fn read_frames(database: &Path, queries: &Path, options: FramesOptions) -> R
     let (database_photos, query_photos) = (side(database)?, side(queries)?);
     let (frames, asked) = (database_photos.len(), query_photos.len());
     if frames.div_ceil(every) != asked {
-        let kin = if every == 1 && asked == frames.div_ceil(10) {
+        let hint = if every == 1 && asked == frames.div_ceil(10) {
             "; are the queries every 10th frame?"
         } else {
             ""
         };
         return Err(DataError::Request(format!(
-            "{} has {frames} frames and {} has {asked}: a query for every {every} of them would be {}{kin}",
+            "{} has {frames} frames and {} has {asked}: a query for every {every} of them would be {}{hint}",
             database.display(),
             queries.display(),
             frames.div_ceil(every)
@@ -51,6 +51,7 @@ pub fn read_frames(database: &Path, queries: &Path, options: FramesOptions) -> R
         (own.saturating_sub(tolerance)..=(own + tolerance).min(frames - 1)).map(|r| r as u32).collect()
     };
     Ok(Dataset {
+        left_out: 0,
         name: format!("{} in {}", folder_name(queries), folder_name(database)),
         truth: GroundTruthRule::Listed((0..asked).map(around).collect()),
         database: database_photos,

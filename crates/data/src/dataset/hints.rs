@@ -124,7 +124,7 @@ fn is_takeout(name: &str) -> bool {
 
 /// Whether a file is a table of positions of photographs.
 fn is_positions(path: &Path) -> bool {
-    /// A table of a city has a hundred bytes a photograph.
+    /// A table of a city has about a hundred bytes per photograph.
     const MOST_BYTES: u64 = 64 << 20;
     if !std::fs::metadata(path).is_ok_and(|about| about.is_file() && about.len() <= MOST_BYTES) {
         return false;

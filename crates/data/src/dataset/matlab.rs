@@ -59,7 +59,7 @@ impl Value {
 ///
 /// # Errors
 /// [`DataError::Io`]; [`DataError::Format`] for a file that is none of MATLAB's, of another version (`-v7.3`, which
-/// is HDF5), cut short or damaged, or without the variable; the message tells which there are.
+/// is HDF5), cut short or damaged, or without the variable; the message lists its variables.
 pub(super) fn read_variable(path: &Path, name: &str) -> Result<Value> {
     let size = std::fs::metadata(path).map_err(|e| DataError::io(path, e))?.len();
     if size > MOST_BYTES {

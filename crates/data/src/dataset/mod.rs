@@ -110,6 +110,8 @@ pub struct Dataset {
     pub notes: Vec<String>,
     /// Where queries or references are sequences: their frames.
     pub sequences: Sequences,
+    /// Number of photographs of the sources that were left out; the notes say why.
+    pub left_out: usize,
 }
 
 /// How a dataset says which database images are right for a query.
@@ -122,7 +124,7 @@ pub enum GroundTruthRule {
     Listed(Vec<Vec<u32>>),
 }
 
-/// Makes a dataset of two listings; what is right is decided by positions. The listings' notes are
+/// Makes a dataset of two listings; positives are decided by positions. The listings' notes are
 /// kept, and skipped photographs are counted in the dataset's notes.
 pub fn from_listings(name: impl Into<String>, database: Listing, queries: Listing) -> Dataset {
     let mut notes = Vec::new();
@@ -131,6 +133,7 @@ pub fn from_listings(name: impl Into<String>, database: Listing, queries: Listin
         notes.extend(skipped_note(side, &listing.skipped));
     }
     Dataset {
+        left_out: database.skipped.len() + queries.skipped.len(),
         name: name.into(),
         database: database.photos,
         queries: queries.photos,

@@ -107,7 +107,7 @@ pub fn read_msls(root: &Path, options: &MslsOptions) -> Result<Dataset> {
     let panoramas = match (options.panoramas, told) {
         (true, _) => "kept",
         (false, true) => "dropped",
-        (false, false) => "kept where no raw.csv tells which they are",
+        (false, false) => "kept where no raw.csv marks them",
     };
     let chosen = format!(
         "subtask {}, {variant}, panoramas {panoramas}; {dropped} images left out by these rules",
@@ -117,6 +117,7 @@ pub fn read_msls(root: &Path, options: &MslsOptions) -> Result<Dataset> {
     let notes = vec![chosen, options.task.describe(options.sequence, [queries.alone, database.alone])];
     let ((queries, query_side), (database, database_side)) = (queries.finish(), database.finish());
     Ok(Dataset {
+        left_out: 0,
         name: format!("MSLS {}", cities.join(", ")),
         database,
         queries,
@@ -168,7 +169,7 @@ impl Tables {
                     return Err(DataError::format(
                         folder.join("subtask_index.csv"),
                         None,
-                        "is missing: the subtask cannot be told without it",
+                        "is missing: it lists the images of each subtask",
                     ));
                 }
             }

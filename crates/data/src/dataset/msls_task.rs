@@ -103,7 +103,7 @@ impl Frames {
             return Ok(());
         }
         let Some(KeyedTable { table, .. }) = sequence else {
-            return Err(DataError::format(path, None, "is missing: sequences cannot be told without it"));
+            return Err(DataError::format(path, None, "is missing: it lists the sequences"));
         };
         let columns = (table.require("key")?, table.require("sequence_key")?, table.require("frame_number")?);
         let number_of: HashMap<&str, usize> =

@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// Reads a database, queries, and a CSV of positives with the columns `query,reference`.
 ///
-/// Each side is a folder (its images at any depth), a text file that lists images, one a line, or a table
+/// Each side is a folder (its images at any depth), a text file that lists images, one per line, or a table
 /// (`.csv`, `.tsv`) as [`list_positions_csv`](super::list_positions_csv) reads it, whose positions may be missing.
 /// Paths in the files are relative to their own folder, paths in the table of positives to the folders. A query
 /// without a row has no positives. Further columns of the table of positives become tags of the query, as those of
@@ -60,7 +60,7 @@ pub fn read_pairs(database: &Path, queries: &Path, positives: &Path) -> Result<D
                 return Err(table.complain(
                     line,
                     format!(
-                        "{name} of query {} is {cell} here and {before} elsewhere: it tells of the query",
+                        "{name} of query {} is {cell} here and {before} elsewhere: it describes the query",
                         photo.name
                     ),
                 ));
@@ -76,6 +76,7 @@ pub fn read_pairs(database: &Path, queries: &Path, positives: &Path) -> Result<D
     let notes =
         if alone > 0 { vec![format!("{alone} queries have no row of positives")] } else { Vec::new() };
     Ok(Dataset {
+        left_out: 0,
         name: name_of(positives),
         database: database_photos,
         queries: query_photos,
@@ -104,7 +105,7 @@ fn side(source: &Path) -> Result<Vec<Photo>> {
             .collect()
     };
     if photos.is_empty() {
-        return Err(DataError::format(source, None, "holds no images (JPEG, PNG, WebP, BMP or PPM)"));
+        return Err(DataError::format(source, None, "holds no images"));
     }
     Ok(photos)
 }
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_told_with_its_line_and_the_nearest() {
+    fn an_unknown_name_is_reported_with_its_line_and_the_nearest() {
         let dir = folders();
         let said =
             read(dir.path(), "query,reference\n1.jpg,a.jpg\n2.jpg,deep/c.png\n").expect_err("c is not there");

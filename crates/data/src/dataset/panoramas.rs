@@ -122,7 +122,7 @@ pub fn split_panoramas(listing: Listing, every: usize, offset: usize) -> Result<
     ));
     let name = format!("{} (every {every}th panorama a query)", root.unwrap_or_else(|| "panoramas".into()));
     let sequences = Sequences::default();
-    Ok(Dataset { name, database, queries, truth: GroundTruthRule::Positions, notes, sequences })
+    Ok(Dataset { left_out: 0, name, database, queries, truth: GroundTruthRule::Positions, notes, sequences })
 }
 
 #[cfg(test)]

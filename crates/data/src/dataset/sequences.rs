@@ -1,4 +1,4 @@
-//! Queries and references that are sequences of frames, and what is right for them.
+//! Queries and references that are sequences of frames, and their ground truth.
 
 use super::{Dataset, GroundTruth, GroundTruthRule};
 use crate::{Photo, Result};
@@ -39,7 +39,7 @@ impl SequenceSide {
 }
 
 impl Dataset {
-    /// What is right for each query: as the dataset lists it, or by [`GroundTruth::by_radius`]. A query and a
+    /// The positives of each query: as the dataset lists them, or by [`GroundTruth::by_radius`]. A query and a
     /// reference of which either is a sequence match where any frame of one matches any frame of the other, as the
     /// official MSLS loader has it.
     ///
@@ -54,7 +54,7 @@ impl Dataset {
         Ok(self.of_sequences(by_frame))
     }
 
-    /// Whether anything says what is right: a list, or a position on each side. The MSLS challenge's cities have
+    /// Whether there is ground truth: a list, or a position on each side. The MSLS challenge's cities have
     /// neither; they can be ranked, not scored.
     pub fn has_ground_truth(&self) -> bool {
         let placed = |photos: &[Photo]| photos.iter().any(|p| p.position.is_some() || p.utm.is_some());
@@ -119,6 +119,7 @@ mod tests {
         let (queries, query_side) = side(0.0, 3);
         let (database, database_side) = side(64.0, 5);
         let mut set = Dataset {
+            left_out: 0,
             name: "road".into(),
             // Windows 64 84 104, 84 104 124, 104 124 144: only the first has a frame within 25 m of 40.
             database,

@@ -17,7 +17,7 @@ pub enum DatasetSpec {
     Pairs {
         /// Folder of the database images, or a text file that lists them.
         database: PathBuf,
-        /// Likewise, for the queries.
+        /// Like `database`, for the queries.
         queries: PathBuf,
         /// The table.
         positives: PathBuf,
@@ -80,14 +80,14 @@ pub enum DatasetSpec {
         database: PathBuf,
         /// Folder of the query frames.
         queries: PathBuf,
-        /// A reference within so many frames is a positive.
+        /// A reference within this many frames of the query's own is a positive.
         #[serde(default = "ten")]
         tolerance: usize,
         /// The i-th query shows frame i times this.
         #[serde(default = "one")]
         every: usize,
     },
-    /// Pittsburgh's MATLAB structure and its kin ([`read_dbstruct`]).
+    /// Pittsburgh's MATLAB structure and similar ([`read_dbstruct`]).
     Dbstruct {
         /// The file.
         path: PathBuf,
@@ -205,7 +205,7 @@ impl DatasetSpec {
 }
 
 impl Dataset {
-    /// Keeps at most so many queries, evenly chosen: neighbours in the list are neighbours in the world.
+    /// Keeps at most `most` queries, evenly chosen: neighbours in the list are neighbours in the world.
     pub fn keep_queries(&mut self, most: usize) {
         let all = self.queries.len();
         if all <= most {
@@ -279,6 +279,7 @@ mod tests {
             members: (0..10).map(|i| vec![i, i + 1, i + 2]).collect(),
         };
         let mut set = Dataset {
+            left_out: 0,
             name: "s".into(),
             database: vec![photo(0)],
             queries: (0..10).map(photo).collect(),

@@ -1,4 +1,4 @@
-//! St Lucia: passes over one road, each a folder of frames and a line of `fGPS.txt` a frame.
+//! St Lucia: passes over one road, each a folder of frames and one line of `fGPS.txt` per frame.
 
 use super::number::number;
 use super::walk::{images_under, natural_order};
@@ -19,7 +19,7 @@ pub struct StLuciaOptions {
     pub database: Option<String>,
     /// Folder of the queries' pass; by default the last by name.
     pub queries: Option<String>,
-    /// A frame nearer than so many metres to the last one kept is left out; 0 keeps all.
+    /// Minimum distance in metres between kept frames; 0 keeps all.
     pub spacing_m: f64,
 }
 
@@ -30,7 +30,7 @@ impl Default for StLuciaOptions {
     }
 }
 
-/// Reads two passes of a folder of passes. A pass is a folder with `fGPS.txt` (`latitude,longitude` a line, degrees,
+/// Reads two passes of a folder of passes. A pass is a folder with `fGPS.txt` (`latitude,longitude` per line, degrees,
 /// the southern latitude without its sign) and the frames of its video as images at any depth: in natural order the
 /// i-th frame belongs to the i-th line.
 ///
@@ -56,6 +56,7 @@ pub fn read_st_lucia(root: &Path, options: &StLuciaOptions) -> Result<Dataset> {
     let database = pass(&first, options.spacing_m, &mut notes)?;
     let queries = pass(&last, options.spacing_m, &mut notes)?;
     Ok(Dataset {
+        left_out: 0,
         name: format!("St Lucia, pass {} in {}", folder_name(&last), folder_name(&first)),
         database,
         queries,
@@ -98,7 +99,7 @@ fn pass(folder: &Path, spacing_m: f64, notes: &mut Vec<String>) -> Result<Vec<Ph
         return Err(DataError::format(
             folder,
             None,
-            format!("has {images} frames and {lines} lines of {POSITIONS}: one line a frame is needed"),
+            format!("has {images} frames and {lines} lines of {POSITIONS}: one line per frame is needed"),
         ));
     }
     let name = folder_name(folder);
@@ -123,7 +124,7 @@ fn pass(folder: &Path, spacing_m: f64, notes: &mut Vec<String>) -> Result<Vec<Ph
     Ok(kept)
 }
 
-/// A position a line.
+/// One position per line.
 fn positions(path: &Path) -> Result<Vec<LatLon>> {
     let text = std::fs::read_to_string(path).map_err(|e| DataError::io(path, e))?;
     let lines = (1u64..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
@@ -141,7 +142,11 @@ fn positions(path: &Path) -> Result<Vec<LatLon>> {
     };
     let positions = lines.map(position).collect::<Result<Vec<_>>>()?;
     if positions.is_empty() {
-        return Err(DataError::format(path, None, "is empty: needed is latitude,longitude, a line a frame"));
+        return Err(DataError::format(
+            path,
+            None,
+            "is empty: expected latitude,longitude, one line per frame",
+        ));
     }
     Ok(positions)
 }

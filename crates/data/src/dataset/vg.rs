@@ -117,6 +117,7 @@ pub fn read_vg(root: &Path, options: &VgOptions) -> Result<Dataset> {
     let database = side(&split.join("database"))?;
     let queries = side(&split.join("queries"))?;
     Ok(Dataset {
+        left_out: 0,
         name: format!("{} ({})", folder_name(root), options.split),
         database,
         queries,

@@ -11,7 +11,7 @@ use walkdir::WalkDir;
 
 /// Extensions whose files count as photographs without a look at their content, in lower case: what is wrong with one
 /// shows when it is read.
-const IMAGES: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "ppm"];
+const IMAGES: [&str; 9] = ["jpg", "jpeg", "jfif", "png", "webp", "tif", "tiff", "bmp", "ppm"];
 /// Folders that servers and archivers fill with thumbnails, copies and deleted files.
 const FOREIGN_FOLDERS: [&str; 7] =
     ["@eaDir", "#recycle", "@Recycle", "$RECYCLE.BIN", "__MACOSX", "System Volume Information", "lost+found"];

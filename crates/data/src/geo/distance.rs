@@ -12,6 +12,15 @@ use std::sync::LazyLock;
 static WGS84: LazyLock<Geodesic> = LazyLock::new(Geodesic::wgs84);
 
 /// Length in metres of the shortest line on the ellipsoid between two positions.
+///
+/// ```
+/// use r2former_data::geo::{LatLon, geodesic_m};
+///
+/// // New York to London, the example of GeographicLib's GeodSolve.
+/// let (jfk, lhr) = (LatLon::new(40.6, -73.8)?, LatLon::new(51.6, -0.5)?);
+/// assert!((geodesic_m(jfk, lhr) - 5_551_759.400_319).abs() < 1e-5);
+/// # Ok::<(), r2former_data::geo::InvalidPosition>(())
+/// ```
 pub fn geodesic_m(from: LatLon, to: LatLon) -> f64 {
     let metres: f64 = WGS84.inverse(from.lat, from.lon, to.lat, to.lon);
     metres

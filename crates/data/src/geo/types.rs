@@ -50,6 +50,18 @@ impl UtmZone {
 }
 
 /// A position in metres on a UTM plane.
+///
+/// ```
+/// use r2former_data::geo::{LatLon, from_utm, to_utm};
+///
+/// let opera_house = LatLon::new(-33.8568, 151.2153)?;
+/// let utm = to_utm(opera_house)?;
+/// assert_eq!((utm.easting.round(), utm.northing.round()), (334_901.0, 6_252_289.0));
+/// assert_eq!(utm.zone, Some("56H".parse()?));
+/// let back = from_utm(&utm)?;
+/// assert!((back.lat - opera_house.lat).abs() < 1e-9 && (back.lon - opera_house.lon).abs() < 1e-9);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Utm {
     /// Metres east, 500,000 on the zone's central meridian.

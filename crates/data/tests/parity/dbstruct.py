@@ -1,7 +1,7 @@
 """Writes this folder's MATLAB files as scipy writes them.
 
 Run: python dbstruct.py   (scipy 1.17.1, numpy 2.4.6)
-The structure has the fields of the Pittsburgh and Tokyo sets; names and metres are made up.
+The structure has the fields of the Pittsburgh and Tokyo sets; names and coordinates are synthetic.
 """
 
 import pathlib

@@ -7,12 +7,12 @@
 //!
 //! Stages of crates above this one join in as [`Stage`]s (a training step does).
 //!
-//! ```no_run
+//! ```
 //! use r2former_engine::{LoadedModel, NoProgress, doctor};
-//! use r2former_model::{Device, Precision};
+//! use r2former_model::Device;
 //!
 //! let model = LoadedModel::built_in()?;
-//! let options = doctor::Options { extent: doctor::Extent::Short, ..Default::default() };
+//! let options = doctor::Options::new(doctor::Extent::Short);
 //! let report = doctor::check(&model, &Device::flex(), &options, &NoProgress)?;
 //! assert!(report.agrees());
 //! # Ok::<(), r2former_engine::EngineError>(())

@@ -70,9 +70,10 @@ impl StageReport {
     pub fn fault(&self) -> String {
         match (&self.verdict, self.worst()) {
             (Verdict::Failed(reason), _) => format!("it failed: {reason}"),
+            (Verdict::Unsupported(reason), _) => format!("{reason} (--precision f32 needs none)"),
             (Verdict::Disagrees, Some(worst)) => {
                 format!(
-                    "its results deviate by {:.1e}, more than {:.0e} ({})",
+                    "its results deviate by {:.1e}, more than {:.1e} ({})",
                     worst.deviation, worst.tolerance, worst.input
                 )
             }
@@ -80,7 +81,12 @@ impl StageReport {
         }
     }
 
-    /// Whether the stage may be trusted.
+    /// Whether the device may compute in this precision: every comparison agrees, or there is none to make.
+    pub(super) fn is_usable(&self) -> bool {
+        matches!(self.verdict, Verdict::Agrees | Verdict::Absent)
+    }
+
+    /// Whether nothing is wrong with the device. One without bfloat16 is sound.
     pub fn is_sound(&self) -> bool {
         !matches!(self.verdict, Verdict::Disagrees | Verdict::Failed(_))
     }
@@ -110,5 +116,33 @@ impl Report {
     /// The first stage that disagrees or failed.
     pub fn first_fault(&self) -> Option<&StageReport> {
         self.stages.iter().find(|stage| !stage.is_sound())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_bfloat16_is_sound_and_not_used_for_it() {
+        let comparison = Comparison {
+            input: "random".into(),
+            deviation: 0.5,
+            tolerance: 0.1,
+            device_ms: 1.0,
+            reference_ms: 1.0,
+        };
+        let of = |compared, lacks| StageReport::of("block", Precision::Bf16, compared, lacks);
+        let wrong = of(Ok(vec![comparison.clone()]), false);
+        assert!(
+            !wrong.is_sound() && !wrong.is_usable() && wrong.fault().contains("5.0e-1"),
+            "{}",
+            wrong.fault()
+        );
+        for lacking in [of(Ok(vec![comparison]), true), of(Err("no such type".into()), true)] {
+            assert!(lacking.is_sound() && !lacking.is_usable() && lacking.fault().contains("bfloat16"));
+        }
+        let absent = of(Ok(Vec::new()), false);
+        assert!(absent.is_sound() && absent.is_usable() && absent.fault().is_empty());
     }
 }

@@ -34,7 +34,7 @@ pub struct Setup<'a> {
     pub device: &'a Device,
     /// How much is compared.
     pub extent: Extent,
-    /// What is right.
+    /// The reference.
     pub reference: &'a dyn Compute,
     /// What is checked.
     pub subject: &'a dyn Compute,
@@ -45,7 +45,7 @@ pub struct Setup<'a> {
 pub struct Comparison {
     /// The input, for people.
     pub input: String,
-    /// Largest deviation, over the largest value that is right. Infinite (null in JSON) where a value is not finite or
+    /// Largest deviation, relative to the largest value of the reference. Infinite (null in JSON) where a value is not finite or
     /// the wrong number of values came back.
     pub deviation: f32,
     /// The largest deviation that rounding explains.

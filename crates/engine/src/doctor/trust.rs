@@ -137,7 +137,7 @@ pub(super) fn trust_by(
         return Ok(Trust::Remembered);
     }
     let report = check()?;
-    let Some(fault) = report.first_fault() else {
+    let Some(fault) = report.stages.iter().find(|stage| !stage.is_usable()) else {
         cache.remember(key, report.stages.len());
         return Ok(Trust::Checked);
     };

@@ -76,6 +76,7 @@ pub fn measure_memory(
         (first..images.min(first + per_place)).map(|i| i as u32).collect()
     };
     let dataset = Dataset {
+        left_out: 0,
         name: format!("synthetic features of {images} images"),
         database: photos("database", images),
         queries: photos("queries", queries),

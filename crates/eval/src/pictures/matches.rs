@@ -95,7 +95,7 @@ pub fn matches(
 fn reranker_legend(svg: &mut Svg, top: f64, shown: usize, all: usize) {
     let y = top + 14.0;
     svg.text([0.0, y + 4.0], 12.0, "supports the same place: weakly", "fill='#333'");
-    let (left, step) = (196.0, 6.0);
+    let (left, step) = (230.0, 6.0);
     for i in 0..20 {
         let style = format!("fill='{}'", colour(f64::from(i) / 19.0));
         svg.rect([left + step * f64::from(i), y - 5.0], [step + 0.5, 10.0], &style);

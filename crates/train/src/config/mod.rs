@@ -18,7 +18,7 @@ use r2former_model::{Precision, RerankerConfig};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// The stages of training (METHOD: training; paper section 4.2).
+/// The stages of training (R2Former paper, section 4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {

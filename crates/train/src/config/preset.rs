@@ -1,4 +1,4 @@
-//! The paper's stages (METHOD: training).
+//! The paper's stages.
 
 use super::{
     BatchConfig, BatchKind, CheckpointConfig, GlobalLoss, LossConfig, MiningConfig, MiningKind, ModelChanges,

@@ -45,7 +45,7 @@ def weights(random):
 
 
 def attention(w, name, x):
-    """Softmax of the last block's queries and keys, as METHOD section 4 has it."""
+    """Softmax of the last block's queries and keys, as the paper defines attention scores."""
     batch, tokens, dim = x.shape
     qkv = plain.linear(w, f"{name}.attn.qkv", plain.norm(w, f"{name}.norm1", x, 1e-6))
     q, k, _ = qkv.reshape(batch, tokens, 3, HEADS, -1).permute(2, 0, 3, 1, 4)

@@ -52,7 +52,7 @@ pub(crate) struct StorageArgs {
 
 impl StorageArgs {
     fn storage(&self) -> FeatureStorage {
-        FeatureStorage { memory_bytes: self.memory << 20, dir: self.features.clone() }
+        FeatureStorage { memory_bytes: self.memory.saturating_mul(1 << 20), dir: self.features.clone() }
     }
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value = "hard_resize", value_name = "NAME")]
     query_preprocessing: QueryPreprocessing,
     /// Former name of --query-preprocessing.
-    #[arg(long = concat!("queries", "-as"), hide = true, num_args = 0..=1, default_missing_value = "", value_parser = renamed("--query-preprocessing"))]
+    #[arg(long = concat!("queries", "-as"), hide = true, value_name = "NAME", num_args = 0..=1, default_missing_value = "", value_parser = renamed("--query-preprocessing"))]
     former_query_preprocessing: Option<String>,
     /// Candidates to rerank per query.
     #[arg(long, default_value_t = 100, value_name = "N")]
@@ -127,7 +127,7 @@ fn on_dataset(command: &DatasetCommand<RunArgs>, machine: &Machine) -> Result<Ex
         write_report(dir, &evaluation, &dataset, &extractor, &environment, &Bar::default())?;
         eprintln!("report: {}", dir.join(PAGE).display());
     }
-    show(&evaluation.summary, args.json)
+    show(&evaluation.summary, args.json, dataset.left_out)
 }
 
 /// This process, for reports.
@@ -161,7 +161,7 @@ fn only_rank(
             out.line(format_args!("unusable    {unusable} images (listed above)"))?;
         }
     }
-    Ok(if unusable == 0 { ExitStatus::Done } else { ExitStatus::Partial })
+    Ok(if unusable + dataset.left_out == 0 { ExitStatus::Done } else { ExitStatus::Partial })
 }
 
 impl RunArgs {
@@ -181,11 +181,11 @@ impl RunArgs {
     }
 }
 
-fn show(summary: &EvalSummary, json: bool) -> Result<ExitStatus> {
+fn show(summary: &EvalSummary, json: bool, left_out: usize) -> Result<ExitStatus> {
     if json {
         print_json(summary)?;
     } else {
         print_summary(&mut output::stdout(), summary)?;
     }
-    Ok(if summary.unusable.is_empty() { ExitStatus::Done } else { ExitStatus::Partial })
+    Ok(if summary.unusable.is_empty() && left_out == 0 { ExitStatus::Done } else { ExitStatus::Partial })
 }

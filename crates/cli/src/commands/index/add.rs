@@ -1,7 +1,7 @@
 //! `r2former index add`: photographs with positions into an index.
 
 use super::left_out::LeftOut;
-use crate::common::Machine;
+use crate::common::{Machine, bounded};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
 use crate::progress::{Bar, WithoutNotes};
@@ -54,14 +54,22 @@ struct PanoramaArgs {
     #[arg(long, value_name = "MODE", default_value_t)]
     panorama: PanoramaMode,
     /// Number of views cut from a panorama, evenly spaced, 1 to 36.
-    #[arg(long, value_name = "N", default_value_t = PanoramaOptions::default().views)]
+    #[arg(long, value_name = "N", default_value_t = PanoramaOptions::default().views, value_parser = clap::value_parser!(u32).range(1..=36))]
     panorama_views: u32,
     /// Horizontal field of view of each, in degrees, 20 to 120.
-    #[arg(long, value_name = "DEGREES", default_value_t = PanoramaOptions::default().fov)]
+    #[arg(long, value_name = "DEGREES", default_value_t = PanoramaOptions::default().fov, allow_negative_numbers = true, value_parser = parse_fov)]
     panorama_fov: f64,
-    /// Degrees clockwise from the panorama's middle to the first view.
-    #[arg(long, value_name = "DEGREES", default_value_t = 0.0, allow_negative_numbers = true)]
+    /// Degrees clockwise from the panorama's middle to the first view, -360 to 360.
+    #[arg(long, value_name = "DEGREES", default_value_t = 0.0, allow_negative_numbers = true, value_parser = parse_offset)]
     panorama_offset: f64,
+}
+
+fn parse_fov(text: &str) -> Result<f64, String> {
+    bounded(text, "a field of view in degrees", 20.0..=120.0)
+}
+
+fn parse_offset(text: &str) -> Result<f64, String> {
+    bounded(text, "an angle in degrees", -360.0..=360.0)
 }
 
 impl PanoramaArgs {
