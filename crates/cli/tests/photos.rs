@@ -36,7 +36,6 @@ fn places(index: &Path) -> Vec<Value> {
     all.into_iter().map(|image| image["place"].clone()).collect()
 }
 
-/// TRIED.md 56_gpano, INPUTS.md 25.
 #[test]
 fn a_panorama_is_cut_into_views() {
     let (home, index, _photos) = small_index();
@@ -76,7 +75,7 @@ fn a_panorama_is_cut_into_views() {
     }
 }
 
-/// TRIED.md 02, INPUTS.md 21: notes reach the user; files that are cut short are added on request, and counted.
+/// Notes reach the user; files that are cut short are added on request, and counted.
 #[test]
 fn notes_and_cut_files_are_reported() {
     let (home, index, _photos) = small_index();

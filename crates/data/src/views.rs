@@ -200,7 +200,7 @@ mod tests {
 
     const EQUI: &str = "<r GPano:ProjectionType='equirectangular' GPano:PoseHeadingDegrees='100.4'/>";
 
-    /// TRIED.md 56_gpano: never squeezed without a word.
+    /// Never squeezed without a word.
     #[test]
     fn a_panorama_becomes_its_views() {
         let dir = tempfile::tempdir().unwrap();
@@ -269,7 +269,6 @@ mod tests {
         assert!("squeeze".parse::<PanoramaMode>().is_err());
     }
 
-    /// TRIED.md 80_1x1, 81_1x5000.
     #[test]
     fn images_that_hardly_show_a_place_are_noted() {
         let dir = tempfile::tempdir().unwrap();

@@ -144,7 +144,7 @@ fn first_scan(jpeg: &[u8]) -> usize {
     at
 }
 
-/// TRIED.md 21, INPUTS.md 21 and 22: only the end marker may be missing.
+/// Only the end marker may be missing.
 #[test]
 fn a_jpeg_cut_anywhere_is_an_error() {
     let limits = Limits::default();
@@ -161,7 +161,7 @@ fn a_jpeg_cut_anywhere_is_an_error() {
     }
 }
 
-/// TRIED.md 29 and cut_first_scan: nor does an end marker make half a picture whole, sequential or progressive; a
+/// Nor does an end marker make half a picture whole, sequential or progressive; a
 /// progressive one needs its last scans too.
 #[test]
 fn a_jpeg_cut_and_closed_again_is_an_error() {
@@ -202,7 +202,7 @@ fn zeros_for_the_rest_are_an_error() {
     }
 }
 
-/// INPUTS.md 21: on request what is there is read, and says what is missing.
+/// On request what is there is read, and says what is missing.
 #[test]
 fn a_cut_jpeg_is_read_on_request() {
     let lenient = Limits { accept_truncated: true, ..Limits::default() };
@@ -237,7 +237,7 @@ fn a_cut_jpeg_is_read_on_request() {
     assert!(decode_bytes(&whole[..100], Path::new("x"), &lenient).is_err());
 }
 
-/// TRIED.md 10: kinds of JPEG that are not decoded are called by their name, with a command.
+/// Kinds of JPEG that are not decoded are called by their name, with a command.
 #[test]
 fn rare_kinds_of_jpeg_are_named() {
     let plain = bytes_of("jpeg_444.jpg");

@@ -131,7 +131,7 @@ fn a_damaged_position_is_named() {
     }
 }
 
-/// INPUTS.md 9, TRIED.md 11: the first letter of the hemisphere counts.
+/// The first letter of the hemisphere counts.
 #[test]
 fn hemispheres_by_their_first_letter() {
     for (side, sign) in
@@ -145,7 +145,7 @@ fn hemispheres_by_their_first_letter() {
     assert!(read(letter).expect("a letter").position.expect("a position").lat < 0.0);
 }
 
-/// INPUTS.md 5 to 7, TRIED.md 07 and 08: no position is not damage.
+/// No position is not damage.
 #[test]
 fn no_position_is_not_damage() {
     let none = |fields: Vec<(Tag, Value)>, words: &str| {
@@ -180,7 +180,7 @@ fn no_position_is_not_damage() {
     }
 }
 
-/// INPUTS.md 1 to 4 and 12, TRIED.md 02 to 06 and 32: damage beside the position is a note.
+/// Damage beside the position is a note.
 #[test]
 fn damage_beside_a_position_is_a_note() {
     let ratio = |tag, value: (u32, u32)| vec![(tag, ratios(&[value]))];
@@ -237,7 +237,7 @@ fn damage_beside_a_position_is_a_note() {
     assert_eq!(kinds(&beside(original("0000:00:00 00:00:00", "+00:00"))), Vec::<&str>::new());
 }
 
-/// INPUTS.md 13: OffsetTime belongs to DateTime, so it counts where that is the same clock reading.
+/// OffsetTime belongs to DateTime, so it counts where that is the same clock reading.
 #[test]
 fn offsets_of_another_clock_do_not_count() {
     let with = |changed: &str| {
@@ -252,7 +252,7 @@ fn offsets_of_another_clock_do_not_count() {
     assert_eq!(with("2024:08:01 01:30:00"), None);
 }
 
-/// INPUTS.md 11 and 40 to 42, TRIED.md 36, 38, 39: what the position and the heading are worth is kept.
+/// What the position and the heading are worth is kept.
 #[test]
 fn doubts_are_kept_with_the_position() {
     let heading = |north: Option<&str>| {
@@ -315,7 +315,7 @@ const XMP: &str = "<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF><rdf:Description
      <exif:GPSAltitude>125/10</exif:GPSAltitude><exif:GPSImgDirection>90/1</exif:GPSImgDirection>\
      </rdf:Description></rdf:RDF></x:xmpmeta>";
 
-/// TRIED.md 50, INPUTS.md 16, 27, 41: XMP where EXIF has no position; EXIF first; nonsense costs nothing.
+/// XMP where EXIF has no position; EXIF first; nonsense costs nothing.
 #[test]
 fn xmp_stands_in_for_exif() {
     let make = || vec![(Tag::Make, text("Camera"))];
@@ -356,7 +356,6 @@ fn xmp_stands_in_for_exif() {
     assert!(tags.no_position.is_some_and(|why| why.contains("exif:GPSLatitude \"52,12.324\"")));
 }
 
-/// TRIED.md 53, INPUTS.md 28.
 #[test]
 fn mapillary_s_description_stands_in_for_exif() {
     let json = "{\"MAPLatitude\":52.2054,\"MAPLongitude\":0.1189,\"MAPCompassHeading\":{\"TrueHeading\":90.0},\

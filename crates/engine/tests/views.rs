@@ -90,7 +90,7 @@ fn views_of_a_panorama_are_images_of_the_index() {
     }
 }
 
-/// INPUTS.md 11 and 40: what the position and the heading are worth is kept as tags.
+/// What the position and the heading are worth is kept as tags.
 #[test]
 fn the_index_keeps_what_a_position_is_worth() {
     let dir = tempfile::tempdir().unwrap();
@@ -110,7 +110,7 @@ fn the_index_keeps_what_a_position_is_worth() {
     assert_eq!((of("position_error_m"), of("position_method")), (Some("4.75"), Some("CELLID")));
 }
 
-/// INPUTS.md 21: files that are cut short are left out, or on request counted.
+/// Files that are cut short are left out, or on request counted.
 #[test]
 fn cut_files_are_left_out_or_counted() {
     let dir = tempfile::tempdir().unwrap();

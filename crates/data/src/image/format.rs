@@ -301,7 +301,7 @@ mod tests {
         readable(head, Path::new("x.jpg")).map_err(|e| e.to_string())
     }
 
-    /// TRIED.md's formats: read, or named with the command that converts them.
+    /// Formats: read, or named with the command that converts them.
     #[test]
     fn names_what_it_is() {
         assert_eq!(of(b"\xff\xd8\xff\xe0"), Ok(Format::Jpeg));

@@ -65,7 +65,6 @@ fn capture_time(text: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
-    /// INPUTS.md row 28.
     #[test]
     fn a_description_of_mapillary_s_tools() {
         let tags = tags(

@@ -215,7 +215,6 @@ mod tests {
 
     const EQUI: &str = "GPano:ProjectionType=\"equirectangular\"";
 
-    /// INPUTS.md row 25.
     #[test]
     fn panoramas_are_recognised() {
         assert_eq!(of(4000, 3000, ""), None);

@@ -132,7 +132,7 @@ mod tests {
         )
     }
 
-    /// INPUTS.md row 16: the forms that writers use, and those that would have to be guessed.
+    /// The forms that writers use, and those that would have to be guessed.
     #[test]
     fn angles_of_every_writer() {
         for (text, reference, wanted) in [
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(Xmp(&other).altitude(), Some(-12.5));
     }
 
-    /// INPUTS.md row 27: a packet that is no XML costs nothing.
+    /// A packet that is no XML costs nothing.
     #[test]
     fn malformed_packets_are_searched_or_ignored() {
         for inside in [

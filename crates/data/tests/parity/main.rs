@@ -89,7 +89,7 @@ fn lossless_formats_are_exact() {
     assert!(found.0 <= 2 && found.1 < 0.3, "lossy WebP: {found:?}");
 }
 
-/// TRIED.md 60 and 61: TIFF in every usual coding and depth, GIF's first frame, QOI.
+/// TIFF in every usual coding and depth, GIF's first frame, QOI.
 #[test]
 fn tiff_gif_and_qoi_are_as_pil_reads_them() {
     for name in ["rgb", "lzw", "deflate", "packbits", "big", "grey", "bit", "rgba", "pages", "grey16"] {
@@ -108,7 +108,7 @@ fn tiff_gif_and_qoi_are_as_pil_reads_them() {
     assert!(found.0 <= 2, "CMYK: {found:?}");
 }
 
-/// INPUTS.md row 24: all eight orientations, in every container that holds EXIF.
+/// All eight orientations, in every container that holds EXIF.
 #[test]
 fn every_orientation_of_every_container_is_upright() {
     for value in 1..=8 {
