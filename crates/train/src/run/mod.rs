@@ -17,7 +17,6 @@ use crate::step::{Frozen, Losses, spread};
 use crate::validate::{Validated, validate};
 use crate::view_cache::ViewCache;
 use crate::{Result, TrainError};
-use burn::module::Module;
 use burn::optim::GradientsAccumulator;
 use r2former_data::dataset::Dataset;
 use r2former_data::image::Preprocess;
