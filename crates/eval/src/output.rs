@@ -31,16 +31,21 @@ pub(crate) fn write_json(dir: &Path, name: &str, value: &impl Serialize) -> Resu
     write_output(&path, &bytes)
 }
 
-/// Writes a file; other programs see its old content or the new one, never a part.
+/// Writes a file; other programs see its old content or the new one, never a part. A link keeps pointing where it does,
+/// and a pipe or a device is written to rather than replaced.
 ///
 /// # Errors
 /// [`EvalError::File`], which names the path as it was given.
 pub fn write_output(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
-        let mut file = temporary(folder_of(path))?;
+        if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+            return std::fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
+        }
+        let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mut file = temporary(folder_of(&target))?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        file.persist(path).map(drop).map_err(|error| error.error)
+        file.persist(&target).map(drop).map_err(|error| error.error)
     };
     write().map_err(|error| cannot_write(path, &error))
 }

@@ -1,6 +1,6 @@
 //! Selection of local features by attention (paper section 3.2).
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// Selects the `count` patches of each image with the highest attention, or all if there are fewer.
 ///
@@ -23,7 +23,12 @@ pub fn select(
     let [batch, patches] = attention.dims();
     let [_, _, width] = tokens.dims();
     let count = count.min(patches);
-    let (values, indices) = attention.topk_with_indices(count, 1);
+    // On a GPU, top-k of hundreds of rows is slow and has been seen to be wrong: the doctor's stage "selection" on Mesa's
+    // software Vulkan. The values are few, so that they are ranked on the host.
+    let (values, indices) = match attention.device().inner() == Device::flex() {
+        true => attention.topk_with_indices(count, 1),
+        false => highest(attention, count),
+    };
 
     let columns = (size[1] / stride) as i64;
     let longer = size[0].max(size[1]) as f64;
@@ -38,4 +43,38 @@ pub fn select(
 
     let index = indices.add_scalar(offset as i64).unsqueeze_dim::<3>(2).expand([batch, count, width]);
     (Tensor::cat(vec![x, y, a], 2), tokens.gather(1, index))
+}
+
+/// The `count` highest values of each row and their columns, in descending order, ranked on the host.
+fn highest(values: Tensor<2>, count: usize) -> (Tensor<2>, Tensor<2, Int>) {
+    let ([rows, columns], device) = (values.dims(), values.device());
+    let host: Vec<f32> = values.to_data().iter::<f32>().collect();
+    let ranked = |row: &[f32]| {
+        let mut order: Vec<i64> = (0..row.len() as i64).collect();
+        order.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]));
+        order.truncate(count);
+        order
+    };
+    let indices: Vec<i64> = host.chunks(columns.max(1)).flat_map(ranked).collect();
+    let indices = Tensor::<2, Int>::from_data(TensorData::new(indices, [rows, count]), &device);
+    (values.gather(1, indices.clone()), indices)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_ranks_as_the_device_does() {
+        for (rows, columns, count) in [(1, 1, 1), (2, 400, 200), (3, 37, 37), (5, 64, 9)] {
+            let values: Vec<f32> =
+                (0..rows * columns).map(|i| ((i * 7919 + 13) % 10_007) as f32 / 10_007.0).collect();
+            let values = Tensor::<2>::from_data(TensorData::new(values, [rows, columns]), &Device::flex());
+            let (expected, places) = values.clone().topk_with_indices(count, 1);
+            let (found, indices) = highest(values, count);
+            assert_eq!(found.to_data(), expected.to_data());
+            let columns = |indices: Tensor<2, Int>| indices.to_data().iter::<i64>().collect::<Vec<_>>();
+            assert_eq!(columns(indices), columns(places));
+        }
+    }
 }

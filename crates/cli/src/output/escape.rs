@@ -21,6 +21,36 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     )
 }
 
+/// The name that [`escaped`] printed; `None` if the text holds none of its escapes.
+pub(crate) fn unescaped(text: &str) -> Option<String> {
+    let mut name = String::with_capacity(text.len());
+    let (mut rest, mut found) = (text, false);
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        name.push_str(before);
+        let code = escape.strip_prefix("\\u{").and_then(|tail| tail.split_once('}'));
+        let character = match escape.as_bytes().get(1) {
+            Some(b'n') => Some(('\n', &escape[2..])),
+            Some(b'r') => Some(('\r', &escape[2..])),
+            Some(b't') => Some(('\t', &escape[2..])),
+            _ => code.and_then(|(hex, tail)| {
+                Some((u32::from_str_radix(hex, 16).ok().and_then(char::from_u32)?, tail))
+            }),
+        };
+        let (character, tail) = match character.filter(|(character, _)| is_unsafe(*character)) {
+            Some(character) => {
+                found = true;
+                character
+            }
+            None => ('\\', &escape[1..]),
+        };
+        name.push(character);
+        rest = tail;
+    }
+    name.push_str(rest);
+    found.then_some(name)
+}
+
 /// A JSON document with the same characters as JSON's own escapes: the strings in it stay what they are.
 pub(crate) fn escaped_json(document: &str) -> Cow<'_, str> {
     let is_unsafe = |c: char| c != '\n' && is_unsafe(c);
@@ -60,6 +90,7 @@ mod tests {
             ("back\\slash", "back\\slash"),
             ("👩\u{200d}🌾.jpg", "👩\u{200d}🌾.jpg"),
         ] {
+            assert_eq!(unescaped(shown).as_deref(), (name != shown).then_some(name));
             assert_eq!(escaped(name), shown);
         }
     }

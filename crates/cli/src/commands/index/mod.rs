@@ -6,7 +6,7 @@ mod left_out;
 use self::add::AddArgs;
 use crate::common::{InputArgs, Machine, ensure_writable, load_model};
 use crate::exit::ExitStatus;
-use crate::output::{self, bytes, escaped, print_json};
+use crate::output::{self, bytes, escaped, print_json, unescaped};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::dataset::composed_name;
@@ -152,8 +152,15 @@ fn create(args: &CreateArgs) -> Result<ExitStatus> {
 fn remove(args: &RemoveArgs) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
     let mut writer = index.writer()?;
-    let ids: Vec<_> = args.names.iter().map(|name| place_id(&composed_name(name))).collect();
-    let known = writer.contains(&ids)?;
+    let mut ids: Vec<_> = args.names.iter().map(|name| place_id(&composed_name(name))).collect();
+    let mut known = writer.contains(&ids)?;
+    // `index list` escapes control characters: what it prints names the image too.
+    for (i, name) in args.names.iter().enumerate().filter(|(i, _)| !known[*i]).collect::<Vec<_>>() {
+        if let Some(name) = unescaped(name) {
+            ids[i] = place_id(&composed_name(&name));
+            known[i] = writer.contains(&ids[i..=i])?[0];
+        }
+    }
     let unknown: Vec<&String> = args.names.iter().zip(&known).filter(|(_, k)| !**k).map(|(n, _)| n).collect();
     let removed = writer.remove(&ids)?;
     for name in &unknown {
