@@ -115,6 +115,8 @@ pub fn add_photos(
         index.add(&waiting)?;
         report.added += waiting.len();
     }
+    // A commit that fails must be an error of this call, not of nobody's.
+    index.flush()?;
     progress.finish();
     Ok(report)
 }

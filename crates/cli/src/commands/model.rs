@@ -1,6 +1,6 @@
 //! `r2former model`: import and inspect checkpoints.
 
-use crate::common::{load_model, parse_size};
+use crate::common::{ensure_writable, load_model, parse_size};
 use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use anyhow::{Result, bail};
@@ -117,6 +117,7 @@ pub(crate) fn run(command: &ModelCommand) -> Result<ExitStatus> {
 }
 
 fn run_import(args: &ImportArgs) -> Result<ExitStatus> {
+    ensure_writable(&args.output)?;
     let options = ImportOptions {
         name: args.name.clone(),
         heads: args.heads,
@@ -148,6 +149,7 @@ fn run_import(args: &ImportArgs) -> Result<ExitStatus> {
 }
 
 fn run_copy(args: &CopyArgs) -> Result<ExitStatus> {
+    ensure_writable(&args.output)?;
     let loaded = load_model(Some(&args.input))?;
     let checkpoint = r2former_model::checkpoint::parse(loaded.bytes(), &args.input)?;
     let (mut config, tensors) = (checkpoint.config, checkpoint.tensors);
@@ -176,9 +178,6 @@ fn run_copy(args: &CopyArgs) -> Result<ExitStatus> {
 }
 
 fn write(file: &Path, config: &ModelConfig, tensors: &Tensors, half: bool) -> Result<()> {
-    if file.is_dir() {
-        bail!("{}: is a folder; name the file to write", file.display());
-    }
     let storage = if half { Storage::F16 } else { Storage::F32 };
     Ok(r2former_model::save(file, config, tensors, storage)?)
 }

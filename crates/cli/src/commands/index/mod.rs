@@ -163,6 +163,7 @@ fn remove(args: &RemoveArgs) -> Result<ExitStatus> {
     }
     let unknown: Vec<&String> = args.names.iter().zip(&known).filter(|(_, k)| !**k).map(|(n, _)| n).collect();
     let removed = writer.remove(&ids)?;
+    writer.close()?;
     for name in &unknown {
         eprintln!("not in the index: {}", escaped(name));
     }
