@@ -65,7 +65,7 @@ pub(crate) enum Command {
     /// Measure recall on datasets; compare and ablate.
     #[command(subcommand)]
     Eval(eval::EvalCommand),
-    /// Import, copy and inspect models.
+    /// Import, copy, average and inspect models.
     #[command(subcommand)]
     Model(model::ModelCommand),
     /// Try everything on a small rendered town: index, query, recall.

@@ -28,6 +28,19 @@ pub enum ModelError {
     /// Tensors that are missing, unexpected, non-finite or of a shape that does not fit the architecture; one line each.
     #[error("the tensors do not fit the architecture:\n  {}", .0.join("\n  "))]
     Tensors(Vec<String>),
+    /// Two models to be averaged have a tensor in different shapes.
+    #[error(
+        "tensor {name} is {first:?} in the first model and {second:?} in the second: only models of the same \
+         architecture and grid of position embeddings can be averaged"
+    )]
+    Shapes {
+        /// Name of the tensor.
+        name: String,
+        /// Its shape in the first model.
+        first: Vec<usize>,
+        /// Its shape in the second.
+        second: Vec<usize>,
+    },
     /// An invalid model configuration.
     #[error("model configuration: {0}")]
     Config(String),

@@ -37,6 +37,7 @@
 //! # }
 //! ```
 
+pub mod average;
 pub mod backbone;
 pub mod bits;
 pub mod checkpoint;
@@ -52,6 +53,7 @@ pub mod r2former;
 pub mod reranker;
 pub mod weights;
 
+pub use average::{Averaged, average};
 pub use bits::Bits;
 pub use checkpoint::{Checkpoint, load, save};
 pub use config::{

@@ -1,4 +1,6 @@
-//! `r2former model`: import and inspect checkpoints.
+//! `r2former model`: import, copy, average and inspect checkpoints.
+
+mod average;
 
 use crate::common::{ensure_writable, load_model, parse_size};
 use crate::exit::ExitStatus;
@@ -18,6 +20,10 @@ pub(crate) enum ModelCommand {
     Import(ImportArgs),
     /// Copy a model, changing its name, image size, number of local features or storage precision.
     Copy(CopyArgs),
+    /// Average the weights of two models of the same architecture, such as a fine-tuned model and its start.
+    ///
+    /// Half-way between the two often generalises better than either (Wortsman et al., WiSE-FT, CVPR 2022).
+    Average(average::AverageArgs),
     /// Show a model's architecture, preprocessing, trained parts and computational cost.
     Info(InfoArgs),
 }
@@ -112,6 +118,7 @@ pub(crate) fn run(command: &ModelCommand) -> Result<ExitStatus> {
     match command {
         ModelCommand::Import(args) => run_import(args),
         ModelCommand::Copy(args) => run_copy(args),
+        ModelCommand::Average(args) => average::run(args),
         ModelCommand::Info(args) => run_info(args),
     }
 }
