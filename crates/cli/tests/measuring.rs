@@ -1,4 +1,4 @@
-//! Adaptive reranking, cost and ablations through the program.
+//! Adaptive reranking, cost, ablations and suites through the program.
 
 mod common;
 
@@ -66,6 +66,77 @@ fn errors_of_an_ablation_file_name_the_key() {
     names(&fails(&mut run(), 1), &["ablation.toml", "axes.neighbours"]);
     std::fs::write(&file, text.replace("[0]", "[3]")).expect("temporary folders can be written");
     names(&fails(&mut run(), 1), &["nowhere"]);
+}
+
+/// Five places from two sides, and a suite of them as two datasets, the second of which may be absent.
+fn suite_of(dir: &std::path::Path) -> std::path::PathBuf {
+    let mut positives = "query,reference\n".to_string();
+    for side in ["db", "q"] {
+        std::fs::create_dir(dir.join(side)).expect("temporary folders can be written");
+    }
+    for i in 0..5 {
+        common::write_photo(&dir.join(format!("db/{i}.jpg")), i, None);
+        common::write_photo(&dir.join(format!("q/{i}.jpg")), i + u32::from(i == 3), None);
+        positives += &format!("{i}.jpg,{i}.jpg\n");
+    }
+    std::fs::write(dir.join("positives.csv"), positives).expect("temporary folders can be written");
+    let set = |name: &str, queries: &str| {
+        format!(
+            "[[dataset]]\nkind = \"pairs\"\nname = \"{name}\"\ndatabase = \"db\"\nqueries = \"{queries}\"\n\
+             positives = \"positives.csv\"\n"
+        )
+    };
+    let model = "[[model]]\nname = \"built-in\"\nimage_size = [64, 64]\n";
+    let text = format!("candidates = 3\n{}{}{model}", set("here", "q"), set("there", "absent"));
+    let file = dir.join("suite.toml");
+    std::fs::write(&file, text).expect("temporary folders can be written");
+    file
+}
+
+#[test]
+fn a_suite_is_one_table_against_an_earlier_one() {
+    let home = tempfile::tempdir().expect("temporary folder");
+    let file = suite_of(home.path());
+    let run = |options: &[&str]| {
+        let mut command = r2former();
+        command.args(["eval", "suite"]).arg(&file).args(options);
+        command
+    };
+    names(&fails(&mut run(&[]), 1), &["dataset there", "absent"]);
+    let report = home.path().join("report");
+    let ended = run(&["--skip-missing", "--report"]).arg(&report).assert().code(3);
+    let output = ended.get_output();
+    names(&String::from_utf8_lossy(&output.stderr), &["SKIPPED dataset there", "absent"]);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    names(
+        &printed,
+        &["built-in global", "built-in RANSAC", "built-in reranked", "mean of all sets", "worst"],
+    );
+    names(&printed, &["SKIPPED: there"]);
+    for file in ["suite.json", "suite.md", "suite.csv"] {
+        assert!(report.join(file).is_file(), "{file}");
+    }
+    // The second dataset is there now, but not in the baseline.
+    std::fs::rename(home.path().join("q"), home.path().join("absent")).expect("can be renamed");
+    std::fs::create_dir(home.path().join("q")).expect("temporary folders can be written");
+    for i in 0..5 {
+        common::write_photo(&home.path().join(format!("q/{i}.jpg")), i, None);
+    }
+    let baseline = report.to_string_lossy().into_owned();
+    let mut command = run(&["--json", "--baseline", &baseline, "--baseline-model", "built-in"]);
+    let found = json(&mut command);
+    let sets = found["sets"].as_array().expect("sets");
+    assert_eq!(sets.len(), 2);
+    assert_eq!(sets[0]["rankings"][0]["difference"]["queries"], 5);
+    assert!(sets[1]["rankings"][0]["difference"].is_null());
+    assert!(found["notes"][0].as_str().is_some_and(|note| note.contains("there")), "{}", found["notes"]);
+    let ended = run(&["--csv", "--max-queries", "2"]).assert().success();
+    let csv = String::from_utf8_lossy(&ended.get_output().stdout).into_owned();
+    assert!(csv.starts_with("dataset,queries,model,ranking,R@1,") && csv.contains("here,2,built-in,global"));
+    names(&fails(&mut run(&["--model", "tuned"]), 2), &["NAME=FILE"]);
+    names(&fails(&mut run(&["--model", "built-in=gone.safetensors"]), 1), &["gone.safetensors"]);
+    names(&fails(&mut run(&["--baseline", &file.to_string_lossy()]), 1), &["suite.toml", "suite.json"]);
+    names(&fails(&mut run(&["--max-queries", "0"]), 2), &["--max-queries"]);
 }
 
 #[test]

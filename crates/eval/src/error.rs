@@ -18,6 +18,14 @@ pub enum EvalError {
     /// Two runs cannot be compared.
     #[error(transparent)]
     Compare(#[from] crate::CompareError),
+    /// One of several datasets cannot be read.
+    #[error("dataset {name}: {source}")]
+    Dataset {
+        /// Its name in the configuration, or else its path.
+        name: String,
+        /// Why, with the path.
+        source: r2former_data::DataError,
+    },
     /// A dataset or configuration that cannot be evaluated.
     #[error("{0}")]
     Request(String),

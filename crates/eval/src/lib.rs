@@ -52,6 +52,7 @@ mod rules;
 mod run;
 mod search;
 mod sentences;
+pub mod suite;
 mod table;
 mod units;
 mod view;

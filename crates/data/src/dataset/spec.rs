@@ -186,7 +186,19 @@ impl DatasetSpec {
 
     /// Relative paths become relative to `base`.
     pub fn anchor(&mut self, base: &Path) {
-        let paths = match self {
+        for path in self.paths_mut() {
+            // An absolute path replaces the base.
+            *path = base.join(&*path);
+        }
+    }
+
+    /// The files and folders that it names.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.clone().paths_mut().into_iter().map(|path| path.clone()).collect()
+    }
+
+    fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        match self {
             Self::Pairs { database, queries, positives } => vec![database, queries, positives],
             Self::Photos { database, queries, .. } | Self::Frames { database, queries, .. } => {
                 vec![database, queries]
@@ -196,10 +208,6 @@ impl DatasetSpec {
             | Self::Vg { path, .. }
             | Self::Msls { path, .. }
             | Self::StLucia { path, .. } => vec![path],
-        };
-        for path in paths {
-            // An absolute path replaces the base.
-            *path = base.join(&*path);
         }
     }
 }
@@ -258,6 +266,7 @@ mod tests {
             positives: positives.into(),
         };
         assert_eq!(pairs, paths("/a", "/data/b", "/data/c"));
+        assert_eq!(pairs.paths(), ["/a", "/data/b", "/data/c"].map(PathBuf::from));
         let sequences = read(r#"{"kind": "msls", "path": "m", "task": "seq2im", "sequence": 5}"#).unwrap();
         assert!(matches!(sequences, DatasetSpec::Msls { task: MslsTask::Seq2Im, sequence: 5, .. }));
         let metres = r#"{"kind": "photos", "database": "d", "queries": "q", "utm_zone": "33U"}"#;

@@ -46,10 +46,10 @@ pub struct AblationConfig {
     pub axes: Axes,
 }
 
-fn twenty_five() -> f64 {
+pub(crate) fn twenty_five() -> f64 {
     25.0
 }
-fn hundred() -> usize {
+pub(crate) fn hundred() -> usize {
     100
 }
 fn one() -> u64 {
@@ -163,7 +163,7 @@ impl AblationConfig {
     }
 
     /// Checks the values; the message names the key.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         if self.dataset.is_empty() {
             return Err("dataset: name at least one, as in [[dataset]] kind = \"photos\"".into());
         }

@@ -19,10 +19,11 @@ use r2former_engine::{Extractor, LoadedModel, Progress, RerankMethod, Settings};
 use r2former_model::Device;
 
 /// A model with its settings.
-struct Subject {
-    name: String,
-    loaded: LoadedModel,
-    settings: Settings,
+pub(crate) struct Subject {
+    /// Its name in tables.
+    pub(crate) name: String,
+    pub(crate) loaded: LoadedModel,
+    pub(crate) settings: Settings,
 }
 
 /// Runs an ablation. Unreadable images do not stop it; they are listed in [`DatasetResults::unusable`].
@@ -45,7 +46,9 @@ pub fn ablate(
     let mut datasets = Vec::new();
     let mut parts = Vec::new();
     for entry in &config.dataset {
-        let (rows, hits) = on_dataset(config, entry, &subjects, &planned, device, storage, progress)?;
+        let dataset = dataset_of(entry)?;
+        let evaluated = evaluate_on(config, &dataset, &subjects, &planned, device, storage, progress)?;
+        let (rows, hits) = against_baseline(entry.name.clone().unwrap_or(dataset.name), evaluated);
         parts.extend(entry.pooled.clone().map(|name| (name, datasets.len(), hits)));
         datasets.push(rows);
     }
@@ -54,7 +57,11 @@ pub fn ablate(
     Ok(Ablation { config: config.clone(), models, datasets, pooled, notes })
 }
 
-fn subject(entry: &ModelEntry) -> Result<Subject> {
+/// Opens a model.
+///
+/// # Errors
+/// [`EvalError::Engine`]: it cannot be read, or not be used at the size of the entry.
+pub(crate) fn subject(entry: &ModelEntry) -> Result<Subject> {
     let loaded = match &entry.path {
         Some(path) => LoadedModel::open(path)?,
         None => LoadedModel::built_in()?,
@@ -68,19 +75,43 @@ fn subject(entry: &ModelEntry) -> Result<Subject> {
     Ok(Subject { name, loaded, settings })
 }
 
-fn on_dataset(
+/// Reads a dataset, with as many queries as its entry asks for.
+///
+/// # Errors
+/// As [`DatasetSpec::read`](r2former_data::dataset::DatasetSpec::read).
+pub(crate) fn dataset_of(entry: &DatasetEntry) -> Result<Dataset, r2former_data::DataError> {
+    let mut dataset = entry.spec.read()?;
+    if let Some(most) = entry.max_queries {
+        dataset.keep_queries(most);
+    }
+    Ok(dataset)
+}
+
+/// Planned rows, evaluated on one dataset.
+pub(crate) struct Evaluated {
+    /// Parallel to the planned rows.
+    pub(crate) rows: Vec<Row>,
+    /// The protocol; image size and precision are the first row's.
+    pub(crate) protocol: Protocol,
+    /// Names of the queries that count.
+    pub(crate) queries: Vec<String>,
+    /// Images that could not be used.
+    pub(crate) unusable: Vec<UnusableImage>,
+}
+
+/// Evaluates the planned rows; features are extracted once for all that can share them.
+///
+/// # Errors
+/// As [`ablate`].
+pub(crate) fn evaluate_on(
     config: &AblationConfig,
-    entry: &DatasetEntry,
+    dataset: &Dataset,
     subjects: &[Subject],
     planned: &[Planned],
     device: &Device,
     storage: &FeatureStorage,
     progress: &dyn Progress,
-) -> Result<(DatasetResults, Vec<Hits>)> {
-    let mut dataset = entry.spec.read()?;
-    if let Some(most) = entry.max_queries {
-        dataset.keep_queries(most);
-    }
+) -> Result<Evaluated> {
     let rules = Rules {
         radius_m: config.radius_m,
         heading_limit_deg: config.heading_deg,
@@ -89,12 +120,12 @@ fn on_dataset(
         ..Default::default()
     };
     let options = EvalOptions::new(rules).candidates(config.candidates).storage(storage.clone());
-    let ruled = options.rules.apply(&dataset)?;
+    let ruled = options.rules.apply(dataset)?;
     let mut evaluated: Vec<Option<Row>> = planned.iter().map(|_| None).collect();
     let mut unusable = Vec::new();
     for members in extractions(planned) {
         let subject = &subjects[planned[members[0]].model];
-        let group = Group { dataset: &dataset, ruled: &ruled, options: &options, seed: config.seed };
+        let group = Group { dataset, ruled: &ruled, options: &options, seed: config.seed };
         let rows: Vec<&Planned> = members.iter().map(|i| &planned[*i]).collect();
         let settings = if rows.len() == 1 { "1 setting".into() } else { format!("{} settings", rows.len()) };
         progress.note(&format!("{}: {}, {settings}", dataset.name, subject.name));
@@ -105,19 +136,25 @@ fn on_dataset(
     }
     unusable.sort();
     unusable.dedup();
-    let mut evaluated: Vec<Row> = evaluated.into_iter().flatten().collect();
-    // Every setting was evaluated, so the baseline is the first.
-    let baseline = evaluated[0].hits[0].clone();
-    for row in &mut evaluated[1..] {
-        row.row.difference = Some(paired_test(&baseline, &row.hits[0]));
-    }
-    let mut protocol = evaluated[0].protocol.clone();
+    // Every setting was evaluated.
+    let rows: Vec<Row> = evaluated.into_iter().flatten().collect();
+    let mut protocol = rows[0].protocol.clone();
     if let Some(input) = &mut protocol.input {
         input.candidates = config.candidates;
     }
-    let name = entry.name.clone().unwrap_or_else(|| dataset.name.clone());
-    let (rows, hits) = evaluated.into_iter().map(|one| (one.row, one.hits)).unzip();
-    Ok((DatasetResults { name, protocol, rows, unusable }, hits))
+    let queries = ruled.photos(dataset).into_iter().map(|photo| photo.name.clone()).collect();
+    Ok(Evaluated { rows, protocol, queries, unusable })
+}
+
+/// The results of a dataset, with each row's difference from the first, the baseline.
+fn against_baseline(name: String, evaluated: Evaluated) -> (DatasetResults, Vec<Hits>) {
+    let Evaluated { mut rows, protocol, unusable, .. } = evaluated;
+    let baseline = rows[0].hits[0].clone();
+    for row in &mut rows[1..] {
+        row.row.difference = Some(paired_test(&baseline, &row.hits[0]));
+    }
+    let (rows, hits) = rows.into_iter().map(|one| (one.row, one.hits)).unzip();
+    (DatasetResults { name, protocol, rows, unusable }, hits)
 }
 
 /// Groups of rows that can share features, by their indices: those of one model whose local features come from the same
@@ -140,9 +177,9 @@ fn extractions(planned: &[Planned]) -> Vec<Vec<usize>> {
 }
 
 /// An evaluated row, and which queries it gets right.
-struct Row {
-    row: AblationRow,
-    hits: Hits,
+pub(crate) struct Row {
+    pub(crate) row: AblationRow,
+    pub(crate) hits: Hits,
     protocol: Protocol,
 }
 

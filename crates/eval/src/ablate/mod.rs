@@ -8,6 +8,12 @@ mod pooled;
 mod report;
 mod results;
 
+pub(crate) use config::{hundred, twenty_five};
+pub(crate) use evaluate::{Evaluated, Row, Subject, dataset_of, evaluate_on, subject};
+pub(crate) use plan::plan_rankings;
+pub(crate) use pooled::recall;
+pub(crate) use results::{Hits, RANKS};
+
 pub use config::{AblationConfig, Axes, Baseline, DatasetEntry, ModelEntry, Selection};
 pub use evaluate::ablate;
 pub use plan::Setting;

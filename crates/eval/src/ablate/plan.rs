@@ -30,14 +30,14 @@ pub struct Setting {
 
 /// A row of the table to come.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Planned {
+pub(crate) struct Planned {
     /// Index of the model.
-    pub(super) model: usize,
+    pub(crate) model: usize,
     /// What is changed: the name of an axis, `model`, `baseline` or `combination`.
-    pub(super) axis: &'static str,
+    pub(crate) axis: &'static str,
     /// Its value.
-    pub(super) value: String,
-    pub(super) setting: Setting,
+    pub(crate) value: String,
+    pub(crate) setting: Setting,
 }
 
 /// A change of a setting.
@@ -216,6 +216,29 @@ pub(super) fn plan(
         }
     }
     Ok((rows, notes.into_iter().collect()))
+}
+
+/// Rows of one model, by its index: a ranking by each method, with the model's own values for the rest.
+///
+/// # Errors
+/// As [`plan`].
+pub(crate) fn plan_rankings(
+    model: usize,
+    (loaded, settings): (&LoadedModel, &Settings),
+    methods: &[RerankMethod],
+) -> Result<Vec<Planned>> {
+    let stride = loaded.config.stride();
+    let patches = settings.height / stride * (settings.width / stride);
+    let own = baseline(&Baseline::default(), loaded, patches);
+    let rows = methods.iter().map(|method| {
+        let change = Change::Rerank(*method);
+        let mut setting = own.clone();
+        change.apply(&mut setting);
+        possible(&setting, loaded)?;
+        let setting = plain(setting, patches);
+        Ok(Planned { model, axis: change.axis(), value: change.to_string(), setting })
+    });
+    rows.collect()
 }
 
 fn name(row: &Planned) -> String {

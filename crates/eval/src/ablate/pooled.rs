@@ -4,7 +4,7 @@ use super::results::{AblationRow, DatasetResults, Hits, PooledResults, RANKS};
 use crate::metrics::{Interval, bootstrap, paired_test};
 
 /// Recall with its interval, for each of [`RANKS`].
-pub(super) fn recall(hits: &Hits) -> [(usize, Interval); 3] {
+pub(crate) fn recall(hits: &Hits) -> [(usize, Interval); 3] {
     std::array::from_fn(|i| (RANKS[i], bootstrap(&hits[i])))
 }
 

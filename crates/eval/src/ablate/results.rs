@@ -7,10 +7,10 @@ use crate::{Protocol, UnusableImage};
 use serde::Serialize;
 
 /// The N of recall@N in an ablation.
-pub(super) const RANKS: [usize; 3] = [1, 5, 10];
+pub(crate) const RANKS: [usize; 3] = [1, 5, 10];
 
 /// For each of [`RANKS`], which queries a setting gets right.
-pub(super) type Hits = [Vec<bool>; 3];
+pub(crate) type Hits = [Vec<bool>; 3];
 
 /// The results of an ablation.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -11,4 +11,5 @@ pub use localisation::{Localisation, localisation};
 pub use mean_average_precision::{MAP_AT, MeanAveragePrecision, mean_average_precision};
 pub use precision_recall::{PrecisionRecall, PrecisionRecallPoint, precision_recall};
 pub use recall::{RECALL_AT, Recall, recall, recall_at};
+pub(crate) use significance::mean_of_sets;
 pub use significance::{Interval, PairedTest, bootstrap, paired_test};

@@ -6,6 +6,7 @@ mod cost;
 mod datasets;
 mod predictions;
 mod sets;
+mod suite;
 
 use crate::common::{Machine, ModelArgs, ensure_writable_folder, parse_margin, renamed, rerank_or_default};
 use crate::exit::ExitStatus;
@@ -36,6 +37,12 @@ pub(crate) enum EvalCommand {
     Cost(cost::CostArgs),
     /// Measure the effect of each choice: one change at a time against a baseline, on trained models.
     Ablate(ablate::AblateArgs),
+    /// Measure models on several datasets at once: recall@1 of every ranking, mean and worst of all.
+    ///
+    /// For judging a model on several sites and conditions, above all on ones that it was not trained on: a model that gains
+    /// on one site may lose on others, so the mean and the worst of all decide. With a baseline, each dataset has the
+    /// difference of recall@1 on the same queries, with McNemar's exact test.
+    Suite(suite::SuiteArgs),
 }
 
 /// Where extracted features are stored.
@@ -103,6 +110,7 @@ pub(crate) fn run(command: &EvalCommand, machine: &Machine) -> Result<ExitStatus
         EvalCommand::Compare(args) => compare::run(args),
         EvalCommand::Cost(args) => cost::run(args, machine),
         EvalCommand::Ablate(args) => ablate::run(args, machine),
+        EvalCommand::Suite(args) => suite::run(args, machine),
     }
 }
 
