@@ -138,7 +138,7 @@ mod tests {
         // The standard error of the small set, 0.25, is halved.
         assert!((found.low - 0.46).abs() < 0.05 && (found.high - 0.94).abs() < 0.05, "{found:?}");
         assert_eq!(mean_of_sets(&[&large]), interval(&large));
-        assert_eq!(mean_of_sets::<Vec<f64>>(&[]).value, 0.0);
+        assert_eq!(mean_of_sets(&[[0.0; 0]]).value, 0.0);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  r2former model average start.safetensors tuned/best.safetensors between.safetensors --only backbone")]
+  r2former model average start.safetensors tuned.safetensors between.safetensors --only backbone")]
 pub(crate) struct AverageArgs {
     /// The first model file: configuration, and tensors that are not averaged.
     #[arg(value_name = "A")]
