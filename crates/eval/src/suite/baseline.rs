@@ -103,11 +103,20 @@ impl Baseline {
 
     /// Compares every ranking with the baseline's by the same method; returns notes on what could not be compared.
     pub(super) fn compare(&self, sets: &mut [SetResults]) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes = Vec::from_iter(self.other_candidates(sets));
         for set in sets {
             notes.extend(self.compare_set(set));
         }
         notes
+    }
+
+    /// A note if the baseline reranked another number of candidates: a choice of the run, which is compared all the same.
+    fn other_candidates(&self, sets: &[SetResults]) -> Option<String> {
+        let candidates = |protocol: &Map<String, Value>| protocol.get("candidates").and_then(Value::as_u64);
+        let now = sets.first().and_then(|set| candidates(protocols(set).first()?))?;
+        let parts = self.sets.iter().flat_map(|set| &set.parts);
+        let before = parts.filter_map(|part| candidates(&part.protocol)).find(|before| *before != now)?;
+        Some(format!("The baseline reranked {before} candidates, this run {now}."))
     }
 
     fn compare_set(&self, set: &mut SetResults) -> Option<String> {

@@ -177,6 +177,10 @@ fn models_are_compared_with_one_of_the_suite_and_with_an_earlier_run() {
     let same = of(&again, 1, "full", RerankMethod::Model).difference.clone().unwrap();
     assert_eq!((same.test.only_first, same.test.only_second, same.test.p), (0, 0, 1.0));
 
+    config.candidates = 5;
+    assert_eq!(run(&config).unwrap().notes[0], "The baseline reranked 6 candidates, this run 5.");
+    config.candidates = 6;
+
     config.baseline = Some(BaselineEntry { file: Some(file.clone()), model: Some("other".into()) });
     let error = run(&config).unwrap_err().to_string();
     assert!(error.contains("before.json") && error.contains("full, plain"), "{error}");
