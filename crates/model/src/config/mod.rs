@@ -93,6 +93,24 @@ impl ModelConfig {
         })
     }
 
+    /// The licence of the weights, where the header states it.
+    pub fn license(&self) -> Option<&str> {
+        self.provenance.get("license")?.as_str()
+    }
+
+    /// States the licence of the weights, beside the rest of [`ModelConfig::provenance`].
+    pub fn set_license(&mut self, text: &str) {
+        if !self.provenance.is_object() {
+            // Any other origin is kept under a name of its own.
+            let origin = std::mem::take(&mut self.provenance);
+            self.provenance = match origin {
+                serde_json::Value::Null => serde_json::json!({}),
+                other => serde_json::json!({ "origin": other }),
+            };
+        }
+        self.provenance["license"] = text.into();
+    }
+
     /// Dimensions of the global descriptor.
     pub fn global_dim(&self) -> usize {
         match &self.global {

@@ -18,7 +18,7 @@ pub(crate) enum ModelCommand {
     /// Import a published checkpoint: R2Former (.pth), DeiT, timm or DINOv2 transformers (.pth, .safetensors), or
     /// torchvision's ResNet-50.
     Import(ImportArgs),
-    /// Copy a model, changing its name, image size, number of local features or storage precision.
+    /// Copy a model, changing its name, image size, number of local features, licence or storage precision.
     Copy(CopyArgs),
     /// Average the weights of two models of the same architecture, such as a fine-tuned model and its start.
     ///
@@ -86,6 +86,9 @@ pub(crate) struct CopyArgs {
     /// New maximum number of local features per image [default: unchanged].
     #[arg(long, value_name = "N")]
     num_local: Option<usize>,
+    /// Licence of the weights, in a few words; `model info` shows it [default: unchanged].
+    #[arg(long, value_name = "TEXT")]
+    license: Option<String>,
     /// Store weights as 16-bit floats: half the file size.
     #[arg(long)]
     half: bool,
@@ -173,6 +176,9 @@ fn run_copy(args: &CopyArgs) -> Result<ExitStatus> {
         };
         local.count = count;
     }
+    if let Some(text) = &args.license {
+        config.set_license(text);
+    }
     config.validate()?;
     write(&args.output, &config, &tensors, args.half)?;
     if args.json {
@@ -214,6 +220,7 @@ fn describe(config: &ModelConfig, tensors: &Tensors, size: Option<[usize; 2]>) -
     let [height, width] = size.unwrap_or([config.input.height, config.input.width]);
     json!({
         "config": config,
+        "license": config.license(),
         "parameters": parameters(tensors),
         "image_size": [height, width],
         "cost": cost::cost(config, height, width),
@@ -260,6 +267,8 @@ fn print_description(
         None => out.line(format_args!("reranker     none"))?,
     }
     out.line(format_args!("input        {}", output::input(config)))?;
+    let license = config.license().unwrap_or("not recorded: that of the file's origin");
+    out.line(format_args!("licence      {license}"))?;
     out.line(format_args!("parameters   {:.2} million", parameters(tensors) as f64 / 1e6))?;
     out.line(format_args!(
         "cost         at {height}x{width}: {:.2} GFLOP per image, {:.3} GFLOP per reranked pair, {} bytes stored per image",
