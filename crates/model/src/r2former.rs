@@ -196,6 +196,15 @@ impl R2Former {
         Some(Tensor::cat(vec![places, head.forward(tokens)], 2))
     }
 
+    /// The local feature of every patch, `[batch, patches, dim]`, row-major and not normalised: what
+    /// [`features`](Self::features) selects from. `None` for a global-only model.
+    pub fn local_features(&self, tokens: &Tokens) -> Option<Tensor<3>> {
+        let (head, local) = (self.local_head.as_ref()?, self.config.local.as_ref()?);
+        let patches = tokens.local.dims()[1] - tokens.local_prefix;
+        let first = if local.official_gather { 0 } else { tokens.local_prefix };
+        Some(head.forward(tokens.local.clone().narrow(1, first, patches)))
+    }
+
     /// The attention value of each patch, `[batch, rows * columns]`, row-major.
     ///
     /// # Shapes

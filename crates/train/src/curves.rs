@@ -21,7 +21,7 @@ pub(crate) fn draw(entries: &[LogEntry], path: &Path) -> Result<()> {
         let all = [
             ("loss", loss_curves(entries)),
             ("recall@1 on the validation set", recall_curves(entries)),
-            ("share of pairs classified correctly", accuracy_curves(entries)),
+            ("share of pairs or patches that are right", accuracy_curves(entries)),
             ("learning rate", learning_rate_curves(entries)),
         ];
         // Panels that the stage has no values for are left out.
@@ -94,6 +94,7 @@ fn axis_label(value: f64, range: f64, most: f64) -> String {
 
 const BLUE_LINE: RGBColor = RGBColor(31, 119, 180);
 const ORANGE_LINE: RGBColor = RGBColor(220, 110, 20);
+const GREEN_LINE: RGBColor = RGBColor(40, 140, 60);
 const GREY_LINE: RGBColor = RGBColor(120, 120, 120);
 
 /// Values of steps, smoothed over about 2 % of the run.
@@ -109,7 +110,15 @@ fn loss_curves(entries: &[LogEntry]) -> Vec<Curve> {
     let of = |pick: Pick| of_steps(entries, |entry| pick(entry).map(f64::from));
     let global: Pick = |e| if let LogEntry::Step { global_loss, .. } = e { *global_loss } else { None };
     let rerank: Pick = |e| if let LogEntry::Step { rerank_loss, .. } = e { *rerank_loss } else { None };
-    vec![("global", of(global), BLUE_LINE), ("rerank", of(rerank), ORANGE_LINE)]
+    let local: Pick = |e| if let LogEntry::Step { local_loss, .. } = e { *local_loss } else { None };
+    let distillation: Pick =
+        |e| if let LogEntry::Step { distillation_loss, .. } = e { *distillation_loss } else { None };
+    vec![
+        ("global", of(global), BLUE_LINE),
+        ("rerank", of(rerank), ORANGE_LINE),
+        ("local", of(local), GREEN_LINE),
+        ("distillation", of(distillation), GREY_LINE),
+    ]
 }
 
 fn recall_curves(entries: &[LogEntry]) -> Vec<Curve> {
@@ -124,7 +133,14 @@ fn accuracy_curves(entries: &[LogEntry]) -> Vec<Curve> {
         LogEntry::Step { rerank_accuracy, .. } => rerank_accuracy.map(f64::from),
         _ => None,
     };
-    vec![("reranker", of_steps(entries, accuracy), ORANGE_LINE)]
+    let local = |e: &LogEntry| match e {
+        LogEntry::Step { local_accuracy, .. } => local_accuracy.map(f64::from),
+        _ => None,
+    };
+    vec![
+        ("pairs, by the reranker", of_steps(entries, accuracy), ORANGE_LINE),
+        ("patches, by the local features", of_steps(entries, local), GREEN_LINE),
+    ]
 }
 
 fn learning_rate_curves(entries: &[LogEntry]) -> Vec<Curve> {
@@ -159,6 +175,9 @@ mod tests {
             global_loss: Some(1.0 / step as f32),
             rerank_loss: None,
             rerank_accuracy: None,
+            local_loss: None,
+            local_accuracy: None,
+            distillation_loss: None,
             gradient_norm: 1.0,
             images_per_second: 10.0,
         };

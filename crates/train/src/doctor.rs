@@ -6,7 +6,7 @@
 use crate::TrainError;
 use crate::batch::{Batch, Plan};
 use crate::config::{Stage as TrainStage, TrainConfig};
-use crate::step::{forward, step};
+use crate::step::{Fixed, forward, step};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -37,7 +37,8 @@ impl Stage for StepLoss {
 
     fn compare(&self, setup: &Setup<'_>) -> Result<Vec<Comparison>> {
         over_batches(setup, 1e-3, |case, model, device| {
-            let (_, losses) = forward(model, device, None, &case.batch, &case.config, case.size, 0)?;
+            let (_, losses) =
+                forward(model, device, Fixed::default(), &case.batch, &case.config, case.size, 0)?;
             Ok(vec![vec![losses.total]])
         })
     }
@@ -50,7 +51,7 @@ impl Stage for StepGradients {
 
     fn compare(&self, setup: &Setup<'_>) -> Result<Vec<Comparison>> {
         over_batches(setup, 1e-2, |case, model, device| {
-            let (grads, _) = step(model, device, None, &case.batch, &case.config, case.size, 0)?;
+            let (grads, _) = step(model, device, Fixed::default(), &case.batch, &case.config, case.size, 0)?;
             let mut gradients = Gradients { grads, found: Vec::new() };
             model.visit(&mut gradients);
             Ok(gradients.found)
@@ -81,7 +82,14 @@ impl Case {
         // A margin that no triplet keeps: else nothing is left to learn.
         config.loss.margin = 2.5;
         Self {
-            batch: Batch { plan, inputs, cached: None, relations: Vec::new(), left_out: Vec::new() },
+            batch: Batch {
+                plan,
+                inputs,
+                cached: None,
+                pairs: None,
+                relations: Vec::new(),
+                left_out: Vec::new(),
+            },
             config,
             size,
         }
@@ -197,7 +205,8 @@ mod tests {
         let gradients = |loaded: &LoadedModel| {
             let device = Device::flex().autodiff();
             let model = checkpoint::parse(loaded.bytes(), Path::new("m")).unwrap().model(&device).unwrap();
-            let (grads, _) = step(&model, &device, None, &case.batch, &case.config, case.size, 0).unwrap();
+            let (grads, _) =
+                step(&model, &device, Fixed::default(), &case.batch, &case.config, case.size, 0).unwrap();
             let mut gradients = Gradients { grads, found: Vec::new() };
             model.visit(&mut gradients);
             gradients.found

@@ -19,7 +19,7 @@ pub(crate) fn extract_views(
     progress: &dyn Progress,
 ) -> Result<(ViewCache, Vec<LeftOut>)> {
     let all: Vec<u64> = (0..loader.pool.len() as u64 * views).collect();
-    let mut cache = ViewCache::new(views as usize, epoch);
+    let mut cache = ViewCache::new(views as usize, epoch, frozen.is_projecting());
     let mut left_out: Vec<LeftOut> = Vec::new();
     let blank = vec![0.0; 3 * loader.size[0] * loader.size[1]];
     progress.start("views extracted", all.len() as u64);
@@ -110,6 +110,7 @@ mod tests {
             size: SIZE,
             seed: 5,
             cache: None,
+            pairs: None,
         };
         let (cache, left_out) = extract_views(&loader, &frozen, [2, 5], &Quiet).unwrap();
         assert!(left_out.is_empty());
@@ -151,8 +152,15 @@ mod tests {
         let pool = Pool::open(&config.data, config.places, 5).unwrap();
         let preprocess = Preprocess::half(ResizeMode::Antialias);
         let augment = &config.augment;
-        let loader =
-            Loader { pool: &pool, augment, preprocess: &preprocess, size: SIZE, seed: 5, cache: None };
+        let loader = Loader {
+            pool: &pool,
+            augment,
+            preprocess: &preprocess,
+            size: SIZE,
+            seed: 5,
+            cache: None,
+            pairs: None,
+        };
         let frozen = Frozen::new(&model, SIZE, &Device::flex()).unwrap();
         let fill = |epoch: u64| extract_views(&loader, &frozen, [1, epoch], &Quiet).unwrap().0;
         assert_eq!(fill(1).described(), fill(1).described());

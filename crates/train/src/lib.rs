@@ -11,6 +11,7 @@ pub mod doctor;
 mod error;
 mod estimate;
 mod extract_views;
+mod local_head;
 mod loss;
 mod mining;
 mod optim;
@@ -25,12 +26,13 @@ mod step;
 mod timing;
 mod validate;
 mod view_cache;
+mod warp;
 
 pub use augment::AugmentConfig;
 pub use config::{
     BatchConfig, BatchKind, CheckpointConfig, GlobalLoss, LossConfig, MiningConfig, MiningKind, ModelChanges,
     OptimizerConfig, OptimizerKind, PlaceRules, PositiveKind, Schedule, ScheduleConfig, SourceConfig,
-    SourceKind, Stage, StartModel, TrainConfig, ValidationConfig,
+    SourceKind, Stage, StartModel, TrainConfig, ValidationConfig, WarpConfig,
 };
 pub use error::{Result, TrainError};
 pub use loss::{cross_entropy, triplet};

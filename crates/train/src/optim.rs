@@ -191,12 +191,15 @@ pub(crate) fn learning_rate(base: f64, schedule: &ScheduleConfig, step: u64) -> 
     base * (0.1 * (1.0 - warm) + warm) * course
 }
 
-/// Collects a model's parameters without gradients.
+/// Collects a model's trained parameters without gradients.
 struct Values(GradientsParams);
 
 impl ModuleVisitor for Values {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.register(param.id, param.val().inner());
+        // An average of equal values may differ from them by its rounding.
+        if param.is_require_grad() {
+            self.0.register(param.id, param.val().inner());
+        }
     }
 }
 
@@ -214,7 +217,8 @@ impl ModuleMapper for Towards {
     }
 }
 
-/// `decay * average + (1 - decay) * model`, parameter by parameter; the average has no gradients.
+/// `decay * average + (1 - decay) * model`, parameter by parameter; the average has no gradients. Frozen parameters stay
+/// as they are.
 pub(crate) fn towards(average: R2Former, model: &R2Former, decay: f32) -> R2Former {
     let mut values = Values(GradientsParams::new());
     model.visit(&mut values);

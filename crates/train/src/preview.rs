@@ -1,6 +1,6 @@
 //! A contact sheet of a batch, as the network gets it.
 
-use crate::batch::{Loader, Plan, Planner};
+use crate::batch::{Loader, Pairs, Plan, Planner};
 use crate::config::TrainConfig;
 use crate::pool::{Excluded, Pool};
 use crate::start::starting_model;
@@ -16,7 +16,7 @@ const GAP: u32 = 6;
 const FRAME: u32 = 3;
 
 /// Writes a batch of a configuration as a picture, without training: a row per query (positive framed in green,
-/// negatives in red) or a row per place.
+/// negatives in red), per place, or per pair (a few corresponding patches marked).
 ///
 /// # Errors
 /// [`TrainError::Run`] for a picture that cannot be written; [`TrainError::Config`], [`TrainError::Data`],
@@ -26,7 +26,7 @@ pub fn preview(config: &TrainConfig, batch: u64, path: &Path) -> Result<()> {
     image::ImageFormat::from_path(path)
         .map_err(|e| TrainError::run(path, format!("cannot be written: {e}; name a .png")))?;
     check_writable(path)?;
-    let pool = Pool::open(&config.data, config.places, 0)?;
+    let pool = Pool::of(config, 0)?;
     let model = starting_model(config)?.config;
     let preprocess =
         Preprocess { mean: model.input.mean, std: model.input.std, resize: ResizeMode::Antialias };
@@ -37,6 +37,7 @@ pub fn preview(config: &TrainConfig, batch: u64, path: &Path) -> Result<()> {
         size: [model.input.height, model.input.width],
         seed: config.seed,
         cache: None,
+        pairs: Pairs::of(config, model.stride()),
     };
     let planner = Planner::new(&pool, None, config, Excluded::new());
     let plan = loader.load(&planner, batch, 0)?.plan;
@@ -45,6 +46,9 @@ pub fn preview(config: &TrainConfig, batch: u64, path: &Path) -> Result<()> {
 
 /// Draws the photographs of a plan.
 pub(crate) fn sheet(loader: &Loader<'_>, plan: &Plan, step: u64, part: u64, path: &Path) -> Result<()> {
+    if let Some(pairs) = &loader.pairs {
+        return pair_sheet(loader, pairs, plan, [step, part], path);
+    }
     let pictures = (0..plan.shots.len())
         .into_par_iter()
         .map(|i| Ok(loader.picture(plan, i, step, part)?.to_rgb8()))
@@ -91,6 +95,57 @@ pub(crate) fn sheet(loader: &Loader<'_>, plan: &Plan, step: u64, part: u64, path
             for (x, y) in (0..width + 2 * FRAME).flat_map(|x| (0..height + 2 * FRAME).map(move |y| (x, y))) {
                 if x < FRAME || y < FRAME || x >= width + FRAME || y >= height + FRAME {
                     sheet.put_pixel(left + x - FRAME, top + y - FRAME, colour);
+                }
+            }
+        }
+    }
+    sheet.save(path).map_err(|e| TrainError::run(path, format!("could not be written: {e}")))
+}
+
+/// Corresponding patches marked per pair, half the side of a mark in pixels, and its colours.
+const MARKS: usize = 12;
+const MARK: u32 = 4;
+const COLOURS: [[u8; 3]; 6] =
+    [[230, 30, 30], [30, 190, 30], [60, 90, 255], [240, 210, 20], [230, 40, 220], [20, 210, 220]];
+
+/// Draws pairs side by side.
+fn pair_sheet(
+    loader: &Loader<'_>,
+    pairs: &Pairs<'_>,
+    plan: &Plan,
+    place: [u64; 2],
+    path: &Path,
+) -> Result<()> {
+    let [height, width] = loader.size.map(|side| side as u32);
+    let grid = pairs.grid(loader.size);
+    let count = plan.shots.len() / 2;
+    let size = [2 * width + 3 * GAP, count as u32 * (height + GAP) + GAP];
+    let mut sheet = RgbImage::from_pixel(size[0], size[1], Rgb([245, 245, 245]));
+    for number in 0..count {
+        let pair = loader.pair(pairs, plan, number, &Excluded::new(), place).map_err(|(_, error)| error)?;
+        let corner = |side: u32| (GAP + side * (width + GAP), GAP + number as u32 * (height + GAP));
+        for (side, picture) in (0..).zip(&pair.pictures) {
+            let (left, top) = corner(side);
+            for (i, pixel) in picture.to_rgb8().pixels.chunks_exact(3).enumerate() {
+                let (x, y) = (i as u32 % width, i as u32 / width);
+                sheet.put_pixel(left + x, top + y, Rgb([pixel[0], pixel[1], pixel[2]]));
+            }
+        }
+        let found: Vec<(usize, usize)> =
+            pair.matches.iter().enumerate().filter_map(|(a, b)| Some((a, (*b)? as usize))).collect();
+        for (k, (a, b)) in found.iter().step_by(found.len().div_ceil(MARKS).max(1)).enumerate() {
+            for (side, patch) in (0..).zip([*a, *b]) {
+                let (left, top) = corner(side);
+                let centre = |at: usize, cells: usize, pixels: u32| {
+                    ((2 * at as u32 + 1) * pixels) / (2 * cells as u32)
+                };
+                let (x, y) =
+                    (centre(patch % grid[1], grid[1], width), centre(patch / grid[1], grid[0], height));
+                for (dx, dy) in (0..2 * MARK).flat_map(|x| (0..2 * MARK).map(move |y| (x, y))) {
+                    let (x, y) = ((x + dx).saturating_sub(MARK), (y + dy).saturating_sub(MARK));
+                    if x < width && y < height {
+                        sheet.put_pixel(left + x, top + y, Rgb(COLOURS[k % COLOURS.len()]));
+                    }
                 }
             }
         }

@@ -29,7 +29,7 @@ pub enum LogEntry {
         step: u64,
         /// Recall@1, @5 and @10 of the global ranking.
         global_recall: [f64; 3],
-        /// The same after reranking, in stages that train the reranker.
+        /// The same after reranking: by the reranker in stages that train it, by RANSAC in stage `local`.
         reranked_recall: Option<[f64; 3]>,
     },
     /// A step.
@@ -48,6 +48,15 @@ pub enum LogEntry {
         rerank_loss: Option<f32>,
         /// Share of pairs that the reranker classifies correctly.
         rerank_accuracy: Option<f32>,
+        /// The contrastive loss over patches, in stage `local`.
+        #[serde(default)]
+        local_loss: Option<f32>,
+        /// Share of patches whose most similar patch is their counterpart.
+        #[serde(default)]
+        local_accuracy: Option<f32>,
+        /// How far the tokens have turned from the start model's, where that is in the loss.
+        #[serde(default)]
+        distillation_loss: Option<f32>,
         /// Norm of the gradient before clipping.
         gradient_norm: f32,
         /// Images per second, loading included.
@@ -111,6 +120,9 @@ impl LogEntry {
             global_loss: losses.global,
             rerank_loss: losses.rerank,
             rerank_accuracy: losses.rerank_accuracy,
+            local_loss: losses.local,
+            local_accuracy: losses.local_accuracy,
+            distillation_loss: losses.distillation,
             gradient_norm,
             images_per_second,
         }
@@ -195,6 +207,9 @@ pub(crate) fn write_csv(entries: &[LogEntry], path: &Path) -> Result<()> {
         "rerank_accuracy",
         "gradient_norm",
         "images_per_second",
+        "local_loss",
+        "local_accuracy",
+        "distillation_loss",
         "global_recall_1",
         "global_recall_5",
         "global_recall_10",
@@ -219,6 +234,9 @@ pub(crate) fn write_csv(entries: &[LogEntry], path: &Path) -> Result<()> {
                 global_loss,
                 rerank_loss,
                 rerank_accuracy,
+                local_loss,
+                local_accuracy,
+                distillation_loss,
                 gradient_norm,
                 images_per_second,
             } => vec![
@@ -231,6 +249,9 @@ pub(crate) fn write_csv(entries: &[LogEntry], path: &Path) -> Result<()> {
                 cell(*rerank_accuracy),
                 gradient_norm.to_string(),
                 format!("{images_per_second:.2}"),
+                cell(*local_loss),
+                cell(*local_accuracy),
+                cell(*distillation_loss),
             ],
             LogEntry::Baseline { step, .. } => vec![step.to_string()],
             LogEntry::Epoch { step, epoch, loss, .. } => {
@@ -238,7 +259,7 @@ pub(crate) fn write_csv(entries: &[LogEntry], path: &Path) -> Result<()> {
             }
         };
         if !matches!(entry, LogEntry::Step { .. }) {
-            row.resize(9, String::new());
+            row.resize(12, String::new());
             row.extend(recalls(entry));
         }
         row.resize(header.len(), String::new());

@@ -35,8 +35,18 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
         model.global = GlobalConfig::Linear { dim: changes.global_dim, pooling };
     }
     if changes.fresh_reranker {
-        (model.local, model.reranker) = (None, None);
-        (model.trained.local, model.trained.reranker) = (false, false);
+        (model.reranker, model.trained.reranker) = (None, false);
+        if !changes.freeze_local_head {
+            (model.local, model.trained.local) = (None, false);
+        }
+    }
+    if changes.freeze_local_head && !(model.trained.local && model.local.is_some()) {
+        return Err(TrainError::Config(
+            "model.freeze_local_head: the start model has no trained local features; train them with stage local".into(),
+        ));
+    }
+    if config.stage == Stage::Local {
+        renew_local_head(config, model);
     }
     // Parts that were never trained are initialised again, so that the seed decides them.
     let (local, reranker) = (model.trained.local, model.trained.reranker);
@@ -44,19 +54,15 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
         (name.starts_with("local_head") && !local) || (name.starts_with("reranker") && !reranker)
     };
     if config.stage.trains_reranker() {
-        let count = changes.local_count.unwrap_or(500);
-        model.local.get_or_insert(LocalConfig {
-            dim: changes.local_dim,
-            count,
-            official_gather: false,
-            layer: None,
-        });
+        model.local.get_or_insert(local_config(config));
         model.reranker = Some(reranker_config(model, &changes.reranker)?);
     }
     if let Some(local) = &mut model.local {
         local.count = changes.local_count.unwrap_or(local.count);
         local.layer = changes.local_layer.or(local.layer);
     }
+    // A reranker belongs to its local features.
+    model.trained.reranker &= config.stage != Stage::Local;
     model.validate()?;
     // Tensors of the checkpoint are used; the rest is initialised.
     let fresh = R2Former::random(model, config.seed, &Device::flex())?.to_tensors()?;
@@ -74,6 +80,40 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
         })
         .collect();
     Ok(checkpoint)
+}
+
+/// Local features of a new head.
+fn local_config(config: &TrainConfig) -> LocalConfig {
+    let count = config.model.local_count.unwrap_or(500);
+    LocalConfig { dim: config.model.local_dim, count, official_gather: false, layer: None }
+}
+
+/// Makes the local head a new one, as untrained, unless the start model's is to be trained further: one of another layer
+/// sees other tokens.
+fn renew_local_head(config: &TrainConfig, model: &mut ModelConfig) {
+    let layer = config.model.local_layer;
+    let moved = |own: &LocalConfig| layer.is_some() && layer != own.layer;
+    match &mut model.local {
+        Some(own) if model.trained.local && !config.model.fresh_local_head && !moved(own) => {}
+        Some(own) => {
+            (own.dim, own.official_gather) = (config.model.local_dim, false);
+            model.trained.local = false;
+        }
+        None => {
+            model.local = Some(local_config(config));
+            model.trained.local = false;
+        }
+    }
+}
+
+/// Whether a stage leaves the whole backbone as it is.
+pub(crate) fn backbone_is_frozen(config: &TrainConfig, model: &ModelConfig) -> bool {
+    match (config.stage, &model.backbone) {
+        (Stage::Rerank, _) => true,
+        (Stage::Local, BackboneConfig::Vit(vit)) => config.model.freeze_blocks >= vit.depth,
+        (Stage::Local, BackboneConfig::ResNet50(_)) => config.model.freeze_blocks > 0,
+        _ => false,
+    }
 }
 
 /// Sizes and inputs of the reranker to train; `wanted` is the configuration's.
@@ -115,11 +155,19 @@ pub(crate) fn frozen_parameters(
     tensors: &Tensors,
 ) -> Vec<ParamId> {
     let freeze = config.model.freeze_blocks;
+    let still = backbone_is_frozen(config, model);
+    let local = config.stage == Stage::Local;
     let frozen = |name: &str| {
         let Some(part) = name.strip_prefix("backbone.") else {
-            return config.stage == Stage::Rerank && (name.starts_with("head") || name.starts_with("gem"));
+            return match config.stage {
+                _ if name.starts_with("local_head") => config.model.freeze_local_head,
+                Stage::Local => true,
+                Stage::Rerank => name.starts_with("head") || name.starts_with("gem"),
+                _ => false,
+            };
         };
-        if config.stage == Stage::Rerank {
+        // The last norm decides the global descriptor's tokens.
+        if still || (local && part.starts_with("norm")) {
             return true;
         }
         let block =

@@ -51,6 +51,8 @@ pub enum Ranking {
     Global,
     /// By the reranker.
     Reranked,
+    /// By RANSAC over local features, in stage `local`.
+    Ransac,
 }
 
 impl Ranking {
@@ -59,6 +61,7 @@ impl Ranking {
         match self {
             Self::Global => "global",
             Self::Reranked => "reranked",
+            Self::Ransac => "RANSAC",
         }
     }
 }

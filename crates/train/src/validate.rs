@@ -1,7 +1,7 @@
 //! Validation of a model in training, by the code of `r2former eval`.
 
 use crate::Result;
-use crate::config::ValidationConfig;
+use crate::config::{Stage, ValidationConfig};
 use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, Progress, RerankMethod};
 use r2former_eval::{EmptyQueries, EvalOptions, Recall, Rules, evaluate};
@@ -20,28 +20,33 @@ pub(crate) fn dataset(config: &ValidationConfig) -> Result<Dataset> {
 pub(crate) struct Validated {
     /// Recall@1, @5 and @10 of the global ranking,
     pub(crate) global: [f64; 3],
-    /// and after reranking.
+    /// and after reranking: by RANSAC in stage `local`, by the reranker in stages that train it.
     pub(crate) reranked: Option<[f64; 3]>,
     /// The recall that selects the best model.
     pub(crate) deciding: f64,
 }
 
-/// Recall of a model on a validation set, with reranking if `rerank`.
+/// Recall of a model on a validation set, reranked by what the stage trains.
 pub(crate) fn validate(
     config: &ValidationConfig,
     dataset: &Dataset,
     extractor: &Extractor,
-    rerank: bool,
+    stage: Stage,
     progress: &dyn Progress,
 ) -> Result<Validated> {
     let rules = Rules { radius_m: config.radius_m, empty_queries: EmptyQueries::Drop, ..Default::default() };
-    let methods = if rerank { vec![RerankMethod::Model] } else { Vec::new() };
-    let options = EvalOptions::new(rules).rerank(methods).candidates(config.candidates);
+    let method = match stage {
+        // A reranker has not been trained for these local features yet.
+        Stage::Local => Some(RerankMethod::Ransac),
+        stage => stage.trains_reranker().then_some(RerankMethod::Model),
+    };
+    let options = EvalOptions::new(rules).rerank(method.into_iter().collect()).candidates(config.candidates);
     let recall = evaluate(dataset, extractor, &options, progress)?.summary.recall;
     let three = |recall: &Recall| [1, 5, 10].map(|n| recall.at(n));
+    let reranked = method.and_then(|method| recall.get(method));
     Ok(Validated {
         global: three(&recall.global),
-        reranked: recall.reranked.as_ref().map(three),
-        deciding: recall.reranked.as_ref().unwrap_or(&recall.global).at(config.best_by),
+        reranked: reranked.map(three),
+        deciding: reranked.unwrap_or(&recall.global).at(config.best_by),
     })
 }

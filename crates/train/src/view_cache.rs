@@ -1,6 +1,6 @@
 //! Views of every photograph, extracted once per epoch and drawn from in each step: while the backbone is frozen,
-//! nothing before the local head needs to run again. The cache holds the local head's inputs in 16 bits, so that the
-//! head and the reranker learn as they would from the photographs.
+//! nothing before the local head needs to run again. The cache holds the local head's inputs in 16 bits, or its outputs if
+//! that is frozen, too, so that the head and the reranker learn as they would from the photographs.
 
 use crate::pool::Excluded;
 use burn::tensor::{Tensor, TensorData};
@@ -19,6 +19,8 @@ pub(crate) struct ViewCache {
     pub(crate) excluded: Excluded,
     /// Local features per view.
     count: usize,
+    /// Whether the tokens have gone through the local head, which is frozen.
+    projected: bool,
     /// View after view, those of an item together: x, y and attention of each local feature,
     places: Vec<f32>,
     /// its token before the local head,
@@ -35,12 +37,13 @@ pub(crate) struct CachedViews {
     global: Vec<f32>,
     views: usize,
     count: usize,
+    projected: bool,
 }
 
 impl ViewCache {
     /// An empty cache for an epoch.
-    pub(crate) fn new(views: usize, epoch: u64) -> Self {
-        Self { epoch, views, ..Self::default() }
+    pub(crate) fn new(views: usize, epoch: u64, projected: bool) -> Self {
+        Self { epoch, views, projected, ..Self::default() }
     }
 
     /// Appends the next view: places, tokens and global descriptor.
@@ -66,6 +69,7 @@ impl ViewCache {
             global: Vec::with_capacity(views.len() * global),
             views: views.len(),
             count: self.count,
+            projected: self.projected,
         };
         for (view, into) in views.iter().zip(found.tokens.chunks_exact_mut(tokens.max(1))) {
             found.places.extend(&self.places[view * places..][..places]);
@@ -102,7 +106,11 @@ impl CachedViews {
             Tensor::from_data(TensorData::new(values.to_vec(), [self.views, self.count, width]), device)
         };
         let width = self.tokens.len() / (self.views * self.count).max(1);
-        let local = model.project_local(whole(&self.places, 3), whole(&self.tokens, width));
+        let (places, tokens) = (whole(&self.places, 3), whole(&self.tokens, width));
+        let local = match self.projected {
+            true => Some(Tensor::cat(vec![places, tokens], 2)),
+            false => model.project_local(places, tokens),
+        };
         let dim = self.global.len() / self.views.max(1);
         let global = TensorData::new(self.global.clone(), [self.views, dim]);
         Features { global: Tensor::from_data(global, device), local }

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 pub(crate) enum TrainCommand {
     /// Train the backbone and the global descriptor.
     Global(StageArgs),
+    /// Train local features, and the backbone's last blocks if configured, on patches that are known to correspond.
+    Local(StageArgs),
     /// Train local features and the reranker over a frozen backbone.
     Rerank(StageArgs),
     /// Train everything with both losses; the reranker's gradient stops before the backbone.
@@ -26,11 +28,11 @@ pub(crate) enum TrainCommand {
     EndToEnd(StageArgs),
     /// Adapt a model to one city: as joint, with full mining.
     Finetune(StageArgs),
-    /// Draw a batch, augmented, as a picture of triplets or places.
+    /// Draw a batch, augmented, as a picture of triplets, places or pairs.
     Preview(PreviewArgs),
     /// Print a stage's preset as commented TOML.
     Preset {
-        /// Stage: global, rerank, joint, end-to-end or finetune.
+        /// Stage: global, local, rerank, joint, end-to-end or finetune.
         stage: Stage,
     },
 }
@@ -57,7 +59,7 @@ pub(crate) struct StageArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PreviewArgs {
-    /// Stage whose preset the configuration changes: global, rerank, joint, end-to-end or finetune.
+    /// Stage whose preset the configuration changes: global, local, rerank, joint, end-to-end or finetune.
     stage: Stage,
     /// Configuration in TOML, as for training.
     #[arg(long, value_name = "FILE")]
@@ -76,6 +78,7 @@ pub(crate) struct PreviewArgs {
 pub(crate) fn run(command: &TrainCommand, machine: &Machine) -> Result<ExitStatus> {
     let (stage, args) = match command {
         TrainCommand::Global(args) => (Stage::Global, args),
+        TrainCommand::Local(args) => (Stage::Local, args),
         TrainCommand::Rerank(args) => (Stage::Rerank, args),
         TrainCommand::Joint(args) => (Stage::Joint, args),
         TrainCommand::EndToEnd(args) => (Stage::EndToEnd, args),
@@ -232,6 +235,9 @@ impl TrainObserver for Dashboard {
                 global_loss,
                 rerank_loss,
                 rerank_accuracy,
+                local_loss,
+                local_accuracy,
+                distillation_loss,
                 gradient_norm,
                 images_per_second,
                 ..
@@ -242,11 +248,14 @@ impl TrainObserver for Dashboard {
                     *step,
                     total,
                     format!(
-                        "loss {loss:.4}{}{}{}  gradient norm {gradient_norm:.3}  lr {lr:.2e}  \
+                        "loss {loss:.4}{}{}{}{}{}{}  gradient norm {gradient_norm:.3}  lr {lr:.2e}  \
                          {images_per_second:.1} images/s",
                         part("global", global_loss),
                         part("rerank", rerank_loss),
                         part("accuracy", rerank_accuracy),
+                        part("local", local_loss),
+                        part("accuracy", local_accuracy),
+                        part("distillation", distillation_loss),
                     ),
                 );
             }

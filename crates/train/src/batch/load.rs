@@ -1,6 +1,6 @@
 //! Batches decoded and augmented on another thread, ahead of the step that needs them.
 
-use super::{Plan, Planner};
+use super::{PairBatch, Pairs, Plan, Planner};
 use crate::Result;
 use crate::augment::{AugmentConfig, Picture};
 use crate::pool::{LeftOut, Pool, Relation};
@@ -16,7 +16,7 @@ use std::sync::mpsc::sync_channel;
 const AHEAD: usize = 2;
 
 /// Times that unreadable photographs of one batch are replaced.
-const ATTEMPTS: u64 = 100;
+pub(super) const ATTEMPTS: u64 = 100;
 
 /// A batch in the network's form.
 #[derive(Debug, Clone)]
@@ -27,7 +27,9 @@ pub(crate) struct Batch {
     pub(crate) inputs: Vec<Vec<f32>>,
     /// Views extracted at the beginning of the epoch.
     pub(crate) cached: Option<CachedViews>,
-    /// The relation of each pair of photographs, row by row.
+    /// Which patches of the photographs correspond, in stage `local`.
+    pub(crate) pairs: Option<PairBatch>,
+    /// The relation of each pair of photographs, row by row; empty where they are pairs.
     pub(crate) relations: Vec<Relation>,
     /// Photographs that could not be read and were replaced.
     pub(crate) left_out: Vec<LeftOut>,
@@ -43,6 +45,8 @@ pub(crate) struct Loader<'a> {
     pub(crate) seed: u64,
     /// Views to draw from instead of decoding photographs.
     pub(crate) cache: Option<&'a ViewCache>,
+    /// How photographs become pairs, in stage `local`.
+    pub(crate) pairs: Option<Pairs<'a>>,
 }
 
 impl Loader<'_> {
@@ -68,14 +72,26 @@ impl Loader<'_> {
 
     /// The number of the cached view for a photograph of a plan.
     fn drawn(&self, cache: &ViewCache, plan: &Plan, number: usize, step: u64, part: u64) -> usize {
-        let place = part * plan.shots.len() as u64 + number as u64;
-        let view = random::at(self.seed, Use::Image, [step, place]).random_range(0..cache.views);
-        plan.shots[number].item * cache.views + view
+        let place = |number: usize| part * plan.shots.len() as u64 + number as u64;
+        let rng = |number: usize| random::at(self.seed, Use::Image, [step, place(number)]);
+        let item = plan.shots[number].item;
+        let view = match plan.query_of(number).filter(|query| plan.shots[*query].item == item) {
+            // A positive that is the query's own photograph is another view of it.
+            Some(query) if cache.views > 1 => {
+                let first = rng(query).random_range(0..cache.views);
+                (first + rng(number).random_range(1..cache.views)) % cache.views
+            }
+            _ => rng(number).random_range(0..cache.views),
+        };
+        item * cache.views + view
     }
 
     /// Decodes a batch on all cores, or takes it from the cache. Photographs that cannot be read are replaced by
     /// others, which depend on the seed, the step and the files alone.
     pub(crate) fn load(&self, planner: &Planner<'_>, step: u64, part: u64) -> Result<Batch> {
+        if let Some(pairs) = &self.pairs {
+            return self.load_pairs(pairs, planner, step, part);
+        }
         let mut plan = planner.plan(step, part)?;
         let cached = self.cache.map(|cache| {
             let drawn = (0..plan.shots.len()).map(|i| self.drawn(cache, &plan, i, step, part));
@@ -92,7 +108,7 @@ impl Loader<'_> {
             })
         });
         let relations = relations.collect();
-        Ok(Batch { plan, inputs, cached, relations, left_out })
+        Ok(Batch { plan, inputs, cached, pairs: None, relations, left_out })
     }
 
     /// The inputs of a plan, in which photographs that cannot be read are replaced.

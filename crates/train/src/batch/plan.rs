@@ -27,6 +27,15 @@ pub(crate) struct Plan {
     pub(crate) triplets: Vec<[usize; 3]>,
 }
 
+impl Plan {
+    /// The query whose positive is photograph `number`.
+    pub(crate) fn query_of(&self, number: usize) -> Option<usize> {
+        // Positives follow their queries.
+        let query = number.checked_sub(1)?;
+        self.triplets.iter().any(|[q, p, _]| [*q, *p] == [query, number]).then_some(query)
+    }
+}
+
 /// Draws of a place that is different from the others of a batch, or of a negative, before any is taken.
 const TRIES: usize = 64;
 
@@ -63,6 +72,7 @@ impl<'a> Planner<'a> {
         match self.config.batch.kind {
             BatchKind::Places => self.places(rng),
             BatchKind::Triplets => self.triplets(rng),
+            BatchKind::Warps => self.warps(rng),
         }
     }
 
@@ -81,21 +91,32 @@ impl<'a> Planner<'a> {
         let place = part.wrapping_mul(1 << 32).wrapping_add(attempt);
         let rng = &mut random::at(self.config.seed, Use::Replacement, [step, place]);
         let BatchConfig { kind, negatives, views, .. } = self.config.batch;
-        let each = if kind == BatchKind::Places { views } else { negatives + 2 };
+        let each = match kind {
+            BatchKind::Places => views,
+            BatchKind::Triplets => negatives + 2,
+            BatchKind::Warps => 2,
+        };
         let groups: BTreeSet<usize> = broken.iter().map(|shot| shot / each * each).collect();
         let mut changed = BTreeSet::new();
         for first in groups {
             let old = plan.shots[first..first + each].to_vec();
             let bad = |shot: &usize| broken.contains(&(first + shot));
             let lead = old[0].item;
+            // Its positive is its own photograph.
+            let own = old[1].item == lead;
             let new = match kind {
                 // A query or first photograph that is lost takes the others with it.
-                BatchKind::Triplets if bad(&0) || !self.pool.usable(lead, excluded) => {
-                    let query = self.query(rng, excluded)?;
-                    self.triplet(query, rng, excluded)
+                BatchKind::Triplets if bad(&0) || !(own || self.pool.usable(lead, excluded)) => {
+                    let (query, own) = self.query(rng, excluded)?;
+                    self.triplet(query, own, rng, excluded)
                 }
+                BatchKind::Warps if bad(&0) => {
+                    let first = self.pool.draw_alone(rng, excluded)?;
+                    self.pair(first, rng, excluded).to_vec()
+                }
+                BatchKind::Warps => self.pair(lead, rng, excluded).to_vec(),
                 BatchKind::Triplets => {
-                    let fresh = self.triplet(lead, rng, excluded);
+                    let fresh = self.triplet(lead, own, rng, excluded);
                     (0..each).map(|i| if bad(&i) { fresh[i] } else { old[i].item }).collect()
                 }
                 BatchKind::Places if bad(&0) => {
@@ -198,16 +219,44 @@ impl<'a> Planner<'a> {
         let (mut shots, mut triplets) = (Vec::new(), Vec::new());
         for _ in 0..size {
             let at = shots.len();
-            let query = self.query(rng, &self.excluded)?;
-            shots.extend(self.triplet(query, rng, &self.excluded));
+            let (query, own) = self.query(rng, &self.excluded)?;
+            shots.extend(self.triplet(query, own, rng, &self.excluded));
             triplets.extend((0..negatives).map(|n| [at, at + 1, at + 2 + n]));
         }
         let shots = shots.into_iter().map(|item| Shot { item, flipped: false }).collect();
         Ok(Plan { shots, triplets })
     }
 
-    /// A query, among the mined ones where queries are mined.
-    fn query(&self, rng: &mut Rng, excluded: &Excluded) -> Result<usize> {
+    /// Pairs of photographs that are aligned or the same.
+    fn warps(&self, rng: &mut Rng) -> Result<Plan> {
+        let mut shots = Vec::with_capacity(2 * self.config.batch.size);
+        for _ in 0..self.config.batch.size {
+            let first = self.pool.draw_alone(rng, &self.excluded)?;
+            let pair = self.pair(first, rng, &self.excluded);
+            shots.extend(pair.map(|item| Shot { item, flipped: false }));
+        }
+        Ok(Plan { shots, triplets: Vec::new() })
+    }
+
+    /// A photograph, and another one aligned with it if there is one.
+    fn pair(&self, first: usize, rng: &mut Rng, excluded: &Excluded) -> [usize; 2] {
+        let second = match self.pool.is_aligned(first) {
+            true => self.positives(first, excluded).choose(rng).copied(),
+            false => None,
+        };
+        [first, second.unwrap_or(first)]
+    }
+
+    /// A query, among the mined ones where queries are mined, and whether its positive is to be its own photograph.
+    fn query(&self, rng: &mut Rng, excluded: &Excluded) -> Result<(usize, bool)> {
+        let share = self.config.batch.same_photo;
+        if share > 0.0 && rng.random_bool(share) {
+            return Ok((self.pool.draw_alone(rng, excluded)?, true));
+        }
+        Ok((self.paired_query(rng, excluded)?, false))
+    }
+
+    fn paired_query(&self, rng: &mut Rng, excluded: &Excluded) -> Result<usize> {
         let mined = self.mined.map_or(&[][..], Mined::queries);
         for _ in 0..TRIES {
             match mined.choose(rng) {
@@ -220,12 +269,13 @@ impl<'a> Planner<'a> {
     }
 
     /// A query, its positive and its negatives.
-    fn triplet(&self, query: usize, rng: &mut Rng, excluded: &Excluded) -> Vec<usize> {
+    fn triplet(&self, query: usize, own: bool, rng: &mut Rng, excluded: &Excluded) -> Vec<usize> {
         let negatives = self.config.batch.negatives;
         let nearest = match self.config.mining.positive {
             PositiveKind::Nearest => self.mined.and_then(|mined| mined.positive(query)),
             PositiveKind::Any => None,
         };
+        let nearest = if own { Some(query as u32) } else { nearest };
         let nearest = nearest.map(|item| item as usize).filter(|item| !excluded.contains(item));
         let positive = nearest.or_else(|| self.positives(query, excluded).choose(rng).copied());
         let mut items = vec![query, positive.unwrap_or(query)];

@@ -68,6 +68,7 @@ fn batches_load_alike_on_any_thread_and_stop_on_request() {
         size: [16, 16],
         seed: 5,
         cache: None,
+        pairs: None,
     };
     let planner = Planner::new(&pool, None, &config, Excluded::new());
     let mut seen = Vec::new();
@@ -102,7 +103,7 @@ fn broken_folders(dir: &std::path::Path) -> (TrainConfig, [std::path::PathBuf; 2
     let bytes = std::fs::read(&cut).unwrap();
     std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
     let mut config = config(BatchKind::Triplets);
-    let kind = SourceKind::Folders { path: dir.into(), exclude: Vec::new() };
+    let kind = SourceKind::Folders { path: dir.into(), exclude: Vec::new(), aligned: false };
     config.data = vec![SourceConfig { kind, weight: 1.0 }];
     (config, [empty, cut])
 }
@@ -119,8 +120,15 @@ fn broken_photographs_are_replaced_alike_whenever_a_batch_is_loaded() {
         assert_eq!(pool.len(), 11);
         assert_eq!(pool.left_out().iter().map(|l| &l.path).collect::<Vec<_>>(), [&empty]);
         let augment = &config.augment;
-        let loader =
-            Loader { pool: &pool, augment, preprocess: &preprocess, size: [16, 16], seed: 5, cache: None };
+        let loader = Loader {
+            pool: &pool,
+            augment,
+            preprocess: &preprocess,
+            size: [16, 16],
+            seed: 5,
+            cache: None,
+            pairs: None,
+        };
         let planner = Planner::new(&pool, None, &config, Excluded::new());
         let mut named = 0;
         for step in 0..20 {
@@ -155,8 +163,15 @@ fn a_source_without_readable_photographs_is_an_error() {
     std::fs::read_dir(dir.path()).unwrap().flatten().for_each(|e| std::fs::remove_dir_all(e.path()).unwrap());
     let preprocess = r2former_data::image::Preprocess::half(r2former_data::image::ResizeMode::Antialias);
     let augment = &config.augment;
-    let loader =
-        Loader { pool: &pool, augment, preprocess: &preprocess, size: [16, 16], seed: 5, cache: None };
+    let loader = Loader {
+        pool: &pool,
+        augment,
+        preprocess: &preprocess,
+        size: [16, 16],
+        seed: 5,
+        cache: None,
+        pairs: None,
+    };
     let error = loader.load(&Planner::new(&pool, None, &config, Excluded::new()), 0, 0).unwrap_err();
     assert!(matches!(error, crate::TrainError::Unreadable(_)), "{error}");
 }

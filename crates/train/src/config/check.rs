@@ -3,7 +3,7 @@
 use super::file::non_finite;
 use super::{
     BatchConfig, BatchKind, GlobalLoss, LossConfig, MiningKind, OptimizerConfig, PlaceRules, ScheduleConfig,
-    Stage, StartModel, TrainConfig,
+    Stage, StartModel, TrainConfig, WarpConfig,
 };
 use crate::{Result, TrainError};
 
@@ -48,6 +48,8 @@ impl TrainConfig {
         }
         self.batch.check(self)?;
         self.places.check()?;
+        self.check_stage()?;
+        self.warp.check()?;
         self.optimizer.check()?;
         self.loss.check()?;
         self.schedule.check()?;
@@ -73,12 +75,66 @@ impl TrainConfig {
     }
 }
 
+impl TrainConfig {
+    /// Checks keys that only some stages have.
+    fn check_stage(&self) -> Result<()> {
+        let local = self.stage == Stage::Local;
+        if (self.batch.kind == BatchKind::Warps) != local {
+            return bad("batch.kind: stage local has batches of warps, and no other stage has");
+        }
+        if self.model.freeze_local_head && !self.stage.trains_reranker() {
+            return bad(format!(
+                "model.freeze_local_head: only for stages that train the reranker, not {}",
+                self.stage.name()
+            ));
+        }
+        if !local {
+            return match (self.model.fresh_local_head, self.loss.distillation_weight > 0.0) {
+                (true, _) => bad("model.fresh_local_head: only for stage local"),
+                (_, true) => bad("loss.distillation_weight: only for stage local"),
+                _ => Ok(()),
+            };
+        }
+        if let Some((key, value)) = self.augment.geometric().iter().find(|(_, value)| *value > 0.0) {
+            return bad(format!(
+                "augment.{key} = {value}: stage local needs to know where each point is seen; set it to 0, and use [warp]"
+            ));
+        }
+        if self.batch.horizontal_flip > 0.0 {
+            return bad(format!("batch.horizontal_flip = {}: 0 in stage local", self.batch.horizontal_flip));
+        }
+        if self.mining.kind != MiningKind::Random || self.mining.import.is_some() {
+            return bad("mining.kind: stage local mines nothing; leave it at random, without mining.import");
+        }
+        Ok(())
+    }
+}
+
+impl WarpConfig {
+    fn check(&self) -> Result<()> {
+        let [least, most] = self.zoom;
+        if !(0.05..=20.0).contains(&least) || !(least..=20.0).contains(&most) {
+            return bad(format!("warp.zoom = [{least}, {most}]: must be 0.05 <= smallest <= largest <= 20"));
+        }
+        each("warp", "0 to 180", &[("rotation_deg", self.rotation_deg)], |v| (0.0..=180.0).contains(&v))?;
+        each("warp", "0 to 1", &[("shift", self.shift), ("aspect", self.aspect)], |v| {
+            (0.0..=1.0).contains(&v)
+        })?;
+        each("warp", "0 to 0.4", &[("corners", self.corners)], |v| (0.0..=0.4).contains(&v))
+    }
+}
+
 impl BatchConfig {
     fn check(&self, config: &TrainConfig) -> Result<()> {
-        let shares = [("hard_places", self.hard_places), ("horizontal_flip", self.horizontal_flip)];
+        let shares = [
+            ("hard_places", self.hard_places),
+            ("horizontal_flip", self.horizontal_flip),
+            ("same_photo", self.same_photo),
+        ];
         each("batch", "0 to 1", &shares, |value| (0.0..=1.0).contains(&value))?;
         let stage = config.stage;
         let enough = match self.kind {
+            BatchKind::Warps => self.size >= 1,
             BatchKind::Triplets => self.size >= 1 && self.negatives >= 1,
             BatchKind::Places => {
                 self.size >= 2 && self.views >= 2 && (self.negatives >= 1 || !stage.trains_reranker())
@@ -94,6 +150,7 @@ impl BatchConfig {
         let each = match self.kind {
             BatchKind::Triplets => self.negatives.saturating_add(2),
             BatchKind::Places => self.views.max(self.negatives),
+            BatchKind::Warps => 2,
         };
         let images = self.size.saturating_mul(each).saturating_mul(self.accumulate);
         if images > MANY || self.cached_views > MANY {
@@ -108,6 +165,18 @@ impl BatchConfig {
             && config.loss.global != GlobalLoss::MultiSimilarity
         {
             return bad("loss.global: batches of places need multi_similarity");
+        }
+        if self.same_photo > 0.0 {
+            let unsuited = match (self.kind, self.cached_views) {
+                (BatchKind::Triplets, 1) => {
+                    Some("another view than the query's needs batch.cached_views of 2 or more")
+                }
+                (BatchKind::Triplets, _) => None,
+                _ => Some("only for batches of triplets"),
+            };
+            if let Some(why) = unsuited {
+                return bad(format!("batch.same_photo = {}: {why}", self.same_photo));
+            }
         }
         if self.cached_views > 0 {
             let unsuited = match (stage, config.mining.kind) {
@@ -166,8 +235,10 @@ impl LossConfig {
             ("global_weight", self.global_weight),
             ("rerank_weight", self.rerank_weight),
             ("ranking_loss_weight", self.ranking_loss_weight),
+            ("distillation_weight", self.distillation_weight),
         ];
         each("loss", "0 or more", &sizes, |value| value >= 0.0)?;
+        each("loss", "above 0", &[("temperature", self.temperature)], |value| value > 0.0)?;
         let [alpha, beta, ..] = self.multi_similarity;
         let scales = [("multi_similarity", alpha), ("multi_similarity", beta)];
         each("loss", "[alpha, beta, lambda, epsilon] with alpha and beta above 0", &scales, |value| {
@@ -198,6 +269,55 @@ mod tests {
         let town = SourceKind::Town { seed: 1, blocks: 2, spacing: 10.0, conditions: Vec::new() };
         config.data = vec![SourceConfig { kind: town, weight: 1.0 }];
         config
+    }
+
+    #[test]
+    fn what_does_not_suit_a_stage_is_named() {
+        let local = || TrainConfig { data: sound().data, ..TrainConfig::preset(Stage::Local) };
+        local().check().unwrap();
+        let cached = |views: usize| {
+            let mut config = sound();
+            config.mining.kind = MiningKind::Random;
+            (config.batch.same_photo, config.batch.cached_views) = (0.5, views);
+            config
+        };
+        cached(0).check().unwrap();
+        cached(2).check().unwrap();
+        assert!(cached(1).check().unwrap_err().to_string().contains("batch.same_photo"));
+        type Change = fn(&mut TrainConfig);
+        let changes: [(&str, Change); 14] = [
+            ("augment.crop", |c| c.augment.crop = 0.1),
+            ("augment.perspective", |c| c.augment.perspective = 0.1),
+            ("augment.fisheye", |c| c.augment.fisheye = 0.1),
+            ("augment.erase", |c| c.augment.erase = 0.1),
+            ("batch.kind", |c| c.batch.kind = BatchKind::Places),
+            ("batch.horizontal_flip", |c| c.batch.horizontal_flip = 0.5),
+            ("batch.cached_views", |c| c.batch.cached_views = 2),
+            ("batch.same_photo", |c| c.batch.same_photo = 0.5),
+            ("mining.kind", |c| c.mining.kind = MiningKind::Global),
+            ("model.freeze_local_head", |c| c.model.freeze_local_head = true),
+            ("loss.temperature", |c| c.loss.temperature = 0.0),
+            ("loss.distillation_weight", |c| c.loss.distillation_weight = -1.0),
+            ("warp.zoom", |c| c.warp.zoom = [1.0, 0.5]),
+            ("warp.corners", |c| c.warp.corners = 0.5),
+        ];
+        for (key, change) in changes {
+            let mut config = local();
+            change(&mut config);
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.contains(key), "{key}: {error}");
+        }
+        let others: [(&str, Change); 3] = [
+            ("batch.kind", |c| c.batch.kind = BatchKind::Warps),
+            ("model.fresh_local_head", |c| c.model.fresh_local_head = true),
+            ("loss.distillation_weight", |c| c.loss.distillation_weight = 1.0),
+        ];
+        for (key, change) in others {
+            let mut config = sound();
+            change(&mut config);
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.contains(key), "{key}: {error}");
+        }
     }
 
     #[test]

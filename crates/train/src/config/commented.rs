@@ -29,11 +29,17 @@ const SECTIONS: &[(&str, &str, &[Key])] = &[
             ("local_layer", Some("11"), "block after which local features are taken; default: the model's"),
             ("freeze_blocks", None, "first transformer blocks that stay frozen, with the patch embedding"),
             (
+                "fresh_local_head",
+                None,
+                "stage local: replace the local head by a PCA of the backbone's tokens",
+            ),
+            ("freeze_local_head", None, "stages that train the reranker: leave the local head as it is"),
+            (
                 "precision",
                 Some("\"bf16\""),
                 "of matrix products: f32 or bf16 (for GPUs); default: the model's",
             ),
-            ("fresh_reranker", None, "replace reranker and local head by freshly initialised ones"),
+            ("fresh_reranker", None, "replace the reranker, and a local head that is not frozen"),
         ],
     ),
     (
@@ -70,8 +76,8 @@ const SECTIONS: &[(&str, &str, &[Key])] = &[
         "batch",
         "Batch composition.",
         &[
-            ("kind", None, "triplets (query, positive, negatives) or places (several photographs each)"),
-            ("size", None, "queries or places per batch"),
+            ("kind", None, "triplets (query, positive, negatives), places (several photographs) or warps"),
+            ("size", None, "queries, places or pairs of warps per batch"),
             ("negatives", None, "per query; of places: per photograph, for the reranker"),
             ("views", None, "photographs per place (kind = \"places\")"),
             (
@@ -86,6 +92,18 @@ const SECTIONS: &[(&str, &str, &[Key])] = &[
                 None,
                 "stage rerank: views per photograph extracted once per epoch; 0: in every step",
             ),
+            ("same_photo", None, "share of queries whose positive is another view of their own photograph"),
+        ],
+    ),
+    (
+        "warp",
+        "Stage local: the random homography between the two pictures of a pair.",
+        &[
+            ("zoom", None, "smallest and largest magnification"),
+            ("shift", None, "largest shift along each axis, share of the side"),
+            ("rotation_deg", None, "largest rotation, degrees"),
+            ("aspect", None, "largest change of the aspect ratio, as its logarithm"),
+            ("corners", None, "largest shift of each corner by itself, share of the side, 0 to 0.4"),
         ],
     ),
     (
@@ -113,6 +131,8 @@ const SECTIONS: &[(&str, &str, &[Key])] = &[
             ("ranking_loss_weight", None, "weight of RankNet beside the reranker's cross-entropy; 0: off"),
             ("max_pairs", None, "pairs per batch for the reranker, at most; 0: all"),
             ("detach_local", None, "stop the reranker's gradient before the backbone"),
+            ("temperature", None, "stage local: of the contrastive loss over patches"),
+            ("distillation_weight", None, "stage local: weight of keeping the start model's tokens; 0: off"),
         ],
     ),
     (
@@ -162,6 +182,13 @@ const SECTIONS: &[(&str, &str, &[Key])] = &[
             ("noise_strength", None, "largest standard deviation of the noise, where white is 1"),
             ("erase", None, "probability of erasing a rectangle"),
             ("erase_area", None, "largest share of the area erased"),
+            ("shadow", None, "probability of a shadow"),
+            ("haze", None, "probability of haze"),
+            ("snow", None, "probability of snow"),
+            ("rain", None, "probability of rain"),
+            ("low_resolution", None, "probability of a low resolution"),
+            ("jpeg", None, "probability of strong JPEG compression"),
+            ("fisheye", None, "probability of a fisheye lens's distortion"),
         ],
     ),
     (

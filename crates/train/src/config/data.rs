@@ -69,6 +69,9 @@ pub enum SourceKind {
         /// Names of folders to leave out, such as those held out for evaluation.
         #[serde(default)]
         exclude: Vec<String>,
+        /// Whether the photographs of a folder are aligned pixel by pixel, as those of a fixed camera.
+        #[serde(default)]
+        aligned: bool,
     },
     /// GSV-Cities: `Dataframes/<City>.csv` and `Images/<City>/`.
     GsvCities {
@@ -135,6 +138,8 @@ pub enum BatchKind {
     Triplets,
     /// Places, each with several photographs.
     Places,
+    /// Pairs of pictures that a known homography maps onto each other: stage `local`.
+    Warps,
 }
 
 /// Batch composition.
@@ -143,7 +148,7 @@ pub enum BatchKind {
 pub struct BatchConfig {
     /// How batches are composed.
     pub kind: BatchKind,
-    /// Queries (of triplets) or places per batch.
+    /// Queries (of triplets), places or pairs (of warps) per batch.
     pub size: usize,
     /// Negatives per query; for batches of places, negatives per photograph that the reranker is trained on.
     pub negatives: usize,
@@ -161,6 +166,31 @@ pub struct BatchConfig {
     /// reranker. 0 runs the backbone in every step.
     #[serde(default)]
     pub cached_views: usize,
+    /// Share of queries (of triplets) whose positive is another view of their own photograph.
+    #[serde(default)]
+    pub same_photo: f64,
+}
+
+/// The random homography between the two pictures of a pair, in stage `local`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WarpConfig {
+    /// Smallest and largest magnification, log-uniform.
+    pub zoom: [f64; 2],
+    /// Largest shift along each axis, as a share of the side.
+    pub shift: f64,
+    /// Largest rotation, in degrees.
+    pub rotation_deg: f64,
+    /// Largest change of the aspect ratio, as its logarithm.
+    pub aspect: f64,
+    /// Largest shift of each corner by itself, as a share of the side.
+    pub corners: f64,
+}
+
+impl Default for WarpConfig {
+    fn default() -> Self {
+        Self { zoom: [0.5, 1.6], shift: 0.25, rotation_deg: 8.0, aspect: 0.25, corners: 0.12 }
+    }
 }
 
 /// Which photograph of a query's place is its positive.
@@ -228,8 +258,8 @@ pub struct ValidationConfig {
     /// Largest number of queries, evenly sampled; 0 for all.
     #[serde(default)]
     pub max_queries: usize,
-    /// N of the recall@N that selects the best model: after reranking where a reranker is trained, of the global
-    /// ranking otherwise.
+    /// N of the recall@N that selects the best model: after reranking where a reranker is trained, by RANSAC in stage
+    /// `local`, of the global ranking otherwise.
     #[serde(default = "five")]
     pub best_by: usize,
     /// Epochs between validations.

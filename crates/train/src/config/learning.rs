@@ -36,6 +36,16 @@ pub struct LossConfig {
     pub max_pairs: usize,
     /// Whether the reranker's gradient stops before the backbone.
     pub detach_local: bool,
+    /// Stage `local`: temperature of the contrastive loss over patches.
+    #[serde(default = "temperature")]
+    pub temperature: f64,
+    /// Stage `local`: weight of the distillation of the start model's tokens, which keeps the backbone's features.
+    #[serde(default)]
+    pub distillation_weight: f64,
+}
+
+fn temperature() -> f64 {
+    0.07
 }
 
 /// Optimisers.

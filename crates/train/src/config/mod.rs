@@ -9,7 +9,7 @@ mod preset;
 
 pub use data::{
     BatchConfig, BatchKind, MiningConfig, MiningKind, PlaceRules, PositiveKind, SourceConfig, SourceKind,
-    ValidationConfig,
+    ValidationConfig, WarpConfig,
 };
 pub use learning::{GlobalLoss, LossConfig, OptimizerConfig, OptimizerKind, Schedule, ScheduleConfig};
 
@@ -24,6 +24,8 @@ use std::path::PathBuf;
 pub enum Stage {
     /// Backbone and global head, with the global loss.
     Global,
+    /// Local head, and the backbone's last blocks if they are not frozen, from patches that are known to correspond.
+    Local,
     /// Local head and reranker; the backbone is frozen.
     Rerank,
     /// Everything, with both losses; the reranker's gradient stops before the backbone unless configured otherwise.
@@ -36,12 +38,14 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in training order.
-    pub const ALL: [Self; 5] = [Self::Global, Self::Rerank, Self::Joint, Self::EndToEnd, Self::Finetune];
+    pub const ALL: [Self; 6] =
+        [Self::Global, Self::Local, Self::Rerank, Self::Joint, Self::EndToEnd, Self::Finetune];
 
     /// Its name on the command line and in TOML.
     pub fn name(self) -> &'static str {
         match self {
             Self::Global => "global",
+            Self::Local => "local",
             Self::Rerank => "rerank",
             Self::Joint => "joint",
             Self::EndToEnd => "end-to-end",
@@ -51,12 +55,12 @@ impl Stage {
 
     /// Whether the stage minimises the global loss.
     pub fn trains_global(self) -> bool {
-        self != Self::Rerank
+        !matches!(self, Self::Rerank | Self::Local)
     }
 
     /// Whether the stage minimises the reranker's loss.
     pub fn trains_reranker(self) -> bool {
-        self != Self::Global
+        !matches!(self, Self::Global | Self::Local)
     }
 }
 
@@ -92,6 +96,9 @@ pub struct TrainConfig {
     pub places: PlaceRules,
     /// Batch composition.
     pub batch: BatchConfig,
+    /// The warps of stage `local`.
+    #[serde(default)]
+    pub warp: WarpConfig,
     /// Negative mining.
     pub mining: MiningConfig,
     /// The loss.
@@ -158,13 +165,19 @@ pub struct ModelChanges {
     /// Number of the transformer block after which local features are taken; `None` keeps the model's.
     #[serde(default)]
     pub local_layer: Option<usize>,
-    /// How many of the first transformer blocks (with the patch embedding) are frozen.
+    /// How many of the first transformer blocks (with the patch embedding) are frozen; more than there are freezes all.
     pub freeze_blocks: usize,
     /// Precision of matrix products; `None` keeps the model's. Weights, gradients and the optimiser's state stay in
     /// 32 bits. For GPUs: a CPU only rounds the operands, which takes longer.
     pub precision: Option<Precision>,
-    /// Whether the model's reranker and local head are replaced by freshly initialised ones.
+    /// Whether the model's reranker, and its local head unless that is frozen, are replaced by freshly initialised ones.
     pub fresh_reranker: bool,
+    /// Stage `local`: whether the model's local head is replaced by a freshly initialised one.
+    #[serde(default)]
+    pub fresh_local_head: bool,
+    /// Whether the local head stays as it is in stages that train the reranker.
+    #[serde(default)]
+    pub freeze_local_head: bool,
     /// Sizes and inputs of a freshly initialised reranker. If left at the paper's, an untrained reranker of the start
     /// model keeps its own.
     #[serde(default)]

@@ -3,10 +3,13 @@
 use super::{
     BatchConfig, BatchKind, CheckpointConfig, GlobalLoss, LossConfig, MiningConfig, MiningKind, ModelChanges,
     OptimizerConfig, OptimizerKind, PlaceRules, PositiveKind, Schedule, ScheduleConfig, Stage, StartModel,
-    TrainConfig,
+    TrainConfig, WarpConfig,
 };
 use crate::augment::AugmentConfig;
 use r2former_model::RerankerConfig;
+
+/// More transformer blocks than any backbone has.
+const ALL_BLOCKS: usize = 100;
 
 impl TrainConfig {
     /// The preset of a stage: the values of the paper's code, apart from the start, which is the built-in model, and
@@ -18,10 +21,12 @@ impl TrainConfig {
             Stage::Rerank | Stage::EndToEnd => (64, 1),
             Stage::Joint => (48, 2),
             Stage::Finetune => (16, 1),
+            Stage::Local => (6, 1),
         };
         let mining = match stage {
             Stage::Rerank => MiningKind::Global,
             Stage::Finetune => MiningKind::Full,
+            Stage::Local => MiningKind::Random,
             _ => MiningKind::Partial,
         };
         let (epochs, patience) = match stage {
@@ -30,6 +35,7 @@ impl TrainConfig {
             Stage::Joint => (20, 0),
             Stage::EndToEnd => (100, 0),
             Stage::Finetune => (50, 0),
+            Stage::Local => (1, 0),
         };
         let lr = match stage {
             Stage::Rerank => 5e-4,
@@ -37,7 +43,7 @@ impl TrainConfig {
             _ => 1e-5,
         };
         let global = stage == Stage::Global;
-        Self {
+        let preset = Self {
             name: format!("r2former-{}", stage.name()),
             stage,
             seed: 1,
@@ -51,6 +57,8 @@ impl TrainConfig {
                 freeze_blocks: 0,
                 precision: None,
                 fresh_reranker: false,
+                fresh_local_head: false,
+                freeze_local_head: false,
                 reranker: RerankerConfig::default(),
             },
             data: Vec::new(),
@@ -64,7 +72,9 @@ impl TrainConfig {
                 horizontal_flip: 0.0,
                 accumulate: 1,
                 cached_views: 0,
+                same_photo: 0.0,
             },
+            warp: WarpConfig::default(),
             mining: MiningConfig {
                 kind: mining,
                 positive: PositiveKind::Nearest,
@@ -83,6 +93,8 @@ impl TrainConfig {
                 ranking_loss_weight: 0.0,
                 max_pairs: 0,
                 detach_local: stage != Stage::EndToEnd,
+                temperature: 0.07,
+                distillation_weight: 0.0,
             },
             optimizer: OptimizerConfig {
                 kind: if global { OptimizerKind::Adam } else { OptimizerKind::Adamw },
@@ -105,7 +117,40 @@ impl TrainConfig {
             validation: None,
             gradient_checkpointing: false,
             checkpoint: CheckpointConfig { every: 0, epochs: 1 },
-        }
+        };
+        if stage == Stage::Local { preset.for_patches() } else { preset }
+    }
+
+    /// Stage `local`, which the paper does not have: a few minutes on two cores.
+    fn for_patches(mut self) -> Self {
+        self.model.freeze_blocks = ALL_BLOCKS;
+        self.batch.kind = BatchKind::Warps;
+        self.loss.detach_local = false;
+        self.optimizer = OptimizerConfig {
+            lr: 2e-3,
+            backbone_lr_scale: 0.05,
+            weight_decay: 1e-3,
+            clip: 1.0,
+            ema_decay: 0.99,
+            ..self.optimizer
+        };
+        self.schedule =
+            ScheduleConfig { steps: 400, warmup: 0.05, kind: Schedule::CosineSteps, ..self.schedule };
+        self.augment = AugmentConfig {
+            colour: 0.6,
+            grey: 0.05,
+            night: 0.35,
+            blur: 0.25,
+            noise: 0.2,
+            shadow: 0.25,
+            haze: 0.1,
+            snow: 0.05,
+            rain: 0.05,
+            low_resolution: 0.1,
+            jpeg: 0.2,
+            ..self.augment
+        };
+        self
     }
 }
 
@@ -128,5 +173,10 @@ mod tests {
         assert_eq!(rerank.mining.kind, MiningKind::Global);
         let global = TrainConfig::preset(Stage::Global);
         assert_eq!((global.optimizer.kind, global.schedule.steps), (OptimizerKind::Adam, 3125));
+        assert_eq!((global.augment, rerank.augment), (AugmentConfig::default(), AugmentConfig::default()));
+        let local = TrainConfig::preset(Stage::Local);
+        assert_eq!((local.batch.kind, local.batch.size), (BatchKind::Warps, 6));
+        assert_eq!((local.schedule.epochs, local.schedule.steps), (1, 400));
+        assert!(local.model.freeze_blocks > 40 && local.augment.night > 0.0);
     }
 }

@@ -27,7 +27,7 @@ fn a_folder_is_a_place_and_excluded_ones_are_left_out() {
     std::fs::write(dir.path().join("bridge/notes.txt"), "no photograph").unwrap();
     let folders = |exclude: &[&str]| {
         let exclude = exclude.iter().map(|w| (*w).to_string()).collect();
-        open(SourceKind::Folders { path: dir.path().into(), exclude })
+        open(SourceKind::Folders { path: dir.path().into(), exclude, aligned: false })
     };
     let all = folders(&[]).unwrap();
     assert_eq!((all.len(), all.positives(0), all.positives(3)), (9, &[1, 2][..], &[4][..]));

@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 pub(super) struct Folders {
     photos: Vec<(PathBuf, u32)>,
     left_out: Vec<LeftOut>,
+    aligned: bool,
 }
 
 /// Extensions that make a file that is not a readable photograph worth naming; photographs are known by content.
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
 impl Folders {
-    pub(super) fn open(root: &Path, exclude: &[String]) -> Result<Self> {
+    pub(super) fn open(root: &Path, exclude: &[String], aligned: bool) -> Result<Self> {
         let list = |dir: &Path| -> Result<Vec<PathBuf>> {
             let mut found = std::fs::read_dir(dir)
                 .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>())
@@ -56,7 +57,7 @@ impl Folders {
         if photos.is_empty() {
             return Err(TrainError::run(root, "has no folders with photographs"));
         }
-        Ok(Self { photos, left_out })
+        Ok(Self { photos, left_out, aligned })
     }
 }
 
@@ -71,6 +72,10 @@ impl Source for Folders {
 
     fn image(&self, key: usize, _: [usize; 2], _: Option<&mut Rng>) -> Result<Rgb8> {
         Ok(decode_file(&self.photos[key].0, &Limits::default())?)
+    }
+
+    fn is_aligned(&self) -> bool {
+        self.aligned
     }
 
     fn left_out(&self) -> &[LeftOut] {

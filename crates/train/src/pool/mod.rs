@@ -10,7 +10,7 @@ mod photos;
 mod tests;
 mod town;
 
-use crate::config::{PlaceRules, SourceConfig, SourceKind};
+use crate::config::{PlaceRules, SourceConfig, SourceKind, Stage, TrainConfig};
 use crate::random::Rng;
 use crate::{Result, TrainError};
 use r2former_data::dataset::{GroundTruth, MslsOptions, VgOptions, read_msls, read_vg};
@@ -37,6 +37,11 @@ pub(crate) trait Source: Send + Sync {
     /// Whether its items are the same in every epoch, so that mining them once is worth it.
     fn is_static(&self) -> bool {
         true
+    }
+
+    /// Whether photographs of the same place are aligned pixel by pixel.
+    fn is_aligned(&self) -> bool {
+        false
     }
 
     /// Photographs of the source that cannot be used, as far as listing it shows.
@@ -113,15 +118,31 @@ pub(crate) struct Pool {
     ranges: Vec<[usize; 2]>,
     /// Other items of the same place.
     positives: Vec<Vec<u32>>,
+    /// Whether some item of each source has a positive.
+    paired: Vec<bool>,
     rules: PlaceRules,
+    /// Whether sources may be without positives.
+    alone: bool,
     left_out: Vec<LeftOut>,
     notes: Vec<String>,
 }
 
 impl Pool {
-    /// Lists every source as of an epoch.
+    /// Lists every source of a configuration as of an epoch.
+    pub(crate) fn of(config: &TrainConfig, epoch: u64) -> Result<Self> {
+        // A photograph is its own positive in pairs of warps, and with this share of queries.
+        let alone = config.stage == Stage::Local || config.batch.same_photo > 0.0;
+        Self::list(&config.data, config.places, epoch, alone)
+    }
+
+    /// Lists every source, each with positives, as of an epoch.
+    #[cfg(test)]
     pub(crate) fn open(configs: &[SourceConfig], rules: PlaceRules, epoch: u64) -> Result<Self> {
-        let mut pool = Self::empty(rules);
+        Self::list(configs, rules, epoch, false)
+    }
+
+    fn list(configs: &[SourceConfig], rules: PlaceRules, epoch: u64, alone: bool) -> Result<Self> {
+        let mut pool = Self { alone, ..Self::empty(rules) };
         // Sources that change come last, so that items of the others have the same numbers in every epoch.
         let mut ordered: Vec<&SourceConfig> = configs.iter().collect();
         ordered.sort_by_key(|config| matches!(config.kind, SourceKind::Town { .. }));
@@ -139,7 +160,9 @@ impl Pool {
                         MslsOptions { cities: cities.clone(), all_queries: true, ..Default::default() };
                     Box::new(photos::Photos::of(read_msls(path, &options)?))
                 }
-                SourceKind::Folders { path, exclude } => Box::new(folders::Folders::open(path, exclude)?),
+                SourceKind::Folders { path, exclude, aligned } => {
+                    Box::new(folders::Folders::open(path, exclude, *aligned)?)
+                }
                 SourceKind::GsvCities { path, cities } => Box::new(gsv::GsvCities::open(path, cities)?),
                 SourceKind::Town { seed, blocks, spacing, conditions } => {
                     Box::new(town::Streets::open(seed.wrapping_add(epoch), *blocks, *spacing, conditions)?)
@@ -157,7 +180,9 @@ impl Pool {
             entries: Vec::new(),
             ranges: Vec::new(),
             positives: Vec::new(),
+            paired: Vec::new(),
             rules,
+            alone: false,
             left_out: Vec::new(),
             notes: Vec::new(),
         }
@@ -195,7 +220,8 @@ impl Pool {
             });
         }
         let positives = self.positives_of(&items, start)?;
-        if positives.iter().all(Vec::is_empty) {
+        let paired = !positives.iter().all(Vec::is_empty);
+        if !paired && !self.alone {
             return Err(TrainError::Config(format!(
                 "data source {}: none of its {} photographs shows the same place as another; check positions, \
                  places.positive_m and places.heading_deg",
@@ -205,6 +231,7 @@ impl Pool {
         }
         self.left_out.extend_from_slice(source.left_out());
         self.notes.push(self.summary(number, &items, &positives, source.left_out().len()));
+        self.paired.push(paired);
         self.positives.extend(positives);
         self.ranges.push([start, self.entries.len()]);
         self.sources.push(source);
@@ -344,11 +371,34 @@ impl Pool {
         }
     }
 
-    /// A random item that has a positive, of a source drawn by weight; neither item nor positive is `excluded`.
+    /// A random item that has a positive, of a source drawn by weight; neither item nor positive is `excluded`. Any item
+    /// of a source without positives.
     ///
     /// # Errors
     /// [`TrainError::Unreadable`] if the source has hardly any such item left.
     pub(crate) fn draw(&self, rng: &mut Rng, excluded: &Excluded) -> Result<usize> {
+        let source = self.draw_source(rng);
+        self.draw_of(source, rng, excluded, |item| match self.paired[source] {
+            true => self.usable(item, excluded),
+            false => !excluded.contains(&item),
+        })
+    }
+
+    /// A random item, with or without positives, of a source drawn by weight.
+    ///
+    /// # Errors
+    /// As [`Pool::draw`].
+    pub(crate) fn draw_alone(&self, rng: &mut Rng, excluded: &Excluded) -> Result<usize> {
+        let source = self.draw_source(rng);
+        self.draw_of(source, rng, excluded, |item| !excluded.contains(&item))
+    }
+
+    /// Whether other photographs of an item's place are aligned with it pixel by pixel.
+    pub(crate) fn is_aligned(&self, item: usize) -> bool {
+        self.sources[self.source_of(item)].is_aligned()
+    }
+
+    fn draw_source(&self, rng: &mut Rng) -> usize {
         let total: f64 = self.weights.iter().sum();
         let mut at = rng.random::<f64>() * total;
         let mut source = self.weights.len() - 1;
@@ -359,12 +409,23 @@ impl Pool {
                 break;
             }
         }
+        source
+    }
+
+    /// A random item of a source that is `fit`.
+    fn draw_of(
+        &self,
+        source: usize,
+        rng: &mut Rng,
+        excluded: &Excluded,
+        fit: impl Fn(usize) -> bool,
+    ) -> Result<usize> {
         let [start, end] = self.ranges[source];
-        // Where nothing is excluded, `add` has made sure that some item has a positive.
+        // Where nothing is excluded, some item is fit: a source without positives is not drawn from for one.
         let mut tries = 0;
         loop {
             let item = rng.random_range(start..end);
-            if self.usable(item, excluded) {
+            if fit(item) {
                 return Ok(item);
             }
             tries += 1;

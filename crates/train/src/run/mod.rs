@@ -3,8 +3,8 @@
 mod open;
 mod write;
 
-use crate::batch::{Batch, Loader, Planner};
-use crate::config::TrainConfig;
+use crate::batch::{Batch, Loader, Pairs, Planner};
+use crate::config::{Stage, TrainConfig};
 use crate::estimate::Estimate;
 use crate::extract_views::extract_views;
 use crate::mining::{Mined, mine, mine_cached, refresh_steps};
@@ -13,7 +13,7 @@ use crate::pool::{Excluded, LeftOut, Pool};
 use crate::preview::sheet;
 use crate::record::{Log, LogEntry};
 use crate::state::{BestRecall, Ranking, RunDir, RunState};
-use crate::step::{Frozen, Losses, spread};
+use crate::step::{Fixed, Frozen, Losses, spread};
 use crate::validate::{Validated, validate};
 use crate::view_cache::ViewCache;
 use crate::{Result, TrainError};
@@ -61,6 +61,8 @@ struct Run<'a> {
     ema: Option<R2Former>,
     optimizer: Optimizer,
     frozen: Option<Frozen>,
+    /// The start model, where the tokens are held to it.
+    teacher: Option<Frozen>,
     mined: Option<Mined>,
     cache: Option<ViewCache>,
     state: RunState,
@@ -136,7 +138,7 @@ impl<'a> Run<'a> {
                 if first {
                     self.observer.note("listing the training photographs");
                 }
-                let opened = Pool::open(&config.data, config.places, epoch)?;
+                let opened = Pool::of(config, epoch)?;
                 if first {
                     opened.notes().iter().for_each(|note| self.observer.note(note));
                 }
@@ -202,6 +204,11 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// What steps run besides the model.
+    fn fixed(&self) -> Fixed<'_> {
+        Fixed { backbone: self.frozen.as_ref(), teacher: self.teacher.as_ref() }
+    }
+
     fn total_steps(&self) -> u64 {
         self.config.schedule.epochs * self.config.schedule.steps
     }
@@ -211,7 +218,7 @@ impl<'a> Run<'a> {
         let (Some(config), Some(set)) = (&self.config.validation, &self.validation) else { return Ok(None) };
         let start = Instant::now();
         let extractor = self.extractor()?;
-        let found = validate(config, set, &extractor, self.config.stage.trains_reranker(), self.observer)?;
+        let found = validate(config, set, &extractor, self.config.stage, self.observer)?;
         self.timed[0] = start.elapsed().as_secs_f64();
         Ok(Some(found))
     }
@@ -247,6 +254,7 @@ impl<'a> Run<'a> {
             size: self.size,
             seed: config.seed,
             cache: None,
+            pairs: Pairs::of(config, self.model_config.stride()),
         };
         let cache = self.filled(&loader, epoch)?;
         if let Some(cache) = &cache {
@@ -295,7 +303,7 @@ impl<'a> Run<'a> {
             let began = Instant::now();
             for (round, together) in batches.chunks(self.learning.len()).enumerate() {
                 let place = step * parts + (round * self.learning.len()) as u64;
-                spread(model, &self.learning, self.frozen.as_ref(), together, config, self.size, place)?;
+                spread(model, &self.learning, self.fixed(), together, config, self.size, place)?;
             }
             computing = began.elapsed().as_secs_f64();
         }
@@ -342,8 +350,8 @@ impl<'a> Run<'a> {
         let first = number * batches.len() as u64;
         for (round, together) in batches.chunks(self.learning.len()).enumerate() {
             let part = round * self.learning.len();
-            let (frozen, place) = (self.frozen.as_ref(), first + part as u64);
-            let found = spread(&model, &self.learning, frozen, together, config, self.size, place)?;
+            let place = first + part as u64;
+            let found = spread(&model, &self.learning, self.fixed(), together, config, self.size, place)?;
             for ((batch, part), (grads, losses)) in together.iter().zip(part as u64..).zip(found) {
                 if !losses.total.is_finite() {
                     let path = self.dir.file(&format!("not-finite-step-{}.png", number + 1));
@@ -357,6 +365,9 @@ impl<'a> Run<'a> {
                     global: mean(sum.global, losses.global),
                     rerank: mean(sum.rerank, losses.rerank),
                     rerank_accuracy: mean(sum.rerank_accuracy, losses.rerank_accuracy),
+                    local: mean(sum.local, losses.local),
+                    local_accuracy: mean(sum.local_accuracy, losses.local_accuracy),
+                    distillation: mean(sum.distillation, losses.distillation),
                     total: sum.total + losses.total * share,
                 };
             }
@@ -403,7 +414,11 @@ impl<'a> Run<'a> {
             (global_recall, reranked_recall) = (Some(found.global), found.reranked);
             best = self.state.best.is_none_or(|before| found.deciding > before.recall);
             if best {
-                let ranking = if found.reranked.is_some() { Ranking::Reranked } else { Ranking::Global };
+                let ranking = match (found.reranked, config.stage) {
+                    (None, _) => Ranking::Global,
+                    (Some(_), Stage::Local) => Ranking::Ransac,
+                    (Some(_), _) => Ranking::Reranked,
+                };
                 self.state.best =
                     Some(BestRecall { recall: found.deciding, n: validation.best_by, ranking, epoch });
                 self.state.since_best = 0;

@@ -1,14 +1,15 @@
 //! How a run begins: with a start model, or with a checkpoint of its own.
 
 use super::{Run, TrainObserver};
-use crate::Result;
-use crate::config::{StartModel, TrainConfig};
+use crate::config::{Stage, StartModel, TrainConfig};
+use crate::local_head;
 use crate::optim::{Freeze, Optimizer};
 use crate::record::Log;
-use crate::start::{frozen_parameters, starting_model};
+use crate::start::{backbone_is_frozen, frozen_parameters, starting_model};
 use crate::state::{RunDir, RunState};
 use crate::step::Frozen;
 use crate::validate::dataset;
+use crate::{Result, TrainError};
 use burn::module::Module;
 use r2former_data::image::{Preprocess, ResizeMode};
 use r2former_model::{Device, R2Former};
@@ -42,7 +43,7 @@ impl<'a> Run<'a> {
                 (resumed.model, resumed.ema, Some(resumed.optimizer), resumed.state, resumed.mined)
             }
             false => {
-                let start = starting_model(config)?;
+                let mut start = starting_model(config)?;
                 let text = config.to_toml()?;
                 r2former_model::checkpoint::write_atomically(&dir.file("config.toml"), text.as_bytes())?;
                 observer.note(&match &config.start {
@@ -51,6 +52,10 @@ impl<'a> Run<'a> {
                     }
                     StartModel::File(path) => format!("starting from {}", path.display()),
                 });
+                if config.stage == Stage::Local && !start.config.trained.local {
+                    observer.note("fitting a new local head to the backbone's tokens");
+                    local_head::fit(config, &mut start, device)?;
+                }
                 let state = RunState {
                     step: 0,
                     best: None,
@@ -74,8 +79,21 @@ impl<'a> Run<'a> {
         };
         let size = [model_config.input.height, model_config.input.width];
         // Where batches are distributed over devices, each runs the backbone of its own copy of the model.
-        let alone = !config.stage.trains_global() && (learning.len() == 1 || config.batch.cached_views > 0);
+        let still = backbone_is_frozen(config, &model_config);
+        let alone = still && (learning.len() == 1 || config.batch.cached_views > 0);
         let frozen = alone.then(|| Frozen::new(&model, size, device)).transpose()?;
+        let frozen = frozen.map(|frozen| frozen.projecting(config.model.freeze_local_head));
+        let teacher = match config.loss.distillation_weight > 0.0 {
+            true if still => {
+                return Err(TrainError::Config(format!(
+                    "loss.distillation_weight = {}: nothing of the backbone is trained; set model.freeze_blocks below \
+                     its number of blocks",
+                    config.loss.distillation_weight
+                )));
+            }
+            true => Some(Frozen::teacher(&starting_model(config)?, size, device)?),
+            false => None,
+        };
         let preprocess = Preprocess {
             mean: model_config.input.mean,
             std: model_config.input.std,
@@ -91,6 +109,7 @@ impl<'a> Run<'a> {
             ema,
             optimizer,
             frozen,
+            teacher,
             mined,
             cache: None,
             state,

@@ -1,6 +1,7 @@
 //! What a run writes: models, checkpoints, tables and plots.
 
 use super::Run;
+use crate::config::Stage;
 use crate::mining::Mined;
 use crate::record::{read, write_csv};
 use crate::state::Snapshot;
@@ -33,7 +34,7 @@ impl Run<'_> {
     pub(super) fn described(&self, validated: Option<(u64, f64)>) -> ModelConfig {
         let mut config = self.model_config.clone();
         config.trained.global |= self.config.stage.trains_global();
-        config.trained.local |= self.config.stage.trains_reranker();
+        config.trained.local |= self.config.stage.trains_reranker() || self.config.stage == Stage::Local;
         config.trained.reranker |= self.config.stage.trains_reranker();
         let before = config.provenance.take();
         config.provenance = serde_json::json!({

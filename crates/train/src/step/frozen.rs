@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, TensorData};
 use r2former_engine::FusedBackbone;
 use r2former_kernels::{Level, MatmulPrecision};
 use r2former_model::backbone::Tokens;
-use r2former_model::{Device, ModelError, R2Former};
+use r2former_model::{Checkpoint, Device, GlobalConfig, ModelError, Pooling, R2Former};
 use rayon::prelude::*;
 
 /// A model whose backbone is frozen: on a CPU it runs on the inference kernels, where they support it.
@@ -14,6 +14,8 @@ pub(crate) struct Frozen {
     kernels: Option<FusedBackbone>,
     size: [usize; 2],
     device: Device,
+    /// Whether views are described by the local head's output, not its input.
+    projecting: bool,
 }
 
 impl Frozen {
@@ -24,7 +26,25 @@ impl Frozen {
         let on_cpu = *device == Device::flex();
         let kernels =
             on_cpu.then(|| FusedBackbone::new(&plain, level, MatmulPrecision::F32, size).ok()).flatten();
-        Ok(Self { model: plain, kernels, size, device: device.clone() })
+        Ok(Self { model: plain, kernels, size, device: device.clone(), projecting: false })
+    }
+
+    /// A start model as a teacher: its tokens of every patch, whatever the global head uses.
+    pub(crate) fn teacher(start: &Checkpoint, size: [usize; 2], device: &Device) -> Result<Self> {
+        let (mut config, mut tensors) = (start.config.clone(), start.tensors.clone());
+        config.global = GlobalConfig::Pooled { pooling: Pooling::Mean };
+        tensors.retain(|name, _| !name.starts_with("head.") && !name.starts_with("head_dist."));
+        Self::new(&R2Former::from_tensors(&config, tensors, device)?, size, device)
+    }
+
+    /// With a frozen local head: describes views by its output.
+    pub(crate) fn projecting(self, projecting: bool) -> Self {
+        Self { projecting, ..self }
+    }
+
+    /// Whether views are described by the local head's output.
+    pub(crate) fn is_projecting(&self) -> bool {
+        self.projecting
     }
 
     /// Tokens of images, each `[3, height, width]`, as inputs of the trained parts.
@@ -38,12 +58,20 @@ impl Frozen {
         })
     }
 
-    /// For each image: x, y and attention of its local features, their tokens before the local head, and the global
-    /// descriptor.
+    /// For each image: x, y and attention of its local features, their tokens before the local head (or after it, if that
+    /// is frozen, too), and the global descriptor.
     pub(crate) fn describe(&self, images: &[Vec<f32>]) -> Result<Vec<[Vec<f32>; 3]>> {
         let describe = |tokens: Tokens| -> Result<[Vec<f32>; 3]> {
             let none = || ModelError::Config("the model has no local features to train".into());
             let (places, selected) = self.model.select_local(&tokens, self.size)?.ok_or_else(none)?;
+            let selected = match self.projecting {
+                true => {
+                    let rows = self.model.project_local(places.clone(), selected).ok_or_else(none)?;
+                    let width = rows.dims()[2];
+                    rows.narrow(2, 3, width - 3)
+                }
+                false => selected,
+            };
             let global = self.model.global(tokens);
             Ok([values(places)?, values(selected)?, values(global)?])
         };
@@ -62,7 +90,7 @@ impl Frozen {
             let images = Tensor::<4>::from_data(TensorData::new(images.concat(), shape), &self.device);
             return Ok(self.model.backbone().forward(images)?);
         };
-        let each = images.iter().map(|image| kernels.tokens(image)).collect::<Result<Vec<_>, _>>()?;
+        let each = images.par_iter().map(|image| kernels.tokens(image)).collect::<Result<Vec<_>, _>>()?;
         let (last_prefix, local_prefix) = each.first().map_or((0, 0), |t| (t.last_prefix, t.local_prefix));
         let cat = |of: fn(&Tokens) -> Tensor<3>| Tensor::cat(each.iter().map(of).collect(), 0);
         let attention = each.iter().map(|t| t.attention.clone()).collect::<Option<Vec<_>>>();

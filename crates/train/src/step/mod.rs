@@ -1,6 +1,7 @@
 //! One step: from a batch to the gradients of its loss.
 
 mod frozen;
+mod local;
 mod spread;
 #[cfg(test)]
 mod tests;
@@ -9,7 +10,7 @@ pub(crate) use frozen::Frozen;
 pub(crate) use spread::spread;
 
 use crate::batch::Batch;
-use crate::config::{GlobalLoss, TrainConfig};
+use crate::config::{GlobalLoss, Stage, TrainConfig};
 use crate::loss::{cross_entropy, multi_similarity, ranking_loss, triplet};
 use crate::pool::Relation;
 use crate::random::{self, Use};
@@ -34,8 +35,23 @@ pub struct Losses {
     pub rerank: Option<f32>,
     /// Share of pairs that the reranker classifies correctly.
     pub rerank_accuracy: Option<f32>,
+    /// The contrastive loss over patches, in stage `local`.
+    pub local: Option<f32>,
+    /// Share of patches whose most similar patch is their counterpart.
+    pub local_accuracy: Option<f32>,
+    /// How far the tokens have turned from the start model's, where that is in the loss.
+    pub distillation: Option<f32>,
     /// The weighted sum, which is minimised.
     pub total: f32,
+}
+
+/// What a step runs besides the model that is trained.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Fixed<'a> {
+    /// A frozen backbone.
+    pub(crate) backbone: Option<&'a Frozen>,
+    /// The start model, which the tokens are held to.
+    pub(crate) teacher: Option<&'a Frozen>,
 }
 
 /// Two photographs of a batch, and whether they show the same place.
@@ -46,13 +62,13 @@ type Pair = (usize, usize, bool);
 pub(crate) fn step(
     model: &R2Former,
     device: &Device,
-    frozen: Option<&Frozen>,
+    fixed: Fixed<'_>,
     batch: &Batch,
     config: &TrainConfig,
     size: [usize; 2],
     number: u64,
 ) -> Result<(GradientsParams, Losses)> {
-    let (total, losses) = forward(model, device, frozen, batch, config, size, number)?;
+    let (total, losses) = forward(model, device, fixed, batch, config, size, number)?;
     Ok((GradientsParams::from_grads(total.backward(), model), losses))
 }
 
@@ -60,24 +76,19 @@ pub(crate) fn step(
 pub(crate) fn forward(
     model: &R2Former,
     device: &Device,
-    frozen: Option<&Frozen>,
+    fixed: Fixed<'_>,
     batch: &Batch,
     config: &TrainConfig,
     size: [usize; 2],
     number: u64,
 ) -> Result<(Tensor<1>, Losses)> {
+    if config.stage == Stage::Local {
+        return local::forward(model, device, fixed, batch, config, size);
+    }
     let features = match &batch.cached {
         Some(cached) => cached.features(model, device),
         None => {
-            let tokens = match frozen {
-                Some(frozen) => frozen.tokens(&batch.inputs)?,
-                None => {
-                    let shape = [batch.inputs.len(), 3, size[0], size[1]];
-                    let images =
-                        Tensor::<4>::from_data(TensorData::new(batch.inputs.concat(), shape), device);
-                    model.backbone().forward(images)?
-                }
-            };
+            let tokens = tokens(model, device, fixed, batch, size)?;
             let tokens = match config.loss.detach_local {
                 true => Tokens { local: tokens.local.detach(), ..tokens },
                 false => tokens,
@@ -135,6 +146,22 @@ pub(crate) fn forward(
     };
     losses.total = scalar(total.clone())?;
     Ok((total, losses))
+}
+
+/// The backbone's tokens of a batch.
+fn tokens(
+    model: &R2Former,
+    device: &Device,
+    fixed: Fixed<'_>,
+    batch: &Batch,
+    size: [usize; 2],
+) -> Result<Tokens> {
+    if let Some(backbone) = fixed.backbone {
+        return backbone.tokens(&batch.inputs);
+    }
+    let shape = [batch.inputs.len(), 3, size[0], size[1]];
+    let images = Tensor::<4>::from_data(TensorData::new(batch.inputs.concat(), shape), device);
+    Ok(model.backbone().forward(images)?)
 }
 
 /// Pairs for the reranker: those of the triplets, or for batches of places, each photograph with another of its place

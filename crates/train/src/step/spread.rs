@@ -1,7 +1,7 @@
 //! A step's batches distributed over several devices of one machine: each has a copy of the model and its own batch, and
 //! the gradients are gathered on the first.
 
-use super::{Frozen, Losses, step};
+use super::{Fixed, Losses, step};
 use crate::Result;
 use crate::batch::Batch;
 use crate::config::TrainConfig;
@@ -17,14 +17,14 @@ use r2former_model::{Device, R2Former};
 pub(crate) fn spread(
     model: &R2Former,
     devices: &[Device],
-    frozen: Option<&Frozen>,
+    fixed: Fixed<'_>,
     batches: &[Batch],
     config: &TrainConfig,
     size: [usize; 2],
     place: u64,
 ) -> Result<Vec<(GradientsParams, Losses)>> {
     if let ([batch], [device, ..]) = (batches, devices) {
-        return Ok(vec![step(model, device, frozen, batch, config, size, place)?]);
+        return Ok(vec![step(model, device, fixed, batch, config, size, place)?]);
     }
     std::thread::scope(|scope| {
         let running: Vec<_> = devices
@@ -35,7 +35,7 @@ pub(crate) fn spread(
             .map(|(i, ((device, batch), place))| {
                 // A fork is the root of a separate graph on its own device.
                 let model = if i == 0 { model.clone() } else { model.clone().fork(device) };
-                scope.spawn(move || step(&model, device, frozen, batch, config, size, place))
+                scope.spawn(move || step(&model, device, fixed, batch, config, size, place))
             })
             .collect();
         running

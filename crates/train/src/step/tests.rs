@@ -57,6 +57,7 @@ fn batch(golden: &Tensors) -> Batch {
         plan: Plan { shots: Vec::new(), triplets },
         inputs: images.data.chunks_exact(each).map(<[f32]>::to_vec).collect(),
         cached: None,
+        pairs: None,
         relations: Vec::new(),
         left_out: Vec::new(),
     }
@@ -95,9 +96,16 @@ fn gradients_are_pytorchs() {
     for case in
         ["triplet", "triplet_squared", "rerank_detached", "rerank_through", "both_detached", "both_through"]
     {
-        let (grads, losses) =
-            step(&model, &Device::flex().autodiff(), None, &batch(&golden), &config_of(case), SIZE, 0)
-                .unwrap();
+        let (grads, losses) = step(
+            &model,
+            &Device::flex().autodiff(),
+            Fixed::default(),
+            &batch(&golden),
+            &config_of(case),
+            SIZE,
+            0,
+        )
+        .unwrap();
         let expected = golden[&format!("{case}.loss")].data[0];
         assert!((losses.total - expected).abs() < 1e-5, "{case}: loss {}, not {expected}", losses.total);
         let mut found = Gather(&grads, BTreeMap::new());
@@ -143,7 +151,8 @@ fn gradients_are_slopes() {
     let run = |weights: &Tensors| {
         let model = R2Former::from_tensors(&model_config(), weights.clone(), &device).unwrap();
         let (grads, losses) =
-            step(&model, &Device::flex().autodiff(), None, &batch(&golden), &config, SIZE, 0).unwrap();
+            step(&model, &Device::flex().autodiff(), Fixed::default(), &batch(&golden), &config, SIZE, 0)
+                .unwrap();
         let mut found = Gather(&grads, BTreeMap::new());
         burn::module::Module::visit(&model, &mut found);
         (losses.total, found.1)
@@ -174,7 +183,7 @@ fn gradients(config: &ModelConfig, golden: &Tensors, devices: &[Device]) -> Vec<
     let each = devices.len().min(batches.len());
     batches
         .chunks(each)
-        .flat_map(|together| spread(&model, devices, None, together, &train, SIZE, 0).unwrap())
+        .flat_map(|together| spread(&model, devices, Fixed::default(), together, &train, SIZE, 0).unwrap())
         .map(|(grads, losses)| {
             let mut found = Gather(&grads, BTreeMap::new());
             burn::module::Module::visit(&model, &mut found);

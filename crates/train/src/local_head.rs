@@ -1,0 +1,178 @@
+//! A freshly initialised local head for stage `local`: a whitened PCA of the backbone's tokens on the training pictures.
+
+use crate::batch::{Loader, Pairs, Planner};
+use crate::config::TrainConfig;
+use crate::pool::{Excluded, Pool};
+use crate::step::Frozen;
+use crate::{Result, TrainError};
+use r2former_data::image::{Preprocess, ResizeMode};
+use r2former_model::weights::RawTensor;
+use r2former_model::{Checkpoint, Device, R2Former};
+
+/// Pictures whose tokens are fitted.
+const PICTURES: usize = 48;
+
+/// Replaces the local head of a start model.
+pub(crate) fn fit(config: &TrainConfig, start: &mut Checkpoint, device: &Device) -> Result<()> {
+    let model = R2Former::from_tensors(&start.config, start.tensors.clone(), device)?;
+    let input = &start.config.input;
+    let size = [input.height, input.width];
+    let frozen = Frozen::new(&model, size, device)?;
+    let pool = Pool::of(config, 0)?;
+    let preprocess = Preprocess { mean: input.mean, std: input.std, resize: ResizeMode::Antialias };
+    let loader = Loader {
+        pool: &pool,
+        augment: &config.augment,
+        preprocess: &preprocess,
+        size,
+        seed: config.seed,
+        cache: None,
+        pairs: Pairs::of(config, start.config.stride()),
+    };
+    let planner = Planner::new(&pool, None, config, Excluded::new());
+    let (mut rows, mut pictures, mut width) = (Vec::new(), 0, 1);
+    // Steps that no run reaches.
+    for step in (0..u64::MAX).rev() {
+        let batch = loader.load(&planner, step, 0)?;
+        let tokens = frozen.tokens(&batch.inputs)?;
+        let [_, count, dim] = tokens.local.dims();
+        let local = tokens.local.narrow(1, tokens.local_prefix, count - tokens.local_prefix);
+        rows.extend(local.into_data().iter::<f32>());
+        (pictures, width) = (pictures + batch.inputs.len(), dim);
+        if pictures >= PICTURES {
+            break;
+        }
+    }
+    let dim = start.config.local.as_ref().map_or(0, |local| local.dim);
+    if dim > width {
+        return Err(TrainError::Config(format!(
+            "model.local_dim = {dim}: a fresh local head is a PCA of the backbone's {width} dimensions"
+        )));
+    }
+    let (weight, bias) = whitening(&rows, width, dim);
+    let tensors = &mut start.tensors;
+    tensors.insert("local_head.weight".into(), RawTensor { shape: vec![dim, width], data: weight });
+    tensors.insert("local_head.bias".into(), RawTensor { shape: vec![dim], data: bias });
+    Ok(())
+}
+
+/// Weight `[dim, width]` and bias of a projection onto the first principal directions of some rows, each divided by the
+/// root of its standard deviation: between a PCA, whose first directions outweigh all others, and whitening, whose last
+/// ones are noise.
+fn whitening(rows: &[f32], width: usize, dim: usize) -> (Vec<f32>, Vec<f32>) {
+    let count = (rows.len() / width).max(1) as f64;
+    let mut mean = vec![0.0f64; width];
+    for row in rows.chunks_exact(width) {
+        mean.iter_mut().zip(row).for_each(|(sum, v)| *sum += f64::from(*v) / count);
+    }
+    let mut covariance = vec![0.0f64; width * width];
+    let mut centred = vec![0.0f64; width];
+    for row in rows.chunks_exact(width) {
+        centred.iter_mut().zip(row).zip(&mean).for_each(|((c, v), mean)| *c = f64::from(*v) - mean);
+        for (i, own) in centred.iter().enumerate() {
+            let line = &mut covariance[i * width..][..width];
+            line.iter_mut().zip(&centred).for_each(|(sum, other)| *sum += own * other / count);
+        }
+    }
+    let (values, vectors) = eigen(covariance, width);
+    let largest = values.first().copied().unwrap_or(0.0).max(f64::MIN_POSITIVE);
+    let (mut weight, mut bias) = (Vec::with_capacity(dim * width), Vec::with_capacity(dim));
+    for (value, vector) in values.iter().zip(vectors.chunks_exact(width)).take(dim) {
+        let scale = value.max(1e-12 * largest).sqrt().sqrt().recip();
+        weight.extend(vector.iter().map(|v| (v * scale) as f32));
+        bias.push((-scale * vector.iter().zip(&mean).map(|(v, m)| v * m).sum::<f64>()) as f32);
+    }
+    (weight, bias)
+}
+
+/// Eigenvalues of a symmetric matrix in descending order, and its eigenvectors as rows, by Jacobi's rotations.
+fn eigen(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
+    /// Rounds over all pairs; about ten suffice.
+    const ROUNDS: usize = 40;
+    let mut vectors = vec![0.0f64; n * n];
+    (0..n).for_each(|i| vectors[i * n + i] = 1.0);
+    let whole: f64 = a.iter().map(|v| v * v).sum();
+    for _ in 0..ROUNDS {
+        let off: f64 =
+            (0..n).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a[i * n + j].powi(2)).sum();
+        if off <= 1e-22 * whole {
+            break;
+        }
+        for p in 0..n {
+            for q in p + 1..n {
+                if a[p * n + q] == 0.0 {
+                    continue;
+                }
+                let theta = (a[q * n + q] - a[p * n + p]) / (2.0 * a[p * n + q]);
+                let tangent = theta.signum() / (theta.abs() + theta.hypot(1.0));
+                let cosine = tangent.hypot(1.0).recip();
+                let sine = tangent * cosine;
+                for k in 0..n {
+                    let (x, y) = (a[k * n + p], a[k * n + q]);
+                    (a[k * n + p], a[k * n + q]) = (cosine * x - sine * y, sine * x + cosine * y);
+                }
+                for of in [&mut a, &mut vectors] {
+                    let (upper, lower) = of.split_at_mut(q * n);
+                    for (x, y) in upper[p * n..][..n].iter_mut().zip(&mut lower[..n]) {
+                        (*x, *y) = (cosine * *x - sine * *y, sine * *x + cosine * *y);
+                    }
+                }
+            }
+        }
+    }
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by(|i, j| a[j * n + j].total_cmp(&a[i * n + i]));
+    let values = order.iter().map(|i| a[i * n + i]).collect();
+    (values, order.iter().flat_map(|i| vectors[i * n..][..n].to_vec()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Use, at};
+    use rand::Rng as _;
+
+    #[test]
+    fn eigenvectors_diagonalise() {
+        let n = 12;
+        let rng = &mut at(1, Use::Image, [0, 0]);
+        let half: Vec<f64> = (0..n * n).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let a: Vec<f64> = (0..n * n).map(|i| half[i] + half[i % n * n + i / n]).collect();
+        let (values, vectors) = eigen(a.clone(), n);
+        assert!(values.windows(2).all(|w| w[0] >= w[1]));
+        for (value, vector) in values.iter().zip(vectors.chunks_exact(n)) {
+            for (row, v) in a.chunks_exact(n).zip(vector) {
+                let product: f64 = row.iter().zip(vector).map(|(a, b)| a * b).sum();
+                assert!((product - value * v).abs() < 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn projected_rows_have_the_roots_of_their_deviations() {
+        let (width, dim, count) = (6, 4, 4000);
+        let rng = &mut at(2, Use::Image, [0, 0]);
+        // Axis i has standard deviation 2^-i around i.
+        let rows: Vec<f32> = (0..count)
+            .flat_map(|_| {
+                (0..width)
+                    .map(|i| i as f32 + 12f32.sqrt() * (rng.random::<f32>() - 0.5) / (1 << i) as f32)
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let (weight, bias) = whitening(&rows, width, dim);
+        for k in 0..dim {
+            let project = |row: &[f32]| -> f64 {
+                row.iter().zip(&weight[k * width..]).map(|(x, w)| f64::from(x * w)).sum::<f64>()
+                    + f64::from(bias[k])
+            };
+            let found: Vec<f64> = rows.chunks_exact(width).map(project).collect();
+            let mean = found.iter().sum::<f64>() / count as f64;
+            let variance = found.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count as f64;
+            assert!(mean.abs() < 1e-4);
+            // Deviation sd over sqrt(sd): the variance is sd.
+            let expected = 0.5f64.powi(k as i32);
+            assert!((variance / expected - 1.0).abs() < 0.1, "{k}: {variance}");
+        }
+    }
+}
