@@ -208,7 +208,8 @@ mod tests {
         }
         let device = Device::flex().autodiff();
         let features =
-            Tensor::<3>::from_data(TensorData::new(values.clone(), [2 * pairs, patches, dim]), &device);
+            Tensor::<3>::from_data(TensorData::new(values.clone(), [2 * pairs, patches, dim]), &device)
+                .require_grad();
         let (loss, accuracy) = contrast(features.clone(), &matches, temperature);
         assert!((value(loss.clone()) - expected).abs() < 1e-4, "{} {expected}", value(loss));
         assert!((f64::from(accuracy) - share).abs() < 1e-5);
