@@ -143,8 +143,10 @@ fn a_killed_run_over_cached_views_resumes_to_the_same_bits() {
 }
 
 /// Pairs of warps, with the last block trained and held to the start model.
-const PAIRS: [&str; 9] = [
+const PAIRS: [&str; 11] = [
     "local",
+    "--set",
+    "model.local_dim=16",
     "--set",
     "mining.kind=\"random\"",
     "--set",
