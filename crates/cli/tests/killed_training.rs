@@ -142,6 +142,27 @@ fn a_killed_run_over_cached_views_resumes_to_the_same_bits() {
     whole_and_killed(&CACHED, &run_in(home.path()), home.path(), 0);
 }
 
+/// Pairs of warps, with the last block trained and held to the start model.
+const PAIRS: [&str; 11] = [
+    "local",
+    "--set",
+    "model.local_dim=16",
+    "--set",
+    "mining.kind=\"random\"",
+    "--set",
+    "augment.crop=0.0",
+    "--set",
+    "model.freeze_blocks=1",
+    "--set",
+    "loss.distillation_weight=1.0",
+];
+
+#[test]
+fn a_killed_run_over_pairs_resumes_to_the_same_bits() {
+    let home = tempfile::tempdir().expect("temporary folder");
+    whole_and_killed(&PAIRS, &run_in(home.path()), home.path(), 0);
+}
+
 #[test]
 fn a_killed_run_resumes_to_the_same_bits() {
     let home = tempfile::tempdir().expect("temporary folder");

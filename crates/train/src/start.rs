@@ -91,8 +91,14 @@ fn local_config(config: &TrainConfig) -> LocalConfig {
 /// Makes the local head a new one, as untrained, unless the start model's is to be trained further: one of another layer
 /// sees other tokens.
 fn renew_local_head(config: &TrainConfig, model: &mut ModelConfig) {
+    // Left out, it is the last block but one.
+    let depth = match &model.backbone {
+        BackboneConfig::Vit(vit) => vit.depth,
+        BackboneConfig::ResNet50(_) => 0,
+    };
+    let block = |layer: Option<usize>| layer.unwrap_or(depth.saturating_sub(1));
     let layer = config.model.local_layer;
-    let moved = |own: &LocalConfig| layer.is_some() && layer != own.layer;
+    let moved = |own: &LocalConfig| layer.is_some() && block(layer) != block(own.layer);
     match &mut model.local {
         Some(own) if model.trained.local && !config.model.fresh_local_head && !moved(own) => {}
         Some(own) => {
@@ -235,6 +241,50 @@ mod tests {
         let config = start(dir.path(), false, Some(small.clone()));
         assert_eq!(starting_model(&config).unwrap().config.reranker, Some(small));
     }
+
+    #[test]
+    fn a_local_head_is_new_where_none_is_trained_or_its_tokens_are_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |trained: bool| {
+            let mut config = ModelConfig::preset("vit-tiny").unwrap();
+            [config.input.height, config.input.width] = [32, 32];
+            (config.trained.local, config.trained.reranker) = (trained, true);
+            let model = R2Former::random(&config, 1, &Device::flex()).unwrap();
+            let path = dir.path().join("start.safetensors");
+            save(&path, &config, &model.to_tensors().unwrap(), Storage::F32).unwrap();
+            TrainConfig { start: path.into(), ..TrainConfig::preset(Stage::Local) }
+        };
+        let kept = |config: &TrainConfig| {
+            let model = starting_model(config).unwrap();
+            assert!(!model.config.trained.reranker);
+            model.config.trained.local
+        };
+        assert!(!kept(&write(false)));
+        let mut config = write(true);
+        assert!(kept(&config));
+        config.model.local_layer = Some(11);
+        assert!(kept(&config), "the layer that it has");
+        config.model.local_layer = Some(6);
+        assert!(!kept(&config));
+        config.model.local_layer = None;
+        config.model.fresh_local_head = true;
+        config.model.local_dim = 64;
+        assert!(!kept(&config));
+        assert_eq!(starting_model(&config).unwrap().tensors["local_head.weight"].shape, [64, 192]);
+
+        let frozen = |trained: bool| {
+            let mut config =
+                TrainConfig { start: write(trained).start, ..TrainConfig::preset(Stage::Rerank) };
+            config.model.freeze_local_head = true;
+            config.model.fresh_reranker = true;
+            starting_model(&config)
+        };
+        let model = frozen(true).unwrap();
+        assert!(model.config.trained.local && !model.config.trained.reranker);
+        let error = frozen(false).unwrap_err().to_string();
+        assert!(error.contains("model.freeze_local_head"), "{error}");
+    }
+
     #[test]
     fn the_built_in_model_is_a_start() {
         let built_in = LoadedModel::built_in().unwrap();

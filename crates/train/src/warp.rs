@@ -50,19 +50,35 @@ impl Warp {
     }
 
     /// For each patch of a, row by row, the patch of b that its centre falls into. `grid` is rows and columns of both.
-    pub(crate) fn matches(&self, [rows, columns]: [usize; 2]) -> Vec<Option<u32>> {
-        let patch = |row: usize, column: usize| {
-            let centre = [(column as f64 + 0.5) / columns as f64, (row as f64 + 0.5) / rows as f64];
-            let [x, y] = apply(&self.to_b, centre);
-            let inside = (0.0..1.0).contains(&x) && (0.0..1.0).contains(&y);
-            let cell = |at: f64, count: usize| ((at * count as f64) as usize).min(count - 1);
-            inside.then(|| (cell(y, rows) * columns + cell(x, columns)) as u32)
+    pub(crate) fn matches(&self, grid: [usize; 2]) -> Vec<Option<u32>> {
+        let [rows, columns] = grid;
+        let centre = |row: usize, column: usize| {
+            [(column as f64 + 0.5) / columns as f64, (row as f64 + 0.5) / rows as f64]
         };
         (0..rows)
-            .flat_map(|row| (0..columns).map(move |column| (row, column)))
-            .map(|(r, c)| patch(r, c))
+            .flat_map(|row| (0..columns).map(move |column| centre(row, column)))
+            .map(|point| patch(apply(&self.to_b, point), grid))
             .collect()
     }
+
+    /// The same of two photographs with known matches, of which the second is warped: x and y in the first, x and y in
+    /// the second, in shares of the sides. A patch with several matches has the first of them.
+    pub(crate) fn listed(&self, points: &[[f64; 4]], grid: [usize; 2]) -> Vec<Option<u32>> {
+        let mut found = vec![None; grid[0] * grid[1]];
+        for [x, y, u, v] in points {
+            if let (Some(a), Some(b)) = (patch([*x, *y], grid), patch(apply(&self.to_b, [*u, *v]), grid)) {
+                found[a as usize].get_or_insert(b);
+            }
+        }
+        found
+    }
+}
+
+/// The patch that a point of a picture falls into.
+fn patch([x, y]: [f64; 2], [rows, columns]: [usize; 2]) -> Option<u32> {
+    let inside = (0.0..1.0).contains(&x) && (0.0..1.0).contains(&y);
+    let cell = |at: f64, count: usize| ((at * count as f64) as usize).min(count - 1);
+    inside.then(|| (cell(y, rows) * columns + cell(x, columns)) as u32)
 }
 
 /// Whether a quadrilateral is convex and keeps the orientation of the unit square.
@@ -100,6 +116,16 @@ mod tests {
         // 16 of 64 pixels to the right: the neighbour, and nothing for the last column.
         let right: Vec<Option<u32>> = (0..12).map(|i| (i % 4 < 3).then_some(i + 1)).collect();
         assert_eq!(shifted(16.0 / 64.0).matches(grid), right);
+    }
+
+    #[test]
+    fn listed_matches_move_with_the_warp() {
+        let grid = [2, 4];
+        let points = [[0.1, 0.1, 0.1, 0.6], [0.2, 0.2, 0.9, 0.9], [0.6, 0.6, 0.9, 0.1], [1.2, 0.5, 0.5, 0.5]];
+        let mut expected = vec![None; 8];
+        // Patch 0 keeps its first match; the third leaves the picture; the last never was in it.
+        expected[0] = Some(4 + 1);
+        assert_eq!(shifted(0.25).listed(&points, grid), expected);
     }
 
     #[test]

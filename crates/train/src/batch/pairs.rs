@@ -93,7 +93,11 @@ impl Loader<'_> {
             (true, false) => Some(views),
             (true, true) => Some(self.brightest(a, first, &warp, excluded, rng)?),
         };
-        let matches = warp.matches(pairs.grid(self.size));
+        let grid = pairs.grid(self.size);
+        let matches = match self.pool.matches(a) {
+            Some(points) if a != b => warp.listed(&points, grid),
+            _ => warp.matches(grid),
+        };
         Ok(Pair { pictures, matches, teacher })
     }
 

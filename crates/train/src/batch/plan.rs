@@ -227,7 +227,7 @@ impl<'a> Planner<'a> {
         Ok(Plan { shots, triplets })
     }
 
-    /// Pairs of photographs that are aligned or the same.
+    /// Pairs of photographs that are the same, aligned, or have listed matches.
     fn warps(&self, rng: &mut Rng) -> Result<Plan> {
         let mut shots = Vec::with_capacity(2 * self.config.batch.size);
         for _ in 0..self.config.batch.size {
@@ -238,9 +238,9 @@ impl<'a> Planner<'a> {
         Ok(Plan { shots, triplets: Vec::new() })
     }
 
-    /// A photograph, and another one aligned with it if there is one.
+    /// A photograph, and another one aligned or matched with it if there is one.
     fn pair(&self, first: usize, rng: &mut Rng, excluded: &Excluded) -> [usize; 2] {
-        let second = match self.pool.is_aligned(first) {
+        let second = match self.pool.is_aligned(first) || self.pool.matches(first).is_some() {
             true => self.positives(first, excluded).choose(rng).copied(),
             false => None,
         };

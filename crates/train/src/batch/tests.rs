@@ -1,7 +1,9 @@
 use super::plan::Shot;
 use super::*;
-use crate::config::{BatchKind, SourceConfig, SourceKind, Stage, TrainConfig};
+use crate::augment::AugmentConfig;
+use crate::config::{BatchKind, SourceConfig, SourceKind, Stage, TrainConfig, WarpConfig};
 use crate::pool::{Excluded, Pool, Relation};
+use crate::view_cache::ViewCache;
 
 fn config(kind: BatchKind) -> TrainConfig {
     let mut config = TrainConfig::preset(Stage::Global);
@@ -174,4 +176,132 @@ fn a_source_without_readable_photographs_is_an_error() {
     };
     let error = loader.load(&Planner::new(&pool, None, &config, Excluded::new()), 0, 0).unwrap_err();
     assert!(matches!(error, crate::TrainError::Unreadable(_)), "{error}");
+}
+
+#[test]
+fn pairs_show_the_same_photograph_or_an_aligned_one_under_a_warp() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut config, [_, cut]) = broken_folders(dir.path());
+    config = TrainConfig { data: config.data, ..TrainConfig::preset(Stage::Local) };
+    config.batch.size = 4;
+    config.loss.distillation_weight = 1.0;
+    let preprocess = r2former_data::image::Preprocess::half(r2former_data::image::ResizeMode::Antialias);
+    for aligned in [false, true] {
+        let SourceKind::Folders { aligned: key, .. } = &mut config.data[0].kind else { panic!("folders") };
+        *key = aligned;
+        let pool = Pool::of(&config, 0).unwrap();
+        let plain = AugmentConfig::default();
+        let load = |config: &TrainConfig, step: u64| {
+            let loader = Loader {
+                pool: &pool,
+                augment: &plain,
+                preprocess: &preprocess,
+                size: [32, 32],
+                seed: 5,
+                cache: None,
+                pairs: Pairs::of(config, 8),
+            };
+            loader.load(&Planner::new(&pool, None, config, Excluded::new()), step, 0).unwrap()
+        };
+        let mut named = 0;
+        for step in 0..20 {
+            let batch = load(&config, step);
+            let pairs = batch.pairs.as_ref().unwrap();
+            assert_eq!((batch.inputs.len(), pairs.matches.len(), pairs.teacher.len()), (8, 4, 8));
+            for (i, shots) in batch.plan.shots.chunks(2).enumerate() {
+                assert_eq!(shots[0].item != shots[1].item, aligned);
+                assert!(shots.iter().all(|shot| pool.photo(shot.item).path != cut));
+                assert_eq!(pool.relation(shots[0].item, shots[1].item), Relation::Positive);
+                assert_eq!(pairs.matches[i].len(), 16);
+                // Without a change of light the teacher sees the same, unless it sees a photograph of its own.
+                let same = pairs.teacher[2 * i] == batch.inputs[2 * i];
+                assert!(same || aligned);
+            }
+            named += batch.left_out.len();
+            let again = load(&config, step);
+            assert_eq!((again.inputs, again.pairs), (batch.inputs.clone(), batch.pairs.clone()));
+            // A warp of nothing is the same picture, patch for patch.
+            let mut still = config.clone();
+            still.warp =
+                WarpConfig { zoom: [1.0, 1.0], shift: 0.0, rotation_deg: 0.0, aspect: 0.0, corners: 0.0 };
+            let still = load(&still, step);
+            assert_eq!(still.inputs[0] == still.inputs[1], !aligned);
+            let all: Vec<Option<u32>> = (0..16).map(Some).collect();
+            assert!(still.pairs.unwrap().matches.iter().all(|matches| *matches == all));
+        }
+        assert!(named > 0, "no batch drew the broken photograph");
+    }
+}
+
+#[test]
+fn sources_without_positives_suit_pairs_and_queries_of_the_same_photograph() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut config, _) = broken_folders(dir.path());
+    for place in 0..4 {
+        (1..3).for_each(|i| drop(std::fs::remove_file(dir.path().join(format!("place-{place}/{i}.jpg")))));
+    }
+    assert!(Pool::of(&config, 0).is_err());
+    config.batch.same_photo = 1.0;
+    let pool = Pool::of(&config, 0).unwrap();
+    let plan = Planner::new(&pool, None, &config, Excluded::new()).plan(0, 0).unwrap();
+    for [q, p, n] in &plan.triplets {
+        assert_eq!(plan.shots[*q].item, plan.shots[*p].item);
+        assert_ne!(plan.shots[*q].item, plan.shots[*n].item);
+    }
+    config = TrainConfig { data: config.data, ..TrainConfig::preset(Stage::Local) };
+    let pool = Pool::of(&config, 0).unwrap();
+    let plan = Planner::new(&pool, None, &config, Excluded::new()).plan(0, 0).unwrap();
+    assert!(plan.shots.chunks(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn positives_of_the_same_photograph_are_other_views() {
+    let mut config = config(BatchKind::Triplets);
+    config.batch.same_photo = 0.5;
+    let pool = Pool::of(&config, 0).unwrap();
+    let preprocess = r2former_data::image::Preprocess::half(r2former_data::image::ResizeMode::Antialias);
+    let loader = Loader {
+        pool: &pool,
+        augment: &config.augment,
+        preprocess: &preprocess,
+        size: [16, 16],
+        seed: 5,
+        cache: None,
+        pairs: None,
+    };
+    let planner = Planner::new(&pool, None, &config, Excluded::new());
+    for views in [2, 3] {
+        // A view's global descriptor is its number.
+        let mut cache = ViewCache::new(views, 0, false);
+        (0..pool.len() * views).for_each(|view| cache.push([vec![0.0; 3], vec![0.0], vec![view as f32]]));
+        let loader = Loader { cache: Some(&cache), ..loader };
+        let (mut own, mut queries) = (0, 0);
+        for step in 0..20 {
+            let batch = loader.load(&planner, step, 0).unwrap();
+            let device = r2former_model::Device::flex();
+            let model = r2former_model::R2Former::random(
+                &r2former_model::ModelConfig { local: None, reranker: None, ..tiny() },
+                1,
+                &device,
+            );
+            let global = batch.cached.unwrap().features(&model.unwrap(), &device).global;
+            let drawn: Vec<f32> = global.into_data().iter::<f32>().collect();
+            for [q, p, _] in batch.plan.triplets.iter().step_by(2) {
+                let (query, positive) = (batch.plan.shots[*q].item, batch.plan.shots[*p].item);
+                queries += 1;
+                own += usize::from(query == positive);
+                assert_ne!(drawn[*q], drawn[*p]);
+                assert_eq!((drawn[*q] as usize / views, drawn[*p] as usize / views), (query, positive));
+            }
+        }
+        assert!((queries / 4..queries * 3 / 4).contains(&own), "{own} of {queries}");
+    }
+}
+
+fn tiny() -> r2former_model::ModelConfig {
+    let mut config = r2former_model::ModelConfig::preset("vit-tiny").unwrap();
+    if let r2former_model::BackboneConfig::Vit(vit) = &mut config.backbone {
+        (vit.dim, vit.depth, vit.heads) = (24, 1, 2);
+    }
+    config
 }

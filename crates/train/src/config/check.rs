@@ -3,7 +3,7 @@
 use super::file::non_finite;
 use super::{
     BatchConfig, BatchKind, GlobalLoss, LossConfig, MiningKind, OptimizerConfig, PlaceRules, ScheduleConfig,
-    Stage, StartModel, TrainConfig, WarpConfig,
+    SourceKind, Stage, StartModel, TrainConfig, WarpConfig,
 };
 use crate::{Result, TrainError};
 
@@ -42,6 +42,11 @@ impl TrainConfig {
             return bad(
                 "data: name at least one source, for example [[data]] with kind = \"photos\" and path = \"photos.csv\"",
             );
+        }
+        if self.stage != Stage::Local
+            && self.data.iter().any(|source| matches!(source.kind, SourceKind::Matches { .. }))
+        {
+            return bad("data.kind = \"matches\": only stage local learns from listed matches");
         }
         if let Some(source) = self.data.iter().find(|source| source.weight <= 0.0) {
             return bad(format!("data.weight = {}: must be above 0", source.weight));

@@ -205,7 +205,7 @@ const SECTIONS: &[(&str, &str, &[Key])] = &[
 const DATA: &str = "\
 # Training photographs: one or more [[data]] sections.
 # [[data]]
-# kind = \"photos\"               # photos, panoramas, vg, msls, folders, gsv-cities or town
+# kind = \"photos\"               # photos, panoramas, vg, msls, folders, matches, gsv-cities or town
 # path = \"photos.csv\"           # relative to this file
 # weight = 1.0                  # how often places are drawn from here, relative to other sources
 

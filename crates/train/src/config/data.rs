@@ -73,6 +73,12 @@ pub enum SourceKind {
         #[serde(default)]
         aligned: bool,
     },
+    /// Stage `local` only: pairs of photographs with known matches.
+    Matches {
+        /// A table with the columns `a` and `b`, paths relative to it, and `matches`: x and y in a, x and y in b, in
+        /// thousandths of the sides, separated by spaces, the matches by semicolons.
+        path: PathBuf,
+    },
     /// GSV-Cities: `Dataframes/<City>.csv` and `Images/<City>/`.
     GsvCities {
         /// Root of the dataset.

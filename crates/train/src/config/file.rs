@@ -69,6 +69,7 @@ impl TrainConfig {
                 | SourceKind::Vg { path, .. }
                 | SourceKind::Msls { path, .. }
                 | SourceKind::Folders { path, .. }
+                | SourceKind::Matches { path }
                 | SourceKind::GsvCities { path, .. } => fix(path),
                 SourceKind::Town { .. } => {}
             }

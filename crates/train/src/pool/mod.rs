@@ -4,6 +4,7 @@
 mod disk_tests;
 mod folders;
 mod gsv;
+mod matches;
 mod panoramas;
 mod photos;
 #[cfg(test)]
@@ -42,6 +43,12 @@ pub(crate) trait Source: Send + Sync {
     /// Whether photographs of the same place are aligned pixel by pixel.
     fn is_aligned(&self) -> bool {
         false
+    }
+
+    /// Points that an item shares with the other one of its place, where the source lists them: x and y in the item, x
+    /// and y in the other, in shares of the sides.
+    fn matches(&self, _key: usize) -> Option<Vec<[f64; 4]>> {
+        None
     }
 
     /// Photographs of the source that cannot be used, as far as listing it shows.
@@ -163,6 +170,7 @@ impl Pool {
                 SourceKind::Folders { path, exclude, aligned } => {
                     Box::new(folders::Folders::open(path, exclude, *aligned)?)
                 }
+                SourceKind::Matches { path } => Box::new(matches::Matches::open(path)?),
                 SourceKind::GsvCities { path, cities } => Box::new(gsv::GsvCities::open(path, cities)?),
                 SourceKind::Town { seed, blocks, spacing, conditions } => {
                     Box::new(town::Streets::open(seed.wrapping_add(epoch), *blocks, *spacing, conditions)?)
@@ -396,6 +404,13 @@ impl Pool {
     /// Whether other photographs of an item's place are aligned with it pixel by pixel.
     pub(crate) fn is_aligned(&self, item: usize) -> bool {
         self.sources[self.source_of(item)].is_aligned()
+    }
+
+    /// Points that an item shares with the other one of its place, where its source lists them: x and y in the item, x
+    /// and y in the other, in shares of the sides.
+    pub(crate) fn matches(&self, item: usize) -> Option<Vec<[f64; 4]>> {
+        let entry = &self.entries[item];
+        self.sources[entry.source as usize].matches(entry.key as usize)
     }
 
     fn draw_source(&self, rng: &mut Rng) -> usize {
