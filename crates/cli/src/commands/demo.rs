@@ -172,7 +172,11 @@ fn measure(
         report_by: vec!["condition".into()],
         ..Default::default()
     };
-    let options = EvalOptions::new(rules).rerank(vec![rerank]);
+    let methods = match rerank {
+        RerankMethod::Model => vec![RerankMethod::Ransac, RerankMethod::Model],
+        other => vec![other],
+    };
+    let options = EvalOptions::new(rules).rerank(methods);
     let dataset = from_listings("rendered town".to_string(), database, queries);
     Ok(evaluate(&dataset, extractor, &options, &Bar::default())?.summary)
 }
