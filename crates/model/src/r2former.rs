@@ -224,24 +224,33 @@ impl R2Former {
 
     /// Global descriptors of unit length, `[batch, dim]`, from the tokens of the backbone.
     pub fn global(&self, tokens: Tokens) -> Tensor<2> {
-        let [batch, count, width] = tokens.last.dims();
-        let token = |i: usize| tokens.last.clone().narrow(1, i, 1).reshape([batch, width]);
-        let patches = || tokens.last.clone().narrow(1, tokens.last_prefix, count - tokens.last_prefix);
-        let pooled = |pooling: Pooling| match pooling {
-            Pooling::Cls => token(0),
-            Pooling::Mean => patches().mean_dim(1).reshape([batch, width]),
-            Pooling::Gem => gem(patches(), None),
-        };
-        let descriptor = match (&self.config.global, &self.head, &self.head_dist, &self.gem_power) {
-            (_, Some(head), Some(dist), _) => {
-                (head.forward(token(0)) + dist.forward(token(1))).div_scalar(2.0)
+        let pooled = self.pooled(&tokens);
+        let descriptor = match (&self.head, &self.head_dist) {
+            (Some(head), Some(dist)) => {
+                let [batch, _, width] = tokens.last.dims();
+                let token = tokens.last.narrow(1, 1, 1).reshape([batch, width]);
+                (head.forward(pooled) + dist.forward(token)).div_scalar(2.0)
             }
-            (_, Some(head), None, Some(power)) => head.forward(gem(unit(patches()), Some(power.val()))),
-            (GlobalConfig::Linear { pooling, .. }, Some(head), None, None) => head.forward(pooled(*pooling)),
-            // `load` builds a head for every `Linear` configuration.
-            (GlobalConfig::Pooled { pooling } | GlobalConfig::Linear { pooling, .. }, ..) => pooled(*pooling),
+            (Some(head), None) => head.forward(pooled),
+            _ => pooled,
         };
         unit(descriptor)
+    }
+
+    /// What the global head projects, `[batch, width]`: the tokens of the backbone, pooled.
+    pub fn pooled(&self, tokens: &Tokens) -> Tensor<2> {
+        let [batch, count, width] = tokens.last.dims();
+        let patches = || tokens.last.clone().narrow(1, tokens.last_prefix, count - tokens.last_prefix);
+        let pooling = match (&self.config.global, &self.head_dist) {
+            (_, Some(_)) => Pooling::Cls,
+            (GlobalConfig::Pooled { pooling } | GlobalConfig::Linear { pooling, .. }, _) => *pooling,
+        };
+        match (pooling, &self.gem_power) {
+            (_, Some(power)) if self.head.is_some() => gem(unit(patches()), Some(power.val())),
+            (Pooling::Cls, _) => tokens.last.clone().narrow(1, 0, 1).reshape([batch, width]),
+            (Pooling::Mean, _) => patches().mean_dim(1).reshape([batch, width]),
+            (Pooling::Gem, _) => gem(patches(), None),
+        }
     }
 
     /// The attention map of a ResNet: the sum of each cell's positive activations of the global head, upsampled

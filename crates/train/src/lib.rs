@@ -11,7 +11,7 @@ pub mod doctor;
 mod error;
 mod estimate;
 mod extract_views;
-mod local_head;
+mod heads;
 mod loss;
 mod mining;
 mod optim;

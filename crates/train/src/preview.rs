@@ -27,7 +27,7 @@ pub fn preview(config: &TrainConfig, batch: u64, path: &Path) -> Result<()> {
         .map_err(|e| TrainError::run(path, format!("cannot be written: {e}; name a .png")))?;
     check_writable(path)?;
     let pool = Pool::of(config, 0)?;
-    let model = starting_model(config)?.config;
+    let model = starting_model(config)?.0.config;
     let preprocess =
         Preprocess { mean: model.input.mean, std: model.input.std, resize: ResizeMode::Antialias };
     let loader = Loader {

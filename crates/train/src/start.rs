@@ -11,8 +11,8 @@ use r2former_model::{
 };
 
 /// Loads the start model and adds what the stage needs and the model lacks (a head, local features, a reranker), freshly
-/// initialised from the seed.
-pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
+/// initialised from the seed. Also whether its global head is such a fresh one.
+pub(crate) fn starting_model(config: &TrainConfig) -> Result<(Checkpoint, bool)> {
     let mut checkpoint = match &config.start {
         StartModel::BuiltIn => {
             let model = LoadedModel::built_in()?;
@@ -29,10 +29,14 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
     if let Some(precision) = changes.precision {
         model.precision = precision;
     }
+    let mut fresh_head = false;
     if config.stage.trains_global()
         && let GlobalConfig::Pooled { pooling } = model.global
     {
-        model.global = GlobalConfig::Linear { dim: changes.global_dim, pooling };
+        // A fresh head is a PCA: it has no more dimensions than what it projects.
+        let dim = changes.global_dim.min(model.backbone_dim());
+        model.global = GlobalConfig::Linear { dim, pooling };
+        fresh_head = true;
     }
     if changes.fresh_reranker {
         (model.reranker, model.trained.reranker) = (None, false);
@@ -79,7 +83,7 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<Checkpoint> {
             }
         })
         .collect();
-    Ok(checkpoint)
+    Ok((checkpoint, fresh_head))
 }
 
 /// Local features of a new head.
@@ -116,7 +120,7 @@ fn renew_local_head(config: &TrainConfig, model: &mut ModelConfig) {
 pub(crate) fn backbone_is_frozen(config: &TrainConfig, model: &ModelConfig) -> bool {
     match (config.stage, &model.backbone) {
         (Stage::Rerank, _) => true,
-        (Stage::Local, BackboneConfig::Vit(vit)) => config.model.freeze_blocks >= vit.depth,
+        (Stage::Local | Stage::Global, BackboneConfig::Vit(vit)) => config.model.freeze_blocks >= vit.depth,
         (Stage::Local, BackboneConfig::ResNet50(_)) => config.model.freeze_blocks > 0,
         _ => false,
     }
@@ -172,7 +176,7 @@ pub(crate) fn frozen_parameters(
                 _ => false,
             };
         };
-        // The last norm decides the global descriptor's tokens.
+        // Of a trained backbone stage `local` keeps the last norm: it decides the global descriptor's tokens.
         if still || (local && part.starts_with("norm")) {
             return true;
         }
@@ -218,7 +222,7 @@ mod tests {
             let mut config = start(dir.path(), trained, own);
             config.model.reranker = wanted.clone();
             config.model.fresh_reranker = fresh;
-            let model = starting_model(&config).unwrap();
+            let model = starting_model(&config).unwrap().0;
             assert_eq!(model.config.reranker.as_ref(), Some(&wanted));
             assert_eq!(model.tensors["reranker.pair_head.weight"].shape, [32, 3]);
             assert!(!model.tensors.keys().any(|name| name.starts_with("reranker.blocks_2.")));
@@ -239,7 +243,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let small = RerankerConfig { dim: 16, depth: 2, ..Default::default() };
         let config = start(dir.path(), false, Some(small.clone()));
-        assert_eq!(starting_model(&config).unwrap().config.reranker, Some(small));
+        assert_eq!(starting_model(&config).unwrap().0.config.reranker, Some(small));
     }
 
     #[test]
@@ -255,7 +259,7 @@ mod tests {
             TrainConfig { start: path.into(), ..TrainConfig::preset(Stage::Local) }
         };
         let kept = |config: &TrainConfig| {
-            let model = starting_model(config).unwrap();
+            let model = starting_model(config).unwrap().0;
             assert!(!model.config.trained.reranker);
             model.config.trained.local
         };
@@ -270,7 +274,7 @@ mod tests {
         config.model.fresh_local_head = true;
         config.model.local_dim = 64;
         assert!(!kept(&config));
-        assert_eq!(starting_model(&config).unwrap().tensors["local_head.weight"].shape, [64, 192]);
+        assert_eq!(starting_model(&config).unwrap().0.tensors["local_head.weight"].shape, [64, 192]);
 
         let frozen = |trained: bool| {
             let mut config =
@@ -279,9 +283,9 @@ mod tests {
             config.model.fresh_reranker = true;
             starting_model(&config)
         };
-        let model = frozen(true).unwrap();
+        let model = frozen(true).unwrap().0;
         assert!(model.config.trained.local && !model.config.trained.reranker);
-        let error = frozen(false).unwrap_err().to_string();
+        let error = frozen(false).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("model.freeze_local_head"), "{error}");
     }
 
@@ -291,7 +295,7 @@ mod tests {
         assert_eq!(built_in.config.name, StartModel::BUILT_IN);
         for stage in Stage::ALL {
             let config = TrainConfig::preset(stage);
-            let model = starting_model(&config).unwrap();
+            let model = starting_model(&config).unwrap().0;
             assert_eq!(model.config.global, built_in.config.global);
             assert_eq!(model.config.reranker, built_in.config.reranker);
         }

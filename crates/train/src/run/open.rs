@@ -2,7 +2,7 @@
 
 use super::{Run, TrainObserver};
 use crate::config::{Stage, StartModel, TrainConfig};
-use crate::local_head;
+use crate::heads;
 use crate::optim::{Freeze, Optimizer};
 use crate::record::Log;
 use crate::start::{backbone_is_frozen, frozen_parameters, starting_model};
@@ -43,7 +43,7 @@ impl<'a> Run<'a> {
                 (resumed.model, resumed.ema, Some(resumed.optimizer), resumed.state, resumed.mined)
             }
             false => {
-                let mut start = starting_model(config)?;
+                let (mut start, fresh_head) = starting_model(config)?;
                 let text = config.to_toml()?;
                 r2former_model::checkpoint::write_atomically(&dir.file("config.toml"), text.as_bytes())?;
                 observer.note(&match &config.start {
@@ -54,7 +54,11 @@ impl<'a> Run<'a> {
                 });
                 if config.stage == Stage::Local && !start.config.trained.local {
                     observer.note("fitting a new local head to the backbone's tokens");
-                    local_head::fit(config, &mut start, device)?;
+                    heads::fit_local(config, &mut start, device)?;
+                }
+                if fresh_head {
+                    observer.note("fitting a new global head to the backbone's pooled tokens");
+                    heads::fit_global(config, &mut start, device)?;
                 }
                 let state = RunState {
                     step: 0,
@@ -91,7 +95,7 @@ impl<'a> Run<'a> {
                     config.loss.distillation_weight
                 )));
             }
-            true => Some(Frozen::teacher(&starting_model(config)?, size, device)?),
+            true => Some(Frozen::teacher(&starting_model(config)?.0, size, device)?),
             false => None,
         };
         let preprocess = Preprocess {

@@ -58,6 +58,11 @@ impl Frozen {
         })
     }
 
+    /// What the global head projects of images, row by row.
+    pub(crate) fn pooled(&self, images: &[Vec<f32>]) -> Result<Vec<f32>> {
+        values(self.model.pooled(&self.inner_tokens(images)?))
+    }
+
     /// For each image: x, y and attention of its local features, their tokens before the local head (or after it, if that
     /// is frozen, too), and the global descriptor.
     pub(crate) fn describe(&self, images: &[Vec<f32>]) -> Result<Vec<[Vec<f32>; 3]>> {

@@ -1,19 +1,74 @@
-//! A freshly initialised local head for stage `local`: a whitened PCA of the backbone's tokens on the training pictures.
+//! Freshly initialised heads: whitened PCAs of what they project, on the training pictures.
 
+use crate::augment::AugmentConfig;
 use crate::batch::{Loader, Pairs, Planner};
 use crate::config::TrainConfig;
 use crate::pool::{Excluded, Pool};
+use crate::random::{self, Use};
 use crate::step::Frozen;
 use crate::{Result, TrainError};
 use r2former_data::image::{Preprocess, ResizeMode};
 use r2former_model::weights::RawTensor;
-use r2former_model::{Checkpoint, Device, R2Former};
+use r2former_model::{Checkpoint, Device, GlobalConfig, R2Former};
+use rayon::prelude::*;
 
-/// Pictures whose tokens are fitted.
+/// Pictures whose tokens a local head is fitted to.
 const PICTURES: usize = 48;
 
+/// Pictures that a global head is fitted to, at most.
+const POOLED: usize = 1024;
+
+/// Pictures that are extracted together.
+const CHUNK: usize = 32;
+
+/// Directions with less than this share of the first one's variance count as noise and are not enlarged further.
+const LOCAL_NOISE: f64 = 1e-12;
+const GLOBAL_NOISE: f64 = 1e-3;
+
+/// Replaces the global head of a start model.
+pub(crate) fn fit_global(config: &TrainConfig, start: &mut Checkpoint, device: &Device) -> Result<()> {
+    let GlobalConfig::Linear { dim, .. } = start.config.global else { return Ok(()) };
+    let model = R2Former::from_tensors(&start.config, start.tensors.clone(), device)?;
+    let input = &start.config.input;
+    let size = [input.height, input.width];
+    let frozen = Frozen::new(&model, size, device)?;
+    let pool = Pool::of(config, 0)?;
+    let preprocess = Preprocess { mean: input.mean, std: input.std, resize: ResizeMode::Antialias };
+    let rng = &mut random::at(config.seed, Use::Image, [u64::MAX, u64::MAX]);
+    let items = rand::seq::index::sample(rng, pool.len(), pool.len().min(POOLED)).into_vec();
+    let mut rows = Vec::new();
+    for chunk in items.chunks(CHUNK) {
+        let pictures: Vec<_> = chunk
+            .par_iter()
+            .map(|item| {
+                let image = pool.image(*item, size, None)?;
+                let picture = AugmentConfig::default().apply(
+                    &image,
+                    size,
+                    false,
+                    &mut random::at(config.seed, Use::Image, [u64::MAX, *item as u64]),
+                )?;
+                Ok(picture.normalised(&preprocess))
+            })
+            .collect();
+        // Photographs that cannot be read are named when a batch wants them.
+        let readable: Vec<Vec<f32>> = pictures.into_iter().filter_map(|p: Result<_>| p.ok()).collect();
+        if !readable.is_empty() {
+            rows.extend(frozen.pooled(&readable)?);
+        }
+    }
+    let width = start.config.backbone_dim();
+    if rows.is_empty() {
+        return Err(TrainError::Unreadable("no photograph can be read to fit a global head to".into()));
+    }
+    let (weight, bias) = whitening(&rows, width, dim, GLOBAL_NOISE);
+    start.tensors.insert("head.weight".into(), RawTensor { shape: vec![dim, width], data: weight });
+    start.tensors.insert("head.bias".into(), RawTensor { shape: vec![dim], data: bias });
+    Ok(())
+}
+
 /// Replaces the local head of a start model.
-pub(crate) fn fit(config: &TrainConfig, start: &mut Checkpoint, device: &Device) -> Result<()> {
+pub(crate) fn fit_local(config: &TrainConfig, start: &mut Checkpoint, device: &Device) -> Result<()> {
     let model = R2Former::from_tensors(&start.config, start.tensors.clone(), device)?;
     let input = &start.config.input;
     let size = [input.height, input.width];
@@ -49,7 +104,7 @@ pub(crate) fn fit(config: &TrainConfig, start: &mut Checkpoint, device: &Device)
             "model.local_dim = {dim}: a fresh local head is a PCA of the backbone's {width} dimensions"
         )));
     }
-    let (weight, bias) = whitening(&rows, width, dim);
+    let (weight, bias) = whitening(&rows, width, dim, LOCAL_NOISE);
     let tensors = &mut start.tensors;
     tensors.insert("local_head.weight".into(), RawTensor { shape: vec![dim, width], data: weight });
     tensors.insert("local_head.bias".into(), RawTensor { shape: vec![dim], data: bias });
@@ -58,8 +113,8 @@ pub(crate) fn fit(config: &TrainConfig, start: &mut Checkpoint, device: &Device)
 
 /// Weight `[dim, width]` and bias of a projection onto the first principal directions of some rows, each divided by the
 /// root of its standard deviation: between a PCA, whose first directions outweigh all others, and whitening, whose last
-/// ones are noise.
-fn whitening(rows: &[f32], width: usize, dim: usize) -> (Vec<f32>, Vec<f32>) {
+/// ones are noise. Those with less than the share `noise` of the first one's variance count as having it.
+fn whitening(rows: &[f32], width: usize, dim: usize, noise: f64) -> (Vec<f32>, Vec<f32>) {
     let count = (rows.len() / width).max(1) as f64;
     let mut mean = vec![0.0f64; width];
     for row in rows.chunks_exact(width) {
@@ -78,7 +133,7 @@ fn whitening(rows: &[f32], width: usize, dim: usize) -> (Vec<f32>, Vec<f32>) {
     let largest = values.first().copied().unwrap_or(0.0).max(f64::MIN_POSITIVE);
     let (mut weight, mut bias) = (Vec::with_capacity(dim * width), Vec::with_capacity(dim));
     for (value, vector) in values.iter().zip(vectors.chunks_exact(width)).take(dim) {
-        let scale = value.max(1e-12 * largest).sqrt().sqrt().recip();
+        let scale = value.max(noise * largest).sqrt().sqrt().recip();
         weight.extend(vector.iter().map(|v| (v * scale) as f32));
         bias.push((-scale * vector.iter().zip(&mean).map(|(v, m)| v * m).sum::<f64>()) as f32);
     }
@@ -160,7 +215,7 @@ mod tests {
                     .collect::<Vec<_>>()
             })
             .collect();
-        let (weight, bias) = whitening(&rows, width, dim);
+        let (weight, bias) = whitening(&rows, width, dim, LOCAL_NOISE);
         for k in 0..dim {
             let project = |row: &[f32]| -> f64 {
                 row.iter().zip(&weight[k * width..]).map(|(x, w)| f64::from(x * w)).sum::<f64>()
