@@ -230,4 +230,13 @@ mod tests {
             assert!((variance / expected - 1.0).abs() < 0.1, "{k}: {variance}");
         }
     }
+
+    #[test]
+    fn directions_without_variance_are_not_blown_up() {
+        let rows: Vec<f32> = (0..100).flat_map(|i| [i as f32, 0.0]).collect();
+        let (weight, _) = whitening(&rows, 2, 2, GLOBAL_NOISE);
+        let length = |row: &[f32]| row[0].hypot(row[1]);
+        let ratio = length(&weight[2..]) / length(&weight[..2]);
+        assert!((ratio - (GLOBAL_NOISE as f32).powf(-0.25)).abs() < 1e-3, "{ratio}");
+    }
 }

@@ -296,7 +296,14 @@ mod tests {
         for stage in Stage::ALL {
             let config = TrainConfig::preset(stage);
             let model = starting_model(&config).unwrap().0;
-            assert_eq!(model.config.global, built_in.config.global);
+            // A pooled descriptor gets a head where the stage trains one.
+            let global = match (&built_in.config.global, stage.trains_global()) {
+                (GlobalConfig::Pooled { pooling }, true) => {
+                    GlobalConfig::Linear { dim: built_in.config.backbone_dim(), pooling: *pooling }
+                }
+                (own, _) => own.clone(),
+            };
+            assert_eq!(model.config.global, global);
             assert_eq!(model.config.reranker, built_in.config.reranker);
         }
     }

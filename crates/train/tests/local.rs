@@ -1,11 +1,14 @@
-//! Stage `local` from its start to a resumed end, and a rerank stage that leaves its local features alone.
+//! Stage `local` from its start to a resumed end, and later stages that leave its backbone or local features alone.
 
 #![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
 
 use r2former_data::dataset::DatasetSpec;
 use r2former_engine::{NoProgress, Progress};
 use r2former_model::checkpoint::{Checkpoint, Storage, load, save};
-use r2former_model::{BackboneConfig, Device, LocalConfig, ModelConfig, R2Former, RerankerConfig, VitConfig};
+use r2former_model::{
+    BackboneConfig, Device, GlobalConfig, LocalConfig, ModelConfig, Pooling, R2Former, RerankerConfig,
+    VitConfig,
+};
 use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use r2former_train::{
     LogEntry, MiningKind, Ranking, Schedule, SourceConfig, SourceKind, Stage, TrainConfig, TrainObserver,
@@ -108,6 +111,35 @@ fn a_resumed_run_is_bit_identical_frozen_or_not() {
                 if distillation_loss.is_some() == (freeze_blocks == 1))
         });
         assert_eq!(steps.count(), 6);
+    }
+}
+
+#[test]
+fn a_global_head_alone_starts_as_a_pca() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("start.safetensors");
+    start(&path);
+    // A backbone whose tokens are only pooled.
+    let mut before = load(&path).unwrap();
+    before.config.global = GlobalConfig::Pooled { pooling: Pooling::Gem };
+    before.tensors.retain(|name, _| !name.starts_with("head."));
+    save(&path, &before.config, &before.tensors, Storage::F32).unwrap();
+    let mut config = config(Stage::Global, &path);
+    config.model.freeze_blocks = 3;
+    let whole = run(&config, &dir.path().join("whole"), false);
+    // No more dimensions than the tokens have.
+    assert_eq!(whole.config.global, GlobalConfig::Linear { dim: 24, pooling: Pooling::Gem });
+    assert!(whole.config.trained.global && whole.config.trained.local && whole.config.trained.reranker);
+    for (name, raw) in &before.tensors {
+        assert_eq!(whole.tensors[name], *raw, "{name}");
+    }
+    // Rows of a PCA are orthogonal; a few small steps have not changed that much.
+    let rows: Vec<&[f32]> = whole.tensors["head.weight"].data.chunks_exact(24).collect();
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
+    for (i, a) in rows.iter().enumerate() {
+        for b in &rows[..i] {
+            assert!(dot(a, b).abs() < 0.05 * (dot(a, a) * dot(b, b)).sqrt());
+        }
     }
 }
 
