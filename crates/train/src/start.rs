@@ -170,6 +170,8 @@ pub(crate) fn frozen_parameters(
     let frozen = |name: &str| {
         let Some(part) = name.strip_prefix("backbone.") else {
             return match config.stage {
+                // In no loss of this stage: the moving average leaves frozen parameters bit-identical.
+                Stage::Global => name.starts_with("local_head") || name.starts_with("reranker"),
                 _ if name.starts_with("local_head") => config.model.freeze_local_head,
                 Stage::Local => true,
                 Stage::Rerank => name.starts_with("head") || name.starts_with("gem"),

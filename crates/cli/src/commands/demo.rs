@@ -48,7 +48,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
     };
     let loaded = load_model(args.model.as_deref())?;
     let settings = Settings::of(&loaded.config);
-    let trained = loaded.config.trained;
+    let (trained, untrained) = (loaded.config.trained, output::untrained(&loaded.config));
     let rerank = RerankMethod::default_of(&loaded.config);
     let mut out = output::stdout();
     let quiet = args.json;
@@ -143,7 +143,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
          one query changes its recall by {:.0} percentage points: read differences between rows with care.",
         100.0 / smallest.max(1) as f64
     ))?;
-    if !trained.global {
+    if untrained {
         out.line(format_args!(
             "This model was never trained for place recognition: it ranks photographs by general similarity. The demo\n\
              shows how the program works, not how well the method does."

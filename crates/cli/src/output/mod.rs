@@ -10,7 +10,7 @@ pub(crate) use answers::{AnswerFormat, PairsFormat, QueryResult, check_pair_name
 pub(crate) use escape::{escaped, escaped_json, unescaped};
 pub(crate) use recall::print_summary;
 pub(crate) use scores::{print_comparison, print_scores};
-pub(crate) use words::{backbone, bytes, global_head, input};
+pub(crate) use words::{backbone, bytes, global_head, input, untrained};
 
 use crate::exit::ExitStatus;
 use std::fmt::Arguments;

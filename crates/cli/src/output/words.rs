@@ -28,6 +28,12 @@ pub(crate) fn backbone(config: &ModelConfig) -> String {
     }
 }
 
+/// Whether no part of a model was trained for place recognition.
+pub(crate) fn untrained(config: &ModelConfig) -> bool {
+    let trained = config.trained;
+    !(trained.global || trained.local || trained.reranker)
+}
+
 pub(crate) fn global_head(config: &ModelConfig) -> String {
     match &config.global {
         GlobalConfig::Linear { pooling: Pooling::Cls, .. } => "linear head".into(),

@@ -138,7 +138,7 @@ fn create(args: &CreateArgs) -> Result<ExitStatus> {
         settings.height,
         settings.width
     ))?;
-    if !loaded.config.trained.global {
+    if output::untrained(&loaded.config) {
         out.line(format_args!(
             "note: model {} was not trained for places: its descriptor is the {}, L2-normalised",
             loaded.config.name,
