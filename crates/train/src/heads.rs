@@ -1,13 +1,12 @@
 //! Freshly initialised heads: whitened PCAs of what they project, on the training pictures.
 
-use crate::augment::AugmentConfig;
-use crate::batch::{Loader, Pairs, Planner};
+use crate::batch::{Loader, Pairs, Planner, preprocessing};
 use crate::config::TrainConfig;
-use crate::pool::{Excluded, Pool};
+use crate::pool::{Excluded, LeftOut, Pool};
 use crate::random::{self, Use};
 use crate::step::Frozen;
 use crate::{Result, TrainError};
-use r2former_data::image::{Preprocess, ResizeMode};
+use r2former_data::image::{Preprocess, to_input};
 use r2former_model::weights::RawTensor;
 use r2former_model::{Checkpoint, Device, GlobalConfig, R2Former};
 use rayon::prelude::*;
@@ -25,56 +24,62 @@ const CHUNK: usize = 32;
 const LOCAL_NOISE: f64 = 1e-12;
 const GLOBAL_NOISE: f64 = 1e-3;
 
+/// What heads are fitted with: the frozen start model, the training pictures and their preprocessing.
+struct Fitting {
+    frozen: Frozen,
+    pool: Pool,
+    preprocess: Preprocess,
+    /// Height and width.
+    size: [usize; 2],
+}
+
+impl Fitting {
+    fn open(config: &TrainConfig, start: &Checkpoint, device: &Device) -> Result<Self> {
+        let model = R2Former::from_tensors(&start.config, start.tensors.clone(), device)?;
+        let input = &start.config.input;
+        let size = [input.height, input.width];
+        Ok(Self {
+            frozen: Frozen::new(&model, size, device)?,
+            pool: Pool::of(config, 0)?,
+            preprocess: preprocessing(input),
+            size,
+        })
+    }
+}
+
 /// Replaces the global head of a start model.
 pub(crate) fn fit_global(config: &TrainConfig, start: &mut Checkpoint, device: &Device) -> Result<()> {
     let GlobalConfig::Linear { dim, .. } = start.config.global else { return Ok(()) };
-    let model = R2Former::from_tensors(&start.config, start.tensors.clone(), device)?;
-    let input = &start.config.input;
-    let size = [input.height, input.width];
-    let frozen = Frozen::new(&model, size, device)?;
-    let pool = Pool::of(config, 0)?;
-    let preprocess = Preprocess { mean: input.mean, std: input.std, resize: ResizeMode::Antialias };
+    let Fitting { frozen, pool, preprocess, size: [height, width] } = Fitting::open(config, start, device)?;
     let rng = &mut random::at(config.seed, Use::Image, [u64::MAX, u64::MAX]);
     let items = rand::seq::index::sample(rng, pool.len(), pool.len().min(POOLED)).into_vec();
+    let input = |item: &usize| -> Result<Vec<f32>> {
+        Ok(to_input(&pool.image(*item, [height, width], None)?, height, width, &preprocess)?)
+    };
     let mut rows = Vec::new();
     for chunk in items.chunks(CHUNK) {
-        let pictures: Vec<_> = chunk
-            .par_iter()
-            .map(|item| {
-                let image = pool.image(*item, size, None)?;
-                let picture = AugmentConfig::default().apply(
-                    &image,
-                    size,
-                    false,
-                    &mut random::at(config.seed, Use::Image, [u64::MAX, *item as u64]),
-                )?;
-                Ok(picture.normalised(&preprocess))
-            })
-            .collect();
-        // Photographs that cannot be read are named when a batch wants them.
-        let readable: Vec<Vec<f32>> = pictures.into_iter().filter_map(|p: Result<_>| p.ok()).collect();
+        let mut readable = Vec::with_capacity(chunk.len());
+        for input in chunk.par_iter().map(input).collect::<Vec<_>>() {
+            match input {
+                Ok(input) => readable.push(input),
+                // A photograph that cannot be read is named when a batch wants it; other errors come back here.
+                Err(error) => drop(LeftOut::of(error)?),
+            }
+        }
         if !readable.is_empty() {
             rows.extend(frozen.pooled(&readable)?);
         }
     }
-    let width = start.config.backbone_dim();
     if rows.is_empty() {
         return Err(TrainError::Unreadable("no photograph can be read to fit a global head to".into()));
     }
-    let (weight, bias) = whitening(&rows, width, dim, GLOBAL_NOISE);
-    start.tensors.insert("head.weight".into(), RawTensor { shape: vec![dim, width], data: weight });
-    start.tensors.insert("head.bias".into(), RawTensor { shape: vec![dim], data: bias });
+    put(start, "head", whitening(&rows, start.config.backbone_dim(), dim, GLOBAL_NOISE), dim);
     Ok(())
 }
 
 /// Replaces the local head of a start model.
 pub(crate) fn fit_local(config: &TrainConfig, start: &mut Checkpoint, device: &Device) -> Result<()> {
-    let model = R2Former::from_tensors(&start.config, start.tensors.clone(), device)?;
-    let input = &start.config.input;
-    let size = [input.height, input.width];
-    let frozen = Frozen::new(&model, size, device)?;
-    let pool = Pool::of(config, 0)?;
-    let preprocess = Preprocess { mean: input.mean, std: input.std, resize: ResizeMode::Antialias };
+    let Fitting { frozen, pool, preprocess, size } = Fitting::open(config, start, device)?;
     let loader = Loader {
         pool: &pool,
         augment: &config.augment,
@@ -104,11 +109,15 @@ pub(crate) fn fit_local(config: &TrainConfig, start: &mut Checkpoint, device: &D
             "model.local_dim = {dim}: a fresh local head is a PCA of the backbone's {width} dimensions"
         )));
     }
-    let (weight, bias) = whitening(&rows, width, dim, LOCAL_NOISE);
-    let tensors = &mut start.tensors;
-    tensors.insert("local_head.weight".into(), RawTensor { shape: vec![dim, width], data: weight });
-    tensors.insert("local_head.bias".into(), RawTensor { shape: vec![dim], data: bias });
+    put(start, "local_head", whitening(&rows, width, dim, LOCAL_NOISE), dim);
     Ok(())
+}
+
+/// Replaces weight and bias of a projection to `dim` dimensions.
+fn put(start: &mut Checkpoint, name: &str, (weight, bias): (Vec<f32>, Vec<f32>), dim: usize) {
+    let shape = vec![dim, weight.len() / dim.max(1)];
+    start.tensors.insert(format!("{name}.weight"), RawTensor { shape, data: weight });
+    start.tensors.insert(format!("{name}.bias"), RawTensor { shape: vec![dim], data: bias });
 }
 
 /// Weight `[dim, width]` and bias of a projection onto the first principal directions of some rows, each divided by the

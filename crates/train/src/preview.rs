@@ -1,13 +1,12 @@
 //! A contact sheet of a batch, as the network gets it.
 
-use crate::batch::{Loader, Pairs, Plan, Planner};
+use crate::batch::{Loader, Pairs, Plan, Planner, preprocessing};
 use crate::config::TrainConfig;
 use crate::pool::{Excluded, Pool};
 use crate::start::starting_model;
 use crate::state::check_writable;
 use crate::{Result, TrainError};
 use image::{Rgb, RgbImage};
-use r2former_data::image::{Preprocess, ResizeMode};
 use rayon::prelude::*;
 use std::path::Path;
 
@@ -28,8 +27,7 @@ pub fn preview(config: &TrainConfig, batch: u64, path: &Path) -> Result<()> {
     check_writable(path)?;
     let pool = Pool::of(config, 0)?;
     let model = starting_model(config)?.0.config;
-    let preprocess =
-        Preprocess { mean: model.input.mean, std: model.input.std, resize: ResizeMode::Antialias };
+    let preprocess = preprocessing(&model.input);
     let loader = Loader {
         pool: &pool,
         augment: &config.augment,

@@ -169,13 +169,14 @@ pub(crate) fn frozen_parameters(
     let local = config.stage == Stage::Local;
     let frozen = |name: &str| {
         let Some(part) = name.strip_prefix("backbone.") else {
-            return match config.stage {
-                // In no loss of this stage: the moving average leaves frozen parameters bit-identical.
-                Stage::Global => name.starts_with("local_head") || name.starts_with("reranker"),
-                _ if name.starts_with("local_head") => config.model.freeze_local_head,
-                Stage::Local => true,
-                Stage::Rerank => name.starts_with("head") || name.starts_with("gem"),
-                _ => false,
+            // What is in no loss of the stage is frozen, so that the moving average leaves it bit-identical.
+            let stage = config.stage;
+            return if name.starts_with("local_head") {
+                config.model.freeze_local_head || !(local || stage.trains_reranker())
+            } else if name.starts_with("reranker") {
+                !stage.trains_reranker()
+            } else {
+                !stage.trains_global()
             };
         };
         // Of a trained backbone stage `local` keeps the last norm: it decides the global descriptor's tokens.

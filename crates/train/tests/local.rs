@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
 
+mod common;
+
+use common::Quiet;
 use r2former_data::dataset::DatasetSpec;
-use r2former_engine::{NoProgress, Progress};
 use r2former_model::checkpoint::{Checkpoint, Storage, load, save};
 use r2former_model::{
     BackboneConfig, Device, GlobalConfig, LocalConfig, ModelConfig, Pooling, R2Former, RerankerConfig,
@@ -11,25 +13,10 @@ use r2former_model::{
 };
 use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use r2former_train::{
-    LogEntry, MiningKind, Ranking, Schedule, SourceConfig, SourceKind, Stage, TrainConfig, TrainObserver,
-    ValidationConfig, preview, read_log, train,
+    LogEntry, MiningKind, Ranking, Schedule, SourceConfig, SourceKind, Stage, TrainConfig, ValidationConfig,
+    preview, read_log, train,
 };
 use std::path::Path;
-
-struct Quiet;
-
-impl Progress for Quiet {
-    fn start(&self, _: &str, _: u64) {}
-    fn advance(&self, _: u64) {}
-    fn finish(&self) {}
-    fn note(&self, line: &str) {
-        NoProgress.note(line);
-    }
-}
-
-impl TrainObserver for Quiet {
-    fn logged(&self, _: &LogEntry, _: u64) {}
-}
 
 /// A small model of random weights.
 fn start(path: &Path) {

@@ -3,35 +3,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
 
+mod common;
+
+use common::Quiet;
 use r2former_data::dataset::DatasetSpec;
-use r2former_engine::{LoadedModel, NoProgress, Progress};
+use r2former_engine::LoadedModel;
 use r2former_model::checkpoint::{Storage, save};
 use r2former_model::{BackboneConfig, Device, GlobalConfig, ModelConfig, Pooling, R2Former, VitConfig};
 use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use r2former_train::{
     AugmentConfig, BatchKind, GlobalLoss, LogEntry, MiningKind, Schedule, SourceConfig, SourceKind, Stage,
-    TrainConfig, TrainObserver, ValidationConfig, read_log, train,
+    TrainConfig, ValidationConfig, read_log, train,
 };
 use std::path::Path;
 
 /// Side of every image in pixels.
 const SIDE: usize = 64;
-
-/// Prints nothing.
-struct Quiet;
-
-impl Progress for Quiet {
-    fn start(&self, _: &str, _: u64) {}
-    fn advance(&self, _: u64) {}
-    fn finish(&self) {}
-    fn note(&self, line: &str) {
-        NoProgress.note(line);
-    }
-}
-
-impl TrainObserver for Quiet {
-    fn logged(&self, _: &LogEntry, _: u64) {}
-}
 
 /// A model of random weights.
 fn start(path: &Path) {

@@ -6,7 +6,8 @@ use crate::augment::{AugmentConfig, Picture};
 use crate::pool::{LeftOut, Pool, Relation};
 use crate::random::{self, Use};
 use crate::view_cache::{CachedViews, ViewCache};
-use r2former_data::image::Preprocess;
+use r2former_data::image::{Preprocess, ResizeMode};
+use r2former_model::InputConfig;
 use rand::Rng as _;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
@@ -33,6 +34,12 @@ pub(crate) struct Batch {
     pub(crate) relations: Vec<Relation>,
     /// Photographs that could not be read and were replaced.
     pub(crate) left_out: Vec<LeftOut>,
+}
+
+/// Preprocessing of training pictures: the model's normalisation, and the resize mode of the published training, whatever
+/// the model is evaluated with.
+pub(crate) fn preprocessing(input: &InputConfig) -> Preprocess {
+    Preprocess { mean: input.mean, std: input.std, resize: ResizeMode::Antialias }
 }
 
 /// Loads the photographs of plans.

@@ -6,6 +6,6 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use load::{Batch, Loader};
+pub(crate) use load::{Batch, Loader, preprocessing};
 pub(crate) use pairs::{PairBatch, Pairs};
 pub(crate) use plan::{Plan, Planner};

@@ -4,7 +4,7 @@ use super::load::{ATTEMPTS, Batch, Loader};
 use super::{Plan, Planner};
 use crate::augment::{Picture, warped};
 use crate::config::{Stage, TrainConfig, WarpConfig};
-use crate::pool::{Excluded, LeftOut};
+use crate::pool::{Excluded, LeftOut, Partner};
 use crate::random::{self, Rng, Use};
 use crate::warp::Warp;
 use crate::{Result, TrainError};
@@ -88,14 +88,16 @@ impl Loader<'_> {
         for picture in &mut pictures {
             self.augment.relight(picture, rng).map_err(|e| (a, e))?;
         }
-        let teacher = match (pairs.teacher, self.pool.is_aligned(a)) {
+        let partner = self.pool.partner(a);
+        let teacher = match (pairs.teacher, partner) {
             (false, _) => None,
-            (true, false) => Some(views),
-            (true, true) => Some(self.brightest(a, first, &warp, excluded, rng)?),
+            (true, Partner::Aligned) => Some(self.brightest(a, first, &warp, excluded, rng)?),
+            (true, Partner::Itself | Partner::Matched) => Some(views),
         };
         let grid = pairs.grid(self.size);
-        let matches = match self.pool.matches(a) {
-            Some(points) if a != b => warp.listed(&points, grid),
+        let matches = match partner {
+            // Without a readable partner it is paired with itself.
+            Partner::Matched if a != b => warp.listed(&self.pool.matches(a), grid),
             _ => warp.matches(grid),
         };
         Ok(Pair { pictures, matches, teacher })

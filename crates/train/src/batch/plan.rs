@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::config::{BatchConfig, BatchKind, MiningKind, PositiveKind, TrainConfig};
 use crate::mining::Mined;
-use crate::pool::{Excluded, Pool, Relation};
+use crate::pool::{Excluded, Partner, Pool, Relation};
 use crate::random::{self, Rng, Use};
 use rand::Rng as _;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
@@ -240,9 +240,9 @@ impl<'a> Planner<'a> {
 
     /// A photograph, and another one aligned or matched with it if there is one.
     fn pair(&self, first: usize, rng: &mut Rng, excluded: &Excluded) -> [usize; 2] {
-        let second = match self.pool.is_aligned(first) || self.pool.matches(first).is_some() {
-            true => self.positives(first, excluded).choose(rng).copied(),
-            false => None,
+        let second = match self.pool.partner(first) {
+            Partner::Itself => None,
+            Partner::Aligned | Partner::Matched => self.positives(first, excluded).choose(rng).copied(),
         };
         [first, second.unwrap_or(first)]
     }

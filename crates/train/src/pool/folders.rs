@@ -1,6 +1,6 @@
 //! One folder per place.
 
-use super::{Item, LeftOut, Source};
+use super::{Item, LeftOut, Partner, Source};
 use crate::random::Rng;
 use crate::{Result, TrainError};
 use r2former_data::image::{Limits, Rgb8, decode_file, dimensions};
@@ -74,8 +74,8 @@ impl Source for Folders {
         Ok(decode_file(&self.photos[key].0, &Limits::default())?)
     }
 
-    fn is_aligned(&self) -> bool {
-        self.aligned
+    fn partner(&self) -> Partner {
+        if self.aligned { Partner::Aligned } else { Partner::Itself }
     }
 
     fn left_out(&self) -> &[LeftOut] {

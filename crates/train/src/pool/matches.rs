@@ -1,6 +1,6 @@
 //! Pairs of photographs with known matches, as another program has found them.
 
-use super::{Item, Source};
+use super::{Item, Partner, Source};
 use crate::random::Rng;
 use crate::{Result, TrainError};
 use r2former_data::Photo;
@@ -69,7 +69,11 @@ impl Source for Matches {
         Ok(decode_file(&self.0[key / 2].photos[key % 2], &Limits::default())?)
     }
 
-    fn matches(&self, key: usize) -> Option<Vec<[f64; 4]>> {
+    fn partner(&self) -> Partner {
+        Partner::Matched
+    }
+
+    fn matches(&self, key: usize) -> Vec<[f64; 4]> {
         let share = |[x, y, u, v]: &[u16; 4]| {
             let shares = match key % 2 {
                 0 => [x, y, u, v],
@@ -77,7 +81,7 @@ impl Source for Matches {
             };
             shares.map(|v| f64::from(*v) / 1000.0)
         };
-        Some(self.0[key / 2].points.iter().map(share).collect())
+        self.0[key / 2].points.iter().map(share).collect()
     }
 }
 
@@ -99,9 +103,9 @@ mod tests {
         assert_eq!(items.len(), 2);
         assert!(items[0].photo.path.ends_with("x/1.jpg") && items[0].photo.path.is_absolute());
         assert_eq!(items[0].place, items[1].place);
-        assert_eq!(found.matches(0).unwrap()[0], [0.1, 0.2, 0.3, 0.4]);
-        assert_eq!(found.matches(1).unwrap()[0], [0.3, 0.4, 0.1, 0.2]);
-        assert_eq!(found.matches(0).unwrap()[1], [0.0, 1.0, 0.005, 0.006]);
+        assert_eq!(found.matches(0)[0], [0.1, 0.2, 0.3, 0.4]);
+        assert_eq!(found.matches(1)[0], [0.3, 0.4, 0.1, 0.2]);
+        assert_eq!(found.matches(0)[1], [0.0, 1.0, 0.005, 0.006]);
     }
 
     #[test]

@@ -40,15 +40,15 @@ pub(crate) trait Source: Send + Sync {
         true
     }
 
-    /// Whether photographs of the same place are aligned pixel by pixel.
-    fn is_aligned(&self) -> bool {
-        false
+    /// With which photograph stage `local` pairs one of its items.
+    fn partner(&self) -> Partner {
+        Partner::Itself
     }
 
-    /// Points that an item shares with the other one of its place, where the source lists them: x and y in the item, x
-    /// and y in the other, in shares of the sides.
-    fn matches(&self, _key: usize) -> Option<Vec<[f64; 4]>> {
-        None
+    /// Points that an item shares with its partner, if that is [`Partner::Matched`]: x and y in the item, x and y in the
+    /// partner, in shares of the sides.
+    fn matches(&self, _key: usize) -> Vec<[f64; 4]> {
+        Vec::new()
     }
 
     /// Photographs of the source that cannot be used, as far as listing it shows.
@@ -91,6 +91,17 @@ pub(crate) struct Item {
     pub(crate) photo: Photo,
     /// Number of the place within the source, where the source names places.
     pub(crate) place: Option<u32>,
+}
+
+/// The photograph with which stage `local` pairs an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Partner {
+    /// Its own.
+    Itself,
+    /// Another of its place, aligned with it pixel by pixel.
+    Aligned,
+    /// The other of its place, with listed matches.
+    Matched,
 }
 
 /// How two items relate.
@@ -401,14 +412,13 @@ impl Pool {
         self.draw_of(source, rng, excluded, |item| !excluded.contains(&item))
     }
 
-    /// Whether other photographs of an item's place are aligned with it pixel by pixel.
-    pub(crate) fn is_aligned(&self, item: usize) -> bool {
-        self.sources[self.source_of(item)].is_aligned()
+    /// With which photograph stage `local` pairs an item: see [`Source::partner`].
+    pub(crate) fn partner(&self, item: usize) -> Partner {
+        self.sources[self.source_of(item)].partner()
     }
 
-    /// Points that an item shares with the other one of its place, where its source lists them: x and y in the item, x
-    /// and y in the other, in shares of the sides.
-    pub(crate) fn matches(&self, item: usize) -> Option<Vec<[f64; 4]>> {
+    /// Points that an item shares with its partner: see [`Source::matches`].
+    pub(crate) fn matches(&self, item: usize) -> Vec<[f64; 4]> {
         let entry = &self.entries[item];
         self.sources[entry.source as usize].matches(entry.key as usize)
     }

@@ -1,6 +1,7 @@
 //! How a run begins: with a start model, or with a checkpoint of its own.
 
 use super::{Run, TrainObserver};
+use crate::batch::preprocessing;
 use crate::config::{Stage, StartModel, TrainConfig};
 use crate::heads;
 use crate::optim::{Freeze, Optimizer};
@@ -11,7 +12,6 @@ use crate::step::Frozen;
 use crate::validate::dataset;
 use crate::{Result, TrainError};
 use burn::module::Module;
-use r2former_data::image::{Preprocess, ResizeMode};
 use r2former_model::{Device, R2Former};
 use std::path::Path;
 use std::time::Instant;
@@ -98,11 +98,7 @@ impl<'a> Run<'a> {
             true => Some(Frozen::teacher(&starting_model(config)?.0, size, device)?),
             false => None,
         };
-        let preprocess = Preprocess {
-            mean: model_config.input.mean,
-            std: model_config.input.std,
-            resize: ResizeMode::Antialias,
-        };
+        let preprocess = preprocessing(&model_config.input);
         Ok(Self {
             config,
             log: Log::open(dir.file("log.jsonl"), state.step)?,

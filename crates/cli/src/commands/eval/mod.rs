@@ -8,7 +8,9 @@ mod predictions;
 mod sets;
 mod suite;
 
-use crate::common::{Machine, ModelArgs, ensure_writable_folder, parse_margin, renamed, rerank_or_default};
+use crate::common::{
+    Machine, ModelArgs, ensure_writable_folder, load_model, parse_margin, renamed, rerank_or_default,
+};
 use crate::exit::ExitStatus;
 use crate::output::{self, print_json, print_summary};
 use crate::progress::Bar;
@@ -16,13 +18,14 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use datasets::{DatasetCommand, RulesArgs};
 use r2former_data::dataset::Dataset;
-use r2former_engine::{Extractor, RerankMethod};
+use r2former_engine::{Extractor, RerankMethod, Settings};
 use r2former_eval::{
     Environment, EvalOptions, EvalSummary, FeatureStorage, PAGE, PredictionsFile, QueryPreprocessing, Rules,
     RunInfo, evaluate, rank, write_report,
 };
+use r2former_model::Device;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EvalCommand {
@@ -141,6 +144,14 @@ fn on_dataset(command: &DatasetCommand<RunArgs>, machine: &Machine) -> Result<Ex
 /// This process, for reports.
 pub(super) fn this_run() -> RunInfo {
     RunInfo::gather(concat!("r2former ", env!("CARGO_PKG_VERSION")), env!("R2FORMER_REVISION"))
+}
+
+/// The environment of a report on several models: that of the first one, the built-in model without a path.
+pub(super) fn environment(model: Option<&Path>, machine: &Machine, device: &Device) -> Result<Environment> {
+    let loaded = load_model(model)?;
+    let settings = Settings::of(&loaded.config);
+    let extractor = Extractor::new(loaded, settings, device)?;
+    Ok(Environment::gather(this_run(), &extractor, &machine.device))
 }
 
 /// Ranks a dataset without positions.

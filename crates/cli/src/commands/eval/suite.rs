@@ -1,14 +1,12 @@
 //! `r2former eval suite`: models on several datasets at once.
 
 use super::StorageArgs;
-use crate::common::{Machine, ensure_writable_folder, load_model};
+use crate::common::{Machine, ensure_writable_folder};
 use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use crate::progress::Bar;
 use anyhow::Result;
 use clap::Args;
-use r2former_engine::{Extractor, Settings};
-use r2former_eval::Environment;
 use r2former_eval::suite::{SuiteConfig, SuiteOptions, suite};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -64,11 +62,8 @@ pub(crate) fn run(args: &SuiteArgs, machine: &Machine) -> Result<ExitStatus> {
     let found = suite(&config, &device, &options, &Bar::default())?;
     if let Some(dir) = &args.report {
         // The environment is that of the first model.
-        let loaded = load_model(config.model.first().and_then(|model| model.path.as_deref()))?;
-        let settings = Settings::of(&loaded.config);
-        let extractor = Extractor::new(loaded, settings, &device)?;
-        let environment = Environment::gather(super::this_run(), &extractor, &machine.device);
-        found.write(dir, &environment)?;
+        let first = config.model.first().and_then(|model| model.path.as_deref());
+        found.write(dir, &super::environment(first, machine, &device)?)?;
         eprintln!("report: {}", dir.display());
     }
     match (args.json, args.csv) {
