@@ -39,7 +39,7 @@ impl fmt::Display for Estimate {
 }
 
 /// A duration in its largest unit: `17 days`, `3.4 h`, `12 min`, `45 s`, `320 ms`.
-fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 0.9995 => format!("{:.0} ms", s * 1e3),
         s if s < 9.95 => format!("{s:.1} s"),

@@ -1,7 +1,7 @@
 //! Training: every stage of the paper, and improvements from later work.
 //!
 //! A run is a [`TrainConfig`]; [`train`] executes it in a folder from which it can be resumed after any interruption.
-//! [`preview`] draws a batch.
+//! [`preview`] draws a batch, and [`sized_preset`] sizes a configuration to photographs, machine and time.
 
 mod augment;
 mod batch;
@@ -20,6 +20,7 @@ mod preview;
 mod random;
 mod record;
 mod run;
+mod sized;
 mod start;
 mod state;
 mod step;
@@ -39,6 +40,7 @@ pub use loss::{cross_entropy, triplet};
 pub use preview::preview;
 pub use record::{LogEntry, read as read_log};
 pub use run::{TrainObserver, TrainOutcome, train};
+pub use sized::sized_preset;
 pub use state::{BestRecall, Ranking};
 pub use step::Losses;
 pub use timing::{StepTime, time_global_step, time_rerank_step};

@@ -84,6 +84,39 @@ pub(crate) fn mine(
     Ok((mined, left_out))
 }
 
+/// How many images the first mining pass extracts.
+pub(crate) fn images_per_pass(config: &TrainConfig, pool: &Pool) -> Result<usize> {
+    let rng = &mut random::at(config.seed, Use::Mining, [0, 0]);
+    Ok(match config.mining.kind {
+        MiningKind::Random => 0,
+        MiningKind::Global if config.mining.import.is_some() => 0,
+        MiningKind::Global => (0..pool.len()).filter(|i| pool.item_is_static(*i)).count(),
+        // Weights of queries change little, and their draws would take time.
+        _ => {
+            let queries = queries(config, pool, MiningKind::Partial, rng)?;
+            let references = references(config, pool, rng);
+            needed(pool, &queries, &references).len()
+        }
+    })
+}
+
+/// The random pool of partial and full mining, ascending.
+fn references(config: &TrainConfig, pool: &Pool, rng: &mut Rng) -> Vec<u32> {
+    let mut references: Vec<u32> = (0..config.mining.pool).map(|_| pool.draw_any(rng) as u32).collect();
+    references.sort_unstable();
+    references.dedup();
+    references
+}
+
+/// Queries, their positives and references, ascending.
+fn needed(pool: &Pool, queries: &[u32], references: &[u32]) -> Vec<u32> {
+    let mut needed: Vec<u32> = queries.iter().chain(references).copied().collect();
+    needed.extend(queries.iter().flat_map(|q| pool.positives(*q as usize)));
+    needed.sort_unstable();
+    needed.dedup();
+    needed
+}
+
 fn queries(config: &TrainConfig, pool: &Pool, kind: MiningKind, rng: &mut Rng) -> Result<Vec<u32>> {
     let count = config.mining.refresh.min(pool.len());
     if kind != MiningKind::MslsWeighted {
@@ -116,9 +149,7 @@ fn of_pool(
     left_out: &mut Vec<LeftOut>,
     progress: &dyn Progress,
 ) -> Result<Mined> {
-    let mut references: Vec<u32> = (0..config.mining.pool).map(|_| pool.draw_any(rng) as u32).collect();
-    references.sort_unstable();
-    references.dedup();
+    let references = references(config, pool, rng);
     // Full mining: each query's hardest negative so far.
     let remembered: BTreeMap<u32, u32> = match (config.mining.kind, before) {
         (MiningKind::Full, Some(before)) => {
@@ -126,9 +157,8 @@ fn of_pool(
         }
         _ => BTreeMap::new(),
     };
-    let mut needed: Vec<u32> =
-        queries.iter().chain(&references).chain(remembered.values()).copied().collect();
-    needed.extend(queries.iter().flat_map(|q| pool.positives(*q as usize)));
+    let mut needed = needed(pool, &queries, &references);
+    needed.extend(remembered.values());
     needed.sort_unstable();
     needed.dedup();
     let dim = extractor.config().global_dim();
@@ -201,7 +231,7 @@ fn global(config: &MiningConfig, pool: &Pool, items: &[u32], described: &[f32]) 
 fn import(path: &Path, pool: &Pool, most: usize) -> Result<Mined> {
     let bad = |what: String| TrainError::run(path, what);
     let Some((queries, items)) = pool.sides() else {
-        return Err(bad("can be imported only for a single source of kind vg or msls".into()));
+        return Err(bad("can be imported only for a single source of kind vg, msls or pairs".into()));
     };
     let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
     let file = npyz::NpyFile::new(&bytes[..]).map_err(|e| bad(format!("is not a .npy file: {e}")))?;
@@ -237,7 +267,7 @@ fn import(path: &Path, pool: &Pool, most: usize) -> Result<Mined> {
 
 /// Global descriptors of items without augmentation, one after the other. Items of photographs that cannot be read are
 /// removed from `items`.
-fn describe(
+pub(crate) fn describe(
     extractor: &Extractor,
     pool: &Pool,
     items: &mut Vec<u32>,

@@ -1,7 +1,7 @@
 //! Validation of a model in training, by the code of `r2former eval`.
 
-use crate::Result;
 use crate::config::{Stage, ValidationConfig};
+use crate::{Result, TrainError};
 use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, Progress, RerankMethod};
 use r2former_eval::{EmptyQueries, EvalOptions, Recall, Rules, evaluate};
@@ -9,6 +9,13 @@ use r2former_eval::{EmptyQueries, EvalOptions, Recall, Rules, evaluate};
 /// The validation set.
 pub(crate) fn dataset(config: &ValidationConfig) -> Result<Dataset> {
     let mut set = config.set.read()?;
+    set.keep_part(config.part);
+    if set.queries.is_empty() {
+        let [from, to] = config.part;
+        return Err(TrainError::Config(format!(
+            "validation.part = [{from}, {to}]: no query lies in this part; enlarge it"
+        )));
+    }
     if config.max_queries > 0 {
         set.keep_queries(config.max_queries);
     }

@@ -154,6 +154,7 @@ fn ransac_decides_and_pairs_are_drawn() {
         },
         radius_m: 25.0,
         candidates: 10,
+        part: [0.0, 1.0],
         max_queries: 0,
         best_by: 1,
         every_epochs: 1,

@@ -73,6 +73,7 @@ fn config(stage: Stage, home: &Path) -> TrainConfig {
         },
         radius_m: 25.0,
         candidates: 0,
+        part: [0.0, 1.0],
         max_queries: 0,
         best_by: 1,
         every_epochs: 1,

@@ -1,16 +1,16 @@
 //! `r2former train`: the stages of training, previews of batches, and presets.
 
-use crate::common::Machine;
+use crate::common::{Machine, bounded};
 use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
-use crate::progress::Bar;
+use crate::progress::{Bar, WithoutNotes};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use r2former_engine::Progress;
-use r2former_train::{LogEntry, Stage, TrainConfig, TrainObserver, TrainOutcome, preview, train};
+use r2former_train::{LogEntry, Stage, TrainConfig, TrainObserver, TrainOutcome, preview, sized_preset, train};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,11 +30,26 @@ pub(crate) enum TrainCommand {
     Finetune(StageArgs),
     /// Draw a batch, augmented, as a picture of triplets, places or pairs.
     Preview(PreviewArgs),
-    /// Print a stage's preset as commented TOML.
-    Preset {
-        /// Stage: global, local, rerank, joint, end-to-end or finetune.
-        stage: Stage,
-    },
+    /// Print a stage's preset as commented TOML; with --config, sized to data, machine and time.
+    Preset(PresetArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PresetArgs {
+    /// Stage: global, local, rerank, joint, end-to-end or finetune.
+    stage: Stage,
+    /// Configuration in TOML, as for training: its keys are put in, and what it leaves open is sized to its photographs
+    /// and this machine. A few steps are timed. Keys that it sets never change.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Minutes that the run is to take, if the file sets no schedule.
+    #[arg(long, value_name = "M", default_value_t = 10.0, value_parser = parse_minutes, requires = "config")]
+    minutes: f64,
+}
+
+/// A duration in minutes: three seconds to a year.
+fn parse_minutes(text: &str) -> Result<f64, String> {
+    bounded(text, "a duration in minutes", 0.05..=525_600.0)
 }
 
 #[derive(Debug, Args)]
@@ -89,8 +104,11 @@ pub(crate) fn run(command: &TrainCommand, machine: &Machine) -> Result<ExitStatu
             output::stdout().line(format_args!("{}", args.out.display()))?;
             return Ok(ExitStatus::Done);
         }
-        TrainCommand::Preset { stage } => {
-            let text = TrainConfig::commented_preset(*stage)?;
+        TrainCommand::Preset(args) => {
+            let text = match &args.config {
+                Some(file) => sized(args, file, machine)?,
+                None => TrainConfig::commented_preset(args.stage)?,
+            };
             output::stdout().line(format_args!("{}", text.trim_end()))?;
             return Ok(ExitStatus::Done);
         }
@@ -109,6 +127,14 @@ pub(crate) fn run(command: &TrainCommand, machine: &Machine) -> Result<ExitStatu
     Ok(exit)
 }
 
+/// The preset sized to a file; progress is for a terminal, as the text says what was found.
+fn sized(args: &PresetArgs, file: &Path, machine: &Machine) -> Result<String> {
+    let (bar, devices) = (Bar::default(), machine.devices()?);
+    let silent = WithoutNotes(&bar);
+    let progress: &dyn Progress = if std::io::stderr().is_terminal() { &bar } else { &silent };
+    Ok(sized_preset(args.stage, file, args.minutes, &devices, progress)?)
+}
+
 /// The result for people.
 fn summary(outcome: &TrainOutcome) -> Vec<String> {
     let why = if outcome.stopped_early { "; stopped early: the recall no longer rose" } else { "" };
@@ -122,10 +148,11 @@ fn summary(outcome: &TrainOutcome) -> Vec<String> {
             format!("; start model {:.1} %{worse}", 100.0 * before)
         });
         lines.push(format!(
-            "best: {} recall@{} {:.1} % after epoch {}{before}",
-            best.ranking.name(),
+            "best: recall@{} {} {:.1} % (best_by = {}) after epoch {}{before}",
             best.n,
+            best.ranking.name(),
             100.0 * best.recall,
+            best.n,
             best.epoch + 1
         ));
     }
@@ -298,7 +325,7 @@ mod tests {
             [
                 "120 steps",
                 "2 photographs left out; log.jsonl names them",
-                "best: reranked recall@5 92.5 % after epoch 3; start model 90.0 %",
+                "best: recall@5 reranked 92.5 % (best_by = 5) after epoch 3; start model 90.0 %",
                 "model run/best.safetensors",
             ]
         );

@@ -219,7 +219,29 @@ impl Dataset {
         if all <= most {
             return;
         }
-        let kept = |i: usize| i * most / all != (i + 1) * most / all;
+        self.retain_queries(|i| i * most / all != (i + 1) * most / all);
+        self.notes.push(format!("{most} of {all} queries, evenly chosen"));
+    }
+
+    /// Keeps the queries of a part: those between two shares (0 to 1) of the queries in the order of their names. The
+    /// database stays whole. Parts that meet at a share have no query in common.
+    pub fn keep_part(&mut self, [from, to]: [f64; 2]) {
+        let all = self.queries.len();
+        let [from, to] = [from, to].map(|share| (share.clamp(0.0, 1.0) * all as f64).round() as usize);
+        if (from, to) == (0, all) {
+            return;
+        }
+        let mut by_name: Vec<usize> = (0..all).collect();
+        by_name.sort_by(|a, b| self.queries[*a].name.cmp(&self.queries[*b].name));
+        let mut kept = vec![false; all];
+        for i in by_name.into_iter().take(to).skip(from) {
+            kept[i] = true;
+        }
+        self.retain_queries(|i| kept[i]);
+        self.notes.push(format!("queries {from} to {to} of {all} in the order of their names"));
+    }
+
+    fn retain_queries(&mut self, kept: impl Fn(usize) -> bool) {
         if let GroundTruthRule::Listed(listed) = &mut self.truth {
             let mut i = 0;
             listed.retain(|_| (kept(i), i += 1).0);
@@ -230,7 +252,6 @@ impl Dataset {
         }
         let mut i = 0;
         self.queries.retain(|_| (kept(i), i += 1).0);
-        self.notes.push(format!("{most} of {all} queries, evenly chosen"));
     }
 }
 
@@ -304,5 +325,29 @@ mod tests {
         assert_eq!(members, Some(vec![vec![3, 4, 5], vec![6, 7, 8], vec![9, 10, 11]]));
         set.keep_queries(3);
         assert_eq!(set.notes.len(), 1);
+    }
+
+    #[test]
+    fn parts_follow_names_and_share_no_query() {
+        let photo = |name: &&str| Photo::new(*name, *name);
+        let set = Dataset {
+            left_out: 0,
+            name: "s".into(),
+            database: vec![photo(&"r")],
+            queries: ["d", "b", "a", "e", "c"].iter().map(photo).collect(),
+            truth: GroundTruthRule::Listed(vec![vec![0], vec![], vec![0], vec![], vec![0]]),
+            notes: Vec::new(),
+            sequences: Sequences::default(),
+        };
+        let part = |part: [f64; 2]| {
+            let mut set = set.clone();
+            set.keep_part(part);
+            (set.queries.iter().map(|q| q.name.clone()).collect::<Vec<_>>().concat(), set.truth)
+        };
+        assert_eq!(part([0.0, 1.0]).0, "dbaec");
+        // The order stays the reader's.
+        assert_eq!(part([0.0, 0.5]), ("bac".into(), GroundTruthRule::Listed(vec![vec![], vec![0], vec![0]])));
+        assert_eq!(part([0.5, 1.0]).0, "de");
+        assert_eq!(part([0.5, 0.5]).0, "");
     }
 }

@@ -51,6 +51,11 @@ impl TrainConfig {
         if let Some(source) = self.data.iter().find(|source| source.weight <= 0.0) {
             return bad(format!("data.weight = {}: must be above 0", source.weight));
         }
+        for source in &self.data {
+            if let SourceKind::Pairs { part, .. } = &source.kind {
+                check_part("data", *part)?;
+            }
+        }
         self.batch.check(self)?;
         self.places.check()?;
         self.check_stage()?;
@@ -75,9 +80,21 @@ impl TrainConfig {
                 ("every_epochs", validation.every_epochs as f64),
             ];
             each("validation", "above 0", &positive, |value| value > 0.0)?;
+            check_part("validation", validation.part)?;
         }
         self.augment.check()
     }
+}
+
+/// Checks two shares of the queries.
+fn check_part(section: &str, [from, to]: [f64; 2]) -> Result<()> {
+    if from >= 0.0 && from < to && to <= 1.0 {
+        return Ok(());
+    }
+    bad(format!(
+        "{section}.part = [{from}, {to}]: must be 0 <= from < to <= 1, shares of the queries in the order of their \
+         names, such as [0.0, 0.5] for the first half"
+    ))
 }
 
 impl TrainConfig {

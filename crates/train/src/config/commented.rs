@@ -5,7 +5,7 @@ use crate::{Result, TrainError};
 use std::fmt::Write as _;
 
 /// A key, an example of a value if the preset sets none, and the comment.
-type Key = (&'static str, Option<&'static str>, &'static str);
+pub(crate) type Key = (&'static str, Option<&'static str>, &'static str);
 
 /// Keys before the first section.
 const TOP: &[Key] = &[
@@ -202,10 +202,10 @@ const SECTIONS: &[(&str, &str, &[Key])] = &[
 ];
 
 /// Sections that no preset can fill in.
-const DATA: &str = "\
+pub(crate) const DATA: &str = "\
 # Training photographs: one or more [[data]] sections.
 # [[data]]
-# kind = \"photos\"               # photos, panoramas, vg, msls, folders, matches, gsv-cities or town
+# kind = \"photos\"               # photos, pairs, panoramas, vg, msls, folders, matches, gsv-cities or town
 # path = \"photos.csv\"           # relative to this file
 # weight = 1.0                  # how often places are drawn from here, relative to other sources
 
@@ -216,6 +216,7 @@ const DATA: &str = "\
 # queries = \"queries.csv\"
 # radius_m = 25.0               # a reference at most this many metres away is a positive
 # candidates = 100              # candidates per query that are reranked
+# part = [0.0, 1.0]             # shares of the queries in the order of their names: [0.5, 1.0] is the second half
 # max_queries = 0               # evenly sampled; 0: all
 # best_by = 5                   # N of the recall@N that selects the best model
 # every_epochs = 1              # epochs between validations
@@ -231,17 +232,22 @@ impl TrainConfig {
     /// # Errors
     /// [`TrainError::Config`]; never in practice.
     pub fn commented_preset(stage: Stage) -> Result<String> {
-        let preset =
-            toml::Table::try_from(Self::preset(stage)).map_err(|e| TrainError::Config(e.to_string()))?;
-        let mut text = format!(
-            "# Preset of stage {}. A configuration needs only the keys that it changes, and [[data]].\n\n",
+        let head = format!(
+            "# Preset of stage {}. A configuration needs only the keys that it changes, and [[data]].\n",
             stage.name()
         );
-        write_keys(&mut text, &preset, TOP);
+        Self::preset(stage).commented(&head, DATA)
+    }
+
+    /// Every key of a configuration with a comment, below `head`; `data` are the sections [[data]] and [validation].
+    pub(crate) fn commented(&self, head: &str, data: &str) -> Result<String> {
+        let all = toml::Table::try_from(self).map_err(|e| TrainError::Config(e.to_string()))?;
+        let mut text = format!("{head}\n");
+        write_keys(&mut text, &all, TOP);
         text.push('\n');
-        text.push_str(DATA);
+        text.push_str(data);
         for (section, about, keys) in SECTIONS {
-            let table = section.split('.').try_fold(&preset, |table, name| table.get(name)?.as_table());
+            let table = section.split('.').try_fold(&all, |table, name| table.get(name)?.as_table());
             let Some(table) = table else { continue };
             // Writing to a string cannot fail.
             let _ = write!(text, "\n# {about}\n[{section}]\n");
@@ -251,8 +257,18 @@ impl TrainConfig {
     }
 }
 
+/// Keys of a validation section besides those of its dataset.
+pub(crate) const VALIDATION: &[Key] = &[
+    ("radius_m", None, "a reference at most this many metres away is a positive"),
+    ("candidates", None, "candidates per query that are reranked"),
+    ("part", None, "shares of the queries in the order of their names: [0.5, 1.0] is the second half"),
+    ("max_queries", None, "evenly sampled; 0: all"),
+    ("best_by", None, "N of the recall@N that selects the best model"),
+    ("every_epochs", None, "epochs between validations"),
+];
+
 /// One line `key = value  # comment` per key; without a value, an example that is commented out.
-fn write_keys(text: &mut String, table: &toml::Table, keys: &[Key]) {
+pub(crate) fn write_keys(text: &mut String, table: &toml::Table, keys: &[Key]) {
     for (key, example, meaning) in keys {
         let line = match (table.get(*key), example) {
             (Some(toml::Value::Float(small)), _) if *small != 0.0 && small.abs() < 1e-3 => {

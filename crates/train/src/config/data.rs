@@ -79,6 +79,19 @@ pub enum SourceKind {
         /// thousandths of the sides, separated by spaces, the matches by semicolons.
         path: PathBuf,
     },
+    /// Two sets of images and a table of positives, as `r2former eval pairs` reads them.
+    Pairs {
+        /// Folder of the database images, a text file that lists them, or a table.
+        database: PathBuf,
+        /// The same of the queries.
+        queries: PathBuf,
+        /// The table with the columns `query` and `reference`.
+        positives: PathBuf,
+        /// The part of the queries to use, as two shares of the queries in the order of their names. The others, held
+        /// out for validation, are not used at all, nor are their positives known.
+        #[serde(default = "whole")]
+        part: [f64; 2],
+    },
     /// GSV-Cities: `Dataframes/<City>.csv` and `Images/<City>/`.
     GsvCities {
         /// Root of the dataset.
@@ -104,6 +117,9 @@ pub enum SourceKind {
     },
 }
 
+fn whole() -> [f64; 2] {
+    [0.0, 1.0]
+}
 fn train_split() -> String {
     "train".into()
 }
@@ -245,7 +261,7 @@ pub struct MiningConfig {
     pub hard_negatives: usize,
     /// Negatives mined elsewhere, as the published code saves them: a `.npy` of `[queries, negatives]` integers, one
     /// row per query in the dataset's order, each value the index of a database photograph. For global mining on a
-    /// single source of kind `vg` or `msls`.
+    /// single source of kind `vg`, `msls` or `pairs`.
     pub import: Option<PathBuf>,
 }
 
@@ -261,7 +277,10 @@ pub struct ValidationConfig {
     /// Candidates per query that are reranked.
     #[serde(default = "hundred")]
     pub candidates: usize,
-    /// Largest number of queries, evenly sampled; 0 for all.
+    /// The part of the queries to use, as two shares of the queries in the order of their names.
+    #[serde(default = "whole")]
+    pub part: [f64; 2],
+    /// Largest number of queries of that part, evenly sampled; 0 for all.
     #[serde(default)]
     pub max_queries: usize,
     /// N of the recall@N that selects the best model: after reranking where a reranker is trained, by RANSAC in stage

@@ -13,6 +13,15 @@ impl TrainConfig {
     /// value that is unknown, renamed or not finite, [`TrainError::Config`] for an override that is not `key=value` and
     /// for values that [`TrainConfig::check`] refuses.
     pub fn read(stage: Stage, path: &Path, overrides: &[String]) -> Result<Self> {
+        Ok(Self::read_with_keys(stage, path, overrides)?.0)
+    }
+
+    /// As [`TrainConfig::read`], with the keys that file and overrides set.
+    pub(crate) fn read_with_keys(
+        stage: Stage,
+        path: &Path,
+        overrides: &[String],
+    ) -> Result<(Self, toml::Table)> {
         let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
         let mut table: toml::Table =
             text.parse().map_err(|e: toml::de::Error| TrainError::run(path, e.to_string()))?;
@@ -24,10 +33,10 @@ impl TrainConfig {
         {
             return Err(TrainError::run(path, format!("is for stage {named}, not {}", stage.name())));
         }
-        let mut config = Self::over(stage, table).map_err(|e| TrainError::run(path, e))?;
+        let mut config = Self::over(stage, table.clone()).map_err(|e| TrainError::run(path, e))?;
         config.anchor(path.parent().unwrap_or(Path::new("")));
         config.check()?;
-        Ok(config)
+        Ok((config, table))
     }
 
     /// The configuration as a file that [`TrainConfig::read`] reads.
@@ -52,7 +61,7 @@ impl TrainConfig {
     }
 
     /// Makes relative paths relative to `base`.
-    fn anchor(&mut self, base: &Path) {
+    pub(crate) fn anchor(&mut self, base: &Path) {
         let fix = |path: &mut PathBuf| {
             if path.is_relative() && !path.as_os_str().is_empty() {
                 *path = base.join(&*path);
@@ -71,6 +80,9 @@ impl TrainConfig {
                 | SourceKind::Folders { path, .. }
                 | SourceKind::Matches { path }
                 | SourceKind::GsvCities { path, .. } => fix(path),
+                SourceKind::Pairs { database, queries, positives, .. } => {
+                    [database, queries, positives].into_iter().for_each(fix);
+                }
                 SourceKind::Town { .. } => {}
             }
         }

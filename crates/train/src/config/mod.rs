@@ -1,7 +1,7 @@
 //! Configuration of a training run; every checkpoint stores it in full.
 
 mod check;
-mod commented;
+pub(crate) mod commented;
 mod data;
 mod file;
 mod learning;

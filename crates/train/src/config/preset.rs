@@ -1,4 +1,4 @@
-//! The paper's stages.
+//! The presets: the paper's stages, and values for a few minutes on a CPU where the paper has none.
 
 use super::{
     BatchConfig, BatchKind, CheckpointConfig, GlobalLoss, LossConfig, MiningConfig, MiningKind, ModelChanges,
@@ -12,15 +12,16 @@ use r2former_model::RerankerConfig;
 const ALL_BLOCKS: usize = 100;
 
 impl TrainConfig {
-    /// The preset of a stage: the values of the paper's code, apart from the start, which is the built-in model, and
-    /// `places.heading_deg`. It has no data; [`TrainConfig::data`] is the user's.
+    /// The preset of a stage: the values of the paper's code, apart from the start, which is the built-in model,
+    /// `places.heading_deg`, stage `local`, which the paper does not have, and stage `finetune`, which is sized to
+    /// hundreds of photographs and a CPU. It has no data; [`TrainConfig::data`] is the user's.
     pub fn preset(stage: Stage) -> Self {
         let frozen = stage == Stage::Rerank;
         let (size, negatives) = match stage {
             Stage::Global => (16, 2),
             Stage::Rerank | Stage::EndToEnd => (64, 1),
             Stage::Joint => (48, 2),
-            Stage::Finetune => (16, 1),
+            Stage::Finetune => (8, 2),
             Stage::Local => (6, 1),
         };
         let mining = match stage {
@@ -34,7 +35,7 @@ impl TrainConfig {
             Stage::Rerank => (50, 25),
             Stage::Joint => (20, 0),
             Stage::EndToEnd => (100, 0),
-            Stage::Finetune => (50, 0),
+            Stage::Finetune => (2, 0),
             Stage::Local => (1, 0),
         };
         let lr = match stage {
@@ -118,7 +119,20 @@ impl TrainConfig {
             gradient_checkpointing: false,
             checkpoint: CheckpointConfig { every: 0, epochs: 1 },
         };
-        if stage == Stage::Local { preset.for_patches() } else { preset }
+        match stage {
+            Stage::Local => preset.for_patches(),
+            Stage::Finetune => preset.for_streets(),
+            _ => preset,
+        }
+    }
+
+    /// Stage `finetune`: minutes on hundreds of photographs, where the paper has hours on tens of thousands.
+    fn for_streets(mut self) -> Self {
+        (self.mining.pool, self.mining.refresh) = (300, 400);
+        self.optimizer = OptimizerConfig { lr: 5e-5, clip: 5.0, ema_decay: 0.97, ..self.optimizer };
+        self.schedule = ScheduleConfig { steps: 100, kind: Schedule::CosineSteps, ..self.schedule };
+        self.augment = AugmentConfig { crop: 0.3, colour: 0.6, night: 0.1, ..self.augment };
+        self
     }
 
     /// Stage `local`, which the paper does not have: a few minutes on two cores.
@@ -159,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn presets_are_the_papers() {
+    fn presets_are_the_papers_where_it_has_some() {
         for stage in Stage::ALL {
             let config = TrainConfig::preset(stage);
             assert_eq!(stage.name().parse::<Stage>().unwrap(), stage);
@@ -174,6 +188,10 @@ mod tests {
         let global = TrainConfig::preset(Stage::Global);
         assert_eq!((global.optimizer.kind, global.schedule.steps), (OptimizerKind::Adam, 3125));
         assert_eq!((global.augment, rerank.augment), (AugmentConfig::default(), AugmentConfig::default()));
+        let finetune = TrainConfig::preset(Stage::Finetune);
+        assert_eq!((finetune.batch.size, finetune.batch.negatives, finetune.mining.pool), (8, 2, 300));
+        assert_eq!((finetune.optimizer.lr, finetune.optimizer.clip, finetune.schedule.steps), (5e-5, 5.0, 100));
+        assert!(!finetune.model.freeze_local_head, "what to freeze depends on the start model");
         let local = TrainConfig::preset(Stage::Local);
         assert_eq!((local.batch.kind, local.batch.size), (BatchKind::Warps, 6));
         assert_eq!((local.schedule.epochs, local.schedule.steps), (1, 400));

@@ -5,6 +5,7 @@ mod disk_tests;
 mod folders;
 mod gsv;
 mod matches;
+mod pairs;
 mod panoramas;
 mod photos;
 #[cfg(test)]
@@ -33,6 +34,12 @@ pub(crate) trait Source: Send + Sync {
     /// How many of the first items are queries, where the source separates them from its database; else 0.
     fn queries(&self) -> usize {
         0
+    }
+
+    /// For each item, the other items that are listed as showing the same place, ascending, where the source lists
+    /// pairs: then neither places nor distances decide.
+    fn pairs(&self) -> Option<Vec<Vec<u32>>> {
+        None
     }
 
     /// Whether its items are the same in every epoch, so that mining them once is worth it.
@@ -138,6 +145,8 @@ pub(crate) struct Pool {
     positives: Vec<Vec<u32>>,
     /// Whether some item of each source has a positive.
     paired: Vec<bool>,
+    /// Whether each source lists its pairs.
+    listed: Vec<bool>,
     rules: PlaceRules,
     /// Whether sources may be without positives.
     alone: bool,
@@ -181,6 +190,9 @@ impl Pool {
                 SourceKind::Folders { path, exclude, aligned } => {
                     Box::new(folders::Folders::open(path, exclude, *aligned)?)
                 }
+                SourceKind::Pairs { database, queries, positives, part } => {
+                    Box::new(pairs::Pairs::open([database, queries, positives], *part)?)
+                }
                 SourceKind::Matches { path } => Box::new(matches::Matches::open(path)?),
                 SourceKind::GsvCities { path, cities } => Box::new(gsv::GsvCities::open(path, cities)?),
                 SourceKind::Town { seed, blocks, spacing, conditions } => {
@@ -200,6 +212,7 @@ impl Pool {
             ranges: Vec::new(),
             positives: Vec::new(),
             paired: Vec::new(),
+            listed: Vec::new(),
             rules,
             alone: false,
             left_out: Vec::new(),
@@ -238,7 +251,15 @@ impl Pool {
                 item: item.clone(),
             });
         }
-        let positives = self.positives_of(&items, start)?;
+        let pairs = source.pairs();
+        self.listed.push(pairs.is_some());
+        let positives = match pairs {
+            Some(pairs) => {
+                let numbered = |of: Vec<u32>| of.into_iter().map(|key| key + start as u32).collect();
+                pairs.into_iter().map(numbered).collect()
+            }
+            None => self.positives_of(&items, start)?,
+        };
         let paired = !positives.iter().all(Vec::is_empty);
         if !paired && !self.alone {
             return Err(TrainError::Config(format!(
@@ -299,7 +320,8 @@ impl Pool {
         }
         let headings = items.iter().filter(|item| item.photo.heading.is_some()).count();
         let named = items.iter().all(|item| item.place.is_some());
-        if !named && self.rules.heading_deg < 180.0 && headings < items.len() {
+        let listed = self.listed[number as usize];
+        if !listed && !named && self.rules.heading_deg < 180.0 && headings < items.len() {
             text += &format!(
                 "; {} of them have no heading: their places are decided by distance alone, so photographs looking in \
                  opposite directions count as the same place",
@@ -367,6 +389,9 @@ impl Pool {
         if x.source != y.source {
             return Relation::Negative;
         }
+        if self.listed[x.source as usize] {
+            return self.listed_relation(a, b);
+        }
         let apart = match (x.at, y.at) {
             (Some(p), Some(q)) => Some((p[0] - q[0]).hypot(p[1] - q[1])),
             _ => None,
@@ -388,6 +413,20 @@ impl Pool {
         } else {
             Relation::Unknown
         }
+    }
+
+    /// The relation of two items whose source lists pairs. Items that a chain of two or three pairs joins may overlap:
+    /// two references of one query, or a query and a reference of another query with a reference in common.
+    fn listed_relation(&self, a: usize, b: usize) -> Relation {
+        let [of_a, of_b] = [a, b].map(|item| &self.positives[item][..]);
+        if of_a.binary_search(&(b as u32)).is_ok() {
+            return Relation::Positive;
+        }
+        let two = share_one(of_a, of_b);
+        if two || of_a.iter().any(|via| share_one(&self.positives[*via as usize], of_b)) {
+            return Relation::Unknown;
+        }
+        Relation::Negative
     }
 
     /// A random item that has a positive, of a source drawn by weight; neither item nor positive is `excluded`. Any item
@@ -499,3 +538,15 @@ const TRIES: usize = 64;
 
 /// Mean radius of the Earth.
 const EARTH_M: f64 = 6_371_008.8;
+
+/// Whether two ascending lists have an item in common.
+fn share_one(mut a: &[u32], mut b: &[u32]) -> bool {
+    while let ([x, rest_a @ ..], [y, rest_b @ ..]) = (a, b) {
+        match x.cmp(y) {
+            std::cmp::Ordering::Less => a = rest_a,
+            std::cmp::Ordering::Greater => b = rest_b,
+            std::cmp::Ordering::Equal => return true,
+        }
+    }
+    false
+}

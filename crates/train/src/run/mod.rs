@@ -1,10 +1,15 @@
 //! A run from its first step to its last.
 
+mod measure;
 mod open;
 mod write;
 
+#[cfg(test)]
+pub(crate) use measure::MeasuredValidation;
+pub(crate) use measure::{Measured, measure};
+
 use crate::batch::{Batch, Loader, Pairs, Planner};
-use crate::config::{Stage, TrainConfig};
+use crate::config::{MiningKind, Stage, TrainConfig};
 use crate::estimate::Estimate;
 use crate::extract_views::extract_views;
 use crate::mining::{Mined, mine, mine_cached, refresh_steps};
@@ -104,16 +109,22 @@ pub fn train(
     observer: &dyn TrainObserver,
 ) -> Result<TrainOutcome> {
     config.check()?;
-    if devices.is_empty() || devices.len() > config.batch.accumulate {
-        return Err(TrainError::Config(format!(
-            "{} devices for batch.accumulate = {}: every step needs a batch per device, so set batch.accumulate to a \
-             multiple of the number of devices",
-            devices.len(),
-            config.batch.accumulate
-        )));
-    }
+    check_devices(config, devices)?;
     let mut run = Run::open(config, out, resume, devices, observer)?;
     run.go(resume)
+}
+
+/// Checks that each device gets a batch of every step.
+fn check_devices(config: &TrainConfig, devices: &[Device]) -> Result<()> {
+    if !devices.is_empty() && devices.len() <= config.batch.accumulate {
+        return Ok(());
+    }
+    Err(TrainError::Config(format!(
+        "{} devices for batch.accumulate = {}: every step needs a batch per device, so set batch.accumulate to a \
+         multiple of the number of devices",
+        devices.len(),
+        config.batch.accumulate
+    )))
 }
 
 impl<'a> Run<'a> {
@@ -288,11 +299,26 @@ impl<'a> Run<'a> {
         result
     }
 
-    /// Times a step, without taking it, and reports how long the rest of the run will take.
+    /// Reports how long the rest of the run will take.
     fn estimate(&self, loader: &Loader<'_>, planner: &Planner<'_>, step: u64) -> Result<()> {
-        let Some(model) = &self.model else { return Ok(()) };
-        let (config, parts) = (self.config, self.config.batch.accumulate as u64);
         self.observer.note("timing a step");
+        let each = self.time_step(loader, planner, step)?;
+        let (config, schedule) = (self.config, &self.config.schedule);
+        let epochs = schedule.epochs - self.state.validated;
+        let validations = config.validation.as_ref().map_or(0, |v| epochs.div_ceil(v.every_epochs.max(1)));
+        let estimate = Estimate {
+            steps: (self.total_steps() - step, each),
+            validations: (validations, self.timed[0]),
+            mining: (passes(config, epochs).saturating_sub(1), self.timed[1]),
+        };
+        self.observer.note(&estimate.to_string());
+        Ok(())
+    }
+
+    /// Seconds of a step, loading included, without taking it.
+    fn time_step(&self, loader: &Loader<'_>, planner: &Planner<'_>, step: u64) -> Result<f64> {
+        let Some(model) = &self.model else { return Ok(0.0) };
+        let (config, parts) = (self.config, self.config.batch.accumulate as u64);
         let began = Instant::now();
         let batches = (0..parts).map(|part| loader.load(planner, step, part)).collect::<Result<Vec<_>>>()?;
         let loading = began.elapsed().as_secs_f64();
@@ -308,22 +334,7 @@ impl<'a> Run<'a> {
             computing = began.elapsed().as_secs_f64();
         }
         // On a CPU loading and computing share the cores, elsewhere they overlap.
-        let each = if on_cpu { loading + computing } else { loading.max(computing) };
-        let schedule = &config.schedule;
-        let epochs = schedule.epochs - self.state.validated;
-        let validations = config.validation.as_ref().map_or(0, |v| epochs.div_ceil(v.every_epochs.max(1)));
-        let mining = match refresh_steps(config) {
-            Some(refresh) => (epochs * schedule.steps.div_ceil(refresh)).saturating_sub(1),
-            None if config.batch.cached_views > 0 => epochs.saturating_sub(1),
-            None => 0,
-        };
-        let estimate = Estimate {
-            steps: (self.total_steps() - step, each),
-            validations: (validations, self.timed[0]),
-            mining: (mining, self.timed[1]),
-        };
-        self.observer.note(&estimate.to_string());
-        Ok(())
+        Ok(if on_cpu { loading + computing } else { loading.max(computing) })
     }
 
     /// The cached views of the epoch: existing or new ones.
@@ -439,5 +450,15 @@ impl<'a> Run<'a> {
         self.curves()?;
         let patience = config.schedule.patience;
         Ok(patience > 0 && self.state.since_best >= patience)
+    }
+}
+
+/// Mining passes of a number of epochs, or extractions of cached views.
+pub(crate) fn passes(config: &TrainConfig, epochs: u64) -> u64 {
+    match (refresh_steps(config), config.mining.kind) {
+        (Some(refresh), _) => epochs * config.schedule.steps.div_ceil(refresh),
+        (None, _) if config.batch.cached_views > 0 => epochs,
+        (None, MiningKind::Global) => 1,
+        (None, _) => 0,
     }
 }
