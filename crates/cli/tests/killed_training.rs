@@ -309,7 +309,13 @@ fn a_run_reports_its_data_its_start_its_duration_and_its_best() {
     let result = String::from_utf8_lossy(&output.stdout).into_owned();
     names(
         &result,
-        &["6 steps", "best: recall@1 reranked ", "% (best_by = 1) after epoch ", "; start model ", "best.safetensors"],
+        &[
+            "6 steps",
+            "best: recall@1 reranked ",
+            "% (best_by = 1) after epoch ",
+            "; start model ",
+            "best.safetensors",
+        ],
     );
     let entries = log(&home.path().join("run"));
     assert_eq!((&entries[0]["event"], &entries[0]["step"]), (&"baseline".into(), &0.into()));

@@ -8,7 +8,9 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use r2former_engine::Progress;
-use r2former_train::{LogEntry, Stage, TrainConfig, TrainObserver, TrainOutcome, preview, sized_preset, train};
+use r2former_train::{
+    LogEntry, Stage, TrainConfig, TrainObserver, TrainOutcome, preview, sized_preset, train,
+};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -190,7 +190,10 @@ mod tests {
         assert_eq!((global.augment, rerank.augment), (AugmentConfig::default(), AugmentConfig::default()));
         let finetune = TrainConfig::preset(Stage::Finetune);
         assert_eq!((finetune.batch.size, finetune.batch.negatives, finetune.mining.pool), (8, 2, 300));
-        assert_eq!((finetune.optimizer.lr, finetune.optimizer.clip, finetune.schedule.steps), (5e-5, 5.0, 100));
+        assert_eq!(
+            (finetune.optimizer.lr, finetune.optimizer.clip, finetune.schedule.steps),
+            (5e-5, 5.0, 100)
+        );
         assert!(!finetune.model.freeze_local_head, "what to freeze depends on the start model");
         let local = TrainConfig::preset(Stage::Local);
         assert_eq!((local.batch.kind, local.batch.size), (BatchKind::Warps, 6));

@@ -106,7 +106,10 @@ fn listed_pairs_are_positives_and_chains_of_them_unknown() {
     let pool = open(pairs(dir.path(), ROWS)).unwrap();
     // Queries 1 to 5 are items 0 to 4, references a to f items 5 to 10.
     assert_eq!((pool.len(), pool.sides()), (11, Some((5, 11))));
-    assert_eq!((pool.positives(0), pool.positives(6), pool.positives(2)), (&[5, 6][..], &[0, 1][..], &[][..]));
+    assert_eq!(
+        (pool.positives(0), pool.positives(6), pool.positives(2)),
+        (&[5, 6][..], &[0, 1][..], &[][..])
+    );
     let of = |a: usize| -> Vec<Relation> { (0..pool.len()).map(|b| pool.relation(a, b)).collect() };
     let [p, u, n] = [Positive, Unknown, Negative];
     // Query 1: query 2 shares b with it, and so c may overlap; query 4 is four pairs away.
@@ -120,7 +123,10 @@ fn listed_pairs_are_positives_and_chains_of_them_unknown() {
     }
     let image = pool.image(5, [16, 24], None).unwrap();
     assert_eq!((image.width, image.pixels[0].abs_diff(b'a') < 4), (24, true));
-    assert_eq!(pool.notes()[0], "data source 1: 11 training images, 8 of them with another of the same place");
+    assert_eq!(
+        pool.notes()[0],
+        "data source 1: 11 training images, 8 of them with another of the same place"
+    );
     // In stage local a photograph is paired with itself, and any is drawn.
     assert_eq!(pool.partner(0), Partner::Itself);
 }

@@ -1,11 +1,11 @@
 //! Which values are chosen for keys that a file leaves out.
 
 use super::estimate;
+use crate::Result;
 use crate::config::{MiningKind, Schedule, Stage, TrainConfig};
 use crate::pool::Pool;
 use crate::run::Measured;
 use crate::start::starting_model;
-use crate::Result;
 use r2former_model::BackboneConfig;
 
 /// Share of the time for validations where their number is free, and for a single one where its queries are.

@@ -102,7 +102,9 @@ fn the_text_is_the_configuration() {
         let written = write::text(&choices, &file, 10.0, &pool, &measured(), &total).unwrap();
         std::fs::write(&file, &written).unwrap();
         assert_eq!(TrainConfig::read(Stage::Joint, &file, &[]).unwrap(), choices.config, "{written}");
-        assert!(written.starts_with("# Stage joint with the keys of ") && written.contains("A step takes 2.0 s"));
+        assert!(
+            written.starts_with("# Stage joint with the keys of ") && written.contains("A step takes 2.0 s")
+        );
         let commented = written.lines().skip_while(|line| !line.is_empty());
         assert!(commented.filter(|line| line.contains(" = ")).count() > 80);
     }

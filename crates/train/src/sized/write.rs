@@ -10,6 +10,9 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
 
+/// Characters per line of a comment, without its "# ".
+const WIDTH: usize = 116;
+
 /// The commented configuration, with what was found at the top.
 pub(super) fn text(
     choices: &Choices,
@@ -58,7 +61,8 @@ pub(super) fn text(
         ));
     }
     if !choices.chosen.is_empty() {
-        line(format!("Chosen by data and machine: {}.", choices.chosen.join(", ")));
+        let chosen = format!("Chosen by data and machine: {}.", choices.chosen.join(", "));
+        wrapped(&chosen).into_iter().for_each(&mut line);
     }
     line("Paths are absolute, so that this file may lie anywhere.".into());
     line(format!("Run it: r2former train {stage} --config FILE --out DIR"));
@@ -88,6 +92,21 @@ fn data(choices: &Choices) -> Result<String> {
 
 fn written(section: &impl Serialize) -> Result<toml::Table> {
     toml::Table::try_from(section).map_err(|e| TrainError::Config(e.to_string()))
+}
+
+/// Lines of at most [`WIDTH`] characters, where words allow it.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Without line breaks and the like, which would end a comment.
