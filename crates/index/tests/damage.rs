@@ -5,7 +5,7 @@
 mod common;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use common::{MODEL, Random, config, image};
 use r2former_index::{
@@ -133,10 +133,13 @@ fn child() {
         };
         let answers = answers_are_true(&copy, &images);
         assert!(found || answers.is_ok(), "flip {n} at {at}: {answers:?}, but verification found nothing");
-        let exported = export(&copy, copy.join("out.tar"));
+        let exported = if n.is_multiple_of(4) { export(&copy, copy.join("out.tar")) } else { Ok(()) };
         assert!(found || exported.is_ok(), "flip {n} at {at}: {exported:?}");
-        // A writer refuses, or adds and removes.
+        // A writer refuses, or adds and removes; that takes time, so after some of the changes.
         let written = Writer::open(&copy, MODEL).and_then(|mut writer| {
+            if !n.is_multiple_of(4) {
+                return Ok(());
+            }
             writer.add(&(0..30).map(|i| new(i * 10, 3)).collect::<Vec<_>>())?;
             writer.remove(&[place_id(&new(60, 0).place.name)])?;
             writer.compact()
@@ -156,13 +159,21 @@ fn a_changed_bit_is_found_and_never_answered_from() {
     answers_are_true(&dir, &images).unwrap();
     assert_eq!(verify(&dir).unwrap().problems, []);
     let (mut found, mut unused) = (0, 0);
-    for from in (0..FLIPS).step_by(PER_CHILD as usize) {
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child", "--nocapture"])
-            .env(DIR, &dir)
-            .env(FROM, from.to_string())
-            .output()
-            .unwrap();
+    let children: Vec<_> = (0..FLIPS)
+        .step_by(PER_CHILD as usize)
+        .map(|from| {
+            Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "child", "--nocapture"])
+                .env(DIR, &dir)
+                .env(FROM, from.to_string())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{:?}: {said}", output.status);
         let results = || said.lines().filter_map(|line| line.strip_prefix("result "));
