@@ -131,7 +131,11 @@ fn main() {
     println!("  {:.2} ms to find the best 100", median_ms(50, |_| assert_eq!(search(&all), 100)));
     let near = Near { center: LatLon { lat: 48.05, lon: 11.0 }, radius_m: 100.0 };
     let near = Filter { near: Some(near), ..Filter::default() };
-    println!("  {:.2} ms within 100 m ({} images)", median_ms(20, |_| assert!(search(&near) <= 100)), search(&near));
+    println!(
+        "  {:.2} ms within 100 m ({} images)",
+        median_ms(20, |_| assert!(search(&near) <= 100)),
+        search(&near)
+    );
     let batch: Vec<_> = (0..64).map(|_| queries.descriptor()).collect();
     let batch: Vec<&[f32]> = batch.iter().map(Vec::as_slice).collect();
     let ms = median_ms(5, |_| drop(reader.search_many(&batch, 100, &all).expect("searches")));

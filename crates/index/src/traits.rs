@@ -22,8 +22,8 @@ pub trait ReadPlaces {
         Ok(self.search_many(&[global], top, filter)?.pop().unwrap_or_default())
     }
 
-    /// Like [`search`](Self::search) for several queries, which share one pass over the descriptors; the answers are
-    /// in the order of the queries.
+    /// Like [`search`](Self::search) for several queries, which share one pass over the descriptors; an answer
+    /// per query.
     ///
     /// # Errors
     /// As for [`search`](Self::search).

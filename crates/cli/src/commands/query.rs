@@ -160,10 +160,8 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
 }
 
 fn options(args: &QueryArgs, method: RerankMethod) -> LocateOptions {
-    let mut options = LocateOptions::default()
-        .top(args.top as usize)
-        .candidates(args.candidates as usize)
-        .rerank(method);
+    let mut options =
+        LocateOptions::default().top(args.top as usize).candidates(args.candidates as usize).rerank(method);
     options.adaptive = args.adaptive;
     options.near = args.near.zip(args.radius).map(|(center, radius_m)| Near::new(center, radius_m));
     options
