@@ -73,7 +73,14 @@ impl Store {
         });
         let metas = metas.unwrap_or_else(|| file.read_metas()).at(path)?.map_err(damaged)?;
         let last = Meta::last(metas);
-        let env = match access {
+        let page_size = last.page_size as u64;
+        let mut store = Self { dir: dir.into(), number, file, page_size, env: None, cache: Cache::default() };
+        let needed = last.last_page.saturating_add(1).saturating_mul(page_size);
+        if store.file.length().at(path)? < needed {
+            // Free pages at the end may never have been written: only a used one that is missing is damage.
+            store.walk_alone()?;
+        }
+        store.env = match access {
             Access::Write(map) => {
                 Some(env::open(path, map).map_err(|error| heed_error(dir, "opening", error))?)
             }
@@ -83,19 +90,32 @@ impl Store {
                 Err(error) => return Err(heed_error(dir, "opening", error)),
             },
         };
-        if let Some(env) = &env {
+        if let Some(env) = &store.env {
             env.clear_stale_readers()
                 .map_err(|error| heed_error(dir, "clearing the table of readers", error))?;
         }
-        let page_size = last.page_size as u64;
-        let store = Self { dir: dir.into(), number, file, page_size, env, cache: Cache::default() };
-        let needed = last.last_page.saturating_add(1).saturating_mul(page_size);
-        if access != Access::Read || store.file.length().at(path)? < needed {
-            // Free pages at the end may never have been written: only a used one that is missing is damage. LMDB
-            // follows what it finds when it writes: a writer looks at everything first.
+        if access != Access::Read {
+            // LMDB follows what it finds when it writes: everything is looked at first.
             store.walk(&store.picture()?)?;
         }
         Ok(store)
+    }
+
+    /// Looks through the structure of the last commit before LMDB has opened the file, so that a writer may take its
+    /// pages meanwhile: then the next one's.
+    fn walk_alone(&self) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            let picture = self.picture()?;
+            match self.walk(&picture) {
+                Err(_)
+                    if tries < TRIES && self.picture()?.meta().transaction != picture.meta().transaction =>
+                {
+                    tries += 1;
+                }
+                walked => return walked.map(drop),
+            }
+        }
     }
 
     /// The last commit. What it consists of stays while the picture lives.

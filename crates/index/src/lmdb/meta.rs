@@ -16,6 +16,8 @@ pub(super) const NO_ROOT: u64 = u64::MAX;
 const MAGIC: u32 = 0xBEEF_C0DE;
 const VERSION: u32 = 1;
 const P_META: u16 = 0x08;
+/// The flags of a tree, apart from those of the environment, which share the field in the tree of free pages.
+const TREE_FLAGS: u16 = 0xff;
 const INTEGER_KEY: u16 = 0x08;
 
 /// A tree of the file.
@@ -76,7 +78,7 @@ impl Meta {
         if !page_size.is_power_of_two() || !(512..=65_536).contains(&page_size) {
             return Some(Err("its page size is impossible"));
         }
-        if free.flags & INTEGER_KEY == 0 || main.flags != 0 {
+        if free.flags & TREE_FLAGS != INTEGER_KEY || main.flags != 0 {
             return Some(Err("the flags of its trees are others"));
         }
         let (last_page, transaction) = (u64_at(body, 120)?, u64_at(body, 128)?);
