@@ -208,7 +208,7 @@ impl<'c, 'n> Change<'c, 'n> {
         for (key, value) in &place.tags {
             let key = tag_key(key, value, slot / FACT_ROWS);
             if !self.tags.contains_key(&key) {
-                let old = self.picture.find(Db::Tags, &key)?.map(|value| Tagged::decode(value));
+                let old = self.picture.find(Db::Tags, &key)?.map(Tagged::decode);
                 let damaged = || self.picture.damaged("the slots of a tag are unreadable");
                 self.tags.insert(key, old.map_or(Ok(Tagged::default()), |old| old.ok_or_else(damaged))?);
             }

@@ -189,10 +189,13 @@ impl Store {
     }
 }
 
+/// Where in the file a sound block lies, and its checksum.
+type Checked = (usize, [u8; SUM]);
+
 /// What was found to be sound, and what was worked out, since the store was opened.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
-    checked: Mutex<HashMap<(Db, u32), (usize, [u8; SUM])>>,
+    checked: Mutex<HashMap<(Db, u32), Checked>>,
     taken: Mutex<Option<(u64, Arc<SlotSet>)>>,
 }
 

@@ -70,8 +70,12 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<Report> {
 
 fn look(store: &Store, config: &IndexConfig, picture: &Picture) -> Report {
     let mut look = Look { picture, config, shape: Shape::new(config.global_dim), report: Report::default() };
-    if let Err(error) = store.walk(picture) {
-        look.note(None, None, &error);
+    match store.walk(picture) {
+        Ok(used) if used.pages + used.free != picture.meta().last_page + 1 => {
+            look.say(None, None, "some pages are neither used nor free");
+        }
+        Ok(_) => {}
+        Err(error) => look.note(None, None, &error),
     }
     let slots = look.identifiers();
     look.places(&slots);
@@ -241,7 +245,7 @@ impl<'p> Look<'p> {
                 }
             };
             let length = global.iter().map(|number| number * number).sum::<f32>().sqrt();
-            if !((length - 1.0).abs() <= TOLERANCE) {
+            if length.is_nan() || (length - 1.0).abs() > TOLERANCE {
                 self.say(Some(id), None, format!("its global descriptor has length {length}, not 1"));
             }
             let scale = encode(&global, &mut codes);

@@ -11,6 +11,9 @@ pub(crate) mod meta;
 pub(crate) mod pages;
 pub(crate) mod walk;
 
+#[cfg(test)]
+mod tests;
+
 /// Something in the file that LMDB would not have written: what, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Corrupt(pub(crate) String);
