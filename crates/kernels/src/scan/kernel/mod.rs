@@ -7,6 +7,7 @@
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
+mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -45,7 +46,7 @@ impl Kernel {
     pub(super) fn available() -> Vec<Self> {
         let mut all = vec![Self::Scalar];
         #[cfg(target_arch = "aarch64")]
-        all.push(Self::Neon);
+        all.push(Self::of(Level::Neon));
         #[cfg(target_arch = "x86_64")]
         all.extend(x86::Instructions::available().into_iter().map(Self::X86));
         all
@@ -64,7 +65,13 @@ impl Kernel {
         match self {
             Self::Scalar => scalar::products(rows, lines, planes, sums),
             #[cfg(target_arch = "aarch64")]
-            Self::Neon => neon::products(rows, lines, planes, sums),
+            Self::Neon => {
+                // SAFETY: constructed by `Kernel::of` alone, which found NEON.
+                #[allow(unsafe_code, reason = "the features that a kernel enables")]
+                unsafe {
+                    neon::products(rows, lines, planes, sums);
+                }
+            }
             #[cfg(target_arch = "x86_64")]
             Self::X86(instructions) => instructions.products(rows, lines, planes, sums),
         }
@@ -82,67 +89,18 @@ impl Kernel {
         match self {
             Self::Scalar => scalar::squares(rows, lines, sums),
             #[cfg(target_arch = "aarch64")]
-            Self::Neon => neon::squares(rows, lines, sums),
+            Self::Neon => {
+                // SAFETY: as above.
+                #[allow(unsafe_code, reason = "as above")]
+                unsafe {
+                    neon::squares(rows, lines, sums);
+                }
+            }
             #[cfg(target_arch = "x86_64")]
             Self::X86(instructions) => instructions.squares(rows, lines, sums),
         }
     }
 }
-
-/// Defines `products` and `squares` by a function `$tile::<R, Q>`, the sums of R rows with Q planes, and `$square`, those of
-/// a row with itself. `$planes` are multiplied at a time. A tile that takes codes with their offset is `$biased`.
-///
-/// A macro, as generic code cannot be compiled for the target features of its arguments.
-macro_rules! tiled {
-    ($(#[$attribute:meta])* $tile:ident, $square:ident, planes: $planes:literal, biased: $biased:literal) => {
-        $(#[$attribute])*
-        pub(super) fn products(rows: &[[u8; LINE]], lines: usize, planes: &[&Plane], sums: &mut [i32]) {
-            let sum = |sum: i32, plane: &Plane| if $biased { sum.wrapping_sub(plane.offset) } else { sum };
-            let count = rows.len() / lines;
-            for (tile, rows) in rows.chunks(ROWS * lines).enumerate() {
-                let first = ROWS * tile;
-                if rows.len() < ROWS * lines {
-                    for (r, row) in rows.chunks_exact(lines).enumerate() {
-                        for (p, plane) in planes.iter().enumerate() {
-                            let [[found]] = $tile([row], [&plane.codes[..lines]]);
-                            sums[p * count + first + r] = sum(found, plane);
-                        }
-                    }
-                    continue;
-                }
-                let rows: [_; ROWS] = std::array::from_fn(|r| &rows[r * lines..][..lines]);
-                let (groups, rest) = planes.as_chunks::<$planes>();
-                for (group, planes) in groups.iter().enumerate() {
-                    let found = $tile(rows, planes.map(|plane| &plane.codes[..lines]));
-                    for (p, plane) in planes.iter().enumerate() {
-                        let sums = &mut sums[(group * $planes + p) * count + first..][..ROWS];
-                        for (r, out) in sums.iter_mut().enumerate() {
-                            *out = sum(found[p][r], plane);
-                        }
-                    }
-                }
-                for (p, plane) in rest.iter().enumerate() {
-                    let [found] = $tile(rows, [&plane.codes[..lines]]);
-                    let sums = &mut sums[(groups.len() * $planes + p) * count + first..][..ROWS];
-                    for (r, out) in sums.iter_mut().enumerate() {
-                        *out = sum(found[r], plane);
-                    }
-                }
-            }
-        }
-
-        $(#[$attribute])*
-        pub(super) fn squares(rows: &[[u8; LINE]], lines: usize, sums: &mut [i32]) {
-            for (row, out) in rows.chunks_exact(lines).zip(sums) {
-                *out = $square(row);
-            }
-        }
-    };
-}
-use tiled;
-
-/// Rows of a tile.
-const ROWS: usize = 4;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The reference, on any machine.
 
-use super::{LINE, ROWS, tiled};
+use super::LINE;
+use super::tile::{ROWS, tiled};
 use crate::scan::Line;
 use crate::scan::query::Plane;
 

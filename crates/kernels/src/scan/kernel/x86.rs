@@ -1,6 +1,6 @@
 //! x86-64: VPDPBUSD of 64 codes (AVX-512 VNNI) or 32 (AVX-VNNI), and 16-bit products where the CPU has neither.
 
-use super::{LINE, ROWS};
+use super::LINE;
 use crate::Level;
 use crate::scan::query::Plane;
 

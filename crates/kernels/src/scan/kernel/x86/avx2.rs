@@ -1,10 +1,10 @@
 //! AVX2 alone: codes as 16-bit integers, which VPMADDWD multiplies and adds in pairs without saturation.
 
-use super::super::tiled;
-use super::{LINE, Plane, ROWS};
+use super::super::tile::{ROWS, cut, tiled};
+use super::{LINE, Plane};
 use crate::scan::Line;
 use std::arch::x86_64::{
-    __m128i, __m256i, _mm_add_epi32, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_cvtepi8_epi16,
+    __m128i, __m256i, __m512i, _mm_add_epi32, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_cvtepi8_epi16,
     _mm256_cvtepu8_epi16, _mm256_extracti128_si256, _mm256_madd_epi16, _mm256_set1_epi16,
     _mm256_setzero_si256, _mm256_sub_epi16, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64,
     _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
@@ -22,7 +22,7 @@ tiled!(
 #[target_feature(enable = "avx2")]
 fn tile<const R: usize, const Q: usize>(rows: [&[[u8; LINE]]; R], planes: [&[Line<i8>]; Q]) -> [[i32; R]; Q] {
     let lines = rows[0].len();
-    let (rows, planes) = (rows.map(|row| &row[..lines]), planes.map(|plane| &plane[..lines]));
+    let (rows, planes) = (cut(rows, lines), cut(planes, lines));
     let mut sums = [[_mm256_setzero_si256(); R]; Q];
     for line in 0..lines {
         for part in 0..LINE / LANES {
@@ -86,7 +86,7 @@ pub(super) fn total(sum: __m256i) -> i32 {
 /// The sum of a vector's halves.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn halves(sum: __m256i) -> [i32; 4] {
+pub(super) fn halves(sum: __m256i) -> [i32; 4] {
     let half: __m128i = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
     // SAFETY: `__m128i` and `[i32; 4]` are both 16 bytes without padding, and any bits are valid integers.
     #[allow(unsafe_code, reason = "the compiler's own vector types have no safe casts")]
@@ -116,3 +116,4 @@ impl Byte for i8 {}
 pub(super) trait Vector<const N: usize> {}
 impl Vector<16> for __m128i {}
 impl Vector<32> for __m256i {}
+impl Vector<64> for __m512i {}

@@ -1,7 +1,7 @@
 //! VPDPBUSD of 32 codes: 4 rows times 2 planes fill 8 of 16 registers.
 
-use super::super::tiled;
-use super::{LINE, Plane, ROWS};
+use super::super::tile::{ROWS, cut, tiled};
+use super::{LINE, Plane};
 use crate::scan::Line;
 use std::arch::x86_64::{
     __m256i, _mm256_abs_epi8, _mm256_dpbusd_avx_epi32, _mm256_set1_epi8, _mm256_setzero_si256,
@@ -22,7 +22,7 @@ tiled!(
 #[target_feature(enable = "avx2,avxvnni")]
 fn tile<const R: usize, const Q: usize>(rows: [&[[u8; LINE]]; R], planes: [&[Line<i8>]; Q]) -> [[i32; R]; Q] {
     let lines = rows[0].len();
-    let (rows, planes) = (rows.map(|row| &row[..lines]), planes.map(|plane| &plane[..lines]));
+    let (rows, planes) = (cut(rows, lines), cut(planes, lines));
     let mut sums = [[_mm256_setzero_si256(); R]; Q];
     for line in 0..lines {
         for part in 0..LINE / LANES {
