@@ -52,52 +52,38 @@ impl Kernel {
         all
     }
 
-    /// The sums of rows with each plane.
+    /// The sums of rows with each plane, and of their squared codes unless `squares` is empty, while a tile of rows is in
+    /// the cache. Of a row with code 0, which [`encode`](super::encode) does not write, the square is undefined.
     ///
     /// # Shapes
     /// - rows: `[count, lines]`
     /// - sums: `[planes, count]`
-    pub(super) fn products(self, rows: &[[u8; LINE]], lines: usize, planes: &[&Plane], sums: &mut [i32]) {
-        let Some(count) = rows.len().checked_div(lines) else { return sums.fill(0) };
-        if count == 0 {
+    /// - squares: `[count]`
+    pub(super) fn products(
+        self,
+        rows: &[[u8; LINE]],
+        lines: usize,
+        planes: &[&Plane],
+        sums: &mut [i32],
+        squares: &mut [i32],
+    ) {
+        if lines == 0 {
+            sums.fill(0);
+            squares.fill(0);
             return;
         }
         match self {
-            Self::Scalar => scalar::products(rows, lines, planes, sums),
+            Self::Scalar => scalar::products(rows, lines, planes, sums, squares),
             #[cfg(target_arch = "aarch64")]
             Self::Neon => {
                 // SAFETY: constructed by `Kernel::of` alone, which found NEON.
                 #[allow(unsafe_code, reason = "the features that a kernel enables")]
                 unsafe {
-                    neon::products(rows, lines, planes, sums);
+                    neon::products(rows, lines, planes, sums, squares);
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            Self::X86(instructions) => instructions.products(rows, lines, planes, sums),
-        }
-    }
-
-    /// The sum of each row's squared codes. Code 0, which [`encode`](super::encode) does not write, is undefined.
-    ///
-    /// # Shapes
-    /// - rows: `[count, lines]`
-    /// - sums: `[count]`
-    pub(super) fn squares(self, rows: &[[u8; LINE]], lines: usize, sums: &mut [i32]) {
-        if lines == 0 {
-            return sums.fill(0);
-        }
-        match self {
-            Self::Scalar => scalar::squares(rows, lines, sums),
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => {
-                // SAFETY: as above.
-                #[allow(unsafe_code, reason = "as above")]
-                unsafe {
-                    neon::squares(rows, lines, sums);
-                }
-            }
-            #[cfg(target_arch = "x86_64")]
-            Self::X86(instructions) => instructions.squares(rows, lines, sums),
+            Self::X86(instructions) => instructions.products(rows, lines, planes, sums, squares),
         }
     }
 }
@@ -119,9 +105,11 @@ mod tests {
         let rows = bytes[1..][..count * stride].as_chunks::<LINE>().0;
         for kernel in Kernel::available() {
             let mut sums = vec![7; planes.len() * count];
-            kernel.products(rows, lines, planes, &mut sums);
             let mut squares = vec![7; count];
-            kernel.squares(rows, lines, &mut squares);
+            kernel.products(rows, lines, planes, &mut sums, &mut squares);
+            let mut alone = vec![7; planes.len() * count];
+            kernel.products(rows, lines, planes, &mut alone, &mut []);
+            assert_eq!(alone, sums, "{kernel:?}, {dim}");
             for (r, row) in rows.as_flattened().chunks_exact(stride).enumerate() {
                 for (p, plane) in planes.iter().enumerate() {
                     let found = i64::from(sums[p * count + r]);

@@ -50,16 +50,24 @@ fn tile<const R: usize, const Q: usize>(rows: [&[[u8; LINE]]; R], planes: [&[Lin
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn square(row: &[[u8; LINE]]) -> i32 {
-    let mut sums = [vdupq_n_s32(0); 2];
-    for line in row {
-        for part in line.as_chunks::<LANES>().0 {
-            let x = signed(part);
-            sums[0] = vpadalq_s16(sums[0], vmull_s8(vget_low_s8(x), vget_low_s8(x)));
-            sums[1] = vpadalq_s16(sums[1], vmull_high_s8(x, x));
+fn square<const R: usize>(rows: [&[[u8; LINE]]; R]) -> [i32; R] {
+    let lines = rows[0].len();
+    let rows = cut(rows, lines);
+    let mut sums = [vdupq_n_s32(0); R];
+    for line in 0..lines {
+        for r in 0..R {
+            for part in rows[r][line].as_chunks::<LANES>().0 {
+                let x = signed(part);
+                sums[r] = vpadalq_s16(sums[r], vmull_s8(vget_low_s8(x), vget_low_s8(x)));
+                sums[r] = vpadalq_s16(sums[r], vmull_high_s8(x, x));
+            }
         }
     }
-    vaddvq_s32(sums[0]).wrapping_add(vaddvq_s32(sums[1]))
+    let mut out = [0; R];
+    for r in 0..R {
+        out[r] = vaddvq_s32(sums[r]);
+    }
+    out
 }
 
 /// Codes without their offset.

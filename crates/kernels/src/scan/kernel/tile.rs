@@ -6,20 +6,29 @@ use crate::scan::{LINE, Line};
 /// Rows of a tile.
 pub(super) const ROWS: usize = 4;
 
-/// Defines `products` and `squares` by a function `$tile::<R, Q>`, the sums of R rows with Q planes, and `$square`, those of
-/// a row with itself. `$planes` are multiplied at a time. A tile that takes codes with their offset is `$biased`.
+/// Defines `products` by the functions `$tile::<R, Q>`, the sums of R rows with Q planes, and `$square::<R>`, those of R
+/// rows with themselves. `$planes` are multiplied at a time. A tile that takes codes with their offset is `$biased`.
 ///
 /// A macro, as generic code cannot be compiled for the target features of its arguments.
 macro_rules! tiled {
     ($(#[$attribute:meta])* $tile:ident, $square:ident, planes: $planes:literal, biased: $biased:literal) => {
         $(#[$attribute])*
-        pub(super) fn products(rows: &[[u8; LINE]], lines: usize, planes: &[&Plane], sums: &mut [i32]) {
+        pub(super) fn products(
+            rows: &[[u8; LINE]],
+            lines: usize,
+            planes: &[&Plane],
+            sums: &mut [i32],
+            squares: &mut [i32],
+        ) {
             let sum = |sum: i32, plane: &Plane| if $biased { sum.wrapping_sub(plane.offset) } else { sum };
             let count = rows.len() / lines;
             for (tile, rows) in rows.chunks(ROWS * lines).enumerate() {
                 let first = ROWS * tile;
                 if rows.len() < ROWS * lines {
                     for (r, row) in rows.chunks_exact(lines).enumerate() {
+                        if !squares.is_empty() {
+                            [squares[first + r]] = $square([row]);
+                        }
                         for (p, plane) in planes.iter().enumerate() {
                             let [[found]] = $tile([row], [&plane.codes[..lines]]);
                             sums[p * count + first + r] = sum(found, plane);
@@ -28,6 +37,9 @@ macro_rules! tiled {
                     continue;
                 }
                 let rows: [_; ROWS] = $crate::scan::kernel::tile::split(rows, lines);
+                if !squares.is_empty() {
+                    squares[first..][..ROWS].copy_from_slice(&$square(rows));
+                }
                 let (groups, rest) = planes.as_chunks::<$planes>();
                 for (group, planes) in groups.iter().enumerate() {
                     let found = $tile(rows, $crate::scan::kernel::tile::codes(planes, lines));
@@ -45,13 +57,6 @@ macro_rules! tiled {
                         *out = sum(found[r], plane);
                     }
                 }
-            }
-        }
-
-        $(#[$attribute])*
-        pub(super) fn squares(rows: &[[u8; LINE]], lines: usize, sums: &mut [i32]) {
-            for (row, out) in rows.chunks_exact(lines).zip(sums) {
-                *out = $square(row);
             }
         }
     };

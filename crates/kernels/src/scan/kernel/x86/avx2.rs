@@ -47,17 +47,21 @@ fn tile<const R: usize, const Q: usize>(rows: [&[[u8; LINE]]; R], planes: [&[Lin
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn square(row: &[[u8; LINE]]) -> i32 {
-    let mut sums = [_mm256_setzero_si256(); LINE / LANES];
-    for line in row {
-        for (sum, part) in sums.iter_mut().zip(line.as_chunks::<LANES>().0) {
-            let x = _mm256_sub_epi16(_mm256_cvtepu8_epi16(load(part)), _mm256_set1_epi16(128));
-            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(x, x));
+fn square<const R: usize>(rows: [&[[u8; LINE]]; R]) -> [i32; R] {
+    let lines = rows[0].len();
+    let rows = cut(rows, lines);
+    let mut sums = [_mm256_setzero_si256(); R];
+    for line in 0..lines {
+        for r in 0..R {
+            for part in rows[r][line].as_chunks::<LANES>().0 {
+                let x = _mm256_sub_epi16(_mm256_cvtepu8_epi16(load(part)), _mm256_set1_epi16(128));
+                sums[r] = _mm256_add_epi32(sums[r], _mm256_madd_epi16(x, x));
+            }
         }
     }
-    let mut out = [0; LINE / LANES];
+    let mut out = [0; R];
     totals(&sums, &mut out);
-    out.into_iter().fold(0, i32::wrapping_add)
+    out
 }
 
 /// The sum of each vector's lanes.
@@ -71,16 +75,9 @@ pub(super) fn totals(sums: &[__m256i], out: &mut [i32]) {
         out.copy_from_slice(&halves(all));
     } else {
         for (sum, out) in sums.iter().zip(out) {
-            *out = total(*sum);
+            *out = halves(*sum).into_iter().fold(0, i32::wrapping_add);
         }
     }
-}
-
-/// The sum of a vector's lanes.
-#[inline]
-#[target_feature(enable = "avx2")]
-pub(super) fn total(sum: __m256i) -> i32 {
-    halves(sum).into_iter().fold(0, i32::wrapping_add)
 }
 
 /// The sum of a vector's halves.

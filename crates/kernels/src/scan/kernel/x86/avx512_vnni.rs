@@ -42,21 +42,20 @@ fn tile<const R: usize, const Q: usize>(rows: [&[[u8; LINE]]; R], planes: [&[Lin
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn square(row: &[[u8; LINE]]) -> i32 {
-    let mut sums = [_mm512_setzero_si512(); 2];
-    let (pairs, rest) = row.as_chunks::<2>();
-    for pair in pairs {
-        for (sum, line) in sums.iter_mut().zip(pair) {
-            let magnitude = magnitude(line);
-            *sum = _mm512_dpbusd_epi32(*sum, magnitude, magnitude);
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
+fn square<const R: usize>(rows: [&[[u8; LINE]]; R]) -> [i32; R] {
+    let lines = rows[0].len();
+    let rows = cut(rows, lines);
+    let mut sums = [_mm512_setzero_si512(); R];
+    for line in 0..lines {
+        for r in 0..R {
+            let magnitude = magnitude(&rows[r][line]);
+            sums[r] = _mm512_dpbusd_epi32(sums[r], magnitude, magnitude);
         }
     }
-    for line in rest {
-        let magnitude = magnitude(line);
-        sums[0] = _mm512_dpbusd_epi32(sums[0], magnitude, magnitude);
-    }
-    _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1]))
+    let mut out = [0; R];
+    totals(&sums, &mut out);
+    out
 }
 
 /// |code - 128|, at most 127: the same as signed and unsigned bytes.
