@@ -111,8 +111,7 @@ pub fn scan(level: Level, queries: &[Query], block: &Block<'_>, found: &mut [Nea
         }
         let panel = &codes[first * lines..][..count * lines];
         let sums = &mut sums[..queries.len() * count];
-        kernel.squares(panel, lines, &mut bounds.squares[..count]);
-        kernel.products(panel, lines, &planes, sums);
+        kernel.products(panel, lines, &planes, sums, &mut bounds.squares[..count]);
         bounds.set(level, &block.scales[first..][..count]);
         bounds.reaching(level, queries, found, sums, &mut hits);
         for &hit in &hits {
@@ -122,7 +121,7 @@ pub fn scan(level: Level, queries: &[Query], block: &Block<'_>, found: &mut [Nea
                     continue;
                 }
                 let mut fine = [0];
-                kernel.products(&panel[row * lines..][..lines], lines, &[&query.fine], &mut fine);
+                kernel.products(&panel[row * lines..][..lines], lines, &[&query.fine], &mut fine, &mut []);
                 let (lower, upper) = bounds.fine(query, row, *sum, fine[0]);
                 nearest.offer(block.first.wrapping_add((first + row) as u32), lower, upper);
             }

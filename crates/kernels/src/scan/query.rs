@@ -33,13 +33,13 @@ pub(crate) struct Plane {
 /// and per residual of the row.
 ///
 /// With q^ and x^ what the codes stand for, <q, x> = <q^, x^> + <q - q^, x^> + <q, x - x^>, so by Cauchy-Schwarz
-/// |<q, x> - <q^, x^>| <= ||q - q^|| ||x^|| + ||q|| ||x - x^||. Rounding adds, in units of u = 2^-53:
-/// - the sum of `dot`: (dim / 16 + 4) ||q|| ||x||, where ||x|| <= ||x^|| + ||x - x^||; its products are exact;
-/// - the product of codes, exact as an integer, times two scales: 4 ||q^|| ||x^||, where ||q^|| <= ||q|| + ||q - q^||;
-/// - the norm of x^ and the bound itself: 4 (||q - q^|| ||x^|| + ||q|| ||x - x^||).
+/// |<q, x> - <q^, x^>| <= ||q - q^|| ||x^|| + ||q|| ||x - x^||. Rounding adds, in units of 2^-53:
+/// - the sum of `dot`: (dim / 16 + 5) ||q|| ||x||, where ||x|| <= ||x^|| + ||x - x^||; its products are exact;
+/// - the products of codes, exact as integers, times scales: 16 ||q|| ||x^||, as neither plane is longer than 2 ||q||;
+/// - the norm of x^ and the bound itself: 4 (||q|| ||x^|| + ||q - q^|| ||x^|| + ||q|| ||x - x^||).
 ///
-/// All are below `rounding(dim)` = 2 (dim + 16) units. The final rounding of `dot` and of a bound to f32 is the same
-/// function, which never changes the order of two values.
+/// Together they are less than [`rounding`] = 2 (dim + 16) units. The last rounding of `dot` and of a bound, to f32, is
+/// the same function and never changes the order of two values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slack {
     pub(crate) per_norm: f64,

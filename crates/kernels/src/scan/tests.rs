@@ -115,9 +115,9 @@ fn bits(score: f32) -> u32 {
 }
 
 /// Kinds of vectors.
-const KINDS: usize = 10;
+const KINDS: usize = 11;
 
-/// A vector of a kind; those of kinds 1 and 2 are near or equal to one another.
+/// A vector of a kind; those of kinds 1, 2 and 10 are near or equal to one another.
 fn vector(random: &mut fastrand::Rng, kind: usize, dim: usize, i: usize) -> Vec<f32> {
     let mut common = fastrand::Rng::with_seed(5);
     let mut vector: Vec<f32> = (0..dim).map(|_| random.f32() - 0.5).collect();
@@ -139,6 +139,16 @@ fn vector(random: &mut fastrand::Rng, kind: usize, dim: usize, i: usize) -> Vec<
         7 => vector.iter_mut().for_each(|value| *value *= 1e-44),
         // Few distinct values: ties.
         8 => vector.iter_mut().for_each(|value| *value = (*value * 3.0).round()),
+        // What codes leave out is parallel to kind 9, and decides between these rows and others that codes hold exactly.
+        10 => {
+            let (exact, most) = (i.is_multiple_of(2), random.f32() / 2.0);
+            for (j, value) in vector.iter_mut().enumerate().skip(1) {
+                let (whole, sign) = (f32::from(common.u8(20..100)), if j % 2 == 0 { 1.0 } else { -1.0 });
+                let changed = if random.f32() < most { 1.0 } else { 0.0 };
+                *value = whole + sign * if exact { changed } else { 0.499 };
+            }
+            vector[0] = 127.0;
+        }
         // Signs that cancel.
         9 => {
             vector.iter_mut().enumerate().for_each(|(j, value)| *value = if j % 2 == 0 { 1.0 } else { -1.0 })
@@ -173,6 +183,13 @@ proptest! {
             (0..count.div_ceil(64)).map(|_| word(&mut random)).collect()
         });
         index.check(&queries, top, words.as_deref(), &starts, threads);
+    }
+
+    #[test]
+    fn bounds_hold_where_they_are_tight(dim in 2usize..300, count in 2usize..200, top in 1usize..5, seed: u64) {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let rows = (0..count).map(|i| vector(&mut random, 10, dim, i)).collect();
+        Index::new(dim, rows).check(&[vector(&mut random, 9, dim, 0)], top, None, &[], 1);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
+mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -45,104 +46,47 @@ impl Kernel {
     pub(super) fn available() -> Vec<Self> {
         let mut all = vec![Self::Scalar];
         #[cfg(target_arch = "aarch64")]
-        all.push(Self::Neon);
+        all.push(Self::of(Level::Neon));
         #[cfg(target_arch = "x86_64")]
         all.extend(x86::Instructions::available().into_iter().map(Self::X86));
         all
     }
 
-    /// The sums of rows with each plane.
+    /// The sums of rows with each plane, and of their squared codes unless `squares` is empty, while a tile of rows is in
+    /// the cache. Of a row with code 0, which [`encode`](super::encode) does not write, the square is undefined.
     ///
     /// # Shapes
     /// - rows: `[count, lines]`
     /// - sums: `[planes, count]`
-    pub(super) fn products(self, rows: &[[u8; LINE]], lines: usize, planes: &[&Plane], sums: &mut [i32]) {
-        let Some(count) = rows.len().checked_div(lines) else { return sums.fill(0) };
-        if count == 0 {
+    /// - squares: `[count]`
+    pub(super) fn products(
+        self,
+        rows: &[[u8; LINE]],
+        lines: usize,
+        planes: &[&Plane],
+        sums: &mut [i32],
+        squares: &mut [i32],
+    ) {
+        if lines == 0 {
+            sums.fill(0);
+            squares.fill(0);
             return;
         }
         match self {
-            Self::Scalar => scalar::products(rows, lines, planes, sums),
+            Self::Scalar => scalar::products(rows, lines, planes, sums, squares),
             #[cfg(target_arch = "aarch64")]
-            Self::Neon => neon::products(rows, lines, planes, sums),
+            Self::Neon => {
+                // SAFETY: constructed by `Kernel::of` alone, which found NEON.
+                #[allow(unsafe_code, reason = "the features that a kernel enables")]
+                unsafe {
+                    neon::products(rows, lines, planes, sums, squares);
+                }
+            }
             #[cfg(target_arch = "x86_64")]
-            Self::X86(instructions) => instructions.products(rows, lines, planes, sums),
-        }
-    }
-
-    /// The sum of each row's squared codes. Code 0, which [`encode`](super::encode) does not write, is undefined.
-    ///
-    /// # Shapes
-    /// - rows: `[count, lines]`
-    /// - sums: `[count]`
-    pub(super) fn squares(self, rows: &[[u8; LINE]], lines: usize, sums: &mut [i32]) {
-        if lines == 0 {
-            return sums.fill(0);
-        }
-        match self {
-            Self::Scalar => scalar::squares(rows, lines, sums),
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => neon::squares(rows, lines, sums),
-            #[cfg(target_arch = "x86_64")]
-            Self::X86(instructions) => instructions.squares(rows, lines, sums),
+            Self::X86(instructions) => instructions.products(rows, lines, planes, sums, squares),
         }
     }
 }
-
-/// Defines `products` and `squares` by a function `$tile::<R, Q>`, the sums of R rows with Q planes, and `$square`, those of
-/// a row with itself. `$planes` are multiplied at a time. A tile that takes codes with their offset is `$biased`.
-///
-/// A macro, as generic code cannot be compiled for the target features of its arguments.
-macro_rules! tiled {
-    ($(#[$attribute:meta])* $tile:ident, $square:ident, planes: $planes:literal, biased: $biased:literal) => {
-        $(#[$attribute])*
-        pub(super) fn products(rows: &[[u8; LINE]], lines: usize, planes: &[&Plane], sums: &mut [i32]) {
-            let sum = |sum: i32, plane: &Plane| if $biased { sum.wrapping_sub(plane.offset) } else { sum };
-            let count = rows.len() / lines;
-            for (tile, rows) in rows.chunks(ROWS * lines).enumerate() {
-                let first = ROWS * tile;
-                if rows.len() < ROWS * lines {
-                    for (r, row) in rows.chunks_exact(lines).enumerate() {
-                        for (p, plane) in planes.iter().enumerate() {
-                            let [[found]] = $tile([row], [&plane.codes[..lines]]);
-                            sums[p * count + first + r] = sum(found, plane);
-                        }
-                    }
-                    continue;
-                }
-                let rows: [_; ROWS] = std::array::from_fn(|r| &rows[r * lines..][..lines]);
-                let (groups, rest) = planes.as_chunks::<$planes>();
-                for (group, planes) in groups.iter().enumerate() {
-                    let found = $tile(rows, planes.map(|plane| &plane.codes[..lines]));
-                    for (p, plane) in planes.iter().enumerate() {
-                        let sums = &mut sums[(group * $planes + p) * count + first..][..ROWS];
-                        for (r, out) in sums.iter_mut().enumerate() {
-                            *out = sum(found[p][r], plane);
-                        }
-                    }
-                }
-                for (p, plane) in rest.iter().enumerate() {
-                    let [found] = $tile(rows, [&plane.codes[..lines]]);
-                    let sums = &mut sums[(groups.len() * $planes + p) * count + first..][..ROWS];
-                    for (r, out) in sums.iter_mut().enumerate() {
-                        *out = sum(found[r], plane);
-                    }
-                }
-            }
-        }
-
-        $(#[$attribute])*
-        pub(super) fn squares(rows: &[[u8; LINE]], lines: usize, sums: &mut [i32]) {
-            for (row, out) in rows.chunks_exact(lines).zip(sums) {
-                *out = $square(row);
-            }
-        }
-    };
-}
-use tiled;
-
-/// Rows of a tile.
-const ROWS: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -161,9 +105,11 @@ mod tests {
         let rows = bytes[1..][..count * stride].as_chunks::<LINE>().0;
         for kernel in Kernel::available() {
             let mut sums = vec![7; planes.len() * count];
-            kernel.products(rows, lines, planes, &mut sums);
             let mut squares = vec![7; count];
-            kernel.squares(rows, lines, &mut squares);
+            kernel.products(rows, lines, planes, &mut sums, &mut squares);
+            let mut alone = vec![7; planes.len() * count];
+            kernel.products(rows, lines, planes, &mut alone, &mut []);
+            assert_eq!(alone, sums, "{kernel:?}, {dim}");
             for (r, row) in rows.as_flattened().chunks_exact(stride).enumerate() {
                 for (p, plane) in planes.iter().enumerate() {
                     let found = i64::from(sums[p * count + r]);

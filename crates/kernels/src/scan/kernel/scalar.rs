@@ -1,6 +1,7 @@
 //! The reference, on any machine.
 
-use super::{LINE, ROWS, tiled};
+use super::LINE;
+use super::tile::{ROWS, tiled};
 use crate::scan::Line;
 use crate::scan::query::Plane;
 
@@ -20,7 +21,7 @@ fn line(row: &[u8; LINE], plane: &[i8; LINE]) -> i32 {
     row.iter().zip(plane).map(product).sum()
 }
 
-fn square(row: &[[u8; LINE]]) -> i32 {
+fn square<const R: usize>(rows: [&[[u8; LINE]]; R]) -> [i32; R] {
     let square = |code: &u8| (i32::from(*code) - 128) * (i32::from(*code) - 128);
-    row.iter().map(|line| line.iter().map(square).sum()).fold(0, i32::wrapping_add)
+    rows.map(|row| row.iter().map(|line| line.iter().map(square).sum()).fold(0, i32::wrapping_add))
 }

@@ -1,6 +1,6 @@
 //! x86-64: VPDPBUSD of 64 codes (AVX-512 VNNI) or 32 (AVX-VNNI), and 16-bit products where the CPU has neither.
 
-use super::{LINE, ROWS};
+use super::LINE;
 use crate::Level;
 use crate::scan::query::Plane;
 
@@ -37,27 +37,22 @@ impl Instructions {
         all.into_iter().filter(|kind| kind.is_available()).map(Self).collect()
     }
 
-    pub(super) fn products(self, rows: &[[u8; LINE]], lines: usize, planes: &[&Plane], sums: &mut [i32]) {
+    pub(super) fn products(
+        self,
+        rows: &[[u8; LINE]],
+        lines: usize,
+        planes: &[&Plane],
+        sums: &mut [i32],
+        squares: &mut [i32],
+    ) {
         // SAFETY: `Instructions` are constructed only where `Kind::is_available` found the features that the function
         // enables.
         #[allow(unsafe_code, reason = "instructions that pulp's levels do not have")]
         unsafe {
             match self.0 {
-                Kind::Avx2 => avx2::products(rows, lines, planes, sums),
-                Kind::AvxVnni => avx_vnni::products(rows, lines, planes, sums),
-                Kind::Avx512Vnni => avx512_vnni::products(rows, lines, planes, sums),
-            }
-        }
-    }
-
-    pub(super) fn squares(self, rows: &[[u8; LINE]], lines: usize, sums: &mut [i32]) {
-        // SAFETY: as above.
-        #[allow(unsafe_code, reason = "as above")]
-        unsafe {
-            match self.0 {
-                Kind::Avx2 => avx2::squares(rows, lines, sums),
-                Kind::AvxVnni => avx_vnni::squares(rows, lines, sums),
-                Kind::Avx512Vnni => avx512_vnni::squares(rows, lines, sums),
+                Kind::Avx2 => avx2::products(rows, lines, planes, sums, squares),
+                Kind::AvxVnni => avx_vnni::products(rows, lines, planes, sums, squares),
+                Kind::Avx512Vnni => avx512_vnni::products(rows, lines, planes, sums, squares),
             }
         }
     }

@@ -1,10 +1,10 @@
 //! AVX2 alone: codes as 16-bit integers, which VPMADDWD multiplies and adds in pairs without saturation.
 
-use super::super::tiled;
-use super::{LINE, Plane, ROWS};
+use super::super::tile::{ROWS, cut, tiled};
+use super::{LINE, Plane};
 use crate::scan::Line;
 use std::arch::x86_64::{
-    __m128i, __m256i, _mm_add_epi32, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_cvtepi8_epi16,
+    __m128i, __m256i, __m512i, _mm_add_epi32, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_cvtepi8_epi16,
     _mm256_cvtepu8_epi16, _mm256_extracti128_si256, _mm256_madd_epi16, _mm256_set1_epi16,
     _mm256_setzero_si256, _mm256_sub_epi16, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64,
     _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
@@ -22,7 +22,7 @@ tiled!(
 #[target_feature(enable = "avx2")]
 fn tile<const R: usize, const Q: usize>(rows: [&[[u8; LINE]]; R], planes: [&[Line<i8>]; Q]) -> [[i32; R]; Q] {
     let lines = rows[0].len();
-    let (rows, planes) = (rows.map(|row| &row[..lines]), planes.map(|plane| &plane[..lines]));
+    let (rows, planes) = (cut(rows, lines), cut(planes, lines));
     let mut sums = [[_mm256_setzero_si256(); R]; Q];
     for line in 0..lines {
         for part in 0..LINE / LANES {
@@ -47,17 +47,21 @@ fn tile<const R: usize, const Q: usize>(rows: [&[[u8; LINE]]; R], planes: [&[Lin
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn square(row: &[[u8; LINE]]) -> i32 {
-    let mut sums = [_mm256_setzero_si256(); LINE / LANES];
-    for line in row {
-        for (sum, part) in sums.iter_mut().zip(line.as_chunks::<LANES>().0) {
-            let x = _mm256_sub_epi16(_mm256_cvtepu8_epi16(load(part)), _mm256_set1_epi16(128));
-            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(x, x));
+fn square<const R: usize>(rows: [&[[u8; LINE]]; R]) -> [i32; R] {
+    let lines = rows[0].len();
+    let rows = cut(rows, lines);
+    let mut sums = [_mm256_setzero_si256(); R];
+    for line in 0..lines {
+        for r in 0..R {
+            for part in rows[r][line].as_chunks::<LANES>().0 {
+                let x = _mm256_sub_epi16(_mm256_cvtepu8_epi16(load(part)), _mm256_set1_epi16(128));
+                sums[r] = _mm256_add_epi32(sums[r], _mm256_madd_epi16(x, x));
+            }
         }
     }
-    let mut out = [0; LINE / LANES];
+    let mut out = [0; R];
     totals(&sums, &mut out);
-    out.into_iter().fold(0, i32::wrapping_add)
+    out
 }
 
 /// The sum of each vector's lanes.
@@ -71,22 +75,15 @@ pub(super) fn totals(sums: &[__m256i], out: &mut [i32]) {
         out.copy_from_slice(&halves(all));
     } else {
         for (sum, out) in sums.iter().zip(out) {
-            *out = total(*sum);
+            *out = halves(*sum).into_iter().fold(0, i32::wrapping_add);
         }
     }
-}
-
-/// The sum of a vector's lanes.
-#[inline]
-#[target_feature(enable = "avx2")]
-pub(super) fn total(sum: __m256i) -> i32 {
-    halves(sum).into_iter().fold(0, i32::wrapping_add)
 }
 
 /// The sum of a vector's halves.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn halves(sum: __m256i) -> [i32; 4] {
+pub(super) fn halves(sum: __m256i) -> [i32; 4] {
     let half: __m128i = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
     // SAFETY: `__m128i` and `[i32; 4]` are both 16 bytes without padding, and any bits are valid integers.
     #[allow(unsafe_code, reason = "the compiler's own vector types have no safe casts")]
@@ -116,3 +113,4 @@ impl Byte for i8 {}
 pub(super) trait Vector<const N: usize> {}
 impl Vector<16> for __m128i {}
 impl Vector<32> for __m256i {}
+impl Vector<64> for __m512i {}
