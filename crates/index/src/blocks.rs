@@ -1,5 +1,6 @@
 //! Values that hold many slots: facts, tags, codes.
 
+use r2former_geo::LatLon;
 use r2former_kernels::scan::{RowScale, encode};
 
 use crate::place::Place;
@@ -24,35 +25,66 @@ pub(crate) struct Facts {
 }
 
 /// The time of a place without one.
-pub(crate) const NO_TIME: i64 = i64::MIN;
+const NO_TIME: i64 = i64::MIN;
 
-impl Facts {
-    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
+/// A block of facts as it is stored: columns of 8 bytes a row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoredFacts<'a> {
+    taken: &'a [[u8; 8]],
+    lat: &'a [[u8; 8]],
+    lon: &'a [[u8; 8]],
+    time: &'a [[u8; 8]],
+}
+
+impl<'a> StoredFacts<'a> {
+    /// Splits a value; none if it is no block of facts.
+    pub(crate) fn split(value: &'a [u8]) -> Option<Self> {
         let (count, rest) = value.split_first_chunk::<8>()?;
         let count = usize::try_from(u64::from_le_bytes(*count)).ok().filter(|&n| n <= FACT_ROWS as usize)?;
         let words = count.div_ceil(64);
         if rest.len() != 8 * (words + 3 * count) {
             return None;
         }
-        let (all, _) = rest.as_chunks::<8>();
-        let (taken, all) = all.split_at(words);
+        let (taken, all) = rest.as_chunks::<8>().0.split_at(words);
         let (lat, all) = all.split_at(count);
         let (lon, time) = all.split_at(count);
-        let floats = |column: &[[u8; 8]]| column.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect();
-        Some(Self {
-            taken: taken.iter().map(|&bytes| u64::from_le_bytes(bytes)).collect(),
-            lat: floats(lat),
-            lon: floats(lon),
-            time: time.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect(),
-        })
+        Some(Self { taken, lat, lon, time })
     }
 
-    /// The bits of the slots that are taken, of an encoded block.
-    pub(crate) fn taken_of(value: &[u8]) -> Option<impl Iterator<Item = u64>> {
-        let (count, rest) = value.split_first_chunk::<8>()?;
-        let words = usize::try_from(u64::from_le_bytes(*count)).ok()?.div_ceil(64);
-        let words = rest.as_chunks::<8>().0.get(..words)?;
-        Some(words.iter().map(|&bytes| u64::from_le_bytes(bytes)))
+    pub(crate) fn rows(self) -> usize {
+        self.lat.len()
+    }
+
+    /// The bits of the slots that are taken.
+    pub(crate) fn taken(self) -> impl Iterator<Item = u64> + use<'a> {
+        self.taken.iter().map(|&bytes| u64::from_le_bytes(bytes))
+    }
+
+    pub(crate) fn is_taken(self, row: usize) -> bool {
+        self.taken.get(row / 64).is_some_and(|&word| u64::from_le_bytes(word) >> (row % 64) & 1 == 1)
+    }
+
+    /// The position in one of the rows.
+    pub(crate) fn position(self, row: usize) -> Option<LatLon> {
+        let (lat, lon) = (f64::from_le_bytes(self.lat[row]), f64::from_le_bytes(self.lon[row]));
+        (!lat.is_nan()).then_some(LatLon { lat, lon })
+    }
+
+    /// The time in one of the rows.
+    pub(crate) fn time(self, row: usize) -> Option<i64> {
+        Some(i64::from_le_bytes(self.time[row])).filter(|&time| time != NO_TIME)
+    }
+}
+
+impl Facts {
+    pub(crate) fn of(stored: StoredFacts<'_>) -> Self {
+        let floats = |column: &[[u8; 8]]| column.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect();
+        Self {
+            taken: stored.taken().collect(),
+            lat: floats(stored.lat),
+            lon: floats(stored.lon),
+            time: stored.time.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect(),
+        }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -62,10 +94,6 @@ impl Facts {
         bytes.extend(self.lat.iter().chain(&self.lon).flat_map(|degrees| degrees.to_le_bytes()));
         bytes.extend(self.time.iter().flat_map(|time| time.to_le_bytes()));
         bytes
-    }
-
-    pub(crate) fn is_taken(&self, row: usize) -> bool {
-        self.taken.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
     }
 
     /// Lets a place take a row.
@@ -227,7 +255,6 @@ mod tests {
 
     use super::*;
     use crate::schema::{Db, sum};
-    use r2former_geo::LatLon;
 
     #[test]
     fn facts_and_tags_come_back() {
@@ -237,13 +264,15 @@ mod tests {
         facts.set(70, &here);
         facts.set(3, &Place::default());
         facts.clear(3);
-        let back = Facts::decode(&facts.encode()).unwrap();
+        let value = facts.encode();
+        let back = StoredFacts::split(&value).unwrap();
         assert!(back.is_taken(70) && !back.is_taken(3) && !back.is_taken(5000));
-        assert_eq!((back.lat[70], back.lon[70], back.time[70], back.time[3]), (1.5, -2.5, 7, NO_TIME));
-        assert!(back.lat[3].is_nan());
-        assert_eq!(Facts::taken_of(&facts.encode()).unwrap().collect::<Vec<_>>(), [0, 64]);
-        for cut in 0..facts.encode().len() {
-            assert!(Facts::decode(&facts.encode()[..cut]).is_none());
+        assert_eq!((back.position(70), back.time(70)), (here.position, here.time));
+        assert_eq!((back.rows(), back.position(3), back.time(3)), (71, None, None));
+        assert_eq!(back.taken().collect::<Vec<_>>(), [0, 64]);
+        assert_eq!(Facts::of(back).encode(), value);
+        for cut in 0..value.len() {
+            assert!(StoredFacts::split(&value[..cut]).is_none());
         }
         for count in [0, 1, 255, 256, 257, 4096] {
             let mut tagged = Tagged::default();

@@ -156,7 +156,8 @@ impl<'c, 'n> Change<'c, 'n> {
         let block = slot / FACT_ROWS;
         if !self.facts.contains_key(&block) {
             let there = block < self.picture.fact_blocks();
-            let facts = if there { self.picture.facts(self.cache, block)? } else { Facts::default() };
+            let facts =
+                if there { Facts::of(self.picture.facts(self.cache, block)?) } else { Facts::default() };
             self.facts.insert(block, facts);
         }
         Ok(self.facts.entry(block).or_default())

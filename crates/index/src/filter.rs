@@ -3,7 +3,7 @@
 use r2former_geo::{LatLon, geodesic_m};
 use rayon::prelude::*;
 
-use crate::blocks::{Facts, Tagged};
+use crate::blocks::Tagged;
 use crate::error::{IndexError, Result};
 use crate::picture::Picture;
 use crate::place::{Filter, Near};
@@ -63,9 +63,8 @@ pub(crate) fn slots(picture: &Picture, cache: &Cache, filter: &Filter) -> Result
             }
             let facts = picture.facts(cache, block as u32)?;
             let passes = |row: usize| {
-                let time = facts.time[row];
-                (!timed || (time != crate::blocks::NO_TIME && (since..=until).contains(&time)))
-                    && disc.as_ref().is_none_or(|disc| disc.holds(&facts, row))
+                (!timed || facts.time(row).is_some_and(|time| (since..=until).contains(&time)))
+                    && disc.as_ref().is_none_or(|disc| facts.position(row).is_some_and(|at| disc.holds(at)))
             };
             for (i, word) in words.iter_mut().enumerate() {
                 let mut rest = *word;
@@ -121,8 +120,7 @@ impl Disc {
         Self { near, lat: lat.to_radians(), lon: lon.to_radians(), cos: lat.to_radians().cos() }
     }
 
-    fn holds(&self, facts: &Facts, row: usize) -> bool {
-        let Some(position) = Picture::position(facts, row) else { return false };
+    fn holds(&self, position: LatLon) -> bool {
         let radius = self.near.radius_m;
         let outside = radius * (1.0 + SPHERE_ERROR) + 1e-3;
         let lat = position.lat.to_radians();
@@ -148,7 +146,6 @@ impl Disc {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::place::Place;
 
     /// What the disc holds is what the geodesic says, everywhere.
     #[test]
@@ -174,9 +171,7 @@ mod tests {
             if radius_m <= 0.0 {
                 continue;
             }
-            let mut facts = Facts::default();
-            facts.set(0, &Place { position: Some(position), ..Place::default() });
-            let holds = Disc::new(Near { center, radius_m }).holds(&facts, 0);
+            let holds = Disc::new(Near { center, radius_m }).holds(position);
             assert_eq!(holds, exact <= radius_m, "{center} {position} {radius_m}");
             inside += usize::from(holds);
         }

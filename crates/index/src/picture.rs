@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use r2former_geo::LatLon;
 use uuid::Uuid;
 
-use crate::blocks::{CodeBlock, Facts};
+use crate::blocks::{CodeBlock, StoredFacts};
 use crate::error::{IndexError, Result};
 use crate::lmdb::Corrupt;
 use crate::lmdb::env::ReaderSlot;
@@ -229,10 +228,9 @@ impl Picture {
         Ok(&stored[SUM..])
     }
 
-    pub(crate) fn facts(&self, cache: &Cache, block: u32) -> Result<Facts> {
-        let facts = Facts::decode(self.facts_value(cache, block)?);
+    pub(crate) fn facts(&self, cache: &Cache, block: u32) -> Result<StoredFacts<'_>> {
         let rows = (self.counters.slots - block * FACT_ROWS).min(FACT_ROWS) as usize;
-        let facts = facts.filter(|facts| facts.lat.len() == rows);
+        let facts = StoredFacts::split(self.facts_value(cache, block)?).filter(|facts| facts.rows() == rows);
         facts.ok_or_else(|| self.damaged(format!("block {block} of the facts is another")))
     }
 
@@ -240,23 +238,12 @@ impl Picture {
     pub(crate) fn taken(&self, cache: &Cache) -> Result<SlotSet> {
         let mut words = Vec::with_capacity(self.counters.slots.div_ceil(64) as usize);
         for block in 0..self.fact_blocks() {
-            let rows = (self.counters.slots - block * FACT_ROWS).min(FACT_ROWS);
-            let before = words.len();
-            words.extend(Facts::taken_of(self.facts_value(cache, block)?).into_iter().flatten());
-            if words.len() - before != rows.div_ceil(64) as usize {
-                return Err(self.damaged(format!("block {block} of the facts is another")));
-            }
+            words.extend(self.facts(cache, block)?.taken());
         }
         let taken = SlotSet::from_words(words);
         if taken.count() as u64 != self.counters.images {
             return Err(self.damaged("another number of slots is taken than there are images"));
         }
         Ok(taken)
-    }
-
-    /// The position in a row of facts.
-    pub(crate) fn position(facts: &Facts, row: usize) -> Option<LatLon> {
-        let (lat, lon) = (facts.lat[row], facts.lon[row]);
-        (!lat.is_nan()).then_some(LatLon { lat, lon })
     }
 }

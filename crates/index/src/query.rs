@@ -205,8 +205,8 @@ impl Request<'_> {
         let mut extent: Option<Extent> = None;
         for block in 0..self.picture.fact_blocks() {
             let facts = self.picture.facts(self.cache(), block)?;
-            let rows = (0..facts.lat.len()).filter(|&row| facts.is_taken(row));
-            for LatLon { lat, lon } in rows.filter_map(|row| Picture::position(&facts, row)) {
+            let rows = (0..facts.rows()).filter(|&row| facts.is_taken(row));
+            for LatLon { lat, lon } in rows.filter_map(|row| facts.position(row)) {
                 let found = extent.get_or_insert(Extent {
                     south_west: LatLon { lat, lon },
                     north_east: LatLon { lat, lon },

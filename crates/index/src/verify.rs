@@ -7,7 +7,7 @@ use r2former_kernels::scan::encode;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::blocks::{Facts, Tagged};
+use crate::blocks::{StoredFacts, Tagged};
 use crate::copy::check;
 use crate::error::{IndexError, Result};
 use crate::manifest::{IndexConfig, Manifest};
@@ -148,7 +148,7 @@ impl<'p> Look<'p> {
         let cache = Cache::default();
         let mut taken = SlotSet::empty(self.picture.counters().slots);
         let mut tags: BTreeMap<[u8; 20], Tagged> = BTreeMap::new();
-        let mut facts: Option<(u32, Option<Facts>)> = None;
+        let mut facts: Option<(u32, Option<StoredFacts<'_>>)> = None;
         for (&slot, &id) in slots {
             taken.insert(slot);
             let place = match self.picture.place(slot) {
@@ -169,7 +169,7 @@ impl<'p> Look<'p> {
                 }
                 facts = Some((slot / FACT_ROWS, found.ok()));
             }
-            if let Some((_, Some(facts))) = &facts {
+            if let Some((_, Some(facts))) = facts {
                 self.place(id, slot, &place, facts);
             }
             if self.config.has_local() {
@@ -194,20 +194,14 @@ impl<'p> Look<'p> {
         }
     }
 
-    fn place(&mut self, id: Uuid, slot: u32, place: &Place, facts: &Facts) {
+    fn place(&mut self, id: Uuid, slot: u32, place: &Place, facts: StoredFacts<'_>) {
         let row = (slot % FACT_ROWS) as usize;
         let name = Some(place.name.as_str());
         if place_id(&place.name) != id {
             self.say(Some(id), name, "its identifier is not that of its name");
         }
-        let (lat, lon, time) = Facts::row_of(place);
-        let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
-        let (Some(&other_lat), Some(&other_lon), Some(&other_time)) =
-            (facts.lat.get(row), facts.lon.get(row), facts.time.get(row))
-        else {
-            return self.say(Some(id), name, "its position is missing");
-        };
-        if !same(lat, other_lat) || !same(lon, other_lon) || time != other_time {
+        let time = place.time.filter(|&time| time != i64::MIN);
+        if row >= facts.rows() || facts.position(row) != place.position || facts.time(row) != time {
             self.say(Some(id), name, "its position or time is not what filters read");
         }
         if place.position.is_some_and(|position| !position.is_valid()) {
