@@ -62,23 +62,10 @@ pub fn export(dir: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     exported
 }
 
-/// Copies the last commit. Without a table of readers a writer may use its pages meanwhile: then the next one.
+/// Copies the last commit.
 fn copy_last(dir: &Path, manifest: &Manifest, data: &Path) -> Result<()> {
     let store = Store::open(dir, Access::Read)?;
-    let mut tries = 10;
-    loop {
-        let picture = store.picture()?;
-        match copy::copy(&picture, Shape::new(manifest.config.global_dim), data) {
-            Err(IndexError::Damaged { .. })
-                if !store.is_locked()
-                    && tries > 0
-                    && store.picture()?.meta().transaction != picture.meta().transaction =>
-            {
-                tries -= 1;
-            }
-            copied => return copied,
-        }
-    }
+    store.ask(|picture| copy::copy(picture, Shape::new(manifest.config.global_dim), data))
 }
 
 fn write_archive(dir: &Path, data: &Path, to: &Path) -> Result<()> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use uuid::Uuid;
 
-use crate::error::{IndexError, Result};
+use crate::error::Result;
 use crate::manifest::{IndexConfig, Manifest};
 use crate::place::{Extent, Filter, Hit, LocalFeatures, Page, Place};
 use crate::query::Request;
@@ -13,15 +13,12 @@ use crate::store::{Access, Store};
 use crate::summary::summary;
 use crate::traits::{Info, ReadPlaces};
 
-/// How often a request is repeated whose pages a writer took, where the table of readers cannot be written.
-const TRIES: u32 = 10;
-
 /// An index that is open for reading. Each call sees the last commit, whole. Any number of readers and one writer may
 /// be open at a time, in one process or several; none waits for another.
 ///
 /// Where this user may write, a reader has an entry in the index's table of readers, which keeps the pages that it
-/// reads. In a folder that it may not write, a writer of another user may take such a page under its hands: the
-/// checksums show that, and the request is repeated with the next commit.
+/// reads. In a folder that it may not write, a writer of another user may use such a page again meanwhile: a request
+/// during which that was possible is repeated with the next commit.
 #[derive(Debug)]
 pub struct Reader {
     store: RwLock<Arc<Store>>,
@@ -79,21 +76,7 @@ impl Reader {
     /// Asks the last commit.
     fn with<T>(&self, ask: impl Fn(Request<'_>) -> Result<T>) -> Result<T> {
         let store = self.store()?;
-        let mut tries = 0;
-        loop {
-            let picture = Arc::new(store.picture()?);
-            let answer = ask(Request { config: &self.manifest.config, store: &store, picture: &picture });
-            let moved = || {
-                let newer = store.picture().map(|newer| newer.meta().transaction);
-                newer.is_ok_and(|newer| newer > picture.meta().transaction)
-            };
-            match answer {
-                Err(IndexError::Damaged { .. }) if !store.is_locked() && tries < TRIES && moved() => {
-                    tries += 1
-                }
-                answer => return answer,
-            }
-        }
+        store.ask(|picture| ask(Request { config: &self.manifest.config, store: &store, picture }))
     }
 }
 

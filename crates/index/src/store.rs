@@ -78,7 +78,7 @@ impl Store {
         let needed = last.last_page.saturating_add(1).saturating_mul(page_size);
         if store.file.length().at(path)? < needed {
             // Free pages at the end may never have been written: only a used one that is missing is damage.
-            store.walk_alone()?;
+            store.ask(|picture| store.walk(picture))?;
         }
         store.env = match access {
             Access::Write(map) => {
@@ -99,23 +99,6 @@ impl Store {
             store.walk(&store.picture()?)?;
         }
         Ok(store)
-    }
-
-    /// Looks through the structure of the last commit before LMDB has opened the file, so that a writer may take its
-    /// pages meanwhile: then the next one's.
-    fn walk_alone(&self) -> Result<()> {
-        let mut tries = 0;
-        loop {
-            let picture = self.picture()?;
-            match self.walk(&picture) {
-                Err(_)
-                    if tries < TRIES && self.picture()?.meta().transaction != picture.meta().transaction =>
-                {
-                    tries += 1;
-                }
-                walked => return walked.map(drop),
-            }
-        }
     }
 
     /// The last commit. What it consists of stays while the picture lives.
@@ -143,7 +126,12 @@ impl Store {
                     if let Some(meta) = meta.filter(|_| steady) {
                         let mapped =
                             self.map(meta.last_page.saturating_add(1).saturating_mul(self.page_size))?;
-                        return Picture::new(self.dir.clone(), mapped, meta, slot);
+                        let locked = slot.is_some();
+                        let picture = Picture::new(self.dir.clone(), mapped, meta, slot);
+                        let stays = || Meta::both(head.bytes()).map(Meta::last) == Ok(meta);
+                        if picture.is_ok() || locked || stays() {
+                            return picture;
+                        }
                     }
                     problem = Corrupt("no meta page is that of the last commit".into());
                 }
@@ -170,6 +158,21 @@ impl Store {
     /// Whether pages of a picture cannot change while it lives.
     pub(crate) fn is_locked(&self) -> bool {
         self.env.is_some()
+    }
+
+    /// Asks pictures of the last commit until one stayed as it was meanwhile. With an entry in the table of readers,
+    /// that is the first. Without one, LMDB may write to pages of commit N once commit N + 2 has been made: what was
+    /// answered since then is not trusted.
+    pub(crate) fn ask<T>(&self, ask: impl Fn(&Arc<Picture>) -> Result<T>) -> Result<T> {
+        for _ in 0..TRIES {
+            let picture = Arc::new(self.picture()?);
+            let answer = ask(&picture);
+            if self.is_locked() || self.picture()?.meta().transaction <= picture.meta().transaction + 1 {
+                return answer;
+            }
+        }
+        let holder = "it commits faster than a reader without the right to write here can answer".into();
+        Err(IndexError::Busy { dir: self.dir.to_path_buf(), holder })
     }
 
     pub(crate) fn env(&self) -> Option<&SharedEnv> {

@@ -52,20 +52,7 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<Report> {
     let dir = dir.as_ref();
     let manifest = Manifest::read(dir)?;
     let store = Store::open(dir, Access::Read)?;
-    let mut last = None;
-    for _ in 0..10 {
-        let picture = store.picture()?;
-        let report = look(&store, &manifest.config, &picture);
-        let sound = report.problems.is_empty();
-        let stayed =
-            || store.picture().is_ok_and(|newer| newer.meta().transaction == picture.meta().transaction);
-        // Without a table of readers a writer may have used pages meanwhile.
-        if sound || store.is_locked() || stayed() {
-            return Ok(report);
-        }
-        last = Some(report);
-    }
-    Ok(last.unwrap_or_default())
+    store.ask(|picture| Ok(look(&store, &manifest.config, picture)))
 }
 
 fn look(store: &Store, config: &IndexConfig, picture: &Picture) -> Report {

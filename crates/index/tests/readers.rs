@@ -138,3 +138,62 @@ fn pages_of_older_commits_are_used_again() {
     }
     assert!(reader.bytes().unwrap() <= 2 * after_some, "{after_some} {}", reader.bytes().unwrap());
 }
+
+/// The same folder at another place, where nothing can be written; none where this user may not mount.
+#[cfg(target_os = "linux")]
+fn read_only_view(of: &std::path::Path, at: &std::path::Path) -> bool {
+    let mount = |arguments: &[&str]| {
+        let done = std::process::Command::new("mount").args(arguments).arg(at).output();
+        done.is_ok_and(|out| out.status.success())
+    };
+    mount(&["--bind", &of.display().to_string()]) && mount(&["-o", "remount,ro,bind"])
+}
+
+/// A reader that cannot even enter itself into the table of readers, beside a writer that uses pages again.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_reader_of_a_read_only_folder_sees_whole_commits() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (dir, view) = (scratch.path().join("index"), scratch.path().join("view"));
+    let mut writer = Writer::create(&dir, config()).unwrap();
+    let batch = |v| (0..20).map(|i| image(i, v)).collect::<Vec<_>>();
+    writer.add(&batch(0)).unwrap();
+    std::fs::create_dir(&view).unwrap();
+    if !read_only_view(&dir, &view) {
+        eprintln!("SKIPPED: this user may not mount a folder read-only");
+        return;
+    }
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        assert!(std::fs::write(view.join("probe"), "").is_err());
+        assert!(matches!(Writer::open(&view, MODEL), Err(r2former_index::IndexError::ReadOnly { .. })));
+        let reader = Reader::open(&view, None).unwrap();
+        let ids: Vec<_> = (0..20).map(|i| place_id(&image(i, 0).place.name)).collect();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                let mut seen = HashSet::new();
+                while !done.load(Ordering::Relaxed) {
+                    let globals = reader.globals(&ids).unwrap();
+                    let v = (0..400).find(|&v| Some(image(0, v).global) == globals[0]).unwrap();
+                    assert!((0..20).all(|i| globals[i as usize] == Some(image(i, v).global)));
+                    assert_eq!(reader.search(&image(4, v).global, 20, &Filter::default()).unwrap().len(), 20);
+                    seen.insert(v);
+                }
+                seen.len()
+            });
+            for v in 1..400 {
+                writer.add(&batch(v)).unwrap();
+                if v == 200 {
+                    writer.compact().unwrap();
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+            assert!(reading.join().unwrap() > 1);
+        });
+        assert_eq!(reader.globals(&ids[..1]).unwrap(), [Some(image(0, 399).global)]);
+        assert_eq!(r2former_index::verify(&view).unwrap().problems, []);
+        r2former_index::export(&view, scratch.path().join("out.tar")).unwrap();
+    }));
+    let _ = std::process::Command::new("umount").arg("-l").arg(&view).status();
+    result.unwrap();
+}
