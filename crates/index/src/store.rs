@@ -87,6 +87,8 @@ impl Store {
             Access::Read => match env::open(path, 0) {
                 Ok(env) => Some(env),
                 Err(heed::Error::Io(error)) if cannot_write(&error) => None,
+                // The folder was removed and made again while it was open here.
+                Err(heed::Error::EnvAlreadyOpened) => None,
                 Err(error) => return Err(heed_error(dir, "opening", error)),
             },
         };

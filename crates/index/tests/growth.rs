@@ -12,6 +12,8 @@ use r2former_index::{ErrorKind, Filter, ReadPlaces, Reader, WritePlaces, Writer,
 const DIR: &str = "R2FORMER_TEST_GROWTH_DIR";
 const FIRST: &str = "R2FORMER_TEST_GROWTH_FIRST";
 
+const NARROW: &str = "R2FORMER_TEST_GROWTH_NARROW";
+
 /// Images of each of two processes.
 const EACH: u64 = 1000;
 
@@ -81,4 +83,31 @@ fn two_processes_add_and_a_third_reads() {
     assert!(reader.contains(&ids).unwrap().into_iter().all(|known| known));
     let report = verify(dir.path()).unwrap();
     assert_eq!((report.images as u64, report.problems), (2 * EACH, vec![]));
+}
+
+/// Not a test: a process with little address space that adds and reads.
+#[test]
+fn narrow_child() {
+    let Ok(dir) = std::env::var(NARROW) else { return };
+    let mut writer = Writer::open(&dir, MODEL).unwrap();
+    let reader = Reader::open(&dir, None).unwrap();
+    for i in 0..30 {
+        writer.add(&(10 * i..10 * (i + 1)).map(|i| image(i, 0)).collect::<Vec<_>>()).unwrap();
+        assert_eq!(reader.count(&Filter::default()).unwrap() as u64, 10 * (i + 1));
+    }
+    // Most of the space is left.
+    drop(vec![0_u8; 1 << 30]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn little_address_space_is_enough() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Writer::create(dir.path(), config()).unwrap());
+    let program = std::env::current_exe().unwrap();
+    let command =
+        format!("ulimit -v 4000000 && exec '{}' --exact narrow_child --nocapture", program.display());
+    let output = Command::new("sh").args(["-c", &command]).env(NARROW, dir.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(verify(dir.path()).unwrap().images, 300);
 }

@@ -122,6 +122,29 @@ fn reading_changes_nothing_that_was_committed() {
     assert!(before == contents());
 }
 
+/// A folder that is removed and made again under a reader: nothing is written into the file that is gone.
+#[test]
+#[cfg(unix)]
+fn a_folder_that_is_made_again_is_another_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = dir.path().join("index");
+    let mut writer = Writer::create(&index, config()).unwrap();
+    writer.add(&[image(1, 0)]).unwrap();
+    drop(writer);
+    let reader = Reader::open(&index, None).unwrap();
+    let copy = dir.path().join("copy");
+    Writer::create(&copy, config()).unwrap().add(&[image(2, 0), image(3, 0)]).unwrap();
+    std::fs::remove_dir_all(&index).unwrap();
+    std::fs::rename(&copy, &index).unwrap();
+    assert_eq!(reader.count(&Filter::default()).unwrap(), 2);
+    assert_eq!(reader.contains(&[place_id(&image(1, 0).place.name)]).unwrap(), [false]);
+    drop(reader);
+    let mut writer = Writer::open(&index, MODEL).unwrap();
+    writer.add(&[image(4, 0)]).unwrap();
+    drop(writer);
+    assert_eq!(Reader::open(&index, None).unwrap().count(&Filter::default()).unwrap(), 3);
+}
+
 /// Readers that hold nothing do not make the file grow.
 #[test]
 fn pages_of_older_commits_are_used_again() {

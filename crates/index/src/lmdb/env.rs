@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+use super::file::identity;
 use heed::{EnvFlags, EnvOpenOptions, MdbError, RoTxn, WithoutTls};
 
 /// Virtual memory that the map of an environment takes: room to grow without a new one.
@@ -31,6 +32,8 @@ pub(crate) type ReaderSlot = RoTxn<'static, WithoutTls>;
 #[derive(Debug)]
 pub(crate) struct SharedEnv {
     env: heed::Env<WithoutTls>,
+    /// Which file it is.
+    file: (u64, u64),
     /// Held for reading while a transaction begins, for writing while the map moves.
     moving: RwLock<()>,
 }
@@ -44,10 +47,12 @@ pub(crate) fn open(path: &Path, map: usize) -> heed::Result<Arc<SharedEnv>> {
     prepare_lock(&path)?;
     let mut all = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     all.retain(|(_, env)| env.strong_count() > 0);
+    let file = identity(&path.metadata()?);
     if let Some(env) = all.iter().find(|(other, _)| *other == path).and_then(|(_, env)| env.upgrade()) {
-        return Ok(env);
+        // A folder that was removed and made again while it was open here: the one that is gone is not this one.
+        return if env.file == file { Ok(env) } else { Err(heed::Error::EnvAlreadyOpened) };
     }
-    let env = Arc::new(SharedEnv { env: open_with_room(&path, map)?, moving: RwLock::new(()) });
+    let env = Arc::new(SharedEnv { env: open_with_room(&path, map)?, file, moving: RwLock::new(()) });
     all.push((path, Arc::downgrade(&env)));
     Ok(env)
 }
@@ -72,14 +77,15 @@ fn prepare_lock(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens with the largest map that the address space has room for.
+/// Opens with a map of the usual size; where the address space is too small for it, with one that leaves most of the
+/// space to the rest of the program.
 fn open_with_room(path: &Path, map: usize) -> heed::Result<heed::Env<WithoutTls>> {
     // LMDB opens its files for writing: say so before it makes anything of a folder that is only read.
     OpenOptions::new().read(true).write(true).open(path)?;
     let least =
         usize::try_from(path.metadata()?.len()).unwrap_or(MAP).next_multiple_of(LEAST_MAP).max(LEAST_MAP);
     let mut size = if map > 0 { map.next_multiple_of(64 << 10) } else { MAP };
-    let mut patience = 100;
+    let (mut patience, mut scarce) = (100, false);
     loop {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(size).max_readers(2046).max_dbs(TREES);
@@ -99,6 +105,12 @@ fn open_with_room(path: &Path, map: usize) -> heed::Result<heed::Env<WithoutTls>
             }
             Err(heed::Error::Io(error)) if error.kind() == io::ErrorKind::OutOfMemory && size > least => {
                 size = (size / 2).max(least);
+                scarce = true;
+            }
+            Ok(env) if scarce && size > least => {
+                drop(env);
+                size = (size / 4).max(least);
+                scarce = false;
             }
             opened => return opened,
         }

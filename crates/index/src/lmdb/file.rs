@@ -15,6 +15,20 @@ use super::meta::Meta;
 /// Room for growth in a map: a file that grows by less needs no new one.
 const SLACK: u64 = 1 << 30;
 
+/// What tells two files of the same path apart, where the system says.
+pub(super) fn identity(about: &std::fs::Metadata) -> (u64, u64) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        (about.dev(), about.ino())
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = about;
+        (0, 0)
+    }
+}
+
 /// The data file of an index, open for reading.
 #[derive(Debug)]
 pub(crate) struct DataFile {
@@ -49,9 +63,10 @@ impl DataFile {
         Ok(self.file.metadata()?.len())
     }
 
-    /// Whether another file has taken the place of this one.
+    /// Whether this file is no longer the one at its path.
     pub(crate) fn is_gone(&self) -> bool {
-        !self.path.exists()
+        let there = std::fs::metadata(&self.path).ok().map(|about| identity(&about));
+        there.is_none() || there != self.file.metadata().ok().map(|about| identity(&about))
     }
 
     /// The meta pages, by ordinary reading: no map is touched.
