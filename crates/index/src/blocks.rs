@@ -211,6 +211,7 @@ impl<'a> CodeBlock<'a> {
     }
 }
 
+#[inline]
 fn scale_of(bytes: &[u8; SCALE]) -> RowScale {
     let [a, b, c, d, e, f, g, h] = *bytes;
     RowScale { scale: f32::from_le_bytes([a, b, c, d]), residual: f32::from_le_bytes([e, f, g, h]) }

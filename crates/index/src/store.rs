@@ -77,8 +77,13 @@ impl Store {
         let mut store = Self { dir: dir.into(), number, file, page_size, env: None, cache: Cache::default() };
         let needed = last.last_page.saturating_add(1).saturating_mul(page_size);
         if store.file.length().at(path)? < needed {
-            // Free pages at the end may never have been written: only a used one that is missing is damage.
-            store.ask(|picture| store.walk(picture))?;
+            // Free pages at the end may never have been written. Then every page up to the last is one that is used, and
+            // there, or one that is free.
+            store.ask(|picture| match store.walk(picture)?.leaves(picture.meta()) {
+                0 => Ok(()),
+                _ => Err(picture
+                    .damaged("the file is shorter than its head says: it was cut, or the head changed")),
+            })?;
         }
         store.env = match access {
             Access::Write(map) => {

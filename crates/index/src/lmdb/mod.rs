@@ -28,16 +28,19 @@ impl Corrupt {
 pub(crate) type Read<T> = std::result::Result<T, Corrupt>;
 
 /// The number in the first bytes of `bytes` at `at`; none beyond the end.
+#[inline]
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().map(|&bytes| u16::from_ne_bytes(bytes))
 }
 
 /// Like [`u16_at`], 32 bits.
+#[inline]
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|&bytes| u32::from_ne_bytes(bytes))
 }
 
 /// Like [`u16_at`], 64 bits.
+#[inline]
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk().map(|&bytes| u64::from_ne_bytes(bytes))
 }

@@ -126,6 +126,7 @@ impl<'m> Pages<'m> {
 
 impl<'m> Page<'m> {
     /// The node of an entry: its head (two numbers and flags), its key, and where its data begins.
+    #[inline]
     fn node(&self, index: usize) -> Read<(u32, u16, &'m [u8], usize)> {
         let node = || {
             let at = usize::from(u16_at(self.bytes, HEADER + 2 * index)?);

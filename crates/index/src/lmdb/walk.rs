@@ -12,6 +12,13 @@ pub(crate) struct Used {
     pub(crate) page_size: u64,
 }
 
+impl Used {
+    /// Pages of a commit that are neither used nor free: LMDB leaves none.
+    pub(crate) fn leaves(&self, meta: &Meta) -> u64 {
+        (meta.last_page + 1).abs_diff(self.pages.saturating_add(self.free))
+    }
+}
+
 /// Checks that the trees of a commit are what LMDB makes: pages that are used once, keys in order, counts that
 /// are true, and a list of free pages on which no used page is.
 pub(crate) fn walk(pages: Pages<'_>, meta: &Meta) -> Read<Used> {
