@@ -11,7 +11,7 @@ fn a_folder_without_an_index_says_how_to_make_one() {
     let photos = photo_folder();
     let nothing = photos.path().join("nothing");
     for folder in [photos.path(), &nothing] {
-        for command in ["info", "list", "verify", "optimize"] {
+        for command in ["info", "list", "verify", "compact"] {
             let said = fails(r2former().args(["index", command]).arg(folder), 1);
             names(&said, &[&folder.display().to_string(), "index create"]);
         }

@@ -181,7 +181,6 @@ fn former_options_are_refused_with_their_new_names() {
     let mut program = r2former();
     program.args(["eval", "vg", ".", former, "single_query"]);
     names(&fails(&mut program, 2), &[former, "--query-preprocessing"]);
-    names(&fails(r2former().args(["bench", "search", "--fast"]), 2), &["--fast", "--approximate"]);
 }
 
 #[test]

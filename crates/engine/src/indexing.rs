@@ -7,13 +7,9 @@ use r2former_index::{NewPlace, Place, ReadPlaces, WritePlaces, place_id};
 use r2former_model::quantize;
 use serde::Serialize;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 /// Images in a write. Larger batches cost less per image; smaller ones lose less work when a run is interrupted.
 const WRITE_BATCH: usize = 32;
-
-/// How often a long run commits, so that readers see what it has added.
-const COMMIT_EVERY: Duration = Duration::from_secs(20);
 
 /// What [`add_photos`] did.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -81,7 +77,6 @@ pub fn add_photos(
     let files: Vec<&[&Photo]> =
         missing.chunk_by(|a, b| a.path == b.path && a.view.is_some() && b.view.is_some()).collect();
     let mut waiting: Vec<NewPlace> = Vec::with_capacity(WRITE_BATCH);
-    let mut committed = Instant::now();
     progress.start("images", missing.len() as u64);
     extract_photos(extractor, &files, |i, result| {
         let path = || files[i].first().map(|photo| photo.path.clone()).unwrap_or_default();
@@ -104,10 +99,6 @@ pub fn add_photos(
             index.add(&waiting)?;
             report.added += waiting.len();
             waiting.clear();
-            if committed.elapsed() > COMMIT_EVERY {
-                index.flush()?;
-                committed = Instant::now();
-            }
         }
         Ok(())
     })?;
@@ -115,8 +106,6 @@ pub fn add_photos(
         index.add(&waiting)?;
         report.added += waiting.len();
     }
-    // A commit that fails must be an error of this call, not of nobody's.
-    index.flush()?;
     progress.finish();
     Ok(report)
 }

@@ -74,7 +74,7 @@ pub use place_index::PlaceIndex;
 pub use progress::{NoProgress, Progress};
 pub use query_image::{DecodedQuery, QueryImage};
 pub use r2former_data::{LatLon, Photo, Rgb8};
-pub use r2former_index::{Near, SearchMode};
+pub use r2former_index::Near;
 pub use rerank::{LocalRows, PairScore, rerank, score_pair};
 pub use rerank_method::RerankMethod;
 pub use stream::{extract_framed, extract_stream};

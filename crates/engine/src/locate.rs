@@ -5,7 +5,7 @@ use crate::{
     ScoreKind, Status, Timing, top1_margin,
 };
 use r2former_data::geo;
-use r2former_index::{Filter, Hit, Near, ReadPlaces, SearchMode};
+use r2former_index::{Filter, Hit, Near, ReadPlaces};
 use std::time::Instant;
 
 /// How to search. The default reranks 100 candidates by the model's best method, wherever they are, and
@@ -33,13 +33,11 @@ pub struct LocateOptions {
     pub adaptive: Option<f32>,
     /// Only places near a prior position.
     pub near: Option<Near>,
-    /// Exact or approximate search; exact by default.
-    pub mode: SearchMode,
 }
 
 impl Default for LocateOptions {
     fn default() -> Self {
-        Self { top: 5, candidates: 100, rerank: None, adaptive: None, near: None, mode: SearchMode::Exact }
+        Self { top: 5, candidates: 100, rerank: None, adaptive: None, near: None }
     }
 }
 
@@ -76,13 +74,6 @@ impl LocateOptions {
     #[must_use]
     pub fn near(mut self, near: Near) -> Self {
         self.near = Some(near);
-        self
-    }
-
-    /// Sets the search mode.
-    #[must_use]
-    pub fn mode(mut self, mode: SearchMode) -> Self {
-        self.mode = mode;
         self
     }
 }
@@ -145,7 +136,7 @@ pub fn locate<'a>(
     let reranks = method != RerankMethod::None;
     let ranked = options.top.max(Estimate::CONSIDERED);
     let wanted = if reranks { options.candidates.max(ranked) } else { ranked };
-    let found = index.search(&features.global, wanted, &filter, options.mode)?;
+    let found = index.search(&features.global, wanted, &filter)?;
     let mut candidates: Vec<Candidate> =
         found.into_iter().map(|hit| Candidate { hit, score: None }).collect();
     lap(&mut timing.search_ms);

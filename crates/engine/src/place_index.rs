@@ -132,13 +132,7 @@ impl PlaceIndex {
     /// # Errors
     /// [`EngineError::Index`] for a damaged index.
     pub fn reader(&self) -> Result<Reader> {
-        match Reader::open(&self.dir, None) {
-            // A reader's own files go elsewhere where they find no place beside the index.
-            Err(IndexError::ReadOnly { .. } | IndexError::Full { .. }) => {
-                Ok(Reader::open_in(&self.dir, &std::env::temp_dir(), None)?)
-            }
-            reader => Ok(reader?),
-        }
+        Ok(Reader::open(&self.dir, None)?)
     }
 
     /// Opens for adding and removing; one writer at a time.

@@ -1,4 +1,4 @@
-//! The position type that photographs, indexes and answers share.
+//! The position type that photographs, indexes and answers share, and the distance between two positions.
 //!
 //! ```
 //! use r2former_geo::{InvalidPosition, LatLon};
@@ -9,8 +9,12 @@
 //! # Ok::<(), InvalidPosition>(())
 //! ```
 
+mod distance;
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+pub use distance::{bearing, destination, geodesic_m, heading_difference, wrap_longitude};
 
 /// A WGS84 position in degrees.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -10,10 +10,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::attachment::ATTACHMENTS;
+use crate::copy;
 use crate::error::{At, IndexError, Result};
 use crate::files::{copy_sparse, remove_dir, sync_dir, sync_tree};
 use crate::manifest::{MANIFEST, Manifest};
-use crate::writer::{Writer, prepare_empty};
+use crate::schema::Shape;
+use crate::store::{Access, Store, data_path, remove_data};
+use crate::writer::prepare_empty;
 
 const SUMS: &str = "checksums.json";
 
@@ -21,7 +24,10 @@ const SUMS: &str = "checksums.json";
 const SUMS_LIMIT: u64 = 64 << 20;
 
 /// Format of exported files.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
+
+/// Name of the data file in an exported file.
+const DATA: &str = "store/places.mdb";
 
 #[derive(Serialize, Deserialize)]
 struct Sums {
@@ -35,11 +41,12 @@ struct Sum {
     sha256: String,
 }
 
-/// Writes all acknowledged images of the index at `dir` to the new file `to`, whole or not at all.
+/// Writes all acknowledged images of the index at `dir` to the new file `to`, whole or not at all: a compacted copy of
+/// the last commit. A writer may work meanwhile. For a while it takes room for two copies beside `to`.
 ///
 /// # Errors
-/// [`Busy`](IndexError::Busy) while a writer is at work, [`Archive`](IndexError::Archive) if `to` exists,
-/// or as for [`Writer::open`].
+/// [`Archive`](IndexError::Archive) if `to` exists, [`Damaged`](IndexError::Damaged) for an index of which a value is
+/// not what was stored, or as for [`Reader::open`](crate::Reader::open).
 pub fn export(dir: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     let (dir, to) = (dir.as_ref(), to.as_ref());
     if to.exists() {
@@ -48,14 +55,26 @@ pub fn export(dir: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
             problem: "it exists already; choose another name".into(),
         });
     }
-    let mut writer = Writer::open_any(dir)?;
-    let committed = writer.freeze()?;
+    let manifest = Manifest::read(dir)?;
+    let data = beside(&to.with_extension("mdb"));
+    let exported = copy_last(dir, &manifest, &data).and_then(|()| write_archive(dir, &data, to));
+    remove_data(&data);
+    exported
+}
+
+/// Copies the last commit.
+fn copy_last(dir: &Path, manifest: &Manifest, data: &Path) -> Result<()> {
+    let store = Store::open(dir, Access::Read)?;
+    store.ask(|picture| copy::copy(picture, Shape::new(manifest.config.global_dim), data))
+}
+
+fn write_archive(dir: &Path, data: &Path, to: &Path) -> Result<()> {
     let mut sources = vec![(MANIFEST.to_owned(), dir.join(MANIFEST))];
     let attachments = dir.join(ATTACHMENTS);
     if attachments.is_dir() {
         list(&attachments, ATTACHMENTS, &mut sources)?;
     }
-    list(&committed, "store", &mut sources)?;
+    sources.push((DATA.to_owned(), data.to_owned()));
 
     let mut files = BTreeMap::new();
     for (name, path) in &sources {
@@ -88,8 +107,9 @@ pub fn import(from: impl AsRef<Path>, dir: impl AsRef<Path>) -> Result<()> {
     remove_dir(&part)?;
     fs::create_dir(&part).at(&part)?;
     let done = unpack(from, &part).and_then(|()| {
-        // An index is what its manifest, its state and its store say together: open it once.
-        Writer::open_any(&part)?.close()?;
+        // Opened for writing, all of its structure is looked at.
+        drop(Store::open(&part, Access::Write(0))?);
+        let _ = fs::remove_file(crate::lmdb::env::lock_path(&data_path(&part, 1)));
         sync_tree(&part)?;
         fs::remove_dir(dir).at(dir)?;
         fs::rename(&part, dir).at(dir)
@@ -184,8 +204,7 @@ fn unpack(from: &Path, to: &Path) -> Result<()> {
             missing.len() - 1
         )));
     }
-    Manifest::read(to)?;
-    crate::generation::adopt(to)
+    Manifest::read(to).map(drop)
 }
 
 /// The place of an archive's file below `to`; none for a name that leads elsewhere.
@@ -193,12 +212,14 @@ fn place_for(name: &str, to: &Path) -> Option<PathBuf> {
     if name == MANIFEST {
         return Some(to.join(MANIFEST));
     }
+    if name == DATA {
+        return Some(data_path(to, 1));
+    }
     let (folder, inside) = name.split_once('/')?;
-    let folder = match folder {
-        "store" => crate::generation::dir_of(to, 1),
-        ATTACHMENTS => to.join(ATTACHMENTS),
-        _ => return None,
-    };
+    if folder != ATTACHMENTS {
+        return None;
+    }
+    let folder = to.join(ATTACHMENTS);
     let plain = Path::new(inside).components().all(|part| matches!(part, Component::Normal(_)));
     (plain && !name.contains('\\') && !name.contains(':')).then(|| folder.join(inside))
 }

@@ -49,8 +49,12 @@ pub enum IndexError {
         /// Fingerprint of the caller's model.
         given: String,
     },
-    /// The manifest was written by a version that this one does not know.
-    #[error("{dir}: the index has format {found}, and this program knows format {known}; use the program that wrote it", dir = dir.display())]
+    /// The index was written by another version of this program.
+    #[error(
+        "{dir}: the index has format {found}, and this program knows format {known}; {}",
+        if found < known { "create a new index and add the photographs again" } else { "use the program that wrote it" },
+        dir = dir.display()
+    )]
     OtherFormat {
         /// The index directory.
         dir: PathBuf,

@@ -1,4 +1,4 @@
-//! Files that are either whole or absent: atomic writes, syncs, links and sparse copies.
+//! Files that are either whole or absent: atomic writes, syncs and sparse copies.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -34,22 +34,6 @@ pub(crate) fn sync_tree(dir: &Path) -> Result<()> {
         }
     }
     sync_dir(dir)
-}
-
-/// Gives `to` the file `from` under another name; copies it where the file system cannot.
-pub(crate) fn link(from: &Path, to: &Path) -> Result<()> {
-    match fs::hard_link(from, to) {
-        Ok(()) => Ok(()),
-        Err(source) if source.kind() == io::ErrorKind::NotFound => Err(IndexError::io(from, source)),
-        Err(_) => copy(from, to),
-    }
-}
-
-/// Copies a file and keeps its holes.
-pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
-    let mut source = File::open(from).at(from)?;
-    let mut target = File::create(to).at(to)?;
-    copy_sparse(&mut source, &mut target, |_| ()).at(to).map(|_| ())
 }
 
 /// Writes all of `source` to `target`, blocks of zeros as holes; `seen` gets every byte in order.
@@ -90,8 +74,7 @@ pub(crate) fn remove_dir(dir: &Path) -> Result<()> {
     }
 }
 
-/// Fails while the disk is not yet full: the store maps files into memory, and a page of such a file that
-/// finds no room kills the process instead of giving an error.
+/// Fails while the disk is not yet full, and says how much is missing.
 pub(crate) fn need_room(dir: &Path, bytes: u64) -> Result<()> {
     let free = fs4::available_space(dir).at(dir)?;
     if free >= bytes {
@@ -99,33 +82,4 @@ pub(crate) fn need_room(dir: &Path, bytes: u64) -> Result<()> {
     }
     let problem = format!("{} MiB are needed and {} MiB are free", bytes.div_ceil(1 << 20), free >> 20);
     Err(IndexError::Full { dir: dir.into(), problem })
-}
-
-/// Bytes that the files below `dir` take on the disk: holes take none, and a file of two names counts once.
-pub(crate) fn disk_bytes(dir: &Path) -> Result<u64> {
-    fn walk(dir: &Path, seen: &mut std::collections::HashSet<(u64, u64)>) -> io::Result<u64> {
-        let mut sum = 0;
-        for entry in fs::read_dir(dir)? {
-            let path = entry?.path();
-            let about = fs::symlink_metadata(&path)?;
-            if about.is_dir() {
-                sum += walk(&path, seen)?;
-            } else {
-                sum += allocated(&about, seen);
-            }
-        }
-        Ok(sum)
-    }
-    walk(dir, &mut Default::default()).at(dir)
-}
-
-#[cfg(unix)]
-fn allocated(about: &fs::Metadata, seen: &mut std::collections::HashSet<(u64, u64)>) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    if seen.insert((about.dev(), about.ino())) { about.blocks() * 512 } else { 0 }
-}
-
-#[cfg(not(unix))]
-fn allocated(about: &fs::Metadata, _: &mut std::collections::HashSet<(u64, u64)>) -> u64 {
-    about.len()
 }

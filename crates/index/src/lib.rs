@@ -1,14 +1,15 @@
 //! The place index: one folder of images' descriptors, positions and local features.
 //!
-//! An index belongs to one model, which is known here by a fingerprint alone. It stands on the embedded
-//! vector store `qdrant-edge`: one point per image with the vector `global` (cosine), the multivector
-//! `local` (8-bit rows, on disk, without a graph) and a payload whose `location` has a geographic index.
+//! An index belongs to one model, which is known here by a fingerprint alone. It is one file of LMDB beside a
+//! manifest: places by identifier, 8-bit codes of the descriptors in blocks, descriptors in f32, and local features
+//! as they were added.
 //!
-//! - One [`Writer`] at a time, any number of [`Reader`]s meanwhile; a reader sees the last commit,
-//!   whole.
-//! - [`WritePlaces::add`] returns when the images would survive a killed process and a power cut: they are
-//!   in a synced journal. New readers see them from the next [`WritePlaces::flush`] on, which also happens
-//!   at the writer's end and every 96 MiB of journal. After a crash the next opening commits them.
+//! - One [`Writer`] at a time, any number of [`Reader`]s meanwhile. [`WritePlaces::add`] is one commit: when it
+//!   returns, the images would survive a killed process and a power cut, and every reader's next call sees them.
+//! - A search scans the codes of all places and scores what can be among the best again: its answer is that of a
+//!   comparison with every descriptor.
+//! - No byte is trusted: the file's structure is checked as it is read, every value has a checksum, and a flipped bit
+//!   is an error and never an answer. [`verify`] looks at everything.
 //!
 //! ```no_run
 //! use r2former_index::{Filter, IndexConfig, NewPlace, Place, ReadPlaces, Reader, WritePlaces, Writer};
@@ -24,29 +25,34 @@
 
 mod archive;
 mod attachment;
+mod blocks;
+mod change;
 mod clock;
+mod copy;
 mod error;
 mod files;
-mod generation;
-mod journal;
+mod filter;
+mod lmdb;
 mod lock;
 mod manifest;
-mod payload;
+mod picture;
 mod place;
 mod query;
 mod reader;
-mod shard;
+mod record;
+mod schema;
+mod slots;
+mod store;
 mod summary;
 mod traits;
 mod verify;
-mod view;
 mod writer;
 
 pub use archive::{export, import};
 pub use attachment::attachment_path;
 pub use error::{ErrorKind, IndexError, Result};
 pub use manifest::{FORMAT, IndexConfig, MANIFEST, Manifest};
-pub use place::{Extent, Filter, Hit, LocalFeatures, Near, NewPlace, Page, Place, SearchMode, place_id};
+pub use place::{Extent, FeatureBytes, Filter, Hit, LocalFeatures, Near, NewPlace, Page, Place, place_id};
 pub use r2former_geo::LatLon;
 pub use reader::Reader;
 pub use traits::{Info, ReadPlaces, WritePlaces};

@@ -11,7 +11,7 @@ use crate::error::{At, IndexError, Result};
 use crate::files::write_atomically;
 
 /// Format that this crate reads and writes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// File name of the manifest in an index directory.
 pub const MANIFEST: &str = "manifest.json";
@@ -120,7 +120,7 @@ fn check(config: &IndexConfig) -> Result<(), String> {
     if (config.row_width == 0) != (config.max_rows == 0) {
         return Err("local features need both a row width and a number of rows, or neither".into());
     }
-    // The store keeps the features of one image in one chunk of 32 MiB.
+    // A value of the store has a length of 32 bits; an image is far below that.
     let bytes = config.row_width.saturating_mul(config.max_rows);
     if config.row_width > 65_536 || bytes >= 32 << 20 {
         return Err(format!("{bytes} bytes of local features per image; below 32 MiB are possible"));

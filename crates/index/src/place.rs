@@ -1,10 +1,14 @@
 //! A place: one photograph's name, position and tags, and its identity in an index.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use r2former_geo::LatLon;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::picture::Picture;
 
 /// Namespace of the identifiers: UUID v5 of the URL `https://github.com/r2former/r2former` in the URL namespace.
 const NAMESPACE: Uuid = Uuid::from_u128(0x9284_3bef_5c1c_54d0_9860_88fc_96ef_de74);
@@ -67,18 +71,74 @@ pub struct Hit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalFeatures {
     /// Rows one after the other: `row_width` bytes each, the bytes that were added.
-    pub rows: Vec<u8>,
+    pub rows: FeatureBytes,
     /// Bytes in a row (the local dimension plus 3).
     pub row_width: usize,
+}
+
+/// Bytes of local features: those of the index itself where it is a file, without a copy.
+///
+/// They stay what they are while this lives; but an index grows while its older commits are kept, so keep them no
+/// longer than an answer needs.
+#[derive(Debug, Clone)]
+pub struct FeatureBytes(Bytes);
+
+#[derive(Debug, Clone)]
+enum Bytes {
+    Owned(Vec<u8>),
+    Mapped { picture: Arc<Picture>, at: usize, length: usize },
+}
+
+impl FeatureBytes {
+    /// Bytes within a picture's map.
+    pub(crate) fn mapped(picture: &Arc<Picture>, value: &[u8]) -> Self {
+        let at = value.as_ptr() as usize - picture.bytes().as_ptr() as usize;
+        Self(Bytes::Mapped { picture: picture.clone(), at, length: value.len() })
+    }
+}
+
+impl Deref for FeatureBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Owned(bytes) => bytes,
+            Bytes::Mapped { picture, at, length } => &picture.bytes()[*at..][..*length],
+        }
+    }
+}
+
+impl From<Vec<u8>> for FeatureBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Bytes::Owned(bytes))
+    }
+}
+
+impl PartialEq for FeatureBytes {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for FeatureBytes {}
+
+impl PartialEq<Vec<u8>> for FeatureBytes {
+    fn eq(&self, other: &Vec<u8>) -> bool {
+        **self == **other
+    }
 }
 
 /// Which places a search, a listing or a count considers. The default considers all.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
-    /// Only places with a position nearer to a point than a radius, great circle distance.
+    /// Only places with a position at most a radius away from a point, on the ellipsoid.
     pub near: Option<Near>,
     /// Only places that carry every one of these tags.
     pub tags: BTreeMap<String, String>,
+    /// Only places with a time that is not before this one: seconds since 1970-01-01 UTC.
+    pub since: Option<i64>,
+    /// Only places with a time that is not after this one.
+    pub until: Option<i64>,
     /// Never these images.
     pub exclude: Vec<Uuid>,
 }
@@ -97,17 +157,6 @@ impl Near {
     pub fn new(center: LatLon, radius_m: f64) -> Self {
         Self { center, radius_m }
     }
-}
-
-/// How a search finds the nearest places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SearchMode {
-    /// Compares with every place: the true nearest, time grows with the number of places.
-    #[default]
-    Exact,
-    /// Walks the HNSW graph where [`WritePlaces::optimize`](crate::WritePlaces::optimize) has built one:
-    /// faster, and now and then misses a near place. Parts without a graph are searched exactly.
-    Approximate,
 }
 
 /// One page of a listing, in the order of the identifiers.

@@ -1,131 +1,212 @@
-//! Requests to an open store, shared by the reader and the writer.
+//! Requests to a picture, shared by the reader and the writer.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::sync::Arc;
 
-use qdrant_edge::{
-    CountRequest, NamedQuery, PointId, QueryEnum, QueryRequest, Record, ScoringQuery, ScrollRequest,
-    SearchParams, VectorInternal, VectorStructInternal, WithPayloadInterface, WithVector,
-};
 use r2former_geo::LatLon;
+use r2former_kernels::Level;
+use r2former_kernels::scan::{Block, Nearest, Query, scan};
+use rayon::prelude::*;
 use uuid::Uuid;
 
+use crate::blocks::CodeBlock;
 use crate::error::{IndexError, Result};
+use crate::filter;
 use crate::manifest::IndexConfig;
-use crate::payload;
-use crate::place::{Extent, Filter, Hit, LocalFeatures, Page, Place, SearchMode};
-use crate::shard::{GLOBAL, LOCAL, Shard};
+use crate::picture::Picture;
+use crate::place::{Extent, FeatureBytes, Filter, Hit, LocalFeatures, Page, Place};
+use crate::schema::{Db, Shape, number_key};
+use crate::slots::SlotSet;
+use crate::store::{Cache, Store};
 
-/// A request to an open store.
+/// Bytes of codes or features that a thread works on at least.
+const SHARE: usize = 1 << 20;
+
+/// A request to one commit.
 #[derive(Clone, Copy)]
-pub(crate) struct SearchRequest<'a> {
-    pub(crate) dir: &'a Path,
+pub(crate) struct Request<'a> {
     pub(crate) config: &'a IndexConfig,
-    pub(crate) shard: &'a Shard,
+    pub(crate) store: &'a Store,
+    pub(crate) picture: &'a Arc<Picture>,
 }
 
-impl SearchRequest<'_> {
-    pub(crate) fn search(
-        self,
-        global: &[f32],
-        top: usize,
-        filter: &Filter,
-        mode: SearchMode,
-    ) -> Result<Vec<Hit>> {
-        self.check_global(global)
-            .map_err(|problem| IndexError::request(self.dir, format!("the query: {problem}")))?;
-        if top == 0 {
-            return Ok(Vec::new());
+impl Request<'_> {
+    fn cache(&self) -> &Cache {
+        &self.store.cache
+    }
+
+    pub(crate) fn search(self, queries: &[&[f32]], top: usize, filter: &Filter) -> Result<Vec<Vec<Hit>>> {
+        let picture = self.picture;
+        let mut prepared = Vec::with_capacity(queries.len());
+        for query in queries {
+            let unit = unit_length(query, self.config.global_dim)
+                .map_err(|problem| IndexError::request(picture.dir(), format!("the query: {problem}")))?;
+            prepared.push(Query::new(&unit));
         }
-        let exact = mode == SearchMode::Exact;
-        let query = NamedQuery { query: VectorInternal::Dense(global.to_vec()), using: Some(GLOBAL.into()) };
-        let request = QueryRequest {
-            prefetches: Vec::new(),
-            query: Some(ScoringQuery::Vector(QueryEnum::Nearest(query))),
-            filter: self.filter(filter)?,
-            score_threshold: None,
-            limit: top,
-            offset: 0,
-            params: Some(SearchParams {
-                hnsw_ef: Some((2 * top).max(128)),
-                exact,
-                ..SearchParams::default()
-            }),
-            with_vector: WithVector::Bool(false),
-            with_payload: WithPayloadInterface::Bool(true),
+        let allowed = filter::slots(picture, self.cache(), filter)?;
+        if top == 0 || queries.is_empty() {
+            return Ok(vec![Vec::new(); queries.len()]);
+        }
+        let level = Level::current().unwrap_or_else(|_| Level::best());
+        let shape = Shape::new(self.config.global_dim);
+        let found = self.scan(level, shape, &prepared, top, allowed.as_ref())?;
+        let hits = |(query, nearest): (&Query, Nearest)| {
+            let best = nearest.finish(level, query, |slot| picture.descriptor(shape, slot))?;
+            let hit = |(slot, similarity)| {
+                let place = picture.place(slot)?;
+                let id = crate::place::place_id(&place.name);
+                Ok(Hit { id, similarity, place })
+            };
+            best.into_iter().map(hit).collect::<Result<Vec<_>>>()
         };
-        let points = self.shard.edge("searching", |edge| edge.query(request))?;
-        points
-            .into_iter()
-            .map(|point| {
-                let id = self.uuid(point.id)?;
-                let place = self.place(id, &point.payload)?;
-                Ok(Hit { id, similarity: point.score, place })
-            })
-            .collect()
+        if prepared.len() == 1 {
+            return prepared.iter().zip(found).map(hits).collect();
+        }
+        prepared.par_iter().zip(found).map(hits).collect()
+    }
+
+    /// What can be among the best, of all blocks of codes, each checked before its first use.
+    fn scan(
+        self,
+        level: Level,
+        shape: Shape,
+        queries: &[Query],
+        top: usize,
+        allowed: Option<&SlotSet>,
+    ) -> Result<Vec<Nearest>> {
+        let blocks = self.picture.code_blocks(shape)?;
+        let words = shape.code_rows as usize / 64;
+        let some = |first: usize, blocks: &[(&[u8], CodeBlock<'_>)]| {
+            let mut found = vec![Nearest::new(top); queries.len()];
+            let mut scales = Vec::new();
+            for (i, (stored, block)) in blocks.iter().enumerate() {
+                let number = first + i;
+                let allowed = allowed.map(|set| {
+                    let all = set.words();
+                    &all[(number * words).min(all.len())..((number + 1) * words).min(all.len())]
+                });
+                if allowed.is_some_and(|allowed| allowed.iter().all(|&word| word == 0)) {
+                    continue;
+                }
+                if !self.cache().is_sound(self.picture, Db::Codes, number as u32, stored) {
+                    return Err(self
+                        .picture
+                        .damaged(format!("block {number} of the codes has another checksum")));
+                }
+                block.scales_into(&mut scales);
+                let first = number as u32 * shape.code_rows;
+                let block = Block { first, codes: block.codes, scales: &scales, allowed };
+                scan(level, queries, &block, &mut found);
+            }
+            Ok(found)
+        };
+        let bytes = shape.stride * shape.code_rows as usize;
+        let threads = rayon::current_num_threads();
+        let share = blocks.len().div_ceil(threads).max(SHARE.div_ceil(bytes)).max(1);
+        if blocks.len() <= share {
+            return some(0, &blocks);
+        }
+        let parts: Vec<Vec<Nearest>> = blocks
+            .par_chunks(share)
+            .enumerate()
+            .map(|(i, blocks)| some(i * share, blocks))
+            .collect::<Result<_>>()?;
+        let mut parts = parts.into_iter();
+        let mut found = parts.next().unwrap_or_default();
+        for part in parts {
+            for (all, more) in found.iter_mut().zip(part) {
+                all.merge(more);
+            }
+        }
+        Ok(found)
     }
 
     pub(crate) fn locals(self, ids: &[Uuid]) -> Result<Vec<Option<LocalFeatures>>> {
         let row_width = self.config.row_width;
-        if !self.config.has_local() {
-            let empty =
-                |known| if known { Some(LocalFeatures { rows: Vec::new(), row_width }) } else { None };
-            return Ok(self.contains(ids)?.into_iter().map(empty).collect());
+        let one = |&id: &Uuid| {
+            let Some(slot) = self.picture.slot_of(id)? else { return Ok(None) };
+            let rows = if self.config.has_local() { self.local(slot)? } else { Vec::new().into() };
+            Ok(Some(LocalFeatures { rows, row_width }))
+        };
+        let bytes = ids.len().saturating_mul(row_width * self.config.max_rows);
+        if bytes <= SHARE { ids.iter().map(one).collect() } else { ids.par_iter().map(one).collect() }
+    }
+
+    fn local(self, slot: u32) -> Result<FeatureBytes> {
+        let value = self.picture.need(Db::Locals, &number_key(slot))?;
+        let (width, most) = (self.config.row_width, self.config.max_rows);
+        if !value.len().is_multiple_of(width) || value.len() > width * most {
+            return Err(self
+                .picture
+                .damaged(format!("slot {slot} has {} bytes of local features", value.len())));
         }
-        let mut known = HashMap::new();
-        for record in self.records(ids, false, &[LOCAL])? {
-            let id = self.uuid(record.id)?;
-            known.insert(id, LocalFeatures { rows: local_rows(record).unwrap_or_default(), row_width });
+        // Where the pages can change, what was checked is copied.
+        if self.store.is_locked() {
+            Ok(FeatureBytes::mapped(self.picture, value))
+        } else {
+            Ok(value.to_vec().into())
         }
-        Ok(ids.iter().map(|id| known.get(id).cloned()).collect())
     }
 
     pub(crate) fn globals(self, ids: &[Uuid]) -> Result<Vec<Option<Vec<f32>>>> {
-        let mut known = HashMap::new();
-        for record in self.records(ids, false, &[GLOBAL])? {
-            known.insert(self.uuid(record.id)?, global_of(&record).map(<[f32]>::to_vec));
-        }
-        Ok(ids.iter().map(|id| known.get(id).cloned().flatten()).collect())
+        let shape = Shape::new(self.config.global_dim);
+        let one = |&id: &Uuid| {
+            let Some(slot) = self.picture.slot_of(id)? else { return Ok(None) };
+            Ok(Some(floats(self.picture.descriptor(shape, slot)?)))
+        };
+        ids.iter().map(one).collect()
     }
 
     pub(crate) fn list(self, from: Option<Uuid>, limit: usize, filter: &Filter) -> Result<Page> {
+        let picture = self.picture;
         if limit == 0 {
-            return Err(IndexError::request(self.dir, "a page of 0 places; ask for at least 1"));
+            return Err(IndexError::request(picture.dir(), "a page of 0 places; ask for at least 1"));
         }
-        let (records, next) = self.scroll(from, limit, filter, &[])?;
-        let places = records.into_iter().map(|record| {
-            let id = self.uuid(record.id)?;
-            Ok((id, self.place(id, &record.payload)?))
-        });
-        Ok(Page { places: places.collect::<Result<_>>()?, next })
+        let allowed = filter::slots(picture, self.cache(), filter)?;
+        let from = from.unwrap_or(Uuid::nil());
+        let corrupt = |corrupt| picture.corrupt(corrupt);
+        let mut cursor = picture.tree(Db::Ids).from(from.as_bytes()).map_err(corrupt)?;
+        let mut page = Page::default();
+        let mut last = None;
+        while let Some((key, stored)) = cursor.next().map_err(corrupt)? {
+            let slot = picture.slot_in(picture.unseal(Db::Ids, key, stored)?)?;
+            let id = Uuid::from_slice(key).ok().filter(|&id| last.is_none_or(|last| last < id) && id >= from);
+            let id = id.ok_or_else(|| picture.damaged("the identifiers are not in order"))?;
+            last = Some(id);
+            if allowed.as_ref().is_some_and(|allowed| !allowed.contains(slot)) {
+                continue;
+            }
+            if page.places.len() == limit {
+                page.next = Some(id);
+                break;
+            }
+            page.places.push((id, picture.place_of(id, slot)?));
+        }
+        Ok(page)
     }
 
     pub(crate) fn get(self, ids: &[Uuid]) -> Result<Vec<Option<Place>>> {
-        let mut known = HashMap::new();
-        for record in self.records(ids, true, &[])? {
-            let id = self.uuid(record.id)?;
-            known.insert(id, self.place(id, &record.payload)?);
-        }
-        Ok(ids.iter().map(|id| known.get(id).cloned()).collect())
+        let one = |&id: &Uuid| match self.picture.slot_of(id)? {
+            Some(slot) => self.picture.place_of(id, slot).map(Some),
+            None => Ok(None),
+        };
+        ids.iter().map(one).collect()
     }
 
     pub(crate) fn contains(self, ids: &[Uuid]) -> Result<Vec<bool>> {
-        let found = self.records(ids, false, &[])?;
-        let known: std::collections::HashSet<_> = found.into_iter().map(|record| record.id).collect();
-        Ok(ids.iter().map(|&id| known.contains(&PointId::Uuid(id))).collect())
+        ids.iter().map(|&id| Ok(self.picture.slot_of(id)?.is_some())).collect()
     }
 
     pub(crate) fn count(self, filter: &Filter) -> Result<usize> {
-        let request = CountRequest { filter: self.filter(filter)?, exact: true };
-        self.shard.edge("counting", |edge| edge.count(request))
+        let allowed = filter::slots(self.picture, self.cache(), filter)?;
+        Ok(allowed.map_or(self.picture.counters().images as usize, |allowed| allowed.count()))
     }
 
     pub(crate) fn extent(self) -> Result<Option<Extent>> {
         let mut extent: Option<Extent> = None;
-        let mut from = None;
-        loop {
-            let page = self.list(from, 1000, &Filter::default())?;
-            for LatLon { lat, lon } in page.places.iter().filter_map(|(_, place)| place.position) {
+        for block in 0..self.picture.fact_blocks() {
+            let facts = self.picture.facts(self.cache(), block)?;
+            let rows = (0..facts.rows()).filter(|&row| facts.is_taken(row));
+            for LatLon { lat, lon } in rows.filter_map(|row| facts.position(row)) {
                 let found = extent.get_or_insert(Extent {
                     south_west: LatLon { lat, lon },
                     north_east: LatLon { lat, lon },
@@ -135,114 +216,27 @@ impl SearchRequest<'_> {
                 found.north_east.lat = found.north_east.lat.max(lat);
                 found.north_east.lon = found.north_east.lon.max(lon);
             }
-            from = page.next;
-            if from.is_none() {
-                return Ok(extent);
-            }
         }
-    }
-
-    /// One page of raw records with their payload and the named vectors.
-    pub(crate) fn scroll(
-        self,
-        from: Option<Uuid>,
-        limit: usize,
-        filter: &Filter,
-        vectors: &[&str],
-    ) -> Result<(Vec<Record>, Option<Uuid>)> {
-        let request = ScrollRequest {
-            offset: from.map(PointId::Uuid),
-            limit: Some(limit),
-            filter: self.filter(filter)?,
-            with_payload: Some(WithPayloadInterface::Bool(true)),
-            with_vector: selected(vectors),
-            order_by: None,
-        };
-        let (records, next) = self.shard.edge("listing", |edge| edge.scroll(request))?;
-        Ok((records, next.map(|id| self.uuid(id)).transpose()?))
-    }
-
-    /// What makes a global descriptor unusable here.
-    pub(crate) fn check_global(self, global: &[f32]) -> Result<(), String> {
-        if global.len() != self.config.global_dim {
-            return Err(format!(
-                "a descriptor of {} dimensions; this index has {}",
-                global.len(),
-                self.config.global_dim
-            ));
-        }
-        let square: f32 = global.iter().map(|number| number * number).sum();
-        if !square.is_finite() || square < f32::MIN_POSITIVE {
-            return Err("the descriptor is not finite, or all zero".into());
-        }
-        Ok(())
-    }
-
-    pub(crate) fn uuid(self, id: PointId) -> Result<Uuid> {
-        match id {
-            PointId::Uuid(id) => Ok(id),
-            PointId::NumId(number) => Err(IndexError::damaged(
-                self.dir,
-                format!("the image number {number} has no proper identifier"),
-            )),
-        }
-    }
-
-    fn place(self, id: Uuid, payload: &Option<qdrant_edge::Payload>) -> Result<Place> {
-        let read =
-            payload.as_ref().ok_or("it has no payload".to_owned()).and_then(|map| payload::to_place(&map.0));
-        read.map_err(|problem| IndexError::damaged(self.dir, format!("image {id}: {problem}")))
-    }
-
-    fn records(self, ids: &[Uuid], payload: bool, vectors: &[&str]) -> Result<Vec<Record>> {
-        let ids: Vec<PointId> = ids.iter().map(|&id| PointId::Uuid(id)).collect();
-        let payload = Some(WithPayloadInterface::Bool(payload));
-        self.shard.edge("fetching images", |edge| edge.retrieve(&ids, payload, Some(selected(vectors))))
-    }
-
-    fn filter(self, filter: &Filter) -> Result<Option<qdrant_edge::Filter>> {
-        let wrong = |problem: String| IndexError::request(self.dir, format!("the filter: {problem}"));
-        if let Some(near) = filter.near {
-            if !near.center.is_valid() {
-                return Err(wrong("its centre is outside the globe".into()));
-            }
-            if !(near.radius_m.is_finite() && near.radius_m > 0.0) {
-                return Err(wrong(format!("a radius of {} m; it must be above 0", near.radius_m)));
-            }
-        }
-        let json = payload::of_filter(filter);
-        json.map(|json| serde_json::from_value(json).map_err(|error| wrong(error.to_string()))).transpose()
+        Ok(extent)
     }
 }
 
-fn selected(vectors: &[&str]) -> WithVector {
-    if vectors.is_empty() {
-        return WithVector::Bool(false);
-    }
-    WithVector::Selector(vectors.iter().map(|&name| name.to_owned()).collect())
+/// The floats of a stored descriptor.
+pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
 }
 
-/// The global descriptor of a record that was fetched with it.
-pub(crate) fn global_of(record: &Record) -> Option<&[f32]> {
-    match &record.vector {
-        Some(VectorStructInternal::Named(vectors)) => match vectors.get(GLOBAL) {
-            Some(VectorInternal::Dense(global)) => Some(global),
-            _ => None,
-        },
-        _ => None,
+/// A descriptor at unit length, or what makes it unusable. One that has unit length but for rounding stays as it is.
+pub(crate) fn unit_length(global: &[f32], dim: usize) -> Result<Vec<f32>, String> {
+    if global.len() != dim {
+        return Err(format!("a descriptor of {} dimensions; this index has {dim}", global.len()));
     }
-}
-
-/// The local features of a record that was fetched with them, as the bytes that were added.
-pub(crate) fn local_rows(record: Record) -> Option<Vec<u8>> {
-    match record.vector {
-        Some(VectorStructInternal::Named(mut vectors)) => match vectors.remove(LOCAL) {
-            // The store keeps bytes and hands out floats: every one is a whole number from 0 to 255.
-            Some(VectorInternal::MultiDense(rows)) => {
-                Some(rows.flattened_vectors.iter().map(|&number| number as u8).collect())
-            }
-            _ => None,
-        },
-        _ => None,
+    let length = global.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+    if !length.is_finite() || length == 0.0 {
+        return Err("the descriptor is not finite, or all zero".into());
     }
+    if (length - 1.0).abs() < f64::from(f32::EPSILON) {
+        return Ok(global.to_vec());
+    }
+    Ok(global.iter().map(|&x| (f64::from(x) / length) as f32).collect())
 }

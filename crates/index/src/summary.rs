@@ -2,26 +2,20 @@
 
 use crate::error::Result;
 use crate::manifest::Manifest;
-use crate::place::Filter;
-use crate::query::SearchRequest;
-use crate::traits::{Info, ReadPlaces};
+use crate::query::Request;
+use crate::traits::Info;
 
 /// The summary of an open index.
-pub(crate) fn summary(
-    places: &impl ReadPlaces,
-    request: SearchRequest<'_>,
-    manifest: &Manifest,
-    pending_bytes: u64,
-) -> Result<Info> {
-    let about = request.shard.edge("counting", |edge| Ok(edge.info()))?;
+pub(crate) fn summary(request: Request<'_>, manifest: &Manifest) -> Result<Info> {
+    let picture = request.picture;
+    let counters = picture.counters();
     Ok(Info {
         config: manifest.config.clone(),
         created: manifest.created.clone(),
-        images: request.count(&Filter::default())?,
-        in_graph: about.indexed_vectors_count,
-        parts: about.segments_count,
-        bytes: places.bytes()?,
+        images: counters.images as usize,
+        changes: counters.changes,
+        bytes: request.store.file_bytes()?,
+        bytes_in_use: picture.used_bytes(),
         extent: request.extent()?,
-        pending_bytes,
     })
 }

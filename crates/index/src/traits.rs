@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::manifest::IndexConfig;
-use crate::place::{Extent, Filter, Hit, LocalFeatures, NewPlace, Page, Place, SearchMode};
+use crate::place::{Extent, Filter, Hit, LocalFeatures, NewPlace, Page, Place};
 
 /// Reading from a place index.
 pub trait ReadPlaces {
@@ -13,11 +13,21 @@ pub trait ReadPlaces {
     fn config(&self) -> &IndexConfig;
 
     /// The `top` places most similar to `global` (`global_dim` finite values, of any length above 0) among
-    /// those that pass `filter`, the most similar first. Local features are not touched.
+    /// those that pass `filter`, the most similar first. Local features are not touched. The answer is that of a
+    /// comparison with every place.
     ///
     /// # Errors
     /// [`IndexError::Request`](crate::IndexError::Request) if the query or the filter cannot be used.
-    fn search(&self, global: &[f32], top: usize, filter: &Filter, mode: SearchMode) -> Result<Vec<Hit>>;
+    fn search(&self, global: &[f32], top: usize, filter: &Filter) -> Result<Vec<Hit>> {
+        Ok(self.search_many(&[global], top, filter)?.pop().unwrap_or_default())
+    }
+
+    /// Like [`search`](Self::search) for several queries, which share one pass over the descriptors; an answer
+    /// per query.
+    ///
+    /// # Errors
+    /// As for [`search`](Self::search).
+    fn search_many(&self, globals: &[&[f32]], top: usize, filter: &Filter) -> Result<Vec<Vec<Hit>>>;
 
     /// Local features in the order of `ids`: `None` for an unknown image, no rows for an image without any.
     ///
@@ -78,7 +88,7 @@ pub trait ReadPlaces {
 /// Writing to a place index.
 pub trait WritePlaces {
     /// Adds images and returns when they are durable: all of them, or, on an error, none. An image of the
-    /// same name is replaced. Readers see them from the next [`flush`](Self::flush) on.
+    /// same name is replaced. Readers see them at once.
     ///
     /// # Errors
     /// [`IndexError::Request`](crate::IndexError::Request) names the image that cannot be added;
@@ -91,18 +101,13 @@ pub trait WritePlaces {
     /// As for [`add`](Self::add).
     fn remove(&mut self, ids: &[Uuid]) -> Result<usize>;
 
-    /// Merges parts, drops removed images, builds the graph for [`SearchMode::Approximate`], and flushes. Returns
-    /// whether anything changed. Takes time and, for a while, room for another copy.
+    /// Writes the index again without the room that removed images left, and gives that back to the disk. Takes, for a
+    /// while, room for another copy.
     ///
     /// # Errors
-    /// [`IndexError::Full`](crate::IndexError::Full), or the store's.
-    fn optimize(&mut self) -> Result<bool>;
-
-    /// Shows everything to readers that open or refresh from now on.
-    ///
-    /// # Errors
-    /// [`IndexError::Full`](crate::IndexError::Full), or the store's.
-    fn flush(&mut self) -> Result<()>;
+    /// [`IndexError::Full`](crate::IndexError::Full), [`IndexError::Damaged`](crate::IndexError::Damaged), or the
+    /// store's.
+    fn compact(&mut self) -> Result<()>;
 }
 
 /// A summary of an index.
@@ -114,16 +119,15 @@ pub struct Info {
     pub created: String,
     /// Images in it.
     pub images: usize,
-    /// Vectors in a graph for [`SearchMode::Approximate`]; as many as the images after a full optimization.
-    pub in_graph: usize,
-    /// Parts that a search visits.
-    pub parts: usize,
-    /// Bytes that images take on the disk.
+    /// Changes since the index was created.
+    pub changes: u64,
+    /// Bytes of the data file.
     pub bytes: u64,
+    /// Bytes of the data file that hold something; the rest is used by later images, or given back by
+    /// [`WritePlaces::compact`].
+    pub bytes_in_use: u64,
     /// Box around all positions.
     pub extent: Option<Extent>,
-    /// Bytes of acknowledged changes that readers do not see yet.
-    pub pending_bytes: u64,
 }
 
 impl Info {

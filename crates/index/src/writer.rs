@@ -1,53 +1,75 @@
 //! Writing to an index of a directory.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use heed::MdbError;
 use uuid::Uuid;
 
 use crate::attachment;
+use crate::change::{Change, Changed, Value};
+use crate::copy::{self, Databases, put_counters};
 use crate::error::{At, IndexError, Result};
-use crate::files::{disk_bytes, need_room, remove_dir, sync_dir};
-use crate::generation::{self, Share, State};
-use crate::journal::{Change, Journal};
+use crate::files::{need_room, sync_dir};
 use crate::lock::WriterLock;
 use crate::manifest::{IndexConfig, Manifest};
-use crate::place::{Extent, Filter, Hit, LocalFeatures, NewPlace, Page, Place, SearchMode, place_id};
-use crate::query::SearchRequest;
-use crate::shard::Shard;
+use crate::picture::Picture;
+use crate::place::{Extent, Filter, Hit, LocalFeatures, NewPlace, Page, Place};
+use crate::query::{Request, unit_length};
+use crate::schema::{SUM, Shape};
+use crate::store::{self, Access, Store, data_path, remove_others};
 use crate::summary::summary;
 use crate::traits::{Info, ReadPlaces, WritePlaces};
-use crate::view;
 
-const WORK: &str = "work";
+/// Room that is left besides what a change takes: blocks and pages of trees are written again, and images can be
+/// removed when no more can be added.
+const MARGIN: u64 = 4 << 20;
 
-/// Journal bytes after which [`WritePlaces::add`] commits by itself. It bounds the time that recovery
-/// takes and the store's own log, which takes about three times as much room.
-const COMMIT_AFTER: u64 = 96 << 20;
-
-/// Journal bytes after which a commit also starts a new log of the store.
-const REOPEN_AFTER: u64 = 24 << 20;
-
-/// Room that must be left besides what a change takes: the store grows its files in steps.
-const MARGIN: u64 = 32 << 20;
-
-/// Room that a change takes, in multiples of its own bytes: journal, store, and the store's log.
-const ROOM_FACTOR: u64 = 6;
-
-/// The one writer of an index. It also reads, and sees its own changes at once.
-///
-/// Dropping it commits what it can and keeps quiet about the rest: [`close`](Self::close) reports.
+/// The one writer of an index. It also reads, and sees its own changes at once, like every reader.
 #[derive(Debug)]
 pub struct Writer {
-    /// None once a failure has left the store in an unknown state.
-    shard: Option<Shard>,
-    journal: Journal,
-    generation: u64,
+    /// None once a failure has left LMDB in an unknown state.
+    open: Option<Open>,
+    /// Bytes of the map at first; 0 is the usual size.
+    map: usize,
     dir: PathBuf,
     manifest: Manifest,
     // Last: the lock outlives everything it protects.
     _lock: WriterLock,
+}
+
+/// The data file, open for writing.
+#[derive(Debug)]
+struct Open {
+    store: Store,
+    databases: Databases,
+    /// Slots that are free.
+    free: BTreeSet<u32>,
+}
+
+impl Open {
+    fn new(dir: &Path, map: usize) -> Result<Self> {
+        let store = Store::open(dir, Access::Write(map))?;
+        remove_others(dir, store.number())?;
+        let picture = store.picture()?;
+        let taken = picture.taken(&store.cache)?;
+        let free = (0..picture.counters().slots).filter(|&slot| !taken.contains(slot)).collect();
+        let open = || {
+            let env = store.env().ok_or(heed::Error::Mdb(MdbError::Invalid))?.env();
+            let txn = env.read_txn()?;
+            let databases = copy::databases(|db| {
+                let database = env.open_database(&txn, Some(db.name()))?;
+                database.ok_or(heed::Error::Mdb(MdbError::Invalid))
+            })?;
+            // The handles of the trees stay with the environment.
+            txn.commit()?;
+            Ok(databases)
+        };
+        let databases = open().map_err(|error| store.heed_error("opening the trees", error))?;
+        Ok(Self { store, databases, free })
+    }
 }
 
 impl Writer {
@@ -76,58 +98,45 @@ impl Writer {
         let lock = WriterLock::take(dir)?;
         need_room(dir, MARGIN)?;
         attachment::write(dir, attachments)?;
-        let work = empty_work(dir)?;
-        let shard = Shard::create(dir, &work, &manifest.config)?;
-        shard.flush()?;
-        generation::write(dir, 1, &work, State { next_operation: shard.next_operation() })?;
-        let journal = Journal::create(&generation::journal_of(dir, 1))?;
-        generation::set_current(dir, 1)?;
+        let created = copy::create(dir, &data_path(dir, 1), 0)?;
+        sync_dir(dir)?;
         // The manifest makes it an index: it comes last.
         manifest.write(dir)?;
-        Ok(Self { shard: Some(shard), journal, generation: 1, dir: dir.into(), manifest, _lock: lock })
+        let open = Open::new(dir, 0)?;
+        drop(created);
+        Ok(Self { open: Some(open), map: 0, dir: dir.into(), manifest, _lock: lock })
     }
 
-    /// Opens the index at `dir` for the model with this fingerprint, and brings back what a killed writer
-    /// had acknowledged.
+    /// Opens the index at `dir` for the model with this fingerprint, after a look through the file's structure.
     ///
     /// # Errors
     /// [`NotAnIndex`](IndexError::NotAnIndex), [`OtherModel`](IndexError::OtherModel),
-    /// [`Busy`](IndexError::Busy), [`ReadOnly`](IndexError::ReadOnly), [`Damaged`](IndexError::Damaged).
+    /// [`OtherFormat`](IndexError::OtherFormat), [`Busy`](IndexError::Busy), [`ReadOnly`](IndexError::ReadOnly),
+    /// [`Damaged`](IndexError::Damaged).
     pub fn open(dir: impl AsRef<Path>, fingerprint: &str) -> Result<Self> {
-        let dir = dir.as_ref();
-        Manifest::read(dir)?.expect_model(dir, fingerprint)?;
-        Self::open_any(dir)
+        Self::open_with_map(dir, fingerprint, 0)
     }
 
-    /// Opens without asking for the model: for work that adds no descriptors.
-    pub(crate) fn open_any(dir: &Path) -> Result<Self> {
-        let manifest = Manifest::read(dir)?;
-        let lock = WriterLock::take(dir)?;
-        need_room(dir, MARGIN)?;
-        view::remove_abandoned(&view::root_of(dir))?;
-        let number = generation::current(dir)?;
-        generation::remove_others(dir, number)?;
-        let committed = generation::dir_of(dir, number);
-        let work = empty_work(dir)?;
-        generation::share(&committed, &work, Share::Appended)?;
-        let next = generation::state(&committed)?.next_operation;
-        let mut shard = Shard::open(dir, &work, &manifest.config, next)?;
-        let path = generation::journal_of(dir, number);
-        let journal = Journal::recover(&path, &manifest.config, |change| {
-            apply(&mut shard, dir, &manifest.config, &change)
-        })?;
-        let mut writer =
-            Self { shard: Some(shard), journal, generation: number, dir: dir.into(), manifest, _lock: lock };
-        writer.flush()?;
-        Ok(writer)
-    }
-
-    /// Commits and ends.
+    /// Like [`open`](Self::open) with a map of so many bytes at first, which grows: for tests of that.
     ///
     /// # Errors
-    /// As for [`WritePlaces::flush`].
-    pub fn close(mut self) -> Result<()> {
-        self.flush()
+    /// As for [`open`](Self::open).
+    #[doc(hidden)]
+    pub fn open_with_map(dir: impl AsRef<Path>, fingerprint: &str, bytes: usize) -> Result<Self> {
+        let dir = dir.as_ref();
+        let manifest = Manifest::read(dir)?;
+        manifest.expect_model(dir, fingerprint)?;
+        let lock = WriterLock::take(dir)?;
+        let open = Open::new(dir, bytes)?;
+        Ok(Self { open: Some(open), map: bytes, dir: dir.into(), manifest, _lock: lock })
+    }
+
+    /// Ends. Everything that was acknowledged is durable already.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn close(self) -> Result<()> {
+        Ok(())
     }
 
     /// The index's manifest.
@@ -140,74 +149,87 @@ impl Writer {
         &self.dir
     }
 
-    /// Commits, and ends the store: the committed files stay as they are until the lock goes.
-    pub(crate) fn freeze(&mut self) -> Result<PathBuf> {
-        self.flush()?;
-        self.shard = None;
-        Ok(generation::dir_of(&self.dir, self.generation))
+    fn opened(&self) -> Result<&Open> {
+        self.open.as_ref().ok_or_else(|| IndexError::Stopped { dir: self.dir.clone() })
     }
 
-    fn shard(&self) -> Result<&Shard> {
-        self.shard.as_ref().ok_or_else(|| IndexError::Stopped { dir: self.dir.clone() })
+    fn with<T>(&self, ask: impl FnOnce(Request<'_>) -> Result<T>) -> Result<T> {
+        let store = &self.opened()?.store;
+        let picture = Arc::new(store.picture()?);
+        ask(Request { config: &self.manifest.config, store, picture: &picture })
     }
 
-    fn request(&self) -> Result<SearchRequest<'_>> {
-        Ok(SearchRequest { dir: &self.dir, config: &self.manifest.config, shard: self.shard()? })
-    }
-
-    /// Journals a change, then applies it. A change that cannot be applied is taken back.
-    fn make(&mut self, change: &Change, bytes: u64) -> Result<()> {
-        self.shard()?;
-        need_room(&self.dir, ROOM_FACTOR * bytes + MARGIN)?;
-        let before = self.journal.length();
-        if let Err(error) = self.journal.append(change) {
-            if !matches!(&error, IndexError::Full { .. }) {
-                self.shard = None;
+    /// Works a change out, and makes it one commit.
+    fn change<'n, T>(
+        &mut self,
+        picture: &Picture,
+        work: impl FnOnce(&mut Change<'_, 'n>) -> Result<T>,
+    ) -> Result<T> {
+        let open = self.opened()?;
+        let mut change = Change::new(picture, &open.store.cache, &self.manifest.config, open.free.clone());
+        let done = work(&mut change)?;
+        let changed = change.finish();
+        let committed = commit(open, &changed);
+        let free = changed.free;
+        match committed {
+            Ok(()) => {
+                if let Some(open) = &mut self.open {
+                    open.free = free;
+                }
+                Ok(done)
             }
-            return Err(error);
+            Err(error) => {
+                let error = self.sort(error);
+                if !matches!(error, IndexError::Full { .. }) {
+                    self.open = None;
+                }
+                Err(error)
+            }
         }
-        let Some(shard) = &mut self.shard else { return Ok(()) };
-        if let Err(error) = apply(shard, &self.dir, &self.manifest.config, change) {
-            self.shard = None;
-            self.journal.cut_to(before)?;
-            return Err(error);
-        }
-        if self.journal.length() >= COMMIT_AFTER {
-            // The change is durable already: a failure to commit shows at the next flush.
-            let _ = self.flush();
-        }
-        Ok(())
     }
 
-    fn commit(&mut self) -> Result<()> {
-        let shard = self.shard()?;
-        need_room(&self.dir, MARGIN)?;
-        shard.flush()?;
-        let (next, work) = (self.generation + 1, self.dir.join(WORK));
-        let state = State { next_operation: shard.next_operation() };
-        generation::write(&self.dir, next, &work, state)?;
-        let journal = Journal::create(&generation::journal_of(&self.dir, next))?;
-        generation::set_current(&self.dir, next)?;
-        let long = self.journal.length() >= REOPEN_AFTER;
-        self.journal = journal;
-        self.generation = next;
-        generation::remove_others(&self.dir, next)?;
-        if long {
-            self.shard = None;
-            let wal = work.join("wal");
-            remove_dir(&wal)?;
-            self.shard = Some(Shard::open(&self.dir, &work, &self.manifest.config, state.next_operation)?);
+    /// An error of a commit: a disk that fills up in the middle of a page is an input/output error to LMDB.
+    fn sort(&self, error: heed::Error) -> IndexError {
+        match need_room(&self.dir, MARGIN) {
+            Err(no_room @ IndexError::Full { .. }) if matches!(&error, heed::Error::Io(_)) => no_room,
+            _ => store::heed_error(&self.dir, "writing", error),
         }
-        Ok(())
     }
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        let _ = self.flush();
-        self.shard = None;
-        let _ = remove_dir(&self.dir.join(WORK));
+/// Makes a change durable: all of it or nothing.
+fn commit(open: &Open, changed: &Changed<'_>) -> heed::Result<()> {
+    let shared = open.store.env().ok_or(heed::Error::Mdb(MdbError::Invalid))?;
+    loop {
+        match try_commit(shared.env(), &open.databases, changed) {
+            Err(heed::Error::Mdb(MdbError::MapFull)) => shared.grow()?,
+            done => return done,
+        }
     }
+}
+
+fn try_commit(
+    env: &heed::Env<heed::WithoutTls>,
+    databases: &Databases,
+    changed: &Changed<'_>,
+) -> heed::Result<()> {
+    let mut txn = env.write_txn()?;
+    for edit in &changed.edits {
+        let database = &databases[edit.db as usize];
+        match &edit.value {
+            None => drop(database.delete(&mut txn, &edit.key)?),
+            Some(Value::Rows(rows)) => database.put(&mut txn, &edit.key, rows)?,
+            Some(Value::Sealed(sum, value)) => {
+                database.put_reserved(&mut txn, &edit.key, SUM + value.len(), |space| {
+                    use std::io::Write as _;
+                    space.write_all(sum)?;
+                    space.write_all(value)
+                })?;
+            }
+        }
+    }
+    put_counters(&mut txn, databases, changed.counters)?;
+    txn.commit()
 }
 
 impl WritePlaces for Writer {
@@ -215,54 +237,64 @@ impl WritePlaces for Writer {
         if places.is_empty() {
             return Ok(());
         }
-        let request = self.request()?;
         let mut names = HashSet::new();
+        let mut units = Vec::with_capacity(places.len());
         for new in places {
-            let wrong = check(request, new).err().or_else(|| {
-                (!names.insert(new.place.name.as_str())).then(|| "it is twice in one batch".to_owned())
+            let unit = check(&self.manifest.config, new).and_then(|unit| {
+                if names.insert(new.place.name.as_str()) {
+                    Ok(unit)
+                } else {
+                    Err("it is twice in one batch".into())
+                }
             });
-            if let Some(problem) = wrong {
-                return Err(IndexError::request(
-                    &self.dir,
-                    format!("the image {:?}: {problem}", new.place.name),
-                ));
-            }
+            units.push(unit.map_err(|problem| {
+                IndexError::request(&self.dir, format!("the image {:?}: {problem}", new.place.name))
+            })?);
         }
-        let bytes = places.iter().map(|new| 4 * new.global.len() + new.local.len() + 1024).sum::<usize>();
-        self.make(&Change::Add(places.to_vec()), bytes as u64)
+        let bytes = places.iter().map(|new| 5 * new.global.len() + new.local.len() + 1024).sum::<usize>();
+        let picture = self.opened()?.store.picture()?;
+        // What removed images left is used first.
+        let needed = 2 * bytes as u64 + MARGIN / 4;
+        if needed > picture.free_bytes() {
+            need_room(&self.dir, needed + MARGIN)?;
+        }
+        self.change(&picture, |change| {
+            places.iter().zip(&units).try_for_each(|(new, unit)| change.add(new, unit))
+        })
     }
 
     fn remove(&mut self, ids: &[Uuid]) -> Result<usize> {
-        let known = self.request()?.contains(ids)?;
-        let there: HashSet<Uuid> =
-            ids.iter().zip(known).filter(|(_, known)| *known).map(|(&id, _)| id).collect();
+        let picture = self.opened()?.store.picture()?;
+        let mut there = BTreeSet::new();
+        for &id in ids {
+            if picture.slot_of(id)?.is_some() {
+                there.insert(id);
+            }
+        }
         if there.is_empty() {
             return Ok(0);
         }
-        let count = there.len();
-        self.make(&Change::Remove(there.into_iter().collect()), 64 * count as u64)?;
-        Ok(count)
+        self.change(&picture, |change| {
+            there.iter().try_for_each(|&id| change.remove(id).map(drop))?;
+            Ok(there.len())
+        })
     }
 
-    fn optimize(&mut self) -> Result<bool> {
-        self.flush()?;
-        need_room(&self.dir, disk_bytes(&self.dir.join(WORK))? + MARGIN)?;
-        let Some(shard) = &mut self.shard else { return Err(IndexError::Stopped { dir: self.dir.clone() }) };
-        match shard.optimize() {
-            Ok(changed) => {
-                self.commit()?;
-                Ok(changed)
-            }
-            Err(error) => {
-                // The committed generation is whole: the next opening starts from it.
-                self.shard = None;
-                Err(error)
-            }
-        }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        if self.journal.is_empty() { self.shard().map(drop) } else { self.commit() }
+    fn compact(&mut self) -> Result<()> {
+        let open = self.opened()?;
+        let picture = open.store.picture()?;
+        let number = open.store.number();
+        let used = open.store.walk(&picture)?;
+        need_room(&self.dir, used.pages * used.page_size + MARGIN)?;
+        let part = self.dir.join(format!("places-{}.part", number + 1));
+        copy::copy(&picture, Shape::new(self.manifest.config.global_dim), &part)?;
+        fs::rename(&part, data_path(&self.dir, number + 1)).at(&self.dir)?;
+        sync_dir(&self.dir)?;
+        // From here on the new file counts.
+        drop(picture);
+        self.open = None;
+        self.open = Some(Open::new(&self.dir, self.map)?);
+        Ok(())
     }
 }
 
@@ -271,66 +303,50 @@ impl ReadPlaces for Writer {
         &self.manifest.config
     }
 
-    fn search(&self, global: &[f32], top: usize, filter: &Filter, mode: SearchMode) -> Result<Vec<Hit>> {
-        self.request()?.search(global, top, filter, mode)
+    fn search_many(&self, globals: &[&[f32]], top: usize, filter: &Filter) -> Result<Vec<Vec<Hit>>> {
+        self.with(|request| request.search(globals, top, filter))
     }
 
     fn locals(&self, ids: &[Uuid]) -> Result<Vec<Option<LocalFeatures>>> {
-        self.request()?.locals(ids)
+        self.with(|request| request.locals(ids))
     }
 
     fn globals(&self, ids: &[Uuid]) -> Result<Vec<Option<Vec<f32>>>> {
-        self.request()?.globals(ids)
+        self.with(|request| request.globals(ids))
     }
 
     fn list(&self, from: Option<Uuid>, limit: usize, filter: &Filter) -> Result<Page> {
-        self.request()?.list(from, limit, filter)
+        self.with(|request| request.list(from, limit, filter))
     }
 
     fn get(&self, ids: &[Uuid]) -> Result<Vec<Option<Place>>> {
-        self.request()?.get(ids)
+        self.with(|request| request.get(ids))
     }
 
     fn contains(&self, ids: &[Uuid]) -> Result<Vec<bool>> {
-        self.request()?.contains(ids)
+        self.with(|request| request.contains(ids))
     }
 
     fn count(&self, filter: &Filter) -> Result<usize> {
-        self.request()?.count(filter)
+        self.with(|request| request.count(filter))
     }
 
     fn extent(&self) -> Result<Option<Extent>> {
-        self.request()?.extent()
+        self.with(|request| request.extent())
     }
 
     fn bytes(&self) -> Result<u64> {
-        generation::bytes(&self.dir)
+        self.opened()?.store.file_bytes()
     }
 
     fn info(&self) -> Result<Info> {
-        let pending = crate::journal::pending_bytes(self.journal.path());
-        summary(self, self.request()?, &self.manifest, pending)
+        self.with(|request| summary(request, &self.manifest))
     }
 }
 
-/// Brings a journalled change into the store. Doing it twice is the same as once.
-fn apply(shard: &mut Shard, dir: &Path, config: &IndexConfig, change: &Change) -> Result<()> {
-    match change {
-        Change::Remove(ids) => shard.remove(ids),
-        Change::Add(places) => {
-            // Never overwrite: committed generations share the files of vectors.
-            let ids: Vec<Uuid> = places.iter().map(|new| place_id(&new.place.name)).collect();
-            let known = SearchRequest { dir, config, shard }.contains(&ids)?;
-            let old: Vec<Uuid> =
-                ids.into_iter().zip(known).filter(|(_, known)| *known).map(|(id, _)| id).collect();
-            shard.remove(&old)?;
-            shard.insert(places, config.row_width)
-        }
-    }
-}
-
-fn check(request: SearchRequest<'_>, new: &NewPlace) -> Result<(), String> {
-    let (place, config) = (&new.place, request.config);
+/// The image's descriptor at unit length, or what is wrong with the image.
+fn check(config: &IndexConfig, new: &NewPlace) -> Result<Vec<f32>, String> {
+    let place = &new.place;
     if place.name.is_empty() {
         return Err("it has no name".into());
     }
@@ -343,14 +359,14 @@ fn check(request: SearchRequest<'_>, new: &NewPlace) -> Result<(), String> {
     if place.tags.keys().any(|key| key.is_empty() || key.contains('=')) {
         return Err("the key of a tag is empty or holds '='".into());
     }
-    request.check_global(&new.global)?;
+    let unit = unit_length(&new.global, config.global_dim)?;
     let most = config.row_width * config.max_rows;
     let whole = config.row_width == 0 || new.local.len().is_multiple_of(config.row_width);
     if new.local.len() > most || !whole {
         let (rows, width) = (config.max_rows, config.row_width);
         return Err(format!("{} bytes of local features; up to {rows} rows of {width} fit", new.local.len()));
     }
-    Ok(())
+    Ok(unit)
 }
 
 /// Makes `dir` if it is missing, and refuses it if anything is in it.
@@ -360,11 +376,4 @@ pub(crate) fn prepare_empty(dir: &Path) -> Result<()> {
         return Err(IndexError::Exists { dir: dir.into() });
     }
     dir.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_dir)
-}
-
-fn empty_work(dir: &Path) -> Result<PathBuf> {
-    let work = dir.join(WORK);
-    remove_dir(&work)?;
-    fs::create_dir(&work).at(&work)?;
-    Ok(work)
 }

@@ -4,8 +4,8 @@ mod common;
 
 use common::{DIM, MODEL, WIDTH, config, image};
 use r2former_index::{
-    ErrorKind, Filter, IndexConfig, IndexError, LatLon, Near, NewPlace, ReadPlaces, Reader, SearchMode,
-    WritePlaces, Writer,
+    ErrorKind, Filter, IndexConfig, IndexError, LatLon, Near, NewPlace, ReadPlaces, Reader, WritePlaces,
+    Writer,
 };
 
 #[test]
@@ -50,14 +50,20 @@ fn a_directory_without_an_index_is_named() {
 }
 
 #[test]
-fn a_later_format_and_a_broken_manifest_are_refused() {
+fn another_format_and_a_broken_manifest_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     Writer::create(dir.path(), config()).unwrap().close().unwrap();
     let manifest = dir.path().join("manifest.json");
     let text = std::fs::read_to_string(&manifest).unwrap();
-    std::fs::write(&manifest, text.replace("\"format\": 2", "\"format\": 3")).unwrap();
-    assert!(matches!(Reader::open(dir.path(), None), Err(IndexError::OtherFormat { found: 3, .. })));
-    for broken in ["", "{", "[]", "{\"format\": 2}", "{\"format\": \"x\"}"] {
+    for (found, cure) in [(1, "add the photographs again"), (2, "add the photographs again"), (4, "wrote it")]
+    {
+        std::fs::write(&manifest, text.replace("\"format\": 3", &format!("\"format\": {found}"))).unwrap();
+        let error = Reader::open(dir.path(), None).err().unwrap();
+        assert!(matches!(error, IndexError::OtherFormat { known: 3, .. }), "{error}");
+        assert!(error.to_string().contains(cure), "{error}");
+        assert!(matches!(Writer::open(dir.path(), MODEL), Err(IndexError::OtherFormat { .. })));
+    }
+    for broken in ["", "{", "[]", "{\"format\": 3}", "{\"format\": \"x\"}"] {
         std::fs::write(&manifest, broken).unwrap();
         let error = Reader::open(dir.path(), None).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Repair, "{error}");
@@ -100,8 +106,8 @@ fn an_unusable_question_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let writer = Writer::create(dir.path(), config()).unwrap();
     let all = Filter::default();
-    assert!(writer.search(&[1.0], 3, &all, SearchMode::Exact).is_err());
-    assert!(writer.search(&[f32::NAN; DIM], 3, &all, SearchMode::Exact).is_err());
+    assert!(writer.search(&[1.0], 3, &all).is_err());
+    assert!(writer.search(&[f32::NAN; DIM], 3, &all).is_err());
     assert!(writer.list(None, 0, &all).is_err());
     for (lat, radius_m) in [(95.0, 10.0), (0.0, 0.0), (0.0, -1.0), (0.0, f64::NAN)] {
         let near = Some(Near { center: LatLon { lat, lon: 0.0 }, radius_m });
@@ -126,20 +132,28 @@ fn a_shape_that_cannot_be_stored_is_refused() {
 
 #[test]
 #[cfg(unix)]
-fn a_directory_that_cannot_be_written_is_named() {
+fn a_directory_that_cannot_be_written_is_read() {
     use std::os::unix::fs::PermissionsExt;
 
-    let (dir, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    Writer::create(dir.path(), config()).unwrap().close().unwrap();
-    let set = |mode| std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap();
-    set(0o555);
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(dir.path(), config()).unwrap();
+    writer.add(&[image(1, 0)]).unwrap();
+    drop(writer);
+    let data = dir.path().join("places-1.mdb");
+    std::fs::remove_file(dir.path().join("places-1.mdb-lock")).unwrap();
+    let set = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(&data, 0o444);
+    set(dir.path(), 0o555);
     if std::fs::write(dir.path().join("probe"), "").is_ok() {
         eprintln!("SKIPPED: this user (root?) may write anywhere");
         return;
     }
     let error = Writer::open(dir.path(), MODEL).err().unwrap();
     assert!(matches!(error, IndexError::ReadOnly { .. }), "{error}");
-    assert!(matches!(Reader::open(dir.path(), None), Err(IndexError::ReadOnly { .. })));
-    Reader::open_in(dir.path(), scratch.path(), None).unwrap();
-    set(0o755);
+    let reader = Reader::open(dir.path(), None).unwrap();
+    assert_eq!(reader.count(&Filter::default()).unwrap(), 1);
+    assert_eq!(r2former_index::verify(dir.path()).unwrap().problems, []);
+    set(dir.path(), 0o755);
 }

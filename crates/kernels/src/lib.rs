@@ -9,6 +9,7 @@
 //! - [`Reranker`]: one query against one candidate, from (8-bit) local features to logits.
 //! - [`gradient`]: forward and backward pass of a transformer block, for training.
 //! - [`ransac`]: geometric verification without learning.
+//! - [`scan`]: exact nearest neighbours over 8-bit codes.
 //! - [`probe`]: single kernels, for benchmarks.
 //!
 //! # Examples
@@ -48,6 +49,7 @@ mod pool;
 pub mod probe;
 pub mod ransac;
 mod rerank;
+pub mod scan;
 mod side;
 mod stack;
 mod tiles;

@@ -48,5 +48,5 @@ pub use r2former_engine::{
     Near, NoProgress, PairScore, PlaceIndex, Progress, QueryImage, RerankMethod, Result, ScoreKind, Settings,
     Status, Timing, add_photos, extract_stream, locate, score_pair,
 };
-pub use r2former_index::{Filter, IndexError, ReadPlaces, Reader, SearchMode, WritePlaces, Writer};
+pub use r2former_index::{Filter, IndexError, ReadPlaces, Reader, WritePlaces, Writer};
 pub use r2former_model::{Device, ModelError, parse_device};

@@ -1,7 +1,7 @@
 //! `r2former bench`: speed of this machine, stage by stage.
 
 use super::bench_eval::{self, EvalBenchArgs};
-use crate::common::{InputArgs, Machine, model_or_preset, parse_size, renamed};
+use crate::common::{InputArgs, Machine, model_or_preset, parse_size};
 use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use anyhow::{Result, bail};
@@ -13,10 +13,9 @@ use r2former_engine::{
 use r2former_eval::cost::{
     Random, SyntheticDescriptors, Times, peak_bytes, random_local_features, resident_bytes,
 };
-use r2former_index::{Filter, NewPlace, Place, ReadPlaces, SearchMode, WritePlaces};
+use r2former_index::{Filter, NewPlace, Place, ReadPlaces, WritePlaces};
 use r2former_train::{time_global_step, time_rerank_step};
 use serde_json::{Map, Value, json};
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -26,8 +25,7 @@ pub(crate) enum BenchCommand {
     Extract(BenchArgs),
     /// Reranking the candidates of one query by the model: ms_per_pair.
     Rerank(BenchArgs),
-    /// Exact search among synthetic descriptors: ms_per_query. With --approximate also search in an HNSW graph, and
-    /// its recall of the exact results.
+    /// Exact search among synthetic descriptors: ms_per_query.
     Search(BenchArgs),
     /// A whole query, from JPEG to answer, on an index of random features: ms_per_query and each stage. With more than
     /// 50 runs also the growth of the program's memory.
@@ -83,12 +81,6 @@ pub(crate) struct BenchArgs {
     /// Images per batch (extract only); on a CPU each core processes one image at a time.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     batch: u32,
-    /// Also build an HNSW graph and measure approximate search in it (search only).
-    #[arg(long)]
-    approximate: bool,
-    /// Former name of --approximate.
-    #[arg(long, hide = true, value_name = "X", num_args = 0..=1, default_missing_value = "", value_parser = renamed("--approximate"))]
-    fast: Option<String>,
     /// Runs to measure, after one to warm up.
     #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     runs: u32,
@@ -273,34 +265,19 @@ impl Bench<'_> {
         let index = self.index(&home.path().join("index"), false)?;
         let descriptors = SyntheticDescriptors::new(self.extractor.config().global_dim());
         let count = self.args.candidates as usize;
-        // Every mode gets the same queries.
-        let search = |mode: SearchMode| -> Result<(Vec<HashSet<_>>, Times)> {
-            let reader = index.reader()?;
-            let (mut random, mut found) = (Random::new(4), Vec::new());
-            let times = self.times(|| {
-                let place = random.bits() % self.args.images.div_ceil(SyntheticDescriptors::PER_PLACE);
-                let query = descriptors.of(place, &mut random);
-                let start = Instant::now();
-                let hits = reader.search(&query, count, &Filter::default(), mode)?;
-                let time = 1000.0 * start.elapsed().as_secs_f64();
-                found.push(hits.into_iter().map(|hit| hit.id).collect());
-                Ok(time)
-            })?;
-            Ok((found, times))
-        };
-        let (best, times) = search(SearchMode::Exact)?;
+        let reader = index.reader()?;
+        let mut random = Random::new(4);
+        let times = self.times(|| {
+            let place = random.bits() % self.args.images.div_ceil(SyntheticDescriptors::PER_PLACE);
+            let query = descriptors.of(place, &mut random);
+            let start = Instant::now();
+            let hits = reader.search(&query, count, &Filter::default())?;
+            let time = 1000.0 * start.elapsed().as_secs_f64();
+            drop(hits);
+            Ok(time)
+        })?;
         let mut measured = named("ms_per_query", times);
         measured.insert("images".into(), self.args.images.into());
-        if self.args.approximate {
-            let start = Instant::now();
-            index.writer()?.optimize()?;
-            measured.insert("graph_seconds".into(), start.elapsed().as_secs_f64().into());
-            let (found, times) = search(SearchMode::Approximate)?;
-            measured.extend(named("approximate_ms_per_query", times));
-            let both: usize = best.iter().zip(&found).map(|(a, b)| a.intersection(b).count()).sum();
-            let all: usize = best.iter().map(HashSet::len).sum();
-            measured.insert("approximate_recall".into(), (both as f64 / all.max(1) as f64).into());
-        }
         Ok(measured)
     }
 

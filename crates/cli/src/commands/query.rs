@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::LatLon;
 use r2former_engine::{
-    EngineError, LoadedModel, LocateOptions, Near, PlaceIndex, Progress, RerankMethod, SearchMode, locate,
+    EngineError, LoadedModel, LocateOptions, Near, PlaceIndex, Progress, RerankMethod, locate,
 };
 use r2former_index::{Filter, ReadPlaces};
 use std::path::PathBuf;
@@ -36,10 +36,6 @@ pub(crate) struct QueryArgs {
     /// and saves [default: rerank every query].
     #[arg(long, value_name = "MARGIN", allow_negative_numbers = true, value_parser = parse_margin)]
     adaptive: Option<f32>,
-    /// Search the index's graph instead of comparing with every image: faster on large indexes, but may miss
-    /// matches. Needs `r2former index optimize`.
-    #[arg(long)]
-    approximate: bool,
     /// Search only around this position, in degrees.
     #[arg(
         long,
@@ -164,11 +160,8 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
 }
 
 fn options(args: &QueryArgs, method: RerankMethod) -> LocateOptions {
-    let mut options = LocateOptions::default()
-        .top(args.top as usize)
-        .candidates(args.candidates as usize)
-        .rerank(method)
-        .mode(if args.approximate { SearchMode::Approximate } else { SearchMode::Exact });
+    let mut options =
+        LocateOptions::default().top(args.top as usize).candidates(args.candidates as usize).rerank(method);
     options.adaptive = args.adaptive;
     options.near = args.near.zip(args.radius).map(|(center, radius_m)| Near::new(center, radius_m));
     options

@@ -4,9 +4,9 @@
 //! Karney, "Transverse Mercator with an accuracy of a few nanometers" (2011), equations 7 to 36:
 //! below a micrometre anywhere that this module accepts.
 
-use super::distance::wrap_longitude;
 use super::{LatLon, Utm, UtmZone};
 use crate::{DataError, Result};
+use r2former_geo::wrap_longitude;
 
 /// Flattening of WGS84.
 const F: f64 = 1.0 / 298.257_223_563;

@@ -27,8 +27,8 @@ pub(crate) enum IndexCommand {
     List(ListArgs),
     /// Show size on disk, model and geographic extent.
     Info(OneIndex),
-    /// Merge segments and build the graph for approximate search, after many additions.
-    Optimize(OneIndex),
+    /// Write the index again without the room that removed images left, and give that back to the disk.
+    Compact(OneIndex),
     /// Read everything and report damage.
     Verify(OneIndex),
     /// Write a snapshot of an index to one file.
@@ -104,7 +104,7 @@ pub(crate) fn run(command: IndexCommand, machine: &Machine) -> Result<ExitStatus
         IndexCommand::Remove(args) => remove(&args),
         IndexCommand::List(args) => list(&args),
         IndexCommand::Info(args) => info(&args),
-        IndexCommand::Optimize(args) => optimize(&args),
+        IndexCommand::Compact(args) => compact(&args),
         IndexCommand::Verify(args) => verify(&args),
         IndexCommand::Export(args) => {
             ensure_writable(&args.file)?;
@@ -214,9 +214,10 @@ fn info(args: &OneIndex) -> Result<ExitStatus> {
     let mut out = output::stdout();
     out.line(format_args!("images      {}", info.images))?;
     out.line(format_args!(
-        "on disk     {} ({} per image)",
+        "on disk     {} ({} per image), {} in use",
         bytes(info.bytes),
-        bytes(info.bytes_per_image().round() as u64)
+        bytes(info.bytes_per_image().round() as u64),
+        bytes(info.bytes_in_use)
     ))?;
     out.line(format_args!(
         "            vectors per image up to {}: descriptor {}, local features {} x {} bytes",
@@ -225,7 +226,6 @@ fn info(args: &OneIndex) -> Result<ExitStatus> {
         info.config.max_rows,
         info.config.row_width
     ))?;
-    out.line(format_args!("graph       {} of {} images", info.in_graph, info.images))?;
     out.line(format_args!("created     {}", info.created))?;
     out.line(format_args!(
         "model       {} ({})",
@@ -244,13 +244,13 @@ fn info(args: &OneIndex) -> Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
-fn optimize(args: &OneIndex) -> Result<ExitStatus> {
+fn compact(args: &OneIndex) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
-    index.writer()?.optimize()?;
+    index.writer()?.compact()?;
     if args.json {
         return print_json(&index.reader()?.info()?);
     }
-    output::stdout().line(format_args!("{}: optimized", args.index.display()))?;
+    output::stdout().line(format_args!("{}: compacted", args.index.display()))?;
     Ok(ExitStatus::Done)
 }
 

@@ -4,7 +4,7 @@
 //! nanometres; a sphere would be wrong by up to 0.5 %, which is 12 cm at the 25 m radius of ground
 //! truth and metres across a town.
 
-use super::LatLon;
+use crate::LatLon;
 use geographiclib_rs::{DirectGeodesic, Geodesic, InverseGeodesic};
 use std::sync::LazyLock;
 
@@ -14,12 +14,12 @@ static WGS84: LazyLock<Geodesic> = LazyLock::new(Geodesic::wgs84);
 /// Length in metres of the shortest line on the ellipsoid between two positions.
 ///
 /// ```
-/// use r2former_data::geo::{LatLon, geodesic_m};
+/// use r2former_geo::{LatLon, geodesic_m};
 ///
 /// // New York to London, the example of GeographicLib's GeodSolve.
 /// let (jfk, lhr) = (LatLon::new(40.6, -73.8)?, LatLon::new(51.6, -0.5)?);
 /// assert!((geodesic_m(jfk, lhr) - 5_551_759.400_319).abs() < 1e-5);
-/// # Ok::<(), r2former_data::geo::InvalidPosition>(())
+/// # Ok::<(), r2former_geo::InvalidPosition>(())
 /// ```
 pub fn geodesic_m(from: LatLon, to: LatLon) -> f64 {
     let metres: f64 = WGS84.inverse(from.lat, from.lon, to.lat, to.lon);
@@ -55,8 +55,8 @@ fn wrap_heading(degrees: f64) -> f64 {
     if turn < 360.0 { turn } else { 0.0 }
 }
 
-/// A longitude as -180 to 180.
-pub(super) fn wrap_longitude(degrees: f64) -> f64 {
+/// A longitude of any number of turns as -180 to 180 degrees.
+pub fn wrap_longitude(degrees: f64) -> f64 {
     if (-180.0..=180.0).contains(&degrees) { degrees } else { (degrees + 180.0).rem_euclid(360.0) - 180.0 }
 }
 
