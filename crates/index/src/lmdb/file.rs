@@ -15,7 +15,7 @@ use super::meta::Meta;
 /// Room for growth in a map: a file that grows by less needs no new one.
 const SLACK: u64 = 1 << 30;
 
-/// What tells two files of the same path apart, on systems with numbers of files.
+/// What distinguishes two files of the same path, on systems that number files.
 pub(super) fn identity(about: &std::fs::Metadata) -> (u64, u64) {
     #[cfg(unix)]
     {
