@@ -11,6 +11,9 @@ use std::sync::LazyLock;
 /// The ellipsoid's series, computed once.
 static WGS84: LazyLock<Geodesic> = LazyLock::new(Geodesic::wgs84);
 
+/// Mean radius of the Earth in metres, where a sphere is exact enough.
+pub const EARTH_M: f64 = 6_371_008.8;
+
 /// Length in metres of the shortest line on the ellipsoid between two positions.
 ///
 /// ```

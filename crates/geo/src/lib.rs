@@ -14,7 +14,7 @@ mod distance;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-pub use distance::{bearing, destination, geodesic_m, heading_difference, wrap_longitude};
+pub use distance::{EARTH_M, bearing, destination, geodesic_m, heading_difference, wrap_longitude};
 
 /// A WGS84 position in degrees.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

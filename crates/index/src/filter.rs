@@ -1,6 +1,6 @@
 //! Which slots pass a filter: worked out before anything is scored.
 
-use r2former_geo::{LatLon, geodesic_m};
+use r2former_geo::{EARTH_M, LatLon, geodesic_m};
 use rayon::prelude::*;
 
 use crate::blocks::Tagged;
@@ -10,9 +10,6 @@ use crate::place::{Filter, Near};
 use crate::schema::{Db, FACT_ROWS, tag_key};
 use crate::slots::SlotSet;
 use crate::store::Cache;
-
-/// Mean radius of the Earth in metres.
-const EARTH_M: f64 = 6_371_008.8;
 
 /// How much shorter or longer than on a sphere of [`EARTH_M`] a line on the ellipsoid can be: at most 0.57 %, where
 /// it follows a meridian at the equator.

@@ -33,6 +33,15 @@ pub(crate) struct Validated {
     pub(crate) deciding: f64,
 }
 
+/// How the validation of a stage reranks.
+pub(crate) fn reranked_by(stage: Stage) -> Option<RerankMethod> {
+    match stage {
+        // A reranker has not been trained for these local features yet.
+        Stage::Local => Some(RerankMethod::Ransac),
+        stage => stage.trains_reranker().then_some(RerankMethod::Model),
+    }
+}
+
 /// Recall of a model on a validation set, reranked by what the stage trains.
 pub(crate) fn validate(
     config: &ValidationConfig,
@@ -42,11 +51,7 @@ pub(crate) fn validate(
     progress: &dyn Progress,
 ) -> Result<Validated> {
     let rules = Rules { radius_m: config.radius_m, empty_queries: EmptyQueries::Drop, ..Default::default() };
-    let method = match stage {
-        // A reranker has not been trained for these local features yet.
-        Stage::Local => Some(RerankMethod::Ransac),
-        stage => stage.trains_reranker().then_some(RerankMethod::Model),
-    };
+    let method = reranked_by(stage);
     let options = EvalOptions::new(rules).rerank(method.into_iter().collect()).candidates(config.candidates);
     let recall = evaluate(dataset, extractor, &options, progress)?.summary.recall;
     let three = |recall: &Recall| [1, 5, 10].map(|n| recall.at(n));

@@ -201,26 +201,30 @@ const SECTIONS: &[(&str, &str, &[Key])] = &[
     ),
 ];
 
-/// Sections that no preset can fill in.
-pub(crate) const DATA: &str = "\
+/// The section of sources, which no preset can fill in.
+const SOURCES: &str = "\
 # Training photographs: one or more [[data]] sections.
 # [[data]]
 # kind = \"photos\"               # photos, pairs, panoramas, vg, msls, folders, matches, gsv-cities or town
 # path = \"photos.csv\"           # relative to this file
 # weight = 1.0                  # how often places are drawn from here, relative to other sources
+";
 
+/// The section of the validation, up to the keys of [`VALIDATION`].
+const VALIDATED: &str = "\
 # Validation before step 1 and after epochs; without it, best.safetensors is the last model.
 # [validation]
 # kind = \"photos\"               # any dataset that `r2former eval` reads
 # database = \"database.csv\"
 # queries = \"queries.csv\"
-# radius_m = 25.0               # a reference at most this many metres away is a positive
-# candidates = 100              # candidates per query that are reranked
-# part = [0.0, 1.0]             # shares of the queries in the order of their names: [0.5, 1.0] is the second half
-# max_queries = 0               # evenly sampled; 0: all
-# best_by = 5                   # N of the recall@N that selects the best model
-# every_epochs = 1              # epochs between validations
 ";
+
+/// The section of the validation as an example.
+pub(crate) fn validation_example() -> String {
+    let mut text = VALIDATED.to_owned();
+    write_keys(&mut text, &toml::Table::new(), VALIDATION);
+    text
+}
 
 /// Column at which comments begin.
 const COLUMN: usize = 31;
@@ -236,7 +240,7 @@ impl TrainConfig {
             "# Preset of stage {}. A configuration needs only the keys that it changes, and [[data]].\n",
             stage.name()
         );
-        Self::preset(stage).commented(&head, DATA)
+        Self::preset(stage).commented(&head, &format!("{SOURCES}\n{}", validation_example()))
     }
 
     /// Every key of a configuration with a comment, below `head`; `data` are the sections [[data]] and [validation].
@@ -259,12 +263,16 @@ impl TrainConfig {
 
 /// Keys of a validation section besides those of its dataset.
 pub(crate) const VALIDATION: &[Key] = &[
-    ("radius_m", None, "a reference at most this many metres away is a positive"),
-    ("candidates", None, "candidates per query that are reranked"),
-    ("part", None, "shares of the queries in the order of their names: [0.5, 1.0] is the second half"),
-    ("max_queries", None, "evenly sampled; 0: all"),
-    ("best_by", None, "N of the recall@N that selects the best model"),
-    ("every_epochs", None, "epochs between validations"),
+    ("radius_m", Some("25.0"), "a reference at most this many metres away is a positive"),
+    ("candidates", Some("100"), "candidates per query that are reranked"),
+    (
+        "part",
+        Some("[0.0, 1.0]"),
+        "shares of the queries in the order of their names: [0.5, 1.0] is the second half",
+    ),
+    ("max_queries", Some("0"), "evenly sampled; 0: all"),
+    ("best_by", Some("5"), "N of the recall@N that selects the best model"),
+    ("every_epochs", Some("1"), "epochs between validations"),
 ];
 
 /// One line `key = value  # comment` per key; without a value, an example that is commented out.
@@ -314,7 +322,7 @@ mod tests {
             for line in text.lines().filter(|line| line.contains(" = ")) {
                 let comment =
                     line.trim_start_matches("# ").split_once('#').map_or("", |(_, comment)| comment);
-                let example = DATA.contains(line);
+                let example = SOURCES.contains(line) || VALIDATED.contains(line);
                 assert!(example || comment.len() > 8, "{stage:?}: {line}");
                 assert!(line.len() <= 120, "{line}");
             }

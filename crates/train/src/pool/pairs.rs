@@ -1,18 +1,16 @@
 //! Two sets of images and a table of positives, in the layout of `r2former eval pairs`.
 
+use super::photos::Photos;
 use super::{Item, Source};
 use crate::random::Rng;
 use crate::{Result, TrainError};
-use r2former_data::Photo;
 use r2former_data::dataset::{GroundTruthRule, read_pairs};
-use r2former_data::image::{Limits, Rgb8, decode_file};
+use r2former_data::image::Rgb8;
 use std::path::PathBuf;
 
 /// Queries first, then the database.
 pub(super) struct Pairs {
-    photos: Vec<Photo>,
-    /// How many of the first are queries.
-    queries: usize,
+    photos: Photos,
     /// For each item, the items of the other side that it is listed with.
     pairs: Vec<Vec<u32>>,
 }
@@ -24,7 +22,7 @@ impl Pairs {
         let all = set.queries.len();
         set.keep_part(part);
         let count = set.queries.len();
-        let listed = match set.truth {
+        let listed = match std::mem::replace(&mut set.truth, GroundTruthRule::Positions) {
             GroundTruthRule::Listed(listed) => listed,
             GroundTruthRule::Positions => Vec::new(),
         };
@@ -50,22 +48,21 @@ impl Pairs {
                 pairs[item].push(query as u32);
             }
         }
-        let photos = set.queries.into_iter().chain(set.database).collect();
-        Ok(Self { photos, queries: count, pairs })
+        Ok(Self { photos: Photos::of(set), pairs })
     }
 }
 
 impl Source for Pairs {
     fn items(&self) -> Vec<Item> {
-        self.photos.iter().map(|photo| Item { photo: photo.clone(), place: None }).collect()
+        self.photos.items()
     }
 
-    fn image(&self, key: usize, _: [usize; 2], _: Option<&mut Rng>) -> Result<Rgb8> {
-        Ok(decode_file(&self.photos[key].path, &Limits::default())?)
+    fn image(&self, key: usize, size: [usize; 2], vary: Option<&mut Rng>) -> Result<Rgb8> {
+        self.photos.image(key, size, vary)
     }
 
     fn queries(&self) -> usize {
-        self.queries
+        self.photos.queries()
     }
 
     fn pairs(&self) -> Option<Vec<Vec<u32>>> {

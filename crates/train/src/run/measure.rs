@@ -2,13 +2,14 @@
 
 use super::{Run, TrainObserver, check_devices};
 use crate::batch::{Loader, Pairs, Planner};
-use crate::config::{Stage, TrainConfig};
+use crate::config::TrainConfig;
 use crate::mining::describe;
 use crate::pool::{Excluded, Pool};
 use crate::record::LogEntry;
+use crate::validate::reranked_by;
 use crate::{Result, TrainError};
 use r2former_data::dataset::{Dataset, GroundTruthRule, Sequences};
-use r2former_engine::{Progress, RerankMethod};
+use r2former_engine::Progress;
 use r2former_eval::{EmptyQueries, EvalOptions, Rules, evaluate};
 use r2former_model::Device;
 use std::time::Instant;
@@ -49,6 +50,11 @@ pub(crate) struct MeasuredValidation {
 }
 
 impl MeasuredValidation {
+    /// Queries of a validation that uses at most `most`; 0 is all.
+    pub(crate) fn queries_of(&self, most: usize) -> usize {
+        if most == 0 { self.queries } else { most.min(self.queries) }
+    }
+
     /// Seconds of a validation with a number of queries.
     pub(crate) fn seconds(&self, queries: usize) -> f64 {
         self.database + self.query * queries as f64
@@ -158,10 +164,7 @@ impl Run<'_> {
             notes: Vec::new(),
             sequences: Sequences::default(),
         };
-        let method = match self.config.stage {
-            Stage::Local => Some(RerankMethod::Ransac),
-            stage => stage.trains_reranker().then_some(RerankMethod::Model),
-        };
+        let method = reranked_by(self.config.stage);
         let rules = Rules { empty_queries: EmptyQueries::Drop, ..Default::default() };
         let options = EvalOptions::new(rules).rerank(method.into_iter().collect()).candidates(references);
         let cost = evaluate(&part, &self.extractor()?, &options, self.observer)?.summary.cost;

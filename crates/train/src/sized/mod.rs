@@ -55,10 +55,7 @@ fn estimate(config: &TrainConfig, pool: &Pool, measured: &Measured) -> Result<Es
     let schedule = &config.schedule;
     let mut validations = (0, 0.0);
     if let (Some(validation), Some(timed)) = (&config.validation, &measured.validation) {
-        let queries = match validation.max_queries {
-            0 => timed.queries,
-            most => most.min(timed.queries),
-        };
+        let queries = timed.queries_of(validation.max_queries);
         let count = 1 + schedule.epochs.div_ceil(validation.every_epochs.max(1));
         validations = (count, timed.seconds(queries));
     }

@@ -1,7 +1,7 @@
 //! A sized preset as text.
 
 use super::choose::Choices;
-use crate::config::commented::{DATA, VALIDATION, write_keys};
+use crate::config::commented::{VALIDATION, validation_example, write_keys};
 use crate::estimate::{Estimate, duration};
 use crate::pool::Pool;
 use crate::run::Measured;
@@ -39,7 +39,7 @@ pub(super) fn text(
     let mut times = format!("A step takes {}", duration(total.steps.1));
     if let (Some(timed), (1.., each)) = (&measured.validation, total.validations) {
         let most = choices.config.validation.as_ref().map_or(0, |validation| validation.max_queries);
-        let queries = if most == 0 { timed.queries } else { most.min(timed.queries) };
+        let queries = timed.queries_of(most);
         times += &format!(
             ", a validation {} ({queries} queries, {} references)",
             duration(each),
@@ -79,8 +79,7 @@ fn data(choices: &Choices) -> Result<String> {
         set_keys(&mut text, &written(source)?, |key| given.contains_key(key));
         text.push('\n');
     }
-    let (_, example) = DATA.split_once("\n\n").unwrap_or_default();
-    let Some(validation) = &choices.config.validation else { return Ok(text + example) };
+    let Some(validation) = &choices.config.validation else { return Ok(text + &validation_example()) };
     text.push_str("# Validation before step 1 and after epochs.\n[validation]\n");
     let table = written(validation)?;
     let given = choices.given.get("validation").and_then(toml::Value::as_table);
