@@ -1,7 +1,7 @@
 //! What a change puts into the trees and takes out of them, worked out from the last commit before LMDB writes
 //! anything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_set};
 
 use uuid::Uuid;
 
@@ -36,8 +36,10 @@ pub(crate) struct Change<'c, 'n> {
     config: &'c IndexConfig,
     shape: Shape,
     counters: Counters,
-    /// Slots that are free.
-    free: BTreeSet<u32>,
+    /// Slots that are free and not yet taken by this change, the first ones first.
+    free: std::iter::Copied<btree_set::Iter<'c, u32>>,
+    taken: Vec<u32>,
+    freed: Vec<u32>,
     edits: Vec<Edit<'n>>,
     facts: BTreeMap<u32, Facts>,
     codes: BTreeMap<u32, NewCodes>,
@@ -49,7 +51,10 @@ pub(crate) struct Change<'c, 'n> {
 pub(crate) struct Changed<'n> {
     pub(crate) edits: Vec<Edit<'n>>,
     pub(crate) counters: Counters,
-    pub(crate) free: BTreeSet<u32>,
+    /// Slots that were free and no longer are,
+    pub(crate) taken: Vec<u32>,
+    /// and those that are now.
+    pub(crate) freed: Vec<u32>,
 }
 
 impl<'c, 'n> Change<'c, 'n> {
@@ -57,7 +62,7 @@ impl<'c, 'n> Change<'c, 'n> {
         picture: &'c Picture,
         cache: &'c Cache,
         config: &'c IndexConfig,
-        free: BTreeSet<u32>,
+        free: &'c BTreeSet<u32>,
     ) -> Self {
         Self {
             picture,
@@ -65,7 +70,9 @@ impl<'c, 'n> Change<'c, 'n> {
             config,
             shape: Shape::new(config.global_dim),
             counters: picture.counters(),
-            free,
+            free: free.iter().copied(),
+            taken: Vec::new(),
+            freed: Vec::new(),
             edits: Vec::new(),
             facts: BTreeMap::new(),
             codes: BTreeMap::new(),
@@ -84,7 +91,8 @@ impl<'c, 'n> Change<'c, 'n> {
                 slot
             }
             None => {
-                let free = self.free.pop_first();
+                let free = self.free.next();
+                self.taken.extend(free);
                 let slot = free.unwrap_or(self.counters.slots);
                 self.counters.slots = self.counters.slots.max(slot + 1);
                 self.counters.images += 1;
@@ -114,7 +122,7 @@ impl<'c, 'n> Change<'c, 'n> {
         if self.config.has_local() {
             self.delete(Db::Locals, &number_key(slot));
         }
-        self.free.insert(slot);
+        self.freed.push(slot);
         self.counters.images -= 1;
         Ok(true)
     }
@@ -139,7 +147,7 @@ impl<'c, 'n> Change<'c, 'n> {
             self.edits.push(Edit { db: Db::Descriptors, key, value: Some(Value::Rows(rows)) });
         }
         self.counters.changes += 1;
-        Changed { edits: self.edits, counters: self.counters, free: self.free }
+        Changed { edits: self.edits, counters: self.counters, taken: self.taken, freed: self.freed }
     }
 
     fn put(&mut self, db: Db, key: &[u8], value: impl Into<std::borrow::Cow<'n, [u8]>>) {

@@ -176,12 +176,6 @@ impl Picture {
 
     /// The descriptor in a slot, as little-endian floats.
     pub(crate) fn descriptor(&self, shape: Shape, slot: u32) -> Result<&[u8]> {
-        let row = self.descriptor_row(shape, slot)?;
-        row.ok_or_else(|| self.damaged(format!("the descriptor in slot {slot} has another checksum")))
-    }
-
-    /// Like [`descriptor`](Self::descriptor), none where the checksum is another.
-    pub(crate) fn descriptor_row(&self, shape: Shape, slot: u32) -> Result<Option<&[u8]>> {
         let (block, row) = (slot / shape.descriptor_rows, (slot % shape.descriptor_rows) as usize);
         let rows = self.stored(Db::Descriptors, &number_key(block))?;
         let bytes = shape.descriptor_bytes();
@@ -189,7 +183,10 @@ impl Picture {
         let (found, value) = stored
             .and_then(|row| row.split_first_chunk::<SUM>())
             .ok_or_else(|| self.damaged(format!("the descriptor in slot {slot} is missing")))?;
-        Ok((sum(Db::Descriptors, &number_key(slot), value) == *found).then_some(value))
+        if sum(Db::Descriptors, &number_key(slot), value) == *found {
+            return Ok(value);
+        }
+        Err(self.damaged(format!("the descriptor in slot {slot} has another checksum")))
     }
 
     /// The stored blocks of codes, in order, with their checksums, which are not checked.

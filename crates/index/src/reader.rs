@@ -3,15 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use uuid::Uuid;
-
 use crate::error::Result;
-use crate::manifest::{IndexConfig, Manifest};
-use crate::place::{Extent, Filter, Hit, LocalFeatures, Page, Place};
+use crate::manifest::Manifest;
 use crate::query::Request;
 use crate::store::{Access, Store};
-use crate::summary::summary;
-use crate::traits::{Info, ReadPlaces};
 
 /// An index that is open for reading. Each call sees the last commit, whole. Any number of readers and one writer may
 /// be open at a time, in one process or several; none waits for another.
@@ -74,54 +69,8 @@ impl Reader {
     }
 
     /// Asks the last commit.
-    fn with<T>(&self, ask: impl Fn(Request<'_>) -> Result<T>) -> Result<T> {
+    pub(crate) fn with<T>(&self, ask: impl Fn(Request<'_>) -> Result<T>) -> Result<T> {
         let store = self.store()?;
         store.ask(|picture| ask(Request { config: &self.manifest.config, store: &store, picture }))
-    }
-}
-
-impl ReadPlaces for Reader {
-    fn config(&self) -> &IndexConfig {
-        &self.manifest.config
-    }
-
-    fn search_many(&self, globals: &[&[f32]], top: usize, filter: &Filter) -> Result<Vec<Vec<Hit>>> {
-        self.with(|request| request.search(globals, top, filter))
-    }
-
-    fn locals(&self, ids: &[Uuid]) -> Result<Vec<Option<LocalFeatures>>> {
-        self.with(|request| request.locals(ids))
-    }
-
-    fn globals(&self, ids: &[Uuid]) -> Result<Vec<Option<Vec<f32>>>> {
-        self.with(|request| request.globals(ids))
-    }
-
-    fn list(&self, from: Option<Uuid>, limit: usize, filter: &Filter) -> Result<Page> {
-        self.with(|request| request.list(from, limit, filter))
-    }
-
-    fn get(&self, ids: &[Uuid]) -> Result<Vec<Option<Place>>> {
-        self.with(|request| request.get(ids))
-    }
-
-    fn contains(&self, ids: &[Uuid]) -> Result<Vec<bool>> {
-        self.with(|request| request.contains(ids))
-    }
-
-    fn count(&self, filter: &Filter) -> Result<usize> {
-        self.with(|request| request.count(filter))
-    }
-
-    fn extent(&self) -> Result<Option<Extent>> {
-        self.with(|request| request.extent())
-    }
-
-    fn bytes(&self) -> Result<u64> {
-        self.store()?.file_bytes()
-    }
-
-    fn info(&self) -> Result<Info> {
-        self.with(|request| summary(request, &self.manifest))
     }
 }

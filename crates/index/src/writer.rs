@@ -16,12 +16,11 @@ use crate::files::{need_room, sync_dir};
 use crate::lock::WriterLock;
 use crate::manifest::{IndexConfig, Manifest};
 use crate::picture::Picture;
-use crate::place::{Extent, Filter, Hit, LocalFeatures, NewPlace, Page, Place};
+use crate::place::NewPlace;
 use crate::query::{Request, unit_length};
 use crate::schema::{SUM, Shape};
 use crate::store::{self, Access, Store, data_path, remove_others};
-use crate::summary::summary;
-use crate::traits::{Info, ReadPlaces, WritePlaces};
+use crate::traits::WritePlaces;
 
 /// Room that is left besides what a change takes: blocks and pages of trees are written again, and images can be
 /// removed when no more can be added.
@@ -153,7 +152,7 @@ impl Writer {
         self.open.as_ref().ok_or_else(|| IndexError::Stopped { dir: self.dir.clone() })
     }
 
-    fn with<T>(&self, ask: impl FnOnce(Request<'_>) -> Result<T>) -> Result<T> {
+    pub(crate) fn with<T>(&self, ask: impl FnOnce(Request<'_>) -> Result<T>) -> Result<T> {
         let store = &self.opened()?.store;
         let picture = Arc::new(store.picture()?);
         ask(Request { config: &self.manifest.config, store, picture: &picture })
@@ -166,15 +165,18 @@ impl Writer {
         work: impl FnOnce(&mut Change<'_, 'n>) -> Result<T>,
     ) -> Result<T> {
         let open = self.opened()?;
-        let mut change = Change::new(picture, &open.store.cache, &self.manifest.config, open.free.clone());
+        let mut change = Change::new(picture, &open.store.cache, &self.manifest.config, &open.free);
         let done = work(&mut change)?;
         let changed = change.finish();
         let committed = commit(open, &changed);
-        let free = changed.free;
+        let Changed { taken, freed, .. } = changed;
         match committed {
             Ok(()) => {
                 if let Some(open) = &mut self.open {
-                    open.free = free;
+                    for slot in taken {
+                        open.free.remove(&slot);
+                    }
+                    open.free.extend(freed);
                 }
                 Ok(done)
             }
@@ -295,52 +297,6 @@ impl WritePlaces for Writer {
         self.open = None;
         self.open = Some(Open::new(&self.dir, self.map)?);
         Ok(())
-    }
-}
-
-impl ReadPlaces for Writer {
-    fn config(&self) -> &IndexConfig {
-        &self.manifest.config
-    }
-
-    fn search_many(&self, globals: &[&[f32]], top: usize, filter: &Filter) -> Result<Vec<Vec<Hit>>> {
-        self.with(|request| request.search(globals, top, filter))
-    }
-
-    fn locals(&self, ids: &[Uuid]) -> Result<Vec<Option<LocalFeatures>>> {
-        self.with(|request| request.locals(ids))
-    }
-
-    fn globals(&self, ids: &[Uuid]) -> Result<Vec<Option<Vec<f32>>>> {
-        self.with(|request| request.globals(ids))
-    }
-
-    fn list(&self, from: Option<Uuid>, limit: usize, filter: &Filter) -> Result<Page> {
-        self.with(|request| request.list(from, limit, filter))
-    }
-
-    fn get(&self, ids: &[Uuid]) -> Result<Vec<Option<Place>>> {
-        self.with(|request| request.get(ids))
-    }
-
-    fn contains(&self, ids: &[Uuid]) -> Result<Vec<bool>> {
-        self.with(|request| request.contains(ids))
-    }
-
-    fn count(&self, filter: &Filter) -> Result<usize> {
-        self.with(|request| request.count(filter))
-    }
-
-    fn extent(&self) -> Result<Option<Extent>> {
-        self.with(|request| request.extent())
-    }
-
-    fn bytes(&self) -> Result<u64> {
-        self.opened()?.store.file_bytes()
-    }
-
-    fn info(&self) -> Result<Info> {
-        self.with(|request| summary(request, &self.manifest))
     }
 }
 
