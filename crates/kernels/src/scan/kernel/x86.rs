@@ -8,6 +8,67 @@ mod avx2;
 mod avx512_vnni;
 mod avx_vnni;
 
+/// Defines `tile` and `square`, by which [`tiled`](super::tile::tiled) defines the kernel, with vectors of `$lanes` codes:
+/// `$row` and `$plane` load codes, `$multiply` adds products to sums, `$square` the squares of a row's codes, and `$totals`
+/// adds the lanes of sums.
+macro_rules! vectors {
+    (
+        $(#[$attribute:meta])* lanes: $lanes:expr, planes: $planes:literal, zero: $zero:ident,
+        row: $row:ident, plane: $plane:ident, multiply: $multiply:ident, square: $square:ident, totals: $totals:ident
+    ) => {
+        $crate::scan::kernel::tile::tiled!($(#[$attribute])* tile, square, planes: $planes, biased: true);
+
+        #[inline]
+        $(#[$attribute])*
+        fn tile<const R: usize, const Q: usize>(
+            rows: [&[[u8; LINE]]; R],
+            planes: [&[Line<i8>]; Q],
+        ) -> [[i32; R]; Q] {
+            let lines = rows[0].len();
+            let (rows, planes) = (cut(rows, lines), cut(planes, lines));
+            let mut sums = [[$zero(); R]; Q];
+            for line in 0..lines {
+                for part in 0..LINE / $lanes {
+                    let mut x = [$zero(); R];
+                    for r in 0..R {
+                        x[r] = $row(&rows[r][line].as_chunks::<{ $lanes }>().0[part]);
+                    }
+                    for q in 0..Q {
+                        let y = $plane(&planes[q][line].0.as_chunks::<{ $lanes }>().0[part]);
+                        for r in 0..R {
+                            sums[q][r] = $multiply(sums[q][r], x[r], y);
+                        }
+                    }
+                }
+            }
+            let mut out = [[0; R]; Q];
+            for (out, sums) in out.iter_mut().zip(&sums) {
+                $totals(sums, out);
+            }
+            out
+        }
+
+        #[inline]
+        $(#[$attribute])*
+        fn square<const R: usize>(rows: [&[[u8; LINE]]; R]) -> [i32; R] {
+            let lines = rows[0].len();
+            let rows = cut(rows, lines);
+            let mut sums = [$zero(); R];
+            for line in 0..lines {
+                for r in 0..R {
+                    for part in rows[r][line].as_chunks::<{ $lanes }>().0 {
+                        sums[r] = $square(sums[r], part);
+                    }
+                }
+            }
+            let mut out = [0; R];
+            $totals(&sums, &mut out);
+            out
+        }
+    };
+}
+use vectors;
+
 /// Instructions that this CPU has been found to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::scan) struct Instructions(Kind);

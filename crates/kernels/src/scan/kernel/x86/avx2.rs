@@ -1,7 +1,7 @@
 //! AVX2 alone: codes as 16-bit integers, which VPMADDWD multiplies and adds in pairs without saturation.
 
-use super::super::tile::{ROWS, cut, tiled};
-use super::{LINE, Plane};
+use super::super::tile::{ROWS, cut};
+use super::{LINE, Plane, vectors};
 use crate::scan::Line;
 use std::arch::x86_64::{
     __m128i, __m256i, __m512i, _mm_add_epi32, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_cvtepi8_epi16,
@@ -13,55 +13,35 @@ use std::arch::x86_64::{
 /// Codes of a vector.
 const LANES: usize = 16;
 
-tiled!(
+vectors!(
     #[target_feature(enable = "avx2")]
-    tile, square, planes: 2, biased: true
+    lanes: LANES, planes: 2, zero: _mm256_setzero_si256,
+    row: row, plane: plane, multiply: multiply, square: square_of, totals: totals
 );
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn tile<const R: usize, const Q: usize>(rows: [&[[u8; LINE]]; R], planes: [&[Line<i8>]; Q]) -> [[i32; R]; Q] {
-    let lines = rows[0].len();
-    let (rows, planes) = (cut(rows, lines), cut(planes, lines));
-    let mut sums = [[_mm256_setzero_si256(); R]; Q];
-    for line in 0..lines {
-        for part in 0..LINE / LANES {
-            let mut x = [_mm256_setzero_si256(); R];
-            for r in 0..R {
-                x[r] = _mm256_cvtepu8_epi16(load(&rows[r][line].as_chunks::<LANES>().0[part]));
-            }
-            for q in 0..Q {
-                let y = _mm256_cvtepi8_epi16(load(&planes[q][line].0.as_chunks::<LANES>().0[part]));
-                for r in 0..R {
-                    sums[q][r] = _mm256_add_epi32(sums[q][r], _mm256_madd_epi16(x[r], y));
-                }
-            }
-        }
-    }
-    let mut out = [[0; R]; Q];
-    for (out, sums) in out.iter_mut().zip(&sums) {
-        totals(sums, out);
-    }
-    out
+fn row(codes: &[u8; LANES]) -> __m256i {
+    _mm256_cvtepu8_epi16(load(codes))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn square<const R: usize>(rows: [&[[u8; LINE]]; R]) -> [i32; R] {
-    let lines = rows[0].len();
-    let rows = cut(rows, lines);
-    let mut sums = [_mm256_setzero_si256(); R];
-    for line in 0..lines {
-        for r in 0..R {
-            for part in rows[r][line].as_chunks::<LANES>().0 {
-                let x = _mm256_sub_epi16(_mm256_cvtepu8_epi16(load(part)), _mm256_set1_epi16(128));
-                sums[r] = _mm256_add_epi32(sums[r], _mm256_madd_epi16(x, x));
-            }
-        }
-    }
-    let mut out = [0; R];
-    totals(&sums, &mut out);
-    out
+fn plane(codes: &[i8; LANES]) -> __m256i {
+    _mm256_cvtepi8_epi16(load(codes))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn multiply(sums: __m256i, x: __m256i, y: __m256i) -> __m256i {
+    _mm256_add_epi32(sums, _mm256_madd_epi16(x, y))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn square_of(sums: __m256i, codes: &[u8; LANES]) -> __m256i {
+    let x = _mm256_sub_epi16(row(codes), _mm256_set1_epi16(128));
+    multiply(sums, x, x)
 }
 
 /// The sum of each vector's lanes.

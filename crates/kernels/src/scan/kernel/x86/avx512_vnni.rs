@@ -1,8 +1,8 @@
 //! VPDPBUSD of 64 codes: 4 rows times 4 planes fill 16 of 32 registers.
 
-use super::super::tile::{ROWS, cut, tiled};
+use super::super::tile::{ROWS, cut};
 use super::avx2::{halves, load};
-use super::{LINE, Plane};
+use super::{LINE, Plane, vectors};
 use crate::scan::Line;
 use std::arch::x86_64::{
     __m512i, _mm256_add_epi32, _mm512_abs_epi8, _mm512_add_epi32, _mm512_castsi512_si256,
@@ -11,51 +11,17 @@ use std::arch::x86_64::{
     _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 
-tiled!(
+vectors!(
     #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
-    tile, square, planes: 4, biased: true
+    lanes: LINE, planes: 4, zero: _mm512_setzero_si512,
+    row: load, plane: load, multiply: _mm512_dpbusd_epi32, square: square_of, totals: totals
 );
 
 #[inline]
-#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
-fn tile<const R: usize, const Q: usize>(rows: [&[[u8; LINE]]; R], planes: [&[Line<i8>]; Q]) -> [[i32; R]; Q] {
-    let lines = rows[0].len();
-    let (rows, planes) = (cut(rows, lines), cut(planes, lines));
-    let mut sums = [[_mm512_setzero_si512(); R]; Q];
-    for line in 0..lines {
-        let mut x = [_mm512_setzero_si512(); R];
-        for r in 0..R {
-            x[r] = load(&rows[r][line]);
-        }
-        for q in 0..Q {
-            let y = load(&planes[q][line].0);
-            for r in 0..R {
-                sums[q][r] = _mm512_dpbusd_epi32(sums[q][r], x[r], y);
-            }
-        }
-    }
-    let mut out = [[0; R]; Q];
-    for (out, sums) in out.iter_mut().zip(&sums) {
-        totals(sums, out);
-    }
-    out
-}
-
-#[inline]
-#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
-fn square<const R: usize>(rows: [&[[u8; LINE]]; R]) -> [i32; R] {
-    let lines = rows[0].len();
-    let rows = cut(rows, lines);
-    let mut sums = [_mm512_setzero_si512(); R];
-    for line in 0..lines {
-        for r in 0..R {
-            let magnitude = magnitude(&rows[r][line]);
-            sums[r] = _mm512_dpbusd_epi32(sums[r], magnitude, magnitude);
-        }
-    }
-    let mut out = [0; R];
-    totals(&sums, &mut out);
-    out
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn square_of(sums: __m512i, codes: &[u8; LINE]) -> __m512i {
+    let magnitude = magnitude(codes);
+    _mm512_dpbusd_epi32(sums, magnitude, magnitude)
 }
 
 /// |code - 128|, at most 127: the same as signed and unsigned bytes.
