@@ -24,7 +24,7 @@ const SUMS: &str = "checksums.json";
 const SUMS_LIMIT: u64 = 64 << 20;
 
 /// Format of exported files.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// Name of the data file in an exported file.
 const DATA: &str = "store/places.mdb";

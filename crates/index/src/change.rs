@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, btree_set};
 use uuid::Uuid;
 
 use crate::blocks::{CodeBlock, Facts, NewCodes, Tagged};
-use crate::error::Result;
+use crate::error::{IndexError, Result};
 use crate::manifest::IndexConfig;
 use crate::picture::Picture;
-use crate::place::{NewPlace, Place, place_id};
+use crate::place::{NewPlace, Place, Source, place_id};
 use crate::record::Record;
-use crate::schema::{Counters, Db, FACT_ROWS, SUM, Shape, number_key, sum, tag_key};
+use crate::schema::{Counters, Db, FACT_ROWS, SUM, Shape, file_key, number_key, sum, tag_key};
 use crate::store::Cache;
 
 /// A change of a tree: a value for a key, or none to remove it.
@@ -86,8 +86,7 @@ impl<'c, 'n> Change<'c, 'n> {
         let id = place_id(&new.place.name);
         let slot = match self.picture.slot_of(id)? {
             Some(slot) => {
-                let old = self.picture.place_of(id, slot)?;
-                self.tag(&old, slot, false)?;
+                self.forget(id, slot)?;
                 slot
             }
             None => {
@@ -100,22 +99,58 @@ impl<'c, 'n> Change<'c, 'n> {
                 slot
             }
         };
-        let record = Record::encode(&new.place).map_err(|problem| self.picture.damaged(problem))?;
-        self.put(Db::Records, &number_key(slot), record);
         if self.config.has_local() {
             self.put(Db::Locals, &number_key(slot), &new.local[..]);
         }
-        self.tag(&new.place, slot, true)?;
-        self.facts_of(slot)?.set((slot % FACT_ROWS) as usize, &new.place);
+        self.know(&new.place, slot)?;
         self.set_codes(slot, global)?;
         self.set_descriptor(slot, global)
+    }
+
+    /// Changes what is known about an image that is there; its vectors stay.
+    pub(crate) fn describe(&mut self, place: &Place) -> Result<()> {
+        let id = place_id(&place.name);
+        let slot = self.picture.slot_of(id)?.ok_or_else(|| {
+            IndexError::request(
+                self.picture.dir(),
+                format!("the image {:?}: it is not in the index", place.name),
+            )
+        })?;
+        self.forget(id, slot)?;
+        self.know(place, slot)
+    }
+
+    /// Remembers a source.
+    pub(crate) fn source(&mut self, source: &Source) {
+        self.put(Db::Sources, source.label.as_bytes(), source.root.clone().into_bytes());
+    }
+
+    /// Takes what is known about an image out of what finds it.
+    fn forget(&mut self, id: Uuid, slot: u32) -> Result<()> {
+        let old = self.picture.place_of(id, slot)?;
+        self.tag(&old, slot, false)?;
+        if let Some(file) = old.file {
+            self.delete(Db::Files, &file_key(file, slot));
+        }
+        Ok(())
+    }
+
+    /// Puts what is known about an image into its slot and into what finds it.
+    fn know(&mut self, place: &Place, slot: u32) -> Result<()> {
+        let record = Record::encode(place).map_err(|problem| self.picture.damaged(problem))?;
+        self.put(Db::Records, &number_key(slot), record);
+        self.tag(place, slot, true)?;
+        if let Some(file) = place.file {
+            self.put(Db::Files, &file_key(file, slot), Vec::new());
+        }
+        self.facts_of(slot)?.set((slot % FACT_ROWS) as usize, place);
+        Ok(())
     }
 
     /// Removes an image; says whether it was there.
     pub(crate) fn remove(&mut self, id: Uuid) -> Result<bool> {
         let Some(slot) = self.picture.slot_of(id)? else { return Ok(false) };
-        let old = self.picture.place_of(id, slot)?;
-        self.tag(&old, slot, false)?;
+        self.forget(id, slot)?;
         self.facts_of(slot)?.clear((slot % FACT_ROWS) as usize);
         self.delete(Db::Ids, id.as_bytes());
         self.delete(Db::Records, &number_key(slot));

@@ -36,8 +36,8 @@ pub(crate) fn create(dir: &Path, path: &Path, map: usize) -> Result<(std::sync::
 
 /// Opens or creates each tree.
 pub(crate) fn databases(mut open: impl FnMut(Db) -> heed::Result<Database>) -> heed::Result<Databases> {
-    let [a, b, c, d, e, f, g, h] = Db::ALL;
-    Ok([open(a)?, open(b)?, open(c)?, open(d)?, open(e)?, open(f)?, open(g)?, open(h)?])
+    let [a, b, c, d, e, f, g, h, i, j] = Db::ALL;
+    Ok([open(a)?, open(b)?, open(c)?, open(d)?, open(e)?, open(f)?, open(g)?, open(h)?, open(i)?, open(j)?])
 }
 
 /// Writes the counters as the transaction's.

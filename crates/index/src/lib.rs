@@ -32,6 +32,7 @@ mod copy;
 mod error;
 mod files;
 mod filter;
+mod fingerprint;
 mod lmdb;
 mod lock;
 mod manifest;
@@ -51,10 +52,13 @@ mod writer;
 pub use archive::{export, import};
 pub use attachment::attachment_path;
 pub use error::{ErrorKind, IndexError, Result};
+pub use fingerprint::FileFingerprint;
 pub use manifest::{FORMAT, IndexConfig, MANIFEST, Manifest};
-pub use place::{Extent, FeatureBytes, Filter, Hit, LocalFeatures, Near, NewPlace, Page, Place, place_id};
+pub use place::{
+    Extent, FeatureBytes, Filter, Hit, LocalFeatures, Near, NewPlace, Page, Place, Source, place_id,
+};
 pub use r2former_geo::LatLon;
 pub use reader::Reader;
-pub use traits::{Info, ReadPlaces, WritePlaces};
+pub use traits::{Batch, Info, ReadPlaces, WritePlaces};
 pub use verify::{Problem, Report, verify};
 pub use writer::Writer;

@@ -11,7 +11,7 @@ use crate::error::{At, IndexError, Result};
 use crate::files::write_atomically;
 
 /// Format that this crate reads and writes.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// File name of the manifest in an index directory.
 pub const MANIFEST: &str = "manifest.json";

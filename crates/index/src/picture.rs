@@ -7,12 +7,13 @@ use uuid::Uuid;
 
 use crate::blocks::{CodeBlock, StoredFacts};
 use crate::error::{IndexError, Result};
+use crate::fingerprint::FileFingerprint;
 use crate::lmdb::Corrupt;
 use crate::lmdb::env::ReaderSlot;
 use crate::lmdb::file::Mapped;
 use crate::lmdb::meta::{Meta, Root};
 use crate::lmdb::pages::{Pages, Tree};
-use crate::place::{Place, place_id};
+use crate::place::{Place, Source, place_id};
 use crate::record::Record;
 use crate::schema::{COUNTERS, Counters, Db, FACT_ROWS, SUM, Shape, number_key, sum, unseal};
 use crate::slots::SlotSet;
@@ -172,6 +173,53 @@ impl Picture {
             return Ok(place);
         }
         Err(self.damaged(format!("image {id} leads to the place {:?}", place.name)))
+    }
+
+    /// The slots of the images that were read from a file. That there are no more is shown by the neighbours of their
+    /// keys.
+    pub(crate) fn slots_of_file(&self, file: FileFingerprint) -> Result<Vec<u32>> {
+        let first = file.key();
+        let corrupt = |corrupt| self.corrupt(corrupt);
+        let mut cursor = self.tree(Db::Files).from(&first).map_err(corrupt)?;
+        let mut last = Vec::new();
+        if let Some((key, stored)) = cursor.clone().back().map_err(corrupt)? {
+            self.unseal(Db::Files, key, stored)?;
+            last = key.to_vec();
+        }
+        let mut slots = Vec::new();
+        while let Some((key, stored)) = cursor.next().map_err(corrupt)? {
+            self.unseal(Db::Files, key, stored)?;
+            if key <= &last[..] || key < &first[..] {
+                return Err(self.damaged("the keys of files are not in order"));
+            }
+            let Some(slot) = key.strip_prefix(&first) else { break };
+            let slot = slot.try_into().map(u32::from_be_bytes).ok();
+            let slot = slot.filter(|&slot| slot < self.counters.slots);
+            slots.push(slot.ok_or_else(|| self.damaged("a file leads to no slot"))?);
+            last = key.to_vec();
+        }
+        Ok(slots)
+    }
+
+    /// The folders and tables whose images are here, by label.
+    pub(crate) fn sources(&self) -> Result<Vec<Source>> {
+        let corrupt = |corrupt| self.corrupt(corrupt);
+        let mut cursor = self.tree(Db::Sources).from(&[]).map_err(corrupt)?;
+        let mut sources: Vec<Source> = Vec::new();
+        while let Some((key, stored)) = cursor.next().map_err(corrupt)? {
+            let root = std::str::from_utf8(self.unseal(Db::Sources, key, stored)?);
+            let (Ok(label), Ok(root)) = (std::str::from_utf8(key), root) else {
+                return Err(self.damaged("the root of a label is not text"));
+            };
+            if sources.last().is_some_and(|last| last.label.as_str() >= label) {
+                return Err(self.damaged("the labels are not in order"));
+            }
+            sources.push(Source { label: label.into(), root: root.into() });
+        }
+        if sources.len() as u64 != self.root(Db::Sources).entries {
+            return Err(self.damaged("another number of labels is there than is counted"));
+        }
+        Ok(sources)
     }
 
     /// The descriptor in a slot, as little-endian floats.

@@ -8,6 +8,7 @@ use r2former_geo::LatLon;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::fingerprint::FileFingerprint;
 use crate::picture::Picture;
 
 /// Namespace of the identifiers: UUID v5 of the URL `https://github.com/r2former/r2former` in the URL namespace.
@@ -25,7 +26,7 @@ pub fn place_id(name: &str) -> Uuid {
 /// What an index knows about one image besides its vectors.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Place {
-    /// Source path or name: unique in an index, not empty.
+    /// Its name: unique in an index, not empty. Names that `r2former index add` gives are `LABEL/PATH`: see [`Source`].
     pub name: String,
     /// Where the photograph was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,6 +43,27 @@ pub struct Place {
     /// Tags of any kind; a key is not empty and holds no `=`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// The file that the photograph was read from: names can be compared by what they stand for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileFingerprint>,
+}
+
+/// A folder or table whose photographs are in an index, under names that begin with its label and `/`.
+///
+/// An index remembers them, so that two folders never share a label, and so a name, by accident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// What the names of its photographs begin with: 1 to 255 bytes, no `/`.
+    pub label: String,
+    /// Where it lies, as text: an absolute path of the machine on which its photographs were added.
+    pub root: String,
+}
+
+impl Source {
+    /// Whether an image of this name is of this source.
+    pub fn holds(&self, name: &str) -> bool {
+        name.strip_prefix(self.label.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    }
 }
 
 /// A place to add, with its descriptors.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::blocks::CodeBlock;
 use crate::error::{IndexError, Result};
 use crate::filter;
+use crate::fingerprint::FileFingerprint;
 use crate::manifest::IndexConfig;
 use crate::picture::Picture;
 use crate::place::{Extent, FeatureBytes, Filter, Hit, LocalFeatures, Page, Place};
@@ -190,6 +191,20 @@ impl Request<'_> {
             None => Ok(None),
         };
         ids.iter().map(one).collect()
+    }
+
+    pub(crate) fn with_file(self, files: &[FileFingerprint]) -> Result<Vec<Vec<Place>>> {
+        let place = |file, slot| {
+            let place = self.picture.place(slot)?;
+            if place.file == Some(file) {
+                return Ok(place);
+            }
+            Err(self.picture.damaged(format!("a file leads to the place {:?}", place.name)))
+        };
+        let of = |&file: &FileFingerprint| {
+            self.picture.slots_of_file(file)?.into_iter().map(|slot| place(file, slot)).collect()
+        };
+        files.iter().map(of).collect()
     }
 
     pub(crate) fn contains(self, ids: &[Uuid]) -> Result<Vec<bool>> {

@@ -3,8 +3,9 @@
 use uuid::Uuid;
 
 use crate::error::Result;
+use crate::fingerprint::FileFingerprint;
 use crate::manifest::{IndexConfig, Manifest};
-use crate::place::{Extent, Filter, Hit, LocalFeatures, Page, Place};
+use crate::place::{Extent, Filter, Hit, LocalFeatures, Page, Place, Source};
 use crate::query::Request;
 use crate::reader::Reader;
 use crate::traits::{Info, ReadPlaces};
@@ -39,6 +40,14 @@ macro_rules! read_places {
 
             fn contains(&self, ids: &[Uuid]) -> Result<Vec<bool>> {
                 self.with(|request| request.contains(ids))
+            }
+
+            fn with_file(&self, files: &[FileFingerprint]) -> Result<Vec<Vec<Place>>> {
+                self.with(|request| request.with_file(files))
+            }
+
+            fn sources(&self) -> Result<Vec<Source>> {
+                self.with(|request| request.picture.sources())
             }
 
             fn count(&self, filter: &Filter) -> Result<usize> {

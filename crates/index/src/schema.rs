@@ -9,6 +9,8 @@
 //! | `codes` | block of [`Shape::code_rows`] slots | 8-bit codes and scales: what a search scans |
 //! | `descriptors` | block of [`Shape::descriptor_rows`] slots | descriptors in f32, a checksum per row |
 //! | `locals` | slot | local features as they were added |
+//! | `files` | fingerprint of a file, slot | nothing: the images that were read from a file |
+//! | `sources` | label | the folder or table whose images have names that begin with it |
 //! | `about` | `counters` | images, slots, changes, and the transaction that wrote this |
 //!
 //! Numbers in keys are big-endian, so that they sort; in values little-endian. A slot is the place of an image in
@@ -18,6 +20,7 @@
 //! megabyte of codes, 96 KiB of facts), so that adding an image writes little more than the image, and long enough
 //! that a scan reads memory as if it were one piece.
 
+use crate::fingerprint::FileFingerprint;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 /// A tree of the data file.
@@ -30,11 +33,13 @@ pub(crate) enum Db {
     Codes,
     Descriptors,
     Locals,
+    Files,
+    Sources,
     About,
 }
 
 impl Db {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Ids,
         Self::Records,
         Self::Facts,
@@ -42,6 +47,8 @@ impl Db {
         Self::Codes,
         Self::Descriptors,
         Self::Locals,
+        Self::Files,
+        Self::Sources,
         Self::About,
     ];
 
@@ -54,6 +61,8 @@ impl Db {
             Self::Codes => "codes",
             Self::Descriptors => "descriptors",
             Self::Locals => "locals",
+            Self::Files => "files",
+            Self::Sources => "sources",
             Self::About => "about",
         }
     }
@@ -89,6 +98,14 @@ pub(crate) fn tag_key(key: &str, value: &str, block: u32) -> [u8; 20] {
     let mut bytes = [0; 20];
     bytes[..16].copy_from_slice(&xxh3_128(format!("{key}={value}").as_bytes()).to_be_bytes());
     bytes[16..].copy_from_slice(&number_key(block));
+    bytes
+}
+
+/// Key of an image by the file that it was read from.
+pub(crate) fn file_key(file: FileFingerprint, slot: u32) -> [u8; 20] {
+    let mut bytes = [0; 20];
+    bytes[..16].copy_from_slice(&file.key());
+    bytes[16..].copy_from_slice(&number_key(slot));
     bytes
 }
 

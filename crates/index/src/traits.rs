@@ -4,8 +4,9 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::error::Result;
+use crate::fingerprint::FileFingerprint;
 use crate::manifest::IndexConfig;
-use crate::place::{Extent, Filter, Hit, LocalFeatures, NewPlace, Page, Place};
+use crate::place::{Extent, Filter, Hit, LocalFeatures, NewPlace, Page, Place, Source};
 
 /// Reading from a place index.
 pub trait ReadPlaces {
@@ -60,6 +61,18 @@ pub trait ReadPlaces {
     /// The store's.
     fn contains(&self, ids: &[Uuid]) -> Result<Vec<bool>>;
 
+    /// The places of the images that were read from each of `files`, in their order; none of an unknown file.
+    ///
+    /// # Errors
+    /// The store's.
+    fn with_file(&self, files: &[FileFingerprint]) -> Result<Vec<Vec<Place>>>;
+
+    /// The folders and tables whose images are in the index, in the order of their labels.
+    ///
+    /// # Errors
+    /// The store's.
+    fn sources(&self) -> Result<Vec<Source>>;
+
     /// How many images pass `filter`, exactly.
     ///
     /// # Errors
@@ -87,18 +100,25 @@ pub trait ReadPlaces {
 
 /// Writing to a place index.
 pub trait WritePlaces {
-    /// Adds images and returns when they are durable: all of them, or, on an error, none. An image of the
-    /// same name is replaced. Readers see them at once.
+    /// Makes one change and returns when it is durable: all of it, or, on an error, nothing. Readers see it at once.
     ///
     /// # Errors
-    /// [`IndexError::Request`](crate::IndexError::Request) names the image that cannot be added;
-    /// [`IndexError::Full`](crate::IndexError::Full) before the disk overflows.
-    fn add(&mut self, places: &[NewPlace]) -> Result<()>;
+    /// [`IndexError::Request`](crate::IndexError::Request) names the image that cannot be added or described, or a
+    /// source without a usable label; [`IndexError::Full`](crate::IndexError::Full) before the disk overflows.
+    fn write(&mut self, batch: &Batch<'_>) -> Result<()>;
+
+    /// Adds images: a [`Batch`] of nothing else. An image of the same name is replaced.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write).
+    fn add(&mut self, places: &[NewPlace]) -> Result<()> {
+        self.write(&Batch { add: places, ..Batch::default() })
+    }
 
     /// Removes images durably and returns how many there were.
     ///
     /// # Errors
-    /// As for [`add`](Self::add).
+    /// As for [`write`](Self::write).
     fn remove(&mut self, ids: &[Uuid]) -> Result<usize>;
 
     /// Writes the index again without the room that removed images left, and gives that back to the disk. Takes, for a
@@ -108,6 +128,17 @@ pub trait WritePlaces {
     /// [`IndexError::Full`](crate::IndexError::Full), [`IndexError::Damaged`](crate::IndexError::Damaged), or the
     /// store's.
     fn compact(&mut self) -> Result<()>;
+}
+
+/// One change of an index. A name stands in it once.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Batch<'a> {
+    /// Images to add; one of the same name is replaced, vectors and all.
+    pub add: &'a [NewPlace],
+    /// What is known from now on about images that are in the index: they keep their vectors.
+    pub describe: &'a [Place],
+    /// Folders and tables to remember; one of the same label is replaced.
+    pub sources: &'a [Source],
 }
 
 /// A summary of an index.

@@ -1,6 +1,6 @@
 //! Looking through a whole index for damage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use r2former_kernels::scan::encode;
@@ -14,7 +14,7 @@ use crate::manifest::{IndexConfig, Manifest};
 use crate::picture::Picture;
 use crate::place::{Place, place_id};
 use crate::query::floats;
-use crate::schema::{Db, FACT_ROWS, SUM, Shape, number_key, tag_key};
+use crate::schema::{Db, FACT_ROWS, SUM, Shape, file_key, number_key, tag_key};
 use crate::slots::SlotSet;
 use crate::store::{Access, Cache, Store};
 
@@ -43,7 +43,7 @@ pub struct Report {
 
 /// Checks the manifest, the file's structure (every page, the list of free pages), every checksum, and that
 /// everything agrees: identifiers, places, their facts and tags, descriptors (width, finite, length 1 within 0.001),
-/// codes (encoded again), local features (whole rows, not too many), and the counters. Changes nothing; a writer may work meanwhile.
+/// files and labels, codes (encoded again), local features (whole rows, not too many), and the counters. Changes nothing; a writer may work meanwhile.
 ///
 /// # Errors
 /// If the index cannot be opened at all; what is wrong within it is in the report.
@@ -134,6 +134,7 @@ impl<'p> Look<'p> {
         let cache = Cache::default();
         let mut taken = SlotSet::empty(self.picture.counters().slots);
         let mut tags: BTreeMap<[u8; 20], Tagged> = BTreeMap::new();
+        let mut files: BTreeSet<[u8; 20]> = BTreeSet::new();
         let mut facts: Option<(u32, Option<StoredFacts<'_>>)> = None;
         for (&slot, &id) in slots {
             taken.insert(slot);
@@ -148,6 +149,7 @@ impl<'p> Look<'p> {
                 let tagged = tags.entry(tag_key(key, value, slot / FACT_ROWS)).or_default();
                 let _ = tagged.set((slot % FACT_ROWS) as usize, true);
             }
+            files.extend(place.file.map(|file| file_key(file, slot)));
             if facts.as_ref().is_none_or(|(block, _)| *block != slot / FACT_ROWS) {
                 let found = self.picture.facts(&cache, slot / FACT_ROWS);
                 if let Err(error) = &found {
@@ -177,6 +179,18 @@ impl<'p> Look<'p> {
         });
         if !tags.is_empty() {
             self.say(None, None, format!("{} lists of the slots of a tag are missing", tags.len()));
+        }
+        self.each(Db::Files, |look, key, value| {
+            let expected = <[u8; 20]>::try_from(key).is_ok_and(|key| files.remove(&key));
+            if !expected || !value.is_empty() {
+                look.say(None, None, "a file leads to an image of another file");
+            }
+        });
+        if !files.is_empty() {
+            self.say(None, None, format!("{} files do not lead to their images", files.len()));
+        }
+        if let Err(error) = self.picture.sources() {
+            self.note(None, None, &error);
         }
     }
 
@@ -245,7 +259,7 @@ impl<'p> Look<'p> {
     /// Checksums of what no image leads to: blocks have rows of removed images too. Records and local features have been
     /// read by their images, and [`entries`](Self::entries) finds any that belong to none.
     fn sums(&mut self) {
-        for db in [Db::Codes, Db::Descriptors, Db::Facts, Db::About] {
+        for db in [Db::Codes, Db::Descriptors, Db::Facts, Db::Sources, Db::About] {
             self.each(db, |_, _, _| {});
         }
     }

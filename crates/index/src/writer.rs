@@ -16,15 +16,18 @@ use crate::files::{need_room, sync_dir};
 use crate::lock::WriterLock;
 use crate::manifest::{IndexConfig, Manifest};
 use crate::picture::Picture;
-use crate::place::NewPlace;
+use crate::place::{NewPlace, Place, Source};
 use crate::query::{Request, unit_length};
 use crate::schema::{SUM, Shape};
 use crate::store::{self, Access, Store, data_path, remove_others};
-use crate::traits::WritePlaces;
+use crate::traits::{Batch, WritePlaces};
 
 /// Room that is left besides what a change takes: blocks and pages of trees are written again, and images can be
 /// removed when no more can be added.
 const MARGIN: u64 = 4 << 20;
+
+/// Longest label in bytes: keys of LMDB end at 511.
+const LONGEST_LABEL: usize = 255;
 
 /// The one writer of an index. It also reads, and sees its own changes at once, like every reader.
 #[derive(Debug)]
@@ -235,25 +238,36 @@ fn try_commit(
 }
 
 impl WritePlaces for Writer {
-    fn add(&mut self, places: &[NewPlace]) -> Result<()> {
-        if places.is_empty() {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<()> {
+        let &Batch { add, describe, sources } = batch;
+        if add.is_empty() && describe.is_empty() && sources.is_empty() {
             return Ok(());
         }
         let mut names = HashSet::new();
-        let mut units = Vec::with_capacity(places.len());
-        for new in places {
-            let unit = check(&self.manifest.config, new).and_then(|unit| {
-                if names.insert(new.place.name.as_str()) {
-                    Ok(unit)
-                } else {
-                    Err("it is twice in one batch".into())
-                }
-            });
-            units.push(unit.map_err(|problem| {
-                IndexError::request(&self.dir, format!("the image {:?}: {problem}", new.place.name))
-            })?);
+        let mut once = |place: &Place| {
+            if names.insert(place.name.clone()) { Ok(()) } else { Err("it is twice in one batch".to_owned()) }
+        };
+        let about = |place: &Place, problem: String| {
+            IndexError::request(&self.dir, format!("the image {:?}: {problem}", place.name))
+        };
+        let mut units = Vec::with_capacity(add.len());
+        for new in add {
+            let unit = check(&self.manifest.config, new).and_then(|unit| once(&new.place).map(|()| unit));
+            units.push(unit.map_err(|problem| about(&new.place, problem))?);
         }
-        let bytes = places.iter().map(|new| 5 * new.global.len() + new.local.len() + 1024).sum::<usize>();
+        for place in describe {
+            let checked = check_place(place).and_then(|()| once(place));
+            checked.map_err(|problem| about(place, problem))?;
+        }
+        for Source { label, .. } in sources {
+            if !(1..=LONGEST_LABEL).contains(&label.len()) || label.contains('/') {
+                let problem =
+                    format!("the label {label:?}: 1 to {LONGEST_LABEL} bytes without '/' are possible");
+                return Err(IndexError::request(&self.dir, problem));
+            }
+        }
+        let bytes = add.iter().map(|new| 5 * new.global.len() + new.local.len() + 1024).sum::<usize>()
+            + 2048 * describe.len();
         let picture = self.opened()?.store.picture()?;
         // What removed images left is used first.
         let needed = 2 * bytes as u64 + MARGIN / 4;
@@ -261,7 +275,9 @@ impl WritePlaces for Writer {
             need_room(&self.dir, needed + MARGIN)?;
         }
         self.change(&picture, |change| {
-            places.iter().zip(&units).try_for_each(|(new, unit)| change.add(new, unit))
+            sources.iter().for_each(|source| change.source(source));
+            describe.iter().try_for_each(|place| change.describe(place))?;
+            add.iter().zip(&units).try_for_each(|(new, unit)| change.add(new, unit))
         })
     }
 
@@ -302,7 +318,19 @@ impl WritePlaces for Writer {
 
 /// The image's descriptor at unit length, or what is wrong with the image.
 fn check(config: &IndexConfig, new: &NewPlace) -> Result<Vec<f32>, String> {
-    let place = &new.place;
+    check_place(&new.place)?;
+    let unit = unit_length(&new.global, config.global_dim)?;
+    let most = config.row_width * config.max_rows;
+    let whole = config.row_width == 0 || new.local.len().is_multiple_of(config.row_width);
+    if new.local.len() > most || !whole {
+        let (rows, width) = (config.max_rows, config.row_width);
+        return Err(format!("{} bytes of local features; up to {rows} rows of {width} fit", new.local.len()));
+    }
+    Ok(unit)
+}
+
+/// What is wrong with what is known about an image.
+fn check_place(place: &Place) -> Result<(), String> {
     if place.name.is_empty() {
         return Err("it has no name".into());
     }
@@ -315,14 +343,7 @@ fn check(config: &IndexConfig, new: &NewPlace) -> Result<Vec<f32>, String> {
     if place.tags.keys().any(|key| key.is_empty() || key.contains('=')) {
         return Err("the key of a tag is empty or holds '='".into());
     }
-    let unit = unit_length(&new.global, config.global_dim)?;
-    let most = config.row_width * config.max_rows;
-    let whole = config.row_width == 0 || new.local.len().is_multiple_of(config.row_width);
-    if new.local.len() > most || !whole {
-        let (rows, width) = (config.max_rows, config.row_width);
-        return Err(format!("{} bytes of local features; up to {rows} rows of {width} fit", new.local.len()));
-    }
-    Ok(unit)
+    Ok(())
 }
 
 /// Makes `dir` if it is missing, and refuses it if anything is in it.

@@ -196,7 +196,7 @@ fn a_changed_value_is_found() {
     Writer::open(&dir, MODEL).unwrap().compact().unwrap();
     let path = dir.join("places-2.mdb");
     let whole = std::fs::read(&path).unwrap();
-    let new = &images[100];
+    let new = &images[102];
     let places = |needle: &[u8]| {
         whole
             .windows(needle.len())

@@ -10,7 +10,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{MODEL, Random, config, image};
-use r2former_index::{Filter, ReadPlaces, Reader, WritePlaces, Writer, place_id, verify};
+use r2former_index::{
+    Batch, Filter, NewPlace, Place, ReadPlaces, Reader, WritePlaces, Writer, place_id, verify,
+};
 
 const DIR: &str = "R2FORMER_TEST_KILLED_DIR";
 const SEED: &str = "R2FORMER_TEST_KILLED_SEED";
@@ -43,6 +45,21 @@ fn child() {
                 writer.remove(&[place_id(&image(i, 0).place.name)]).unwrap();
                 say("ack".into());
             }
+            // What is known about images that are there changes; one is added with new vectors, in the same commit.
+            4..=8 => {
+                let (first, count, v) = (random.next() % IMAGES, 1 + random.next() % 6, random.next() % 1000);
+                let mut there = Vec::new();
+                for i in first..first + count {
+                    let place = described(image(i, 0).place, v);
+                    there.extend(writer.contains(&[place_id(&place.name)]).unwrap()[0].then_some((i, place)));
+                }
+                let describe: Vec<_> = there.iter().map(|(_, place)| place.clone()).collect();
+                let line: String = there.iter().map(|(i, _)| format!(" {i} ={v}")).collect();
+                let (i, v) = (first + count, random.next() % 1000);
+                say(format!("try{line} {i} {v}"));
+                writer.write(&Batch { add: &[image(i, v)], describe: &describe, sources: &[] }).unwrap();
+                say("ack".into());
+            }
             _ => {
                 let (first, count, v) = (random.next() % IMAGES, 1 + random.next() % 6, random.next() % 1000);
                 let batch: Vec<_> = (first..first + count).map(|i| image(i, v)).collect();
@@ -55,23 +72,43 @@ fn child() {
     }
 }
 
-type State = BTreeMap<u64, u64>;
+/// What is known about an image from its version `v` on, while its vectors stay.
+fn described(mut place: Place, v: u64) -> Place {
+    place.heading = Some(v as f64);
+    place.tags.insert("described".into(), (v % 3).to_string());
+    place.file = image(1, v).place.file;
+    place
+}
+
+/// The image with vectors of version `v`, and what is known about it of version `about` if that is another.
+fn version(i: u64, (v, about): (u64, Option<u64>)) -> NewPlace {
+    let mut new = image(i, v);
+    if let Some(about) = about {
+        new.place = described(image(i, 0).place, about);
+    }
+    new
+}
+
+type State = BTreeMap<u64, (u64, Option<u64>)>;
 
 fn after(state: &State, words: &str) -> State {
     let mut state = state.clone();
     let words: Vec<_> = words.split_whitespace().collect();
     for pair in words.chunks(2) {
         let i = pair[0].parse().unwrap();
-        match pair[1].parse() {
-            Ok(v) => drop(state.insert(i, v)),
-            Err(_) => drop(state.remove(&i)),
+        match (pair[1].parse(), pair[1].strip_prefix('=')) {
+            (Ok(v), _) => drop(state.insert(i, (v, None))),
+            (_, Some(about)) => {
+                state.entry(i).and_modify(|(_, known)| *known = about.parse().ok());
+            }
+            _ => drop(state.remove(&i)),
         }
     }
     state
 }
 
 fn holds(index: &impl ReadPlaces, state: &State) -> bool {
-    let images: Vec<_> = state.iter().map(|(&i, &v)| image(i, v)).collect();
+    let images: Vec<_> = state.iter().map(|(&i, &v)| version(i, v)).collect();
     let ids: Vec<_> = images.iter().map(|new| place_id(&new.place.name)).collect();
     let (places, globals, locals) =
         (index.get(&ids).unwrap(), index.globals(&ids).unwrap(), index.locals(&ids).unwrap());

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use r2former_index::{IndexConfig, LatLon, NewPlace, Place};
+use r2former_index::{FileFingerprint, IndexConfig, LatLon, NewPlace, Place};
 
 pub const MODEL: &str = "sha256:aa11";
 pub const DIM: usize = 16;
@@ -62,6 +62,8 @@ pub fn image(i: u64, v: u64) -> NewPlace {
             time: i.is_multiple_of(3).then_some(1_700_000_000 + i as i64),
             altitude: i.is_multiple_of(5).then_some(519.25),
             tags: BTreeMap::from([("city".to_owned(), ["ulm", "bonn"][i as usize % 2].to_owned())]),
+            // Two of three images in a row are of one file.
+            file: Some(FileFingerprint { bytes: 1000 + i / 3 * 3 + i % 3 % 2, xxh3: v }),
         },
         global: random.unit(DIM),
         local: random.bytes(WIDTH * (i as usize % (ROWS + 1))),
