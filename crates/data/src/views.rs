@@ -94,7 +94,7 @@ pub struct ExpandedPhotos {
 
 /// Replaces each panorama by its views. A view is called `NAME#DEGREES`: the compass heading of its middle, or where
 /// the panorama's heading is unknown the degrees clockwise from the panorama's middle. It has the panorama's position and
-/// tags, the tag `panorama` with the panorama's name, and a heading of its own.
+/// tags, a heading of its own, the tag `panorama` with the panorama's name, and `panorama_fov` with the field of view.
 ///
 /// A panorama is an image with `GPano` tags, or one of 2:1 that is at least 2000 pixels wide. Those that do not show all
 /// 360 degrees, or are not equirectangular, stay whole, with a note. Files that cannot be read are passed on as they
@@ -153,6 +153,7 @@ pub fn expand_panoramas(photos: Vec<Photo>, options: &PanoramaOptions, limits: &
                     view.heading_ref = north;
                     view.view = Some(PanoramaView { yaw, fov: options.fov, horizon: panorama.horizon });
                     view.tags.insert("panorama".into(), photo.name.clone());
+                    view.tags.insert("panorama_fov".into(), options.fov.to_string());
                     out.photos.push(view);
                 }
             }

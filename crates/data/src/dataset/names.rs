@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 /// A path relative to a folder, with `/` between its parts and letters composed (NFC); a path outside the folder
-/// keeps all of its parts but the root. Bytes that are no text are written as `\xE9`.
+/// keeps all of its parts but the root. Parts are written as [`escaped_name`] does.
 pub(super) fn relative_name(root: &Path, path: &Path) -> String {
     let inside = path.strip_prefix(root).unwrap_or(path);
     let mut parts: Vec<String> = Vec::new();
@@ -23,16 +23,48 @@ pub(super) fn relative_name(root: &Path, path: &Path) -> String {
     parts.join("/")
 }
 
-/// A file's name as text: composed, with escapes for bytes that are none, so that two files never share a name.
-pub(super) fn text_of(name: &OsStr) -> String {
+pub(super) use escaped_name as text_of;
+
+/// The name of a file, or a path, as text.
+///
+/// Bytes that are no UTF-8 become `\xE9` (two capital hexadecimal digits); a backslash in front of what would read as
+/// such an escape becomes `\x5C`. Letters with accents are composed (NFC). So two files whose names differ in more
+/// than the form of their letters never share one here.
+///
+/// ```
+/// use r2former_data::dataset::escaped_name;
+///
+/// assert_eq!(escaped_name("cafe\u{301}.jpg"), "caf\u{e9}.jpg");
+/// assert_eq!(escaped_name(r"n\xE9.jpg"), r"n\x5CxE9.jpg");
+/// # #[cfg(unix)] {
+/// use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+/// assert_eq!(escaped_name(OsStr::from_bytes(b"n\xe9.jpg")), r"n\xE9.jpg");
+/// # }
+/// ```
+pub fn escaped_name(name: impl AsRef<OsStr>) -> String {
     let mut text = String::new();
-    for chunk in name.as_encoded_bytes().utf8_chunks() {
-        text.push_str(chunk.valid());
+    for chunk in name.as_ref().as_encoded_bytes().utf8_chunks() {
+        // Composed by itself: an accent after an escape must not join the escape's last letter.
+        let valid = composed(chunk.valid().to_owned());
+        let mut rest = valid.as_str();
+        while let Some(at) = rest.find('\\') {
+            let (before, escape) = rest.split_at(at);
+            text.push_str(before);
+            text.push_str(if is_escape(escape) { "\\x5C" } else { "\\" });
+            rest = &escape[1..];
+        }
+        text.push_str(rest);
         for byte in chunk.invalid() {
             text.push_str(&format!("\\x{byte:02X}"));
         }
     }
-    composed(text)
+    text
+}
+
+/// Whether a text begins with an escape.
+fn is_escape(text: &str) -> bool {
+    let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F');
+    matches!(text.as_bytes(), [b'\\', b'x', a, b, ..] if hex(a) && hex(b))
 }
 
 /// A photograph's name as listings write it: letters with accents are one character each (NFC), whichever form they
@@ -95,6 +127,8 @@ impl Finder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(unix)]
+    use proptest::prelude::Strategy;
 
     #[test]
     fn names_are_the_same_everywhere() {
@@ -117,6 +151,48 @@ mod tests {
         let name = |bytes: &[u8]| text_of(OsStr::from_bytes(bytes));
         assert_eq!(name(b"n\xe9.jpg"), "n\\xE9.jpg");
         assert_ne!(name(b"n\xe9.jpg"), name(b"n\xe8.jpg"));
+    }
+
+    /// What [`escaped_name`] wrote, as bytes.
+    fn unescaped(name: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut rest = name;
+        while let Some(first) = rest.chars().next() {
+            if is_escape(rest) {
+                bytes.push(u8::from_str_radix(&rest[2..4], 16).expect("two digits"));
+                rest = &rest[4..];
+            } else {
+                bytes.extend(rest[..first.len_utf8()].as_bytes());
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+        bytes
+    }
+
+    #[cfg(unix)]
+    proptest::proptest! {
+        /// Every name leads back to its bytes, but for the form of letters: no two files share one.
+        #[test]
+        fn names_are_of_one_file_each(
+            parts in proptest::collection::vec(
+                proptest::prop_oneof![
+                    proptest::prelude::any::<u8>().prop_map(|byte| vec![byte]),
+                    "[\\\\x0-9A-Fa-fe\u{301}\u{327}\u{e9}.]{0,4}".prop_map(String::into_bytes),
+                    "\\\\x[0-9A-F]{2}".prop_map(String::into_bytes),
+                ],
+                0..12,
+            ),
+        ) {
+            use std::os::unix::ffi::OsStrExt;
+            let bytes = parts.concat();
+            let name = escaped_name(OsStr::from_bytes(&bytes));
+            let mut wanted = Vec::new();
+            for chunk in bytes.utf8_chunks() {
+                wanted.extend(composed(chunk.valid().to_owned()).into_bytes());
+                wanted.extend(chunk.invalid());
+            }
+            proptest::prop_assert_eq!(unescaped(&name), wanted);
+        }
     }
 
     #[test]

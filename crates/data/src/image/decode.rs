@@ -51,11 +51,20 @@ pub fn decode_file(path: &Path, limits: &Limits) -> Result<Rgb8> {
 /// # Errors
 /// As [`decode_file`].
 pub fn decode_file_noting(path: &Path, limits: &Limits) -> Result<Decoded> {
+    decode_bytes_noting(&read_file(path, limits)?, path, limits)
+}
+
+/// The bytes of an image file, for a caller that needs them besides the pixels: [`decode_bytes_noting`] continues.
+///
+/// # Errors
+/// [`DataError::Io`] for a file that cannot be read; [`DataError::Image`] for a folder, pipe or device, and for a file
+/// beyond `limits`.
+pub fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     let (file, length) = open(path, limits)?;
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     // The file may grow while it is read: never take more than was checked.
     file.take(length).read_to_end(&mut bytes).map_err(|e| DataError::io(path, e))?;
-    decode_bytes_noting(&bytes, path, limits)
+    Ok(bytes)
 }
 
 /// As [`decode_file`], of bytes in memory; `name` stands for them in messages.

@@ -36,7 +36,9 @@ pub(crate) mod time;
 mod xmp;
 
 pub use crop::crop_input;
-pub use decode::{Decoded, decode_bytes, decode_bytes_noting, decode_file, decode_file_noting, dimensions};
+pub use decode::{
+    Decoded, decode_bytes, decode_bytes_noting, decode_file, decode_file_noting, dimensions, read_file,
+};
 pub use input::{Preprocess, ResizeMode, to_input, to_input_into};
 pub use panorama::{PANORAMA_MIN_WIDTH, Panorama, Shape, cut_views, shape, shape_of_bytes};
 pub use perspective::{AngularGrid, DirectedView, render_view};
