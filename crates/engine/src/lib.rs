@@ -6,8 +6,8 @@
 //! ```
 //! use r2former_data::dataset::{SourceOptions, list_photos};
 //! use r2former_engine::{
-//!     Extractor, LoadedModel, LocateOptions, NoProgress, PlaceIndex, RerankMethod, Settings, add_photos,
-//!     locate,
+//!     AddOptions, Extractor, LoadedModel, LocateOptions, NoProgress, PlaceIndex, RerankMethod, Settings,
+//!     add_photos, locate,
 //! };
 //! use r2former_model::parse_device;
 //!
@@ -30,7 +30,8 @@
 //!
 //! // Two photos with GPS tags: 0.jpg at 52, 0.5 and 1.jpg at 53, 0.5.
 //! let photos = list_photos(&folder, None, &SourceOptions::default())?.photos;
-//! assert_eq!(add_photos(&mut index.writer()?, &extractor, &photos, &NoProgress)?.added, 2);
+//! let options = AddOptions::default();
+//! assert_eq!(add_photos(&mut index.writer()?, &extractor, &photos, &options, &NoProgress)?.added, 2);
 //!
 //! let query = folder.join("1.jpg");
 //! let options = LocateOptions::default().top(1).rerank(RerankMethod::None);
@@ -68,13 +69,13 @@ pub use extract::{Extractor, ImageFeatures, LoadedModel, Settings};
 pub use framing::{Framing, View};
 pub use fused::{FusedBackbone, fused_reranker};
 pub use geometry::{MutualPair, TOLERANCE_PX, Verification, Verifier};
-pub use indexing::{AddReport, add_photos};
+pub use indexing::{AddOptions, AddReport, Changed, Duplicate, FieldChange, add_photos, check_sources};
 pub use locate::{LocateOptions, locate};
 pub use place_index::PlaceIndex;
 pub use progress::{NoProgress, Progress};
 pub use query_image::{DecodedQuery, QueryImage};
 pub use r2former_data::{LatLon, Photo, Rgb8};
-pub use r2former_index::Near;
+pub use r2former_index::{Near, Source};
 pub use rerank::{LocalRows, PairScore, rerank, score_pair};
 pub use rerank_method::RerankMethod;
 pub use stream::{extract_framed, extract_stream};

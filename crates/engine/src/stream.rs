@@ -1,8 +1,9 @@
 //! Many photographs through the extractor, decoding ahead while the device computes.
 
 use crate::{EngineError, Extractor, Framing, ImageFeatures, Progress, Result, View};
-use r2former_data::image::{cut_views, decode_file_noting};
+use r2former_data::image::{cut_views, decode_bytes_noting, read_file};
 use r2former_data::{PanoramaView, Photo};
+use r2former_index::FileFingerprint;
 use rayon::prelude::*;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
@@ -50,22 +51,21 @@ pub fn extract_framed(
     let views: usize = framings.iter().map(|framing| framing.views()).sum();
     let prepare = |file: &&Path| {
         let views = extractor.frame_file(file, framings)?;
-        Ok(Prepared { views, missing: None })
+        Ok(Prepared { views, about: About::default() })
     };
     extract_prepared(extractor, files, views, prepare, |i, result| {
-        each(i, result.map(|(features, _)| features))?;
+        each(i, result.map(|extracted| extracted.features))?;
         progress.advance(1);
         Ok(())
     })
 }
 
 /// Extracts photographs of which each file is decoded once: `files` are photographs of one file each, either a whole
-/// one or views of one panorama. `each` gets their number, their descriptors, and what is missing of a file that was cut
-/// short and accepted.
+/// one or views of one panorama. `each` gets their number, their descriptors, and what was seen of the file.
 pub(crate) fn extract_photos(
     extractor: &Extractor,
     files: &[&[&Photo]],
-    each: impl FnMut(usize, Result<(Vec<ImageFeatures>, Option<String>)>) -> Result<()>,
+    each: impl FnMut(usize, Result<Extracted>) -> Result<()>,
 ) -> Result<()> {
     let most = files.iter().map(|photos| photos.len()).max().unwrap_or(1);
     extract_prepared(extractor, files, most, |photos| prepare_photos(extractor, photos), each)
@@ -73,8 +73,12 @@ pub(crate) fn extract_photos(
 
 /// Decodes the one file of some photographs.
 fn prepare_photos(extractor: &Extractor, photos: &[&Photo]) -> Result<Prepared> {
-    let Some(first) = photos.first() else { return Ok(Prepared { views: Vec::new(), missing: None }) };
-    let decoded = decode_file_noting(&first.path, extractor.limits())?;
+    let Some(first) = photos.first() else { return Ok(Prepared { views: Vec::new(), about: About::default() }) };
+    let bytes = read_file(&first.path, extractor.limits())?;
+    // Of the bytes that are decoded: the file may be another by the next time that it is read.
+    let file = Some(FileFingerprint::of(&bytes));
+    let decoded = decode_bytes_noting(&bytes, &first.path, extractor.limits())?;
+    drop(bytes);
     let views: Vec<PanoramaView> = photos.iter().filter_map(|photo| photo.view).collect();
     let images = match views.len() {
         0 => vec![decoded.image],
@@ -82,13 +86,31 @@ fn prepare_photos(extractor: &Extractor, photos: &[&Photo]) -> Result<Prepared> 
     };
     let framed =
         images.iter().map(|image| extractor.frame(image, Framing::Whole)).collect::<Result<Vec<_>>>()?;
-    Ok(Prepared { views: framed.into_iter().flatten().collect(), missing: decoded.missing })
+    let about = About { file, missing: decoded.missing };
+    Ok(Prepared { views: framed.into_iter().flatten().collect(), about })
 }
 
-/// The inputs of one file, and what is missing of it.
+/// What was seen of a file while it was decoded.
+#[derive(Debug, Default)]
+pub(crate) struct About {
+    /// Its fingerprint, where it is asked for.
+    pub(crate) file: Option<FileFingerprint>,
+    /// What is missing of one that was cut short and accepted.
+    pub(crate) missing: Option<String>,
+}
+
+/// What became of a file.
+#[derive(Debug)]
+pub(crate) struct Extracted {
+    /// Those of each of its images.
+    pub(crate) features: Vec<ImageFeatures>,
+    pub(crate) about: About,
+}
+
+/// The inputs of one file.
 struct Prepared {
     views: Vec<View>,
-    missing: Option<String>,
+    about: About,
 }
 
 /// Prepares items ahead, in batches, and extracts them; an item has at most `most` inputs.
@@ -97,7 +119,7 @@ fn extract_prepared<T: Sync>(
     items: &[T],
     most: usize,
     prepare: impl Fn(&T) -> Result<Prepared> + Sync,
-    mut each: impl FnMut(usize, Result<(Vec<ImageFeatures>, Option<String>)>) -> Result<()>,
+    mut each: impl FnMut(usize, Result<Extracted>) -> Result<()>,
 ) -> Result<()> {
     let batch = (batch(extractor) / most.max(1)).max(1);
     std::thread::scope(|scope| {
@@ -118,9 +140,10 @@ fn extract_prepared<T: Sync>(
                 views.map(|view| (view.values.as_slice(), view.size)).collect();
             let mut features = extractor.extract_sized(&good)?.into_iter();
             for (i, input) in inputs.into_iter().enumerate() {
-                let result = input.and_then(|Prepared { views, missing }| {
+                let result = input.and_then(|Prepared { views, about }| {
                     let all: Vec<ImageFeatures> = features.by_ref().take(views.len()).collect();
-                    if all.len() == views.len() { Ok((all, missing)) } else { Err(too_few()) }
+                    let whole = all.len() == views.len();
+                    if whole { Ok(Extracted { features: all, about }) } else { Err(too_few()) }
                 });
                 each(start + i, result)?;
             }

@@ -1,0 +1,74 @@
+//! Labels: each stands for one folder or table, in one run and in all runs of an index.
+
+use super::AddOptions;
+use crate::{EngineError, Result};
+use r2former_index::{Filter, ReadPlaces, Source};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Images of a page while names are looked through.
+const PAGE: usize = 4096;
+
+/// Refuses sources whose label stands for another folder or table: in [`AddOptions::sources`], or in the index. A label
+/// without any image left in the index is free, and so is every label of a source that [was moved](AddOptions::moved).
+///
+/// # Errors
+/// [`EngineError::Request`] names the label and both roots; [`EngineError::Index`] for a failing index.
+pub fn check_sources(index: &impl ReadPlaces, options: &AddOptions) -> Result<()> {
+    let mut roots: BTreeMap<&str, &str> = BTreeMap::new();
+    for Source { label, root } in &options.sources {
+        let first = *roots.entry(label).or_insert(root);
+        if first != root {
+            return Err(EngineError::Request(format!(
+                "{first} and {root} have the same label, {label:?}, with which the names of their photographs would begin; \
+                 nothing was added. Give each a label: --label A --label B, in the order of the sources"
+            )));
+        }
+    }
+    let known = index.sources()?;
+    for Source { label, root: known } in known.iter().filter(|_| !options.moved) {
+        let Some(root) = roots.get(label.as_str()).filter(|root| *root != known) else { continue };
+        if !has_images(index, label)? {
+            continue;
+        }
+        let cure = if Path::new(known).exists() {
+            "Give it a label of its own: --label NAME. (--moved would take it for the same source in a new place)"
+        } else {
+            "The first no longer exists: if it was moved or renamed, say so with --moved; if this is another source, \
+             give it a label of its own with --label NAME"
+        };
+        return Err(EngineError::Request(format!(
+            "the label {label:?} stands for {known} in this index, and {root} has the same label; nothing was added. \
+             {cure}"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether any image has a name of this label. Reads all names if none has; asked where a label's root differs.
+fn has_images(index: &impl ReadPlaces, label: &str) -> Result<bool> {
+    let source = Source { label: label.to_owned(), root: String::new() };
+    let mut from = None;
+    loop {
+        let page = index.list(from, PAGE, &Filter::default())?;
+        if page.places.iter().any(|(_, place)| source.holds(&place.name)) {
+            return Ok(true);
+        }
+        from = page.next;
+        if from.is_none() {
+            return Ok(false);
+        }
+    }
+}
+
+/// The sources that the index does not know as they are.
+pub(super) fn unknown(index: &impl ReadPlaces, sources: &[Source]) -> Result<Vec<Source>> {
+    let known = index.sources()?;
+    let mut unknown: Vec<Source> = Vec::new();
+    for source in sources {
+        if !known.contains(source) && !unknown.contains(source) {
+            unknown.push(source.clone());
+        }
+    }
+    Ok(unknown)
+}
