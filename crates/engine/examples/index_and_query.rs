@@ -8,7 +8,7 @@
 
 use r2former_data::dataset::{SourceOptions, list_photos};
 use r2former_engine::{
-    Extractor, LoadedModel, LocateOptions, NoProgress, PlaceIndex, Settings, add_photos, locate,
+    AddOptions, Extractor, LoadedModel, LocateOptions, NoProgress, PlaceIndex, Settings, add_photos, locate,
 };
 use r2former_model::Device;
 use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let listing = list_photos(&photos, None, &SourceOptions::default())?;
     let mut writer = index.writer()?;
-    let report = add_photos(&mut writer, &extractor, &listing.photos, &NoProgress)?;
+    let report = add_photos(&mut writer, &extractor, &listing.photos, &AddOptions::default(), &NoProgress)?;
     writer.close()?;
     println!("{} images added, {} could not be read", report.added, report.unreadable.len());
 

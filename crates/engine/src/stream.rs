@@ -73,7 +73,9 @@ pub(crate) fn extract_photos(
 
 /// Decodes the one file of some photographs.
 fn prepare_photos(extractor: &Extractor, photos: &[&Photo]) -> Result<Prepared> {
-    let Some(first) = photos.first() else { return Ok(Prepared { views: Vec::new(), about: About::default() }) };
+    let Some(first) = photos.first() else {
+        return Ok(Prepared { views: Vec::new(), about: About::default() });
+    };
     let bytes = read_file(&first.path, extractor.limits())?;
     // Of the bytes that are decoded: the file may be another by the next time that it is read.
     let file = Some(FileFingerprint::of(&bytes));

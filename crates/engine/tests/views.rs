@@ -5,7 +5,8 @@
 use r2former_data::image::{HeadingReference, Limits, PhotoTags, Rgb8, cut_views, jpeg_with_tags};
 use r2former_data::{ExpandedPhotos, LatLon, PanoramaOptions, PanoramaView, Photo, expand_panoramas};
 use r2former_engine::{
-    Extractor, LoadedModel, LocateOptions, NoProgress, PlaceIndex, RerankMethod, Settings, add_photos, locate,
+    AddOptions, Extractor, LoadedModel, LocateOptions, NoProgress, PlaceIndex, RerankMethod, Settings,
+    add_photos, locate,
 };
 use r2former_index::{Filter, Place, ReadPlaces};
 use r2former_model::Device;
@@ -66,9 +67,13 @@ fn views_of_a_panorama_are_images_of_the_index() {
     let options = PanoramaOptions::default().with_views(6, 80.0, 0.0).unwrap();
     let ExpandedPhotos { photos, .. } = expand_panoramas(photos, &options, &Limits::default());
     assert_eq!(photos.len(), 7);
-    let report = add_photos(&mut index.writer().unwrap(), &extractor, &photos, &NoProgress).unwrap();
+    let report =
+        add_photos(&mut index.writer().unwrap(), &extractor, &photos, &AddOptions::default(), &NoProgress)
+            .unwrap();
     assert_eq!((report.added, report.unreadable, report.truncated), (7, vec![], vec![]));
-    let again = add_photos(&mut index.writer().unwrap(), &extractor, &photos, &NoProgress).unwrap();
+    let again =
+        add_photos(&mut index.writer().unwrap(), &extractor, &photos, &AddOptions::default(), &NoProgress)
+            .unwrap();
     assert_eq!((again.added, again.already_indexed), (0, 7));
 
     let places = places(&index);
@@ -103,7 +108,8 @@ fn the_index_keeps_what_a_position_is_worth() {
     photo.heading_ref = Some(HeadingReference::Magnetic);
     photo.position_error = Some(4.75);
     photo.position_method = Some("CELLID".into());
-    add_photos(&mut index.writer().unwrap(), &extractor, &[photo], &NoProgress).unwrap();
+    add_photos(&mut index.writer().unwrap(), &extractor, &[photo], &AddOptions::default(), &NoProgress)
+        .unwrap();
     let tags = &places(&index)[0].tags;
     let of = |key: &str| tags.get(key).map(String::as_str);
     assert_eq!(of("heading_ref"), Some("magnetic"));
@@ -122,11 +128,15 @@ fn cut_files_are_left_out_or_counted() {
         write(dir.path(), "cut.jpg", &whole[..whole.len() / 2]),
         write(dir.path(), "open.jpg", &whole[..whole.len() - 2]),
     ];
-    let report = add_photos(&mut index.writer().unwrap(), &extractor, &photos, &NoProgress).unwrap();
+    let report =
+        add_photos(&mut index.writer().unwrap(), &extractor, &photos, &AddOptions::default(), &NoProgress)
+            .unwrap();
     assert_eq!((report.added, report.unreadable.len(), report.truncated), (1, 1, vec![]));
     assert!(report.unreadable[0].1.contains("--accept-truncated"), "{:?}", report.unreadable);
     let lenient = extractor.with_limits(Limits { accept_truncated: true, ..Limits::default() });
-    let report = add_photos(&mut index.writer().unwrap(), &lenient, &photos, &NoProgress).unwrap();
+    let report =
+        add_photos(&mut index.writer().unwrap(), &lenient, &photos, &AddOptions::default(), &NoProgress)
+            .unwrap();
     assert_eq!((report.added, report.already_indexed, report.unreadable), (1, 1, vec![]));
     assert!(report.truncated[0].0.ends_with("cut.jpg") && report.truncated[0].1.contains("blocks"));
 }

@@ -5,8 +5,8 @@
 //!
 //! ```no_run
 //! use r2former::{
-//!     Extractor, LoadedModel, LocateOptions, NoProgress, PlaceIndex, Settings, SourceOptions, add_photos,
-//!     list_photos, locate, parse_device,
+//!     AddOptions, Extractor, LoadedModel, LocateOptions, NoProgress, PlaceIndex, Settings, SourceOptions,
+//!     add_photos, list_photos, locate, parse_device,
 //! };
 //! use std::path::Path;
 //!
@@ -19,7 +19,8 @@
 //!
 //!     // A folder of photos with GPS tags, or a CSV table of path, lat, lon.
 //!     let photos = list_photos(Path::new("photos"), None, &SourceOptions::default())?.photos;
-//!     let report = add_photos(&mut index.writer()?, &extractor, &photos, &NoProgress)?;
+//!     let options = AddOptions::default();
+//!     let report = add_photos(&mut index.writer()?, &extractor, &photos, &options, &NoProgress)?;
 //!     println!("{} added, {} were there already", report.added, report.already_indexed);
 //!
 //!     let answer = locate(&index.reader()?, &extractor, "holiday.jpg", &LocateOptions::default())?;
@@ -41,12 +42,17 @@
 //! # Features
 //! `cuda`, `metal`, `rocm`, `vulkan` and `wgpu` add the device of that name to [`parse_device`].
 
-pub use r2former_data::dataset::{Kind, Listing, SkipKind, Skipped, SourceOptions, list_images, list_photos};
+pub use r2former_data::dataset::{
+    Kind, Listing, SkipKind, Skipped, SourceOptions, SourceRoot, list_images, list_photos, source_root,
+};
 pub use r2former_data::{DataError, LatLon, PanoramaMode, PanoramaOptions, Photo, Rgb8, expand_panoramas};
 pub use r2former_engine::{
-    AddReport, Answer, EngineError, Estimate, Extractor, ImageFeatures, LoadedModel, LocateOptions, Match,
-    Near, NoProgress, PairScore, PlaceIndex, Progress, QueryImage, RerankMethod, Result, ScoreKind, Settings,
-    Status, Timing, add_photos, extract_stream, locate, score_pair,
+    AddOptions, AddReport, Answer, Changed, Duplicate, EngineError, Estimate, Extractor, FieldChange,
+    ImageFeatures, LoadedModel, LocateOptions, Match, Near, NoProgress, PairScore, PlaceIndex, Progress,
+    QueryImage, RerankMethod, Result, ScoreKind, Settings, Status, Timing, add_photos, extract_stream,
+    locate, score_pair,
 };
-pub use r2former_index::{Filter, IndexError, ReadPlaces, Reader, WritePlaces, Writer};
+pub use r2former_index::{
+    Batch, FileFingerprint, Filter, IndexError, ReadPlaces, Reader, Source, WritePlaces, Writer,
+};
 pub use r2former_model::{Device, ModelError, parse_device};

@@ -7,8 +7,10 @@ use crate::output::{self, AnswerFormat, QueryResult, print_answers, print_json};
 use crate::progress::Bar;
 use anyhow::{Context, Result};
 use clap::Args;
-use r2former_data::dataset::{Kind, Listing, SourceOptions, from_listings, list_photos};
-use r2former_engine::{Extractor, LocateOptions, PlaceIndex, RerankMethod, Settings, add_photos, locate};
+use r2former_data::dataset::{Kind, Listing, SourceOptions, from_listings, list_photos, source_root};
+use r2former_engine::{
+    AddOptions, Extractor, LocateOptions, PlaceIndex, RerankMethod, Settings, Source, add_photos, locate,
+};
 use r2former_eval::{EmptyQueries, EvalOptions, EvalSummary, Recall, Rules, evaluate, ranking_name};
 use r2former_index::ReadPlaces;
 use r2former_town::{Condition, TownDatasetConfig};
@@ -78,10 +80,17 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
     say(&mut out, quiet, format!("2. Building an index with model {}.", loaded.config.name))?;
     let index = PlaceIndex::create(&dir.join("index"), &loaded, settings)?;
     let extractor = machine.extractor(loaded, settings)?;
-    let listing = list_photos(&photos.join("database.csv"), Some(Kind::Csv), &SourceOptions::default())?;
+    let table = photos.join("database.csv");
+    let listing = list_photos(&table, Some(Kind::Csv), &SourceOptions::default())?;
+    // As `index add` names them.
+    let root = source_root(&table, Some(Kind::Csv), None)?;
+    let mut labelled = listing.photos.clone();
+    root.label(&mut labelled);
+    let options =
+        AddOptions::default().sources(vec![Source { label: root.label.clone(), root: root.root_text() }]);
     let started = std::time::Instant::now();
     let mut writer = index.writer()?;
-    let report = add_photos(&mut writer, &extractor, &listing.photos, &Bar::default())?;
+    let report = add_photos(&mut writer, &extractor, &labelled, &options, &Bar::default())?;
     drop(writer);
     let rate = report.added as f64 / started.elapsed().as_secs_f64();
     let info = index.reader()?.info()?;

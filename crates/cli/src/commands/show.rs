@@ -73,7 +73,7 @@ pub(crate) struct QueryArgs {
     /// Query photographs.
     #[arg(required = true)]
     images: Vec<PathBuf>,
-    /// Folder that was added to the index; the index's names are relative to it.
+    /// Folder that was added to the index, or the folder above it: names in the index are LABEL/PATH.
     #[arg(long, value_name = "DIR")]
     photos: PathBuf,
     /// Matches to draw per query.
@@ -171,7 +171,7 @@ fn query(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
     if rows.iter().flat_map(|row| &row.matches).all(|tile| tile.photo.is_none()) {
         bail!(
             "none of the matches is in {}: --photos must be the folder that was added to the index (r2former index \
-             list {} prints its names, which are relative to that folder)",
+             list {} prints its names: a label, then the path relative to that folder)",
             args.photos.display(),
             args.index.index.display()
         );
@@ -179,10 +179,14 @@ fn query(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
     write(&args.out, &gallery(&rows))
 }
 
-/// The photograph of a match; for a view of a panorama, the panorama.
+/// The photograph of a match, with the label or without it; for a view of a panorama, the panorama.
 fn reference(photos: &Path, name: &str) -> Option<Photograph> {
     let open = |name: &str| Photograph::open(&photos.join(name), LONGEST).ok();
-    open(name).or_else(|| open(name.rsplit_once('#')?.0))
+    let inside = name.split_once('/').map(|(_, inside)| inside);
+    [Some(name), inside]
+        .into_iter()
+        .flatten()
+        .find_map(|name| open(name).or_else(|| open(name.rsplit_once('#')?.0)))
 }
 
 fn positions(args: &MapArgs, machine: &Machine) -> Result<ExitStatus> {

@@ -85,10 +85,7 @@ mod tests {
         photo.tags = [("night".to_owned(), "yes".to_owned())].into();
         let changes = differences(&old, &place_of(&photo, file(b"two")));
         let what: Vec<_> = changes.iter().map(|change| change.what.as_str()).collect();
-        assert_eq!(
-            what,
-            ["file", "position", "heading", "altitude", "time", "tag city", "tag night"]
-        );
+        assert_eq!(what, ["file", "position", "heading", "altitude", "time", "tag city", "tag night"]);
         assert_eq!(changes[2], FieldChange { what: "heading".into(), from: None, to: Some("0".into()) });
         assert_eq!((changes[5].from.as_deref(), changes[5].to.as_deref()), (Some("ulm"), None));
     }
@@ -98,9 +95,12 @@ mod tests {
         let change = |what: &str| FieldChange { what: what.into(), from: None, to: None };
         let photo = Photo::new("a.jpg", "a.jpg");
         let view = Photo { view: Some(PanoramaView { yaw: 0.0, fov: 90.0, horizon: 0.5 }), ..photo.clone() };
-        for (what, whole, part) in
-            [("file", true, true), ("heading", false, true), ("tag panorama_fov", false, true), ("position", false, false)]
-        {
+        for (what, whole, part) in [
+            ("file", true, true),
+            ("heading", false, true),
+            ("tag panorama_fov", false, true),
+            ("position", false, false),
+        ] {
             assert_eq!(shows_another(&photo, &[change(what)]), whole, "{what}");
             assert_eq!(shows_another(&view, &[change(what)]), part, "{what}");
         }

@@ -100,7 +100,8 @@ pub fn add_photos(
     }
     work.describe(index)?;
 
-    let files: Vec<Vec<&Photo>> = std::mem::take(&mut work.files).into_iter().map(|file| file.photos).collect();
+    let files: Vec<Vec<&Photo>> =
+        std::mem::take(&mut work.files).into_iter().map(|file| file.photos).collect();
     let files: Vec<&[&Photo]> = files.iter().map(Vec::as_slice).collect();
     progress.start("images", files.iter().map(|photos| photos.len() as u64).sum());
     let mut waiting = Vec::with_capacity(WRITE_BATCH);
@@ -280,7 +281,11 @@ impl<'p> Work<'p> {
         Ok(())
     }
 
-    fn look_up(&mut self, index: &impl ReadPlaces, files: impl Iterator<Item = FileFingerprint>) -> Result<()> {
+    fn look_up(
+        &mut self,
+        index: &impl ReadPlaces,
+        files: impl Iterator<Item = FileFingerprint>,
+    ) -> Result<()> {
         let replaced = &self.replaced;
         self.twins.look_up(index, files, |name| replaced.contains_key(name))
     }

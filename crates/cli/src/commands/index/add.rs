@@ -1,21 +1,22 @@
 //! `r2former index add`: photographs with positions into an index.
 
+use super::changes;
 use super::left_out::LeftOut;
+use super::sources::Sources;
 use crate::common::{Machine, bounded};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
 use crate::progress::{Bar, WithoutNotes};
 use anyhow::{Result, bail};
 use clap::Args;
-use r2former_data::dataset::{
-    Kind, Listing, SkipKind, Skipped, SourceOptions, list_photos, unsupported_format,
-};
+use r2former_data::dataset::{Kind, SkipKind, Skipped, SourceOptions, escaped_name, unsupported_format};
 use r2former_data::image::Limits;
-use r2former_data::{PanoramaMode, PanoramaOptions, Photo, UtmZone, expand_panoramas};
-use r2former_engine::{AddReport, PlaceIndex, add_photos};
+use r2former_data::{PanoramaMode, PanoramaOptions, UtmZone, expand_panoramas};
+use r2former_engine::{AddOptions, AddReport, PlaceIndex, add_photos, check_sources};
+use r2former_index::ReadPlaces;
 use serde_json::{Map, json};
-use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::PathBuf;
 
 /// Where positions come from, for whoever has none.
 const POSITIONS: &str = "positions come from GPS in the photos' EXIF, or from a table (CSV) with the columns \
@@ -32,6 +33,22 @@ pub(crate) struct AddArgs {
     /// Kind of all sources: exif (photos and folders), csv, panoramas, vg or msls [default: detected].
     #[arg(long, value_name = "KIND")]
     kind: Option<Kind>,
+    /// Label of a source: names of its images in the index are LABEL/PATH, with the path relative to the source. Once
+    /// for each source, in their order [default: the name of the folder, of a table without .csv, or of the folder of a
+    /// single photo].
+    #[arg(long = "label", value_name = "NAME")]
+    labels: Vec<String>,
+    /// Take what has changed since it was added: a corrected position, heading, altitude, time or tag without extracting
+    /// again, a photo whose file is another with new descriptors. Without this, changes are listed and not taken.
+    #[arg(long)]
+    update: bool,
+    /// Leave out photos whose file is in the index, or among the sources, under another name already.
+    #[arg(long)]
+    skip_duplicates: bool,
+    /// The sources were moved or renamed: their labels stand for where they are now. Without this, a label that stands
+    /// for another folder or table is refused.
+    #[arg(long)]
+    moved: bool,
     /// UTM zone of a table in metres that has no column for it, as in 33U.
     #[arg(long, value_name = "ZONE")]
     utm_zone: Option<UtmZone>,
@@ -84,15 +101,21 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     let limits = Limits { accept_truncated: args.accept_truncated, ..Limits::default() };
     let index = PlaceIndex::open(&args.index)?;
     let options = SourceOptions { utm_zone: args.utm_zone, ..Default::default() };
-    let mut listing = Listing::default();
-    for source in distinct(&args.sources) {
-        let found = list_photos(source, args.kind, &options)?;
-        listing.photos.extend(found.photos);
-        listing.skipped.extend(found.skipped);
-        listing.notes.extend(found.notes);
+    let mut sources = Sources::new(&args.sources, args.kind, &args.labels)?;
+    let how = AddOptions::default()
+        .update(args.update)
+        .skip_duplicates(args.skip_duplicates)
+        .moved(args.moved)
+        .sources(sources.remembered());
+    let reader = index.reader()?;
+    check_sources(&reader, &how)?;
+    if !args.skip_duplicates {
+        sources.note_overlaps(&reader.sources()?);
     }
-    let expanded = expand_panoramas(one_name_each(listing.photos)?, &panoramas, &limits);
-    for note in listing.notes.iter().chain(&expanded.notes) {
+    drop(reader);
+    let listing = sources.list(args.kind, &options)?;
+    let expanded = expand_panoramas(listing.photos, &panoramas, &limits);
+    for note in listing.notes.iter().chain(&sources.notes).chain(&expanded.notes) {
         eprintln!("note: {}", escaped(note));
     }
     let photos = expanded.photos;
@@ -107,13 +130,18 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     let extractor = machine.extractor(index.model()?, index.settings)?.with_limits(limits);
     let bar = Bar::default();
     let started = std::time::Instant::now();
-    let mut done = add_photos(&mut writer, &extractor, &photos, &WithoutNotes(&bar))?;
-    let rate = done.added as f64 / started.elapsed().as_secs_f64();
+    let mut done = add_photos(&mut writer, &extractor, &photos, &how, &WithoutNotes(&bar))?;
+    let rate = (done.added + done.updated.len()) as f64 / started.elapsed().as_secs_f64();
     skipped.extend(
         std::mem::take(&mut done.unreadable).into_iter().map(|(path, reason)| unusable(path, &reason)),
     );
     report(args, &done, rate, &skipped)?;
-    match (skipped.is_empty(), done.added + done.already_indexed) {
+    let usable = done.added
+        + done.already_indexed
+        + done.updated.len()
+        + done.changed.len()
+        + done.skipped_duplicates.len();
+    match (skipped.is_empty() && done.changed.is_empty(), usable) {
         (true, _) => Ok(ExitStatus::Done),
         (false, 0) => bail!("no photograph could be used; nothing was added"),
         (false, _) => Ok(ExitStatus::Partial),
@@ -123,7 +151,7 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
 /// Prints what was done and what was left out.
 fn report(args: &AddArgs, done: &AddReport, rate: f64, skipped: &[Skipped]) -> Result<()> {
     let left_out = LeftOut(skipped);
-    for line in left_out.lines() {
+    for line in left_out.lines().into_iter().chain(changes::lines(done)) {
         eprintln!("{line}");
     }
     let (added, already, truncated) = (done.added, done.already_indexed, done.truncated.as_slice());
@@ -131,19 +159,20 @@ fn report(args: &AddArgs, done: &AddReport, rate: f64, skipped: &[Skipped]) -> R
         let mut json = Map::new();
         json.insert("added".into(), json!(added));
         json.insert("already_indexed".into(), json!(already));
+        changes::json(done, &mut json);
         left_out.json(&mut json);
-        let cut =
-            truncated.iter().map(|(path, what)| json!({ "path": path.to_string_lossy(), "reason": what }));
+        let cut = truncated.iter().map(|(path, what)| json!({ "path": escaped_name(path), "reason": what }));
         json.insert("truncated".into(), cut.collect());
         json.insert("images_per_second".into(), json!(rate));
         return print_json(&json).map(drop);
     }
     if let Some((path, what)) = truncated.first() {
-        let path = escaped(&path.to_string_lossy()).into_owned();
+        let path = escaped(&escaped_name(path)).into_owned();
         eprintln!("note: {} added although cut short, the first {path} ({what})", truncated.len());
     }
     output::stdout().line(format_args!(
-        "added {added} images ({rate:.1} images/s); {already} already indexed; {}",
+        "added {added} images ({rate:.1} images/s); {already} already indexed{}; {}",
+        changes::summary(done),
         left_out.summary()
     ))?;
     Ok(())
@@ -158,74 +187,4 @@ fn unusable(path: PathBuf, reason: &str) -> Skipped {
         None => SkipKind::Unreadable,
     };
     Skipped { path, reason, kind }
-}
-
-/// The sources, each once however its path is written.
-fn distinct(sources: &[PathBuf]) -> Vec<&Path> {
-    let mut seen = HashSet::new();
-    sources.iter().map(PathBuf::as_path).filter(|path| seen.insert(real(path))).collect()
-}
-
-/// The path without links and detours, where it exists.
-fn real(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
-}
-
-/// The photographs, a file named twice once.
-///
-/// # Errors
-/// Two files of one name: the index could hold only one of them.
-fn one_name_each(photos: Vec<Photo>) -> Result<Vec<Photo>> {
-    let mut first: HashMap<String, PathBuf> = HashMap::with_capacity(photos.len());
-    let mut kept = Vec::with_capacity(photos.len());
-    let mut clashes = Vec::new();
-    for photo in photos {
-        match first.get(&photo.name) {
-            None => {
-                first.insert(photo.name.clone(), photo.path.clone());
-                kept.push(photo);
-            }
-            Some(before) if real(before) == real(&photo.path) => {}
-            Some(before) => {
-                let [a, b] = [before, &photo.path].map(|p| escaped(&p.to_string_lossy()).into_owned());
-                clashes.push(format!("{}: {a} and {b}", escaped(&photo.name)));
-            }
-        }
-    }
-    if clashes.is_empty() {
-        return Ok(kept);
-    }
-    let count = clashes.len();
-    clashes.truncate(5);
-    let more = if count > 5 { format!("\n  and {} more", count - 5) } else { String::new() };
-    bail!(
-        "{count} names stand for two files each, and the index holds one image per name; nothing was added:\n  {}{more}\n\
-         add the folder above them instead, so that their names differ",
-        clashes.join("\n  ")
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_counts_once_and_two_files_of_one_name_are_refused() {
-        let dir = tempfile::tempdir().expect("temporary folder");
-        for folder in ["a", "b"] {
-            std::fs::create_dir(dir.path().join(folder)).expect("can be written");
-            std::fs::write(dir.path().join(folder).join("0.jpg"), folder).expect("can be written");
-        }
-        let photo = |path: &str| Photo::new(dir.path().join(path), "0.jpg");
-        let kept = one_name_each(vec![photo("a/0.jpg"), photo("b/../a/0.jpg")]).expect("one file");
-        assert_eq!(kept.len(), 1);
-        let said =
-            one_name_each(vec![photo("a/0.jpg"), photo("b/0.jpg")]).expect_err("two files").to_string();
-        assert!(
-            said.contains("a/0.jpg and") && said.contains("b/0.jpg") && said.contains("nothing"),
-            "{said}"
-        );
-        let sources = [dir.path().join("a"), dir.path().join("b/../a"), dir.path().join("b")];
-        assert_eq!(distinct(&sources), [&sources[0], &sources[2]]);
-    }
 }

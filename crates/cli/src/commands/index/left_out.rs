@@ -1,7 +1,7 @@
 //! Photographs that were not added: grouped by what kept them out, for people and as JSON.
 
 use crate::output::escaped;
-use r2former_data::dataset::{SkipKind, Skipped};
+use r2former_data::dataset::{SkipKind, Skipped, escaped_name};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -75,7 +75,7 @@ impl<'a> LeftOut<'a> {
     pub(super) fn json(&self, into: &mut serde_json::Map<String, Value>) {
         for (kind, _, key) in GROUPS {
             let all = self.of(kind);
-            let list = all.iter().map(|s| json!({ "path": s.path.to_string_lossy(), "reason": s.reason }));
+            let list = all.iter().map(|s| json!({ "path": escaped_name(&s.path), "reason": s.reason }));
             into.insert(key.into(), list.collect());
         }
     }
@@ -83,7 +83,7 @@ impl<'a> LeftOut<'a> {
 
 /// The first names of a list, and how many follow.
 fn names(paths: &[&Path]) -> String {
-    let name = |path: &&Path| escaped(&path.to_string_lossy()).into_owned();
+    let name = |path: &&Path| escaped(&escaped_name(path)).into_owned();
     let first: Vec<String> = paths.iter().take(NAMED).map(name).collect();
     match paths.len() - first.len() {
         0 => first.join(", "),

@@ -1,7 +1,9 @@
 //! `r2former index`: build, change and inspect a place index.
 
 mod add;
+mod changes;
 mod left_out;
+mod sources;
 
 use self::add::AddArgs;
 use crate::common::{InputArgs, Machine, ensure_writable, load_model};
@@ -9,17 +11,19 @@ use crate::exit::ExitStatus;
 use crate::output::{self, bytes, escaped, print_json, unescaped};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use r2former_data::dataset::composed_name;
+use r2former_data::dataset::{composed_name, escaped_name};
 use r2former_engine::PlaceIndex;
 use r2former_index::{Extent, Filter, ReadPlaces, WritePlaces, place_id};
 use serde_json::json;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum IndexCommand {
     /// Create an empty index for a model.
     Create(CreateArgs),
-    /// Add photos with positions. Photos already in the index are skipped, so an interrupted run resumes.
+    /// Add photos with positions. Photos already in the index are skipped, so an interrupted run resumes; photos and
+    /// positions that have changed since are listed, and taken with --update.
     Add(AddArgs),
     /// Remove images by name.
     Remove(RemoveArgs),
@@ -57,7 +61,7 @@ pub(crate) struct RemoveArgs {
     index: PathBuf,
     /// Names of images, as `r2former index list` prints them.
     #[arg(required = true)]
-    names: Vec<String>,
+    names: Vec<OsString>,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -152,16 +156,25 @@ fn create(args: &CreateArgs) -> Result<ExitStatus> {
 fn remove(args: &RemoveArgs) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
     let mut writer = index.writer()?;
-    let mut ids: Vec<_> = args.names.iter().map(|name| place_id(&composed_name(name))).collect();
+    // Bytes that are no text are written as the index writes them; everything else is a name already.
+    let text = |name: &OsString| name.to_str().map_or_else(|| escaped_name(name), ToOwned::to_owned);
+    let names: Vec<String> = args.names.iter().map(text).collect();
+    let mut ids: Vec<_> = names.iter().map(|name| place_id(name)).collect();
     let mut known = writer.contains(&ids)?;
-    // `index list` escapes control characters: what it prints names the image too.
-    for (i, name) in args.names.iter().enumerate().filter(|(i, _)| !known[*i]).collect::<Vec<_>>() {
-        if let Some(name) = unescaped(name) {
-            ids[i] = place_id(&composed_name(&name));
+    for (i, name) in names.iter().enumerate() {
+        // Letters may be typed in another form, and `index list` escapes control characters: what it prints names the
+        // image too.
+        let others =
+            [Some(composed_name(name)), unescaped(name), unescaped(name).map(|name| composed_name(&name))];
+        for other in others.into_iter().flatten() {
+            if known[i] {
+                break;
+            }
+            ids[i] = place_id(&other);
             known[i] = writer.contains(&ids[i..=i])?[0];
         }
     }
-    let unknown: Vec<&String> = args.names.iter().zip(&known).filter(|(_, k)| !**k).map(|(n, _)| n).collect();
+    let unknown: Vec<&String> = names.iter().zip(&known).filter(|(_, k)| !**k).map(|(n, _)| n).collect();
     let removed = writer.remove(&ids)?;
     writer.close()?;
     for name in &unknown {

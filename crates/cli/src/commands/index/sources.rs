@@ -1,0 +1,163 @@
+//! The sources of `index add`: labels, sources named twice, files that lie in several.
+
+use crate::output::escaped;
+use anyhow::{Result, bail};
+use r2former_data::dataset::{
+    Kind, Listing, SourceOptions, SourceRoot, escaped_name, list_photos, source_root,
+};
+use r2former_data::{DataError, Photo};
+use r2former_engine::Source;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+/// The path without links and detours, where it exists.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// The sources of one run, each once, and what people should know about them.
+pub(super) struct Sources<'a> {
+    /// In the order in which they are listed: a folder before those within it.
+    each: Vec<(&'a Path, SourceRoot)>,
+    pub(super) notes: Vec<String>,
+}
+
+impl<'a> Sources<'a> {
+    /// Labels are either none, or one for each source in the order of the sources.
+    pub(super) fn new(paths: &'a [PathBuf], kind: Option<Kind>, labels: &[String]) -> Result<Self> {
+        if !labels.is_empty() && labels.len() != paths.len() {
+            bail!(
+                "{} labels for {} sources: give --label once for each source, in the order of the sources, or not at all",
+                labels.len(),
+                paths.len()
+            );
+        }
+        let mut sources = Self { each: Vec::with_capacity(paths.len()), notes: Vec::new() };
+        let mut seen: HashMap<PathBuf, (&Path, SourceRoot)> = HashMap::new();
+        for (i, path) in paths.iter().enumerate() {
+            let root = source_root(path, kind, labels.get(i).map(String::as_str))?;
+            match seen.get(&real(path)) {
+                Some((first, before)) if before.label == root.label => {
+                    sources.notes.push(format!("{} is {}: it counts once", shown(path), shown(first)));
+                }
+                Some((first, before)) => bail!(
+                    "{} is {}: it cannot have the labels {:?} and {:?}",
+                    shown(path),
+                    shown(first),
+                    before.label,
+                    root.label
+                ),
+                None => {
+                    seen.insert(real(path), (path, root.clone()));
+                    sources.each.push((path, root));
+                }
+            }
+        }
+        // A file that several hold has the name that the outermost gives it, in whatever order they are named.
+        sources.each.sort_by_key(|(_, root)| root.root.components().count());
+        Ok(sources)
+    }
+
+    /// As the index remembers them.
+    pub(super) fn remembered(&self) -> Vec<Source> {
+        let source =
+            |(_, root): &(&Path, SourceRoot)| Source { label: root.label.clone(), root: root.root_text() };
+        self.each.iter().map(source).collect()
+    }
+
+    /// Notes sources that hold one of the index's, or lie in one: their files have two names.
+    pub(super) fn note_overlaps(&mut self, known: &[Source]) {
+        for (path, root) in &self.each {
+            let text = root.root_text();
+            let root_path = Path::new(&text);
+            for other in known.iter().filter(|other| other.label != root.label) {
+                let (outer, inner) = (Path::new(&other.root), root_path);
+                if inner.starts_with(outer) || outer.starts_with(inner) {
+                    self.notes.push(format!(
+                        "{} overlaps {}, whose label in this index is {:?}: files that are in both get a second name \
+                         (--skip-duplicates leaves them out)",
+                        shown(path),
+                        other.root,
+                        other.label
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Lists the photographs of all sources under their names in the index, each file once.
+    pub(super) fn list(&mut self, kind: Option<Kind>, options: &SourceOptions) -> Result<Listing, DataError> {
+        let mut all = Listing::default();
+        let mut holders: HashMap<PathBuf, (usize, usize)> = HashMap::new();
+        let mut skipped = HashSet::new();
+        let (mut shared, mut differing, mut example) = (0, 0, None);
+        for (i, (path, root)) in self.each.iter().enumerate() {
+            let mut found = list_photos(path, kind, options)?;
+            root.label(&mut found.photos);
+            if self.each.len() > 1 {
+                let mut kept = Vec::with_capacity(found.photos.len());
+                for photo in found.photos {
+                    let at = all.photos.len() + kept.len();
+                    let (holder, first) = *holders.entry(real(&photo.path)).or_insert((i, at));
+                    if holder == i {
+                        kept.push(photo);
+                        continue;
+                    }
+                    shared += 1;
+                    differing +=
+                        usize::from(all.photos.get(first).is_some_and(|first| differs(first, &photo)));
+                    example.get_or_insert_with(|| (photo.path, self.each[holder].0));
+                }
+                found.photos = kept;
+                found.skipped.retain(|s| skipped.insert((real(&s.path), s.reason.clone())));
+            }
+            all.photos.extend(found.photos);
+            all.skipped.extend(found.skipped);
+            all.notes.extend(found.notes);
+        }
+        if let Some((path, holder)) = example {
+            let but = match differing {
+                0 => String::new(),
+                count => format!("; of {count} the sources say different things, and the first is taken"),
+            };
+            self.notes.push(format!(
+                "{shared} photographs are in several sources and count once: the first is {}, which is in {}{but}",
+                shown(&path),
+                shown(holder)
+            ));
+        }
+        Ok(all)
+    }
+}
+
+/// Whether two sources say different things of one file.
+fn differs(a: &Photo, b: &Photo) -> bool {
+    (a.position, a.heading, a.altitude, a.time, &a.tags)
+        != (b.position, b.heading, b.altitude, b.time, &b.tags)
+}
+
+fn shown(path: &Path) -> String {
+    escaped(&escaped_name(path)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_counts_once_however_it_is_written() {
+        let home = tempfile::tempdir().expect("temporary folder");
+        let at = |path: &str| home.path().join(path);
+        std::fs::create_dir_all(at("a/b")).expect("can be written");
+        let paths = [at("a/b"), at("a"), at("a/b/.."), at("a/./b/")];
+        let sources = Sources::new(&paths, None, &[]).expect("folders");
+        let labels: Vec<_> = sources.remembered().into_iter().map(|source| source.label).collect();
+        assert_eq!(labels, ["a", "b"]);
+        assert_eq!(sources.notes.len(), 2);
+        let labels = |labels: &[&str]| labels.iter().map(|label| (*label).to_owned()).collect::<Vec<_>>();
+        assert!(Sources::new(&paths, None, &labels(&["x"])).is_err());
+        assert!(Sources::new(&paths, None, &labels(&["x", "y", "z", "x"])).is_err());
+        let named = Sources::new(&paths[..2], None, &labels(&["x", "y"])).expect("labels");
+        assert_eq!(named.remembered()[0].label, "y");
+    }
+}
