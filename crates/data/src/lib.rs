@@ -15,7 +15,7 @@ pub mod photo;
 pub mod views;
 
 pub use error::{DataError, Result};
-pub use geo::{LatLon, Utm, UtmZone};
+pub use geo::{LatLon, LocalPoint, Position, PositionKind, Utm, UtmZone};
 pub use image::Rgb8;
 pub use photo::{PanoramaView, Photo};
 pub use views::{ExpandedPhotos, PanoramaMode, PanoramaOptions, expand_panoramas};

@@ -53,7 +53,7 @@ pub use attachment::attachment_path;
 pub use error::{ErrorKind, IndexError, Result};
 pub use manifest::{FORMAT, IndexConfig, MANIFEST, Manifest};
 pub use place::{Extent, FeatureBytes, Filter, Hit, LocalFeatures, Near, NewPlace, Page, Place, place_id};
-pub use r2former_geo::LatLon;
+pub use r2former_geo::{LatLon, LocalPoint, Origin, Position, PositionKind, Positions};
 pub use reader::Reader;
 pub use traits::{Info, ReadPlaces, WritePlaces};
 pub use verify::{Problem, Report, verify};
