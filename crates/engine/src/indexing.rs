@@ -44,7 +44,7 @@ pub struct AddReport {
 /// let extractor = Extractor::new(model, settings, &parse_device("cpu")?)?;
 ///
 /// let mut street = Photo::new(&file, "street.png");
-/// street.position = Some(LatLon::new(52.205, 0.119)?);
+/// street.position = Some(LatLon::new(52.205, 0.119)?.into());
 /// let photos = [street, Photo::new("missing.png", "missing.png")];
 /// let mut writer = index.writer()?;
 /// let report = add_photos(&mut writer, &extractor, &photos, &NoProgress)?;

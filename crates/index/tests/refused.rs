@@ -55,15 +55,19 @@ fn another_format_and_a_broken_manifest_are_refused() {
     Writer::create(dir.path(), config()).unwrap().close().unwrap();
     let manifest = dir.path().join("manifest.json");
     let text = std::fs::read_to_string(&manifest).unwrap();
-    for (found, cure) in [(1, "add the photographs again"), (2, "add the photographs again"), (4, "wrote it")]
-    {
-        std::fs::write(&manifest, text.replace("\"format\": 3", &format!("\"format\": {found}"))).unwrap();
+    for (found, cure) in [
+        (1, "add the photographs again"),
+        (2, "add the photographs again"),
+        (3, "add the photographs again"),
+        (5, "wrote it"),
+    ] {
+        std::fs::write(&manifest, text.replace("\"format\": 4", &format!("\"format\": {found}"))).unwrap();
         let error = Reader::open(dir.path(), None).err().unwrap();
-        assert!(matches!(error, IndexError::OtherFormat { known: 3, .. }), "{error}");
+        assert!(matches!(error, IndexError::OtherFormat { known: 4, .. }), "{error}");
         assert!(error.to_string().contains(cure), "{error}");
         assert!(matches!(Writer::open(dir.path(), MODEL), Err(IndexError::OtherFormat { .. })));
     }
-    for broken in ["", "{", "[]", "{\"format\": 3}", "{\"format\": \"x\"}"] {
+    for broken in ["", "{", "[]", "{\"format\": 4}", "{\"format\": \"x\"}"] {
         std::fs::write(&manifest, broken).unwrap();
         let error = Reader::open(dir.path(), None).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Repair, "{error}");

@@ -98,14 +98,17 @@ impl Columns {
         let point = point.filter(|(at, order)| *order != Order::Unstated || pairs(*at));
         let mut hemisphere = find(Role::Hemisphere);
         let metres = (find(Role::Easting), find(Role::Northing));
-        let local = find(Role::LocalX).zip(find(Role::LocalY)).map(|(x, y)| Place::Local(x, y, find(Role::LocalZ)));
-        let unzoned = find(Role::Zone).is_none_or(|at| !all_zones(table, at));
+        let local =
+            find(Role::LocalX).zip(find(Role::LocalY)).map(|(x, y)| Place::Local(x, y, find(Role::LocalZ)));
+        let zone = find(Role::Zone);
+        let sided = find(Role::Hemisphere).map(|_| Side::North);
         let has_degrees = !lat.is_empty() && !lon.is_empty();
         let local = local.filter(|_| match wanted {
-            Some(PositionKind::Local) => unzoned,
+            Some(PositionKind::Local) => zone.is_none_or(|at| !all_zones(table, at, sided)),
             Some(PositionKind::Wgs84) => false,
-            // Names of local axes that are not those of UTM as well, or without a zone.
-            Some(PositionKind::None) | None => !has_degrees && point.is_none() && unzoned && metres_are_local(&names),
+            Some(PositionKind::None) | None => {
+                !has_degrees && point.is_none() && zone.is_none() && metres_are_local(&names)
+            }
         });
         let place = match (lat.is_empty(), lon.is_empty(), point, metres) {
             _ if local.is_some() => local,
@@ -263,13 +266,16 @@ fn check_header(table: &Table, has_path: bool) -> Result<()> {
 
 /// Whether a table names the axes of a local map: x and y, with no name of UTM's beside them.
 fn metres_are_local(names: &[String]) -> bool {
-    !names.iter().any(|name| name.starts_with("utm") || matches!(name.as_str(), "easting" | "northing" | "east" | "north"))
+    !names.iter().any(|name| {
+        name.starts_with("utm") || matches!(name.as_str(), "easting" | "northing" | "east" | "north")
+    })
 }
 
 /// Whether a column states a UTM zone in each row that it states anything in, and in one at least.
-fn all_zones(table: &Table, at: usize) -> bool {
-    let mut cells = table.rows.iter().map(|(_, cells)| cells[at].as_str()).filter(|cell| !cell.is_empty()).peekable();
-    table.rows.is_empty() || (cells.peek().is_some() && cells.all(|cell| parse_zone(cell, Some(Side::North)).is_ok()))
+fn all_zones(table: &Table, at: usize, hemisphere: Option<Side>) -> bool {
+    let mut cells =
+        table.rows.iter().map(|(_, cells)| cells[at].as_str()).filter(|cell| !cell.is_empty()).peekable();
+    cells.peek().is_some() && cells.all(|cell| parse_zone(cell, hemisphere).is_ok())
 }
 
 /// Whether a column holds nothing but N and S, or words for them.

@@ -131,7 +131,10 @@ fn is_positions(path: &Path) -> bool {
     }
     let columns = Table::read_lenient(path).and_then(|table| Columns::detect(&table, None));
     columns.is_ok_and(|columns| {
-        matches!(columns.place, Some(Place::Degrees(..) | Place::Metres(..) | Place::Point(..) | Place::Local(..)))
+        matches!(
+            columns.place,
+            Some(Place::Degrees(..) | Place::Metres(..) | Place::Point(..) | Place::Local(..))
+        )
     })
 }
 

@@ -11,7 +11,7 @@ use r2former_data::dataset::{
     Kind, Listing, SkipKind, Skipped, SourceOptions, list_photos, unsupported_format,
 };
 use r2former_data::image::Limits;
-use r2former_data::{PanoramaMode, PanoramaOptions, Photo, UtmZone, expand_panoramas};
+use r2former_data::{PanoramaMode, PanoramaOptions, Photo, PositionKind, UtmZone, expand_panoramas};
 use r2former_engine::{AddReport, PlaceIndex, add_photos};
 use serde_json::{Map, json};
 use std::collections::{HashMap, HashSet};
@@ -26,7 +26,7 @@ pub(crate) struct AddArgs {
     /// Folder of the index.
     index: PathBuf,
     /// Photos with GPS, folders of them, tables of positions (CSV: path,lat,lon,...), panorama sets, datasets_vg or
-    /// MSLS trees.
+    /// MSLS trees. An index of local positions takes tables (CSV: path,x,y,z,...), one without positions any photos.
     #[arg(required = true)]
     sources: Vec<PathBuf>,
     /// Kind of all sources: exif (photos and folders), csv, panoramas, vg or msls [default: detected].
@@ -83,7 +83,8 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     let panoramas = args.panoramas.options()?;
     let limits = Limits { accept_truncated: args.accept_truncated, ..Limits::default() };
     let index = PlaceIndex::open(&args.index)?;
-    let options = SourceOptions { utm_zone: args.utm_zone, ..Default::default() };
+    let kind = index.positions().kind();
+    let options = SourceOptions { utm_zone: args.utm_zone, positions: Some(kind), ..Default::default() };
     let mut listing = Listing::default();
     for source in distinct(&args.sources) {
         let found = list_photos(source, args.kind, &options)?;
@@ -101,7 +102,17 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     skipped.retain(|s| seen.insert((s.path.clone(), s.reason.clone())));
     if photos.is_empty() {
         report(args, &AddReport::default(), 0.0, &skipped)?;
-        bail!("no photograph with a position was found; nothing was added: {POSITIONS}");
+        match kind {
+            PositionKind::Wgs84 => {
+                bail!("no photograph with a position was found; nothing was added: {POSITIONS}")
+            }
+            PositionKind::Local => bail!(
+                "no photograph with a position was found; nothing was added: this index has {}, which come from a table \
+                 (CSV) with the columns path,x,y,z",
+                kind.words()
+            ),
+            PositionKind::None => bail!("no photograph was found; nothing was added"),
+        }
     }
     let mut writer = index.writer()?;
     let extractor = machine.extractor(index.model()?, index.settings)?.with_limits(limits);
