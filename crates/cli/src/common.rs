@@ -3,9 +3,8 @@
 use crate::progress::Bar;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use r2former_data::LatLon;
 use r2former_engine::doctor::{self, TrustCache};
-use r2former_engine::{Extractor, LoadedModel, RerankMethod, Settings};
+use r2former_engine::{Extractor, LoadedModel, Origin, RerankMethod, Settings};
 use r2former_model::device::describe;
 use r2former_model::{Device, ModelConfig, Precision, parse_device};
 use std::ops::RangeInclusive;
@@ -184,12 +183,15 @@ pub(crate) fn parse_size(text: &str) -> Result<[usize; 2], String> {
     }
 }
 
-/// `52.2,0.12`: latitude, then longitude, in degrees.
-pub(crate) fn parse_position(text: &str) -> Result<LatLon, String> {
-    let number = |part: &str| part.trim().parse::<f64>().ok();
-    match text.split_once(',').map(|(lat, lon)| (number(lat), number(lon))) {
-        Some((Some(lat), Some(lon))) => LatLon::new(lat, lon).map_err(|e| e.to_string()),
-        _ => Err(format!("'{text}' is not LAT,LON in degrees, as in 52.205,0.119")),
+/// `52.2,0.12` or `52.2,0.12,30`: latitude and longitude in degrees, and metres above the ellipsoid.
+pub(crate) fn parse_origin(text: &str) -> Result<Origin, String> {
+    let numbers: Option<Vec<f64>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+    match numbers.as_deref() {
+        Some(&[lat, lon]) => Origin::new(lat, lon, None).map_err(|e| e.to_string()),
+        Some(&[lat, lon, altitude]) => Origin::new(lat, lon, Some(altitude)).map_err(|e| e.to_string()),
+        _ => Err(format!(
+            "'{text}' is not LAT,LON in degrees or LAT,LON,ALTITUDE with metres, as in 52.205,0.119,20"
+        )),
     }
 }
 

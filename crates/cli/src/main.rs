@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod common;
 mod exit;
+mod filters;
 mod output;
 mod photos;
 mod progress;

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use r2former_data::DataError;
 use r2former_data::dataset::list_images;
-use r2former_data::image::Limits;
+use r2former_data::image::{Limits, PhotoTags, read_tags, tags_of_bytes};
 use r2former_engine::QueryImage;
 use std::fs::{File, FileType};
 use std::io::{IsTerminal, Read};
@@ -51,6 +51,14 @@ impl<'a> Loaded<'a> {
         match self {
             Self::File(arg, path) => QueryImage::from(*path).named(arg.name.as_str()),
             Self::Bytes(arg, bytes) => QueryImage::from(bytes).named(arg.name.as_str()),
+        }
+    }
+
+    /// What it says of where it was taken.
+    pub(crate) fn tags(&self) -> Result<PhotoTags, DataError> {
+        match self {
+            Self::File(_, path) => read_tags(path),
+            Self::Bytes(arg, bytes) => tags_of_bytes(bytes, Path::new(&arg.name)),
         }
     }
 }

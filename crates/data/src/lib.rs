@@ -11,11 +11,13 @@ pub mod dataset;
 pub mod error;
 pub mod geo;
 pub mod image;
+mod period;
 pub mod photo;
 pub mod views;
 
 pub use error::{DataError, Result};
-pub use geo::{LatLon, Utm, UtmZone};
+pub use geo::{LatLon, LocalPoint, Position, PositionKind, Utm, UtmZone};
 pub use image::Rgb8;
+pub use period::period;
 pub use photo::{PanoramaView, Photo};
 pub use views::{ExpandedPhotos, PanoramaMode, PanoramaOptions, expand_panoramas};

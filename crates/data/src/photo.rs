@@ -1,7 +1,7 @@
 //! One photograph, before its pixels are decoded.
 
 use crate::image::HeadingReference;
-use crate::{LatLon, Utm};
+use crate::{LatLon, Position, Utm};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -13,8 +13,8 @@ pub struct Photo {
     /// Its name within the source: the path relative to the source's root, with `/` between parts.
     /// The same on every machine; identifiers derive from it.
     pub name: String,
-    /// WGS84 position, where known.
-    pub position: Option<LatLon>,
+    /// Where it was taken, on the globe or in local metres, where known.
+    pub position: Option<Position>,
     /// Radius in metres that the position is said to be good to.
     pub position_error: Option<f64>,
     /// How the position was found, as EXIF says: `GPS`, `CELLID`, `WLAN`, `MANUAL` and the like.
@@ -22,7 +22,7 @@ pub struct Photo {
     /// Position in metres where the source itself states one (datasets_vg, MSLS, CSV in UTM);
     /// ground truth prefers it, so that distances equal the dataset's own.
     pub utm: Option<Utm>,
-    /// Viewing direction in degrees clockwise from north, 0 to 360.
+    /// Viewing direction in degrees clockwise from north, 0 to 360; in local metres from the direction of y.
     pub heading: Option<f64>,
     /// Which north the heading is from, where the source says.
     pub heading_ref: Option<HeadingReference>,
@@ -70,5 +70,10 @@ impl Photo {
             view: None,
             tags: BTreeMap::new(),
         }
+    }
+
+    /// Its position on the globe, if it has one there.
+    pub fn lat_lon(&self) -> Option<LatLon> {
+        self.position.and_then(Position::wgs84)
     }
 }

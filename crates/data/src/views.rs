@@ -196,7 +196,7 @@ mod tests {
         let bytes = [&plain[..2], b"\xff\xe1", &length, &body, &plain[2..]].concat();
         let path = dir.join(name);
         std::fs::write(&path, bytes).unwrap();
-        Photo { position: Some(LatLon { lat: 1.0, lon: 2.0 }), ..Photo::new(path, name) }
+        Photo { position: Some(LatLon { lat: 1.0, lon: 2.0 }.into()), ..Photo::new(path, name) }
     }
 
     const EQUI: &str = "<r GPano:ProjectionType='equirectangular' GPano:PoseHeadingDegrees='100.4'/>";
@@ -232,7 +232,7 @@ mod tests {
         );
         let fourth = &out.photos[3];
         assert!((fourth.heading.unwrap() - 10.4).abs() < 1e-9);
-        assert_eq!(fourth.position, Some(LatLon { lat: 1.0, lon: 2.0 }));
+        assert_eq!(fourth.position, Some(LatLon { lat: 1.0, lon: 2.0 }.into()));
         assert_eq!(fourth.tags["panorama"], "p.jpg");
         assert_eq!(fourth.view, Some(PanoramaView { yaw: 270.0, fov: 90.0, horizon: 0.5 }));
         assert_eq!(out.photos[5].heading_ref, Some(HeadingReference::Magnetic));

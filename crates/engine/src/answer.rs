@@ -1,9 +1,10 @@
 //! The answer to "where was this taken?".
 
 use crate::RerankMethod;
-use r2former_data::LatLon;
-use r2former_data::geo::geodesic_m;
+use r2former_data::{LatLon, LocalPoint, Position};
+use r2former_index::Near;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Whether a query has an answer.
@@ -47,9 +48,11 @@ pub struct Match {
     pub rank: usize,
     /// The reference photograph's name within its source.
     pub path: String,
-    /// Where it was taken.
-    pub position: Option<LatLon>,
-    /// Viewing direction, degrees clockwise from north.
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// Where it was taken, in the index's kind of positions.
+    pub position: Option<Position>,
+    /// Viewing direction, degrees clockwise from north; in local metres from the direction of y.
     pub heading: Option<f64>,
     /// Seconds since 1970 UTC.
     pub time: Option<i64>,
@@ -67,10 +70,10 @@ pub struct Match {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Estimate {
     /// The best match's position.
-    pub best: LatLon,
+    pub best: Position,
     /// Mean position of the matches that agree, weighted by their scores (by similarity where nothing was
     /// reranked).
-    pub weighted: LatLon,
+    pub weighted: Position,
     /// Matches within [`Estimate::AGREEMENT_M`] of the best one, itself included.
     pub agreeing: usize,
     /// Matches that were asked: the first of the ranking that have a position and, where the best one was
@@ -110,6 +113,8 @@ pub struct Answer {
     pub status: Status,
     /// Matches, best first.
     pub matches: Vec<Match>,
+    /// Around where it was searched; `None` where everywhere was.
+    pub prior: Option<Near>,
     /// Position estimate; `None` where the best match has no position.
     pub estimate: Option<Estimate>,
     /// Reranking method of this ranking: [`RerankMethod::None`] where reranking was skipped.
@@ -130,15 +135,18 @@ impl Estimate {
     /// Matches that are considered: the first 10 of the ranking, however many an answer shows.
     pub const CONSIDERED: usize = 10;
 
-    /// Estimates a position from a ranking; `None` where its first match has no position.
+    /// Estimates a position from a ranking, in its kind of positions: a height in local metres is that of the matches that
+    /// have one, where the best one has; `None` where its first match has no position.
     ///
     /// ```
     /// use r2former_engine::{Estimate, LatLon, Match, ScoreKind};
+    /// use std::collections::BTreeMap;
     ///
     /// let found = |rank, lat, score| Match {
     ///     rank,
     ///     path: format!("{rank}.jpg"),
-    ///     position: Some(LatLon { lat, lon: 0.0 }),
+    ///     tags: BTreeMap::new(),
+    ///     position: Some(LatLon { lat, lon: 0.0 }.into()),
     ///     heading: None,
     ///     time: None,
     ///     distance_m: None,
@@ -156,30 +164,70 @@ impl Estimate {
     pub fn from_matches(ranking: &[Match]) -> Option<Self> {
         let first = ranking.first()?;
         let best = first.position?;
-        let (mut east, mut north, mut total) = (0.0, 0.0, 0.0);
+        let mut mean = Mean::default();
         let (mut agreeing, mut considered, mut spread_m) = (0, 0, 0.0f64);
         // Scores and similarities are not comparable: a ranking continues with similarities behind the reranked ones.
         let comparable = ranking.iter().filter(|m| m.score.is_some() == first.score.is_some());
         for m in comparable.take(Self::CONSIDERED) {
             let Some(position) = m.position else { continue };
             considered += 1;
-            let distance = geodesic_m(best, position);
-            if distance > Self::AGREEMENT_M {
+            let Some(distance) = best.distance_m(position).filter(|metres| *metres <= Self::AGREEMENT_M)
+            else {
                 continue;
-            }
-            let weight = f64::from(m.score.unwrap_or(m.similarity)).max(1e-6);
-            // Differences, so that neither the date line nor rounding of degrees matters.
-            let mut lon = position.lon - best.lon;
-            lon -= 360.0 * (lon / 360.0).round();
-            east += weight * lon;
-            north += weight * (position.lat - best.lat);
-            total += weight;
+            };
+            mean.add(best, position, f64::from(m.score.unwrap_or(m.similarity)).max(1e-6));
             agreeing += 1;
             spread_m = spread_m.max(distance);
         }
-        let lon = best.lon + east / total;
-        let weighted = LatLon { lat: best.lat + north / total, lon: lon - 360.0 * (lon / 360.0).round() };
+        let weighted = mean.around(best);
         Some(Self { best, weighted, agreeing, considered, spread_m })
+    }
+}
+
+/// A weighted mean of positions as differences from one of them, so that neither the date line nor rounding matters.
+#[derive(Default)]
+struct Mean {
+    /// Longitudes or x, latitudes or y.
+    sums: [f64; 2],
+    total: f64,
+    height: f64,
+    height_total: f64,
+}
+
+impl Mean {
+    fn add(&mut self, from: Position, to: Position, weight: f64) {
+        let difference = match (from, to) {
+            (Position::Wgs84(from), Position::Wgs84(to)) => {
+                let lon = to.lon - from.lon;
+                [lon - 360.0 * (lon / 360.0).round(), to.lat - from.lat]
+            }
+            (Position::Local(from), Position::Local(to)) => {
+                if let Some((from, to)) = from.z.zip(to.z) {
+                    self.height += weight * (to - from);
+                    self.height_total += weight;
+                }
+                [to.x - from.x, to.y - from.y]
+            }
+            (Position::Wgs84(_), Position::Local(_)) | (Position::Local(_), Position::Wgs84(_)) => return,
+        };
+        for (sum, difference) in self.sums.iter_mut().zip(difference) {
+            *sum += weight * difference;
+        }
+        self.total += weight;
+    }
+
+    fn around(&self, from: Position) -> Position {
+        let [x, y] = self.sums.map(|sum| sum / self.total);
+        match from {
+            Position::Wgs84(from) => {
+                let lon = from.lon + x;
+                LatLon { lat: from.lat + y, lon: lon - 360.0 * (lon / 360.0).round() }.into()
+            }
+            Position::Local(from) => {
+                let z = from.z.map(|z| z + self.height / self.height_total);
+                LocalPoint { x: from.x + x, y: from.y + y, z }.into()
+            }
+        }
     }
 }
 
@@ -191,7 +239,8 @@ mod tests {
         Match {
             rank: 1,
             path: String::new(),
-            position: Some(LatLon { lat, lon }),
+            tags: BTreeMap::new(),
+            position: Some(LatLon { lat, lon }.into()),
             heading: None,
             time: None,
             distance_m: None,
@@ -207,7 +256,7 @@ mod tests {
         let found = Estimate::from_matches(&[at(52.0, 0.0, 0.9), at(52.0001, 0.0, 0.3), at(52.01, 0.0, 0.9)]);
         let found = found.expect("positions are there");
         assert_eq!(found.agreeing, 2);
-        assert!((found.weighted.lat - 52.000_025).abs() < 1e-7, "{found:?}");
+        assert!((found.weighted.wgs84().expect("globe").lat - 52.000_025).abs() < 1e-7, "{found:?}");
         assert!((found.spread_m - 11.1).abs() < 0.2);
     }
 
@@ -227,7 +276,25 @@ mod tests {
     fn date_line_is_no_border() {
         let found = Estimate::from_matches(&[at(0.0, 179.999_95, 0.5), at(0.0, -179.999_95, 0.5)])
             .expect("positions");
-        assert!(found.weighted.lon.abs() > 179.99, "{found:?}");
+        assert!(found.weighted.wgs84().expect("globe").lon.abs() > 179.99, "{found:?}");
+    }
+
+    #[test]
+    fn local_metres_agree_in_space() {
+        let at = |x: f64, z: Option<f64>, score| Match {
+            position: Some(LocalPoint { x, y: 0.0, z }.into()),
+            ..at(0.0, 0.0, score)
+        };
+        // The third stands 30 m above the first; the last has no height, so that the plane counts.
+        let ranking =
+            [at(0.0, Some(0.0), 0.9), at(4.0, Some(3.0), 0.3), at(0.0, Some(30.0), 0.9), at(6.0, None, 0.3)];
+        let found = Estimate::from_matches(&ranking).expect("positions are there");
+        assert_eq!((found.agreeing, found.considered, found.spread_m), (3, 4, 6.0));
+        let weighted = found.weighted.local().expect("local metres");
+        assert!(
+            (weighted.x - 2.0).abs() < 1e-6 && (weighted.z.expect("a height") - 0.75).abs() < 1e-6,
+            "{found:?}"
+        );
     }
 
     #[test]

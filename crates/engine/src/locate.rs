@@ -4,7 +4,6 @@ use crate::{
     Answer, DecodedQuery, EngineError, Estimate, Extractor, Match, QueryImage, RerankMethod, Result,
     ScoreKind, Status, Timing, top1_margin,
 };
-use r2former_data::geo;
 use r2former_index::{Filter, Hit, Near, ReadPlaces};
 use std::time::Instant;
 
@@ -15,11 +14,12 @@ use std::time::Instant;
 /// use r2former_engine::{LatLon, LocateOptions, Near, RerankMethod};
 ///
 /// let near = Near::new(LatLon::new(52.205, 0.119)?, 500.0);
-/// let options = LocateOptions::default().top(1).rerank(RerankMethod::None).near(near);
-/// assert_eq!((options.top, options.candidates, options.near), (1, 100, Some(near)));
+/// let options = LocateOptions::default().top(1).rerank(RerankMethod::None).near(near).tag("camera", "front").since(1_700_000_000);
+/// assert_eq!((options.top, options.candidates, options.filter.near), (1, 100, Some(near)));
+/// assert_eq!(options.filter.tags["camera"], "front");
 /// # Ok::<(), r2former_data::geo::InvalidPosition>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LocateOptions {
     /// Matches in the answer; 5 by default.
@@ -31,13 +31,13 @@ pub struct LocateOptions {
     /// Keep the global ranking where its [`top1_margin`] (a difference of cosines) is at least this; by default
     /// every query is reranked.
     pub adaptive: Option<f32>,
-    /// Only places near a prior position.
-    pub near: Option<Near>,
+    /// Which places are searched: near a prior position, with tags, of a time; by default all.
+    pub filter: Filter,
 }
 
 impl Default for LocateOptions {
     fn default() -> Self {
-        Self { top: 5, candidates: 100, rerank: None, adaptive: None, near: None }
+        Self { top: 5, candidates: 100, rerank: None, adaptive: None, filter: Filter::default() }
     }
 }
 
@@ -73,7 +73,35 @@ impl LocateOptions {
     /// Considers only places near a prior position.
     #[must_use]
     pub fn near(mut self, near: Near) -> Self {
-        self.near = Some(near);
+        self.filter.near = Some(near);
+        self
+    }
+
+    /// Considers only places that carry a tag; called again, those that carry both.
+    #[must_use]
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.filter.tags.insert(key.into(), value.into());
+        self
+    }
+
+    /// Considers only places with a time that is not before this one: seconds since 1970-01-01 UTC.
+    #[must_use]
+    pub fn since(mut self, seconds: i64) -> Self {
+        self.filter.since = Some(seconds);
+        self
+    }
+
+    /// Considers only places with a time that is not after this one.
+    #[must_use]
+    pub fn until(mut self, seconds: i64) -> Self {
+        self.filter.until = Some(seconds);
+        self
+    }
+
+    /// Considers only places that pass a filter; it replaces what was set before.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = filter;
         self
     }
 }
@@ -131,12 +159,11 @@ pub fn locate<'a>(
     let features = features.ok_or_else(|| EngineError::Compute("no descriptor came back".into()))?;
     lap(&mut timing.extract_ms);
 
-    let filter = Filter { near: options.near, ..Filter::default() };
     let method = options.rerank.unwrap_or_else(|| RerankMethod::default_of(extractor.config()));
     let reranks = method != RerankMethod::None;
     let ranked = options.top.max(Estimate::CONSIDERED);
     let wanted = if reranks { options.candidates.max(ranked) } else { ranked };
-    let found = index.search(&features.global, wanted, &filter)?;
+    let found = index.search(&features.global, wanted, &options.filter)?;
     let mut candidates: Vec<Candidate> =
         found.into_iter().map(|hit| Candidate { hit, score: None }).collect();
     lap(&mut timing.search_ms);
@@ -161,7 +188,7 @@ pub fn locate<'a>(
     }
     let mut matches: Vec<Match> = (1..)
         .zip(candidates)
-        .map(|(rank, candidate)| place_match(rank, candidate, method, options.near))
+        .map(|(rank, candidate)| place_match(rank, candidate, method, options.filter.near))
         .collect();
     let estimate = Estimate::from_matches(&matches);
     matches.truncate(options.top);
@@ -170,6 +197,7 @@ pub fn locate<'a>(
         query: query.name().to_owned(),
         status: if matches.is_empty() { Status::NoMatch } else { Status::Answered },
         matches,
+        prior: options.filter.near,
         estimate,
         rerank,
         reranking_skipped,
@@ -184,7 +212,8 @@ fn margin_of(candidates: &[Candidate]) -> f32 {
     let position = |i: usize| candidates[i].hit.place.position;
     top1_margin(&similarities, |i| {
         let ends = position(0).zip(position(i));
-        ends.is_some_and(|(first, other)| geo::geodesic_m(first, other) <= Estimate::AGREEMENT_M)
+        let metres = ends.and_then(|(first, other)| first.distance_m(other));
+        metres.is_some_and(|metres| metres <= Estimate::AGREEMENT_M)
     })
 }
 
@@ -198,10 +227,11 @@ fn place_match(
     Match {
         rank,
         path: hit.place.name,
+        tags: hit.place.tags,
         position,
         heading: hit.place.heading,
         time: hit.place.time,
-        distance_m: near.zip(position).map(|(near, position)| geo::geodesic_m(near.center, position)),
+        distance_m: near.zip(position).and_then(|(near, position)| near.center.distance_m(position)),
         similarity: hit.similarity,
         score,
         score_kind: score.and_then(|_| ScoreKind::of(method)),

@@ -1,7 +1,7 @@
 //! A place index together with the model that fills it: one folder is all that a query needs.
 
 use crate::{EngineError, LoadedModel, Result, Settings};
-use r2former_index::{IndexConfig, IndexError, Manifest, Reader, Writer, attachment_path};
+use r2former_index::{IndexConfig, IndexError, Manifest, Positions, Reader, Writer, attachment_path};
 use std::path::{Path, PathBuf};
 
 /// The model's copy inside the index.
@@ -21,12 +21,40 @@ pub struct PlaceIndex {
 }
 
 impl PlaceIndex {
-    /// Creates an empty index for a model in a folder that is new or empty, and keeps a copy of the model in it.
+    /// Creates an empty index of WGS84 positions for a model in a folder that is new or empty, and keeps a copy of the model in it.
     ///
     /// # Errors
     /// [`EngineError::Index`] for a folder that holds anything, or cannot be written; [`EngineError::Model`] for an
     /// image size that the model cannot take.
     pub fn create(dir: &Path, loaded: &LoadedModel, settings: Settings) -> Result<Self> {
+        Self::create_with(dir, loaded, settings, Positions::Wgs84)
+    }
+
+    /// As [`create`](Self::create), for another kind of positions.
+    ///
+    /// ```
+    /// use r2former_engine::{LoadedModel, Origin, PlaceIndex, Positions, Settings};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let home = tempfile::tempdir()?;
+    /// # let dir = home.path().join("museum");
+    /// let model = LoadedModel::built_in()?;
+    /// let settings = Settings::of(&model.config);
+    /// // A building's map in metres: x east, y north and z up from here.
+    /// let positions = Positions::Local { origin: Some(Origin::new(52.2054, 0.119, None)?) };
+    /// let index = PlaceIndex::create_with(&dir, &model, settings, positions)?;
+    /// assert_eq!(index.positions(), positions);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), and for an origin outside the globe.
+    pub fn create_with(
+        dir: &Path,
+        loaded: &LoadedModel,
+        settings: Settings,
+        positions: Positions,
+    ) -> Result<Self> {
         let config = &loaded.config;
         config.check_size(settings.height, settings.width)?;
         let json = serde_json::to_vec_pretty(&settings).map_err(|e| EngineError::Request(e.to_string()))?;
@@ -36,6 +64,7 @@ impl PlaceIndex {
             global_dim: config.global_dim(),
             row_width: config.local_row(),
             max_rows: config.local_count(settings.height, settings.width),
+            positions,
         };
         Writer::create_with(dir, shape, &[(MODEL_FILE, loaded.bytes()), (SETTINGS_FILE, &json)])?.close()?;
         Self::open(dir)
@@ -142,6 +171,11 @@ impl PlaceIndex {
     /// written.
     pub fn writer(&self) -> Result<Writer> {
         Ok(Writer::open(&self.dir, &self.manifest.config.fingerprint)?)
+    }
+
+    /// Which positions its images have.
+    pub fn positions(&self) -> Positions {
+        self.manifest.config.positions
     }
 
     /// The folder.

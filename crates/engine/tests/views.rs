@@ -34,7 +34,7 @@ fn panorama() -> Rgb8 {
 
 fn write(dir: &Path, name: &str, bytes: &[u8]) -> Photo {
     std::fs::write(dir.join(name), bytes).unwrap();
-    Photo { position: Some(LatLon { lat: 52.2, lon: 0.1 }), ..Photo::new(dir.join(name), name) }
+    Photo { position: Some(LatLon { lat: 52.2, lon: 0.1 }.into()), ..Photo::new(dir.join(name), name) }
 }
 
 /// A JPEG with an XMP packet.
@@ -84,7 +84,7 @@ fn views_of_a_panorama_are_images_of_the_index() {
     for place in &places[1..] {
         let heading: f64 = place.name.split_once('#').unwrap().1.parse().unwrap();
         assert_eq!((place.heading, place.tags["panorama"].as_str()), (Some(heading), "pano.jpg"));
-        assert_eq!(place.position, Some(LatLon { lat: 52.2, lon: 0.1 }));
+        assert_eq!(place.position, Some(LatLon { lat: 52.2, lon: 0.1 }.into()));
         // The view itself, cut here, finds it.
         let view = PanoramaView { yaw: heading - 90.0, fov: 80.0, horizon: 0.5 };
         let image = cut_views(panorama(), &[view]).unwrap().remove(0);

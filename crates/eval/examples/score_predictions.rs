@@ -57,6 +57,6 @@ fn photo(side: &str, i: usize, shift_m: f64) -> Result<Photo, Box<dyn Error>> {
     const METRES_PER_DEGREE: f64 = 111_200.0;
     let name = format!("{side}/{i}.jpg");
     let mut photo = Photo::new(&name, &name);
-    photo.position = Some(LatLon::new(52.0 + (20.0 * i as f64 + shift_m) / METRES_PER_DEGREE, 0.0)?);
+    photo.position = Some(LatLon::new(52.0 + (20.0 * i as f64 + shift_m) / METRES_PER_DEGREE, 0.0)?.into());
     Ok(photo)
 }

@@ -82,7 +82,7 @@ fn value<'a>(photo: &'a Photo, tag: &str) -> Option<Cow<'a, str>> {
         return Some(Cow::Borrowed(value));
     }
     let hour = || {
-        let east = photo.position.map_or(0.0, |position| position.lon);
+        let east = photo.lat_lon().map_or(0.0, |position| position.lon);
         let local = photo.time? + (east * 240.0).round() as i64;
         Some(local.rem_euclid(86_400) / 3600)
     };
@@ -102,7 +102,7 @@ mod tests {
     fn photo(time: Option<i64>, lon: Option<f64>, tags: &[(&str, &str)]) -> Photo {
         let mut photo = Photo::new("a.jpg", "a.jpg");
         photo.time = time;
-        photo.position = lon.map(|lon| LatLon { lat: 35.0, lon });
+        photo.position = lon.map(|lon| LatLon { lat: 35.0, lon }.into());
         photo.tags = tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
         photo
     }

@@ -1,4 +1,7 @@
-//! The position type that photographs, indexes and answers share, and the distance between two positions.
+//! The position types that photographs, indexes and answers share, and the distance between two positions.
+//!
+//! A [`Position`] is on the globe ([`LatLon`]) or on a map in metres ([`LocalPoint`]); an [`Origin`] says where such a
+//! map lies on the globe. Where only the globe makes sense (EXIF, UTM), it is a [`LatLon`].
 //!
 //! ```
 //! use r2former_geo::{InvalidPosition, LatLon};
@@ -10,11 +13,17 @@
 //! ```
 
 mod distance;
+mod local;
+mod origin;
+mod position;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 pub use distance::{EARTH_M, bearing, destination, geodesic_m, heading_difference, wrap_longitude};
+pub use local::{LocalPoint, MAX_LOCAL_M};
+pub use origin::{Origin, ecef};
+pub use position::{Position, PositionKind, Positions};
 
 /// A WGS84 position in degrees.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -37,6 +46,12 @@ pub enum InvalidPosition {
     /// A longitude beyond the date line.
     #[error("longitude {0} is outside -180..180 degrees (is the position in metres?)")]
     Longitude(f64),
+    /// A coordinate in local metres that is not finite or beyond [`MAX_LOCAL_M`].
+    #[error("{0} {1} is not finite, or beyond a million kilometres")]
+    Local(char, f64),
+    /// A height that is not finite or beyond 100 km.
+    #[error("altitude {0} is outside -100000..100000 metres")]
+    Altitude(f64),
 }
 
 impl LatLon {

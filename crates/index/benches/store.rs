@@ -10,8 +10,8 @@
 use std::time::Instant;
 
 use r2former_index::{
-    Filter, IndexConfig, LatLon, Near, NewPlace, Place, ReadPlaces, Reader, WritePlaces, Writer, place_id,
-    verify,
+    Filter, IndexConfig, LatLon, Near, NewPlace, Place, Positions, ReadPlaces, Reader, WritePlaces, Writer,
+    place_id, verify,
 };
 
 const DIM: usize = 256;
@@ -39,10 +39,9 @@ fn image(i: u64, random: &mut Random, local: bool) -> NewPlace {
     NewPlace {
         place: Place {
             name: format!("images/{i:08}.jpg"),
-            position: Some(LatLon {
-                lat: 48.0 + (i % 1000) as f64 * 1e-4,
-                lon: 11.0 + (i / 1000) as f64 * 1e-4,
-            }),
+            position: Some(
+                LatLon { lat: 48.0 + (i % 1000) as f64 * 1e-4, lon: 11.0 + (i / 1000) as f64 * 1e-4 }.into(),
+            ),
             heading: Some((i % 360) as f64),
             ..Place::default()
         },
@@ -76,6 +75,7 @@ fn fill(dir: &std::path::Path, count: u64, local: bool) -> f64 {
         global_dim: DIM,
         row_width,
         max_rows,
+        positions: Positions::Wgs84,
     };
     let mut random = Random(42);
     let mut writer = Writer::create(dir, config).expect("creates");
@@ -129,7 +129,7 @@ fn main() {
     assert_eq!(search(&all), 100);
     println!("  {:.1} ms to open, check all codes and answer", 1000.0 * start.elapsed().as_secs_f64());
     println!("  {} to find the best 100", median_ms(50, |_| assert_eq!(search(&all), 100)));
-    let near = Near { center: LatLon { lat: 48.05, lon: 11.0 }, radius_m: 100.0 };
+    let near = Near { center: LatLon { lat: 48.05, lon: 11.0 }.into(), radius_m: 100.0 };
     let near = Filter { near: Some(near), ..Filter::default() };
     println!(
         "  {} within 100 m ({} images)",

@@ -1,6 +1,6 @@
 //! Values that hold many slots: facts, tags, codes.
 
-use r2former_geo::LatLon;
+use r2former_geo::{LatLon, LocalPoint, Position};
 use r2former_kernels::scan::{RowScale, encode};
 
 use crate::place::Place;
@@ -17,9 +17,14 @@ const SCALE: usize = 8;
 pub(crate) struct Facts {
     /// A bit for each slot that is taken.
     pub(crate) taken: Vec<u64>,
-    /// NaN where there is no position.
-    pub(crate) lat: Vec<f64>,
-    pub(crate) lon: Vec<f64>,
+    /// Whether positions are in local metres.
+    local: bool,
+    /// Latitudes or x; NaN where there is no position.
+    lat: Vec<f64>,
+    /// Longitudes or y.
+    lon: Vec<f64>,
+    /// z in local metres, NaN where there is none; empty on the globe.
+    z: Vec<f64>,
     /// `NO_TIME` where there is none.
     pub(crate) time: Vec<i64>,
 }
@@ -27,12 +32,16 @@ pub(crate) struct Facts {
 /// The time of a place without one.
 const NO_TIME: i64 = i64::MIN;
 
-/// A block of facts as it is stored: columns of 8 bytes a row.
+/// The bit of a block's count of rows that says that positions are in local metres.
+const LOCAL: u64 = 1 << 32;
+
+/// A block of facts as it is stored: columns of 8 bytes a row; in local metres, one more for z.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StoredFacts<'a> {
     taken: &'a [[u8; 8]],
     lat: &'a [[u8; 8]],
     lon: &'a [[u8; 8]],
+    z: Option<&'a [[u8; 8]]>,
     time: &'a [[u8; 8]],
 }
 
@@ -40,15 +49,18 @@ impl<'a> StoredFacts<'a> {
     /// Splits a value; none if it is no block of facts.
     pub(crate) fn split(value: &'a [u8]) -> Option<Self> {
         let (count, rest) = value.split_first_chunk::<8>()?;
-        let count = usize::try_from(u64::from_le_bytes(*count)).ok().filter(|&n| n <= FACT_ROWS as usize)?;
+        let count = u64::from_le_bytes(*count);
+        let local = count & LOCAL != 0;
+        let count = usize::try_from(count & !LOCAL).ok().filter(|&n| n <= FACT_ROWS as usize)?;
         let words = count.div_ceil(64);
-        if rest.len() != 8 * (words + 3 * count) {
+        if rest.len() != 8 * (words + (3 + usize::from(local)) * count) {
             return None;
         }
         let (taken, all) = rest.as_chunks::<8>().0.split_at(words);
         let (lat, all) = all.split_at(count);
-        let (lon, time) = all.split_at(count);
-        Some(Self { taken, lat, lon, time })
+        let (lon, all) = all.split_at(count);
+        let (z, time) = all.split_at(if local { count } else { 0 });
+        Some(Self { taken, lat, lon, z: local.then_some(z), time })
     }
 
     pub(crate) fn rows(self) -> usize {
@@ -65,9 +77,16 @@ impl<'a> StoredFacts<'a> {
     }
 
     /// The position in one of the rows.
-    pub(crate) fn position(self, row: usize) -> Option<LatLon> {
+    pub(crate) fn position(self, row: usize) -> Option<Position> {
         let (lat, lon) = (f64::from_le_bytes(self.lat[row]), f64::from_le_bytes(self.lon[row]));
-        (!lat.is_nan()).then_some(LatLon { lat, lon })
+        let position = match self.z {
+            None => Position::Wgs84(LatLon { lat, lon }),
+            Some(z) => {
+                let z = Some(f64::from_le_bytes(z[row])).filter(|z| !z.is_nan());
+                Position::Local(LocalPoint { x: lat, y: lon, z })
+            }
+        };
+        (!lat.is_nan()).then_some(position)
     }
 
     /// The time in one of the rows.
@@ -81,38 +100,50 @@ impl Facts {
         let floats = |column: &[[u8; 8]]| column.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect();
         Self {
             taken: stored.taken().collect(),
+            local: stored.z.is_some(),
             lat: floats(stored.lat),
             lon: floats(stored.lon),
+            z: stored.z.map(floats).unwrap_or_default(),
             time: stored.time.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect(),
         }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(8 + 8 * self.taken.len() + 24 * self.lat.len());
-        bytes.extend((self.lat.len() as u64).to_le_bytes());
+        let mut bytes = Vec::with_capacity(8 + 8 * self.taken.len() + 32 * self.lat.len());
+        let local = if self.local { LOCAL } else { 0 };
+        bytes.extend((self.lat.len() as u64 | local).to_le_bytes());
         bytes.extend(self.taken.iter().flat_map(|word| word.to_le_bytes()));
-        bytes.extend(self.lat.iter().chain(&self.lon).flat_map(|degrees| degrees.to_le_bytes()));
+        let coordinates = self.lat.iter().chain(&self.lon).chain(&self.z);
+        bytes.extend(coordinates.flat_map(|number| number.to_le_bytes()));
         bytes.extend(self.time.iter().flat_map(|time| time.to_le_bytes()));
         bytes
     }
 
     /// Lets a place take a row.
     pub(crate) fn set(&mut self, row: usize, place: &Place) {
+        // The positions of an index are of one kind.
+        self.local |= matches!(place.position, Some(Position::Local(_)));
         self.reach(row);
         self.taken[row / 64] |= 1 << (row % 64);
-        (self.lat[row], self.lon[row], self.time[row]) = Self::row_of(place);
-    }
-
-    /// What a row holds for a place.
-    pub(crate) fn row_of(place: &Place) -> (f64, f64, i64) {
-        let (lat, lon) = place.position.map_or((f64::NAN, f64::NAN), |at| (at.lat, at.lon));
-        (lat, lon, place.time.unwrap_or(NO_TIME))
+        let (lat, lon, z) = match place.position {
+            None => (f64::NAN, f64::NAN, None),
+            Some(Position::Wgs84(at)) => (at.lat, at.lon, None),
+            Some(Position::Local(at)) => (at.x, at.y, at.z),
+        };
+        (self.lat[row], self.lon[row]) = (lat, lon);
+        self.time[row] = place.time.unwrap_or(NO_TIME);
+        if let Some(stored) = self.z.get_mut(row) {
+            *stored = z.unwrap_or(f64::NAN);
+        }
     }
 
     pub(crate) fn clear(&mut self, row: usize) {
         self.reach(row);
         self.taken[row / 64] &= !(1 << (row % 64));
         (self.lat[row], self.lon[row], self.time[row]) = (f64::NAN, f64::NAN, NO_TIME);
+        if let Some(z) = self.z.get_mut(row) {
+            *z = f64::NAN;
+        }
     }
 
     fn reach(&mut self, row: usize) {
@@ -120,6 +151,7 @@ impl Facts {
         self.taken.resize(count.div_ceil(64), 0);
         self.lat.resize(count, f64::NAN);
         self.lon.resize(count, f64::NAN);
+        self.z.resize(if self.local { count } else { 0 }, f64::NAN);
         self.time.resize(count, NO_TIME);
     }
 }
@@ -260,8 +292,11 @@ mod tests {
     #[test]
     fn facts_and_tags_come_back() {
         let mut facts = Facts::default();
-        let here =
-            Place { position: Some(LatLon { lat: 1.5, lon: -2.5 }), time: Some(7), ..Place::default() };
+        let here = Place {
+            position: Some(LatLon { lat: 1.5, lon: -2.5 }.into()),
+            time: Some(7),
+            ..Place::default()
+        };
         facts.set(70, &here);
         facts.set(3, &Place::default());
         facts.clear(3);
@@ -285,6 +320,26 @@ mod tests {
             assert_eq!(Tagged::decode(&bytes).unwrap(), tagged);
         }
         assert!(Tagged::decode(&[0, 16]).is_none() && Tagged::decode(&[0]).is_none());
+    }
+
+    #[test]
+    fn local_positions_have_a_column_more() {
+        let at = |z| Place { position: Some(LocalPoint { x: 1.0, y: -2.0, z }.into()), ..Place::default() };
+        let mut facts = Facts::default();
+        facts.set(0, &Place::default());
+        facts.set(1, &at(None));
+        facts.set(2, &at(Some(3.5)));
+        facts.set(3, &at(Some(4.5)));
+        facts.clear(3);
+        let value = facts.encode();
+        assert_eq!(value.len(), 8 * (1 + 1 + 4 * 4));
+        let back = StoredFacts::split(&value).unwrap();
+        let positions: Vec<_> = (0..4).map(|row| back.position(row)).collect();
+        assert_eq!(positions, [None, at(None).position, at(Some(3.5)).position, None]);
+        assert_eq!(Facts::of(back).encode(), value);
+        for cut in 0..value.len() {
+            assert!(StoredFacts::split(&value[..cut]).is_none());
+        }
     }
 
     #[test]

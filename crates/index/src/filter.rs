@@ -1,6 +1,6 @@
 //! Which slots pass a filter: worked out before anything is scored.
 
-use r2former_geo::{EARTH_M, LatLon, geodesic_m};
+use r2former_geo::{EARTH_M, LatLon, LocalPoint, Position, Positions, geodesic_m};
 use rayon::prelude::*;
 
 use crate::blocks::Tagged;
@@ -16,10 +16,10 @@ use crate::store::Cache;
 const SPHERE_ERROR: f64 = 0.006;
 
 /// Refuses a filter that nothing can be compared with.
-pub(crate) fn check(filter: &Filter) -> Result<(), String> {
+pub(crate) fn check(filter: &Filter, positions: Positions) -> Result<(), String> {
     if let Some(near) = filter.near {
-        if !near.center.is_valid() {
-            return Err("its centre is outside the globe".into());
+        if let Some(refusal) = positions.refusal(near.center) {
+            return Err(format!("its centre: {refusal}"));
         }
         if !(near.radius_m.is_finite() && near.radius_m > 0.0) {
             return Err(format!("a radius of {} m; it must be above 0", near.radius_m));
@@ -34,8 +34,14 @@ pub(crate) fn check(filter: &Filter) -> Result<(), String> {
 }
 
 /// The slots that pass; none if all slots do, and none is free.
-pub(crate) fn slots(picture: &Picture, cache: &Cache, filter: &Filter) -> Result<Option<SlotSet>> {
-    check(filter).map_err(|problem| IndexError::request(picture.dir(), format!("the filter: {problem}")))?;
+pub(crate) fn slots(
+    picture: &Picture,
+    cache: &Cache,
+    positions: Positions,
+    filter: &Filter,
+) -> Result<Option<SlotSet>> {
+    check(filter, positions)
+        .map_err(|problem| IndexError::request(picture.dir(), format!("the filter: {problem}")))?;
     let counters = picture.counters();
     if *filter == Filter::default() && counters.images == u64::from(counters.slots) {
         return Ok(None);
@@ -50,7 +56,7 @@ pub(crate) fn slots(picture: &Picture, cache: &Cache, filter: &Filter) -> Result
         }
     }
     if filter.near.is_some() || filter.since.is_some() || filter.until.is_some() {
-        let disc = filter.near.map(Disc::new);
+        let disc = filter.near.map(Region::new);
         let since = filter.since.unwrap_or(i64::MIN);
         let until = filter.until.unwrap_or(i64::MAX);
         let timed = filter.since.is_some() || filter.until.is_some();
@@ -102,23 +108,48 @@ fn tagged(picture: &Picture, key: &str, value: &str) -> Result<SlotSet> {
     Ok(set)
 }
 
-/// A disc around a point. What is clearly inside or outside on a sphere is so on the ellipsoid; for the rest the
+/// What lies within a radius, on the globe or in local metres.
+enum Region {
+    Globe(Disc),
+    /// The distance is the one that answers print, so that the radius is exact.
+    Plan(LocalPoint, f64),
+}
+
+impl Region {
+    fn new(near: Near) -> Self {
+        match near.center {
+            Position::Wgs84(center) => Self::Globe(Disc::new(center, near.radius_m)),
+            Position::Local(center) => Self::Plan(center, near.radius_m),
+        }
+    }
+
+    fn holds(&self, position: Position) -> bool {
+        match (self, position) {
+            (Self::Globe(disc), Position::Wgs84(position)) => disc.holds(position),
+            (Self::Plan(center, radius), Position::Local(point)) => center.distance_m(point) <= *radius,
+            (Self::Globe(_), Position::Local(_)) | (Self::Plan(..), Position::Wgs84(_)) => false,
+        }
+    }
+}
+
+/// A disc around a point on the globe. What is clearly inside or outside on a sphere is so on the ellipsoid; for the rest the
 /// ellipsoid decides, with the distance that answers print.
 struct Disc {
-    near: Near,
+    center: LatLon,
+    radius_m: f64,
     lat: f64,
     lon: f64,
     cos: f64,
 }
 
 impl Disc {
-    fn new(near: Near) -> Self {
-        let LatLon { lat, lon } = near.center;
-        Self { near, lat: lat.to_radians(), lon: lon.to_radians(), cos: lat.to_radians().cos() }
+    fn new(center: LatLon, radius_m: f64) -> Self {
+        let LatLon { lat, lon } = center;
+        Self { center, radius_m, lat: lat.to_radians(), lon: lon.to_radians(), cos: lat.to_radians().cos() }
     }
 
     fn holds(&self, position: LatLon) -> bool {
-        let radius = self.near.radius_m;
+        let radius = self.radius_m;
         let outside = radius * (1.0 + SPHERE_ERROR) + 1e-3;
         let lat = position.lat.to_radians();
         // A difference of latitude is a distance that no line is shorter than.
@@ -136,7 +167,7 @@ impl Disc {
         if sphere < radius * (1.0 - SPHERE_ERROR) - 1e-3 && part < 0.99 {
             return true;
         }
-        geodesic_m(self.near.center, position) <= radius
+        geodesic_m(self.center, position) <= radius
     }
 }
 
@@ -168,7 +199,7 @@ mod tests {
             if radius_m <= 0.0 {
                 continue;
             }
-            let holds = Disc::new(Near { center, radius_m }).holds(position);
+            let holds = Disc::new(center, radius_m).holds(position);
             assert_eq!(holds, exact <= radius_m, "{center} {position} {radius_m}");
             inside += usize::from(holds);
         }

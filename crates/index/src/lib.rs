@@ -57,7 +57,7 @@ pub use manifest::{FORMAT, IndexConfig, MANIFEST, Manifest};
 pub use place::{
     Extent, FeatureBytes, Filter, Hit, LocalFeatures, Near, NewPlace, Page, Place, Source, place_id,
 };
-pub use r2former_geo::LatLon;
+pub use r2former_geo::{LatLon, LocalPoint, Origin, Position, PositionKind, Positions};
 pub use reader::Reader;
 pub use traits::{Batch, Info, ReadPlaces, WritePlaces};
 pub use verify::{Problem, Report, verify};

@@ -1,9 +1,10 @@
-//! The manifest: the model of an index and the shape of its vectors.
+//! The manifest: the model of an index, the shape of its vectors, and its kind of positions.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use r2former_geo::{Origin, Positions};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::now_utc;
@@ -16,8 +17,8 @@ pub const FORMAT: u32 = 4;
 /// File name of the manifest in an index directory.
 pub const MANIFEST: &str = "manifest.json";
 
-/// The model of an index and the shape of its vectors.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The model of an index, the shape of its vectors, and its kind of positions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IndexConfig {
     /// The model's name, for people.
     pub model: String,
@@ -29,6 +30,8 @@ pub struct IndexConfig {
     pub row_width: usize,
     /// Largest number of rows of local features per image; 0 if the model has none.
     pub max_rows: usize,
+    /// Which positions images have.
+    pub positions: Positions,
 }
 
 impl IndexConfig {
@@ -44,7 +47,7 @@ impl IndexConfig {
 }
 
 /// The content of `manifest.json`. It is written once, at creation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Format of the directory, [`FORMAT`].
     pub format: u32,
@@ -127,6 +130,10 @@ fn check(config: &IndexConfig) -> Result<(), String> {
     }
     if config.fingerprint.is_empty() {
         return Err("the model's fingerprint is empty".into());
+    }
+    if let Some(Origin { lat, lon, altitude }) = config.positions.origin() {
+        Origin::new(lat, lon, altitude)
+            .map_err(|problem| format!("the origin of its positions: {problem}"))?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use r2former_geo::LatLon;
+use r2former_geo::{LatLon, LocalPoint, Position};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -28,10 +28,10 @@ pub fn place_id(name: &str) -> Uuid {
 pub struct Place {
     /// Its name: unique in an index, not empty. Names that `r2former index add` gives are `LABEL/PATH`: see [`Source`].
     pub name: String,
-    /// Where the photograph was taken.
+    /// Where the photograph was taken, in the index's kind of positions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub position: Option<LatLon>,
-    /// Direction of view in degrees clockwise from north.
+    pub position: Option<Position>,
+    /// Direction of view in degrees clockwise from north; in local metres from the direction of y.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heading: Option<f64>,
     /// When it was taken: seconds since 1970-01-01 UTC.
@@ -153,7 +153,7 @@ impl PartialEq<Vec<u8>> for FeatureBytes {
 /// Which places a search, a listing or a count considers. The default considers all.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
-    /// Only places with a position at most a radius away from a point, on the ellipsoid.
+    /// Only places with a position at most a radius away from a point: on the ellipsoid, or in local metres.
     pub near: Option<Near>,
     /// Only places that carry every one of these tags.
     pub tags: BTreeMap<String, String>,
@@ -165,19 +165,20 @@ pub struct Filter {
     pub exclude: Vec<Uuid>,
 }
 
-/// A disc on the globe, as a prior for a query or a filter of a listing.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Everything within a radius, as a prior for a query or a filter of a listing: on the globe a disc on the ellipsoid; in
+/// local metres a ball, and a disc on the plane of x and y for places, or around a centre, without a height.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Near {
-    /// Centre.
-    pub center: LatLon,
+    /// Centre, of the index's kind of positions.
+    pub center: Position,
     /// Radius in metres, above 0.
     pub radius_m: f64,
 }
 
 impl Near {
-    /// The disc of `radius_m` metres around `center`. A search refuses an unusable one.
-    pub fn new(center: LatLon, radius_m: f64) -> Self {
-        Self { center, radius_m }
+    /// What lies within `radius_m` metres of `center`. A search refuses an unusable one.
+    pub fn new(center: impl Into<Position>, radius_m: f64) -> Self {
+        Self { center: center.into(), radius_m }
     }
 }
 
@@ -190,11 +191,51 @@ pub struct Page {
     pub next: Option<Uuid>,
 }
 
-/// The smallest box of latitudes and longitudes around all positions; it does not wrap around at 180 degrees.
+/// The smallest box around all positions.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Extent {
-    /// The least latitude and the least longitude.
-    pub south_west: LatLon,
-    /// The greatest latitude and the greatest longitude.
-    pub north_east: LatLon,
+#[serde(untagged)]
+pub enum Extent {
+    /// On the globe: it does not wrap around at 180 degrees.
+    Wgs84 {
+        /// The least latitude and the least longitude.
+        south_west: LatLon,
+        /// The greatest latitude and the greatest longitude.
+        north_east: LatLon,
+    },
+    /// In local metres.
+    Local {
+        /// The least x, y and z; no z where no position has one.
+        min: LocalPoint,
+        /// The greatest x, y and z.
+        max: LocalPoint,
+    },
+}
+
+impl Extent {
+    /// The box around one position.
+    pub(crate) fn around(position: Position) -> Self {
+        match position {
+            Position::Wgs84(at) => Self::Wgs84 { south_west: at, north_east: at },
+            Position::Local(at) => Self::Local { min: at, max: at },
+        }
+    }
+
+    /// Grows so that it holds another position of the same kind.
+    pub(crate) fn include(&mut self, position: Position) {
+        match (self, position) {
+            (Self::Wgs84 { south_west, north_east }, Position::Wgs84(LatLon { lat, lon })) => {
+                south_west.lat = south_west.lat.min(lat);
+                south_west.lon = south_west.lon.min(lon);
+                north_east.lat = north_east.lat.max(lat);
+                north_east.lon = north_east.lon.max(lon);
+            }
+            (Self::Local { min, max }, Position::Local(LocalPoint { x, y, z })) => {
+                (min.x, min.y) = (min.x.min(x), min.y.min(y));
+                (max.x, max.y) = (max.x.max(x), max.y.max(y));
+                min.z = min.z.into_iter().chain(z).reduce(f64::min);
+                max.z = max.z.into_iter().chain(z).reduce(f64::max);
+            }
+            (Self::Wgs84 { .. } | Self::Local { .. }, _) => {}
+        }
+    }
 }

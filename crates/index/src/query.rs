@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use r2former_geo::LatLon;
 use r2former_kernels::Level;
 use r2former_kernels::scan::{Block, Nearest, Query, scan};
 use rayon::prelude::*;
@@ -43,7 +42,7 @@ impl Request<'_> {
                 .map_err(|problem| IndexError::request(picture.dir(), format!("the query: {problem}")))?;
             prepared.push(Query::new(&unit));
         }
-        let allowed = filter::slots(picture, self.cache(), filter)?;
+        let allowed = filter::slots(picture, self.cache(), self.config.positions, filter)?;
         if top == 0 || queries.is_empty() {
             return Ok(vec![Vec::new(); queries.len()]);
         }
@@ -162,7 +161,7 @@ impl Request<'_> {
         if limit == 0 {
             return Err(IndexError::request(picture.dir(), "a page of 0 places; ask for at least 1"));
         }
-        let allowed = filter::slots(picture, self.cache(), filter)?;
+        let allowed = filter::slots(picture, self.cache(), self.config.positions, filter)?;
         let from = from.unwrap_or(Uuid::nil());
         let corrupt = |corrupt| picture.corrupt(corrupt);
         let mut cursor = picture.tree(Db::Ids).from(from.as_bytes()).map_err(corrupt)?;
@@ -212,7 +211,7 @@ impl Request<'_> {
     }
 
     pub(crate) fn count(self, filter: &Filter) -> Result<usize> {
-        let allowed = filter::slots(self.picture, self.cache(), filter)?;
+        let allowed = filter::slots(self.picture, self.cache(), self.config.positions, filter)?;
         Ok(allowed.map_or(self.picture.counters().images as usize, |allowed| allowed.count()))
     }
 
@@ -221,15 +220,8 @@ impl Request<'_> {
         for block in 0..self.picture.fact_blocks() {
             let facts = self.picture.facts(self.cache(), block)?;
             let rows = (0..facts.rows()).filter(|&row| facts.is_taken(row));
-            for LatLon { lat, lon } in rows.filter_map(|row| facts.position(row)) {
-                let found = extent.get_or_insert(Extent {
-                    south_west: LatLon { lat, lon },
-                    north_east: LatLon { lat, lon },
-                });
-                found.south_west.lat = found.south_west.lat.min(lat);
-                found.south_west.lon = found.south_west.lon.min(lon);
-                found.north_east.lat = found.north_east.lat.max(lat);
-                found.north_east.lon = found.north_east.lon.max(lon);
+            for position in rows.filter_map(|row| facts.position(row)) {
+                extent.get_or_insert_with(|| Extent::around(position)).include(position);
             }
         }
         Ok(extent)

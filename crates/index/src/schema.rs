@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `ids` | identifier, 16 bytes | slot |
 //! | `records` | slot | the place, as JSON |
-//! | `facts` | block of 4096 slots | which slots are taken; latitudes, longitudes and times as columns |
+//! | `facts` | block of 4096 slots | which slots are taken; latitudes, longitudes (or x, y, z) and times as columns |
 //! | `tags` | hash of `key=value`, block of 4096 slots | the slots that carry the tag |
 //! | `codes` | block of [`Shape::code_rows`] slots | 8-bit codes and scales: what a search scans |
 //! | `descriptors` | block of [`Shape::descriptor_rows`] slots | descriptors in f32, a checksum per row |

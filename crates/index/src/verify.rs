@@ -204,8 +204,8 @@ impl<'p> Look<'p> {
         if row >= facts.rows() || facts.position(row) != place.position || facts.time(row) != time {
             self.say(Some(id), name, "its position or time is not what filters read");
         }
-        if place.position.is_some_and(|position| !position.is_valid()) {
-            self.say(Some(id), name, "its position is outside the globe");
+        if let Some(refusal) = place.position.and_then(|position| self.config.positions.refusal(position)) {
+            self.say(Some(id), name, format!("its position: {refusal}"));
         }
     }
 

@@ -334,8 +334,8 @@ fn check_place(place: &Place) -> Result<(), String> {
     if place.name.is_empty() {
         return Err("it has no name".into());
     }
-    if place.position.is_some_and(|position| !position.is_valid()) {
-        return Err("its position is outside the globe: latitude -90 to 90, longitude -180 to 180".into());
+    if let Some(refusal) = place.position.and_then(|position| config.positions.refusal(position)) {
+        return Err(format!("its position: {refusal}"));
     }
     if [place.heading, place.altitude].into_iter().flatten().any(|number| !number.is_finite()) {
         return Err("its heading or altitude is not finite".into());

@@ -55,8 +55,12 @@ fn another_format_and_a_broken_manifest_are_refused() {
     Writer::create(dir.path(), config()).unwrap().close().unwrap();
     let manifest = dir.path().join("manifest.json");
     let text = std::fs::read_to_string(&manifest).unwrap();
-    for (found, cure) in [(2, "add the photographs again"), (3, "add the photographs again"), (5, "wrote it")]
-    {
+    for (found, cure) in [
+        (1, "add the photographs again"),
+        (2, "add the photographs again"),
+        (3, "add the photographs again"),
+        (5, "wrote it"),
+    ] {
         std::fs::write(&manifest, text.replace("\"format\": 4", &format!("\"format\": {found}"))).unwrap();
         let error = Reader::open(dir.path(), None).err().unwrap();
         assert!(matches!(error, IndexError::OtherFormat { known: 4, .. }), "{error}");
@@ -87,8 +91,8 @@ fn a_batch_with_an_unusable_image_is_refused_as_a_whole() {
         change(&|new| new.local = vec![0; WIDTH + 1]),
         change(&|new| new.local = vec![0; WIDTH * 6]),
         change(&|new| new.place.name.clear()),
-        change(&|new| new.place.position = Some(LatLon { lat: 91.0, lon: 0.0 })),
-        change(&|new| new.place.position = Some(LatLon { lat: 0.0, lon: f64::NAN })),
+        change(&|new| new.place.position = Some(LatLon { lat: 91.0, lon: 0.0 }.into())),
+        change(&|new| new.place.position = Some(LatLon { lat: 0.0, lon: f64::NAN }.into())),
         change(&|new| new.place.heading = Some(f64::INFINITY)),
         change(&|new| drop(new.place.tags.insert("a=b".into(), "c".into()))),
         good.clone(),
@@ -110,7 +114,7 @@ fn an_unusable_question_is_refused() {
     assert!(writer.search(&[f32::NAN; DIM], 3, &all).is_err());
     assert!(writer.list(None, 0, &all).is_err());
     for (lat, radius_m) in [(95.0, 10.0), (0.0, 0.0), (0.0, -1.0), (0.0, f64::NAN)] {
-        let near = Some(Near { center: LatLon { lat, lon: 0.0 }, radius_m });
+        let near = Some(Near { center: LatLon { lat, lon: 0.0 }.into(), radius_m });
         assert!(writer.count(&Filter { near, ..Filter::default() }).is_err());
     }
 }

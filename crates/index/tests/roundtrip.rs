@@ -5,7 +5,7 @@
 mod common;
 
 use common::{WIDTH, config, image};
-use r2former_index::{Filter, NewPlace, ReadPlaces, Reader, WritePlaces, Writer, place_id};
+use r2former_index::{Extent, Filter, NewPlace, ReadPlaces, Reader, WritePlaces, Writer, place_id};
 
 fn assert_holds(index: &impl ReadPlaces, images: &[NewPlace]) {
     let ids: Vec<_> = images.iter().map(|new| place_id(&new.place.name)).collect();
@@ -119,9 +119,9 @@ fn the_summary_knows_the_extent() {
     assert_eq!(writer.extent().unwrap(), None);
     writer.add(&(0..10).map(|i| image(i, i % 2)).collect::<Vec<_>>()).unwrap();
     let info = writer.info().unwrap();
-    let extent = info.extent.unwrap();
-    assert_eq!((extent.south_west.lat, extent.north_east.lat), (48.001, 48.009));
-    assert_eq!((extent.south_west.lon, extent.north_east.lon), (11.0, 11.123_456_789));
+    let Some(Extent::Wgs84 { south_west, north_east }) = info.extent else { panic!("{info:?}") };
+    assert_eq!((south_west.lat, north_east.lat), (48.001, 48.009));
+    assert_eq!((south_west.lon, north_east.lon), (11.0, 11.123_456_789));
     assert_eq!(info.images, 10);
     assert!(0 < info.bytes_in_use && info.bytes_in_use <= info.bytes, "{info:?}");
     assert_eq!(info.changes, 1);

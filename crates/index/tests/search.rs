@@ -5,7 +5,9 @@
 mod common;
 
 use common::{DIM, Random, config, image};
-use r2former_index::{Filter, LatLon, Near, NewPlace, ReadPlaces, Reader, WritePlaces, Writer, place_id};
+use r2former_index::{
+    Filter, LatLon, Near, NewPlace, Position, ReadPlaces, Reader, WritePlaces, Writer, place_id,
+};
 
 fn similarity(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
@@ -61,7 +63,7 @@ fn filters_leave_only_what_passes() {
         names
     };
     // A step of 0.001 degrees of latitude is 111.2 m: 250 m reach two steps either way.
-    let near = Near { center: LatLon { lat: 48.010, lon: 11.0 }, radius_m: 250.0 };
+    let near = Near { center: LatLon { lat: 48.010, lon: 11.0 }.into(), radius_m: 250.0 };
     let found = names(&Filter { near: Some(near), ..Filter::default() });
     assert_eq!(found, [8, 9, 10, 11, 12].map(|i| format!("images/{i:06}.jpg")));
     let ulm = Filter { near: Some(near), tags: [("city".into(), "ulm".into())].into(), ..Filter::default() };
@@ -106,15 +108,15 @@ fn a_radius_is_exact_everywhere() {
                 _ => (0.02 * part() - 0.01, -180.0 + 0.01 * part()),
             };
             let mut new = image(i, 0);
-            new.place.position = Some(LatLon { lat, lon });
+            new.place.position = Some(LatLon { lat, lon }.into());
             new
         })
         .collect();
     writer.add(&images).unwrap();
     let centers = [(90.0, 0.0), (-90.0, 77.0), (0.0, 180.0), (0.0, -180.0), (89.999, 12.0), (0.003, 179.999)];
     for (lat, lon) in centers {
-        let center = LatLon { lat, lon };
-        let distance = |new: &NewPlace| r2former_geo::geodesic_m(center, new.place.position.unwrap());
+        let center = Position::from(LatLon { lat, lon });
+        let distance = |new: &NewPlace| center.distance_m(new.place.position.unwrap()).unwrap();
         for i in [0, 1, 2, 3, 500, 1001, 1502] {
             let radius_m = distance(&images[i]);
             let near = Some(Near { center, radius_m });

@@ -149,7 +149,7 @@ fn a_dataset_on_disk_is_what_its_readers_expect() {
         let picture = decode_file(&photo.path, &Limits::default()).unwrap();
         assert_eq!((picture.width, picture.height), (64, 48));
         let tags = r2former_data::image::read_tags(&photo.path).unwrap();
-        let (table, exif) = (photo.position.unwrap(), tags.position.unwrap());
+        let (table, exif) = (photo.lat_lon().unwrap(), tags.position.unwrap());
         assert!(r2former_data::geo::geodesic_m(table, exif) < 0.1, "{table:?} {exif:?}");
     }
     assert_eq!(queries[0].tags["condition"], "dusk");

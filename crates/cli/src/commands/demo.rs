@@ -110,8 +110,9 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
     let first = later.photos.first().context("the town has no queries")?;
     let answer = locate(&index.reader()?, &extractor, &first.path, &options)?;
     if !args.json {
-        print_answers(&mut out, &[QueryResult::Answer(answer.clone())], AnswerFormat::Text { timing: true })?;
-        if let Some(truth) = first.position {
+        let format = AnswerFormat::Text { timing: true };
+        print_answers(&mut out, &[QueryResult::Answer(answer.clone())], format, index.positions())?;
+        if let Some(truth) = first.lat_lon() {
             out.line(format_args!("   (taken at {:.6}, {:.6})", truth.lat, truth.lon))?;
         }
         out.line(format_args!("4. Evaluating recall within {RADIUS_M} m, with exact search:"))?;

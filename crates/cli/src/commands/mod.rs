@@ -9,6 +9,7 @@ pub(crate) mod extract;
 pub(crate) mod index;
 pub(crate) mod matching;
 pub(crate) mod model;
+mod priors;
 pub(crate) mod query;
 pub(crate) mod show;
 pub(crate) mod town;

@@ -1,16 +1,16 @@
 //! `r2former query`: where were these photographs taken?
 
-use crate::common::{Machine, parse_margin, parse_position, parse_radius, rerank_or_default};
+use super::priors::PriorArgs;
+use crate::common::{Machine, parse_margin, rerank_or_default};
 use crate::exit::ExitStatus;
+use crate::filters::{FilterArgs, unknown_tags};
 use crate::output::{self, AnswerFormat, PairsFormat, QueryResult, check_pair_names, escaped, print_answers};
 use crate::photos::{PhotoArg, ReadArgs, photo_args, relative_to};
 use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::Args;
-use r2former_data::LatLon;
-use r2former_engine::{
-    EngineError, LoadedModel, LocateOptions, Near, PlaceIndex, Progress, RerankMethod, locate,
-};
+use r2former_data::PositionKind;
+use r2former_engine::{EngineError, LoadedModel, LocateOptions, PlaceIndex, Progress, RerankMethod, locate};
 use r2former_index::{Filter, ReadPlaces};
 use std::path::PathBuf;
 
@@ -36,18 +36,10 @@ pub(crate) struct QueryArgs {
     /// and saves [default: rerank every query].
     #[arg(long, value_name = "MARGIN", allow_negative_numbers = true, value_parser = parse_margin)]
     adaptive: Option<f32>,
-    /// Search only around this position, in degrees.
-    #[arg(
-        long,
-        value_name = "LAT,LON",
-        value_parser = parse_position,
-        allow_hyphen_values = true,
-        requires = "radius"
-    )]
-    near: Option<LatLon>,
-    /// Search radius around --near, in metres.
-    #[arg(long, value_name = "METRES", value_parser = parse_radius, allow_negative_numbers = true, requires = "near")]
-    radius: Option<f64>,
+    #[command(flatten)]
+    prior: PriorArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
     /// Require that the index was built with this model; the index's own copy is used otherwise.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
@@ -99,6 +91,19 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
     if let AnswerFormat::Pairs(pairs) = format {
         check_pair_names(pairs, photos.iter().map(|photo| photo.name.as_str()))?;
     }
+    let positions = index.positions();
+    if format == AnswerFormat::GeoJson {
+        match positions.kind() {
+            PositionKind::Local if positions.origin().is_none() => bail!(
+                "--geojson: this index has positions in local metres without an origin, and GeoJSON needs degrees: use \
+                 --json or --csv, or create the index with --origin LAT,LON"
+            ),
+            PositionKind::None => bail!("--geojson: this index has no positions: use --json or --csv"),
+            _ => {}
+        }
+    }
+    let filter = args.filter.filter()?;
+    let mut priors = args.prior.open(positions.kind())?;
     let loaded = match &args.model {
         Some(path) => {
             let loaded = LoadedModel::open(path)?;
@@ -112,7 +117,8 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         let dir = args.index.display();
         bail!("{dir}: the index is empty: add photos with `r2former index add {dir} PHOTOS`");
     }
-    let options = options(args, rerank_or_default(args.rerank, &loaded.config)?);
+    let unknown = unknown_tags(&reader, &filter)?;
+    let options = options(args, rerank_or_default(args.rerank, &loaded.config)?).filter(filter);
     let extractor = machine.extractor(loaded, index.settings)?.with_limits(args.read.limits());
 
     let mut out = output::stdout();
@@ -122,10 +128,14 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         bar.start("queries", photos.len() as u64);
     }
     for photo in &photos {
-        let answer = photo
-            .load()
-            .map_err(EngineError::from)
-            .and_then(|loaded| locate(&reader, &extractor, loaded.query(), &options));
+        let answer = photo.load().map_err(EngineError::from).and_then(|loaded| {
+            let (near, note) = priors.of(photo, &loaded);
+            let mut options = options.clone();
+            options.filter.near = near;
+            let mut answer = locate(&reader, &extractor, loaded.query(), &options)?;
+            answer.notes.extend(note.into_iter().chain(unknown.iter().cloned()));
+            Ok(answer)
+        });
         let result = match answer {
             Ok(answer) => {
                 for note in &answer.notes {
@@ -142,15 +152,18 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         };
         // For people, each answer appears as soon as it is there.
         if matches!(format, AnswerFormat::Text { .. }) {
-            print_answers(&mut out, &[result], format)?;
+            print_answers(&mut out, &[result], format, positions)?;
         } else {
             results.push(result);
         }
         bar.advance(1);
     }
     bar.finish();
+    if let Some(unused) = priors.unused() {
+        eprintln!("note: {}", escaped(&unused));
+    }
     if !matches!(format, AnswerFormat::Text { .. }) {
-        print_answers(&mut out, &results, format)?;
+        print_answers(&mut out, &results, format, positions)?;
     }
     match (unreadable, photos.len()) {
         (0, _) => Ok(ExitStatus::Done),
@@ -163,7 +176,6 @@ fn options(args: &QueryArgs, method: RerankMethod) -> LocateOptions {
     let mut options =
         LocateOptions::default().top(args.top as usize).candidates(args.candidates as usize).rerank(method);
     options.adaptive = args.adaptive;
-    options.near = args.near.zip(args.radius).map(|(center, radius_m)| Near::new(center, radius_m));
     options
 }
 

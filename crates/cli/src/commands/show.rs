@@ -6,7 +6,7 @@ use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::dataset::{SourceOptions, list_photos};
-use r2former_data::{LatLon, geo};
+use r2former_data::{Position, PositionKind, geo};
 use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Progress, RerankMethod, locate};
 use r2former_eval::pictures::{
     GalleryRow, MapPoint, Photograph, Tile, draw_attention, draw_matches, gallery, map,
@@ -149,7 +149,7 @@ fn query(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
                 _ => format!("score {score:.3}, not calibrated"),
             });
             let similarity = format!("cosine {:.3}", m.similarity);
-            let position = m.position.map(|p| format!("{:.6}, {:.6}", p.lat, p.lon));
+            let position = m.position.map(|p| p.to_string());
             Tile {
                 photo: reference(&args.photos, &m.path),
                 label: format!("{}.", i + 1),
@@ -190,15 +190,17 @@ fn reference(photos: &Path, name: &str) -> Option<Photograph> {
 }
 
 fn positions(args: &MapArgs, machine: &Machine) -> Result<ExitStatus> {
+    let kind = PlaceIndex::open(&args.index.index)?.positions().kind();
+    if kind != PositionKind::Wgs84 {
+        bail!("show map draws WGS84 positions; this index has {}", kind.words());
+    }
     let (index, extractor, options) = args.index.open(machine, 1)?;
     let reader = index.reader()?;
     let mut references = Vec::new();
     let mut from = None;
     loop {
         let page = reader.list(from, 1000, &Filter::default())?;
-        references.extend(
-            page.places.iter().filter_map(|(_, p)| p.position).map(|p| LatLon { lat: p.lat, lon: p.lon }),
-        );
+        references.extend(page.places.iter().filter_map(|(_, p)| p.position.and_then(Position::wgs84)));
         from = page.next;
         if from.is_none() {
             break;
@@ -210,9 +212,9 @@ fn positions(args: &MapArgs, machine: &Machine) -> Result<ExitStatus> {
     let (mut points, mut failed) = (Vec::new(), 0);
     for photo in &listing.photos {
         bar.advance(1);
-        let Some(position) = photo.position else { continue };
+        let Some(position) = photo.lat_lon() else { continue };
         let answer = match locate(&reader, &extractor, &photo.path, &options) {
-            Ok(answer) => answer.matches.first().and_then(|m| m.position),
+            Ok(answer) => answer.matches.first().and_then(|m| m.position?.wgs84()),
             Err(error @ r2former_engine::EngineError::Data(_)) => {
                 bar.note(&format!("error: {error}"));
                 failed += 1;

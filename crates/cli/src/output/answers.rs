@@ -3,8 +3,7 @@
 use super::{Out, escaped, escaped_json, print_json};
 use anyhow::{Result, bail};
 use geojson::{Feature, FeatureCollection, Geometry, GeometryValue};
-use r2former_data::LatLon;
-use r2former_engine::{Answer, Estimate, Match, RerankMethod, ScoreKind};
+use r2former_engine::{Answer, Match, Origin, Position, PositionKind, Positions, RerankMethod, ScoreKind};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -39,21 +38,21 @@ pub(crate) enum QueryResult {
 }
 
 impl QueryResult {
-    fn query(&self) -> &str {
+    pub(super) fn query(&self) -> &str {
         match self {
             Self::Answer(answer) => &answer.query,
             Self::Unreadable { query, .. } => query,
         }
     }
 
-    fn answer(&self) -> Option<&Answer> {
+    pub(super) fn answer(&self) -> Option<&Answer> {
         match self {
             Self::Answer(answer) => Some(answer),
             Self::Unreadable { .. } => None,
         }
     }
 
-    fn matches(&self) -> &[Match] {
+    pub(super) fn matches(&self) -> &[Match] {
         self.answer().map_or(&[], |answer| &answer.matches)
     }
 
@@ -67,37 +66,45 @@ impl QueryResult {
     }
 
     /// `answered`, `no_match` or `unreadable`.
-    fn status(&self) -> Value {
+    pub(super) fn status(&self) -> Value {
         self.answer().map_or_else(|| "unreadable".into(), |answer| word(answer.status))
     }
 }
 
 /// A value as it is serialised.
-fn word(value: impl Serialize) -> Value {
+pub(super) fn word(value: impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or(Value::Null)
 }
 
-pub(crate) fn print_answers(out: &mut Out, results: &[QueryResult], format: AnswerFormat) -> Result<()> {
+/// Prints answers of an index with these positions.
+pub(crate) fn print_answers(
+    out: &mut Out,
+    results: &[QueryResult],
+    format: AnswerFormat,
+    positions: Positions,
+) -> Result<()> {
     match format {
         AnswerFormat::Text { timing } => {
-            results.iter().filter_map(QueryResult::answer).try_for_each(|answer| text(out, answer, timing))
+            let mut answers = results.iter().filter_map(QueryResult::answer);
+            answers.try_for_each(|answer| text(out, answer, timing, positions.kind()))
         }
         AnswerFormat::Json => {
             let answers: Vec<Value> = results.iter().map(QueryResult::json).collect();
             print_json(&json!({ "answers": answers })).map(drop)
         }
-        AnswerFormat::GeoJson => {
-            out.line(format_args!("{}", escaped_json(&serde_json::to_string(&features(results))?)))
-        }
-        AnswerFormat::Csv => table(out, results),
+        AnswerFormat::GeoJson => out.line(format_args!(
+            "{}",
+            escaped_json(&serde_json::to_string(&features(results, positions.origin()))?)
+        )),
+        AnswerFormat::Csv => super::answer_table::table(out, results, positions.kind()),
         AnswerFormat::Pairs(pairs) => print_pairs(out, results, pairs),
     }
 }
 
-fn text(out: &mut Out, answer: &Answer, timing: bool) -> Result<()> {
+fn text(out: &mut Out, answer: &Answer, timing: bool, kind: PositionKind) -> Result<()> {
     out.line(format_args!("{}", escaped(&answer.query)))?;
     if answer.matches.is_empty() {
-        out.line(format_args!("  no match: no photo of the index is within the search radius"))?;
+        out.line(format_args!("  no match: no photo of the index passes the search radius, tags and times"))?;
     }
     if let Some(e) = &answer.estimate {
         let spread = if e.agreeing > 1 { format!(", spread {:.0} m", e.spread_m) } else { String::new() };
@@ -105,6 +112,9 @@ fn text(out: &mut Out, answer: &Answer, timing: bool) -> Result<()> {
             "  at {}   weighted {}   ({} of {} matches agree{spread})",
             e.best, e.weighted, e.agreeing, e.considered
         ))?;
+    }
+    if let (PositionKind::None, Some(best)) = (kind, answer.matches.first()) {
+        out.line(format_args!("  best match {}{}", escaped(&best.path), tags(best)))?;
     }
     if answer.reranking_skipped {
         out.line(format_args!("  reranking skipped: the top-1 margin is large enough"))?;
@@ -115,7 +125,9 @@ fn text(out: &mut Out, answer: &Answer, timing: bool) -> Result<()> {
         RerankMethod::None => "",
     };
     if !answer.matches.is_empty() {
-        out.line(format_args!("  {:>4}  {:>10}{score}  {:<23}  path", "rank", "similarity", "position"))?;
+        let position =
+            if kind == PositionKind::None { String::new() } else { format!("  {:<23}", "position") };
+        out.line(format_args!("  {:>4}  {:>10}{score}{position}  path", "rank", "similarity"))?;
     }
     for m in &answer.matches {
         let score = match (m.score, m.score_kind) {
@@ -124,10 +136,12 @@ fn text(out: &mut Out, answer: &Answer, timing: bool) -> Result<()> {
             (None, _) => " ".repeat(score.len()),
         };
         let position = m.position.map_or("unknown".into(), |position| position.to_string());
+        let position = if kind == PositionKind::None { String::new() } else { format!("  {position:<23}") };
+        let tags = if kind == PositionKind::None { tags(m) } else { String::new() };
         let heading = m.heading.map_or(String::new(), |h| format!("  heading {h:.0}"));
         let distance = m.distance_m.map_or(String::new(), |d| format!("  {d:.0} m from the prior"));
         out.line(format_args!(
-            "  {:>4}  {:>10.4}{score}  {position:<23}  {}{heading}{distance}",
+            "  {:>4}  {:>10.4}{score}{position}  {}{heading}{distance}{tags}",
             m.rank,
             m.similarity,
             escaped(&m.path)
@@ -143,12 +157,24 @@ fn text(out: &mut Out, answer: &Answer, timing: bool) -> Result<()> {
     Ok(())
 }
 
+/// A match's tags on a line.
+fn tags(m: &Match) -> String {
+    m.tags.iter().map(|(key, value)| format!("  {}={}", escaped(key), escaped(value))).collect()
+}
+
 /// A point for each estimate and each match, and a feature without geometry for each query that has none; RFC 7946
 /// puts longitude first.
-fn features(results: &[QueryResult]) -> FeatureCollection {
-    let feature = |position: Option<LatLon>, properties: Value| Feature {
+fn features(results: &[QueryResult], origin: Option<Origin>) -> FeatureCollection {
+    let degrees = |position: Position| match position {
+        Position::Wgs84(position) => Some((position, None)),
+        Position::Local(point) => origin.map(|origin| (origin.position(point), origin.height_m(point))),
+    };
+    let feature = |position: Option<Position>, properties: Value| Feature {
         bbox: None,
-        geometry: position.map(|p| Geometry::new(GeometryValue::new_point([p.lon, p.lat]))),
+        geometry: position.and_then(degrees).map(|(p, height)| {
+            let point: Vec<f64> = [p.lon, p.lat].into_iter().chain(height).collect();
+            Geometry::new(GeometryValue::new_point(point))
+        }),
         id: None,
         properties: match properties {
             Value::Object(map) => Some(map),
@@ -177,117 +203,33 @@ fn features(results: &[QueryResult]) -> FeatureCollection {
                     properties["agreeing"] = e.agreeing.into();
                     properties["considered"] = e.considered.into();
                     properties["spread_m"] = e.spread_m.into();
-                    properties["best_lat"] = e.best.lat.into();
-                    properties["best_lon"] = e.best.lon.into();
+                    if let Some((best, _)) = degrees(e.best) {
+                        properties["best_lat"] = best.lat.into();
+                        properties["best_lon"] = best.lon.into();
+                    }
+                    if let Position::Local(weighted) = e.weighted {
+                        properties["local"] = word(weighted);
+                    }
                 }
             }
         }
         features.push(feature(position, properties));
     }
     for (result, m) in results.iter().flat_map(|result| result.matches().iter().map(move |m| (result, m))) {
-        let properties = json!({
+        let mut properties = json!({
             "kind": "match", "query": result.query(), "rank": m.rank, "path": m.path, "heading": m.heading,
             "similarity": m.similarity, "score": m.score, "score_kind": m.score_kind,
             "distance_m": m.distance_m,
         });
+        if let (Some(map), Some(Position::Local(point))) = (properties.as_object_mut(), m.position) {
+            map.insert("local".into(), word(point));
+        }
+        if let (Some(map), false) = (properties.as_object_mut(), m.tags.is_empty()) {
+            map.insert("tags".into(), word(&m.tags));
+        }
         features.push(feature(m.position, properties));
     }
     FeatureCollection { bbox: None, features, foreign_members: None }
-}
-
-/// The columns of CSV: what is known of a match, then of its query.
-const COLUMNS: [&str; 21] = [
-    "query",
-    "status",
-    "rank",
-    "path",
-    "lat",
-    "lon",
-    "heading",
-    "distance_m",
-    "similarity",
-    "score",
-    "score_kind",
-    "best_lat",
-    "best_lon",
-    "weighted_lat",
-    "weighted_lon",
-    "agreeing",
-    "considered",
-    "spread_m",
-    "reranking_skipped",
-    "notes",
-    "error",
-];
-
-/// A row for each match, and for each query without one.
-fn table(out: &mut Out, results: &[QueryResult]) -> Result<()> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(COLUMNS)?;
-    for result in results {
-        let about = |m: Option<&Match>| {
-            [vec![name(result.query()), plain(result.status())], of_match(m), of_query(result)].concat()
-        };
-        if result.matches().is_empty() {
-            writer.write_record(about(None))?;
-        }
-        for m in result.matches() {
-            writer.write_record(about(Some(m)))?;
-        }
-    }
-    let bytes = writer.into_inner().map_err(|e| e.into_error())?;
-    out.line(format_args!("{}", String::from_utf8_lossy(&bytes).trim_end()))
-}
-
-/// A name in a table: CSV has no escapes of its own.
-fn name(name: &str) -> String {
-    escaped(name).into_owned()
-}
-
-/// A value as it stands in a table; nothing for null.
-fn plain(value: impl Serialize) -> String {
-    match word(value) {
-        Value::Null => String::new(),
-        Value::String(text) => text,
-        other => other.to_string(),
-    }
-}
-
-fn of_match(m: Option<&Match>) -> Vec<String> {
-    let position = m.and_then(|m| m.position);
-    vec![
-        plain(m.map(|m| m.rank)),
-        m.map_or(String::new(), |m| name(&m.path)),
-        plain(position.map(|p| p.lat)),
-        plain(position.map(|p| p.lon)),
-        plain(m.and_then(|m| m.heading)),
-        plain(m.and_then(|m| m.distance_m)),
-        // Not by JSON, which would write them with the digits of 64 bits.
-        m.map_or(String::new(), |m| m.similarity.to_string()),
-        m.and_then(|m| m.score).map_or(String::new(), |score| score.to_string()),
-        plain(m.and_then(|m| m.score_kind)),
-    ]
-}
-
-fn of_query(result: &QueryResult) -> Vec<String> {
-    let answer = result.answer();
-    let estimate: Option<&Estimate> = answer.and_then(|answer| answer.estimate.as_ref());
-    let error = match result {
-        QueryResult::Unreadable { error, .. } => name(error),
-        QueryResult::Answer(_) => String::new(),
-    };
-    vec![
-        plain(estimate.map(|e| e.best.lat)),
-        plain(estimate.map(|e| e.best.lon)),
-        plain(estimate.map(|e| e.weighted.lat)),
-        plain(estimate.map(|e| e.weighted.lon)),
-        plain(estimate.map(|e| e.agreeing)),
-        plain(estimate.map(|e| e.considered)),
-        plain(estimate.map(|e| e.spread_m)),
-        plain(answer.map(|answer| answer.reranking_skipped)),
-        answer.map_or(String::new(), |answer| answer.notes.join("; ")),
-        error,
-    ]
 }
 
 fn print_pairs(out: &mut Out, results: &[QueryResult], format: PairsFormat) -> Result<()> {

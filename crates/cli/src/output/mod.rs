@@ -1,5 +1,6 @@
 //! What commands print.
 
+mod answer_table;
 mod answers;
 pub(crate) mod escape;
 mod recall;

@@ -14,6 +14,9 @@ pub(super) enum Role {
     Point(Order),
     Easting,
     Northing,
+    LocalX,
+    LocalY,
+    LocalZ,
     Zone,
     Hemisphere,
     Heading,
@@ -28,7 +31,7 @@ pub(super) enum Role {
 /// Names of each meaning, the surest first: in lower case, without separators, units and groups. They are those of
 /// people in some languages and of tools (`exiftool -csv`, mapillary_tools, GIS exports).
 #[rustfmt::skip]
-pub(super) const NAMES: [(Role, &[&str]); 20] = [
+pub(super) const NAMES: [(Role, &[&str]); 23] = [
     (Role::Path, &[
         "path", "sourcefile", "file", "filename", "image", "img", "name", "filepath", "imagepath", "imgpath",
         "imagefile", "imagename", "imgname", "relativepath", "relpath", "photo", "picture", "datei",
@@ -68,6 +71,15 @@ pub(super) const NAMES: [(Role, &[&str]); 20] = [
     ]),
     (Role::Northing, &[
         "northing", "utmnorth", "utmnorthing", "north", "y",
+    ]),
+    (Role::LocalX, &[
+        "x", "localx", "xlocal", "posx", "positionx", "mapx", "east",
+    ]),
+    (Role::LocalY, &[
+        "y", "localy", "ylocal", "posy", "positiony", "mapy", "north",
+    ]),
+    (Role::LocalZ, &[
+        "z", "localz", "zlocal", "posz", "positionz", "mapz", "up",
     ]),
     (Role::Zone, &[
         "utmzone", "zone", "epsg", "crs", "srid",

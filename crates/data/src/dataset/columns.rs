@@ -5,11 +5,12 @@ use super::column_names::{NAMES, Role, key};
 use super::number::{Notation, ascii_minus, number};
 use super::point::{self, Order};
 use super::table::Table;
-use crate::{DataError, Result};
+use super::zone::parse_zone;
+use crate::{DataError, PositionKind, Result};
 
 /// The header that is asked for when one cannot be understood.
 pub(super) const WANTED: &str = "path,lat,lon (and optionally heading,altitude,timestamp), or \
-                                 path,easting,northing,zone for UTM metres";
+                                 path,easting,northing,zone for UTM metres, or path,x,y,z for local metres";
 
 /// Where a position is stated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(super) enum Place {
     Point(usize, Order),
     /// Columns of easting and northing.
     Metres(usize, usize),
+    /// Columns of x, y and z in local metres.
+    Local(usize, usize, Option<usize>),
 }
 
 /// The columns of a latitude or longitude.
@@ -54,12 +57,13 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// Finds each meaning's column.
+    /// Finds each meaning's column. The position is of the `wanted` kind where the table has several; by default degrees
+    /// count before metres, and metres named x and y without a zone are local.
     ///
     /// # Errors
     /// [`DataError::Format`] for a first row that is data, a header without a path or with half a position, columns
     /// separated by spaces, a name that no tag can have; the message says which header is needed.
-    pub(super) fn detect(table: &Table) -> Result<Self> {
+    pub(super) fn detect(table: &Table, wanted: Option<PositionKind>) -> Result<Self> {
         let names: Vec<String> = table.header.iter().map(|name| key(name)).collect();
         let all = |role: Role| -> Vec<usize> {
             let known = NAMES.iter().filter(|(r, _)| *r == role).flat_map(|(_, known)| *known);
@@ -94,7 +98,20 @@ impl Columns {
         let point = point.filter(|(at, order)| *order != Order::Unstated || pairs(*at));
         let mut hemisphere = find(Role::Hemisphere);
         let metres = (find(Role::Easting), find(Role::Northing));
+        let local =
+            find(Role::LocalX).zip(find(Role::LocalY)).map(|(x, y)| Place::Local(x, y, find(Role::LocalZ)));
+        let zone = find(Role::Zone);
+        let sided = find(Role::Hemisphere).map(|_| Side::North);
+        let has_degrees = !lat.is_empty() && !lon.is_empty();
+        let local = local.filter(|_| match wanted {
+            Some(PositionKind::Local) => zone.is_none_or(|at| !all_zones(table, at, sided)),
+            Some(PositionKind::Wgs84) => false,
+            Some(PositionKind::None) | None => {
+                !has_degrees && point.is_none() && zone.is_none() && metres_are_local(&names)
+            }
+        });
         let place = match (lat.is_empty(), lon.is_empty(), point, metres) {
+            _ if local.is_some() => local,
             (false, false, ..) => {
                 let lat_side = find(Role::LatRef).or(hemisphere.take().filter(|at| all_sides(table, *at)));
                 Some(Place::Degrees(
@@ -155,6 +172,7 @@ impl Columns {
             }
             Some(Place::Point(at, _)) => taken.push(*at),
             Some(Place::Metres(east, north)) => taken.extend([*east, *north]),
+            Some(Place::Local(x, y, z)) => taken.extend([*x, *y].into_iter().chain(*z)),
             None => {}
         }
         let single = [
@@ -196,6 +214,10 @@ impl Columns {
             }
             Some(Place::Metres(east, north)) => {
                 parts.push(format!("easting = {}, northing = {} (UTM metres)", name(*east), name(*north)));
+            }
+            Some(Place::Local(x, y, z)) => {
+                let z = z.map_or(String::new(), |z| format!(", z = {}", name(z)));
+                parts.push(format!("x = {}, y = {}{z} (local metres)", name(*x), name(*y)));
             }
             None => {}
         }
@@ -242,6 +264,20 @@ fn check_header(table: &Table, has_path: bool) -> Result<()> {
     }
 }
 
+/// Whether a table names the axes of a local map: x and y, with no name of UTM's beside them.
+fn metres_are_local(names: &[String]) -> bool {
+    !names.iter().any(|name| {
+        name.starts_with("utm") || matches!(name.as_str(), "easting" | "northing" | "east" | "north")
+    })
+}
+
+/// Whether a column states a UTM zone in each row that it states anything in, and in one at least.
+fn all_zones(table: &Table, at: usize, hemisphere: Option<Side>) -> bool {
+    let mut cells =
+        table.rows.iter().map(|(_, cells)| cells[at].as_str()).filter(|cell| !cell.is_empty()).peekable();
+    cells.peek().is_some() && cells.all(|cell| parse_zone(cell, hemisphere).is_ok())
+}
+
 /// Whether a column holds nothing but N and S, or words for them.
 fn all_sides(table: &Table, at: usize) -> bool {
     let side = |cell: &str| {
@@ -256,6 +292,7 @@ fn notation(table: &Table, place: Option<&Place>) -> Notation {
     let at: &[usize] = match place {
         Some(Place::Degrees(lat, lon)) => &[lat.columns[0], lon.columns[0]],
         Some(Place::Metres(east, north)) => &[*east, *north],
+        Some(Place::Local(x, y, _)) => &[*x, *y],
         Some(Place::Point(..)) | None => &[],
     };
     let cells = || table.rows.iter().flat_map(|(_, cells)| at.iter().map(|at| cells[*at].as_str()));
@@ -269,7 +306,7 @@ mod tests {
     use std::path::Path;
 
     fn detect(header: &str) -> Result<Columns> {
-        Columns::detect(&Table::parse(header.as_bytes(), Path::new("t.csv")).unwrap())
+        Columns::detect(&Table::parse(header.as_bytes(), Path::new("t.csv")).unwrap(), None)
     }
 
     /// The one column of a latitude and of a longitude.
@@ -351,7 +388,7 @@ mod tests {
             assert!(columns.others.is_empty());
         }
         let table = |text: &str| {
-            Columns::detect(&Table::parse(text.as_bytes(), Path::new("t.csv")).unwrap()).unwrap()
+            Columns::detect(&Table::parse(text.as_bytes(), Path::new("t.csv")).unwrap(), None).unwrap()
         };
         let Some(Place::Degrees(lat, _)) = table("path,lat,lon,hemisphere\na,1,2,S\n").place else {
             panic!()

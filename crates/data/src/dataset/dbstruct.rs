@@ -127,7 +127,7 @@ fn side(
             path.set_extension("png");
         }
         let utm = Utm { easting, northing, zone };
-        Photo { position: from_utm(&utm).ok(), utm: Some(utm), ..Photo::new(path, name) }
+        Photo { position: from_utm(&utm).ok().map(Into::into), utm: Some(utm), ..Photo::new(path, name) }
     });
     Ok(photos.collect())
 }
@@ -200,7 +200,7 @@ mod tests {
             assert_eq!(set.database[2].name, "001/c_pitch2_yaw24.jpg");
             let zone = Some(UtmZone { number: 17, band: 'T' });
             assert_eq!(set.database[0].utm, Some(Utm { easting: 585_000.5, northing: 4_477_000.25, zone }));
-            assert!(set.queries[0].position.is_some_and(|p| (p.lat - 40.44).abs() < 0.01));
+            assert!(set.queries[0].lat_lon().is_some_and(|p| (p.lat - 40.44).abs() < 0.01));
             assert!(set.queries[0].path.ends_with("queries_real/000/q_pitch1_yaw1.jpg"));
             assert!(
                 set.notes.contains(&"the file's own radius of positives is 25 m".to_owned()),

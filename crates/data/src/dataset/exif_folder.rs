@@ -22,10 +22,22 @@ use std::path::{Path, PathBuf};
 /// [`DataError::Io`] when `root` cannot be read; [`DataError::Request`] when it is neither a folder nor a regular file,
 /// or holds no image at all.
 pub fn list_exif_folder(root: &Path) -> Result<Listing> {
+    list(root, true)
+}
+
+/// As [`list_exif_folder`], with the photographs that have no position, or one that cannot be read.
+///
+/// # Errors
+/// As [`list_exif_folder`].
+pub(super) fn list_folder_without_positions(root: &Path) -> Result<Listing> {
+    list(root, false)
+}
+
+fn list(root: &Path, positions: bool) -> Result<Listing> {
     let about = std::fs::metadata(root).map_err(|e| DataError::io(root, e))?;
     if about.is_file() {
         let name = root.file_name().map(text_of).unwrap_or_default();
-        return Ok(read(vec![(root.to_owned(), name)], Listing::default(), "photograph").0);
+        return Ok(read(vec![(root.to_owned(), name)], Listing::default(), "photograph", positions).0);
     }
     if let Some(what) = not_a_file(&about).filter(|_| !about.is_dir()) {
         return Err(DataError::Request(format!("{}: is {what}, a folder or file is needed", root.display())));
@@ -40,13 +52,18 @@ pub fn list_exif_folder(root: &Path) -> Result<Listing> {
         )));
     }
     let listing = Listing { skipped: found.skipped, ..Listing::default() };
-    let (mut listing, without) = read(found.images, listing, "EXIF folder");
-    listing.notes.extend(found.companions.hints(root, without > 0));
+    let (mut listing, without) = read(found.images, listing, "EXIF folder", positions);
+    listing.notes.extend(found.companions.hints(root, positions && without > 0));
     Ok(listing)
 }
 
 /// Reads the tags of images into a listing; returns how many lack a position as well.
-fn read(images: Vec<(PathBuf, String)>, mut listing: Listing, what: &str) -> (Listing, usize) {
+fn read(
+    images: Vec<(PathBuf, String)>,
+    mut listing: Listing,
+    what: &str,
+    positions: bool,
+) -> (Listing, usize) {
     let of = |path: &Path| match content::of_file(path) {
         Content::Unsupported(reason) => Err((SkipKind::Unsupported, reason)),
         Content::Photo | Content::Other => read_tags(path).map_err(|error| {
@@ -68,6 +85,11 @@ fn read(images: Vec<(PathBuf, String)>, mut listing: Listing, what: &str) -> (Li
                 listing.photos.push(tags.photo(path, name));
                 continue;
             }
+            Ok(tags) if !positions => {
+                without += 1;
+                listing.photos.push(tags.photo(path, name));
+                continue;
+            }
             Ok(tags) => {
                 without += 1;
                 let reason = tags.no_position.unwrap_or_else(|| "has no GPS position in its EXIF".into());
@@ -76,6 +98,9 @@ fn read(images: Vec<(PathBuf, String)>, mut listing: Listing, what: &str) -> (Li
             Err(problem) => problem,
         };
         listing.skipped.push(Skipped { path, reason, kind });
+    }
+    if !positions {
+        return (listing, without);
     }
     listing.notes.push(format!(
         "{what}: {} with a GPS position, {} of them with a heading; {without} without a position, {} skipped for other \
@@ -128,7 +153,7 @@ mod tests {
         let names: Vec<_> = listing.photos.iter().map(|p| p.name.as_str()).collect();
         assert_eq!(names, ["a.jpg", "sub/b.JPG"]);
         let b = &listing.photos[1];
-        assert!((b.position.unwrap().lat - 52.2).abs() < 1e-9 && b.heading == Some(90.0));
+        assert!((b.lat_lon().unwrap().lat - 52.2).abs() < 1e-9 && b.heading == Some(90.0));
         assert_eq!((b.altitude, b.time, b.utm), (Some(12.0), Some(1_700_000_000), None));
         let reason = |name: &str| &listing.skipped.iter().find(|s| s.path.ends_with(name)).unwrap().reason;
         assert_eq!(reason("bare.jpg"), "has no GPS position in its EXIF");

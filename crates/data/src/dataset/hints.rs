@@ -129,9 +129,12 @@ fn is_positions(path: &Path) -> bool {
     if !std::fs::metadata(path).is_ok_and(|about| about.is_file() && about.len() <= MOST_BYTES) {
         return false;
     }
-    let columns = Table::read_lenient(path).and_then(|table| Columns::detect(&table));
+    let columns = Table::read_lenient(path).and_then(|table| Columns::detect(&table, None));
     columns.is_ok_and(|columns| {
-        matches!(columns.place, Some(Place::Degrees(..) | Place::Metres(..) | Place::Point(..)))
+        matches!(
+            columns.place,
+            Some(Place::Degrees(..) | Place::Metres(..) | Place::Point(..) | Place::Local(..))
+        )
     })
 }
 

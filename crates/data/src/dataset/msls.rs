@@ -221,13 +221,13 @@ fn photo(tables: &Tables, key: &str, line: u64, mut photo: Photo, city: &str) ->
     if let Some(raw) = raw {
         if let (Some(lat), Some(lon)) = (raw.number(key, "lat")?, raw.number(key, "lon")?) {
             let position = LatLon::new(lat, lon).map_err(|e| raw.table.complain(line, e.to_string()))?;
-            photo.position = Some(position);
+            photo.position = Some(position.into());
         }
         photo.heading = raw.number(key, "ca")?.map(|h| h.rem_euclid(360.0));
     }
     if let Some(processed) = processed {
         let metres = (processed.number(key, "easting")?, processed.number(key, "northing")?);
-        if let ((Some(easting), Some(northing)), Some(position)) = (metres, photo.position) {
+        if let ((Some(easting), Some(northing)), Some(position)) = (metres, photo.lat_lon()) {
             photo.utm = Some(Utm { easting, northing, zone: zone_of(position).ok() });
         }
     }

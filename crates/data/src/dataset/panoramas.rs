@@ -58,7 +58,7 @@ pub fn list_panoramas(root: &Path) -> Result<Listing> {
                 continue;
             }
             let mut photo = Photo::new(path, name);
-            photo.position = Some(*position);
+            photo.position = Some((*position).into());
             photo.heading = Some(heading);
             photo.tags.insert("pano_id".into(), (*id).to_owned());
             photo.tags.insert("tile".into(), tile.to_string());
@@ -149,7 +149,10 @@ mod tests {
         let names: Vec<_> = listing.photos.iter().map(|p| p.name.as_str()).collect();
         assert_eq!(names[..4], ["tiles/9_0.jpg", "tiles/9_1.jpg", "tiles/9_3.jpg", "tiles/10_0.jpg"]);
         let third = &listing.photos[2];
-        assert_eq!((third.heading, third.position), (Some(270.0), Some(LatLon { lat: 52.3, lon: 0.2 })));
+        assert_eq!(
+            (third.heading, third.position),
+            (Some(270.0), Some(LatLon { lat: 52.3, lon: 0.2 }.into()))
+        );
         assert_eq!((third.tags["pano_id"].as_str(), third.tags["tile"].as_str()), ("9", "3"));
         assert_eq!(listing.skipped[0].reason, "tile 2 of panorama 9 does not exist");
         assert!(listing.notes[0].starts_with("2 panoramas, 7 tiles, 1 tiles missing"));

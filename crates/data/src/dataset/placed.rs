@@ -1,6 +1,6 @@
 //! Where a photograph is, as ground truth compares it.
 
-use crate::geo::{from_utm, to_utm, to_utm_in};
+use crate::geo::{LocalPoint, Position, from_utm, to_utm, to_utm_in};
 use crate::{DataError, LatLon, Photo, Result, Utm, UtmZone};
 
 /// Smallest scale of any UTM plane: metres on it for a true metre, on the central meridian.
@@ -15,6 +15,8 @@ pub(super) enum Placed {
     Bare { easting: f64, northing: f64 },
     /// Degrees, and their metres in the zone in which they lie.
     Degrees { position: LatLon, own: Utm, zone: UtmZone },
+    /// Metres of a map of its own.
+    Local(LocalPoint),
 }
 
 /// Where a photograph is; its own metres count before its degrees. Metres without a zone but with
@@ -33,7 +35,8 @@ pub(super) fn place(photo: &Photo) -> Result<Placed> {
             Ok(Placed::Stated { utm, zone, position: from_utm(&utm).map_err(named)? })
         }
         (Some(Utm { easting, northing, zone: None }), _) => Ok(Placed::Bare { easting, northing }),
-        (None, Some(position)) => {
+        (None, Some(Position::Local(point))) => Ok(Placed::Local(point)),
+        (None, Some(Position::Wgs84(position))) => {
             let own = to_utm(position).map_err(named)?;
             match own.zone {
                 Some(zone) => Ok(Placed::Degrees { position, own, zone }),
@@ -74,22 +77,12 @@ pub(super) fn distance(query: &Placed, reference: &Placed) -> Option<f64> {
         (Placed::Bare { easting, northing }, Placed::Bare { easting: e, northing: n }) => {
             Some((easting - e).hypot(northing - n))
         }
-        (Placed::Bare { .. }, _) | (_, Placed::Bare { .. }) => None,
+        (Placed::Local(a), Placed::Local(b)) => Some(a.distance_m(*b)),
+        (Placed::Bare { .. } | Placed::Local(_), _) | (_, Placed::Bare { .. } | Placed::Local(_)) => None,
     }
 }
 
 /// Two bands of one zone share a plane on either side of the equator, but not across it.
 fn same_plane(a: UtmZone, b: UtmZone) -> bool {
     a.number == b.number && a.is_north() == b.is_north()
-}
-
-/// Earth-centred, Earth-fixed metres of a position on the WGS84 ellipsoid.
-pub(super) fn ecef(position: LatLon) -> [f64; 3] {
-    const A: f64 = 6_378_137.0;
-    const F: f64 = 1.0 / 298.257_223_563;
-    const E2: f64 = F * (2.0 - F);
-    let (sin_lat, cos_lat) = position.lat.to_radians().sin_cos();
-    let (sin_lon, cos_lon) = position.lon.to_radians().sin_cos();
-    let n = A / (1.0 - E2 * sin_lat * sin_lat).sqrt();
-    [n * cos_lat * cos_lon, n * cos_lat * sin_lon, n * (1.0 - E2) * sin_lat]
 }

@@ -9,7 +9,7 @@ use super::row::{Problem, Row};
 use super::table::{Table, not_a_file};
 use super::timestamps;
 use super::{Listing, SkipKind, Skipped};
-use crate::{DataError, Photo, Result, UtmZone};
+use crate::{DataError, Photo, PositionKind, Result, UtmZone};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -32,6 +32,12 @@ const SAME_DEGREES: f64 = 1e-5;
 /// - `easting`/`utm_east`/`x` and `northing`/`utm_north`/`y` in metres with a `zone`: `33U`, `56 South`, `EPSG:32756`,
 ///   or a number beside a column `hemisphere`. `zone` here is that of a table without the column.
 ///
+/// - `x`, `y` and optionally `z` in local metres, where `positions` asks for them; where it asks for nothing, in a table
+///   without degrees and without a zone.
+///
+/// `positions` is the kind that is needed: a table with both has that kind, one with only the other is refused, and for
+/// [`PositionKind::None`] a table may do without; what it has is not read.
+///
 /// A comma is a decimal mark where it separates no columns. Files are found whatever Unicode form their names have on
 /// disk; [`Photo::name`] is composed (NFC).
 ///
@@ -42,13 +48,18 @@ const SAME_DEGREES: f64 = 1e-5;
 /// [`DataError::Io`]; [`DataError::Format`] for a file that is no table, and for what makes every position doubtful: a
 /// missing header or column, latitude and longitude swapped, two columns of latitudes that differ, metres without a
 /// zone, a tag's name that no tag can have.
-pub fn list_positions_csv(path: &Path, zone: Option<UtmZone>) -> Result<Listing> {
+pub fn list_positions_csv(
+    path: &Path,
+    zone: Option<UtmZone>,
+    positions: Option<PositionKind>,
+) -> Result<Listing> {
     let table = Table::read_lenient(path)?;
-    if Columns::detect(&table)?.place.is_none() {
+    let needs_position = positions != Some(PositionKind::None);
+    if needs_position && Columns::detect(&table, positions)?.place.is_none() {
         return Err(Columns::missing(&table, "the position"));
     }
     let mut finder = Finder::default();
-    let options = Options { zone, needs_position: true };
+    let options = Options { zone, positions, needs_position };
     list_table(&table, folder(path), options, &mut |file| look_up(&mut finder, file))
 }
 
@@ -58,12 +69,22 @@ pub(super) fn list_images_csv(path: &Path) -> Result<Listing> {
     let table = Table::read(path)?;
     let mut finder = Finder::default();
     let mut keep = |file: &Path| Found::File(finder.find(file).unwrap_or_else(|| file.to_owned()));
-    let options = Options { zone: None, needs_position: false };
+    let options = Options { zone: None, positions: None, needs_position: false };
     let listing = list_table(&table, folder(path), options, &mut keep)?;
     match listing.skipped.first() {
         Some(skipped) => Err(DataError::Request(skipped.reason.clone())),
         None => Ok(listing),
     }
+}
+
+/// As [`list_positions_csv`], of names whose files need not exist.
+pub(super) fn list_priors_csv(path: &Path, kind: PositionKind) -> Result<Listing> {
+    let table = Table::read_lenient(path)?;
+    if Columns::detect(&table, Some(kind))?.place.is_none() {
+        return Err(Columns::missing(&table, "the position"));
+    }
+    let options = Options { zone: None, positions: Some(kind), needs_position: true };
+    list_table(&table, folder(path), options, &mut |file| Found::File(file.to_owned()))
 }
 
 fn folder(path: &Path) -> &Path {
@@ -97,6 +118,8 @@ fn look_up(finder: &mut Finder, path: &Path) -> Found {
 struct Options {
     /// Zone of metres in a table without a column for it.
     zone: Option<UtmZone>,
+    /// The kind of positions that is needed.
+    positions: Option<PositionKind>,
     /// Whether a photograph without a position is skipped.
     needs_position: bool,
 }
@@ -108,22 +131,27 @@ fn list_table(
     options: Options,
     look: &mut dyn FnMut(&Path) -> Found,
 ) -> Result<Listing> {
-    let columns = Columns::detect(table)?;
+    // A zone is that of UTM metres.
+    let wanted = options.positions.or(options.zone.map(|_| PositionKind::Wgs84));
+    let mut columns = Columns::detect(table, wanted)?;
+    let columns_note = columns.describe(table);
+    let ignored = options.positions == Some(PositionKind::None) && columns.place.take().is_some();
     if table.rows.is_empty() && table.bad.is_empty() {
         return Err(table.complain(None, "has a header but no rows"));
     }
+    check_kind(table, &columns, options)?;
     if let (Some(Place::Metres(..)), None, None) = (&columns.place, columns.zone, options.zone) {
         return Err(table.complain(
             1,
             "positions in metres need their UTM zone: add a column zone (such as 33U, or EPSG:32633), or give the zone \
-             as an option; metres of a map of your own, without a zone, are not read by this release",
+             as an option; local metres have columns x and y",
         ));
     }
     check_order(table, &columns)?;
     check_rivals(table, &columns)?;
     let mut remarks = Remarks::new(table.name());
     let mut units = BTreeSet::new();
-    let mut listing = Listing { notes: vec![columns.describe(table)], ..Listing::default() };
+    let mut listing = Listing { notes: vec![columns_note], ..Listing::default() };
     let skip = |listing: &mut Listing, path: PathBuf, line: u64, problem: Problem| {
         let reason = format!("{}:{line}: {}", table.name(), problem.reason);
         listing.skipped.push(Skipped { path, reason, kind: problem.kind });
@@ -192,6 +220,12 @@ fn list_table(
             }
         }
     }
+    if ignored {
+        let count = listing.photos.len();
+        listing
+            .notes
+            .push(format!("the positions of {count} photographs are not kept: no positions are wanted"));
+    }
     if !units.is_empty() {
         let units: Vec<_> = units.into_iter().map(timestamps::Unit::describe).collect();
         listing.notes.push(format!("times: {}", units.join(", ")));
@@ -207,6 +241,48 @@ fn list_table(
         listing.skipped.len() - without - missing
     ));
     Ok(listing)
+}
+
+/// Refuses positions of another kind than the one that is needed, by the names of both.
+fn check_kind(table: &Table, columns: &Columns, options: Options) -> Result<()> {
+    let named = |at: &[usize]| at.iter().map(|at| table.header[*at].as_str()).collect::<Vec<_>>().join(", ");
+    match (options.positions, &columns.place) {
+        (Some(PositionKind::Local), Some(Place::Degrees(lat, lon))) => Err(table.complain(
+            1,
+            format!(
+                "positions in WGS84 (columns {}); this index has positions in local metres: give columns x,y,z",
+                named(&[lat.columns[0], lon.columns[0]])
+            ),
+        )),
+        (Some(PositionKind::Local), Some(Place::Point(at, _))) => Err(table.complain(
+            1,
+            format!(
+                "positions in WGS84 (column {}); this index has positions in local metres: give columns x,y,z",
+                named(&[*at])
+            ),
+        )),
+        (Some(PositionKind::Local), Some(Place::Metres(east, north))) => Err(table.complain(
+            1,
+            format!(
+                "positions in UTM metres (columns {}); this index has positions in local metres: give columns x,y,z",
+                named(&[*east, *north])
+            ),
+        )),
+        (Some(PositionKind::Wgs84), Some(Place::Metres(east, north)))
+            if columns.zone.is_none() && options.zone.is_none() =>
+        {
+            Err(table.complain(
+                1,
+                format!(
+                    "positions in local metres (columns {}); this index has WGS84 positions: metres of UTM need a \
+                     column zone (such as 33U, or EPSG:32633) or the zone as an option, and local metres an index \
+                     of positions local",
+                    named(&[*east, *north])
+                ),
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A cell as signed degrees, where it is plainly that.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 fn list_with(text: &str, zone: Option<UtmZone>) -> Result<Listing> {
     let table = Table::parse(text.as_bytes(), Path::new("t.csv"))?;
-    let options = Options { zone, needs_position: true };
+    let options = Options { zone, positions: None, needs_position: true };
     list_table(&table, Path::new("root"), options, &mut |path| match path.ends_with("gone.jpg") {
         true => Found::Not("does not exist".into()),
         false => Found::File(path.to_owned()),
@@ -21,7 +21,7 @@ fn list(text: &str) -> Result<Listing> {
 fn positions(text: &str) -> Vec<(f64, f64)> {
     let listing = list(text).expect(text);
     assert_eq!(listing.skipped, [], "{text}");
-    listing.photos.iter().filter_map(|photo| photo.position.map(|p| (p.lat, p.lon))).collect()
+    listing.photos.iter().filter_map(|photo| photo.lat_lon().map(|p| (p.lat, p.lon))).collect()
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_full_row() {
     .unwrap();
     let a = &listing.photos[0];
     assert_eq!((a.name.as_str(), a.path.as_path()), ("sub/a.jpg", Path::new("root/sub/a.jpg")));
-    assert_eq!(a.position, Some(LatLon { lat: 52.2, lon: 0.1 }));
+    assert_eq!(a.position, Some(LatLon { lat: 52.2, lon: 0.1 }.into()));
     assert_eq!((a.heading, a.altitude, a.time, a.utm), (Some(270.0), Some(12.5), Some(1_700_000_000), None));
     assert_eq!(a.tags.get("camera").map(String::as_str), Some("left"));
     let b = &listing.photos[1];
@@ -115,7 +115,7 @@ fn metres_with_their_zone() {
     let a = &listing.photos[0];
     let zone = UtmZone { number: 30, band: 'U' };
     assert_eq!(a.utm, Some(Utm { easting: 699_375.0, northing: 5_710_155.0, zone: Some(zone) }));
-    assert!((a.position.unwrap().lat - 51.5).abs() < 0.05);
+    assert!((a.lat_lon().unwrap().lat - 51.5).abs() < 0.05);
 
     let given = list_with("path,easting,northing\na.jpg,699375,5710155\n", Some(zone)).unwrap();
     assert_eq!(given.photos[0].utm, a.utm);
@@ -319,15 +319,15 @@ fn a_file_on_disk() {
     let csv = at("list.csv");
     let text = "\u{feff}path,lat,lon\r\n\"a.jpg\",1,2\r\nb.jpg,1,2\r\nn\u{e9}.jpg,1,2\r\nsub dir,1,2\r\n";
     std::fs::write(&csv, text).unwrap();
-    let listing = list_positions_csv(&csv, None).unwrap();
+    let listing = list_positions_csv(&csv, None, None).unwrap();
     let photos: Vec<_> = listing.photos.iter().map(|p| (p.name.as_str(), p.path.clone())).collect();
     assert_eq!(photos, [("a.jpg", at("a.jpg")), ("n\u{e9}.jpg", at("ne\u{301}.jpg"))]);
     let reasons: Vec<_> = listing.skipped.iter().map(|s| s.reason.as_str()).collect();
     assert_eq!(reasons, ["list.csv:3: does not exist", "list.csv:5: is a folder, not a photograph"]);
-    let missing = list_positions_csv(&at("no.csv"), None).unwrap_err();
+    let missing = list_positions_csv(&at("no.csv"), None, None).unwrap_err();
     assert!(matches!(missing, DataError::Io { .. }));
     assert!(
-        list_positions_csv(dir.path(), None)
+        list_positions_csv(dir.path(), None, None)
             .unwrap_err()
             .to_string()
             .contains("is a folder, expected a table")
@@ -343,9 +343,9 @@ fn pipes_are_not_opened() {
     assert!(made.is_ok_and(|status| status.success()));
     let csv = dir.path().join("list.csv");
     std::fs::write(&csv, "path,lat,lon\npipe.jpg,1,2\n").unwrap();
-    let listing = list_positions_csv(&csv, None).unwrap();
+    let listing = list_positions_csv(&csv, None, None).unwrap();
     assert_eq!(listing.skipped[0].reason, "list.csv:2: is a pipe, not a photograph");
-    let said = list_positions_csv(&pipe, None).unwrap_err().to_string();
+    let said = list_positions_csv(&pipe, None, None).unwrap_err().to_string();
     assert!(said.contains("is a pipe, expected a table"), "{said}");
     let said = super::super::detect(&pipe).unwrap_err().to_string();
     assert!(said.contains("is a pipe"), "{said}");
@@ -390,7 +390,7 @@ proptest! {
         ];
         let text = [heads[head], &bytes].concat();
         if let Ok(table) = Table::parse(&text, Path::new("t.csv")) {
-            let options = Options { zone: None, needs_position: true };
+            let options = Options { zone: None, positions: None, needs_position: true };
             let _ = list_table(&table, Path::new("root"), options, &mut |p| Found::File(p.to_owned()));
         }
     }
@@ -398,5 +398,79 @@ proptest! {
     #[test]
     fn plausible_rows_never_panic(rows in proptest::collection::vec("[a-c./\\\\#]{0,4},[-0-9.eENanNS°' ]{0,8},[-0-9.EW]{0,6},[0-9TZ:-]{0,8}", 1..5)) {
         let _ = list(&format!("path,lat,lon,time\n{}", rows.join("\n")));
+    }
+}
+
+fn list_as(text: &str, zone: Option<UtmZone>, positions: Option<PositionKind>) -> Result<Listing> {
+    let table = Table::parse(text.as_bytes(), Path::new("t.csv")).unwrap();
+    let options = Options { zone, positions, needs_position: positions != Some(PositionKind::None) };
+    list_table(&table, Path::new("root"), options, &mut |path| Found::File(path.to_owned()))
+}
+
+#[test]
+fn local_metres_by_the_kind_that_is_needed() {
+    let local = |x, y, z| Some(crate::LocalPoint { x, y, z }.into());
+    let of = |text: &str, kind| {
+        let listing = list_as(text, None, kind).expect(text);
+        listing.photos.iter().map(|photo| photo.position).collect::<Vec<_>>()
+    };
+    let wanted = Some(PositionKind::Local);
+    for kind in [wanted, None] {
+        assert_eq!(
+            of("path,x,y\na.jpg,0,0\nb.jpg,-1.5,2\n", kind),
+            [local(0.0, 0.0, None), local(-1.5, 2.0, None)]
+        );
+        assert_eq!(
+            of("path,x [m],y [m],z [m]\na,1,2,3\nb,1,2,\n", kind),
+            [local(1.0, 2.0, Some(3.0)), local(1.0, 2.0, None),]
+        );
+    }
+    // A table with both has the kind that is needed, and degrees where none is.
+    let both = "path,lat,lon,x,y\na,52.5,0.25,1,2\n";
+    let globe = Some(LatLon { lat: 52.5, lon: 0.25 }.into());
+    assert_eq!(of(both, wanted), [local(1.0, 2.0, None)]);
+    assert_eq!((of(both, Some(PositionKind::Wgs84)), of(both, None)), (vec![globe], vec![globe]));
+    assert_eq!(of("path,east,north,up\na,1,2,3\n", wanted), [local(1.0, 2.0, Some(3.0))]);
+    // A zone of a warehouse is a tag.
+    let listing = list_as("path,x,y,zone\na,1,2,3\n", None, wanted).unwrap();
+    assert_eq!(
+        (listing.photos[0].position, listing.photos[0].tags["zone"].as_str()),
+        (local(1.0, 2.0, None), "3")
+    );
+    let refused = [
+        (
+            "path,lat,lon\na,52,0\n",
+            wanted,
+            "positions in WGS84 (columns lat, lon); this index has positions in local",
+        ),
+        ("path,easting,northing\na,5e5,5e6\n", wanted, "positions in UTM metres (columns easting, northing)"),
+        ("path,x,y,zone\na,500000,5000000,33U\n", wanted, "positions in UTM metres (columns x, y)"),
+        (
+            "path,x,y\na,1,2\n",
+            Some(PositionKind::Wgs84),
+            "positions in local metres (columns x, y); this index has WGS84",
+        ),
+    ];
+    for (text, kind, said) in refused {
+        let message = list_as(text, None, kind).expect_err(text).to_string();
+        assert!(message.starts_with("t.csv:1: ") && message.contains(said), "{message}");
+    }
+    let zone = "33U".parse().ok();
+    let utm = list_as("path,x,y\na,500000,5400000\n", zone, Some(PositionKind::Wgs84)).unwrap();
+    assert!(utm.photos[0].lat_lon().is_some());
+}
+
+#[test]
+fn no_positions_are_needed_where_none_are_kept() {
+    for text in [
+        "path,label\na,kitchen\n",
+        "path,lat,lon,label\na,nonsense,,kitchen\n",
+        "path,x,y,label\na,1,2,kitchen\n",
+    ] {
+        let listing = list_as(text, None, Some(PositionKind::None)).expect(text);
+        let photo = &listing.photos[0];
+        assert_eq!((photo.position, photo.tags["label"].as_str()), (None, "kitchen"), "{text}");
+        let kept = !listing.notes.iter().any(|note| note.contains("are not kept"));
+        assert_eq!(kept, text.starts_with("path,label"), "{text}");
     }
 }

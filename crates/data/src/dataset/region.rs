@@ -28,7 +28,7 @@ impl Region {
             return;
         }
         let before = listing.photos.len();
-        listing.photos.retain(|photo| photo.position.is_some_and(|p| self.holds(p.lon)));
+        listing.photos.retain(|photo| photo.lat_lon().is_some_and(|p| self.holds(p.lon)));
         let side = |name: &str, lon: Option<f64>| lon.map(|lon| format!("{name} of {lon}"));
         let sides: Vec<String> =
             side("west", self.west_of).into_iter().chain(side("east", self.east_of)).collect();
@@ -49,7 +49,7 @@ mod tests {
     fn what_lies_outside_goes() {
         let photo = |lon: Option<f64>| {
             let mut photo = Photo::new("a.jpg", "a.jpg");
-            photo.position = lon.map(|lon| LatLon { lat: 52.0, lon });
+            photo.position = lon.map(|lon| LatLon { lat: 52.0, lon }.into());
             photo
         };
         let photos = vec![photo(Some(0.1)), photo(Some(0.2)), photo(Some(0.3)), photo(None)];

@@ -10,7 +10,7 @@ use super::remarks::Remarks;
 use super::table::Table;
 use super::timestamps::{self, NoTime};
 use super::zone::{parse_zone, place_metres};
-use crate::{LatLon, Photo, Utm, UtmZone};
+use crate::{LatLon, LocalPoint, Photo, Position, Utm, UtmZone};
 use std::path::Path;
 
 /// Why a row gives no photograph.
@@ -57,7 +57,7 @@ impl Row<'_> {
     }
 
     /// Position, and metres where they are stated.
-    pub(super) fn position(&self, zone: Option<UtmZone>) -> Result<(Option<LatLon>, Option<Utm>), Problem> {
+    pub(super) fn position(&self, zone: Option<UtmZone>) -> Result<(Option<Position>, Option<Utm>), Problem> {
         let (lat, lon) = match &self.columns.place {
             None => return Ok((None, None)),
             Some(Place::Degrees(lat, lon)) => {
@@ -73,6 +73,7 @@ impl Row<'_> {
                 (Ok(lat), Ok(lon))
             }
             Some(Place::Metres(east, north)) => return self.metres(*east, *north, zone),
+            Some(Place::Local(x, y, z)) => return self.local(*x, *y, *z),
         };
         let (lat, lon) = match (lat, lon) {
             (Ok(lat), Ok(lon)) => (lat, lon),
@@ -84,7 +85,26 @@ impl Row<'_> {
         if position.lat == 0.0 && position.lon == 0.0 {
             return Err(Problem::without_position("the position 0,0 stands for none"));
         }
-        Ok((Some(position), None))
+        Ok((Some(position.into()), None))
+    }
+
+    /// A point in local metres, whose height may be missing; 0,0 is one like any other.
+    fn local(
+        &self,
+        x: usize,
+        y: usize,
+        z: Option<usize>,
+    ) -> Result<(Option<Position>, Option<Utm>), Problem> {
+        let value = |at: usize| {
+            let (name, cell) = (&self.table.header[at], &self.cells[at]);
+            if cell.is_empty() {
+                return Err(Problem::without_position(format!("{name} is empty")));
+            }
+            number_of(name, cell, Quantity::Other, self.columns.notation).map_err(Problem::unreadable)
+        };
+        let height = z.filter(|at| !self.cells[*at].is_empty()).map(value).transpose()?;
+        let point = LocalPoint::new(value(x)?, value(y)?, height);
+        Ok((Some(point.map_err(|e| Problem::unreadable(e.to_string()))?.into()), None))
     }
 
     fn coordinate(&self, coordinate: &Coordinate, axis: Axis) -> Result<f64, Problem> {
@@ -116,7 +136,7 @@ impl Row<'_> {
         east: usize,
         north: usize,
         zone: Option<UtmZone>,
-    ) -> Result<(Option<LatLon>, Option<Utm>), Problem> {
+    ) -> Result<(Option<Position>, Option<Utm>), Problem> {
         let value = |at: usize| {
             let (name, cell) = (&self.table.header[at], &self.cells[at]);
             if cell.is_empty() {
@@ -130,7 +150,7 @@ impl Row<'_> {
         }
         let zone = self.zone(zone).map_err(Problem::unreadable)?;
         let position = place_metres(easting, northing, zone).map_err(Problem::unreadable)?;
-        Ok((Some(position), Some(Utm { easting, northing, zone: Some(zone) })))
+        Ok((Some(position.into()), Some(Utm { easting, northing, zone: Some(zone) })))
     }
 
     /// The zone that the row states, else the one given for the whole table.

@@ -1,13 +1,14 @@
 //! Any supported layout as a flat list of photographs with positions, for indexing.
 
 use super::content::{self, Content};
+use super::exif_folder::list_folder_without_positions;
 use super::panoramas::TABLE;
 use super::table::not_a_file;
 use super::{
-    Listing, MslsOptions, VgOptions, list_exif_folder, list_panoramas, list_positions_csv, msls, read_msls,
-    read_vg, vg,
+    Listing, MslsOptions, SkipKind, Skipped, VgOptions, list_exif_folder, list_panoramas, list_positions_csv,
+    msls, read_msls, read_vg, vg,
 };
-use crate::{DataError, Result, UtmZone};
+use crate::{DataError, PositionKind, Result, UtmZone};
 use std::path::Path;
 
 /// The layouts that [`list_photos`] reads.
@@ -53,6 +54,10 @@ impl std::fmt::Display for Kind {
 /// What some layouts need to know.
 #[derive(Debug, Clone, Default)]
 pub struct SourceOptions {
+    /// The kind of positions that is needed, as that of the index that is filled: photographs of another kind are left
+    /// out or refused, and of [`PositionKind::None`] all are taken, without their positions. By default what a source
+    /// has.
+    pub positions: Option<PositionKind>,
     /// Zone of a table whose positions are in metres.
     pub utm_zone: Option<UtmZone>,
     /// Part of a datasets_vg tree.
@@ -125,14 +130,52 @@ pub fn list_photos(path: &Path, kind: Option<Kind>, options: &SourceOptions) -> 
     let database =
         |set: super::Dataset| Listing { photos: set.database, skipped: Vec::new(), notes: set.notes };
     let mut listing = match kind {
+        Kind::Exif if options.positions == Some(PositionKind::None) => list_folder_without_positions(path)?,
         Kind::Exif => list_exif_folder(path)?,
-        Kind::Csv => list_positions_csv(path, options.utm_zone)?,
+        Kind::Csv => list_positions_csv(path, options.utm_zone, options.positions)?,
         Kind::Panoramas => list_panoramas(path)?,
         Kind::Vg => database(read_vg(path, &options.vg)?),
         Kind::Msls => database(read_msls(path, &options.msls)?),
     };
+    match options.positions {
+        Some(PositionKind::Local) if kind == Kind::Exif => leave_out_positions_of_the_globe(&mut listing),
+        Some(PositionKind::Local) if kind != Kind::Csv => {
+            return Err(DataError::Request(format!(
+                "{}: read as {kind}, with WGS84 positions; this index has positions in local metres: give a table with \
+                 the columns path,x,y,z",
+                path.display()
+            )));
+        }
+        Some(PositionKind::None) => drop_positions(&mut listing),
+        _ => {}
+    }
     listing
         .notes
         .insert(0, format!("{}: read as {kind}, {} photographs", path.display(), listing.photos.len()));
     Ok(listing)
+}
+
+/// Leaves out photographs whose position is on the globe; local metres are not in EXIF. They are not converted, where the
+/// map has an origin, either: EXIF's altitude counts from the sea, a map's from the ellipsoid.
+fn leave_out_positions_of_the_globe(listing: &mut Listing) {
+    let reason = "its EXIF position is in WGS84; this index has positions in local metres: give a table with the \
+                  columns path,x,y,z";
+    let photos = std::mem::take(&mut listing.photos);
+    listing.skipped.extend(photos.into_iter().map(|photo| Skipped {
+        path: photo.path,
+        reason: reason.into(),
+        kind: SkipKind::WithoutPosition,
+    }));
+}
+
+/// Takes positions away, and says of how many photographs.
+fn drop_positions(listing: &mut Listing) {
+    let mut dropped = 0;
+    for photo in &mut listing.photos {
+        dropped += usize::from(photo.position.is_some());
+        (photo.position, photo.utm, photo.position_error, photo.position_method) = (None, None, None, None);
+    }
+    if dropped > 0 {
+        listing.notes.push(format!("{dropped} photographs have a position, which this index does not keep"));
+    }
 }

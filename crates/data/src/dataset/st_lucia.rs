@@ -113,7 +113,7 @@ fn pass(folder: &Path, spacing_m: f64, notes: &mut Vec<String>) -> Result<Vec<Ph
         }
         last = Some(utm);
         let mut photo = Photo::new(path, format!("{name}/{frame}"));
-        (photo.position, photo.utm) = (Some(position), Some(utm));
+        (photo.position, photo.utm) = (Some(position.into()), Some(utm));
         photo.tags.insert("pass".into(), name.clone());
         kept.push(photo);
     }
@@ -179,7 +179,7 @@ mod tests {
         let kept = ["0", "3", "6", "9"].map(|i| format!("100909_0845/frames/{i}.jpg"));
         assert_eq!(names, kept);
         assert_eq!(set.queries[0].tags["pass"], "210809_1210");
-        assert!(set.queries[0].position.is_some_and(|p| p.lat < -27.0));
+        assert!(set.queries[0].lat_lon().is_some_and(|p| p.lat < -27.0));
         let all =
             StLuciaOptions { queries: Some("180809_1545".into()), spacing_m: 0.0, ..Default::default() };
         let set = read_st_lucia(dir.path(), &all).expect("sound");

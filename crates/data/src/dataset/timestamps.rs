@@ -87,6 +87,11 @@ pub(super) fn gps(date: &str, clock: &str) -> Option<i64> {
     iso(&format!("{}T{}Z", date.replace(':', "-"), clock)).map(|(time, _)| time)
 }
 
+/// Seconds since 1970-01-01 UTC of a time that states its zone.
+pub(crate) fn moment(text: &str) -> Option<i64> {
+    iso(text).filter(|(_, unit)| *unit == Unit::Iso).map(|(time, _)| time)
+}
+
 /// Whether a cell is a time of day alone, to be joined with the date in another column.
 pub(super) fn is_clock(cell: &str) -> bool {
     cell.len() >= 4

@@ -1,7 +1,7 @@
 //! Which database images are right for a query, by distance and viewing direction.
 
-use super::placed::{Placed, UTM_MIN_SCALE, distance, ecef, place};
-use crate::geo::heading_difference;
+use super::placed::{Placed, UTM_MIN_SCALE, distance, place};
+use crate::geo::{ecef, heading_difference};
 use crate::{DataError, Photo, Result};
 use kiddo::{ImmutableKdTree, SquaredEuclidean};
 use rayon::prelude::*;
@@ -30,13 +30,14 @@ impl GroundTruth {
     /// - two photographs that state metres ([`Photo::utm`]) are compared within one zone only;
     /// - a position in degrees is projected into the zone that the other photograph states;
     /// - two positions in degrees are compared on the plane of the query's own zone, into which the
-    ///   database image is projected, so that the border between zones loses nothing.
+    ///   database image is projected, so that the border between zones loses nothing;
+    /// - local metres are compared with local metres alone, in space where both have a height.
     ///
     /// # Errors
     /// [`DataError::Request`] for an empty database or no queries, a radius that is not above 0 and
     /// at most [`MAX_RADIUS_M`], a heading limit outside 0 to 180, or (with the photograph's name) a
     /// photograph without a position, without the heading that a limit needs, or in metres without
-    /// a zone while others have one. [`DataError::Position`] for a position outside UTM.
+    /// a zone, or in local metres, while others are on the globe. [`DataError::Position`] for a position outside UTM.
     pub fn by_radius(
         database: &[Photo],
         queries: &[Photo],
@@ -114,6 +115,8 @@ struct Places {
     places: Vec<Placed>,
     /// Index of a photograph in metres without a zone, where there is one.
     bare: Option<usize>,
+    /// Index of one in local metres.
+    local: Option<usize>,
     /// Index of any other photograph.
     zoned: Option<usize>,
 }
@@ -121,15 +124,25 @@ struct Places {
 impl Places {
     fn of(photos: &[Photo]) -> Result<Self> {
         let places = photos.par_iter().map(place).collect::<Result<Vec<_>>>()?;
-        let first = |bare: bool| places.iter().position(|p| matches!(p, Placed::Bare { .. }) == bare);
-        Ok(Self { bare: first(true), zoned: first(false), places })
+        let first = |of: fn(&Placed) -> bool| places.iter().position(of);
+        let bare = first(|p| matches!(p, Placed::Bare { .. }));
+        let local = first(|p| matches!(p, Placed::Local(_)));
+        let zoned = first(|p| matches!(p, Placed::Stated { .. } | Placed::Degrees { .. }));
+        Ok(Self { bare, local, zoned, places })
     }
 
-    /// Metres without a zone can only be compared with their like.
+    /// Local metres, and metres without a zone, can only be compared with their like.
     fn check_zones(&self, other: &Self, here: &[Photo], there: &[Photo]) -> Result<()> {
         let name = |i: usize, photos: &[Photo]| photos[i].name.clone();
         let bare = self.bare.map(|i| name(i, here)).or(other.bare.map(|i| name(i, there)));
         let zoned = self.zoned.map(|i| name(i, here)).or(other.zoned.map(|i| name(i, there)));
+        let local = self.local.map(|i| name(i, here)).or(other.local.map(|i| name(i, there)));
+        if let (Some(local), Some(globe)) = (local, bare.as_ref().or(zoned.as_ref())) {
+            return Err(DataError::Request(format!(
+                "{local}: its position is in local metres, while that of {globe} is on the globe: no distance between \
+                 them is known; give both sides positions of one kind"
+            )));
+        }
         match (bare, zoned) {
             (Some(bare), Some(zoned)) => Err(DataError::Request(format!(
                 "{bare}: its metres state no UTM zone, while {zoned} has one: give every photograph its zone"
@@ -141,7 +154,7 @@ impl Places {
 
 /// Database images by place. Those with a known zone stand as points in space (Earth-centred metres),
 /// where no border between zones exists: a distance on a UTM plane is never shorter than 0.9996 of the
-/// true one, and a chord never longer than it. Those in bare metres stand on their plane.
+/// true one, and a chord never longer than it. Those in bare or local metres stand on their plane.
 struct Index {
     space: Option<(ImmutableKdTree<f64, 3>, Vec<u32>)>,
     plane: Option<(ImmutableKdTree<f64, 2>, Vec<u32>)>,
@@ -157,8 +170,12 @@ impl Index {
                     plane.push([*easting, *northing]);
                     plane_ids.push(id);
                 }
+                Placed::Local(point) => {
+                    plane.push([point.x, point.y]);
+                    plane_ids.push(id);
+                }
                 Placed::Stated { position, .. } | Placed::Degrees { position, .. } => {
-                    space.push(ecef(*position));
+                    space.push(ecef(*position, 0.0));
                     space_ids.push(id);
                 }
             }
@@ -185,9 +202,11 @@ impl Index {
                 let reach = radius_m + SLACK_M;
                 near(self.plane.as_ref(), &[*easting, *northing], reach)
             }
+            // On the plane no distance is longer than in space.
+            Placed::Local(point) => near(self.plane.as_ref(), &[point.x, point.y], radius_m + SLACK_M),
             Placed::Stated { position, .. } | Placed::Degrees { position, .. } => {
                 let reach = radius_m / UTM_MIN_SCALE + SLACK_M;
-                near(self.space.as_ref(), &ecef(*position), reach)
+                near(self.space.as_ref(), &ecef(*position, 0.0), reach)
             }
         }
     }

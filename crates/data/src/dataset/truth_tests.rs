@@ -6,7 +6,7 @@ use crate::{LatLon, Utm, UtmZone};
 use proptest::prelude::*;
 
 fn at(name: &str, lat: f64, lon: f64) -> Photo {
-    Photo { position: Some(LatLon { lat, lon }), ..Photo::new(name, name) }
+    Photo { position: Some(LatLon { lat, lon }.into()), ..Photo::new(name, name) }
 }
 
 fn metres(name: &str, easting: f64, northing: f64, zone: Option<(u8, char)>) -> Photo {
@@ -53,7 +53,7 @@ fn stated_zones_are_kept_apart() {
 #[test]
 fn metres_win_over_degrees_and_mix_with_them() {
     let mut query = metres("q", 500_000.0, 5_000_000.0, Some((33, 'T')));
-    query.position = Some(LatLon { lat: 0.0, lon: 0.0 });
+    query.position = Some(LatLon { lat: 0.0, lon: 0.0 }.into());
     let near = crate::geo::from_utm(&Utm { northing: 5_000_010.0, ..query.utm.unwrap() }).unwrap();
     let database = [at("near", near.lat, near.lon), at("where its degrees say", 0.0, 0.0)];
     assert_eq!(truth(&database, std::slice::from_ref(&query), 25.0, None), [[0]]);
@@ -170,5 +170,24 @@ proptest! {
             truth(&database, &queries, radius, heading),
             brute_force(&database, &queries, radius, heading)
         );
+    }
+}
+
+#[test]
+fn local_metres_are_compared_with_local_metres() {
+    let at = |name: &str, x: f64, y: f64, z: Option<f64>| Photo {
+        position: Some(crate::LocalPoint { x, y, z }.into()),
+        ..Photo::new(name, name)
+    };
+    let database = [at("a", 3.0, 4.0, None), at("b", 3.0, 4.0, Some(12.0)), at("c", 0.0, 5.1, Some(0.0))];
+    let queries = [at("q", 0.0, 0.0, Some(0.0)), at("flat", 0.0, 0.0, None)];
+    let truth = |radius| GroundTruth::by_radius(&database, &queries, radius, None).unwrap().positives;
+    // On the plane where either has no height, and the radius itself is within.
+    assert_eq!(truth(5.0), [vec![0], vec![0, 1]]);
+    assert_eq!(truth(13.0), [vec![0, 1, 2], vec![0, 1, 2]]);
+    let globe = Photo { position: Some(LatLon { lat: 1.0, lon: 2.0 }.into()), ..Photo::new("g", "g") };
+    for (database, queries) in [(&database[..], &[globe.clone()][..]), (&[globe][..], &queries[..])] {
+        let said = GroundTruth::by_radius(database, queries, 5.0, None).unwrap_err().to_string();
+        assert!(said.contains("in local metres, while that of g is on the globe"), "{said}");
     }
 }

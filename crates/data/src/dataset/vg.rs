@@ -154,7 +154,7 @@ fn photo(path: PathBuf, name: String) -> Result<Photo> {
     let utm = Utm { easting: vg.easting, northing: vg.northing, zone: vg.zone };
     let mut photo = Photo::new(path, name);
     // Names without degrees still say where, if they say the zone.
-    photo.position = vg.position.or_else(|| from_utm(&utm).ok());
+    photo.position = vg.position.or_else(|| from_utm(&utm).ok()).map(Into::into);
     photo.utm = Some(utm);
     photo.heading = vg.heading;
     photo.altitude = vg.height;

@@ -63,7 +63,7 @@ impl PhotoTags {
     /// The photograph in a file with these tags; their notes are not kept.
     pub fn photo(self, path: impl Into<PathBuf>, name: impl Into<String>) -> Photo {
         Photo {
-            position: self.position,
+            position: self.position.map(Into::into),
             position_error: self.position_error,
             position_method: self.position_method,
             heading: self.heading,

@@ -2,7 +2,7 @@
 
 use super::FieldChange;
 use r2former_data::Photo;
-use r2former_index::{FileFingerprint, LatLon, Place};
+use r2former_index::{FileFingerprint, LatLon, LocalPoint, Place, Position};
 use std::collections::BTreeSet;
 
 /// What the index keeps of a photograph. What it has no field for becomes a tag: `heading_ref` (`true` or `magnetic`),
@@ -41,7 +41,7 @@ pub(super) fn differences(old: &Place, new: &Place) -> Vec<FieldChange> {
     // Numbers are written in full: the same text is the same number.
     let number = |value: Option<f64>| value.map(|value| value.to_string());
     let file = |place: &Place| place.file.map(|file| file.to_string());
-    let position = |place: &Place| place.position.map(|LatLon { lat, lon }| format!("{lat},{lon}"));
+    let position = |place: &Place| place.position.map(in_full);
     compare("file", file(old), file(new));
     compare("position", position(old), position(new));
     compare("heading", number(old.heading), number(new.heading));
@@ -51,6 +51,14 @@ pub(super) fn differences(old: &Place, new: &Place) -> Vec<FieldChange> {
         compare(&format!("tag {key}"), old.tags.get(key).cloned(), new.tags.get(key).cloned());
     }
     changes
+}
+
+fn in_full(position: Position) -> String {
+    match position {
+        Position::Wgs84(LatLon { lat, lon }) => format!("{lat},{lon}"),
+        Position::Local(LocalPoint { x, y, z: None }) => format!("{x},{y}"),
+        Position::Local(LocalPoint { x, y, z: Some(z) }) => format!("{x},{y},{z}"),
+    }
 }
 
 /// Whether a photograph with these differences shows something else: its file is another, or a view of a panorama looks
@@ -71,14 +79,14 @@ mod tests {
     fn every_field_is_compared() {
         let file = |bytes: &[u8]| Some(FileFingerprint::of(bytes));
         let mut photo = Photo::new("a.jpg", "cam/a.jpg");
-        photo.position = Some(LatLon { lat: 52.1, lon: 0.1 });
+        photo.position = Some(LatLon { lat: 52.1, lon: 0.1 }.into());
         photo.tags.insert("city".into(), "ulm".into());
         photo.position_error = Some(3.5);
         let old = place_of(&photo, file(b"one"));
         assert_eq!(old.tags["position_error_m"], "3.5");
         assert_eq!(differences(&old, &old), []);
         // The least step of a number counts.
-        photo.position = Some(LatLon { lat: 52.1_f64.next_up(), lon: 0.1 });
+        photo.position = Some(LatLon { lat: 52.1_f64.next_up(), lon: 0.1 }.into());
         photo.heading = Some(0.0);
         photo.altitude = Some(-1.5);
         photo.time = Some(7);

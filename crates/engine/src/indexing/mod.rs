@@ -51,7 +51,7 @@ const DESCRIBED: usize = 1024;
 /// let extractor = Extractor::new(model, settings, &parse_device("cpu")?)?;
 ///
 /// let mut street = Photo::new(&file, "street.png");
-/// street.position = Some(LatLon::new(52.205, 0.119)?);
+/// street.position = Some(LatLon::new(52.205, 0.119)?.into());
 /// let mut photos = [street, Photo::new("missing.png", "missing.png")];
 /// let mut writer = index.writer()?;
 /// let options = AddOptions::default();

@@ -61,7 +61,7 @@ pub(super) fn cost(evaluation: &Evaluation) -> String {
 
 /// A map of each city with the first matches of the final ranking. `rule` says when a match is correct.
 pub(super) fn maps(evaluation: &Evaluation, dataset: &Dataset, rule: &str) -> Vec<(String, String)> {
-    let position = |photo: &Photo| photo.position.or_else(|| photo.utm.and_then(|utm| from_utm(&utm).ok()));
+    let position = |photo: &Photo| photo.lat_lon().or_else(|| photo.utm.and_then(|utm| from_utm(&utm).ok()));
     let city = |photo: &Photo| photo.tags.get("city").cloned().unwrap_or_default();
     let mut cities: BTreeMap<String, (Vec<LatLon>, Vec<MapPoint>)> = BTreeMap::new();
     for query in &evaluation.queries {

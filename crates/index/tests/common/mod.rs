@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use r2former_index::{FileFingerprint, IndexConfig, LatLon, NewPlace, Place};
+use r2former_index::{FileFingerprint, IndexConfig, LatLon, NewPlace, Place, Positions};
 
 pub const MODEL: &str = "sha256:aa11";
 pub const DIM: usize = 16;
@@ -17,6 +17,7 @@ pub fn config() -> IndexConfig {
         global_dim: DIM,
         row_width: WIDTH,
         max_rows: ROWS,
+        positions: Positions::Wgs84,
     }
 }
 
@@ -56,8 +57,9 @@ pub fn image(i: u64, v: u64) -> NewPlace {
     NewPlace {
         place: Place {
             name: format!("images/{i:06}.jpg"),
-            position: (!i.is_multiple_of(7))
-                .then_some(LatLon { lat: 48.0 + i as f64 * 0.001, lon: 11.0 + v as f64 * 0.123_456_789 }),
+            position: (!i.is_multiple_of(7)).then_some(
+                LatLon { lat: 48.0 + i as f64 * 0.001, lon: 11.0 + v as f64 * 0.123_456_789 }.into(),
+            ),
             heading: i.is_multiple_of(2).then_some(i as f64 / 3.0),
             time: i.is_multiple_of(3).then_some(1_700_000_000 + i as i64),
             altitude: i.is_multiple_of(5).then_some(519.25),

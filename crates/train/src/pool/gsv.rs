@@ -65,7 +65,7 @@ impl GsvCities {
                     row.panoid
                 );
                 let mut photo = Photo::new(root.join("Images").join(&row.city_id).join(&name), name);
-                photo.position = Some(LatLon::new(row.lat, row.lon).map_err(DataError::from)?);
+                photo.position = Some(LatLon::new(row.lat, row.lon).map_err(DataError::from)?.into());
                 photo.heading = Some(f64::from(row.northdeg));
                 items.push(Item { photo, place: Some(number as u32 * PLACES + row.place_id) });
             }

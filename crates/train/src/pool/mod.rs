@@ -137,10 +137,10 @@ impl Pool {
         let items = source.items();
         let start = self.entries.len();
         let number = self.sources.len() as u32;
-        let origin = items.iter().find_map(|item| item.photo.position);
+        let origin = items.iter().find_map(|item| item.photo.lat_lon());
         let metric = items.iter().all(|item| item.photo.utm.is_some());
         for (key, item) in items.iter().enumerate() {
-            let at = match (origin, item.photo.position, item.photo.utm) {
+            let at = match (origin, item.photo.lat_lon(), item.photo.utm) {
                 // Zones are moved far apart: photographs of different zones are never positives.
                 (_, _, Some(utm)) if metric => {
                     let zone = utm.zone.map_or(0.0, |zone| f64::from(zone.number) * 1e7);

@@ -19,6 +19,11 @@ pub(super) struct Photos {
 impl Photos {
     pub(super) fn open(path: &Path, region: Region) -> Result<Self> {
         let mut listing = dataset::list_photos(path, None, &SourceOptions::default())?;
+        if listing.photos.iter().any(|photo| photo.position.is_some_and(|p| p.local().is_some())) {
+            let why = "has positions in local metres; photographs to train on need WGS84 or UTM: give latitude and longitude, or a \
+                       column zone";
+            return Err(TrainError::run(path, why));
+        }
         region.keep(&mut listing);
         let mut left_out: Vec<LeftOut> =
             listing.skipped.into_iter().map(|s| LeftOut { path: s.path, reason: s.reason }).collect();

@@ -10,7 +10,7 @@ impl Source for Street {
         let item = |((metres, heading), place): (&(f64, f64), &Option<u32>)| {
             let mut photo = Photo::new("", format!("{metres}"));
             let lat = 52.0 + (metres / EARTH_M).to_degrees();
-            photo.position = Some(LatLon { lat, lon: 0.1 });
+            photo.position = Some(LatLon { lat, lon: 0.1 }.into());
             photo.heading = Some(*heading).filter(|heading| !heading.is_nan());
             Item { photo, place: *place }
         };

@@ -45,7 +45,7 @@ impl Source for Streets {
         let item = |key: usize| {
             let point = self.points[key / DIRECTIONS];
             let mut photo = Photo::new("", format!("{} place {key}", self.name));
-            photo.position = Some(self.town.to_latlon(point.x, point.y));
+            photo.position = Some(self.town.to_latlon(point.x, point.y).into());
             photo.heading = Some(self.heading(key).rem_euclid(360.0));
             Item { photo, place: None }
         };

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::dataset::{Kind, SkipKind, Skipped, SourceOptions, escaped_name, unsupported_format};
 use r2former_data::image::Limits;
-use r2former_data::{PanoramaMode, PanoramaOptions, UtmZone, expand_panoramas};
+use r2former_data::{PanoramaMode, PanoramaOptions, PositionKind, UtmZone, expand_panoramas};
 use r2former_engine::{AddOptions, AddReport, PlaceIndex, add_photos, check_sources};
 use r2former_index::ReadPlaces;
 use serde_json::{Map, json};
@@ -27,7 +27,7 @@ pub(crate) struct AddArgs {
     /// Folder of the index.
     index: PathBuf,
     /// Photos with GPS, folders of them, tables of positions (CSV: path,lat,lon,...), panorama sets, datasets_vg or
-    /// MSLS trees.
+    /// MSLS trees. An index of local positions takes tables (CSV: path,x,y,z,...), one without positions any photos.
     #[arg(required = true)]
     sources: Vec<PathBuf>,
     /// Kind of all sources: exif (photos and folders), csv, panoramas, vg or msls [default: detected].
@@ -100,7 +100,8 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     let panoramas = args.panoramas.options()?;
     let limits = Limits { accept_truncated: args.accept_truncated, ..Limits::default() };
     let index = PlaceIndex::open(&args.index)?;
-    let options = SourceOptions { utm_zone: args.utm_zone, ..Default::default() };
+    let kind = index.positions().kind();
+    let options = SourceOptions { utm_zone: args.utm_zone, positions: Some(kind), ..Default::default() };
     let mut sources = Sources::new(&args.sources, args.kind, &args.labels)?;
     let how = AddOptions::default()
         .update(args.update)
@@ -124,7 +125,17 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     skipped.retain(|s| seen.insert((s.path.clone(), s.reason.clone())));
     if photos.is_empty() {
         report(args, &AddReport::default(), 0.0, &skipped)?;
-        bail!("no photograph with a position was found; nothing was added: {POSITIONS}");
+        match kind {
+            PositionKind::Wgs84 => {
+                bail!("no photograph with a position was found; nothing was added: {POSITIONS}")
+            }
+            PositionKind::Local => bail!(
+                "no photograph with a position was found; nothing was added: this index has {}, which come from a table \
+                 (CSV) with the columns path,x,y,z",
+                kind.words()
+            ),
+            PositionKind::None => bail!("no photograph was found; nothing was added"),
+        }
     }
     let mut writer = index.writer()?;
     let extractor = machine.extractor(index.model()?, index.settings)?.with_limits(limits);

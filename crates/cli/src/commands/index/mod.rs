@@ -6,13 +6,14 @@ mod left_out;
 mod sources;
 
 use self::add::AddArgs;
-use crate::common::{InputArgs, Machine, ensure_writable, load_model};
+use crate::common::{InputArgs, Machine, ensure_writable, load_model, parse_origin};
 use crate::exit::ExitStatus;
+use crate::filters::{FilterArgs, NearArgs, unknown_tags};
 use crate::output::{self, bytes, escaped, print_json, unescaped};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::dataset::{composed_name, escaped_name};
-use r2former_engine::PlaceIndex;
+use r2former_engine::{Origin, PlaceIndex, Position, PositionKind, Positions};
 use r2former_index::{Extent, Filter, ReadPlaces, WritePlaces, place_id};
 use serde_json::json;
 use std::ffi::OsString;
@@ -50,6 +51,14 @@ pub(crate) struct CreateArgs {
     model: Option<PathBuf>,
     #[command(flatten)]
     input: InputArgs,
+    /// Positions of its images: wgs84 (latitude and longitude), local (metres x, y, z of a map of your own), or none (names
+    /// and tags alone).
+    #[arg(long, value_name = "KIND", default_value_t)]
+    positions: PositionKind,
+    /// Where the origin of local positions lies on the globe: x is east, y north and z up from there, for GeoJSON. The
+    /// altitude is in metres above the ellipsoid.
+    #[arg(long, value_name = "LAT,LON[,ALT]", value_parser = parse_origin, allow_hyphen_values = true)]
+    origin: Option<Origin>,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -71,6 +80,10 @@ pub(crate) struct RemoveArgs {
 pub(crate) struct ListArgs {
     /// Folder of the index.
     index: PathBuf,
+    #[command(flatten)]
+    near: NearArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -130,7 +143,13 @@ pub(crate) fn run(command: IndexCommand, machine: &Machine) -> Result<ExitStatus
 fn create(args: &CreateArgs) -> Result<ExitStatus> {
     let loaded = load_model(args.model.as_deref())?;
     let settings = args.input.settings(&loaded);
-    let index = PlaceIndex::create(&args.index, &loaded, settings)?;
+    let positions = match (args.positions, args.origin) {
+        (PositionKind::Local, origin) => Positions::Local { origin },
+        (kind, Some(_)) => bail!("--origin is that of local positions; --positions is {kind}"),
+        (PositionKind::Wgs84, None) => Positions::Wgs84,
+        (PositionKind::None, None) => Positions::None,
+    };
+    let index = PlaceIndex::create_with(&args.index, &loaded, settings, positions)?;
     if args.json {
         return print_json(&json!({ "index": args.index, "manifest": index.manifest }));
     }
@@ -149,8 +168,21 @@ fn create(args: &CreateArgs) -> Result<ExitStatus> {
             output::global_head(&loaded.config)
         ))?;
     }
-    out.line(format_args!("next: r2former index add {} PHOTOS", args.index.display()))?;
+    if positions != Positions::Wgs84 {
+        out.line(format_args!("positions: {}", described(positions)))?;
+    }
+    let sources = match args.positions {
+        PositionKind::Local => "positions.csv (path,x,y,z)",
+        PositionKind::Wgs84 | PositionKind::None => "PHOTOS",
+    };
+    out.line(format_args!("next: r2former index add {} {sources}", args.index.display()))?;
     Ok(ExitStatus::Done)
+}
+
+/// Positions in a few words.
+fn described(positions: Positions) -> String {
+    let kind = positions.kind().words();
+    positions.origin().map_or(kind.into(), |origin| format!("{kind}, origin at {origin}"))
 }
 
 fn remove(args: &RemoveArgs) -> Result<ExitStatus> {
@@ -189,11 +221,16 @@ fn remove(args: &RemoveArgs) -> Result<ExitStatus> {
 }
 
 fn list(args: &ListArgs) -> Result<ExitStatus> {
-    let reader = PlaceIndex::open(&args.index)?.reader()?;
+    let index = PlaceIndex::open(&args.index)?;
+    let filter = Filter { near: args.near.near(index.positions().kind())?, ..args.filter.filter()? };
+    let reader = index.reader()?;
+    for note in unknown_tags(&reader, &filter)? {
+        eprintln!("note: {}", escaped(&note));
+    }
     let mut places = Vec::new();
     let mut from = None;
     loop {
-        let page = reader.list(from, 1000, &Filter::default())?;
+        let page = reader.list(from, 1000, &filter)?;
         places.extend(page.places);
         from = page.next;
         if from.is_none() {
@@ -208,8 +245,15 @@ fn list(args: &ListArgs) -> Result<ExitStatus> {
     }
     let mut out = output::stdout();
     for (_, place) in &places {
-        let position = place.position.map_or("unknown".into(), |p| format!("{:.6},{:.6}", p.lat, p.lon));
-        out.line(format_args!("{position}\t{}", escaped(&place.name)))?;
+        let position = match place.position {
+            Some(Position::Wgs84(p)) => format!("{:.6},{:.6}", p.lat, p.lon),
+            Some(Position::Local(p)) => p.to_string().replace(", ", ","),
+            None => "unknown".into(),
+        };
+        match index.positions().kind() {
+            PositionKind::None => out.line(format_args!("{}", escaped(&place.name)))?,
+            _ => out.line(format_args!("{position}\t{}", escaped(&place.name)))?,
+        }
     }
     Ok(ExitStatus::Done)
 }
@@ -247,11 +291,16 @@ fn info(args: &OneIndex) -> Result<ExitStatus> {
     ))?;
     let settings = index.settings;
     out.line(format_args!("input       {}x{}, {}", settings.height, settings.width, settings.precision))?;
+    out.line(format_args!("positions   {}", described(index.positions())))?;
     match info.extent {
-        Some(Extent { south_west: sw, north_east: ne }) => out.line(format_args!(
+        Some(Extent::Local { min, max }) => {
+            out.line(format_args!("extent      {min} to {max} (x, y, z in metres)"))?;
+        }
+        Some(Extent::Wgs84 { south_west: sw, north_east: ne }) => out.line(format_args!(
             "extent      {:.6},{:.6} to {:.6},{:.6} (latitude, longitude)",
             sw.lat, sw.lon, ne.lat, ne.lon
         ))?,
+        None if index.positions() == Positions::None => {}
         None => out.line(format_args!("extent      no positions"))?,
     }
     Ok(ExitStatus::Done)
