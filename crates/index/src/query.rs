@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use r2former_kernels::Level;
-use r2former_kernels::scan::{Block, Nearest, Query, scan};
+use r2former_kernels::scan::{Block, Nearest, Query, dot_bytes, scan};
 use rayon::prelude::*;
 use uuid::Uuid;
 
@@ -20,6 +20,9 @@ use crate::store::{Cache, Store};
 
 /// Bytes of codes or features that a thread works on at least.
 const SHARE: usize = 1 << 20;
+
+/// Rows that one thread reads sooner than two.
+const FEW: usize = 24;
 
 /// A request to one commit.
 #[derive(Clone, Copy)]
@@ -48,20 +51,39 @@ impl Request<'_> {
         }
         let level = Level::current().unwrap_or_else(|_| Level::best());
         let shape = Shape::new(self.config.global_dim);
-        let found = self.scan(level, shape, &prepared, top, allowed.as_ref())?;
-        let hits = |(query, nearest): (&Query, Nearest)| {
-            let best = nearest.finish(level, query, |slot| picture.descriptor(shape, slot))?;
-            let hit = |(slot, similarity)| {
-                let place = picture.place(slot)?;
-                let id = crate::place::place_id(&place.name);
-                Ok(Hit { id, similarity, place })
-            };
-            best.into_iter().map(hit).collect::<Result<Vec<_>>>()
-        };
-        if prepared.len() == 1 {
-            return prepared.iter().zip(found).map(hits).collect();
+        let bytes = shape.stride * picture.counters().slots as usize;
+        if bytes <= SHARE || rayon::current_num_threads() == 1 {
+            return self.search_scan(level, shape, &prepared, top, allowed.as_ref());
         }
-        prepared.par_iter().zip(found).map(hits).collect()
+        // Within the pool from here on: to enter it costs more than some of the steps.
+        let mut answer = Ok(Vec::new());
+        rayon::scope(|_| answer = self.search_scan(level, shape, &prepared, top, allowed.as_ref()));
+        answer
+    }
+
+    /// Scans, rescores, and reads the places of the best.
+    fn search_scan(
+        self,
+        level: Level,
+        shape: Shape,
+        queries: &[Query],
+        top: usize,
+        allowed: Option<&SlotSet>,
+    ) -> Result<Vec<Vec<Hit>>> {
+        let picture = self.picture;
+        let found = self.scan(level, shape, queries, top, allowed)?;
+        let hits = |(query, nearest): (&Query, Nearest)| {
+            let score = |&slot: &u32| Ok(dot_bytes(level, query.vector(), picture.descriptor(shape, slot)?));
+            let best = nearest.finish_by(|slots| each(slots, score))?;
+            each(&best, |&(slot, similarity)| {
+                let place = picture.place(slot)?;
+                Ok(Hit { id: crate::place::place_id(&place.name), similarity, place })
+            })
+        };
+        if queries.len() == 1 {
+            return queries.iter().zip(found).map(hits).collect();
+        }
+        queries.par_iter().zip(found).map(hits).collect()
     }
 
     /// What can be among the best, of all blocks of codes, each checked before its first use.
@@ -226,6 +248,14 @@ impl Request<'_> {
         }
         Ok(extent)
     }
+}
+
+/// Reads of each of some rows: by all threads, where there are more than a few.
+fn each<T: Sync, R: Send>(rows: &[T], read: impl Fn(&T) -> Result<R> + Send + Sync) -> Result<Vec<R>> {
+    if rows.len() <= FEW || rayon::current_num_threads() == 1 {
+        return rows.iter().map(read).collect();
+    }
+    rows.par_iter().with_min_len(FEW).map(read).collect()
 }
 
 /// The floats of a stored descriptor.

@@ -1,6 +1,7 @@
 //! `r2former bench`: speed of this machine, stage by stage.
 
 use super::bench_eval::{self, EvalBenchArgs};
+use super::bench_index::{self, SearchArgs, StoreArgs};
 use crate::common::{InputArgs, Machine, model_or_preset, parse_size};
 use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
@@ -13,7 +14,7 @@ use r2former_engine::{
 use r2former_eval::cost::{
     Random, SyntheticDescriptors, Times, peak_bytes, random_local_features, resident_bytes,
 };
-use r2former_index::{Filter, NewPlace, Place, ReadPlaces, WritePlaces};
+use r2former_index::{NewPlace, Place, WritePlaces};
 use r2former_train::{time_global_step, time_rerank_step};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -25,8 +26,11 @@ pub(crate) enum BenchCommand {
     Extract(BenchArgs),
     /// Reranking the candidates of one query by the model: ms_per_pair.
     Rerank(BenchArgs),
-    /// Exact search among synthetic descriptors: ms_per_query.
-    Search(BenchArgs),
+    /// Exact search among synthetic descriptors, without a model: ms_per_query (the median, p50) and p99, open_ms (opening
+    /// the index and the first answer), batch_ms with --batch, and memory before and after 1,000 queries.
+    Search(SearchArgs),
+    /// Adding ready features in synced commits (images_per_second), and fetching candidates' local features (fetch_ms).
+    Store(StoreArgs),
     /// A whole query, from JPEG to answer, on an index of random features: ms_per_query and each stage. With more than
     /// 50 runs also the growth of the program's memory.
     Query(BenchArgs),
@@ -93,7 +97,8 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<ExitStatu
     let (what, args) = match command {
         BenchCommand::Extract(args) => ("extract", args),
         BenchCommand::Rerank(args) => ("rerank", args),
-        BenchCommand::Search(args) => ("search", args),
+        BenchCommand::Search(args) => return bench_index::search(args),
+        BenchCommand::Store(args) => return bench_index::store(args),
         BenchCommand::Query(args) => ("query", args),
         BenchCommand::Eval(args) => return bench_eval::run(args, machine),
         BenchCommand::Step(args) => return step(args),
@@ -104,9 +109,8 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<ExitStatu
     let measured = match command {
         BenchCommand::Extract(_) => bench.extract()?,
         BenchCommand::Rerank(_) => bench.rerank()?,
-        BenchCommand::Search(_) => bench.search()?,
         BenchCommand::Query(_) => bench.query()?,
-        BenchCommand::Eval(_) | BenchCommand::Step(_) => Map::new(),
+        _ => Map::new(),
     };
     let mut report = bench.setting(what, machine);
     report.extend(measured);
@@ -140,7 +144,7 @@ fn step(args: &StepArgs) -> Result<ExitStatus> {
     show(&report, args.json)
 }
 
-fn show(report: &Map<String, Value>, json: bool) -> Result<ExitStatus> {
+pub(crate) fn show(report: &Map<String, Value>, json: bool) -> Result<ExitStatus> {
     if json {
         return print_json(report);
     }
@@ -237,7 +241,7 @@ impl Bench<'_> {
     }
 
     /// An index of random images.
-    fn index(&self, dir: &Path, local: bool) -> Result<PlaceIndex> {
+    fn index(&self, dir: &Path) -> Result<PlaceIndex> {
         let index = PlaceIndex::create(dir, &self.loaded, self.extractor.settings())?;
         let config = &index.manifest.config;
         let (dim, width) = (config.global_dim, config.row_width * config.max_rows);
@@ -248,7 +252,7 @@ impl Bench<'_> {
             batch.push(NewPlace {
                 place: Place { name: format!("{i}.jpg"), ..Place::default() },
                 global: descriptors.of(i / SyntheticDescriptors::PER_PLACE, &mut random),
-                local: if local { random_local_features(&mut random, width) } else { Vec::new() },
+                local: random_local_features(&mut random, width),
             });
             if batch.len() == 64 {
                 writer.add(&batch)?;
@@ -260,27 +264,6 @@ impl Bench<'_> {
         Ok(index)
     }
 
-    fn search(&self) -> Result<Map<String, Value>> {
-        let home = tempfile::tempdir()?;
-        let index = self.index(&home.path().join("index"), false)?;
-        let descriptors = SyntheticDescriptors::new(self.extractor.config().global_dim());
-        let count = self.args.candidates as usize;
-        let reader = index.reader()?;
-        let mut random = Random::new(4);
-        let times = self.times(|| {
-            let place = random.bits() % self.args.images.div_ceil(SyntheticDescriptors::PER_PLACE);
-            let query = descriptors.of(place, &mut random);
-            let start = Instant::now();
-            let hits = reader.search(&query, count, &Filter::default())?;
-            let time = 1000.0 * start.elapsed().as_secs_f64();
-            drop(hits);
-            Ok(time)
-        })?;
-        let mut measured = named("ms_per_query", times);
-        measured.insert("images".into(), self.args.images.into());
-        Ok(measured)
-    }
-
     fn query(&self) -> Result<Map<String, Value>> {
         let home = tempfile::tempdir()?;
         let settings = self.extractor.settings();
@@ -290,7 +273,7 @@ impl Bench<'_> {
             .map(|i| (i / 97 % 200) as u8 + (random.bits() % 40) as u8);
         let image = Rgb8 { width: settings.width, height: settings.height, pixels: pixels.collect() };
         std::fs::write(&photo, jpeg_with_tags(&image, 90, &PhotoTags::default())?)?;
-        let index = self.index(&home.path().join("index"), true)?;
+        let index = self.index(&home.path().join("index"))?;
         let reader = index.reader()?;
         let reranks = self.extractor.config().reranker.is_some();
         let options = LocateOptions::default()

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod bench_eval;
+pub(crate) mod bench_index;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod eval;

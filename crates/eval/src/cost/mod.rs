@@ -10,7 +10,7 @@ mod synthetic;
 
 pub use clock::Times;
 pub use dry_run::{DryRun, DryRunOptions, measure_memory};
-pub use memory::{peak_bytes, resident_bytes};
+pub use memory::{ResidentParts, peak_bytes, resident_bytes, resident_parts};
 pub use report::CostReport;
 pub use search_scaling::{SCALING_BATCH, SearchScaling, search_scaling};
 pub use stages::{CostRow, Stages, StagesOptions, stages};

@@ -113,21 +113,38 @@ impl Nearest {
     /// # Errors
     /// The first one of `exact`.
     pub fn finish<'a, E>(
-        mut self,
+        self,
         level: Level,
         query: &Query,
         mut exact: impl FnMut(u32) -> Result<&'a [u8], E>,
     ) -> Result<Vec<(u32, f32)>, E> {
+        let mut score = |slot: &u32| Ok(dot_bytes(level, query.vector(), exact(*slot)?));
+        self.finish_by(|slots| slots.iter().map(&mut score).collect())
+    }
+
+    /// Like [`finish`](Self::finish) by a function that scores several slots at a time, by [`dot`](super::dot), so that
+    /// threads can share them: first the `top` that must be read, then those that may have to be, one by one.
+    ///
+    /// # Errors
+    /// The first one of `scores`.
+    pub fn finish_by<E>(
+        mut self,
+        mut scores: impl FnMut(&[u32]) -> Result<Vec<f32>, E>,
+    ) -> Result<Vec<(u32, f32)>, E> {
         self.prune();
         self.candidates.sort_unstable_by_key(|candidate| candidate.upper);
-        let mut best = BinaryHeap::new();
-        for Candidate { upper, .. } in self.candidates {
+        let (first, rest) = self.candidates.split_at(self.top.min(self.candidates.len()));
+        let first: Vec<u32> = first.iter().map(|candidate| candidate.upper.slot).collect();
+        let scored = scores(&first)?.into_iter().zip(&first);
+        let mut best: BinaryHeap<_> = scored.map(|(score, &slot)| Ranked { score, slot }).collect();
+        for Candidate { upper, .. } in rest {
             // Sorted by the same rule, no later candidate can be better than this bound.
-            if best.len() == self.top && best.peek().is_some_and(|worst| upper > *worst) {
+            if best.peek().is_none_or(|worst| upper > worst) {
                 break;
             }
-            let score = dot_bytes(level, query.vector(), exact(upper.slot)?);
-            push(&mut best, self.top, Ranked { score, slot: upper.slot });
+            for score in scores(&[upper.slot])? {
+                push(&mut best, self.top, Ranked { score, slot: upper.slot });
+            }
         }
         Ok(best.into_sorted_vec().into_iter().map(|ranked| (ranked.slot, ranked.score)).collect())
     }
@@ -212,6 +229,21 @@ mod tests {
         };
         let found = nearest.finish(Level::Scalar, &Query::new(&[1.0]), exact).unwrap();
         assert_eq!((found, read), (vec![(0, 5.0)], vec![0]));
+    }
+
+    #[test]
+    fn those_that_must_be_read_are_scored_together() {
+        let scores = [1.0, 5.0, 3.0, 2.0f32];
+        let mut nearest = Nearest::new(2);
+        for (slot, lower, upper) in [(0, 0.0, 9.0), (1, 4.0, 6.0), (2, 1.0, 4.0), (3, 1.0, 2.5)] {
+            nearest.offer(slot, lower, upper);
+        }
+        let mut asked = Vec::new();
+        let found = nearest.finish_by(|slots| {
+            asked.push(slots.to_vec());
+            Ok::<_, Infallible>(slots.iter().map(|&slot| scores[slot as usize]).collect())
+        });
+        assert_eq!((found, asked), (Ok(vec![(1, 5.0), (2, 3.0)]), vec![vec![0, 1], vec![2]]));
     }
 
     #[test]
