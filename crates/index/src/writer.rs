@@ -256,7 +256,7 @@ impl WritePlaces for Writer {
             units.push(unit.map_err(|problem| about(&new.place, problem))?);
         }
         for place in describe {
-            let checked = check_place(place).and_then(|()| once(place));
+            let checked = check_place(&self.manifest.config, place).and_then(|()| once(place));
             checked.map_err(|problem| about(place, problem))?;
         }
         for Source { label, .. } in sources {
@@ -318,7 +318,7 @@ impl WritePlaces for Writer {
 
 /// The image's descriptor at unit length, or what is wrong with the image.
 fn check(config: &IndexConfig, new: &NewPlace) -> Result<Vec<f32>, String> {
-    check_place(&new.place)?;
+    check_place(config, &new.place)?;
     let unit = unit_length(&new.global, config.global_dim)?;
     let most = config.row_width * config.max_rows;
     let whole = config.row_width == 0 || new.local.len().is_multiple_of(config.row_width);
@@ -330,7 +330,7 @@ fn check(config: &IndexConfig, new: &NewPlace) -> Result<Vec<f32>, String> {
 }
 
 /// What is wrong with what is known about an image.
-fn check_place(place: &Place) -> Result<(), String> {
+fn check_place(config: &IndexConfig, place: &Place) -> Result<(), String> {
     if place.name.is_empty() {
         return Err("it has no name".into());
     }

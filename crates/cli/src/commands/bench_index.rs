@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use r2former_eval::cost::{Random, SyntheticDescriptors, random_local_features, resident_parts};
 use r2former_index::{
-    Filter, IndexConfig, NewPlace, Place, ReadPlaces, Reader, WritePlaces, Writer, place_id,
+    Filter, IndexConfig, NewPlace, Place, Positions, ReadPlaces, Reader, WritePlaces, Writer, place_id,
 };
 use serde_json::{Map, Value, json};
 use std::fs::File;
@@ -142,6 +142,7 @@ fn config(dim: usize, local_features: usize) -> IndexConfig {
         global_dim: dim,
         row_width: if local_features > 0 { ROW } else { 0 },
         max_rows: local_features,
+        positions: Positions::None,
     }
 }
 

@@ -119,7 +119,7 @@ impl Finder {
         self.folders.entry(folder.to_owned()).or_insert_with(|| {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             let entries = folder.read_dir().into_iter().flatten().flatten();
-            entries.map(|entry| (text_of(&entry.file_name()), entry.path())).collect()
+            entries.map(|entry| (text_of(entry.file_name()), entry.path())).collect()
         })
     }
 }
