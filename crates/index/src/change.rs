@@ -215,7 +215,7 @@ impl<'c, 'n> Change<'c, 'n> {
                 let sound = self.cache.is_sound(self.picture, Db::Codes, block, stored);
                 let old = CodeBlock::split(stored, self.shape).filter(|_| sound);
                 let damaged =
-                    || self.picture.damaged(format!("block {block} of the codes has another checksum"));
+                    || self.picture.damaged(format!("the checksum of block {block} of the codes is wrong"));
                 codes = NewCodes::of(old.ok_or_else(damaged)?);
             }
             self.codes.insert(block, codes);

@@ -97,15 +97,16 @@ pub(crate) fn check(picture: &Picture, shape: Shape, db: Db, key: &[u8], stored:
     if db != Db::Descriptors {
         return picture.unseal(db, key, stored).map(drop);
     }
-    // Rows of removed images have theirs too.
-    let block = key.try_into().map(u32::from_be_bytes).ok();
-    let row = |(row, stored): (usize, &[u8])| {
-        let slot = (u64::from(block?) * u64::from(shape.descriptor_rows) + row as u64) as u32;
-        let (found, value) = stored.split_first_chunk::<SUM>()?;
-        (sum(db, &number_key(slot), value) == *found).then_some(())
-    };
-    if stored.chunks(shape.descriptor_bytes()).enumerate().all(|part| row(part).is_some()) {
-        return Ok(());
+    let block = key.try_into().map(u32::from_be_bytes).unwrap_or_default();
+    for (row, stored) in stored.chunks(shape.descriptor_bytes()).enumerate() {
+        // Rows of removed images have checksums too.
+        let slot = (u64::from(block) * u64::from(shape.descriptor_rows) + row as u64) as u32;
+        let sound = stored
+            .split_first_chunk::<SUM>()
+            .is_some_and(|(found, value)| sum(db, &number_key(slot), value) == *found);
+        if !sound {
+            return Err(picture.bad_descriptor(slot));
+        }
     }
-    Err(picture.damaged(format!("descriptors {key:?} have another checksum")))
+    Ok(())
 }

@@ -104,7 +104,7 @@ pub enum IndexError {
         source: io::Error,
     },
     /// Stored bytes that break their format.
-    #[error("{dir}: the index is damaged: {problem}; restore an export, or build it again", dir = dir.display())]
+    #[error("{dir}: the index is damaged: {problem}; verify lists all damage: restore an export, or build the index again", dir = dir.display())]
     Damaged {
         /// The index directory.
         dir: PathBuf,

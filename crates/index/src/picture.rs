@@ -111,7 +111,7 @@ impl Picture {
     /// What is stored under a key, its checksum included and not checked.
     pub(crate) fn stored(&self, db: Db, key: &[u8]) -> Result<&[u8]> {
         let stored = self.tree(db).get(key).map_err(|corrupt| self.corrupt(corrupt))?;
-        stored.ok_or_else(|| self.damaged(format!("{} {key:?} is missing", db.name())))
+        stored.ok_or_else(|| self.damaged(format!("{} cannot be found", self.entry(db, key))))
     }
 
     /// The value of a key that must be there.
@@ -121,7 +121,7 @@ impl Picture {
 
     pub(crate) fn unseal<'v>(&self, db: Db, key: &[u8], stored: &'v [u8]) -> Result<&'v [u8]> {
         unseal(db, key, stored)
-            .ok_or_else(|| self.damaged(format!("{} {key:?} has another checksum", db.name())))
+            .ok_or_else(|| self.damaged(format!("the checksum of {} is wrong", self.entry(db, key))))
     }
 
     /// The value of a key that need not be there. That it is not is shown by its neighbours: keys below and above it,
@@ -145,6 +145,30 @@ impl Picture {
                 Ok(None)
             }
         }
+    }
+
+    /// What is stored under a key, in words.
+    pub(crate) fn entry(&self, db: Db, key: &[u8]) -> String {
+        let number = key.try_into().map(u32::from_be_bytes).unwrap_or_default();
+        match db {
+            Db::Ids => match Uuid::from_slice(key) {
+                Ok(id) => format!("the identifier {id}"),
+                Err(_) => "an identifier".into(),
+            },
+            Db::Records => format!("the place in slot {number}"),
+            Db::Locals => format!("the local features of {}", self.image(number)),
+            Db::Facts | Db::Codes | Db::Descriptors => format!("block {number} of the {}", db.name()),
+            Db::Tags => "a list of the slots of a tag".into(),
+            Db::Files => "the way from a file to its image".into(),
+            Db::Sources => format!("the root of the label {:?}", String::from_utf8_lossy(key)),
+            Db::About => format!("the entry {:?}", String::from_utf8_lossy(key)),
+        }
+    }
+
+    /// The image in a slot: by its name, where that can be read.
+    pub(crate) fn image(&self, slot: u32) -> String {
+        self.place(slot)
+            .map_or_else(|_| format!("the image in slot {slot}"), |place| format!("{:?}", place.name))
     }
 
     /// The slot of an image.
@@ -230,11 +254,16 @@ impl Picture {
         let stored = rows.get(row * bytes..).and_then(|rows| rows.get(..bytes));
         let (found, value) = stored
             .and_then(|row| row.split_first_chunk::<SUM>())
-            .ok_or_else(|| self.damaged(format!("the descriptor in slot {slot} is missing")))?;
+            .ok_or_else(|| self.damaged(format!("the descriptor of {} cannot be found", self.image(slot))))?;
         if sum(Db::Descriptors, &number_key(slot), value) == *found {
             return Ok(value);
         }
-        Err(self.damaged(format!("the descriptor in slot {slot} has another checksum")))
+        Err(self.bad_descriptor(slot))
+    }
+
+    /// The descriptor in a slot is not what was stored.
+    pub(crate) fn bad_descriptor(&self, slot: u32) -> IndexError {
+        self.damaged(format!("the checksum of the descriptor of {} is wrong", self.image(slot)))
     }
 
     /// The stored blocks of codes, in order, with their checksums, which are not checked.
@@ -268,7 +297,7 @@ impl Picture {
     pub(crate) fn facts_value(&self, cache: &Cache, block: u32) -> Result<&[u8]> {
         let stored = self.stored(Db::Facts, &number_key(block))?;
         if !cache.is_sound(self, Db::Facts, block, stored) {
-            return Err(self.damaged(format!("block {block} of the facts has another checksum")));
+            return Err(self.damaged(format!("the checksum of block {block} of the facts is wrong")));
         }
         Ok(&stored[SUM..])
     }

@@ -112,7 +112,7 @@ impl Request<'_> {
                 if !self.cache().is_sound(self.picture, Db::Codes, number as u32, stored) {
                     return Err(self
                         .picture
-                        .damaged(format!("block {number} of the codes has another checksum")));
+                        .damaged(format!("the checksum of block {number} of the codes is wrong")));
                 }
                 block.scales_into(&mut scales);
                 let first = number as u32 * shape.code_rows;

@@ -89,7 +89,9 @@ impl<'p> Look<'p> {
 
     fn say(&mut self, id: Option<Uuid>, name: Option<&str>, what: impl Into<String>) {
         let problem = Problem { id, name: name.map(Into::into), what: what.into() };
-        if !self.report.problems.contains(&problem) {
+        // Damage of an image is also that of a block.
+        let known = |other: &Problem| other.what == problem.what && (id.is_none() || other.id == id);
+        if !self.report.problems.iter().any(known) {
             self.report.problems.push(problem);
         }
     }

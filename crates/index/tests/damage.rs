@@ -284,3 +284,38 @@ fn a_cut_or_missing_file_is_an_error() {
     damaged("no file", Reader::open(&dir, None).err());
     damaged("no file", Writer::open(&dir, MODEL).err());
 }
+
+/// Damage of an image is reported by its name, once, and to a query as well.
+#[test]
+fn damage_names_the_photograph() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("index");
+    let images = fill(&dir);
+    let (file, image) = (dir.join("places-1.mdb"), &images[7]);
+    let whole = std::fs::read(&file).unwrap();
+    let descriptor: Vec<u8> = {
+        let reader = Reader::open(&dir, Some(MODEL)).unwrap();
+        let global = reader.globals(&[place_id(&image.place.name)]).unwrap().remove(0).unwrap();
+        global.iter().flat_map(|value| value.to_le_bytes()).collect()
+    };
+    for (what, bytes) in [("local features", &image.local[..64]), ("descriptor", &descriptor[..])] {
+        let mut changed = whole.clone();
+        let mut places: Vec<_> = whole.windows(bytes.len()).enumerate().collect();
+        places.retain(|(_, window)| *window == bytes);
+        // Older commits may have left copies in pages that nothing uses.
+        places.iter().for_each(|(at, _)| changed[at + 2] ^= 1);
+        std::fs::write(&file, &changed).unwrap();
+        let wanted = format!("the checksum of the {what} of {:?} is wrong", image.place.name);
+        let report = verify(&dir).unwrap();
+        let found: Vec<_> = report.problems.iter().map(|problem| problem.what.clone()).collect();
+        assert_eq!(found, [wanted.clone()], "{what}");
+        let reader = Reader::open(&dir, Some(MODEL)).unwrap();
+        let id = [place_id(&image.place.name)];
+        let error = if what == "descriptor" {
+            reader.globals(&id).unwrap_err()
+        } else {
+            reader.locals(&id).unwrap_err()
+        };
+        assert!(error.to_string().contains(&wanted), "{error}");
+    }
+}
