@@ -271,7 +271,7 @@ fn a_table_that_cannot_be_right_is_refused() {
             "path,lat,lon\na.jpg,699375,5710155\n",
             "t.csv:2: lat 699375 is beyond -90..90 degrees: are these metres?",
         ),
-        ("path,x,y\na.jpg,699375,5710155\n", "t.csv:1: positions in metres need their UTM zone"),
+        ("path,easting,northing\na.jpg,699375,5710155\n", "t.csv:1: positions in metres need their UTM zone"),
         ("path,x,y\na.jpg,12.5,7\n", "t.csv:1: positions in metres need their UTM zone"),
         ("path,lat,lon\n\"a.jpg,1,2\nb.jpg,1,2\n", "t.csv:2: a quoted cell runs over several lines"),
         ("path,lat,lon,a=b\na.jpg,52,1,x\n", "t.csv:1: the column \"a=b\" would become a tag"),
