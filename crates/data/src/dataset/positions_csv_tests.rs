@@ -288,7 +288,10 @@ fn a_table_that_cannot_be_right_is_refused() {
         assert!(message.starts_with(wanted), "{message}");
     }
     let message = list("path,easting,northing\na.jpg,12.5,7\n").expect_err("local").to_string();
-    assert!(message.contains("EPSG:32633") && message.contains("a map of your own"), "{message}");
+    assert!(
+        message.contains("EPSG:32633") && message.contains("local metres have columns x and y"),
+        "{message}"
+    );
     // A single row far out is a bad row, not a swap.
     let listing = list("path,lat,lon\na.jpg,18,52\nb.jpg,19,52\nc.jpg,151.2,-33.9\n").unwrap();
     assert_eq!((listing.photos.len(), listing.skipped.len()), (2, 1));
