@@ -271,8 +271,8 @@ fn a_table_that_cannot_be_right_is_refused() {
             "path,lat,lon\na.jpg,699375,5710155\n",
             "t.csv:2: lat 699375 is beyond -90..90 degrees: are these metres?",
         ),
-        ("path,x,y\na.jpg,699375,5710155\n", "t.csv:1: positions in metres need their UTM zone"),
-        ("path,x,y\na.jpg,12.5,7\n", "t.csv:1: positions in metres need their UTM zone"),
+        ("path,easting,northing\na.jpg,699375,5710155\n", "t.csv:1: positions in metres need their UTM zone"),
+        ("path,easting,northing\na.jpg,12.5,7\n", "t.csv:1: positions in metres need their UTM zone"),
         ("path,lat,lon\n\"a.jpg,1,2\nb.jpg,1,2\n", "t.csv:2: a quoted cell runs over several lines"),
         ("path,lat,lon,a=b\na.jpg,52,1,x\n", "t.csv:1: the column \"a=b\" would become a tag"),
         (
@@ -287,8 +287,11 @@ fn a_table_that_cannot_be_right_is_refused() {
         let message = list(text).expect_err(text).to_string();
         assert!(message.starts_with(wanted), "{message}");
     }
-    let message = list("path,x,y\na.jpg,12.5,7\n").expect_err("local").to_string();
-    assert!(message.contains("EPSG:32633") && message.contains("a map of your own"), "{message}");
+    let message = list("path,easting,northing\na.jpg,12.5,7\n").expect_err("local").to_string();
+    assert!(
+        message.contains("EPSG:32633") && message.contains("local metres have columns x and y"),
+        "{message}"
+    );
     // A single row far out is a bad row, not a swap.
     let listing = list("path,lat,lon\na.jpg,18,52\nb.jpg,19,52\nc.jpg,151.2,-33.9\n").unwrap();
     assert_eq!((listing.photos.len(), listing.skipped.len()), (2, 1));
