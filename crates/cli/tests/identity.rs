@@ -40,7 +40,8 @@ fn refused(index: &Path, sources: &[&Path], options: &[&str]) -> String {
 }
 
 fn list(index: &Path) -> Vec<(String, Value)> {
-    let output = r2former().args(["index", "list", "--json"]).arg(index).assert().success().get_output().clone();
+    let output =
+        r2former().args(["index", "list", "--json"]).arg(index).assert().success().get_output().clone();
     let json: Value = serde_json::from_slice(&output.stdout).expect("JSON on standard output");
     let places = json.as_array().cloned().unwrap_or_default().into_iter().map(|entry| entry["place"].clone());
     places.map(|place| (place["name"].as_str().unwrap_or_default().to_owned(), place)).collect()
@@ -206,7 +207,12 @@ fn bytes_that_are_no_text_name_an_image() {
     assert_eq!(listed(&index), [r"photos/n\x5CxE9.jpg", r"photos/n\xE8.jpg", r"photos/n\xE9.jpg"]);
     assert_eq!(add(&index, &[&photos], &[], 0).0["already_indexed"], 3);
     let query = photos.join(OsStr::from_bytes(raw[1]));
-    let output = r2former().arg("query").arg(&index).arg(&query).args(["--json", "--rerank", "none", "--top", "1"]).assert();
+    let output = r2former()
+        .arg("query")
+        .arg(&index)
+        .arg(&query)
+        .args(["--json", "--rerank", "none", "--top", "1"])
+        .assert();
     let json: Value = serde_json::from_slice(&output.success().get_output().stdout).expect("JSON");
     assert_eq!(json["answers"][0]["matches"][0]["path"], r"photos/n\xE9.jpg");
     // By the bytes, and as it is listed.

@@ -200,7 +200,12 @@ fn pairs_refuse_names_that_their_readers_split() {
     r2former().args(["index", "add"]).arg(&index).arg(&more).assert().success();
     let query = more.join("d e.jpg");
     let mut command = r2former();
-    command.arg("query").arg(&index).arg(&query).args(["--pairs", "kapture", "--query-root"]).arg(home.path());
+    command
+        .arg("query")
+        .arg(&index)
+        .arg(&query)
+        .args(["--pairs", "kapture", "--query-root"])
+        .arg(home.path());
     let said = stdout(command.assert().success().get_output());
     assert!(said.contains("more/d e.jpg, more/d e.jpg, "), "{said}");
     let plain = home.path().join("plain.jpg");
