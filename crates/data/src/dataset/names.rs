@@ -119,7 +119,7 @@ impl Finder {
         self.folders.entry(folder.to_owned()).or_insert_with(|| {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             let entries = folder.read_dir().into_iter().flatten().flatten();
-            entries.map(|entry| (text_of(&entry.file_name()), entry.path())).collect()
+            entries.map(|entry| (text_of(entry.file_name()), entry.path())).collect()
         })
     }
 }
@@ -162,7 +162,7 @@ mod tests {
                 bytes.push(u8::from_str_radix(&rest[2..4], 16).expect("two digits"));
                 rest = &rest[4..];
             } else {
-                bytes.extend(rest[..first.len_utf8()].as_bytes());
+                bytes.extend(&rest.as_bytes()[..first.len_utf8()]);
                 rest = &rest[first.len_utf8()..];
             }
         }
