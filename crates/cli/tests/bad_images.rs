@@ -66,7 +66,7 @@ fn a_bad_query_among_good_ones_is_named_and_the_others_answered() {
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON on standard output");
     assert_eq!(json["answers"].as_array().map(Vec::len), Some(2));
     assert_eq!(json["answers"][0]["status"], "answered");
-    assert_eq!(json["answers"][0]["matches"][0]["path"], "1.jpg");
+    assert!(json["answers"][0]["matches"][0]["path"].as_str().is_some_and(|path| path.ends_with("/1.jpg")));
     assert_eq!(json["answers"][1]["status"], "unreadable");
     assert!(json["answers"][1]["query"].as_str().is_some_and(|q| q.ends_with("empty.jpg")));
     assert!(json["answers"][1]["error"].as_str().is_some_and(|e| e.contains("is empty")));

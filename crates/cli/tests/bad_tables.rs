@@ -137,7 +137,7 @@ fn composed_and_decomposed_names_are_one() {
     assert_eq!(json["already_indexed"], 1);
     let listed = r2former().args(["index", "list"]).arg(&index).assert().success().get_output().clone();
     assert!(String::from_utf8_lossy(&listed.stdout).contains("n\u{e9}.jpg"));
-    r2former().args(["index", "remove"]).arg(&index).arg("ne\u{301}.jpg").assert().success();
+    r2former().args(["index", "remove"]).arg(&index).arg("positions/ne\u{301}.jpg").assert().success();
 }
 
 #[test]

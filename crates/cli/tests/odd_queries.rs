@@ -43,7 +43,10 @@ fn standard_input_and_pipes_are_read_as_a_photograph() {
         let output = within_seconds(60, &mut command);
         let answer = &json(&output)["answers"][0];
         assert_eq!(answer["query"], name);
-        assert_eq!(answer["matches"][0]["path"], "1.jpg");
+        assert!(
+            answer["matches"][0]["path"].as_str().is_some_and(|path| path.ends_with("/1.jpg")),
+            "{answer}"
+        );
     }
     // The same by a pipe, to every command that takes photographs.
     let out = photos.path().join("out.safetensors");
@@ -112,7 +115,7 @@ fn a_folder_is_many_queries() {
     assert_eq!(of(0), ("b.jpg".into(), "answered".into()));
     assert_eq!(of(1), ("c.jpg".into(), "unreadable".into()));
     assert_eq!(of(2), ("day 2/a.jpg".into(), "answered".into()));
-    assert_eq!(answers[2]["matches"][0]["path"], "2.jpg");
+    assert!(answers[2]["matches"][0]["path"].as_str().is_some_and(|path| path.ends_with("/2.jpg")));
 
     let nothing = home.path().join("nothing");
     std::fs::create_dir(&nothing).expect("temporary folders can be written");

@@ -50,10 +50,12 @@ fn a_panorama_is_cut_into_views() {
     assert_eq!(json["added"], 4);
     names(&said, &["1 panorama cut into 4 views of 90 degrees"]);
     let found = places(&index);
+    let label = home.path().file_name().expect("a name").to_string_lossy();
+    let panorama = format!("{label}/pano.jpg");
     for heading in [0.0, 90.0, 180.0, 270.0] {
-        let name = format!("pano.jpg#{heading}");
+        let name = format!("{panorama}#{heading}");
         let view = found.iter().find(|place| place["name"] == name.as_str()).expect(&name);
-        assert_eq!((&view["heading"], &view["tags"]["panorama"]), (&json!(heading), &json!("pano.jpg")));
+        assert_eq!((&view["heading"], &view["tags"]["panorama"]), (&json!(heading), &json!(panorama)));
         assert!((view["position"]["lat"].as_f64().expect("a number") - 52.4).abs() < 1e-9);
     }
     assert_eq!(add(&index, &write("whole.jpg", 256, 128, gpano), &["--panorama", "whole"]).0["added"], 1);

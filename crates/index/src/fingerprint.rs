@@ -1,4 +1,4 @@
-//! What tells one file from another: its length and a hash of its bytes.
+//! The fingerprint of a file: its length and a hash of its bytes.
 
 use std::fmt;
 use std::fs::File;

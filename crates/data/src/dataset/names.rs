@@ -162,7 +162,7 @@ mod tests {
                 bytes.push(u8::from_str_radix(&rest[2..4], 16).expect("two digits"));
                 rest = &rest[4..];
             } else {
-                bytes.extend(rest[..first.len_utf8()].as_bytes());
+                bytes.extend(&rest.as_bytes()[..first.len_utf8()]);
                 rest = &rest[first.len_utf8()..];
             }
         }
