@@ -54,7 +54,15 @@ pub(crate) enum Priors {
     Everywhere,
     One(Near),
     Exif { radius_m: f64 },
-    Table { path: PathBuf, rows: dataset::Priors, radius_m: Option<f64>, used: HashSet<usize> },
+    Table(Box<Table>),
+}
+
+/// A table with a row for each query.
+pub(crate) struct Table {
+    path: PathBuf,
+    rows: dataset::Priors,
+    radius_m: Option<f64>,
+    used: HashSet<usize>,
 }
 
 impl PriorArgs {
@@ -86,7 +94,7 @@ fn table(path: &Path, kind: PositionKind, radius_m: Option<f64>) -> Result<Prior
     if radius_m.is_none() && rows.needs_radius() {
         bail!("{}: rows without a radius: give a column radius, or --radius for them", path.display());
     }
-    Ok(Priors::Table { path: path.into(), rows, radius_m, used: HashSet::new() })
+    Ok(Priors::Table(Box::new(Table { path: path.into(), rows, radius_m, used: HashSet::new() })))
 }
 
 impl Priors {
@@ -108,23 +116,28 @@ impl Priors {
                     (None, Some(format!("its EXIF position cannot be read ({error}): searched everywhere")))
                 }
             },
-            Self::Table { path, rows, radius_m, used } => match rows.find(&photo.name, photo.path()) {
-                Some((number, prior)) => {
-                    used.insert(number);
-                    let radius = prior.radius_m.or(*radius_m);
-                    (radius.map(|radius| Near::new(prior.center, radius)), None)
-                }
-                None => (None, Some(format!("{} does not name it: searched everywhere", path.display()))),
-            },
+            Self::Table(table) => table.of(photo),
         }
     }
 
     /// The rows that no query needed, in words.
     pub(crate) fn unused(&self) -> Option<String> {
-        let Self::Table { path, rows, used, .. } = self else { return None };
+        let Self::Table(table) = self else { return None };
+        let Table { path, rows, used, .. } = table.as_ref();
         let mut unused = (0..rows.len()).filter(|number| !used.contains(number));
         let first = rows.path(unused.next()?)?;
         let count = rows.len() - used.len();
         Some(format!("{}: {count} rows name no query, the first {}", path.display(), first.display()))
+    }
+}
+
+impl Table {
+    fn of(&mut self, photo: &PhotoArg) -> (Option<Near>, Option<String>) {
+        let Some((number, prior)) = self.rows.find(&photo.name, photo.path()) else {
+            return (None, Some(format!("{} does not name it: searched everywhere", self.path.display())));
+        };
+        self.used.insert(number);
+        let radius = prior.radius_m.or(self.radius_m);
+        (radius.map(|radius| Near::new(prior.center, radius)), None)
     }
 }
