@@ -146,7 +146,8 @@ fn prior_must_be_a_position_with_a_radius() {
     let query = |args: &[&str], code| {
         fails(r2former().arg("query").arg(&index).arg(photos.path().join("0.jpg")).args(args), code)
     };
-    names(&query(&["--near", "91,0", "--radius", "10"], 2), &["latitude 91"]);
+    names(&query(&["--near", "91,0", "--radius", "10"], 1), &["latitude 91"]);
+    names(&query(&["--near", "0,181", "--radius", "10"], 1), &["longitude 181"]);
     names(&query(&["--near", "somewhere"], 2), &["LAT,LON"]);
     names(&query(&["--near", "52,0"], 2), &["--radius"]);
     names(&query(&["--near", "52,0", "--radius", "nan"], 2), &["--radius"]);

@@ -157,6 +157,10 @@ impl<'c, 'n> Change<'c, 'n> {
         if self.config.has_local() {
             self.delete(Db::Locals, &number_key(slot));
         }
+        // What was removed stays readable nowhere but in pages that nothing uses any more.
+        let nothing = vec![0.0; self.shape.dim];
+        self.set_codes(slot, &nothing)?;
+        self.set_descriptor(slot, &nothing)?;
         self.freed.push(slot);
         self.counters.images -= 1;
         Ok(true)

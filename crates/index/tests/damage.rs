@@ -308,7 +308,7 @@ fn damage_names_the_photograph() {
         let wanted = format!("the checksum of the {what} of {:?} is wrong", image.place.name);
         let report = verify(&dir).unwrap();
         let found: Vec<_> = report.problems.iter().map(|problem| problem.what.clone()).collect();
-        assert_eq!(found, [wanted.clone()], "{what}");
+        assert_eq!(found, std::slice::from_ref(&wanted), "{what}");
         let reader = Reader::open(&dir, Some(MODEL)).unwrap();
         let id = [place_id(&image.place.name)];
         let error = if what == "descriptor" {

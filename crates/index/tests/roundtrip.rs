@@ -126,3 +126,32 @@ fn the_summary_knows_the_extent() {
     assert!(0 < info.bytes_in_use && info.bytes_in_use <= info.bytes, "{info:?}");
     assert_eq!(info.changes, 1);
 }
+
+#[test]
+fn nothing_of_a_removed_image_is_left_in_a_compacted_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(dir.path(), config()).unwrap();
+    let images: Vec<_> = (0..50).map(|i| image(i, 0)).collect();
+    writer.add(&images).unwrap();
+    let gone = &images[20];
+    let stored: Vec<u8> = writer.globals(&[place_id(&gone.place.name)]).unwrap()[0]
+        .iter()
+        .flatten()
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
+    writer.remove(&[place_id(&gone.place.name)]).unwrap();
+    let kept: Vec<_> = images.iter().filter(|new| *new != gone).cloned().collect();
+    assert_holds(&writer, &kept);
+    writer.compact().unwrap();
+    assert_holds(&writer, &kept);
+    assert_eq!(r2former_index::verify(dir.path()).unwrap().problems, []);
+    let data = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|end| end == "mdb"))
+        .unwrap();
+    let file = std::fs::read(data).unwrap();
+    for part in [&stored[..], &gone.local[..], gone.place.name.as_bytes()] {
+        assert!(!part.is_empty() && !file.windows(part.len()).any(|window| window == part));
+    }
+}

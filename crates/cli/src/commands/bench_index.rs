@@ -85,7 +85,7 @@ pub(crate) struct StoreArgs {
     json: bool,
 }
 
-/// Bytes of one of the built-in model's local features: x, y, attention and 128 numbers.
+/// Bytes of one of the built-in model's local features: x, y, attention and 128 dimensions.
 const ROW: usize = 131;
 
 /// Rows of floats from a file, again from the start at its end, or random ones.

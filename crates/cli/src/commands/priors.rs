@@ -22,15 +22,21 @@ pub(crate) struct PriorArgs {
         value_parser = parse_near,
         allow_hyphen_values = true,
         requires = "radius",
-        conflicts_with = "priors"
+        group = "around"
     )]
     near: Option<NearArg>,
     /// Search each query around its own row of this table (CSV): path,lat,lon or path,x,y,z, with optionally a radius in
     /// metres. A query that it does not name is searched everywhere, with a note.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "around")]
     priors: Option<PathBuf>,
     /// Search radius in metres around --near, and around the rows of --priors that state none.
-    #[arg(long, value_name = "METRES", value_parser = parse_radius, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "METRES",
+        value_parser = parse_radius,
+        allow_negative_numbers = true,
+        requires = "around"
+    )]
     radius: Option<f64>,
 }
 
@@ -77,7 +83,6 @@ impl PriorArgs {
                 Ok(Priors::One(Near::new(numbers.position(kind)?, radius_m)))
             }
             (None, Some(path), radius_m) => table(path, kind, radius_m),
-            (None, None, Some(_)) => bail!("--radius: around what? Give --near or --priors as well"),
             _ => Ok(Priors::Everywhere),
         }
     }

@@ -275,8 +275,8 @@ fn check_kind(table: &Table, columns: &Columns, options: Options) -> Result<()> 
                 1,
                 format!(
                     "positions in local metres (columns {}); this index has WGS84 positions: metres of UTM need a \
-                     column zone (such as 33U, or EPSG:32633) or the zone as an option, and local metres an index \
-                     of positions local",
+                     column zone (such as 33U, or EPSG:32633) or the zone as an option, and a map of your \
+                     own in metres needs an index of local positions",
                     named(&[*east, *north])
                 ),
             ))

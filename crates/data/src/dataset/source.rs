@@ -115,7 +115,7 @@ pub fn unsupported_format(path: &Path) -> Option<String> {
 /// let listing = list_photos(&table, None, &SourceOptions::default())?;
 /// let photo = &listing.photos[0];
 /// assert_eq!((photo.name.as_str(), photo.heading), ("bridge.jpg", Some(90.0)));
-/// assert_eq!(photo.position.map(|p| (p.lat, p.lon)), Some((52.2054, 0.1189)));
+/// assert_eq!(photo.lat_lon().map(|p| (p.lat, p.lon)), Some((52.2054, 0.1189)));
 /// assert_eq!(listing.skipped[0].reason, "positions.csv:3: does not exist");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

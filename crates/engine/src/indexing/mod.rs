@@ -61,7 +61,7 @@ const DESCRIBED: usize = 1024;
 /// assert_eq!((again.added, again.already_indexed, again.unreadable.len()), (0, 1, 1));
 ///
 /// // A corrected position is reported, and taken on request.
-/// photos[0].position = Some(LatLon::new(52.25, 0.119)?);
+/// photos[0].position = Some(LatLon::new(52.25, 0.119)?.into());
 /// let again = add_photos(&mut writer, &extractor, &photos, &options, &NoProgress)?;
 /// assert_eq!((again.changed[0].changes[0].what.as_str(), again.updated.len()), ("position", 0));
 /// let again = add_photos(&mut writer, &extractor, &photos, &options.update(true), &NoProgress)?;

@@ -176,7 +176,7 @@ impl<'m> Page<'m> {
 
     /// The first entry whose key is not below `key`. A branch's first key counts as lower than all.
     ///
-    /// The search begins at `guess`, and goes on from there in steps that double until halving is the shorter way: where
+    /// The search begins at `guess`, and continues from there in steps that double until halving is the shorter way: where
     /// the guess is right it reads two keys, and it never reads more than twice those of a search by halves.
     fn search(&self, key: &[u8], guess: Option<usize>) -> Read<usize> {
         let (mut low, mut high) = (usize::from(!self.is_leaf), self.count);
