@@ -1,4 +1,4 @@
-//! Adaptive reranking, cost, ablations and suites through the program.
+//! Adaptive reranking, cost, ablations, suites and the index alone through the program.
 
 mod common;
 
@@ -147,4 +147,52 @@ fn a_dry_run_reports_its_memory() {
     assert_eq!(found["summary"]["protocol"]["database"], 300);
     assert_eq!(found["feature_bytes"], 304 * (4 * 256 + 4 * 131));
     assert!(found["peak_bytes"].as_u64() > Some(0) || !cfg!(target_os = "linux"));
+}
+
+#[test]
+fn the_index_is_measured_alone_and_its_answers_are_those_of_a_comparison_with_every_vector() {
+    const DIM: usize = 12;
+    let home = tempfile::tempdir().expect("temporary folder");
+    let unit = |seed: usize| -> Vec<f32> {
+        let raw: Vec<f32> = (0..DIM).map(|i| ((seed * 37 + i * 91) as f32 * 0.7).sin()).collect();
+        let length = raw.iter().map(|v| v * v).sum::<f32>().sqrt();
+        raw.iter().map(|v| v / length).collect()
+    };
+    let write = |name: &str, rows: &[Vec<f32>]| {
+        let path = home.path().join(name);
+        let bytes: Vec<u8> = rows.iter().flatten().flat_map(|v| v.to_le_bytes()).collect();
+        std::fs::write(&path, bytes).expect("can be written");
+        path
+    };
+    let (vectors, queries): (Vec<_>, Vec<_>) = ((0..300).map(unit).collect(), (300..304).map(unit).collect());
+    let mut command = r2former();
+    command.args(["bench", "search", "--images", "300", "--dim", "12", "--batch", "3", "--candidates", "5"]);
+    command.args(["--runs", "4", "--json", "--vectors"]).arg(write("vectors", &vectors)).arg("--queries");
+    let answers = home.path().join("answers");
+    command.arg(write("queries", &queries)).arg("--answers").arg(&answers);
+    let report = json(&mut command);
+    for key in ["ms_per_query", "p50", "p99", "open_ms", "batch_ms", "index_bytes"] {
+        assert!(report[key].as_f64() > Some(0.0), "{key}: {report}");
+    }
+    let found: Vec<Vec<(usize, f32)>> =
+        serde_json::from_slice(&std::fs::read(answers).expect("written")).expect("JSON");
+    assert_eq!(found.len(), queries.len());
+    for (query, found) in queries.iter().zip(&found) {
+        let score = |row: &[f32]| row.iter().zip(query).map(|(a, b)| a * b).sum::<f32>();
+        let mut best: Vec<f32> = vectors.iter().map(|row| score(row)).collect();
+        best.sort_by(|a, b| b.total_cmp(a));
+        for ((row, similarity), best) in found.iter().zip(&best) {
+            assert!((similarity - best).abs() < 1e-5 && (score(&vectors[*row]) - best).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn adding_and_fetching_are_measured() {
+    let mut command = r2former();
+    command.args(["bench", "store", "--images", "70", "--local-features", "20", "--candidates", "10"]);
+    let report = json(command.args(["--runs", "3", "--json"]));
+    for key in ["images_per_second", "fetch_ms", "fetch_p99_ms", "index_bytes"] {
+        assert!(report[key].as_f64() > Some(0.0), "{key}: {report}");
+    }
 }
