@@ -157,13 +157,13 @@ pub(crate) fn rerank_or_default(asked: Option<RerankMethod>, config: &ModelConfi
         RerankMethod::Model if config.reranker.is_none() => {
             bail!("model {name} has no reranker: leave --rerank out, or use --rerank none")
         }
-        RerankMethod::Ransac if config.local.is_none() => {
+        RerankMethod::Ransac | RerankMethod::Mutual if config.local.is_none() => {
             bail!("model {name} has no local features: leave --rerank out, or use --rerank none")
         }
         RerankMethod::Model if !config.trained.reranker => {
             eprintln!("note: the reranker of model {name} is not trained: its ranking is meaningless");
         }
-        RerankMethod::Ransac if !config.trained.local => {
+        RerankMethod::Ransac | RerankMethod::Mutual if !config.trained.local => {
             eprintln!("note: the local features of model {name} are a random projection of its tokens");
         }
         _ => {}

@@ -30,6 +30,26 @@ fn a_query_with_a_large_margin_is_not_reranked() {
 }
 
 #[test]
+fn mutual_matches_are_those_that_ransac_chooses_from() {
+    let (_home, index, photos) = small_index();
+    let ask = |method: &str| {
+        let mut command = r2former();
+        command.arg("query").arg(&index).arg(photos.path().join("0.jpg"));
+        json(command.args(["--rerank", method, "--json"]))["answers"][0]["matches"].clone()
+    };
+    let (mutual, ransac) = (ask("mutual"), ask("ransac"));
+    assert_eq!(
+        (&mutual[0]["score_kind"], &mutual[0]["path"]),
+        (&"mutual_matches".into(), &ransac[0]["path"])
+    );
+    for found in mutual.as_array().expect("matches") {
+        let same = ransac.as_array().expect("matches").iter().find(|other| other["path"] == found["path"]);
+        let inliers = same.and_then(|same| same["score"].as_f64()).expect("reranked as well");
+        assert!(found["score"].as_f64() >= Some(inliers), "{found}");
+    }
+}
+
+#[test]
 fn costs_are_measured_for_every_ranking() {
     let photos = photo_folder();
     let report = tempfile::tempdir().expect("temporary folder");

@@ -28,6 +28,8 @@ pub enum ScoreKind {
     RerankerProbability,
     /// The number of mutual nearest local features that one homography explains.
     RansacInliers,
+    /// The number of mutual nearest local features.
+    MutualMatches,
 }
 
 impl ScoreKind {
@@ -36,6 +38,7 @@ impl ScoreKind {
         match method {
             RerankMethod::Model => Some(Self::RerankerProbability),
             RerankMethod::Ransac => Some(Self::RansacInliers),
+            RerankMethod::Mutual => Some(Self::MutualMatches),
             RerankMethod::None => None,
         }
     }

@@ -63,6 +63,12 @@ impl Verifier {
         Ok(Self { level, row, side: settings.height.max(settings.width) as f32, places, features })
     }
 
+    /// Counts the local features of a reference that are mutual nearest neighbours of the query's.
+    pub fn mutual(&self, reference: &[f32]) -> usize {
+        let (_, features) = split(reference, self.row);
+        mutual_nearest(self.level, self.row - PLACE, &self.features, &features).len()
+    }
+
     /// Matches a reference's local features and counts the inliers of the best homography.
     pub fn verify(&self, reference: &[f32]) -> Verification {
         let (places, features) = split(reference, self.row);

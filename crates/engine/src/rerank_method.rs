@@ -14,6 +14,8 @@ pub enum RerankMethod {
     Model,
     /// RANSAC: the number of mutual nearest local features that fit one homography.
     Ransac,
+    /// Mutual matches: the number of local features that are each other's nearest, wherever they lie.
+    Mutual,
     /// No reranking: the global ranking by cosine similarity.
     None,
 }
@@ -41,6 +43,12 @@ impl RerankMethod {
                 let score = |rows: &R| verifier.verify(&(*rows).into().floats(row)).inliers as f32;
                 Ok(candidates.par_iter().map(score).collect())
             }
+            Self::Mutual => {
+                let verifier = Verifier::new(extractor, query)?;
+                let row = extractor.config().local_row();
+                let score = |rows: &R| verifier.mutual(&(*rows).into().floats(row)) as f32;
+                Ok(candidates.par_iter().map(score).collect())
+            }
             Self::None => Ok(Vec::new()),
         }
     }
@@ -52,8 +60,9 @@ impl std::str::FromStr for RerankMethod {
         match text {
             "model" => Ok(Self::Model),
             "ransac" => Ok(Self::Ransac),
+            "mutual" => Ok(Self::Mutual),
             "none" => Ok(Self::None),
-            other => Err(format!("'{other}' is not a reranking method: model, ransac or none")),
+            other => Err(format!("'{other}' is not a reranking method: model, ransac, mutual or none")),
         }
     }
 }

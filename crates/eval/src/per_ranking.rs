@@ -11,6 +11,9 @@ pub struct PerRanking<T> {
     /// After reranking by RANSAC; absent if it was not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ransac: Option<T>,
+    /// After reranking by mutual matches; absent if it was not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mutual: Option<T>,
     /// After reranking by the model; absent if it was not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reranked: Option<T>,
@@ -22,6 +25,7 @@ impl<T> PerRanking<T> {
         let all = [
             (RerankMethod::None, Some(&self.global)),
             (RerankMethod::Ransac, self.ransac.as_ref()),
+            (RerankMethod::Mutual, self.mutual.as_ref()),
             (RerankMethod::Model, self.reranked.as_ref()),
         ];
         all.into_iter().filter_map(|(method, value)| value.map(|value| (method, value)))
@@ -32,6 +36,7 @@ impl<T> PerRanking<T> {
         PerRanking {
             global: f(RerankMethod::None, &self.global),
             ransac: self.ransac.as_ref().map(|value| f(RerankMethod::Ransac, value)),
+            mutual: self.mutual.as_ref().map(|value| f(RerankMethod::Mutual, value)),
             reranked: self.reranked.as_ref().map(|value| f(RerankMethod::Model, value)),
         }
     }
@@ -41,9 +46,9 @@ impl<T> PerRanking<T> {
         self.iter().find_map(|(m, value)| (m == method).then_some(value))
     }
 
-    /// The value of the final ranking: the reranker's, else RANSAC's, else the global one.
+    /// The value of the final ranking: the reranker's, else RANSAC's, else that of mutual matches, else the global one.
     pub fn last(&self) -> &T {
-        self.reranked.as_ref().or(self.ransac.as_ref()).unwrap_or(&self.global)
+        self.reranked.as_ref().or(self.ransac.as_ref()).or(self.mutual.as_ref()).unwrap_or(&self.global)
     }
 
     /// Sets the value of one reranking method.
@@ -51,6 +56,7 @@ impl<T> PerRanking<T> {
         match method {
             RerankMethod::None => self.global = value,
             RerankMethod::Ransac => self.ransac = Some(value),
+            RerankMethod::Mutual => self.mutual = Some(value),
             RerankMethod::Model => self.reranked = Some(value),
         }
     }
@@ -61,6 +67,7 @@ pub fn ranking_name(method: RerankMethod) -> &'static str {
     match method {
         RerankMethod::None => "global",
         RerankMethod::Ransac => "RANSAC",
+        RerankMethod::Mutual => "mutual matches",
         RerankMethod::Model => "reranked",
     }
 }

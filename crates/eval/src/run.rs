@@ -100,6 +100,9 @@ pub struct EvalCost {
     /// Milliseconds of RANSAC per query.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ransac_ms_per_query: Option<f64>,
+    /// Counting the mutual matches of the candidates, per query; absent if it was not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mutual_ms_per_query: Option<f64>,
     /// Milliseconds of the reranker per query.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rerank_ms_per_query: Option<f64>,
@@ -120,6 +123,7 @@ impl EvalCost {
         match method {
             RerankMethod::None => None,
             RerankMethod::Ransac => self.ransac_ms_per_query,
+            RerankMethod::Mutual => self.mutual_ms_per_query,
             RerankMethod::Model => self.rerank_ms_per_query,
         }
     }
@@ -202,7 +206,7 @@ pub(crate) fn rank_extracted(
     let margins = top1_margins(&global, &database, options.candidates);
     let skip: Vec<bool> =
         margins.iter().map(|margin| options.adaptive.is_some_and(|limit| *margin >= limit)).collect();
-    let mut rankings = PerRanking { global, ransac: None, reranked: None };
+    let mut rankings = PerRanking { global, ransac: None, mutual: None, reranked: None };
     let mut rerank_ms = BTreeMap::new();
     let methods: BTreeSet<RerankMethod> =
         options.rerank.iter().copied().filter(|m| *m != RerankMethod::None).collect();
@@ -219,6 +223,7 @@ pub(crate) fn rank_extracted(
         images_per_second: extracted.images_per_second,
         search_ms_per_query,
         ransac_ms_per_query: rerank_ms.get(&RerankMethod::Ransac).copied(),
+        mutual_ms_per_query: rerank_ms.get(&RerankMethod::Mutual).copied(),
         rerank_ms_per_query: rerank_ms.get(&RerankMethod::Model).copied(),
         bytes_per_image: r2former_model::cost::cost(extractor.config(), settings.height, settings.width)
             .stored_bytes,

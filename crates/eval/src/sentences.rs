@@ -97,6 +97,7 @@ fn distances(found: &Localisation, queries: usize) -> String {
 fn reranking(method: RerankMethod, pair: &Comparison) -> Option<String> {
     let name = match method {
         RerankMethod::Ransac => "RANSAC",
+        RerankMethod::Mutual => "Counting mutual matches",
         _ => "The reranker",
     };
     let test = &pair.recall.iter().find(|at| at.at == 1)?.test;

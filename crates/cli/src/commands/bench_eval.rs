@@ -30,7 +30,7 @@ pub(crate) struct EvalBenchArgs {
     /// Candidates to rerank per query.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     candidates: u32,
-    /// Reranking method: model, ransac or none [default: model if it has a reranker].
+    /// Reranking method: model, ransac, mutual or none [default: model if it has a reranker].
     #[arg(long, value_name = "METHOD")]
     rerank: Option<RerankMethod>,
     /// Memory limit for local features, per side; larger ones are stored in a temporary file.

@@ -27,8 +27,8 @@ pub(crate) struct QueryArgs {
     /// Number of candidates from the global search to rerank.
     #[arg(long, default_value_t = 100, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     candidates: u32,
-    /// Reranking method: model, ransac (mutual nearest local features that fit one homography), or none for the
-    /// global ranking [default: model if its reranker is trained, else none].
+    /// Reranking method: model, ransac (mutual nearest local features that fit one homography), mutual
+    /// (their number alone), or none for the global ranking [default: model if its reranker is trained, else none].
     #[arg(long, value_name = "METHOD")]
     rerank: Option<RerankMethod>,
     /// Skip reranking if the top-1 margin is at least MARGIN: the cosine similarity of the best match minus that

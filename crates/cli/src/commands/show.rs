@@ -61,7 +61,7 @@ struct IndexArgs {
     /// Candidates to rerank per query.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     candidates: u32,
-    /// Reranking method: model, ransac or none [default: model if its reranker is trained].
+    /// Reranking method: model, ransac, mutual or none [default: model if its reranker is trained].
     #[arg(long, value_name = "METHOD")]
     rerank: Option<RerankMethod>,
 }
@@ -146,6 +146,7 @@ fn query(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         let matches = answer.matches.iter().enumerate().map(|(i, m)| {
             let score = m.score.map(|score| match answer.rerank {
                 RerankMethod::Ransac => format!("{score:.0} inliers"),
+                RerankMethod::Mutual => format!("{score:.0} mutual matches"),
                 _ => format!("score {score:.3}, not calibrated"),
             });
             let similarity = format!("cosine {:.3}", m.similarity);

@@ -122,6 +122,7 @@ fn text(out: &mut Out, answer: &Answer, timing: bool, kind: PositionKind) -> Res
     let score = match answer.rerank {
         RerankMethod::Model => "   score",
         RerankMethod::Ransac => " inliers",
+        RerankMethod::Mutual => " matches",
         RerankMethod::None => "",
     };
     if !answer.matches.is_empty() {
@@ -131,7 +132,9 @@ fn text(out: &mut Out, answer: &Answer, timing: bool, kind: PositionKind) -> Res
     }
     for m in &answer.matches {
         let score = match (m.score, m.score_kind) {
-            (Some(inliers), Some(ScoreKind::RansacInliers)) => format!("  {inliers:>6.0}"),
+            (Some(count), Some(ScoreKind::RansacInliers | ScoreKind::MutualMatches)) => {
+                format!("  {count:>6.0}")
+            }
             (Some(score), _) => format!("  {score:.4}"),
             (None, _) => " ".repeat(score.len()),
         };

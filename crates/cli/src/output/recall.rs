@@ -2,8 +2,10 @@
 
 use super::{Out, bytes, escaped};
 use anyhow::Result;
+use r2former_engine::RerankMethod;
 use r2former_eval::{
     EmptyQueries, EvalSummary, MAP_AT, MeanAveragePrecision, PerRanking, Protocol, RECALL_AT, Recall,
+    ranking_name,
 };
 
 pub(crate) fn print_summary(out: &mut Out, summary: &EvalSummary) -> Result<()> {
@@ -28,7 +30,11 @@ pub(crate) fn print_summary(out: &mut Out, summary: &EvalSummary) -> Result<()> 
     table(out, "", &summary.mean_average_precision, candidates, precision)?;
     out.line(format_args!(""))?;
     let cost = &summary.cost;
-    let reranking = [("RANSAC", cost.ransac_ms_per_query), ("reranking", cost.rerank_ms_per_query)];
+    let reranking = [
+        ("RANSAC", cost.ransac_ms_per_query),
+        ("mutual matches", cost.mutual_ms_per_query),
+        ("reranking", cost.rerank_ms_per_query),
+    ];
     let reranking: String = reranking
         .iter()
         .filter_map(|(name, ms)| ms.map(|ms| format!(", {name} {ms:.1} ms per query")))
@@ -90,11 +96,8 @@ fn table<T>(
     shares: impl Fn(&T) -> Vec<f64>,
 ) -> Result<()> {
     row(out, &format!("{prefix}global"), &shares(&rankings.global))?;
-    if let Some(ransac) = &rankings.ransac {
-        row(out, &format!("{prefix}RANSAC {candidates}"), &shares(ransac))?;
-    }
-    if let Some(reranked) = &rankings.reranked {
-        row(out, &format!("{prefix}reranked {candidates}"), &shares(reranked))?;
+    for (method, found) in rankings.iter().filter(|(method, _)| *method != RerankMethod::None) {
+        row(out, &format!("{prefix}{} {candidates}", ranking_name(method)), &shares(found))?;
     }
     Ok(())
 }

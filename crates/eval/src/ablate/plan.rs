@@ -86,6 +86,7 @@ impl std::fmt::Display for Change {
         match self {
             Self::Rerank(RerankMethod::Model) => f.write_str("model"),
             Self::Rerank(RerankMethod::Ransac) => f.write_str("ransac"),
+            Self::Rerank(RerankMethod::Mutual) => f.write_str("mutual"),
             Self::Rerank(RerankMethod::None) => f.write_str("none"),
             Self::LocalFeatures(value) | Self::Neighbours(value) | Self::Layer(value) => write!(f, "{value}"),
             Self::Selection(Selection::Attention) => f.write_str("attention"),
@@ -148,7 +149,7 @@ fn plain(mut setting: Setting, patches: usize) -> Setting {
     }
     match setting.rerank {
         RerankMethod::Model => {}
-        RerankMethod::Ransac => setting.neighbours = 0,
+        RerankMethod::Ransac | RerankMethod::Mutual => setting.neighbours = 0,
         RerankMethod::None => {
             (setting.local_features, setting.neighbours, setting.adaptive) = (0, 0, None);
             (setting.selection, setting.official_gather, setting.bits) =
@@ -248,7 +249,7 @@ fn name(row: &Planned) -> String {
 fn possible(setting: &Setting, loaded: &LoadedModel) -> Result<()> {
     let lacks = match setting.rerank {
         RerankMethod::Model if loaded.config.reranker.is_none() => "reranker",
-        RerankMethod::Ransac if loaded.config.local.is_none() => "local features",
+        RerankMethod::Ransac | RerankMethod::Mutual if loaded.config.local.is_none() => "local features",
         _ => {
             let last = last_layer(&loaded.config);
             return match (setting.layer, last) {

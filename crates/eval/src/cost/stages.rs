@@ -146,8 +146,9 @@ pub fn stages(
     // Grouped by method, like the paper's table.
     rows.sort_by_key(|row| match row.rerank {
         RerankMethod::None => 0,
-        RerankMethod::Ransac => 1,
-        RerankMethod::Model => 2,
+        RerankMethod::Mutual => 1,
+        RerankMethod::Ransac => 2,
+        RerankMethod::Model => 3,
     });
     let (photographs, database, candidates) = (photos.len(), options.database, options.candidates);
     Ok(Stages { photographs, database, candidates, decode_ms, rows, notes })

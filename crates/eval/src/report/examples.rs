@@ -168,6 +168,7 @@ fn score_text(method: RerankMethod, score: f32) -> String {
     match method {
         RerankMethod::None => format!("cosine {score:.3}"),
         RerankMethod::Ransac => format!("{score:.0} inliers"),
+        RerankMethod::Mutual => format!("{score:.0} mutual matches"),
         RerankMethod::Model => format!("score {score:.3}"),
     }
 }

@@ -99,8 +99,9 @@ fn methods(subject: &Subject, asked: Option<&[RerankMethod]>) -> Result<Vec<Rera
     };
     let local = config.local.is_some();
     let ransac = wanted(RerankMethod::Ransac, local, local)?;
+    let mutual = wanted(RerankMethod::Mutual, local, false)?;
     let model = wanted(RerankMethod::Model, config.reranker.is_some(), config.trained.reranker)?;
-    Ok([Some(RerankMethod::None), ransac, model].into_iter().flatten().collect())
+    Ok([Some(RerankMethod::None), ransac, mutual, model].into_iter().flatten().collect())
 }
 
 fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {

@@ -13,7 +13,8 @@ use std::path::Path;
 const NONE: &str = "-";
 
 /// The rankings of a model, in the order of the columns.
-const RANKINGS: [RerankMethod; 3] = [RerankMethod::None, RerankMethod::Ransac, RerankMethod::Model];
+const RANKINGS: [RerankMethod; 4] =
+    [RerankMethod::None, RerankMethod::Ransac, RerankMethod::Mutual, RerankMethod::Model];
 
 /// `suite.json`.
 #[derive(Serialize)]

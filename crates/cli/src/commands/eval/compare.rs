@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 Example:
   r2former eval compare plain/results.json:reranked tuned/results.json --json")]
 pub(crate) struct CompareArgs {
-    /// results.json of a report, or its folder. Add :RANKING (global, ransac, reranked, or a scored predictions file)
+    /// results.json of a report, or its folder. Add :RANKING (global, ransac, mutual, reranked, or a scored predictions file)
     /// to choose a ranking other than the final one.
     #[arg(value_name = "RUN")]
     first: String,

@@ -83,7 +83,7 @@ pub(crate) struct RunArgs {
     /// Candidates to rerank per query.
     #[arg(long, default_value_t = 100, value_name = "N")]
     candidates: usize,
-    /// Reranking methods to evaluate beside the global ranking: model, ransac, or both separated by a comma; none for
+    /// Reranking methods to evaluate beside the global ranking: model, ransac, mutual, or several separated by commas; none for
     /// the global ranking alone [default: model if its reranker is trained].
     #[arg(long, value_name = "METHOD", value_delimiter = ',')]
     rerank: Vec<RerankMethod>,
