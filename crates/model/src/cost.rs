@@ -52,7 +52,9 @@ fn backbone_flop(config: &ModelConfig, height: usize, width: usize) -> f64 {
             let n = patches + v.prefix_tokens() as f64;
             let dim = v.dim as f64;
             let embed = 2.0 * patches * 3.0 * (v.patch * v.patch) as f64 * dim;
-            embed + v.depth as f64 * block_flop(n, n, dim, v.mlp_ratio as f64)
+            // A gated MLP has three products instead of two.
+            let ratio = v.swiglu.map_or(v.mlp_ratio as f64, |hidden| 1.5 * hidden as f64 / dim);
+            embed + v.depth as f64 * block_flop(n, n, dim, ratio)
         }
         // 4.09 G multiply-adds at 224 x 224 without the classifier, growing with the area.
         BackboneConfig::ResNet50(_) => 2.0 * 4.087e9 * (height * width) as f64 / (224.0 * 224.0),

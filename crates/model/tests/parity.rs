@@ -1,6 +1,8 @@
 //! Imports and forward passes against timm, torchvision and PyTorch (`parity/README.md` describes the data).
 
 mod common;
+#[path = "parity/dinov2_code.rs"]
+mod dinov2_code;
 #[path = "parity/generate.rs"]
 mod generate;
 #[path = "parity/published.rs"]

@@ -16,11 +16,16 @@ pub(crate) fn backbone(config: &ModelConfig) -> String {
             if v.layer_scale {
                 words += ", layer scale";
             }
+            if v.swiglu.is_some() {
+                words += ", gated MLPs";
+            }
             if v.registers > 0 {
                 words += &format!(", {} registers", v.registers);
             }
             words += match v.position {
                 PositionMode::Bicubic => ", bicubic positions",
+                PositionMode::Dinov2 => ", positions as DINOv2's",
+                PositionMode::Antialias => ", antialiased positions",
                 PositionMode::Official => ", positions as the published code",
             };
             words

@@ -188,7 +188,7 @@ impl ModelConfig {
         }
         if let BackboneConfig::Vit(v) = &self.backbone {
             let sizes = [v.dim, v.depth, v.heads, v.patch, v.mlp_ratio, v.grid[0], v.grid[1]];
-            if sizes.contains(&0) {
+            if sizes.contains(&0) || v.swiglu == Some(0) {
                 return bad("backbone sizes must be positive".into());
             }
             // Bounds keep a malicious header from causing absurd allocations.
@@ -196,6 +196,7 @@ impl ModelConfig {
                 || v.depth > 128
                 || v.patch > 64
                 || v.mlp_ratio > 16
+                || v.swiglu.is_some_and(|hidden| hidden > 32_768)
                 || v.grid[0].max(v.grid[1]) > 1024
             {
                 return bad("backbone sizes exceed every known model".into());

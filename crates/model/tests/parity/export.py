@@ -3,6 +3,7 @@
 import pathlib
 
 import checkpoints
+import dinov2_code
 import reranker
 import resnet
 import torch
@@ -13,6 +14,7 @@ golden = folder.parent / "golden"
 torch.set_num_threads(1)
 
 transformers.export(folder, torch.save)
+dinov2_code.export(folder)
 resnet.export(folder)
 reranker.export(folder, golden)
 checkpoints.export(folder, golden, torch.save)
