@@ -64,9 +64,9 @@ fn plain(name: &str) -> &str {
 
 /// Whether a CosPlace file holds a VGG16, whose convolutions are numbered without blocks.
 fn is_vgg(tensors: &Tensors) -> bool {
-    ["backbone.2.", "backbone.10.", "backbone.28."].iter().any(|stem| {
-        tensors.keys().any(|name| plain(name).starts_with(stem))
-    })
+    ["backbone.2.", "backbone.10.", "backbone.28."]
+        .iter()
+        .any(|stem| tensors.keys().any(|name| plain(name).starts_with(stem)))
 }
 
 fn rules(layout: Layout, vgg: bool) -> Rules {
@@ -83,7 +83,8 @@ pub(super) fn naming(tensors: &Tensors) -> impl Fn(String) -> String + use<> {
     let rules = layout(tensors).map_or(&[][..], |layout| rules(layout, is_vgg(tensors)));
     let parallel = tensors.keys().all(|name| name.starts_with(PARALLEL)) && !rules.is_empty();
     move |problem| {
-        let theirs = rules.iter().find_map(|(theirs, ours)| Some(format!("{theirs}{}", problem.strip_prefix(ours)?)));
+        let theirs =
+            rules.iter().find_map(|(theirs, ours)| Some(format!("{theirs}{}", problem.strip_prefix(ours)?)));
         let named = theirs.unwrap_or(problem);
         if parallel { format!("{PARALLEL}{named}") } else { named }
     }
@@ -162,21 +163,28 @@ fn gem_linear(tensors: &Tensors, vgg: bool, source: &str) -> Result<Parts> {
     }
     Ok(Parts {
         backbone: if vgg { BackboneConfig::Vgg16 } else { BackboneConfig::ResNet(resnet(tensors, 4)?) },
-        global: GlobalConfig::Linear { dim: rows(tensors, "head.weight", "aggregation.3.weight")?, pooling: Pooling::Cls },
+        global: GlobalConfig::Linear {
+            dim: rows(tensors, "head.weight", "aggregation.3.weight")?,
+            pooling: Pooling::Cls,
+        },
         origin: Origin {
             name,
             code_license: "MIT",
             weights_license: "not stated: the author says that the code's MIT does not cover them (CosPlace, issue 35)",
         },
         size: [480, 640],
-        fixed: Some("published results are at each image's own size; this model takes any (--image-size)".into()),
+        fixed: Some(
+            "published results are at each image's own size; this model takes any (--image-size)".into(),
+        ),
     })
 }
 
 fn mix_vpr(tensors: &Tensors) -> Result<Parts> {
     let resnet = resnet(tensors, 3)?;
     if tensors.keys().any(|name| name.starts_with("backbone.layer4.")) {
-        return Err(ModelError::Config("is a MixVPR model over a ResNet's layer4, which is not supported".into()));
+        return Err(ModelError::Config(
+            "is a MixVPR model over a ResNet's layer4, which is not supported".into(),
+        ));
     }
     let [rows_out, positions] = sizes(tensors, "aggregator.row_proj.weight")?;
     let channels = rows(tensors, "aggregator.channel_proj.weight", "aggregator.channel_proj.weight")?;
@@ -223,9 +231,10 @@ fn patch_net_vlad(tensors: &mut Tensors) -> Result<Parts> {
     let whitened = tensors.contains_key("aggregator.whitening.weight").then_some(());
     let whitened = match whitened {
         Some(()) => Some(rows(tensors, "aggregator.whitening.weight", "WPCA.0.weight")?),
-        None => tensors.keys().find(|name| name.starts_with("aggregator.whitening")).map_or(Ok(None), |_| {
-            Err(ModelError::Config("WPCA.0.weight is missing".into()))
-        })?,
+        None => tensors
+            .keys()
+            .find(|name| name.starts_with("aggregator.whitening"))
+            .map_or(Ok(None), |_| Err(ModelError::Config("WPCA.0.weight is missing".into())))?,
     };
     Ok(Parts {
         backbone: BackboneConfig::Vgg16,
@@ -242,7 +251,8 @@ fn patch_net_vlad(tensors: &mut Tensors) -> Result<Parts> {
 
 /// The ResNet of tensors with torchvision's names.
 pub(super) fn resnet(tensors: &Tensors, stages: usize) -> Result<ResNetConfig> {
-    let bottleneck = tensors.keys().any(|name| name.starts_with("backbone.layer") && name.contains(".conv3."));
+    let bottleneck =
+        tensors.keys().any(|name| name.starts_with("backbone.layer") && name.contains(".conv3."));
     let third = names::depth(tensors, "backbone.layer3.");
     let depth = ResNetConfig::depth_of(bottleneck, third).ok_or_else(|| {
         let kind = if bottleneck { "bottlenecks" } else { "basic blocks" };

@@ -54,15 +54,12 @@ fn resize(grid: Tensor<3>, target: [usize; 2]) -> Tensor<3> {
 }
 
 /// Interpolation by the row-major weights `[to, from]` of each axis, as two differentiable matrix products.
-fn resample(
-    grid: Tensor<3>,
-    target: [usize; 2],
-    weights: impl Fn(usize, usize) -> Vec<f32>,
-) -> Tensor<3> {
+fn resample(grid: Tensor<3>, target: [usize; 2], weights: impl Fn(usize, usize) -> Vec<f32>) -> Tensor<3> {
     let [gh, gw, dim] = grid.dims();
     let device = grid.device();
-    let matrix =
-        |from: usize, to: usize| Tensor::<2>::from_data(TensorData::new(weights(from, to), [to, from]), &device);
+    let matrix = |from: usize, to: usize| {
+        Tensor::<2>::from_data(TensorData::new(weights(from, to), [to, from]), &device)
+    };
     let (rows, columns) = (matrix(gh, target[0]), matrix(gw, target[1]));
     let tall = rows.matmul(grid.reshape([gh, gw * dim])).reshape([target[0], gw, dim]);
     columns.unsqueeze::<3>().expand([target[0], target[1], gw]).matmul(tall)

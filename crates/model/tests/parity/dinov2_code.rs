@@ -23,7 +23,8 @@ fn positions_at_other_sizes() {
             let expected = outputs.values(&case);
             close(&found, &expected, TOLERANCE, &case);
             // The plain rule is another one at every size but the stored one.
-            let plain = fit_position(grid.clone(), [37, 37], [height / 14, width / 14], PositionMode::Bicubic);
+            let plain =
+                fit_position(grid.clone(), [37, 37], [height / 14, width / 14], PositionMode::Bicubic);
             let far = host(plain).iter().zip(&expected).fold(0.0f32, |far, (a, b)| far.max((a - b).abs()));
             assert_eq!(far < 0.01, [height, width] == [518, 518], "{case}: {far}");
         }
