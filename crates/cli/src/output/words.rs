@@ -45,6 +45,11 @@ pub(crate) fn global_head(config: &ModelConfig) -> String {
         GlobalConfig::Linear { pooling, .. } => {
             format!("linear head on {pooling:?}-pooled patches").to_lowercase()
         }
+        GlobalConfig::Salad(salad) => {
+            let linear = if salad.linear.is_some() { " and a linear layer" } else { "" };
+            format!("SALAD of {} clusters{linear}", salad.clusters)
+        }
+        GlobalConfig::Boq(boq) => format!("BoQ of {} x {} queries", boq.layers, boq.queries),
         GlobalConfig::Pooled { pooling } => format!("{pooling:?}-pooled backbone output").to_lowercase(),
     }
 }

@@ -1,9 +1,11 @@
 //! The configuration of a model, stored as JSON in the header of its checkpoint.
 
+mod aggregate;
 mod backbone;
 mod heads;
 mod input;
 
+pub use aggregate::{BoqConfig, SaladConfig};
 pub use backbone::{BackboneConfig, PositionMode, ResNetConfig, VitConfig};
 pub use heads::{GlobalConfig, LocalConfig, Pooling, RerankerConfig};
 pub use input::{InputConfig, Precision, ResizeMode};
@@ -116,6 +118,8 @@ impl ModelConfig {
         match &self.global {
             GlobalConfig::Linear { dim, .. } => *dim,
             GlobalConfig::Pooled { .. } => self.backbone_dim(),
+            GlobalConfig::Salad(salad) => salad.descriptor(),
+            GlobalConfig::Boq(boq) => boq.descriptor(),
         }
     }
 
@@ -171,7 +175,12 @@ impl ModelConfig {
         if height.max(width) > 8192 {
             return Err(ModelError::Input(format!("image size {height}x{width}: sides may be at most 8192")));
         }
-        Ok(())
+        match (&self.global, &self.backbone) {
+            (GlobalConfig::Salad(salad), BackboneConfig::Vit(_)) => {
+                salad.check_patches((height / step) * (width / step))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks the ranges of all fields and their consistency.
@@ -212,6 +221,16 @@ impl ModelConfig {
             && !(1..=16_384).contains(&dim)
         {
             return bad(format!("global.dim {dim} is outside 1 to 16384"));
+        }
+        match &self.global {
+            GlobalConfig::Salad(salad) => salad.validate()?,
+            GlobalConfig::Boq(boq) => boq.validate()?,
+            GlobalConfig::Linear { .. } | GlobalConfig::Pooled { .. } => {}
+        }
+        if matches!(self.global, GlobalConfig::Salad(_) | GlobalConfig::Boq(_))
+            && !matches!(self.backbone, BackboneConfig::Vit(_))
+        {
+            return bad("global: SALAD and BoQ need a vision transformer".into());
         }
         if matches!(self.backbone, BackboneConfig::ResNet50(_))
             && matches!(self.global, GlobalConfig::Pooled { pooling: Pooling::Cls })

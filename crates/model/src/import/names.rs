@@ -1,6 +1,6 @@
 //! Recognition of other projects' tensor names.
 
-use crate::weights::Tensors;
+use crate::weights::{RawTensor, Tensors};
 
 /// Prefix of every name in published R2Former files, which were saved from `DataParallel`.
 pub(super) const PUBLISHED: &str = "module.";
@@ -21,8 +21,8 @@ pub(super) fn is_vit(tensors: &Tensors) -> bool {
 }
 
 pub(super) fn is_resnet(tensors: &Tensors) -> bool {
-    let any = |stem: &str| tensors.keys().any(|name| name.starts_with(stem));
-    any("layer1.0.") && any("layer4.0.")
+    tensors.contains_key("layer4.2.conv3.weight")
+        || (tensors.contains_key("conv1.weight") && tensors.contains_key("layer4.2.bn3.weight"))
 }
 
 /// The number of blocks `{stem}0.`, `{stem}1.`, ..., by the highest index: a gap is then reported as missing tensors.
@@ -38,6 +38,12 @@ pub(super) fn set_aside(tensors: &mut Tensors, known: impl Fn(&str) -> bool) -> 
         tensors.remove(name);
     }
     names
+}
+
+/// Tensors under a prefix without it; values are left behind where only shapes count.
+pub(super) fn under(tensors: &Tensors, prefix: &str) -> Tensors {
+    let shape = |t: &RawTensor| RawTensor { shape: t.shape.clone(), data: Vec::new() };
+    tensors.iter().filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_string(), shape(t)))).collect()
 }
 
 /// Renames by prefix; the first matching rule wins.

@@ -35,7 +35,7 @@ fn check(case: &str, position: PositionMode) -> Imported {
     let outputs = Outputs::open(&data("dinov2.outputs.safetensors"));
     let folder = tempfile::tempdir().expect("temporary folder");
     let path = folder.path().join("dinov2.safetensors");
-    generate::write(&path, &outputs.shapes(case), "");
+    generate::write(&path, &outputs.shapes(case), str::to_string);
     let imported = import(&path, &ImportOptions::default()).expect(case);
     assert_eq!(imported.leftovers, ["mask_token"]);
     let BackboneConfig::Vit(vit) = &imported.config.backbone else { panic!("a transformer") };

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import aggregations
 import checkpoints
 import dinov2_code
 import reranker
@@ -15,6 +16,7 @@ torch.set_num_threads(1)
 
 transformers.export(folder, torch.save)
 dinov2_code.export(folder)
+aggregations.export(folder)
 resnet.export(folder)
 reranker.export(folder, golden)
 checkpoints.export(folder, golden, torch.save)

@@ -41,14 +41,15 @@ pub(crate) fn weight(name: &str, shape: &[usize]) -> RawTensor {
     RawTensor { shape: shape.to_vec(), data: uniform(name, shape.iter().product(), low, high) }
 }
 
-/// Writes a safetensors file of generated weights; names are prefixed in the file, not where values are generated.
-pub(crate) fn write(path: &Path, shapes: &[(String, Vec<usize>)], prefix: &str) {
+/// Writes a safetensors file of generated weights; `rename` changes the names in the file, not those
+/// from which values are generated.
+pub(crate) fn write(path: &Path, shapes: &[(String, Vec<usize>)], rename: impl Fn(&str) -> String) {
     let tensors: Vec<(String, RawTensor, Vec<u8>)> = shapes
         .iter()
         .map(|(name, shape)| {
             let tensor = weight(name, shape);
             let bytes = tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect();
-            (format!("{prefix}{name}"), tensor, bytes)
+            (rename(name), tensor, bytes)
         })
         .collect();
     let views = tensors.iter().map(|(name, tensor, bytes)| {
