@@ -1,6 +1,6 @@
 //! Models and sizes in a few words.
 
-use r2former_model::{BackboneConfig, GlobalConfig, ModelConfig, Pooling, PositionMode, ResizeMode};
+use r2former_model::{BackboneConfig, GlobalConfig, ModelConfig, Pooling, PositionMode};
 
 pub(crate) fn backbone(config: &ModelConfig) -> String {
     match &config.backbone {
@@ -56,13 +56,9 @@ pub(crate) fn global_head(config: &ModelConfig) -> String {
 
 pub(crate) fn input(config: &ModelConfig) -> String {
     let i = &config.input;
-    let resize = match i.resize {
-        ResizeMode::Direct => "direct",
-        ResizeMode::Antialias => "antialias",
-    };
     format!(
-        "{}x{} (height x width), mean {:?}, std {:?}, resize {resize}, {}",
-        i.height, i.width, i.mean, i.std, config.precision
+        "{}x{} (height x width), mean {:?}, std {:?}, resize {}, {}",
+        i.height, i.width, i.mean, i.std, i.resize, config.precision
     )
 }
 

@@ -53,6 +53,15 @@ pub(super) fn recognise(tensors: &Tensors) -> Option<Published> {
 }
 
 impl Published {
+    /// How the published evaluation resizes photographs: MegaLoc and BoQ tensors, SALAD PIL's images.
+    fn resize(self) -> ResizeMode {
+        match self {
+            Self::MegaLoc => ResizeMode::TensorBilinear,
+            Self::Salad => ResizeMode::Antialias,
+            Self::Boq => ResizeMode::TensorBicubic,
+        }
+    }
+
     /// Where the file comes from, and what licences say of code and weights.
     fn provenance(self, nested: bool) -> [&'static str; 3] {
         match self {
@@ -124,13 +133,7 @@ pub(super) fn draft(published: Published, file: SourceFile, options: &ImportOpti
         global,
         local: None,
         reranker: None,
-        input: InputConfig {
-            height,
-            width,
-            mean,
-            std,
-            resize: options.resize.unwrap_or(ResizeMode::Antialias),
-        },
+        input: InputConfig { height, width, mean, std, resize: options.resize.unwrap_or(published.resize()) },
         precision: Precision::F32,
         trained: Trained { global: true, local: false, reranker: false },
         provenance,
