@@ -1,10 +1,29 @@
 //! Sizes of learned aggregations of patch tokens.
 
+use super::{GlobalConfig, PositionMode, ResizeMode, VitConfig};
 use crate::{ModelError, Result};
 use serde::{Deserialize, Serialize};
 
 /// The longest supported descriptor.
 pub(super) const LONGEST: usize = 65_536;
+
+/// Backbone, head and resizing of a published model by name: `megaloc`, `salad`, `boq-dinov2`.
+pub(super) fn preset(name: &str) -> Option<(VitConfig, GlobalConfig, ResizeMode)> {
+    let salad = |dim, linear| SaladConfig { clusters: 64, dim, token: 256, hidden: 512, linear };
+    let boq = BoqConfig { width: 384, heads: 6, layers: 2, queries: 64, rows: 32 };
+    let (global, resize) = match name {
+        "megaloc" => (GlobalConfig::Salad(salad(256, Some(8448))), ResizeMode::TensorBilinear),
+        "salad" => (GlobalConfig::Salad(salad(128, None)), ResizeMode::Antialias),
+        "boq-dinov2" => (GlobalConfig::Boq(boq), ResizeMode::TensorBicubic),
+        _ => return None,
+    };
+    let vit = VitConfig {
+        position: PositionMode::Dinov2,
+        final_norm: name != "boq-dinov2",
+        ..VitConfig::preset("dinov2-b")?
+    };
+    Some((vit, global, resize))
+}
 
 /// Sizes of SALAD (Izquierdo and Civera, CVPR 2024): optimal transport of patches to clusters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,7 +45,7 @@ pub struct SaladConfig {
 impl SaladConfig {
     /// Dimensions before the linear layer: the feature of CLS, then those of the clusters.
     pub fn aggregated(&self) -> usize {
-        self.token + self.clusters * self.dim
+        self.clusters.saturating_mul(self.dim).saturating_add(self.token)
     }
 
     /// Dimensions of the descriptor.
@@ -51,7 +70,6 @@ impl SaladConfig {
 
     pub(super) fn validate(&self) -> Result<()> {
         let sizes = [self.clusters, self.dim, self.token, self.hidden, self.descriptor()];
-        // Each size first, so that their product cannot overflow.
         if sizes[..4].iter().any(|size| !(1..=8192).contains(size))
             || !(1..=LONGEST).contains(&self.aggregated())
             || !(1..=LONGEST).contains(&self.descriptor())
@@ -84,7 +102,7 @@ pub struct BoqConfig {
 impl BoqConfig {
     /// Dimensions of the descriptor.
     pub fn descriptor(&self) -> usize {
-        self.width * self.rows
+        self.width.saturating_mul(self.rows)
     }
 
     pub(super) fn validate(&self) -> Result<()> {
@@ -100,5 +118,39 @@ impl BoqConfig {
             )));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ModelConfig;
+
+    #[test]
+    fn published_sizes() {
+        for (name, descriptor) in [("megaloc", 8448), ("salad", 8448), ("boq-dinov2", 12_288)] {
+            let config = ModelConfig::preset(name).unwrap();
+            config.validate().unwrap();
+            assert_eq!(config.global_dim(), descriptor, "{name}");
+            let json = serde_json::to_value(&config).unwrap();
+            assert_eq!(serde_json::from_value::<ModelConfig>(json).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn absurd_sizes_are_refused() {
+        for (name, fields) in [
+            ("megaloc", &["clusters", "dim", "token", "hidden", "linear"][..]),
+            ("boq-dinov2", &["width", "heads", "layers", "queries", "rows"]),
+        ] {
+            let config = serde_json::to_value(ModelConfig::preset(name).unwrap()).unwrap();
+            for field in fields {
+                for size in [0, 1_000_000_000, u64::MAX] {
+                    let mut config = config.clone();
+                    config["global"][field] = size.into();
+                    let config: ModelConfig = serde_json::from_value(config).unwrap();
+                    assert!(config.validate().is_err(), "{name} {field} {size}");
+                }
+            }
+        }
     }
 }

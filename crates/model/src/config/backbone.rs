@@ -67,24 +67,26 @@ impl VitConfig {
         1 + usize::from(self.distilled)
     }
 
-    /// The sizes of a named backbone: `deit-s`, `deit-b`, `vit-tiny`, `vit-s`, `vit-b`, `dinov2-s`, `dinov2-b`. `None` for any other
-    /// name.
+    /// The sizes of a named backbone: `deit-s`, `deit-b`, `vit-tiny`, `vit-s`, `vit-b`, `dinov2-s`, `dinov2-b`, `dinov2-l`,
+    /// `dinov2-g`. `None` for any other name.
     pub fn preset(name: &str) -> Option<Self> {
-        let (dim, heads) = match name {
-            "vit-tiny" => (192, 3),
-            "vit-s" | "deit-s" | "dinov2-s" => (384, 6),
-            "vit-b" | "deit-b" | "dinov2-b" => (768, 12),
+        let (dim, depth, heads) = match name {
+            "vit-tiny" => (192, 12, 3),
+            "vit-s" | "deit-s" | "dinov2-s" => (384, 12, 6),
+            "vit-b" | "deit-b" | "dinov2-b" => (768, 12, 12),
+            "dinov2-l" => (1024, 24, 16),
+            "dinov2-g" => (1536, 40, 24),
             _ => return None,
         };
         let dino = name.starts_with("dinov2");
         let distilled = name.starts_with("deit");
         Some(Self {
             dim,
-            depth: 12,
+            depth,
             heads,
             patch: if dino { 14 } else { 16 },
             mlp_ratio: 4,
-            swiglu: None,
+            swiglu: (name == "dinov2-g").then_some(4096),
             distilled,
             registers: 0,
             layer_scale: dino,

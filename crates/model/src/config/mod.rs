@@ -71,8 +71,16 @@ pub struct Trained {
 
 impl ModelConfig {
     /// An untrained model of a named backbone ([`VitConfig::preset`]) with the heads and reranker of the paper, for
-    /// measurements and as a start for training. `None` for an unknown name.
+    /// measurements and as a start for training; or of the sizes of a published global-only model, `megaloc`, `salad` or
+    /// `boq-dinov2`, at 322 x 322 pixels. `None` for an unknown name.
     pub fn preset(name: &str) -> Option<Self> {
+        if let Some((vit, global, resize)) = aggregate::preset(name) {
+            let mut config = Self::preset("dinov2-b")?;
+            (config.name, config.backbone, config.global) = (name.into(), BackboneConfig::Vit(vit), global);
+            (config.local, config.reranker) = (None, None);
+            (config.input.height, config.input.width, config.input.resize) = (322, 322, resize);
+            return Some(config);
+        }
         let vit = VitConfig::preset(name)?;
         let [height, width] = vit.grid.map(|cells| cells * vit.patch);
         Some(Self {
