@@ -162,8 +162,9 @@ impl Extractor {
     /// [`EngineError::Model`] for an image size that the architecture cannot take; [`EngineError::Request`] for
     /// vector instructions that `R2FORMER_SIMD` forces and this machine lacks, and for an unknown `R2FORMER_BF16`.
     pub fn new(loaded: LoadedModel, settings: Settings, device: &Device) -> Result<Self> {
-        let fingerprint = loaded.fingerprint;
-        let mut checkpoint = loaded.checkpoint;
+        let LoadedModel { fingerprint, mut checkpoint, bytes, .. } = loaded;
+        // The file would be a second copy of the weights while the network is built.
+        drop(bytes);
         checkpoint.config.check_size(settings.height, settings.width)?;
         checkpoint.config.input.height = settings.height;
         checkpoint.config.input.width = settings.width;
@@ -175,6 +176,8 @@ impl Extractor {
             resize: match input.resize {
                 r2former_model::ResizeMode::Direct => ResizeMode::Direct,
                 r2former_model::ResizeMode::Antialias => ResizeMode::Antialias,
+                r2former_model::ResizeMode::TensorBilinear => ResizeMode::TensorBilinear,
+                r2former_model::ResizeMode::TensorBicubic => ResizeMode::TensorBicubic,
             },
         };
         let model = checkpoint.model(device)?;

@@ -18,6 +18,8 @@ pub struct FusedBackbone {
     encoder: Arc<Encoder>,
     blank: PrecomputedPrefix,
     prefix: usize,
+    /// Rows and columns of patches.
+    grid: [usize; 2],
     device: Device,
 }
 
@@ -37,6 +39,9 @@ impl FusedBackbone {
             return Err(KernelError::Unsupported("a backbone that is no vision transformer".into()));
         };
         let c = vit.config();
+        if c.swiglu.is_some() {
+            return Err(KernelError::Unsupported("gated MLPs (SwiGLU)".into()));
+        }
         let shape = EncoderShape {
             patch: c.patch,
             dim: c.dim,
@@ -45,6 +50,7 @@ impl FusedBackbone {
             mlp_ratio: c.mlp_ratio,
             epsilon: c.norm_eps as f32,
             layer_scale: c.layer_scale,
+            final_norm: c.final_norm,
             class_tokens: c.class_tokens(),
             local_layer: vit.local_layer(),
             all_outputs: model.config().global.uses_patch_tokens(),
@@ -56,7 +62,8 @@ impl FusedBackbone {
         let get = |name: &str| tensors.get(&format!(".{name}")).map(|tensor| tensor.data.as_slice());
         let encoder = Arc::new(Encoder::new(level, products, shape, &get)?);
         let blank = blank(&encoder, vit, size, &device)?;
-        Ok(Self { encoder, blank, prefix: c.prefix_tokens(), device })
+        let grid = size.map(|side| side / c.patch);
+        Ok(Self { encoder, blank, prefix: c.prefix_tokens(), grid, device })
     }
 
     /// The same for images of another size (height, width); `model` is the one passed to [`FusedBackbone::new`].
@@ -75,6 +82,7 @@ impl FusedBackbone {
             encoder: Arc::clone(&self.encoder),
             blank,
             prefix: self.prefix,
+            grid: size.map(|side| side / vit.config().patch),
             device: self.device.clone(),
         })
     }
@@ -102,6 +110,7 @@ impl FusedBackbone {
         Ok(Tokens {
             last: tokens(encoded.last),
             last_prefix: self.prefix,
+            grid: self.grid,
             local: tokens(encoded.local),
             local_prefix: self.prefix,
             attention: Some(Tensor::from_data(

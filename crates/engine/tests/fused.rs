@@ -9,7 +9,8 @@ use r2former_model::backbone::Tokens;
 use r2former_model::import::{ImportOptions, import};
 use r2former_model::quantize::{dequantize, quantize};
 use r2former_model::{
-    BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, Pooling, R2Former, RerankerConfig, VitConfig,
+    BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, Pooling, PositionMode, R2Former, RerankerConfig,
+    VitConfig,
 };
 use std::path::Path;
 
@@ -182,7 +183,7 @@ fn transformer(change: impl FnOnce(&mut VitConfig), layer: Option<usize>, seed: 
 #[test]
 fn transformers_equal_the_model() {
     type Change = fn(&mut VitConfig);
-    let cases: [(&str, Change, [usize; 2]); 8] = [
+    let cases: [(&str, Change, [usize; 2]); 10] = [
         ("as published", |_| (), [96, 128]),
         ("one token a side", |_| (), [16, 16]),
         ("CLS only", |c| c.distilled = false, [64, 96]),
@@ -194,11 +195,29 @@ fn transformers_equal_the_model() {
         ("heads of 64", |c| (c.dim, c.heads) = (128, 2), [112, 112]),
         ("small patches", |c| (c.patch, c.depth) = (14, 2), [56, 70]),
         ("an odd width", |c| (c.dim, c.heads) = (36, 3), [48, 48]),
+        ("no final norm", |c| (c.distilled, c.final_norm) = (false, false), [64, 96]),
+        (
+            "DINOv2's positions",
+            |c| (c.distilled, c.layer_scale, c.position) = (false, true, PositionMode::Dinov2),
+            [80, 128],
+        ),
         ("one block, more tokens than a slice", |c| (c.depth, c.heads) = (1, 1), [256, 272]),
     ];
     for (seed, (what, change, size)) in cases.into_iter().enumerate() {
         compare_tokens(&transformer(change, None, seed as u64), size, seed as u64, what);
     }
+}
+
+/// Gated MLPs are left to the model's own operations.
+#[test]
+fn gated_mlps_are_unsupported() {
+    let model = transformer(|c| (c.distilled, c.swiglu) = (false, Some(24)), None, 3);
+    let size = [64, 96];
+    for level in Level::available() {
+        let refused = FusedBackbone::new(&model, level, MatmulPrecision::F32, size);
+        assert!(matches!(refused, Err(KernelError::Unsupported(_))), "{level}");
+    }
+    model.extract(Tensor::ones([1, 3, size[0], size[1]], &Device::flex())).unwrap();
 }
 
 #[test]

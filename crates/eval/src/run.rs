@@ -18,7 +18,7 @@ use crate::{EvalOptions, PerRanking, Protocol, Recall, Result};
 use r2former_data::Photo;
 use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, Progress, RerankMethod};
-use r2former_model::{Bits, ResizeMode};
+use r2former_model::Bits;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -292,10 +292,7 @@ fn input(
     let reranked = rankings.ransac.is_some() || rankings.reranked.is_some();
     let sequences = dataset.sequences.database.is_some() || dataset.sequences.queries.is_some();
     Input {
-        resize: match extractor.config().input.resize {
-            ResizeMode::Direct => "direct".into(),
-            ResizeMode::Antialias => "antialias".into(),
-        },
+        resize: extractor.config().input.resize.to_string(),
         image_size: format!("{}x{}", settings.height, settings.width),
         query_preprocessing: options.query_preprocessing,
         precision: settings.precision.to_string(),

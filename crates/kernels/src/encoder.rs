@@ -35,6 +35,8 @@ pub struct EncoderShape {
     pub epsilon: f32,
     /// Whether each branch ends in a LayerScale (DINOv2).
     pub layer_scale: bool,
+    /// Whether a layer norm follows the last block.
+    pub final_norm: bool,
     /// First tokens (CLS, and DIST if distilled) whose attention in the last block is returned; at most 2.
     pub class_tokens: usize,
     /// Blocks before [`Encoded::local`] is taken; less than `depth`.
@@ -51,7 +53,8 @@ pub struct Encoder {
     packing: Packing,
     patches: Matrix,
     blocks: Vec<Block>,
-    norm: Norm,
+    /// After the last block.
+    norm: Option<Norm>,
     shape: EncoderShape,
     buffers: Pool<ImageBuffers>,
     scratches: Pool<Scratch>,
@@ -70,7 +73,7 @@ pub struct PrecomputedPrefix {
 /// An encoded image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Encoded {
-    /// Tokens after the last block and the last norm, `[tokens, dim]`: all of them, or the class tokens.
+    /// Tokens after the last block and the final norm, if there is one, `[tokens, dim]`: all of them, or the class tokens.
     pub last: Vec<f32>,
     /// All tokens after [`EncoderShape::local_layer`] blocks, `[tokens, dim]`.
     pub local: Vec<f32>,
@@ -148,7 +151,7 @@ impl Encoder {
             blocks: (0..depth)
                 .map(|i| Block::load(&source, &format!("blocks.{i}"), &block))
                 .collect::<Result<_, _>>()?,
-            norm: source.norm("norm", dim, epsilon)?,
+            norm: shape.final_norm.then(|| source.norm("norm", dim, epsilon)).transpose()?,
             shape,
             buffers: Pool::default(),
             scratches: Pool::default(),
@@ -289,11 +292,13 @@ impl Encoder {
                 },
             );
         }
-        x[..computed].par_chunks_mut(group).for_each(|x| {
-            let mut scratch = self.scratches.borrow();
-            scratch.normed.resize(x.len());
-            self.level.run(Normalise { norm: &self.norm, x, normed: &mut scratch.normed });
-        });
+        if let Some(norm) = &self.norm {
+            x[..computed].par_chunks_mut(group).for_each(|x| {
+                let mut scratch = self.scratches.borrow();
+                scratch.normed.resize(x.len());
+                self.level.run(Normalise { norm, x, normed: &mut scratch.normed });
+            });
+        }
         let last = unpack_tokens(x, dim, columns, if all_outputs { count } else { class_tokens });
         Ok(Encoded { last, local, attention })
     }

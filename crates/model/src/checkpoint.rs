@@ -27,9 +27,10 @@ use crate::weights::{RawTensor, Tensors};
 use crate::{ModelConfig, ModelError, R2Former, Result};
 use burn::tensor::Device;
 use half::{bf16, f16};
-use safetensors::tensor::TensorView;
+use safetensors::tensor::View;
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
@@ -44,6 +45,16 @@ pub enum Storage {
     F32,
     /// 16-bit IEEE floats: half the size, 11 significant bits.
     F16,
+}
+
+impl Storage {
+    /// Bytes per value.
+    fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
 }
 
 /// A checkpoint in memory.
@@ -105,7 +116,13 @@ pub fn parse(bytes: &[u8], name: &Path) -> Result<Checkpoint> {
 /// [`ModelError::Checkpoint`] for tensors whose shape and values differ in length, or if `path` exists and is not a
 /// regular file.
 pub fn save(path: &Path, config: &ModelConfig, tensors: &Tensors, storage: Storage) -> Result<()> {
-    write_atomically(path, &serialize(path, config, tensors, storage)?)
+    let mut header = header(path, config, tensors, storage)?;
+    // The library reserves memory for the values, too.
+    header.shrink_to_fit();
+    write_atomically_with(path, |file| {
+        file.write_all(&header)?;
+        write_values(file, tensors, storage)
+    })
 }
 
 /// The bytes that [`save`] writes; `name` stands for the file in error messages.
@@ -113,20 +130,59 @@ pub fn save(path: &Path, config: &ModelConfig, tensors: &Tensors, storage: Stora
 /// # Errors
 /// [`ModelError::Checkpoint`] for tensors whose shape and values differ in length.
 pub fn serialize(name: &Path, config: &ModelConfig, tensors: &Tensors, storage: Storage) -> Result<Vec<u8>> {
+    let mut bytes = header(name, config, tensors, storage)?;
+    // Memory is the only limit of writing to it.
+    write_values(&mut bytes, tensors, storage).map_err(|e| ModelError::io(name, e))?;
+    Ok(bytes)
+}
+
+/// A tensor's place in a file, without its values.
+struct Place<'a>(&'a RawTensor, Storage);
+
+impl View for Place<'_> {
+    fn dtype(&self) -> Dtype {
+        match self.1 {
+            Storage::F32 => Dtype::F32,
+            Storage::F16 => Dtype::F16,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.0.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&[])
+    }
+
+    fn data_len(&self) -> usize {
+        self.0.data.len() * self.1.bytes()
+    }
+}
+
+/// What precedes the values in a file.
+fn header(name: &Path, config: &ModelConfig, tensors: &Tensors, storage: Storage) -> Result<Vec<u8>> {
     let json = serde_json::to_string(config).map_err(|e| ModelError::Config(e.to_string()))?;
-    let encoded: Vec<(&String, &RawTensor, Vec<u8>)> =
-        tensors.iter().map(|(key, tensor)| (key, tensor, encode(&tensor.data, storage))).collect();
-    let dtype = match storage {
-        Storage::F32 => Dtype::F32,
-        Storage::F16 => Dtype::F16,
-    };
-    let views = encoded
-        .iter()
-        .map(|(key, tensor, bytes)| Ok((*key, TensorView::new(dtype, tensor.shape.clone(), bytes)?)))
-        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-        .map_err(|e| ModelError::checkpoint(name, e.to_string()))?;
+    let wrong = tensors.iter().find(|(_, t)| t.shape.iter().product::<usize>() != t.data.len());
+    if let Some((key, tensor)) = wrong {
+        let (shape, count) = (&tensor.shape, tensor.data.len());
+        return Err(ModelError::checkpoint(
+            name,
+            format!("{key}: {count} values do not fill shape {shape:?}"),
+        ));
+    }
+    let places = tensors.iter().map(|(key, tensor)| (key, Place(tensor, storage)));
     let metadata = HashMap::from([(HEADER.to_string(), json)]);
-    safetensors::serialize(views, Some(metadata)).map_err(|e| ModelError::checkpoint(name, e.to_string()))
+    safetensors::serialize(places, Some(metadata)).map_err(|e| ModelError::checkpoint(name, e.to_string()))
+}
+
+/// The values of all tensors in the file's sequence, a piece at a time: models can be as large as half the memory.
+fn write_values(out: &mut impl Write, tensors: &Tensors, storage: Storage) -> std::io::Result<()> {
+    const PIECE: usize = 1 << 16;
+    for values in tensors.values().flat_map(|tensor| tensor.data.chunks(PIECE)) {
+        out.write_all(&encode(values, storage))?;
+    }
+    Ok(())
 }
 
 /// Writes a file atomically and durably: a temporary file in the same folder is synced, then renamed.
@@ -135,6 +191,13 @@ pub fn serialize(name: &Path, config: &ModelConfig, tensors: &Tensors, storage: 
 /// [`ModelError::Io`] if the folder cannot be written or the disk is full; an existing file is then unchanged.
 /// [`ModelError::Checkpoint`] if `path` exists and is not a regular file.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically_with(path, |file| file.write_all(bytes))
+}
+
+fn write_atomically_with(
+    path: &Path,
+    write: impl FnOnce(&mut std::fs::File) -> std::io::Result<()>,
+) -> Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -152,7 +215,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(folder).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
+    write(file.as_file_mut()).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
     Ok(())
@@ -237,4 +300,37 @@ fn decode(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
         Dtype::I64 => bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::tensor::TensorView;
+
+    /// Written piece by piece, a file is what the library writes at once.
+    #[test]
+    fn files_are_as_safetensors_serializes_them() {
+        let config = ModelConfig::preset("vit-tiny").unwrap();
+        let tensor = |shape: &[usize]| {
+            let count = shape.iter().product();
+            RawTensor { shape: shape.to_vec(), data: (0..count).map(|i| i as f32 * 0.37 - 5.0).collect() }
+        };
+        let named = [("b.weight", &[70_000, 2][..]), ("a", &[]), ("b.bias", &[3])];
+        let tensors: Tensors = named.map(|(name, shape)| (name.to_string(), tensor(shape))).into();
+        for (storage, dtype) in [(Storage::F32, Dtype::F32), (Storage::F16, Dtype::F16)] {
+            let json = serde_json::to_string(&config).unwrap();
+            let bytes: Vec<_> = tensors.iter().map(|(k, t)| (k, t, encode(&t.data, storage))).collect();
+            let views =
+                bytes.iter().map(|(k, t, b)| (*k, TensorView::new(dtype, t.shape.clone(), b).unwrap()));
+            let metadata = HashMap::from([(HEADER.to_string(), json)]);
+            let expected = safetensors::serialize(views, Some(metadata)).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("model.safetensors");
+            save(&path, &config, &tensors, storage).unwrap();
+            assert!(std::fs::read(&path).unwrap() == expected);
+            assert!(serialize(&path, &config, &tensors, storage).unwrap() == expected);
+        }
+        let short = [("a".to_string(), RawTensor { shape: vec![2], data: vec![1.0] })].into();
+        assert!(serialize(Path::new("m"), &config, &short, Storage::F32).is_err());
+    }
 }

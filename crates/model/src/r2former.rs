@@ -1,5 +1,6 @@
 //! The whole network: backbone, global head, local head, reranker.
 
+use crate::aggregate::Aggregate;
 use crate::backbone::{Backbone, Tokens};
 use crate::layers::{Projection, bicubic_matrix};
 use crate::local::select;
@@ -43,6 +44,7 @@ pub struct R2Former {
     backbone: Backbone,
     head: Option<Projection>,
     head_dist: Option<Projection>,
+    aggregate: Option<Aggregate>,
     gem_power: Option<Param<Tensor<1>>>,
     local_head: Option<Projection>,
     /// The reranker; `None` for a global-only model.
@@ -72,11 +74,13 @@ impl R2Former {
                 head_dist = Some(Projection::load(tensors, "head_dist", width, dim, c.precision));
             }
         }
+        let aggregate = Aggregate::load(tensors, c);
         let gem_power = gem_power(c, tensors);
         let local_head = local_head(c, tensors);
         let reranker = c.reranker.as_ref().map(|r| Reranker::load(tensors, "reranker", r));
         reader.finish()?;
-        Ok(Self { backbone, head, head_dist, gem_power, local_head, reranker, config: config.clone() })
+        let config = config.clone();
+        Ok(Self { backbone, head, head_dist, aggregate, gem_power, local_head, reranker, config })
     }
 
     /// A freshly initialised network: random weights that depend on `seed` alone.
@@ -113,6 +117,14 @@ impl R2Former {
         Self::load(config, TensorReader::from_tensors(tensors, device))
     }
 
+    /// Checks that tensors fit a configuration, without copying their values.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn check(config: &ModelConfig, tensors: &Tensors) -> Result<()> {
+        Self::load(config, TensorReader::checking(tensors)).map(|_| ())
+    }
+
     /// Every parameter by name: the inverse of [`from_tensors`](Self::from_tensors).
     ///
     /// # Errors
@@ -126,6 +138,9 @@ impl R2Former {
             if let Some(head) = head {
                 head.save(&mut writer, name);
             }
+        }
+        if let Some(aggregate) = &self.aggregate {
+            aggregate.save(&mut writer);
         }
         if let Some(p) = &self.gem_power {
             writer.tensor("gem.p", p.val());
@@ -147,7 +162,8 @@ impl R2Former {
     /// - images: `[batch, 3, height, width]`, normalised as in [`ModelConfig::input`]
     ///
     /// # Errors
-    /// [`ModelError::Input`] if height or width is not a multiple of [`ModelConfig::size_step`].
+    /// [`ModelError::Input`] if height or width is not a multiple of [`ModelConfig::size_step`], or the image too small
+    /// for the global head.
     pub fn extract(&self, images: Tensor<4>) -> Result<Features> {
         let [_, _, height, width] = images.dims();
         self.features(self.backbone.forward(images)?, [height, width])
@@ -162,8 +178,12 @@ impl R2Former {
     /// `size` (height, width) in pixels.
     ///
     /// # Errors
-    /// [`ModelError::Config`] if feature maps do not fit the size.
+    /// [`ModelError::Config`] if feature maps do not fit the size, [`ModelError::Input`] for an image that is too small for
+    /// the global head.
     pub fn features(&self, tokens: Tokens, size: [usize; 2]) -> Result<Features> {
+        if let GlobalConfig::Salad(salad) = &self.config.global {
+            salad.check_patches(tokens.grid[0] * tokens.grid[1])?;
+        }
         let local =
             self.select_local(&tokens, size)?.and_then(|(places, tokens)| self.project_local(places, tokens));
         Ok(Features { global: self.global(tokens), local })
@@ -222,8 +242,12 @@ impl R2Former {
         }
     }
 
-    /// Global descriptors of unit length, `[batch, dim]`, from the tokens of the backbone.
+    /// Global descriptors of unit length, `[batch, dim]`, from the tokens of the backbone. SALAD needs more patches than
+    /// clusters, as [`features`](Self::features) checks.
     pub fn global(&self, tokens: Tokens) -> Tensor<2> {
+        if let Some(aggregate) = &self.aggregate {
+            return unit(aggregate.forward(&tokens));
+        }
         let pooled = self.pooled(&tokens);
         let descriptor = match (&self.head, &self.head_dist) {
             (Some(head), Some(dist)) => {
@@ -237,13 +261,15 @@ impl R2Former {
         unit(descriptor)
     }
 
-    /// What the global head projects, `[batch, width]`: the tokens of the backbone, pooled.
+    /// What the global head projects, `[batch, width]`: the tokens of the backbone, pooled. An aggregation takes all tokens
+    /// instead; this is then CLS.
     pub fn pooled(&self, tokens: &Tokens) -> Tensor<2> {
         let [batch, count, width] = tokens.last.dims();
         let patches = || tokens.last.clone().narrow(1, tokens.last_prefix, count - tokens.last_prefix);
         let pooling = match (&self.config.global, &self.head_dist) {
             (_, Some(_)) => Pooling::Cls,
             (GlobalConfig::Pooled { pooling } | GlobalConfig::Linear { pooling, .. }, _) => *pooling,
+            (GlobalConfig::Salad(_) | GlobalConfig::Boq(_), _) => Pooling::Cls,
         };
         match (pooling, &self.gem_power) {
             (_, Some(power)) if self.head.is_some() => gem(unit(patches()), Some(power.val())),

@@ -47,7 +47,8 @@ impl Reranker {
         let block = BlockConfig {
             dim: c.dim,
             heads: c.heads,
-            mlp_ratio: c.mlp_ratio,
+            hidden: c.dim * c.mlp_ratio,
+            gated: false,
             norm_eps: c.norm_eps,
             layer_scale: false,
             precision,

@@ -1,6 +1,10 @@
 //! Imports and forward passes against timm, torchvision and PyTorch (`parity/README.md` describes the data).
 
+#[path = "parity/aggregations.rs"]
+mod aggregations;
 mod common;
+#[path = "parity/dinov2_code.rs"]
+mod dinov2_code;
 #[path = "parity/generate.rs"]
 mod generate;
 #[path = "parity/published.rs"]

@@ -1,6 +1,6 @@
 //! Models and sizes in a few words.
 
-use r2former_model::{BackboneConfig, GlobalConfig, ModelConfig, Pooling, PositionMode, ResizeMode};
+use r2former_model::{BackboneConfig, GlobalConfig, ModelConfig, Pooling, PositionMode};
 
 pub(crate) fn backbone(config: &ModelConfig) -> String {
     match &config.backbone {
@@ -16,11 +16,16 @@ pub(crate) fn backbone(config: &ModelConfig) -> String {
             if v.layer_scale {
                 words += ", layer scale";
             }
+            if v.swiglu.is_some() {
+                words += ", gated MLPs";
+            }
             if v.registers > 0 {
                 words += &format!(", {} registers", v.registers);
             }
             words += match v.position {
                 PositionMode::Bicubic => ", bicubic positions",
+                PositionMode::Dinov2 => ", positions as DINOv2's",
+                PositionMode::Antialias => ", antialiased positions",
                 PositionMode::Official => ", positions as the published code",
             };
             words
@@ -40,19 +45,20 @@ pub(crate) fn global_head(config: &ModelConfig) -> String {
         GlobalConfig::Linear { pooling, .. } => {
             format!("linear head on {pooling:?}-pooled patches").to_lowercase()
         }
+        GlobalConfig::Salad(salad) => {
+            let linear = if salad.linear.is_some() { " and a linear layer" } else { "" };
+            format!("SALAD of {} clusters{linear}", salad.clusters)
+        }
+        GlobalConfig::Boq(boq) => format!("BoQ of {} x {} queries", boq.layers, boq.queries),
         GlobalConfig::Pooled { pooling } => format!("{pooling:?}-pooled backbone output").to_lowercase(),
     }
 }
 
 pub(crate) fn input(config: &ModelConfig) -> String {
     let i = &config.input;
-    let resize = match i.resize {
-        ResizeMode::Direct => "direct",
-        ResizeMode::Antialias => "antialias",
-    };
     format!(
-        "{}x{} (height x width), mean {:?}, std {:?}, resize {resize}, {}",
-        i.height, i.width, i.mean, i.std, config.precision
+        "{}x{} (height x width), mean {:?}, std {:?}, resize {}, {}",
+        i.height, i.width, i.mean, i.std, i.resize, config.precision
     )
 }
 

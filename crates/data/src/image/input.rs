@@ -1,12 +1,13 @@
 //! From a photograph to the network's input.
 
-use super::{Rgb8, resample};
+use super::smooth::Filter;
+use super::{Rgb8, resample, smooth};
 use crate::{DataError, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// How a photograph is resized to the network's input size. The two differ by several grey levels, so a
+/// How a photograph is resized to the network's input size. The modes differ by several grey levels, so a
 /// model is to be used with the one it was evaluated with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -17,6 +18,12 @@ pub enum ResizeMode {
     /// Antialiased bilinear on the 8-bit image, then normalise: what it does while training
     /// (torchvision `Resize` on a PIL image).
     Antialias,
+    /// Antialiased bilinear on values, which are not rounded to 8 bits (torchvision `Resize` on a tensor).
+    #[serde(rename = "tensor_bilinear")]
+    TensorBilinear,
+    /// The same with a bicubic filter.
+    #[serde(rename = "tensor_bicubic")]
+    TensorBicubic,
 }
 
 impl fmt::Display for ResizeMode {
@@ -24,6 +31,8 @@ impl fmt::Display for ResizeMode {
         f.write_str(match self {
             Self::Direct => "direct",
             Self::Antialias => "antialias",
+            Self::TensorBilinear => "tensor_bilinear",
+            Self::TensorBicubic => "tensor_bicubic",
         })
     }
 }
@@ -35,7 +44,11 @@ impl FromStr for ResizeMode {
         match s {
             "direct" => Ok(Self::Direct),
             "antialias" => Ok(Self::Antialias),
-            _ => Err(DataError::Request(format!("resize mode \"{s}\" is neither direct nor antialias"))),
+            "tensor_bilinear" => Ok(Self::TensorBilinear),
+            "tensor_bicubic" => Ok(Self::TensorBicubic),
+            _ => Err(DataError::Request(format!(
+                "\"{s}\" is not a resize mode: direct, antialias, tensor_bilinear or tensor_bicubic"
+            ))),
         }
     }
 }
@@ -113,6 +126,10 @@ pub fn to_input_into(
     match how.resize {
         ResizeMode::Direct => resample::direct(image, height, width, &table, out),
         ResizeMode::Antialias => planes(&resample::antialias(image, height, width)?, &table, out),
+        ResizeMode::TensorBilinear => {
+            smooth::resize(image, height, width, &table, Filter::Bilinear, out);
+        }
+        ResizeMode::TensorBicubic => smooth::resize(image, height, width, &table, Filter::Bicubic, out),
     }
     Ok(())
 }

@@ -29,6 +29,7 @@ mod photo_tags;
 #[cfg(test)]
 mod reference;
 mod resample;
+mod smooth;
 mod tags;
 mod tags_write;
 mod thumbnail;

@@ -154,6 +154,37 @@ fn resizing_is_as_torch_and_pil_resize() {
     assert!(off * 8 < all, "{off} of {all} pixels are a step away from PIL's");
 }
 
+#[derive(serde::Deserialize)]
+struct TensorResize {
+    file: String,
+    height: usize,
+    width: usize,
+    step: usize,
+    tensor_bilinear: Vec<f32>,
+    tensor_bicubic: Vec<f32>,
+}
+
+#[test]
+fn values_are_resized_as_torchvision_resizes_tensors() {
+    let text = std::fs::read_to_string(folder().join("tensor_resize.json")).expect("tensor_resize.json");
+    let cases: Vec<TensorResize> = serde_json::from_str(&text).expect("tensor_resize.json");
+    for case in cases {
+        let image = decode_file(&folder().join(&case.file), &Limits::default()).expect("an image");
+        for (mode, expected) in [
+            (ResizeMode::TensorBilinear, &case.tensor_bilinear),
+            (ResizeMode::TensorBicubic, &case.tensor_bicubic),
+        ] {
+            let input =
+                to_input(&image, case.height, case.width, &Preprocess::imagenet(mode)).expect("an input");
+            let found: Vec<f32> = input.into_iter().step_by(case.step).collect();
+            assert_eq!(found.len(), expected.len());
+            for (a, b) in found.iter().zip(expected) {
+                assert!((a - b).abs() < 5e-6, "{} {}x{}: {a} {b}", case.file, case.height, case.width);
+            }
+        }
+    }
+}
+
 fn rows<const N: usize>(file: &str) -> Vec<[f64; N]> {
     let text = std::fs::read_to_string(folder().join(file)).expect(file);
     let row = |line: &str| -> [f64; N] {

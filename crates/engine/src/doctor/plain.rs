@@ -40,7 +40,8 @@ fn last_block(checkpoint: &Checkpoint, device: &Device) -> Result<Option<(Block,
     let config = BlockConfig {
         dim: vit.dim,
         heads: vit.heads,
-        mlp_ratio: vit.mlp_ratio,
+        hidden: vit.swiglu.unwrap_or(vit.dim * vit.mlp_ratio),
+        gated: vit.swiglu.is_some(),
         norm_eps: vit.norm_eps,
         layer_scale: vit.layer_scale,
         precision: checkpoint.config.precision,
@@ -73,8 +74,15 @@ impl Compute for Plain {
 
     fn global(&self, last: &Array, prefix: usize) -> Result<Array> {
         let last: Tensor<3> = last.on(&self.device);
-        let tokens =
-            Tokens { local: last.clone(), last, last_prefix: prefix, local_prefix: prefix, attention: None };
+        let tokens = Tokens {
+            // One row of patches: how they lie is nothing to compare.
+            grid: [1, last.dims()[1].saturating_sub(prefix)],
+            local: last.clone(),
+            last,
+            last_prefix: prefix,
+            local_prefix: prefix,
+            attention: None,
+        };
         Array::of(self.model.global(tokens))
     }
 

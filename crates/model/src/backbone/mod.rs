@@ -19,6 +19,8 @@ pub struct Tokens {
     pub last: Tensor<3>,
     /// Number of prefix tokens in `last`.
     pub last_prefix: usize,
+    /// Rows and columns of the patches in `last`.
+    pub grid: [usize; 2],
     /// Input of the local head, `[batch, tokens, width]`: tokens of a vision transformer after
     /// [`LocalConfig::layer`](crate::LocalConfig) blocks (prefix first), or layer 3 of a ResNet.
     pub local: Tensor<3>,

@@ -108,9 +108,11 @@ impl ResNet50 {
                 layer3 = x.clone();
             }
         }
+        let [_, _, rows, columns] = x.dims();
         Ok(Tokens {
             last: as_tokens(x),
             last_prefix: 0,
+            grid: [rows, columns],
             local: as_tokens(layer3),
             local_prefix: 0,
             attention: None,

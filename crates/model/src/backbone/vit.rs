@@ -17,7 +17,7 @@ pub struct Vit {
     register_tokens: Option<Param<Tensor<3>>>,
     pos_embed: Param<Tensor<3>>,
     blocks: Vec<Block>,
-    norm: LayerNorm,
+    norm: Option<LayerNorm>,
     /// Blocks before local features are taken.
     local_layer: usize,
     #[module(skip)]
@@ -38,7 +38,8 @@ impl Vit {
         let block = BlockConfig {
             dim: c.dim,
             heads: c.heads,
-            mlp_ratio: c.mlp_ratio,
+            hidden: c.swiglu.unwrap_or(c.dim * c.mlp_ratio),
+            gated: c.swiglu.is_some(),
             norm_eps: c.norm_eps,
             layer_scale: c.layer_scale,
             precision,
@@ -62,7 +63,7 @@ impl Vit {
             blocks: (0..c.depth)
                 .map(|i| Block::load(reader, &format!("{name}.blocks.{i}"), &block))
                 .collect(),
-            norm: reader.layer_norm(&format!("{name}.norm"), c.dim, c.norm_eps),
+            norm: c.final_norm.then(|| reader.layer_norm(&format!("{name}.norm"), c.dim, c.norm_eps)),
             local_layer: layer.unwrap_or(c.depth.saturating_sub(1)),
             config: c.clone(),
         }
@@ -86,7 +87,9 @@ impl Vit {
         for (i, block) in self.blocks.iter().enumerate() {
             block.save(writer, &format!("{name}.blocks.{i}"));
         }
-        writer.layer_norm(&format!("{name}.norm"), &self.norm);
+        if let Some(norm) = &self.norm {
+            writer.layer_norm(&format!("{name}.norm"), norm);
+        }
     }
 
     /// The sizes.
@@ -107,6 +110,7 @@ impl Vit {
     /// # Errors
     /// [`ModelError::Input`] if a side is not a multiple of the patch.
     pub fn forward(&self, images: Tensor<4>) -> Result<Tokens> {
+        let [_, _, height, width] = images.dims();
         let mut x = self.embed(images)?;
         let Some((last, before)) = self.blocks.split_last() else {
             return Err(ModelError::Config("a vision transformer needs at least one block".into()));
@@ -122,8 +126,12 @@ impl Vit {
         let prefix = self.config.prefix_tokens();
         let patches = x.dims()[1] - prefix;
         Ok(Tokens {
-            last: self.norm.forward(out),
+            last: match &self.norm {
+                Some(norm) => norm.forward(out),
+                None => out,
+            },
             last_prefix: prefix,
+            grid: [height, width].map(|side| side / self.config.patch),
             local: local.unwrap_or(x),
             local_prefix: prefix,
             attention: Some(attention.narrow(1, prefix, patches)),

@@ -26,6 +26,10 @@ pub struct VitConfig {
     pub patch: usize,
     /// Hidden width of the MLPs, in multiples of `dim`.
     pub mlp_ratio: usize,
+    /// Hidden width of gated MLPs, `w3(silu(w1 x) * w2 x)` (SwiGLU: DINOv2-g), which take the place of those with GELU and
+    /// `mlp_ratio`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swiglu: Option<usize>,
     /// Whether a distillation token follows the CLS token.
     pub distilled: bool,
     /// DINOv2 register tokens, which follow the class tokens and have no position embedding.
@@ -34,10 +38,22 @@ pub struct VitConfig {
     pub layer_scale: bool,
     /// Epsilon of every layer norm.
     pub norm_eps: f64,
+    /// Whether a layer norm follows the last block.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub final_norm: bool,
     /// Rows and columns of the stored position embedding.
     pub grid: [usize; 2],
     /// How the position embedding is fitted to other image sizes.
     pub position: PositionMode,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 impl VitConfig {
@@ -51,27 +67,31 @@ impl VitConfig {
         1 + usize::from(self.distilled)
     }
 
-    /// The sizes of a named backbone: `deit-s`, `deit-b`, `vit-tiny`, `vit-s`, `vit-b`, `dinov2-s`, `dinov2-b`. `None` for any other
-    /// name.
+    /// The sizes of a named backbone: `deit-s`, `deit-b`, `vit-tiny`, `vit-s`, `vit-b`, `dinov2-s`, `dinov2-b`, `dinov2-l`,
+    /// `dinov2-g`. `None` for any other name.
     pub fn preset(name: &str) -> Option<Self> {
-        let (dim, heads) = match name {
-            "vit-tiny" => (192, 3),
-            "vit-s" | "deit-s" | "dinov2-s" => (384, 6),
-            "vit-b" | "deit-b" | "dinov2-b" => (768, 12),
+        let (dim, depth, heads) = match name {
+            "vit-tiny" => (192, 12, 3),
+            "vit-s" | "deit-s" | "dinov2-s" => (384, 12, 6),
+            "vit-b" | "deit-b" | "dinov2-b" => (768, 12, 12),
+            "dinov2-l" => (1024, 24, 16),
+            "dinov2-g" => (1536, 40, 24),
             _ => return None,
         };
         let dino = name.starts_with("dinov2");
         let distilled = name.starts_with("deit");
         Some(Self {
             dim,
-            depth: 12,
+            depth,
             heads,
             patch: if dino { 14 } else { 16 },
             mlp_ratio: 4,
+            swiglu: (name == "dinov2-g").then_some(4096),
             distilled,
             registers: 0,
             layer_scale: dino,
             norm_eps: 1e-6,
+            final_norm: true,
             grid: match (dino, distilled) {
                 (true, _) => [37, 37],
                 (_, true) => [30, 40],
@@ -94,8 +114,13 @@ pub struct ResNetConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PositionMode {
-    /// Bicubic interpolation to the image's grid of patches.
+    /// Bicubic interpolation to the image's grid of patches, without antialiasing.
     Bicubic,
+    /// DINOv2 without registers (`interpolate_offset` 0.1): as [`Bicubic`](Self::Bicubic), but from coordinates scaled by
+    /// `stored / (wanted + 0.1)`.
+    Dinov2,
+    /// Bicubic with antialiasing: DINOv2 with registers, and timm's `resample_abs_pos_embed`.
+    Antialias,
     /// The square window of the published code, rescaled about its centre. For published checkpoints only.
     Official,
 }

@@ -1,5 +1,6 @@
 //! Configuration of global head, local head and reranker.
 
+use super::{BoqConfig, SaladConfig};
 use crate::{ModelError, Result};
 use serde::{Deserialize, Serialize};
 
@@ -21,13 +22,19 @@ pub enum GlobalConfig {
         /// How the features are pooled.
         pooling: Pooling,
     },
+    /// SALAD over CLS and patch tokens: MegaLoc, DINOv2-SALAD, CliqueMining.
+    Salad(SaladConfig),
+    /// BoQ over patch tokens.
+    Boq(BoqConfig),
 }
 
 impl GlobalConfig {
     /// Whether the descriptor of a transformer uses the patch tokens, rather than class tokens alone.
     pub fn uses_patch_tokens(&self) -> bool {
-        let (Self::Pooled { pooling } | Self::Linear { pooling, .. }) = self;
-        !pooling.is_cls()
+        match self {
+            Self::Pooled { pooling } | Self::Linear { pooling, .. } => !pooling.is_cls(),
+            Self::Salad(_) | Self::Boq(_) => true,
+        }
     }
 }
 

@@ -26,6 +26,36 @@ pub enum ResizeMode {
     Direct,
     /// Resize 8-bit pixels bilinearly with antialiasing, then normalise, as in the published training.
     Antialias,
+    /// Resize values bilinearly with antialiasing, without rounding to 8 bits (torchvision's `Resize` of a tensor).
+    TensorBilinear,
+    /// The same with a bicubic filter.
+    TensorBicubic,
+}
+
+impl std::str::FromStr for ResizeMode {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "direct" => Ok(Self::Direct),
+            "antialias" => Ok(Self::Antialias),
+            "tensor_bilinear" => Ok(Self::TensorBilinear),
+            "tensor_bicubic" => Ok(Self::TensorBicubic),
+            other => Err(format!(
+                "{other} is not a resize mode: direct, antialias, tensor_bilinear or tensor_bicubic"
+            )),
+        }
+    }
+}
+
+impl std::fmt::Display for ResizeMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::Antialias => "antialias",
+            Self::TensorBilinear => "tensor_bilinear",
+            Self::TensorBicubic => "tensor_bicubic",
+        })
+    }
 }
 
 /// Precision of the matrix products.

@@ -1,9 +1,11 @@
 //! The configuration of a model, stored as JSON in the header of its checkpoint.
 
+mod aggregate;
 mod backbone;
 mod heads;
 mod input;
 
+pub use aggregate::{BoqConfig, SaladConfig};
 pub use backbone::{BackboneConfig, PositionMode, ResNetConfig, VitConfig};
 pub use heads::{GlobalConfig, LocalConfig, Pooling, RerankerConfig};
 pub use input::{InputConfig, Precision, ResizeMode};
@@ -69,8 +71,16 @@ pub struct Trained {
 
 impl ModelConfig {
     /// An untrained model of a named backbone ([`VitConfig::preset`]) with the heads and reranker of the paper, for
-    /// measurements and as a start for training. `None` for an unknown name.
+    /// measurements and as a start for training; or of the sizes of a published global-only model, `megaloc`, `salad` or
+    /// `boq-dinov2`, at 322 x 322 pixels. `None` for an unknown name.
     pub fn preset(name: &str) -> Option<Self> {
+        if let Some((vit, global, resize)) = aggregate::preset(name) {
+            let mut config = Self::preset("dinov2-b")?;
+            (config.name, config.backbone, config.global) = (name.into(), BackboneConfig::Vit(vit), global);
+            (config.local, config.reranker) = (None, None);
+            (config.input.height, config.input.width, config.input.resize) = (322, 322, resize);
+            return Some(config);
+        }
         let vit = VitConfig::preset(name)?;
         let [height, width] = vit.grid.map(|cells| cells * vit.patch);
         Some(Self {
@@ -116,6 +126,8 @@ impl ModelConfig {
         match &self.global {
             GlobalConfig::Linear { dim, .. } => *dim,
             GlobalConfig::Pooled { .. } => self.backbone_dim(),
+            GlobalConfig::Salad(salad) => salad.descriptor(),
+            GlobalConfig::Boq(boq) => boq.descriptor(),
         }
     }
 
@@ -171,7 +183,12 @@ impl ModelConfig {
         if height.max(width) > 8192 {
             return Err(ModelError::Input(format!("image size {height}x{width}: sides may be at most 8192")));
         }
-        Ok(())
+        match (&self.global, &self.backbone) {
+            (GlobalConfig::Salad(salad), BackboneConfig::Vit(_)) => {
+                salad.check_patches((height / step) * (width / step))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks the ranges of all fields and their consistency.
@@ -188,7 +205,7 @@ impl ModelConfig {
         }
         if let BackboneConfig::Vit(v) = &self.backbone {
             let sizes = [v.dim, v.depth, v.heads, v.patch, v.mlp_ratio, v.grid[0], v.grid[1]];
-            if sizes.contains(&0) {
+            if sizes.contains(&0) || v.swiglu == Some(0) {
                 return bad("backbone sizes must be positive".into());
             }
             // Bounds keep a malicious header from causing absurd allocations.
@@ -196,6 +213,7 @@ impl ModelConfig {
                 || v.depth > 128
                 || v.patch > 64
                 || v.mlp_ratio > 16
+                || v.swiglu.is_some_and(|hidden| hidden > 32_768)
                 || v.grid[0].max(v.grid[1]) > 1024
             {
                 return bad("backbone sizes exceed every known model".into());
@@ -211,6 +229,16 @@ impl ModelConfig {
             && !(1..=16_384).contains(&dim)
         {
             return bad(format!("global.dim {dim} is outside 1 to 16384"));
+        }
+        match &self.global {
+            GlobalConfig::Salad(salad) => salad.validate()?,
+            GlobalConfig::Boq(boq) => boq.validate()?,
+            GlobalConfig::Linear { .. } | GlobalConfig::Pooled { .. } => {}
+        }
+        if matches!(self.global, GlobalConfig::Salad(_) | GlobalConfig::Boq(_))
+            && !matches!(self.backbone, BackboneConfig::Vit(_))
+        {
+            return bad("global: SALAD and BoQ need a vision transformer".into());
         }
         if matches!(self.backbone, BackboneConfig::ResNet50(_))
             && matches!(self.global, GlobalConfig::Pooled { pooling: Pooling::Cls })

@@ -1,9 +1,12 @@
 //! Conversion of other projects' checkpoints: published R2Former files (`.pth`, full and global-only), DeiT, timm and
-//! DINOv2 transformers, and torchvision's ResNet-50 (`.pth` or `.safetensors`).
+//! DINOv2 transformers, DINOv2 with a learned aggregation (MegaLoc, DINOv2-SALAD, CliqueMining, BoQ), and torchvision's ResNet-50
+//! (`.pth`, `.ckpt`, `.torch` or `.safetensors`).
 //!
 //! Every tensor of a file is either used, listed in [`Imported::leftovers`], or named in an error. Pickles are parsed,
 //! never executed. `examples/import_and_run.rs` imports a file and runs the model.
 
+mod aggregated;
+mod boq;
 mod names;
 mod published;
 mod read;
@@ -103,7 +106,9 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
         ModelError::Config(problem) => ModelError::checkpoint(path, problem),
         other => other,
     };
-    let mut draft = if names::is_resnet(&file.tensors) {
+    let mut draft = if let Some(published) = aggregated::recognise(&file.tensors) {
+        aggregated::draft(published, file, options)
+    } else if names::is_resnet(&file.tensors) {
         resnet::draft(file, options)
     } else if names::is_published(&file.tensors) {
         published::draft(file, options)
@@ -112,7 +117,7 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     } else {
         let some: Vec<&str> = file.tensors.keys().take(5).map(String::as_str).collect();
         Err(ModelError::Config(format!(
-            "holds no supported architecture (R2Former, DeiT, timm ViT, DINOv2, ResNet-50); its {} tensors start with {}",
+            "holds no supported architecture (R2Former, DeiT, timm ViT, DINOv2, MegaLoc, SALAD, BoQ, ResNet-50); its {} tensors start with {}",
             file.tensors.len(),
             some.join(", ")
         )))
@@ -120,8 +125,8 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     .map_err(at_file)?;
     draft.config.name = name;
     complete(&mut draft).map_err(at_file)?;
-    // Building the network checks names and shapes.
-    R2Former::from_tensors(&draft.config, draft.tensors.clone(), &Device::flex()).map_err(|e| match e {
+    // The network's own reading of tensors checks names and shapes.
+    R2Former::check(&draft.config, &draft.tensors).map_err(|e| match e {
         ModelError::Tensors(list) => ModelError::checkpoint(path, ModelError::Tensors(list).to_string()),
         other => at_file(other),
     })?;

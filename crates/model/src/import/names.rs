@@ -1,6 +1,6 @@
 //! Recognition of other projects' tensor names.
 
-use crate::weights::Tensors;
+use crate::weights::{RawTensor, Tensors};
 
 /// Prefix of every name in published R2Former files, which were saved from `DataParallel`.
 pub(super) const PUBLISHED: &str = "module.";
@@ -38,6 +38,12 @@ pub(super) fn set_aside(tensors: &mut Tensors, known: impl Fn(&str) -> bool) -> 
         tensors.remove(name);
     }
     names
+}
+
+/// Tensors under a prefix without it; values are left behind where only shapes count.
+pub(super) fn under(tensors: &Tensors, prefix: &str) -> Tensors {
+    let shape = |t: &RawTensor| RawTensor { shape: t.shape.clone(), data: Vec::new() };
+    tensors.iter().filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_string(), shape(t)))).collect()
 }
 
 /// Renames by prefix; the first matching rule wins.

@@ -14,6 +14,8 @@ pub(super) struct SourceFile {
     pub(super) tensors: Tensors,
     /// Metadata of a safetensors header.
     pub(super) metadata: HashMap<String, String>,
+    /// Whether the weights were nested in the state of a training run.
+    pub(super) nested: bool,
     /// File name and SHA-256.
     pub(super) provenance: serde_json::Value,
 }
@@ -34,13 +36,15 @@ pub(super) fn read(path: &Path) -> Result<SourceFile> {
         if metadata.contains_key("r2former") {
             return Err(ModelError::checkpoint(path, "is already an r2former model and needs no import"));
         }
-        return Ok(SourceFile { tensors: host_tensors(&file, path)?, metadata, provenance });
+        return Ok(SourceFile { tensors: host_tensors(&file, path)?, metadata, nested: false, provenance });
     }
     drop(bytes);
-    Ok(SourceFile { tensors: pickle(path)?, metadata: HashMap::new(), provenance })
+    let (tensors, nested) = pickle(path)?;
+    Ok(SourceFile { tensors, metadata: HashMap::new(), nested, provenance })
 }
 
-fn pickle(path: &Path) -> Result<Tensors> {
+/// The tensors, and whether they were nested.
+fn pickle(path: &Path) -> Result<(Tensors, bool)> {
     let reader = PytorchReader::new(path).map_err(|e| {
         ModelError::checkpoint(
             path,
@@ -72,7 +76,7 @@ fn pickle(path: &Path) -> Result<Tensors> {
     if named.is_empty() {
         return Err(ModelError::checkpoint(path, "holds no tensors"));
     }
-    Ok(named)
+    Ok((named, nest.is_some()))
 }
 
 fn decode(bytes: &[u8], dtype: DType) -> Option<Vec<f32>> {

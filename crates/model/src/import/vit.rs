@@ -10,8 +10,11 @@ use crate::{
 };
 
 pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> {
-    let mut tensors = names::rename(file.tensors, &[("reg_token", "register_tokens")]);
+    let hub = is_hub_dinov2(&file.tensors);
+    let tensors = names::rename(file.tensors, &[("reg_token", "register_tokens")]);
+    let mut tensors = dinov2_mlp_names(tensors);
     let mut vit = architecture(&tensors, options)?;
+    vit.position = position(&vit, hub);
     let mut leftovers = names::set_aside(&mut tensors, |name| {
         name == "mask_token" || name.starts_with("head.") || name.starts_with("head_dist.")
     });
@@ -62,6 +65,29 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
     Ok(Draft { config, tensors, leftovers, notes })
 }
 
+/// Renames timm's packed gated MLPs (`fc1` twice as wide as `fc2` is deep) as DINOv2 names them.
+fn dinov2_mlp_names(tensors: Tensors) -> Tensors {
+    let width = |name: &str, axis: usize| tensors.get(name).and_then(|t| t.shape.get(axis)).copied();
+    let inner = [width("blocks.0.mlp.fc1.weight", 0), width("blocks.0.mlp.fc2.weight", 1)];
+    let [Some(first), Some(second)] = inner else { return tensors };
+    if first != 2 * second {
+        return tensors;
+    }
+    let renamed = |name: String| name.replace(".mlp.fc1.", ".mlp.w12.").replace(".mlp.fc2.", ".mlp.w3.");
+    tensors.into_iter().map(|(name, tensor)| (renamed(name), tensor)).collect()
+}
+
+/// Whether the names are those of DINOv2's own files, which timm's copies rename or lack.
+pub(super) fn is_hub_dinov2(tensors: &Tensors) -> bool {
+    ["mask_token", "register_tokens"].iter().any(|name| tensors.contains_key(*name))
+}
+
+/// How the code that belongs to the file fits position embeddings: DINOv2's with an offset, that of its models with
+/// registers and timm's with antialiasing.
+pub(super) fn position(vit: &VitConfig, hub: bool) -> PositionMode {
+    if hub && vit.registers == 0 { PositionMode::Dinov2 } else { PositionMode::Antialias }
+}
+
 /// The note on a model without trained heads.
 pub(super) fn untrained_note(pooling: &str) -> String {
     format!(
@@ -81,7 +107,12 @@ pub(super) fn architecture(tensors: &Tensors, options: &ImportOptions) -> Result
     };
     let kernel = shape("patch_embed.proj.weight", 4)?;
     let (dim, patch) = (kernel[0], kernel[2]);
-    let hidden = shape("blocks.0.mlp.fc1.weight", 2)?[0];
+    let gated = tensors.contains_key("blocks.0.mlp.w12.weight");
+    let swiglu = match gated {
+        true => Some(shape("blocks.0.mlp.w12.weight", 2)?[0] / 2),
+        false => None,
+    };
+    let hidden = if gated { 4 * dim } else { shape("blocks.0.mlp.fc1.weight", 2)?[0] };
     // One tensor of a part suffices, so that errors name the missing ones.
     let distilled = tensors.contains_key("dist_token") || tensors.keys().any(|k| k.starts_with("head_dist."));
     let layer_scale =
@@ -114,12 +145,14 @@ pub(super) fn architecture(tensors: &Tensors, options: &ImportOptions) -> Result
         heads: options.heads.unwrap_or((dim / 64).max(3)),
         patch,
         mlp_ratio: hidden / dim,
+        swiglu,
         distilled,
         registers,
         layer_scale,
         norm_eps: 1e-6,
+        final_norm: true,
         grid,
-        position: PositionMode::Bicubic,
+        position: PositionMode::Antialias,
     })
 }
 

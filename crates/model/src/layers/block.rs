@@ -7,7 +7,7 @@ use crate::Precision;
 use crate::weights::{Init, TensorReader, TensorWriter};
 use burn::module::{Module, Param};
 use burn::nn::LayerNorm;
-use burn::tensor::activation::{gelu, softmax};
+use burn::tensor::activation::{gelu, silu, softmax};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, Device, Tensor};
@@ -20,8 +20,10 @@ pub struct BlockConfig {
     pub dim: usize,
     /// Attention heads.
     pub heads: usize,
-    /// Hidden width of the MLP, in multiples of `dim`.
-    pub mlp_ratio: usize,
+    /// Hidden width of the MLP.
+    pub hidden: usize,
+    /// Whether the MLP is gated, `w3(silu(w1 x) * w2 x)` (SwiGLU), rather than `fc2(gelu(fc1 x))`.
+    pub gated: bool,
     /// Epsilon of the norms.
     pub norm_eps: f64,
     /// Whether each branch ends in a LayerScale.
@@ -38,10 +40,13 @@ pub struct Block {
     proj: Projection,
     scale1: Option<Param<Tensor<1>>>,
     norm2: LayerNorm,
+    /// `mlp.fc1`; of a gated MLP `mlp.w12`, twice as wide.
     fc1: Projection,
+    /// `mlp.fc2` or `mlp.w3`.
     fc2: Projection,
     scale2: Option<Param<Tensor<1>>>,
     heads: usize,
+    gated: bool,
     #[module(skip)]
     epsilon: f64,
     #[module(skip)]
@@ -55,17 +60,20 @@ impl Block {
             c.layer_scale
                 .then(|| reader.param(&format!("{name}.{part}.gamma"), [c.dim], Init::Constant(1e-5)))
         };
-        let (dim, hidden, precision) = (c.dim, c.dim * c.mlp_ratio, c.precision);
+        let (dim, hidden, precision) = (c.dim, c.hidden, c.precision);
+        let [first, second] = mlp_names(c.gated);
+        let inner = if c.gated { 2 * hidden } else { hidden };
         Self {
             norm1: reader.layer_norm(&format!("{name}.norm1"), dim, c.norm_eps),
             qkv: Projection::load(reader, &format!("{name}.attn.qkv"), dim, 3 * dim, precision),
             proj: Projection::load(reader, &format!("{name}.attn.proj"), dim, dim, precision),
             scale1: scale(reader, "ls1"),
             norm2: reader.layer_norm(&format!("{name}.norm2"), dim, c.norm_eps),
-            fc1: Projection::load(reader, &format!("{name}.mlp.fc1"), dim, hidden, precision),
-            fc2: Projection::load(reader, &format!("{name}.mlp.fc2"), hidden, dim, precision),
+            fc1: Projection::load(reader, &format!("{name}.mlp.{first}"), dim, inner, precision),
+            fc2: Projection::load(reader, &format!("{name}.mlp.{second}"), hidden, dim, precision),
             scale2: scale(reader, "ls2"),
             heads: c.heads,
+            gated: c.gated,
             epsilon: c.norm_eps,
             precision,
         }
@@ -77,8 +85,9 @@ impl Block {
         self.qkv.save(writer, &format!("{name}.attn.qkv"));
         self.proj.save(writer, &format!("{name}.attn.proj"));
         writer.layer_norm(&format!("{name}.norm2"), &self.norm2);
-        self.fc1.save(writer, &format!("{name}.mlp.fc1"));
-        self.fc2.save(writer, &format!("{name}.mlp.fc2"));
+        let [first, second] = mlp_names(self.gated);
+        self.fc1.save(writer, &format!("{name}.mlp.{first}"));
+        self.fc2.save(writer, &format!("{name}.mlp.{second}"));
         for (part, scale) in [("ls1", &self.scale1), ("ls2", &self.scale2)] {
             if let Some(gamma) = scale {
                 writer.tensor(&format!("{name}.{part}.gamma"), gamma.val());
@@ -151,6 +160,7 @@ impl Block {
         let device = x.device();
         let supported = self.precision == Precision::F32
             && self.scale1.is_none()
+            && !self.gated
             && x.dtype() == DType::F32
             && device.is_autodiff()
             && device.inner() == Device::flex()
@@ -222,9 +232,20 @@ impl Block {
 
     fn after_attention(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
         let x = x + scaled(self.proj.forward(context), &self.scale1);
-        let hidden = gelu(self.fc1.forward(self.norm2.forward(x.clone())));
+        let hidden = self.fc1.forward(self.norm2.forward(x.clone()));
+        let hidden = if self.gated {
+            let half = hidden.dims()[2] / 2;
+            silu(hidden.clone().narrow(2, 0, half)) * hidden.narrow(2, half, half)
+        } else {
+            gelu(hidden)
+        };
         x + scaled(self.fc2.forward(hidden), &self.scale2)
     }
+}
+
+/// The two layers of the MLP, by timm's and DINOv2's names.
+fn mlp_names(gated: bool) -> [&'static str; 2] {
+    if gated { ["w12", "w3"] } else { ["fc1", "fc2"] }
 }
 
 /// Concatenates heads: `[batch, heads, tokens, head_dim]` to `[batch, tokens, dim]`.
@@ -249,7 +270,8 @@ mod tests {
     const SMALL: BlockConfig = BlockConfig {
         dim: 12,
         heads: 3,
-        mlp_ratio: 2,
+        hidden: 24,
+        gated: false,
         norm_eps: 1e-6,
         layer_scale: false,
         precision: Precision::F32,

@@ -12,9 +12,11 @@ pub fn fit_position(grid: Tensor<3>, size: [usize; 2], target: [usize; 2], mode:
     let [_, _, dim] = grid.dims();
     let grid = grid.reshape([size[0], size[1], dim]);
     let fitted = match mode {
-        // Neither mode changes the embedding at its own size.
+        // No mode changes the embedding at its own size.
         _ if size == target => grid,
         PositionMode::Bicubic => resize(grid, target),
+        PositionMode::Dinov2 => resample(grid, target, dinov2_weights),
+        PositionMode::Antialias => resample(grid, target, antialias_weights),
         PositionMode::Official => official(grid, target),
     };
     fitted.reshape([1, target[0] * target[1], dim])
@@ -46,39 +48,81 @@ fn official(grid: Tensor<3>, target: [usize; 2]) -> Tensor<3> {
     }
 }
 
-/// Bicubic interpolation (Keys' kernel with a = -0.75, half-pixel centres, no antialiasing, repeated edges) as two
-/// differentiable matrix products.
+/// [`PositionMode::Bicubic`]: ratio of the sizes, half-pixel centres, no antialiasing, repeated edges.
 fn resize(grid: Tensor<3>, target: [usize; 2]) -> Tensor<3> {
+    resample(grid, target, bicubic_weights)
+}
+
+/// Interpolation by the row-major weights `[to, from]` of each axis, as two differentiable matrix products.
+fn resample(grid: Tensor<3>, target: [usize; 2], weights: impl Fn(usize, usize) -> Vec<f32>) -> Tensor<3> {
     let [gh, gw, dim] = grid.dims();
     let device = grid.device();
-    let rows = bicubic_matrix(gh, target[0], &device);
-    let columns = bicubic_matrix(gw, target[1], &device);
+    let matrix = |from: usize, to: usize| {
+        Tensor::<2>::from_data(TensorData::new(weights(from, to), [to, from]), &device)
+    };
+    let (rows, columns) = (matrix(gh, target[0]), matrix(gw, target[1]));
     let tall = rows.matmul(grid.reshape([gh, gw * dim])).reshape([target[0], gw, dim]);
     columns.unsqueeze::<3>().expand([target[0], target[1], gw]).matmul(tall)
 }
 
 /// The matrix `[to, from]` of a bicubic interpolation from `from` to `to` samples.
 pub fn bicubic_matrix(from: usize, to: usize, device: &Device) -> Tensor<2> {
-    const A: f64 = -0.75;
-    let weight = |x: f64| {
-        let x = x.abs();
-        if x <= 1.0 {
-            ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
-        } else if x < 2.0 {
-            A * (((x - 5.0) * x + 8.0) * x - 4.0)
-        } else {
-            0.0
-        }
-    };
+    Tensor::from_data(TensorData::new(bicubic_weights(from, to), [to, from]), device)
+}
+
+fn bicubic_weights(from: usize, to: usize) -> Vec<f32> {
+    point_weights(from, to, from as f64 / to as f64)
+}
+
+/// DINOv2's `interpolate_offset`: its code passes `(to + 0.1) / from` as the factor, by which PyTorch also scales the
+/// coordinates.
+fn dinov2_weights(from: usize, to: usize) -> Vec<f32> {
+    point_weights(from, to, from as f64 / (to as f64 + 0.1))
+}
+
+/// Keys' kernel with parameter `a`.
+fn keys(a: f64, x: f64) -> f64 {
+    let x = x.abs();
+    if x <= 1.0 {
+        ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    } else if x < 2.0 {
+        a * (((x - 5.0) * x + 8.0) * x - 4.0)
+    } else {
+        0.0
+    }
+}
+
+/// Weights of PyTorch's bicubic interpolation: a = -0.75, `step` samples from one output to the next, edges repeated.
+fn point_weights(from: usize, to: usize, step: f64) -> Vec<f32> {
     let mut matrix = vec![0.0f32; to * from];
     for (i, row) in matrix.chunks_exact_mut(from).enumerate() {
-        let centre = (i as f64 + 0.5) * from as f64 / to as f64 - 0.5;
+        let centre = (i as f64 + 0.5) * step - 0.5;
         let base = centre.floor();
         for tap in -1..=2 {
             let at = base + f64::from(tap);
             let column = at.clamp(0.0, (from - 1) as f64) as usize;
-            row[column] += weight(centre - at) as f32;
+            row[column] += keys(-0.75, centre - at) as f32;
         }
     }
-    Tensor::from_data(TensorData::new(matrix, [to, from]), device)
+    matrix
+}
+
+/// Weights of PyTorch's antialiased bicubic interpolation: a = -0.5, the kernel as wide as the step when shrinking, and
+/// weights that are scaled to a sum of one, so that nothing beyond the edges counts.
+fn antialias_weights(from: usize, to: usize) -> Vec<f32> {
+    let step = from as f64 / to as f64;
+    let wide = step.max(1.0);
+    let mut matrix = vec![0.0f32; to * from];
+    for (i, row) in matrix.chunks_exact_mut(from).enumerate() {
+        let centre = (i as f64 + 0.5) * step;
+        let first = (centre - 2.0 * wide + 0.5).max(0.0) as usize;
+        let end = ((centre + 2.0 * wide + 0.5) as usize).min(from);
+        let weights: Vec<f64> =
+            (first..end).map(|at| keys(-0.5, (at as f64 - centre + 0.5) / wide)).collect();
+        let sum: f64 = weights.iter().sum();
+        for (value, weight) in row[first..end].iter_mut().zip(weights) {
+            *value = (weight / sum) as f32;
+        }
+    }
+    matrix
 }

@@ -29,6 +29,25 @@ impl Projection {
         Self { linear: reader.linear(name, d_in, d_out), precision }
     }
 
+    /// As [`load`](Self::load), with the weight stored as a convolution kernel of `shape`.
+    pub fn load_shaped(
+        reader: &mut TensorReader,
+        name: &str,
+        d_in: usize,
+        d_out: usize,
+        shape: &[usize],
+        precision: Precision,
+    ) -> Self {
+        Self { linear: reader.linear_shaped(name, d_in, d_out, shape), precision }
+    }
+
+    /// Writes the tensors that [`load_shaped`](Self::load_shaped) reads, as convolutions of 1 x 1 if `convolution`.
+    pub(crate) fn save_shaped(&self, writer: &mut TensorWriter, name: &str, convolution: bool) {
+        let [d_in, d_out] = self.linear.weight.dims();
+        let shape = [d_out, d_in, 1, 1];
+        writer.linear_shaped(name, &self.linear, if convolution { &shape } else { &shape[..2] });
+    }
+
     /// Writes the tensors that [`load`](Self::load) reads.
     pub fn save(&self, writer: &mut TensorWriter, name: &str) {
         writer.linear(name, &self.linear);

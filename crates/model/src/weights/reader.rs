@@ -9,6 +9,7 @@ use burn::nn::{
 };
 use burn::tensor::{Device, Tensor, TensorData};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 /// Initialisation of a parameter in a model without a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,8 +20,13 @@ pub enum Init {
     Normal(f32),
 }
 
+/// Index and value of a tensor's first value that is not finite.
+type NonFinite = Option<(usize, f32)>;
+
 enum Source {
     Given(Tensors),
+    /// What [`TensorReader::checking`] looks at.
+    Shapes(BTreeMap<String, (Vec<usize>, NonFinite)>),
     Random(Random),
 }
 
@@ -37,6 +43,14 @@ impl TensorReader {
         Self { source: Source::Given(tensors), device: device.clone(), problems: Vec::new() }
     }
 
+    /// Checks `tensors` without copying them: every module is a placeholder, and [`TensorReader::finish`] gives the
+    /// verdict.
+    pub fn checking(tensors: &Tensors) -> Self {
+        let of = |tensor: &RawTensor| (tensor.shape.clone(), non_finite(&tensor.data));
+        let shapes = tensors.iter().map(|(name, tensor)| (name.clone(), of(tensor))).collect();
+        Self { source: Source::Shapes(shapes), device: Device::flex(), problems: Vec::new() }
+    }
+
     /// Initialises every tensor at random; equal seeds give equal weights on every machine.
     pub fn random(seed: u64, device: &Device) -> Self {
         Self { source: Source::Random(Random(seed)), device: device.clone(), problems: Vec::new() }
@@ -44,32 +58,34 @@ impl TensorReader {
 
     /// The values, or `None` after recording the problem.
     fn raw(&mut self, name: &str, shape: &[usize], init: Init) -> Option<Vec<f32>> {
-        match &mut self.source {
+        let found = match &mut self.source {
             Source::Random(random) => {
                 let count = shape.iter().product();
-                Some(match init {
+                return Some(match init {
                     Init::Constant(value) => vec![value; count],
                     Init::Normal(std) => (0..count).map(|_| std * random.truncated_normal()).collect(),
-                })
+                });
             }
-            Source::Given(tensors) => match tensors.remove(name) {
-                Some(RawTensor { shape: found, data }) if found == shape => {
-                    if let Some(at) = data.iter().position(|v| !v.is_finite()) {
-                        self.problems
-                            .push(format!("{name}: value {at} is {}, not a finite number", data[at]));
-                    }
-                    Some(data)
+            Source::Given(tensors) => {
+                tensors.remove(name).map(|RawTensor { shape, data }| (shape, non_finite(&data), Some(data)))
+            }
+            Source::Shapes(shapes) => shapes.remove(name).map(|(shape, bad)| (shape, bad, None)),
+        };
+        match found {
+            Some((found, bad, data)) if found == shape => {
+                if let Some((at, value)) = bad {
+                    self.problems.push(format!("{name}: value {at} is {value}, not a finite number"));
                 }
-                Some(RawTensor { shape: found, .. }) => {
-                    self.problems
-                        .push(format!("{name}: shape {found:?}, but the architecture needs {shape:?}"));
-                    None
-                }
-                None => {
-                    self.problems.push(format!("{name}: missing (shape {shape:?})"));
-                    None
-                }
-            },
+                data
+            }
+            Some((found, ..)) => {
+                self.problems.push(format!("{name}: shape {found:?}, but the architecture needs {shape:?}"));
+                None
+            }
+            None => {
+                self.problems.push(format!("{name}: missing (shape {shape:?})"));
+                None
+            }
         }
     }
 
@@ -158,12 +174,13 @@ impl TensorReader {
     /// unused.
     pub fn finish(self) -> Result<()> {
         let mut problems = self.problems;
-        if let Source::Given(rest) = self.source {
-            problems.extend(
-                rest.iter().map(|(name, t)| {
-                    format!("{name}: not expected in this architecture (shape {:?})", t.shape)
-                }),
-            );
+        let mut unused = |name: &str, shape: &[usize]| {
+            problems.push(format!("{name}: not expected in this architecture (shape {shape:?})"));
+        };
+        match &self.source {
+            Source::Given(rest) => rest.iter().for_each(|(name, t)| unused(name, &t.shape)),
+            Source::Shapes(rest) => rest.iter().for_each(|(name, (shape, _))| unused(name, shape)),
+            Source::Random(_) => {}
         }
         if problems.is_empty() {
             return Ok(());
@@ -176,6 +193,10 @@ impl TensorReader {
         }
         Err(ModelError::Tensors(problems))
     }
+}
+
+fn non_finite(values: &[f32]) -> NonFinite {
+    values.iter().copied().enumerate().find(|(_, value)| !value.is_finite())
 }
 
 /// The identifier of the parameter with this name. It is the same in every process, so that a resumed run finds the

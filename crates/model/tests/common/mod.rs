@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Tensors computed by another implementation.
@@ -25,6 +26,15 @@ impl Outputs {
     pub(crate) fn names(&self) -> Vec<String> {
         let file = SafeTensors::deserialize(&self.0).expect("test data is whole");
         file.names().into_iter().map(String::from).collect()
+    }
+
+    /// Names and shapes of a case's weights, which the script noted in the header.
+    #[allow(dead_code, reason = "not used by every test file")]
+    pub(crate) fn shapes(&self, case: &str) -> Vec<(String, Vec<usize>)> {
+        let (_, header) = SafeTensors::read_metadata(&self.0).expect("test data is whole");
+        let text = header.metadata().as_ref().and_then(|m| m.get(case)).expect("the case has shapes");
+        let shapes: BTreeMap<String, Vec<usize>> = serde_json::from_str(text).expect("JSON");
+        shapes.into_iter().collect()
     }
 
     pub(crate) fn values(&self, name: &str) -> Vec<f32> {

@@ -2,7 +2,9 @@
 
 import pathlib
 
+import aggregations
 import checkpoints
+import dinov2_code
 import reranker
 import resnet
 import torch
@@ -13,6 +15,8 @@ golden = folder.parent / "golden"
 torch.set_num_threads(1)
 
 transformers.export(folder, torch.save)
+dinov2_code.export(folder)
+aggregations.export(folder)
 resnet.export(folder)
 reranker.export(folder, golden)
 checkpoints.export(folder, golden, torch.save)

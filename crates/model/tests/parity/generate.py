@@ -27,3 +27,26 @@ def uniform(name, shape, low, high):
 def image(height, width):
     """A normalised noise image: (1, 3, height, width)."""
     return uniform(f"image {height}x{width}", (1, 3, height, width), -2.0, 2.0)
+
+
+def weight(name, shape):
+    """Weights of a transformer or a head by name; no bias, norm, scale or token is zero or one."""
+    last = name.rsplit(".", 1)[-1]
+    if last in ("cls_token", "pos_embed", "register_tokens", "mask_token", "queries"):
+        return uniform(name, shape, -0.8, 0.8)
+    if last == "gamma":
+        return uniform(name, shape, 0.3, 0.9)
+    if len(shape) > 1:
+        bound = (3.0 / int(np.prod(shape[1:]))) ** 0.5
+        return uniform(name, shape, -bound, bound)
+    if last == "weight":
+        return uniform(name, shape, 0.7, 1.3)
+    return uniform(name, shape, -0.2, 0.2)
+
+
+def fill(model):
+    """Gives a model generated weights; returns the shapes of its state by name."""
+    state = model.state_dict()
+    model.load_state_dict({name: weight(name, tuple(value.shape)) for name, value in state.items()})
+    model.eval()
+    return {name: list(value.shape) for name, value in state.items()}

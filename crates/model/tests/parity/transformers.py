@@ -1,10 +1,12 @@
 """Vision transformers of timm, also with DINOv2's own names, and their outputs."""
 
+import dinov2_code
 import timm.layers
 import torch
 import torch.nn.functional as F
 from generate import image
 from safetensors.torch import save_file
+from timm.layers import resample_abs_pos_embed
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 
@@ -56,15 +58,24 @@ def compute(model, images, rows):
     }
 
 
-def resized(state, grid, target, prefix):
-    """The position embedding of another grid: torch's bicubic, half-pixel centres, no antialias."""
-    position = state["pos_embed"]
-    patches = position[:, prefix:].reshape(1, *grid, -1).permute(0, 3, 1, 2)
-    patches = F.interpolate(patches, size=target, mode="bicubic", align_corners=False, antialias=False)
-    return torch.cat([position[:, :prefix], patches.flatten(2).transpose(1, 2)], 1)
+def timms(position, grid, size, patch, prefix):
+    """The position embedding of another size in pixels, as timm fits it."""
+    target = [side // patch for side in size]
+    return resample_abs_pos_embed(position, target, grid, num_prefix_tokens=prefix)
 
 
-def case(outputs, name, build, sizes, patch, rows=1, positions=1, seed=0, names=None, change=None):
+def dinov2s(registers):
+    """As DINOv2's own code fits it; the rows of registers are zero in a timm model."""
+
+    def fit(position, grid, size, patch, prefix):
+        own = torch.cat([position[:, :1], position[:, prefix:]], 1)
+        fitted = dinov2_code.fit(own, size, patch, registers)
+        return torch.cat([fitted[:, :1], position[:, 1:prefix], fitted[:, 1:]], 1)
+
+    return fit
+
+
+def case(outputs, name, build, sizes, patch, rows=1, positions=1, seed=0, fit=timms, change=None):
     """Runs one model at every size (the first is its default) and returns its state."""
     model = shake(build(sizes[0]), seed)
     if change:
@@ -74,8 +85,10 @@ def case(outputs, name, build, sizes, patch, rows=1, positions=1, seed=0, names=
     for size in sizes:
         target = [side // patch for side in size]
         other = build(size).eval()
-        fitted = state if target == grid else state | {"pos_embed": resized(state, grid, target, positions)}
-        other.load_state_dict(fitted)
+        fitted = state["pos_embed"]
+        if target != grid:
+            fitted = fit(fitted, grid, size, patch, positions)
+        other.load_state_dict(state | {"pos_embed": fitted})
         for what, value in compute(other, image(*size), rows).items():
             outputs[f"{name}.{size[0]}x{size[1]}.{what}"] = value.contiguous()
     return state
@@ -103,14 +116,15 @@ def export(folder, save_pth):
 
     # DINOv2's own files: a position for CLS, none for registers, and an unused mask token.
     mask = {"mask_token": torch.full((1, SMALL["embed_dim"]), 0.3)}
-    state = case(outputs, "dinov2", timm_vit(**dino), [(70, 70), (84, 56)], 14, seed=5)
+    state = case(outputs, "dinov2", timm_vit(**dino), [(70, 70), (84, 56)], 14, seed=5, fit=dinov2s(False))
     save_pth(mask | state, folder / "dinov2.pth")
 
     def unplaced(model):
         model.pos_embed.data[:, 1:5] = 0
 
     with_places = timm_vit(**dino, reg_tokens=4)
-    state = case(outputs, "dinov2_reg", with_places, [(70, 70), (84, 56)], 14, positions=5, seed=6, change=unplaced)
+    rule = dict(positions=5, fit=dinov2s(True), change=unplaced)
+    state = case(outputs, "dinov2_reg", with_places, [(70, 70), (84, 56)], 14, seed=6, **rule)
     position = state.pop("pos_embed")
     state["pos_embed"] = torch.cat([position[:, :1], position[:, 5:]], 1)
     state["register_tokens"] = state.pop("reg_token")

@@ -27,7 +27,7 @@ fn keep_local_features(imported: &mut Imported) {
 }
 
 /// Compares all outputs at every size. The file names the case; the first size is the model's default.
-fn check(file: &str, sizes: &[[usize; 2]]) -> Imported {
+fn check(file: &str, sizes: &[[usize; 2]], position: PositionMode) -> Imported {
     let outputs = Outputs::open(&data("transformers.outputs.safetensors"));
     let (case, _) = file.split_once('.').expect("a file name with an extension");
     let mut imported = import(&data(file), &ImportOptions::default()).expect(file);
@@ -35,7 +35,7 @@ fn check(file: &str, sizes: &[[usize; 2]]) -> Imported {
     let vit = architecture(&imported);
     assert_eq!([imported.config.input.height, imported.config.input.width], sizes[0], "{file}");
     assert_eq!((vit.dim, vit.depth, vit.heads, vit.mlp_ratio), (48, 3, 3, 4), "{file}");
-    assert_eq!(vit.position, PositionMode::Bicubic, "{file}");
+    assert_eq!(vit.position, position, "{file}");
 
     for (name, pooling) in [("cls", Pooling::Cls), ("mean", Pooling::Mean), ("gem", Pooling::Gem)] {
         let options = ImportOptions { pooling: Some(pooling), ..Default::default() };
@@ -87,7 +87,7 @@ fn check_local(
 
 #[test]
 fn timm_vit() {
-    let imported = check("timm_vit.safetensors", &[[96, 128], [64, 160], [112, 80]]);
+    let imported = check("timm_vit.safetensors", &[[96, 128], [64, 160], [112, 80]], PositionMode::Antialias);
     assert_eq!(imported.leftovers, ["head.bias", "head.weight"]);
     let vit = architecture(&imported);
     assert_eq!((vit.patch, vit.distilled, vit.registers, vit.layer_scale), (16, false, 0, false));
@@ -95,7 +95,7 @@ fn timm_vit() {
 
 #[test]
 fn timm_distilled_deit() {
-    let imported = check("deit.pth", &[[96, 128], [128, 96]]);
+    let imported = check("deit.pth", &[[96, 128], [128, 96]], PositionMode::Antialias);
     assert_eq!(imported.leftovers, ["head.bias", "head.weight", "head_dist.bias", "head_dist.weight"]);
     let vit = architecture(&imported);
     assert_eq!((vit.patch, vit.distilled, vit.registers, vit.layer_scale), (16, true, 0, false));
@@ -103,7 +103,7 @@ fn timm_distilled_deit() {
 
 #[test]
 fn timm_dinov2() {
-    let imported = check("timm_dinov2.safetensors", &[[84, 112], [70, 98]]);
+    let imported = check("timm_dinov2.safetensors", &[[84, 112], [70, 98]], PositionMode::Antialias);
     assert!(imported.leftovers.is_empty());
     let vit = architecture(&imported);
     assert_eq!((vit.patch, vit.distilled, vit.registers, vit.layer_scale), (14, false, 0, true));
@@ -111,7 +111,7 @@ fn timm_dinov2() {
 
 #[test]
 fn timm_dinov2_with_registers() {
-    let imported = check("timm_dinov2_reg.safetensors", &[[70, 70], [56, 98]]);
+    let imported = check("timm_dinov2_reg.safetensors", &[[70, 70], [56, 98]], PositionMode::Antialias);
     assert!(imported.leftovers.is_empty());
     let vit = architecture(&imported);
     assert_eq!((vit.patch, vit.distilled, vit.registers, vit.layer_scale), (14, false, 4, true));
@@ -119,14 +119,14 @@ fn timm_dinov2_with_registers() {
 
 #[test]
 fn dinov2() {
-    let imported = check("dinov2.pth", &[[70, 70], [84, 56]]);
+    let imported = check("dinov2.pth", &[[70, 70], [84, 56]], PositionMode::Dinov2);
     assert_eq!(imported.leftovers, ["mask_token"]);
     assert_eq!(architecture(&imported).registers, 0);
 }
 
 #[test]
 fn dinov2_with_registers() {
-    let imported = check("dinov2_reg.pth", &[[70, 70], [84, 56]]);
+    let imported = check("dinov2_reg.pth", &[[70, 70], [84, 56]], PositionMode::Antialias);
     assert_eq!(imported.leftovers, ["mask_token"]);
     assert_eq!(architecture(&imported).registers, 4);
 }

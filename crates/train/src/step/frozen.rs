@@ -96,12 +96,14 @@ impl Frozen {
             return Ok(self.model.backbone().forward(images)?);
         };
         let each = images.par_iter().map(|image| kernels.tokens(image)).collect::<Result<Vec<_>, _>>()?;
-        let (last_prefix, local_prefix) = each.first().map_or((0, 0), |t| (t.last_prefix, t.local_prefix));
+        let (last_prefix, local_prefix, grid) =
+            each.first().map_or((0, 0, [0; 2]), |t| (t.last_prefix, t.local_prefix, t.grid));
         let cat = |of: fn(&Tokens) -> Tensor<3>| Tensor::cat(each.iter().map(of).collect(), 0);
         let attention = each.iter().map(|t| t.attention.clone()).collect::<Option<Vec<_>>>();
         Ok(Tokens {
             last: cat(|t| t.last.clone()),
             last_prefix,
+            grid,
             local: cat(|t| t.local.clone()),
             local_prefix,
             attention: attention.map(|all| Tensor::cat(all, 0)),

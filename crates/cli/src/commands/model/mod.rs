@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelCommand {
-    /// Import a published checkpoint: R2Former (.pth), DeiT, timm or DINOv2 transformers (.pth, .safetensors), or
-    /// torchvision's ResNet-50.
+    /// Import a published checkpoint: R2Former (.pth), DeiT, timm or DINOv2 transformers, MegaLoc, DINOv2-SALAD,
+    /// CliqueMining or BoQ (.pth, .ckpt, .torch, .safetensors), or torchvision's ResNet-50.
     Import(ImportArgs),
     /// Copy a model, changing its name, image size, number of local features, licence or storage precision.
     Copy(CopyArgs),
@@ -56,9 +56,9 @@ pub(crate) struct ImportArgs {
     /// checkpoint].
     #[arg(long)]
     normalisation: Option<Normalisation>,
-    /// Resize mode: direct (normalises, then bilinear without antialiasing, as the published code does) or antialias
-    /// [default: direct for published R2Former checkpoints, else antialias].
-    #[arg(long, value_parser = parse_resize)]
+    /// Resize mode: direct (normalises, then bilinear without antialiasing, as the published code does), antialias (bilinear
+    /// on 8-bit pixels), tensor_bilinear or tensor_bicubic (antialiased, not rounded to 8 bits) [default: by checkpoint].
+    #[arg(long)]
     resize: Option<ResizeMode>,
     /// Nearest neighbours per local feature in the reranker [default: 5].
     #[arg(long, value_name = "N")]
@@ -107,14 +107,6 @@ pub(crate) struct InfoArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-}
-
-fn parse_resize(text: &str) -> Result<ResizeMode, String> {
-    match text {
-        "direct" => Ok(ResizeMode::Direct),
-        "antialias" => Ok(ResizeMode::Antialias),
-        other => Err(format!("{other} is not a resize mode: direct or antialias")),
-    }
 }
 
 pub(crate) fn run(command: &ModelCommand) -> Result<ExitStatus> {

@@ -4,7 +4,7 @@ use super::{cases, counted};
 use crate::Result;
 use crate::doctor::inputs::{Random, tokens};
 use crate::doctor::{Array, Comparison, Kind, Setup, Stage, deviation};
-use r2former_model::{BackboneConfig, ModelConfig, Precision};
+use r2former_model::{BackboneConfig, GlobalConfig, ModelConfig, Precision};
 
 /// The most attended patches.
 pub(super) struct Selection;
@@ -70,7 +70,12 @@ impl Stage for GlobalHead {
     fn compare(&self, setup: &Setup<'_>) -> Result<Vec<Comparison>> {
         let config = &setup.loaded.config;
         let (width, prefix) = (config.backbone_dim(), prefix_of(config));
+        let least = match &config.global {
+            GlobalConfig::Salad(salad) => salad.clusters + 1,
+            _ => 1,
+        };
         let compare = |(seed, (kind, batch, count)): (usize, &(Kind, usize, usize))| {
+            let count = (*count).max(least);
             let last = tokens(*kind, [*batch, prefix + count, width], 41 + seed as u64);
             let input = format!("{kind}, {} of {count} tokens", counted(*batch, "image"));
             let run = |compute: &dyn crate::doctor::Compute| compute.global(&last, prefix);

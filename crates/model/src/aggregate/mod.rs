@@ -1,0 +1,62 @@
+//! Learned aggregations: from all tokens of an image to one descriptor. Names of tensors are those of the published files.
+
+mod boq;
+mod salad;
+
+pub use boq::Boq;
+pub(crate) use boq::EPSILON;
+pub use salad::Salad;
+
+use crate::backbone::Tokens;
+use crate::weights::{TensorReader, TensorWriter};
+use crate::{GlobalConfig, ModelConfig};
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+/// Prefix of the tensors.
+const NAME: &str = "aggregator";
+
+/// One of the supported aggregations.
+#[allow(clippy::large_enum_variant, reason = "a model has one")]
+#[derive(Module, Debug)]
+pub enum Aggregate {
+    /// Optimal transport to clusters.
+    Salad(Salad),
+    /// Attention of learned queries.
+    Boq(Boq),
+}
+
+impl Aggregate {
+    /// Builds the aggregation from the tensors under `aggregator.`; `None` if the configuration has another global head.
+    pub fn load(reader: &mut TensorReader, config: &ModelConfig) -> Option<Self> {
+        let width = config.backbone_dim();
+        match &config.global {
+            GlobalConfig::Salad(salad) => {
+                Some(Self::Salad(Salad::load(reader, NAME, width, salad, config.precision)))
+            }
+            GlobalConfig::Boq(boq) => Some(Self::Boq(Boq::load(reader, NAME, width, boq, config.precision))),
+            GlobalConfig::Linear { .. } | GlobalConfig::Pooled { .. } => None,
+        }
+    }
+
+    /// Writes the tensors that [`load`](Self::load) reads.
+    pub fn save(&self, writer: &mut TensorWriter) {
+        match self {
+            Self::Salad(salad) => salad.save(writer, NAME),
+            Self::Boq(boq) => boq.save(writer, NAME),
+        }
+    }
+
+    /// The descriptor before the last normalisation, `[batch, dim]`.
+    pub fn forward(&self, tokens: &Tokens) -> Tensor<2> {
+        let [batch, count, width] = tokens.last.dims();
+        let patches = tokens.last.clone().narrow(1, tokens.last_prefix, count - tokens.last_prefix);
+        match self {
+            Self::Salad(salad) => {
+                let token = tokens.last.clone().narrow(1, 0, 1).reshape([batch, width]);
+                salad.forward(patches, token)
+            }
+            Self::Boq(boq) => boq.forward(patches, tokens.grid),
+        }
+    }
+}
