@@ -29,8 +29,9 @@ pub struct Cost {
 /// ```
 pub fn cost(config: &ModelConfig, height: usize, width: usize) -> Cost {
     let local_count = config.local_count(height, width);
+    let cells = (height / config.stride()) * (width / config.stride());
     Cost {
-        extract_flop: backbone_flop(config, height, width) + head_flop(config, local_count),
+        extract_flop: backbone_flop(config, height, width) + head_flop(config, local_count, cells as f64),
         rerank_flop: rerank_flop(config, local_count),
         stored_bytes: 4 * config.global_dim() + local_count * config.local_row(),
         local_count,
@@ -54,18 +55,23 @@ fn backbone_flop(config: &ModelConfig, height: usize, width: usize) -> f64 {
             let embed = 2.0 * patches * 3.0 * (v.patch * v.patch) as f64 * dim;
             embed + v.depth as f64 * block_flop(n, n, dim, v.mlp_ratio as f64)
         }
-        // 4.09 G multiply-adds at 224 x 224 without the classifier, growing with the area.
-        BackboneConfig::ResNet50(_) => 2.0 * 4.087e9 * (height * width) as f64 / (224.0 * 224.0),
+        convolutional => convolutional.convolution_flop([height, width]),
     }
 }
 
-fn head_flop(config: &ModelConfig, local_count: usize) -> f64 {
+fn head_flop(config: &ModelConfig, local_count: usize, cells: f64) -> f64 {
     let width = config.backbone_dim() as f64;
-    let global = match config.global {
-        GlobalConfig::Linear { dim, .. } => 2.0 * width * dim as f64,
+    let global = match &config.global {
+        GlobalConfig::Linear { dim, .. } => 2.0 * width * *dim as f64,
         GlobalConfig::Pooled { .. } => 0.0,
+        GlobalConfig::MixVpr(mix) => mix.flop(width),
+        GlobalConfig::NetVlad(vlad) => vlad.flop(width, cells),
     };
-    global + 2.0 * local_count as f64 * width * config.local.as_ref().map_or(0.0, |l| l.dim as f64)
+    global
+        + 2.0
+            * local_count as f64
+            * config.local_dim() as f64
+            * config.local.as_ref().map_or(0.0, |l| l.dim as f64)
 }
 
 fn rerank_flop(config: &ModelConfig, count: usize) -> f64 {

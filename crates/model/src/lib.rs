@@ -37,6 +37,7 @@
 //! # }
 //! ```
 
+pub mod aggregate;
 pub mod average;
 pub mod backbone;
 pub mod bits;
@@ -57,8 +58,8 @@ pub use average::{Averaged, average};
 pub use bits::Bits;
 pub use checkpoint::{Checkpoint, load, save};
 pub use config::{
-    BackboneConfig, GlobalConfig, InputConfig, LocalConfig, ModelConfig, Pooling, PositionMode, Precision,
-    RerankerConfig, ResNetConfig, ResizeMode, Trained, VitConfig,
+    BackboneConfig, GlobalConfig, InputConfig, LocalConfig, MixVprConfig, ModelConfig, NetVladConfig,
+    Pooling, PositionMode, Precision, RerankerConfig, ResNetConfig, ResizeMode, Trained, VitConfig,
 };
 pub use device::{Device, DeviceInfo, parse_device};
 pub use error::{ModelError, Result};

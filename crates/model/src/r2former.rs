@@ -1,5 +1,6 @@
 //! The whole network: backbone, global head, local head, reranker.
 
+use crate::aggregate::Aggregator;
 use crate::backbone::{Backbone, Tokens};
 use crate::layers::{Projection, bicubic_matrix};
 use crate::local::select;
@@ -44,6 +45,7 @@ pub struct R2Former {
     head: Option<Projection>,
     head_dist: Option<Projection>,
     gem_power: Option<Param<Tensor<1>>>,
+    aggregator: Option<Aggregator>,
     local_head: Option<Projection>,
     /// The reranker; `None` for a global-only model.
     pub reranker: Option<Reranker>,
@@ -73,10 +75,20 @@ impl R2Former {
             }
         }
         let gem_power = gem_power(c, tensors);
+        let aggregator = Aggregator::load(tensors, c);
         let local_head = local_head(c, tensors);
         let reranker = c.reranker.as_ref().map(|r| Reranker::load(tensors, "reranker", r));
         reader.finish()?;
-        Ok(Self { backbone, head, head_dist, gem_power, local_head, reranker, config: config.clone() })
+        Ok(Self {
+            backbone,
+            head,
+            head_dist,
+            gem_power,
+            aggregator,
+            local_head,
+            reranker,
+            config: config.clone(),
+        })
     }
 
     /// A freshly initialised network: random weights that depend on `seed` alone.
@@ -87,7 +99,7 @@ impl R2Former {
         Self::load(config, TensorReader::random(seed, device))
     }
 
-    /// The parts that a pretrained backbone lacks: local head, reranker, and the GeM power of a ResNet.
+    /// The parts that a pretrained backbone lacks: local head, reranker, and the GeM power of a convolutional network.
     pub(crate) fn heads_without_pretraining(
         config: &ModelConfig,
         reader: &mut TensorReader,
@@ -130,6 +142,9 @@ impl R2Former {
         if let Some(p) = &self.gem_power {
             writer.tensor("gem.p", p.val());
         }
+        if let Some(aggregator) = &self.aggregator {
+            aggregator.save(&mut writer);
+        }
         if let Some(reranker) = &self.reranker {
             reranker.save(&mut writer, "reranker");
         }
@@ -162,8 +177,12 @@ impl R2Former {
     /// `size` (height, width) in pixels.
     ///
     /// # Errors
-    /// [`ModelError::Config`] if feature maps do not fit the size.
+    /// [`ModelError::Config`] if feature maps do not fit the size, [`ModelError::Input`] if the global head takes another
+    /// size only.
     pub fn features(&self, tokens: Tokens, size: [usize; 2]) -> Result<Features> {
+        if self.config.fixed_size().is_some() {
+            self.config.check_size(size[0], size[1])?;
+        }
         let local =
             self.select_local(&tokens, size)?.and_then(|(places, tokens)| self.project_local(places, tokens));
         Ok(Features { global: self.global(tokens), local })
@@ -224,6 +243,10 @@ impl R2Former {
 
     /// Global descriptors of unit length, `[batch, dim]`, from the tokens of the backbone.
     pub fn global(&self, tokens: Tokens) -> Tensor<2> {
+        if let Some(aggregator) = &self.aggregator {
+            let (count, prefix) = (tokens.last.dims()[1], tokens.last_prefix);
+            return unit(aggregator.forward(tokens.last.narrow(1, prefix, count - prefix)));
+        }
         let pooled = self.pooled(&tokens);
         let descriptor = match (&self.head, &self.head_dist) {
             (Some(head), Some(dist)) => {
@@ -244,6 +267,8 @@ impl R2Former {
         let pooling = match (&self.config.global, &self.head_dist) {
             (_, Some(_)) => Pooling::Cls,
             (GlobalConfig::Pooled { pooling } | GlobalConfig::Linear { pooling, .. }, _) => *pooling,
+            // An aggregation takes the whole map; its mean stands for it elsewhere.
+            (GlobalConfig::MixVpr(_) | GlobalConfig::NetVlad(_), _) => Pooling::Mean,
         };
         match (pooling, &self.gem_power) {
             (_, Some(power)) if self.head.is_some() => gem(unit(patches()), Some(power.val())),
@@ -275,18 +300,15 @@ impl R2Former {
     }
 }
 
-/// The learned power of a ResNet's GeM pooling.
+/// The learned power of a convolutional network's GeM pooling.
 fn gem_power(c: &ModelConfig, reader: &mut TensorReader) -> Option<Param<Tensor<1>>> {
-    let resnet = matches!(c.backbone, BackboneConfig::ResNet50(_));
-    resnet.then(|| reader.param("gem.p", [1], Init::Constant(3.0)))
+    let pooled = matches!(c.global, GlobalConfig::Linear { .. } | GlobalConfig::Pooled { .. });
+    (c.backbone.is_convolutional() && pooled).then(|| reader.param("gem.p", [1], Init::Constant(3.0)))
 }
 
 /// The projection of local features, from a transformer's tokens or a ResNet's layer 3.
 fn local_head(c: &ModelConfig, reader: &mut TensorReader) -> Option<Projection> {
-    let width = match &c.backbone {
-        BackboneConfig::Vit(vit) => vit.dim,
-        BackboneConfig::ResNet50(_) => 1024,
-    };
+    let width = c.local_dim();
     c.local.as_ref().map(|local| Projection::load(reader, "local_head", width, local.dim, c.precision))
 }
 

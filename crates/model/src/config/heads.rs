@@ -1,5 +1,6 @@
 //! Configuration of global head, local head and reranker.
 
+use super::{MixVprConfig, NetVladConfig};
 use crate::{ModelError, Result};
 use serde::{Deserialize, Serialize};
 
@@ -8,11 +9,12 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum GlobalConfig {
     /// A trained linear head, on a transformer's CLS token (averaged with that on DIST, if distilled) or pooled patch
-    /// tokens, or on a ResNet's GeM with learned power.
+    /// tokens. On a convolutional network, the head of CosPlace and EigenPlaces: the map is L2-normalised over channels
+    /// at each position, then GeM with learned power (`gem.p`) over all positions, then the linear layer.
     Linear {
         /// Dimensions of the descriptor.
         dim: usize,
-        /// Input of the head of a transformer; CLS in the published models. Ignored for a ResNet.
+        /// Input of the head of a transformer; CLS in the published models. Ignored for a convolutional network.
         #[serde(default, skip_serializing_if = "Pooling::is_cls")]
         pooling: Pooling,
     },
@@ -21,13 +23,19 @@ pub enum GlobalConfig {
         /// How the features are pooled.
         pooling: Pooling,
     },
+    /// MixVPR.
+    MixVpr(MixVprConfig),
+    /// NetVLAD.
+    NetVlad(NetVladConfig),
 }
 
 impl GlobalConfig {
     /// Whether the descriptor of a transformer uses the patch tokens, rather than class tokens alone.
     pub fn uses_patch_tokens(&self) -> bool {
-        let (Self::Pooled { pooling } | Self::Linear { pooling, .. }) = self;
-        !pooling.is_cls()
+        match self {
+            Self::Pooled { pooling } | Self::Linear { pooling, .. } => !pooling.is_cls(),
+            Self::MixVpr(_) | Self::NetVlad(_) => true,
+        }
     }
 }
 

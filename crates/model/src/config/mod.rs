@@ -1,10 +1,15 @@
 //! The configuration of a model, stored as JSON in the header of its checkpoint.
 
+mod aggregate;
 mod backbone;
+mod cnn;
 mod heads;
 mod input;
 
-pub use backbone::{BackboneConfig, PositionMode, ResNetConfig, VitConfig};
+pub use aggregate::{MixVprConfig, NetVladConfig};
+pub use backbone::{BackboneConfig, PositionMode, VitConfig};
+pub use cnn::ResNetConfig;
+pub(crate) use cnn::{VGG16, vgg_pools_before};
 pub use heads::{GlobalConfig, LocalConfig, Pooling, RerankerConfig};
 pub use input::{InputConfig, Precision, ResizeMode};
 
@@ -13,6 +18,9 @@ use serde::{Deserialize, Serialize};
 
 /// Version of the configuration format that this version reads and writes.
 pub const FORMAT: u32 = 1;
+
+/// Pixels that either side of an image for a convolutional network has at least.
+const SMALLEST: usize = 32;
 
 /// Architecture, preprocessing and provenance of a model.
 ///
@@ -116,6 +124,8 @@ impl ModelConfig {
         match &self.global {
             GlobalConfig::Linear { dim, .. } => *dim,
             GlobalConfig::Pooled { .. } => self.backbone_dim(),
+            GlobalConfig::MixVpr(mix) => mix.dim(),
+            GlobalConfig::NetVlad(vlad) => vlad.dim(self.backbone_dim()),
         }
     }
 
@@ -123,7 +133,8 @@ impl ModelConfig {
     pub fn backbone_dim(&self) -> usize {
         match &self.backbone {
             BackboneConfig::Vit(vit) => vit.dim,
-            BackboneConfig::ResNet50(_) => 2048,
+            BackboneConfig::ResNet(resnet) => resnet.width(resnet.stages),
+            BackboneConfig::Vgg16 => 512,
         }
     }
 
@@ -131,15 +142,33 @@ impl ModelConfig {
     pub fn stride(&self) -> usize {
         match &self.backbone {
             BackboneConfig::Vit(vit) => vit.patch,
-            BackboneConfig::ResNet50(_) => 16,
+            BackboneConfig::ResNet(_) | BackboneConfig::Vgg16 => 16,
         }
     }
 
-    /// Pixels of which height and width must be multiples.
+    /// Width of the tokens that the local head projects: a transformer's, or those of a ResNet's `layer3`.
+    pub fn local_dim(&self) -> usize {
+        match &self.backbone {
+            BackboneConfig::ResNet(resnet) => resnet.width(3),
+            _ => self.backbone_dim(),
+        }
+    }
+
+    /// Pixels of which height and width must be multiples: 1 for a convolutional network without local features.
     pub fn size_step(&self) -> usize {
         match &self.backbone {
             BackboneConfig::Vit(vit) => vit.patch,
-            BackboneConfig::ResNet50(_) => 32,
+            // Local features take their attention from the next stage's map, of exactly half the size.
+            _ if self.local.is_some() => 32,
+            _ => 1,
+        }
+    }
+
+    /// The only image size (height, width) that the global head takes, where there is one.
+    pub fn fixed_size(&self) -> Option<[usize; 2]> {
+        match &self.global {
+            GlobalConfig::MixVpr(mix) => Some(mix.grid.map(|cells| cells * self.stride())),
+            _ => None,
         }
     }
 
@@ -160,6 +189,18 @@ impl ModelConfig {
     /// [`ModelError::Input`], suggesting a valid size.
     pub fn check_size(&self, height: usize, width: usize) -> Result<()> {
         let step = self.size_step();
+        if let Some([rows, columns]) = self.fixed_size()
+            && [height, width] != [rows, columns]
+        {
+            return Err(ModelError::Input(format!(
+                "image size {height}x{width} (height x width): this model takes {rows}x{columns} only"
+            )));
+        }
+        if step == 1 && height.min(width) < SMALLEST {
+            return Err(ModelError::Input(format!(
+                "image size {height}x{width} (height x width): both must be at least {SMALLEST}"
+            )));
+        }
         if height == 0 || width == 0 || !height.is_multiple_of(step) || !width.is_multiple_of(step) {
             let near = |v: usize| (v.div_ceil(step) * step).max(step);
             return Err(ModelError::Input(format!(
@@ -207,15 +248,13 @@ impl ModelConfig {
                 return bad(format!("backbone.registers {} exceeds every known model", v.registers));
             }
         }
+        if let Err(problem) = self.validate_convolutional() {
+            return bad(problem);
+        }
         if let GlobalConfig::Linear { dim, .. } = self.global
             && !(1..=16_384).contains(&dim)
         {
             return bad(format!("global.dim {dim} is outside 1 to 16384"));
-        }
-        if matches!(self.backbone, BackboneConfig::ResNet50(_))
-            && matches!(self.global, GlobalConfig::Pooled { pooling: Pooling::Cls })
-        {
-            return bad("global.pooling cls needs a vision transformer; use mean or gem".into());
         }
         if let (BackboneConfig::Vit(VitConfig { distilled: true, .. }), GlobalConfig::Linear { pooling, .. }) =
             (&self.backbone, &self.global)

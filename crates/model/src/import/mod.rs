@@ -1,9 +1,11 @@
 //! Conversion of other projects' checkpoints: published R2Former files (`.pth`, full and global-only), DeiT, timm and
-//! DINOv2 transformers, and torchvision's ResNet-50 (`.pth` or `.safetensors`).
+//! DINOv2 transformers, torchvision's ResNets, CosPlace, EigenPlaces, MixVPR and Patch-NetVLAD's NetVLAD (`.pth`, `.ckpt`
+//! or `.safetensors`).
 //!
 //! Every tensor of a file is either used, listed in [`Imported::leftovers`], or named in an error. Pickles are parsed,
 //! never executed. `examples/import_and_run.rs` imports a file and runs the model.
 
+mod cnn;
 mod names;
 mod published;
 mod read;
@@ -24,7 +26,7 @@ pub struct ImportOptions {
     pub heads: Option<usize>,
     /// Local features per image; by default what the file's reranker was built for, else 500.
     pub local_count: Option<usize>,
-    /// Image height and width in pixels; by default those of the position embedding, 480 x 640 for a ResNet.
+    /// Image height and width in pixels; by default those of the position embedding, 480 x 640 for a convolutional network.
     pub image_size: Option<[usize; 2]>,
     /// Rows and columns of the position embedding; by default a square or a 3:4 grid with the right number of cells.
     pub grid: Option<[usize; 2]>,
@@ -103,7 +105,10 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
         ModelError::Config(problem) => ModelError::checkpoint(path, problem),
         other => other,
     };
-    let mut draft = if names::is_resnet(&file.tensors) {
+    let naming = cnn::naming(&file.tensors);
+    let mut draft = if let Some(layout) = cnn::layout(&file.tensors) {
+        cnn::draft(layout, file, options)
+    } else if names::is_resnet(&file.tensors) {
         resnet::draft(file, options)
     } else if names::is_published(&file.tensors) {
         published::draft(file, options)
@@ -112,7 +117,7 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     } else {
         let some: Vec<&str> = file.tensors.keys().take(5).map(String::as_str).collect();
         Err(ModelError::Config(format!(
-            "holds no supported architecture (R2Former, DeiT, timm ViT, DINOv2, ResNet-50); its {} tensors start with {}",
+            "holds no supported architecture (R2Former, DeiT, timm ViT, DINOv2, ResNet, CosPlace, EigenPlaces, MixVPR, Patch-NetVLAD); its {} tensors start with {}",
             file.tensors.len(),
             some.join(", ")
         )))
@@ -122,7 +127,10 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     complete(&mut draft).map_err(at_file)?;
     // Building the network checks names and shapes.
     R2Former::from_tensors(&draft.config, draft.tensors.clone(), &Device::flex()).map_err(|e| match e {
-        ModelError::Tensors(list) => ModelError::checkpoint(path, ModelError::Tensors(list).to_string()),
+        ModelError::Tensors(list) => {
+            let list = list.into_iter().map(naming).collect();
+            ModelError::checkpoint(path, ModelError::Tensors(list).to_string())
+        }
         other => at_file(other),
     })?;
     let Draft { config, tensors, leftovers, notes } = draft;

@@ -71,6 +71,9 @@ impl Stage for GlobalHead {
         let config = &setup.loaded.config;
         let (width, prefix) = (config.backbone_dim(), prefix_of(config));
         let compare = |(seed, (kind, batch, count)): (usize, &(Kind, usize, usize))| {
+            // Some heads have weights for each position of a map of one size.
+            let cells = |[height, width]: [usize; 2]| (height / config.stride()) * (width / config.stride());
+            let count = config.fixed_size().map_or(*count, cells);
             let last = tokens(*kind, [*batch, prefix + count, width], 41 + seed as u64);
             let input = format!("{kind}, {} of {count} tokens", counted(*batch, "image"));
             let run = |compute: &dyn crate::doctor::Compute| compute.global(&last, prefix);
@@ -83,7 +86,7 @@ impl Stage for GlobalHead {
 fn prefix_of(config: &ModelConfig) -> usize {
     match &config.backbone {
         BackboneConfig::Vit(vit) => vit.prefix_tokens(),
-        BackboneConfig::ResNet50(_) => 0,
+        BackboneConfig::ResNet(_) | BackboneConfig::Vgg16 => 0,
     }
 }
 
@@ -99,11 +102,7 @@ impl Stage for LocalHead {
     fn compare(&self, setup: &Setup<'_>) -> Result<Vec<Comparison>> {
         let config = &setup.loaded.config;
         let Some(_) = &config.local else { return Ok(Vec::new()) };
-        let width = match &config.backbone {
-            BackboneConfig::Vit(vit) => vit.dim,
-            // Layer 3's.
-            BackboneConfig::ResNet50(_) => 1024,
-        };
+        let width = config.local_dim();
         let compare = |(seed, (kind, batch, count)): (usize, &(Kind, usize, usize))| {
             let selected = tokens(*kind, [*batch, *count, 3 + width], 51 + seed as u64);
             let input = format!("{kind}, {} of {count} tokens", counted(*batch, "image"));
