@@ -1,5 +1,7 @@
 //! Imports and forward passes against timm, torchvision and PyTorch (`parity/README.md` describes the data).
 
+#[path = "parity/cnns.rs"]
+mod cnns;
 mod common;
 #[path = "parity/generate.rs"]
 mod generate;
