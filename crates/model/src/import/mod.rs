@@ -5,6 +5,7 @@
 //! Every tensor of a file is either used, listed in [`Imported::leftovers`], or named in an error. Pickles are parsed,
 //! never executed. `examples/import_and_run.rs` imports a file and runs the model.
 
+mod archive;
 mod cnn;
 mod names;
 mod published;

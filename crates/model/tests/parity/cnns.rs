@@ -223,3 +223,12 @@ fn small_and_odd_images() {
     let global = model.extract(picture(0, [33, 41])).expect("any size").global;
     assert_eq!(global.dims(), [1, 512]);
 }
+
+#[test]
+fn an_archive_with_a_name_of_21_characters() {
+    let error = import(&data("ResNet18_512_cosplace.pth"), &ImportOptions::default())
+        .expect_err("one tensor")
+        .to_string();
+    // The archive was read: the network that it would belong to is missing.
+    assert!(error.contains("basic blocks in the third stage"), "{error}");
+}
