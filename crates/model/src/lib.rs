@@ -41,6 +41,7 @@ pub mod aggregate;
 pub mod average;
 pub mod backbone;
 pub mod bits;
+pub mod catalog;
 pub mod checkpoint;
 pub mod config;
 pub mod cost;

@@ -226,15 +226,11 @@ fn patch_net_vlad(tensors: &mut Tensors) -> Result<Parts> {
             tensor.shape = vec![rows, columns];
         }
     }
-    let [clusters, _] = sizes(tensors, "aggregator.centroids")
-        .map_err(|_| ModelError::Config("pool.centroids is missing or not a matrix".into()))?;
-    let whitened = tensors.contains_key("aggregator.whitening.weight").then_some(());
-    let whitened = match whitened {
-        Some(()) => Some(rows(tensors, "aggregator.whitening.weight", "WPCA.0.weight")?),
-        None => tensors
-            .keys()
-            .find(|name| name.starts_with("aggregator.whitening"))
-            .map_or(Ok(None), |_| Err(ModelError::Config("WPCA.0.weight is missing".into())))?,
+    let clusters = rows(tensors, "aggregator.centroids", "pool.centroids")?;
+    // Either tensor suffices, so that the error for a file without the other one names it.
+    let whitened = match tensors.keys().any(|name| name.starts_with("aggregator.whitening.")) {
+        true => Some(rows(tensors, "aggregator.whitening.weight", "WPCA.0.weight")?),
+        false => None,
     };
     Ok(Parts {
         backbone: BackboneConfig::Vgg16,
