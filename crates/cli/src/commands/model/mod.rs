@@ -17,9 +17,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelCommand {
     /// Import a published checkpoint: R2Former, DeiT, timm or DINOv2 transformers, torchvision's ResNets, CosPlace,
-    /// EigenPlaces, MixVPR or Patch-NetVLAD (.pth, .ckpt, .safetensors).
-    ///
-    /// `r2former model catalog` lists where their files are to be had.
+    /// EigenPlaces, MixVPR or Patch-NetVLAD (.pth, .ckpt, .safetensors); `model catalog` lists where to get them.
     Import(ImportArgs),
     /// Copy a model, changing its name, image size, number of local features, licence or storage precision.
     Copy(CopyArgs),
