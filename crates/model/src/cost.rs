@@ -29,8 +29,9 @@ pub struct Cost {
 /// ```
 pub fn cost(config: &ModelConfig, height: usize, width: usize) -> Cost {
     let local_count = config.local_count(height, width);
+    let cells = (height / config.stride()) * (width / config.stride());
     Cost {
-        extract_flop: backbone_flop(config, height, width) + head_flop(config, height, width),
+        extract_flop: backbone_flop(config, height, width) + head_flop(config, local_count, cells as f64),
         rerank_flop: rerank_flop(config, local_count),
         stored_bytes: 4 * config.global_dim() + local_count * config.local_row(),
         local_count,
@@ -56,14 +57,11 @@ fn backbone_flop(config: &ModelConfig, height: usize, width: usize) -> f64 {
             let ratio = v.swiglu.map_or(v.mlp_ratio as f64, |hidden| 1.5 * hidden as f64 / dim);
             embed + v.depth as f64 * block_flop(n, n, dim, ratio)
         }
-        // 4.09 G multiply-adds at 224 x 224 without the classifier, growing with the area.
-        BackboneConfig::ResNet50(_) => 2.0 * 4.087e9 * (height * width) as f64 / (224.0 * 224.0),
+        convolutional => convolutional.convolution_flop([height, width]),
     }
 }
 
-fn head_flop(config: &ModelConfig, height: usize, width: usize) -> f64 {
-    let local_count = config.local_count(height, width);
-    let patches = ((height / config.size_step()) * (width / config.size_step())) as f64;
+fn head_flop(config: &ModelConfig, local_count: usize, cells: f64) -> f64 {
     let width = config.backbone_dim() as f64;
     let global = match &config.global {
         GlobalConfig::Linear { dim, .. } => 2.0 * width * *dim as f64,
@@ -72,18 +70,24 @@ fn head_flop(config: &ModelConfig, height: usize, width: usize) -> f64 {
             let [clusters, dim, hidden, token] = [s.clusters, s.dim, s.hidden, s.token].map(|n| n as f64);
             let each = 2.0 * width * hidden + hidden * (dim + clusters) + dim * clusters;
             let linear = s.linear.map_or(0.0, |out| s.aggregated() as f64 * out as f64);
-            2.0 * (patches * each + hidden * (width + token) + linear)
+            2.0 * (cells * each + hidden * (width + token) + linear)
         }
         GlobalConfig::Boq(b) => {
             let [dim, layers, queries, rows] = [b.width, b.layers, b.queries, b.rows].map(|n| n as f64);
-            let encoder = block_flop(patches, patches, dim, 4.0);
-            let query = 4.0 * patches * dim * dim + 4.0 * queries * patches * dim + 2.0 * queries * dim * dim;
-            2.0 * patches * 9.0 * width * dim
+            let encoder = block_flop(cells, cells, dim, 4.0);
+            let query = 4.0 * cells * dim * dim + 4.0 * queries * cells * dim + 2.0 * queries * dim * dim;
+            2.0 * cells * 9.0 * width * dim
                 + layers * (encoder + query)
                 + 2.0 * layers * queries * dim * rows
         }
+        GlobalConfig::MixVpr(mix) => mix.flop(width),
+        GlobalConfig::NetVlad(vlad) => vlad.flop(width, cells),
     };
-    global + 2.0 * local_count as f64 * width * config.local.as_ref().map_or(0.0, |l| l.dim as f64)
+    global
+        + 2.0
+            * local_count as f64
+            * config.local_dim() as f64
+            * config.local.as_ref().map_or(0.0, |l| l.dim as f64)
 }
 
 fn rerank_flop(config: &ModelConfig, count: usize) -> f64 {

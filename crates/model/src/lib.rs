@@ -41,6 +41,7 @@ pub mod aggregate;
 pub mod average;
 pub mod backbone;
 pub mod bits;
+pub mod catalog;
 pub mod checkpoint;
 pub mod config;
 pub mod cost;
@@ -58,8 +59,8 @@ pub use average::{Averaged, average};
 pub use bits::Bits;
 pub use checkpoint::{Checkpoint, load, save};
 pub use config::{
-    BackboneConfig, BoqConfig, GlobalConfig, InputConfig, LocalConfig, ModelConfig, Pooling, PositionMode,
-    Precision, RerankerConfig, ResNetConfig, ResizeMode, SaladConfig, Trained, VitConfig,
+    BackboneConfig, BoqConfig, GlobalConfig, InputConfig, LocalConfig, MixVprConfig, ModelConfig, NetVladConfig,
+    Pooling, PositionMode, Precision, RerankerConfig, ResNetConfig, ResizeMode, SaladConfig, Trained, VitConfig,
 };
 pub use device::{Device, DeviceInfo, parse_device};
 pub use error::{ModelError, Result};

@@ -91,7 +91,7 @@ impl R2Former {
         Self::load(config, TensorReader::random(seed, device))
     }
 
-    /// The parts that a pretrained backbone lacks: local head, reranker, and the GeM power of a ResNet.
+    /// The parts that a pretrained backbone lacks: local head, reranker, and the GeM power of a convolutional network.
     pub(crate) fn heads_without_pretraining(
         config: &ModelConfig,
         reader: &mut TensorReader,
@@ -179,10 +179,13 @@ impl R2Former {
     ///
     /// # Errors
     /// [`ModelError::Config`] if feature maps do not fit the size, [`ModelError::Input`] for an image that is too small for
-    /// the global head.
+    /// the global head, or if that takes another size only.
     pub fn features(&self, tokens: Tokens, size: [usize; 2]) -> Result<Features> {
         if let GlobalConfig::Salad(salad) = &self.config.global {
             salad.check_patches(tokens.grid[0] * tokens.grid[1])?;
+        }
+        if self.config.fixed_size().is_some() {
+            self.config.check_size(size[0], size[1])?;
         }
         let local =
             self.select_local(&tokens, size)?.and_then(|(places, tokens)| self.project_local(places, tokens));
@@ -270,6 +273,8 @@ impl R2Former {
             (_, Some(_)) => Pooling::Cls,
             (GlobalConfig::Pooled { pooling } | GlobalConfig::Linear { pooling, .. }, _) => *pooling,
             (GlobalConfig::Salad(_) | GlobalConfig::Boq(_), _) => Pooling::Cls,
+            // An aggregation takes the whole map; its mean stands for it elsewhere.
+            (GlobalConfig::MixVpr(_) | GlobalConfig::NetVlad(_), _) => Pooling::Mean,
         };
         match (pooling, &self.gem_power) {
             (_, Some(power)) if self.head.is_some() => gem(unit(patches()), Some(power.val())),
@@ -301,18 +306,15 @@ impl R2Former {
     }
 }
 
-/// The learned power of a ResNet's GeM pooling.
+/// The learned power of a convolutional network's GeM pooling.
 fn gem_power(c: &ModelConfig, reader: &mut TensorReader) -> Option<Param<Tensor<1>>> {
-    let resnet = matches!(c.backbone, BackboneConfig::ResNet50(_));
-    resnet.then(|| reader.param("gem.p", [1], Init::Constant(3.0)))
+    let pooled = matches!(c.global, GlobalConfig::Linear { .. } | GlobalConfig::Pooled { .. });
+    (c.backbone.is_convolutional() && pooled).then(|| reader.param("gem.p", [1], Init::Constant(3.0)))
 }
 
 /// The projection of local features, from a transformer's tokens or a ResNet's layer 3.
 fn local_head(c: &ModelConfig, reader: &mut TensorReader) -> Option<Projection> {
-    let width = match &c.backbone {
-        BackboneConfig::Vit(vit) => vit.dim,
-        BackboneConfig::ResNet50(_) => 1024,
-    };
+    let width = c.local_dim();
     c.local.as_ref().map(|local| Projection::load(reader, "local_head", width, local.dim, c.precision))
 }
 

@@ -2,6 +2,8 @@
 
 #[path = "parity/aggregations.rs"]
 mod aggregations;
+#[path = "parity/cnns.rs"]
+mod cnns;
 mod common;
 #[path = "parity/dinov2_code.rs"]
 mod dinov2_code;

@@ -98,7 +98,7 @@ fn renew_local_head(config: &TrainConfig, model: &mut ModelConfig) {
     // Left out, it is the last block but one.
     let depth = match &model.backbone {
         BackboneConfig::Vit(vit) => vit.depth,
-        BackboneConfig::ResNet50(_) => 0,
+        BackboneConfig::ResNet(_) | BackboneConfig::Vgg16 => 0,
     };
     let block = |layer: Option<usize>| layer.unwrap_or(depth.saturating_sub(1));
     let layer = config.model.local_layer;
@@ -121,7 +121,7 @@ pub(crate) fn backbone_is_frozen(config: &TrainConfig, model: &ModelConfig) -> b
     match (config.stage, &model.backbone) {
         (Stage::Rerank, _) => true,
         (Stage::Local | Stage::Global, BackboneConfig::Vit(vit)) => config.model.freeze_blocks >= vit.depth,
-        (Stage::Local, BackboneConfig::ResNet50(_)) => config.model.freeze_blocks > 0,
+        (Stage::Local, BackboneConfig::ResNet(_) | BackboneConfig::Vgg16) => config.model.freeze_blocks > 0,
         _ => false,
     }
 }

@@ -4,7 +4,11 @@ use r2former_model::{BackboneConfig, GlobalConfig, ModelConfig, Pooling, Positio
 
 pub(crate) fn backbone(config: &ModelConfig) -> String {
     match &config.backbone {
-        BackboneConfig::ResNet50(_) => "ResNet-50".into(),
+        BackboneConfig::ResNet(resnet) if resnet.stages < 4 => {
+            format!("ResNet-{}, cut after layer{}", resnet.depth, resnet.stages)
+        }
+        BackboneConfig::ResNet(resnet) => format!("ResNet-{}", resnet.depth),
+        BackboneConfig::Vgg16 => "VGG16 up to conv5_3".into(),
         BackboneConfig::Vit(v) => {
             let mut words = format!(
                 "vision transformer: {} blocks of width {}, {} heads, patch {}",
@@ -41,6 +45,14 @@ pub(crate) fn untrained(config: &ModelConfig) -> bool {
 
 pub(crate) fn global_head(config: &ModelConfig) -> String {
     match &config.global {
+        GlobalConfig::Linear { .. } if config.backbone.is_convolutional() => {
+            "linear head on GeM of the L2-normalised map".into()
+        }
+        GlobalConfig::MixVpr(mix) => format!("MixVPR, {} mixing layers", mix.depth),
+        GlobalConfig::NetVlad(vlad) => match vlad.whitened {
+            Some(_) => format!("NetVLAD of {} clusters, whitened", vlad.clusters),
+            None => format!("NetVLAD of {} clusters", vlad.clusters),
+        },
         GlobalConfig::Linear { pooling: Pooling::Cls, .. } => "linear head".into(),
         GlobalConfig::Linear { pooling, .. } => {
             format!("linear head on {pooling:?}-pooled patches").to_lowercase()

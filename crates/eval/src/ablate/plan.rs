@@ -137,7 +137,7 @@ fn baseline(of: &Baseline, loaded: &LoadedModel, patches: usize) -> Setting {
 fn last_layer(config: &ModelConfig) -> Option<usize> {
     match &config.backbone {
         BackboneConfig::Vit(vit) => Some(vit.depth - 1),
-        BackboneConfig::ResNet50(_) => None,
+        BackboneConfig::ResNet(_) | BackboneConfig::Vgg16 => None,
     }
 }
 

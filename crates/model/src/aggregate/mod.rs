@@ -1,10 +1,15 @@
-//! Learned aggregations: from all tokens of an image to one descriptor. Names of tensors are those of the published files.
+//! Learned aggregations: from all tokens, or all positions of a feature map, to one descriptor. Names of tensors are those of
+//! the published files.
 
 mod boq;
+mod mixvpr;
+mod netvlad;
 mod salad;
 
 pub use boq::Boq;
 pub(crate) use boq::EPSILON;
+pub use mixvpr::MixVpr;
+pub use netvlad::NetVlad;
 pub use salad::Salad;
 
 use crate::backbone::Tokens;
@@ -24,6 +29,10 @@ pub enum Aggregate {
     Salad(Salad),
     /// Attention of learned queries.
     Boq(Boq),
+    /// Mixing of positions.
+    MixVpr(MixVpr),
+    /// Residuals to cluster centres.
+    NetVlad(NetVlad),
 }
 
 impl Aggregate {
@@ -35,6 +44,8 @@ impl Aggregate {
                 Some(Self::Salad(Salad::load(reader, NAME, width, salad, config.precision)))
             }
             GlobalConfig::Boq(boq) => Some(Self::Boq(Boq::load(reader, NAME, width, boq, config.precision))),
+            GlobalConfig::MixVpr(mix) => Some(Self::MixVpr(MixVpr::load(reader, NAME, mix, width))),
+            GlobalConfig::NetVlad(vlad) => Some(Self::NetVlad(NetVlad::load(reader, NAME, vlad, width))),
             GlobalConfig::Linear { .. } | GlobalConfig::Pooled { .. } => None,
         }
     }
@@ -44,6 +55,8 @@ impl Aggregate {
         match self {
             Self::Salad(salad) => salad.save(writer, NAME),
             Self::Boq(boq) => boq.save(writer, NAME),
+            Self::MixVpr(mix) => mix.save(writer, NAME),
+            Self::NetVlad(vlad) => vlad.save(writer, NAME),
         }
     }
 
@@ -57,6 +70,8 @@ impl Aggregate {
                 salad.forward(patches, token)
             }
             Self::Boq(boq) => boq.forward(patches, tokens.grid),
+            Self::MixVpr(mix) => mix.forward(patches),
+            Self::NetVlad(vlad) => vlad.forward(patches),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Backbones: from normalised pixels to tokens.
 
 mod resnet;
+mod vgg;
 mod vit;
 
-pub use resnet::ResNet50;
+pub use resnet::{Block, ConvNorm, ResNet};
+pub use vgg::Vgg16;
 pub use vit::Vit;
 
 use crate::weights::{TensorReader, TensorWriter};
@@ -15,14 +17,14 @@ use burn::tensor::Tensor;
 #[derive(Debug, Clone)]
 pub struct Tokens {
     /// Input of the global head, `[batch, tokens, width]`: the normalised tokens of a vision transformer (prefix first),
-    /// or the last feature map of a ResNet.
+    /// or the last feature map of a convolutional network.
     pub last: Tensor<3>,
     /// Number of prefix tokens in `last`.
     pub last_prefix: usize,
     /// Rows and columns of the patches in `last`.
     pub grid: [usize; 2],
     /// Input of the local head, `[batch, tokens, width]`: tokens of a vision transformer after
-    /// [`LocalConfig::layer`](crate::LocalConfig) blocks (prefix first), or layer 3 of a ResNet.
+    /// [`LocalConfig::layer`](crate::LocalConfig) blocks (prefix first), or `layer3` of a ResNet.
     pub local: Tensor<3>,
     /// Number of prefix tokens in `local`.
     pub local_prefix: usize,
@@ -36,8 +38,10 @@ pub struct Tokens {
 pub enum Backbone {
     /// Vision transformer.
     Vit(Vit),
-    /// ResNet-50.
-    ResNet50(ResNet50),
+    /// ResNet.
+    ResNet(ResNet),
+    /// VGG16.
+    Vgg16(Vgg16),
 }
 
 impl Backbone {
@@ -48,7 +52,10 @@ impl Backbone {
                 let layer = config.local.as_ref().and_then(|local| local.layer);
                 Self::Vit(Vit::load(reader, "backbone", vit, config.precision, layer))
             }
-            BackboneConfig::ResNet50(resnet) => Self::ResNet50(ResNet50::load(reader, "backbone", resnet)),
+            BackboneConfig::ResNet(resnet) => {
+                Self::ResNet(ResNet::load(reader, "backbone", resnet, config.size_step()))
+            }
+            BackboneConfig::Vgg16 => Self::Vgg16(Vgg16::load(reader, "backbone")),
         }
     }
 
@@ -56,7 +63,8 @@ impl Backbone {
     pub fn save(&self, writer: &mut TensorWriter) {
         match self {
             Self::Vit(vit) => vit.save(writer, "backbone"),
-            Self::ResNet50(resnet) => resnet.save(writer, "backbone"),
+            Self::ResNet(resnet) => resnet.save(writer, "backbone"),
+            Self::Vgg16(vgg) => vgg.save(writer, "backbone"),
         }
     }
 
@@ -66,11 +74,19 @@ impl Backbone {
     /// - images: `[batch, 3, height, width]`, normalised
     ///
     /// # Errors
-    /// [`ModelError::Input`](crate::ModelError::Input) if a side is not a multiple of the patch, or of 32 for a ResNet.
+    /// [`ModelError::Input`](crate::ModelError::Input) if a side is not a multiple of
+    /// [`ModelConfig::size_step`].
     pub fn forward(&self, images: Tensor<4>) -> Result<Tokens> {
         match self {
             Self::Vit(vit) => vit.forward(images),
-            Self::ResNet50(resnet) => resnet.forward(images),
+            Self::ResNet(resnet) => resnet.forward(images),
+            Self::Vgg16(vgg) => vgg.forward(images),
         }
     }
+}
+
+/// `[batch, channels, height, width]` as `[batch, height * width, channels]`.
+fn as_tokens(map: Tensor<4>) -> Tensor<3> {
+    let [batch, channels, height, width] = map.dims();
+    map.reshape([batch, channels, height * width]).swap_dims(1, 2)
 }

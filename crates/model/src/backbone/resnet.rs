@@ -1,6 +1,6 @@
-//! ResNet-50, with the names and layouts of torchvision.
+//! ResNets of every depth, with the names and layouts of torchvision.
 
-use super::Tokens;
+use super::{Tokens, as_tokens};
 use crate::weights::{TensorReader, TensorWriter};
 use crate::{ModelError, ResNetConfig, Result};
 use burn::module::Module;
@@ -11,72 +11,72 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 
-/// Blocks in each of the four layers.
-const LAYERS: [usize; 4] = [3, 4, 6, 3];
-
-/// ResNet-50 without its classifier.
+/// A ResNet without its classifier, cut after `layer3` or `layer4`.
 #[derive(Module, Debug)]
-pub struct ResNet50 {
-    conv1: Conv2d,
-    bn1: BatchNorm,
+pub struct ResNet {
+    stem: ConvNorm,
     pool: MaxPool2d,
-    layers: Vec<Vec<Bottleneck>>,
+    layers: Vec<Vec<Block>>,
+    /// Pixels of which both sides must be multiples.
+    step: usize,
 }
 
-/// 1x1, 3x3 and 1x1 convolutions with a shortcut; the 3x3 has the stride, as in torchvision.
+/// A convolution and its batch norm.
 #[derive(Module, Debug)]
-struct Bottleneck {
-    conv1: Conv2d,
-    bn1: BatchNorm,
-    conv2: Conv2d,
-    bn2: BatchNorm,
-    conv3: Conv2d,
-    bn3: BatchNorm,
-    shortcut: Option<Shortcut>,
+pub struct ConvNorm {
+    /// The convolution, which has no bias.
+    pub conv: Conv2d,
+    /// Its batch norm.
+    pub norm: BatchNorm,
 }
 
+/// Convolutions with a shortcut around them: 3x3 and 3x3 in a basic block, 1x1, 3x3 and 1x1 in a bottleneck. The first
+/// 3x3 has the stride, as in torchvision.
 #[derive(Module, Debug)]
-struct Shortcut {
-    conv: Conv2d,
-    bn: BatchNorm,
+pub struct Block {
+    /// The convolutions in turn.
+    pub convs: Vec<ConvNorm>,
+    /// The projection of the shortcut, where width or size changes.
+    pub shortcut: Option<ConvNorm>,
 }
 
-impl ResNet50 {
-    /// Builds the network from the tensors under `{name}.`.
-    pub fn load(reader: &mut TensorReader, name: &str, config: &ResNetConfig) -> Self {
+impl ResNet {
+    /// Builds the network from the tensors under `{name}.`. Images must have sides that are multiples of `step`.
+    pub fn load(reader: &mut TensorReader, name: &str, config: &ResNetConfig, step: usize) -> Self {
         let eps = config.norm_eps;
         let mut d_in = 64;
-        let layers = LAYERS
-            .iter()
-            .enumerate()
-            .map(|(layer, count)| {
-                let width = 64 << layer;
-                (0..*count)
-                    .map(|i| {
-                        let stride = if i == 0 && layer > 0 { 2 } else { 1 };
-                        let part = format!("{name}.layer{}.{i}", layer + 1);
-                        let block = Bottleneck::load(reader, &part, [d_in, width], stride, eps);
-                        d_in = 4 * width;
-                        block
-                    })
-                    .collect()
-            })
-            .collect();
+        let mut layers = Vec::new();
+        for (layer, count) in config.blocks().unwrap_or_default().iter().enumerate() {
+            let widths = [64 << layer, config.width(layer + 1)];
+            let mut blocks = Vec::new();
+            for i in 0..*count {
+                let stride = if i == 0 && layer > 0 { 2 } else { 1 };
+                let part = format!("{name}.layer{}.{i}", layer + 1);
+                blocks.push(Block::load(reader, &part, config, [d_in, widths[0], widths[1]], stride));
+                d_in = widths[1];
+            }
+            layers.push(blocks);
+        }
         Self {
-            conv1: reader.conv(&format!("{name}.conv1"), [3, 64], 7, 2),
-            bn1: reader.batch_norm(&format!("{name}.bn1"), 64, eps),
+            stem: ConvNorm::load(
+                reader,
+                [&format!("{name}.conv1"), &format!("{name}.bn1")],
+                [3, 64],
+                [7, 2],
+                eps,
+            ),
             pool: MaxPool2dConfig::new([3, 3])
                 .with_strides([2, 2])
                 .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
                 .init(),
             layers,
+            step,
         }
     }
 
     /// Writes the tensors that [`load`](Self::load) reads.
     pub fn save(&self, writer: &mut TensorWriter, name: &str) {
-        writer.conv(&format!("{name}.conv1"), &self.conv1);
-        writer.batch_norm(&format!("{name}.bn1"), &self.bn1);
+        self.stem.save(writer, [&format!("{name}.conv1"), &format!("{name}.bn1")]);
         for (layer, blocks) in self.layers.iter().enumerate() {
             for (i, block) in blocks.iter().enumerate() {
                 block.save(writer, &format!("{name}.layer{}.{i}", layer + 1));
@@ -84,21 +84,31 @@ impl ResNet50 {
         }
     }
 
-    /// Computes the feature maps of layer 3 and 4 for a batch of images.
+    /// The first convolution, before the pooling.
+    pub fn stem(&self) -> &ConvNorm {
+        &self.stem
+    }
+
+    /// The blocks of each stage.
+    pub fn layers(&self) -> &[Vec<Block>] {
+        &self.layers
+    }
+
+    /// Computes the feature maps of `layer3` and the last stage for a batch of images.
     ///
     /// # Shapes
     /// - images: `[batch, 3, height, width]`, normalised
     ///
     /// # Errors
-    /// [`ModelError::Input`] if a side is not a multiple of 32.
+    /// [`ModelError::Input`] if a side is not a multiple of the step.
     pub fn forward(&self, images: Tensor<4>) -> Result<Tokens> {
-        let [_, channels, height, width] = images.dims();
-        if channels != 3 || height == 0 || width == 0 || height % 32 != 0 || width % 32 != 0 {
+        let ([_, channels, height, width], step) = (images.dims(), self.step.max(1));
+        if channels != 3 || height == 0 || width == 0 || height % step != 0 || width % step != 0 {
             return Err(ModelError::Input(format!(
-                "images of {channels} channels, {height}x{width}: needs 3 channels and sides that are multiples of 32"
+                "images of {channels} channels, {height}x{width}: needs 3 channels and sides that are multiples of {step}"
             )));
         }
-        let mut x = self.pool.forward(relu(self.bn1.forward(self.conv1.forward(images))));
+        let mut x = self.pool.forward(relu(self.stem.forward(images)));
         let mut layer3 = x.clone();
         for (layer, blocks) in self.layers.iter().enumerate() {
             for block in blocks {
@@ -120,55 +130,80 @@ impl ResNet50 {
     }
 }
 
-impl Bottleneck {
+impl ConvNorm {
+    /// `side` and `stride` of the convolution from `[side, stride]`.
     fn load(
         reader: &mut TensorReader,
-        name: &str,
-        [d_in, width]: [usize; 2],
-        stride: usize,
+        [conv, norm]: [&str; 2],
+        [d_in, d_out]: [usize; 2],
+        [side, stride]: [usize; 2],
         eps: f64,
     ) -> Self {
-        let d_out = 4 * width;
         Self {
-            conv1: reader.conv(&format!("{name}.conv1"), [d_in, width], 1, 1),
-            bn1: reader.batch_norm(&format!("{name}.bn1"), width, eps),
-            conv2: reader.conv(&format!("{name}.conv2"), [width, width], 3, stride),
-            bn2: reader.batch_norm(&format!("{name}.bn2"), width, eps),
-            conv3: reader.conv(&format!("{name}.conv3"), [width, d_out], 1, 1),
-            bn3: reader.batch_norm(&format!("{name}.bn3"), d_out, eps),
-            shortcut: (stride != 1 || d_in != d_out).then(|| Shortcut {
-                conv: reader.conv(&format!("{name}.downsample.0"), [d_in, d_out], 1, stride),
-                bn: reader.batch_norm(&format!("{name}.downsample.1"), d_out, eps),
-            }),
+            conv: reader.conv(conv, [d_in, d_out], side, stride),
+            norm: reader.batch_norm(norm, d_out, eps),
         }
     }
 
+    fn save(&self, writer: &mut TensorWriter, [conv, norm]: [&str; 2]) {
+        writer.conv(conv, &self.conv);
+        writer.batch_norm(norm, &self.norm);
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.norm.forward(self.conv.forward(x))
+    }
+}
+
+impl Block {
+    fn load(
+        reader: &mut TensorReader,
+        name: &str,
+        config: &ResNetConfig,
+        [d_in, inner, d_out]: [usize; 3],
+        stride: usize,
+    ) -> Self {
+        let (kernels, eps) = (config.kernels(), config.norm_eps);
+        let strided = kernels.iter().position(|side| *side == 3);
+        let (mut convs, mut width) = (Vec::new(), d_in);
+        for (i, side) in kernels.iter().enumerate() {
+            let next = if i + 1 == kernels.len() { d_out } else { inner };
+            let names = [format!("{name}.conv{}", i + 1), format!("{name}.bn{}", i + 1)];
+            let stride = if Some(i) == strided { stride } else { 1 };
+            convs.push(ConvNorm::load(
+                reader,
+                names.each_ref().map(String::as_str),
+                [width, next],
+                [*side, stride],
+                eps,
+            ));
+            width = next;
+        }
+        let shortcut = (stride != 1 || d_in != d_out).then(|| {
+            let names = [format!("{name}.downsample.0"), format!("{name}.downsample.1")];
+            ConvNorm::load(reader, names.each_ref().map(String::as_str), [d_in, d_out], [1, stride], eps)
+        });
+        Self { convs, shortcut }
+    }
+
     fn save(&self, writer: &mut TensorWriter, name: &str) {
-        let parts = [(&self.conv1, &self.bn1), (&self.conv2, &self.bn2), (&self.conv3, &self.bn3)];
-        for (i, (conv, bn)) in parts.into_iter().enumerate() {
-            writer.conv(&format!("{name}.conv{}", i + 1), conv);
-            writer.batch_norm(&format!("{name}.bn{}", i + 1), bn);
+        for (i, conv) in self.convs.iter().enumerate() {
+            conv.save(writer, [&format!("{name}.conv{}", i + 1), &format!("{name}.bn{}", i + 1)]);
         }
         if let Some(shortcut) = &self.shortcut {
-            writer.conv(&format!("{name}.downsample.0"), &shortcut.conv);
-            writer.batch_norm(&format!("{name}.downsample.1"), &shortcut.bn);
+            shortcut.save(writer, [&format!("{name}.downsample.0"), &format!("{name}.downsample.1")]);
         }
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = relu(self.bn1.forward(self.conv1.forward(x.clone())));
-        let y = relu(self.bn2.forward(self.conv2.forward(y)));
-        let y = self.bn3.forward(self.conv3.forward(y));
+        let mut y = x.clone();
+        for (i, conv) in self.convs.iter().enumerate() {
+            y = conv.forward(if i == 0 { y } else { relu(y) });
+        }
         let shortcut = match &self.shortcut {
-            Some(shortcut) => shortcut.bn.forward(shortcut.conv.forward(x)),
+            Some(shortcut) => shortcut.forward(x),
             None => x,
         };
         relu(y + shortcut)
     }
-}
-
-/// `[batch, channels, height, width]` as `[batch, height * width, channels]`.
-fn as_tokens(map: Tensor<4>) -> Tensor<3> {
-    let [batch, channels, height, width] = map.dims();
-    map.reshape([batch, channels, height * width]).swap_dims(1, 2)
 }

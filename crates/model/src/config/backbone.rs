@@ -1,5 +1,6 @@
 //! Backbones and their sizes.
 
+use super::ResNetConfig;
 use serde::{Deserialize, Serialize};
 
 /// The supported backbones.
@@ -8,8 +9,11 @@ use serde::{Deserialize, Serialize};
 pub enum BackboneConfig {
     /// Vision transformer: DeiT, timm ViT, DINOv2.
     Vit(VitConfig),
-    /// ResNet-50 (torchvision).
-    ResNet50(ResNetConfig),
+    /// A ResNet of torchvision.
+    #[serde(rename = "resnet", alias = "res_net50")]
+    ResNet(ResNetConfig),
+    /// VGG16 up to `conv5_3`, without its ReLU.
+    Vgg16,
 }
 
 /// Sizes of a pre-norm vision transformer.
@@ -100,14 +104,6 @@ impl VitConfig {
             position: if distilled { PositionMode::Official } else { PositionMode::Bicubic },
         })
     }
-}
-
-/// Parameters of a ResNet-50.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ResNetConfig {
-    /// Epsilon of the batch norms.
-    pub norm_eps: f64,
 }
 
 /// How the position embedding of a vision transformer is fitted to other image sizes.

@@ -1,6 +1,6 @@
 //! Configuration of global head, local head and reranker.
 
-use super::{BoqConfig, SaladConfig};
+use super::{BoqConfig, MixVprConfig, NetVladConfig, SaladConfig};
 use crate::{ModelError, Result};
 use serde::{Deserialize, Serialize};
 
@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum GlobalConfig {
     /// A trained linear head, on a transformer's CLS token (averaged with that on DIST, if distilled) or pooled patch
-    /// tokens, or on a ResNet's GeM with learned power.
+    /// tokens. On a convolutional network, the head of CosPlace and EigenPlaces: the map is L2-normalised over channels
+    /// at each position, then GeM with learned power (`gem.p`) over all positions, then the linear layer.
     Linear {
         /// Dimensions of the descriptor.
         dim: usize,
-        /// Input of the head of a transformer; CLS in the published models. Ignored for a ResNet.
+        /// Input of the head of a transformer; CLS in the published models. Ignored for a convolutional network.
         #[serde(default, skip_serializing_if = "Pooling::is_cls")]
         pooling: Pooling,
     },
@@ -26,6 +27,10 @@ pub enum GlobalConfig {
     Salad(SaladConfig),
     /// BoQ over patch tokens.
     Boq(BoqConfig),
+    /// MixVPR.
+    MixVpr(MixVprConfig),
+    /// NetVLAD.
+    NetVlad(NetVladConfig),
 }
 
 impl GlobalConfig {
@@ -33,7 +38,7 @@ impl GlobalConfig {
     pub fn uses_patch_tokens(&self) -> bool {
         match self {
             Self::Pooled { pooling } | Self::Linear { pooling, .. } => !pooling.is_cls(),
-            Self::Salad(_) | Self::Boq(_) => true,
+            Self::Salad(_) | Self::Boq(_) | Self::MixVpr(_) | Self::NetVlad(_) => true,
         }
     }
 }

@@ -2,11 +2,16 @@
 
 mod aggregate;
 mod backbone;
+mod cnn;
 mod heads;
 mod input;
+mod map_aggregate;
 
 pub use aggregate::{BoqConfig, SaladConfig};
-pub use backbone::{BackboneConfig, PositionMode, ResNetConfig, VitConfig};
+pub use backbone::{BackboneConfig, PositionMode, VitConfig};
+pub use cnn::ResNetConfig;
+pub(crate) use cnn::{VGG16, vgg_pools_before};
+pub use map_aggregate::{MixVprConfig, NetVladConfig};
 pub use heads::{GlobalConfig, LocalConfig, Pooling, RerankerConfig};
 pub use input::{InputConfig, Precision, ResizeMode};
 
@@ -15,6 +20,9 @@ use serde::{Deserialize, Serialize};
 
 /// Version of the configuration format that this version reads and writes.
 pub const FORMAT: u32 = 1;
+
+/// Pixels that either side of an image for a convolutional network has at least.
+const SMALLEST: usize = 32;
 
 /// Architecture, preprocessing and provenance of a model.
 ///
@@ -128,6 +136,8 @@ impl ModelConfig {
             GlobalConfig::Pooled { .. } => self.backbone_dim(),
             GlobalConfig::Salad(salad) => salad.descriptor(),
             GlobalConfig::Boq(boq) => boq.descriptor(),
+            GlobalConfig::MixVpr(mix) => mix.dim(),
+            GlobalConfig::NetVlad(vlad) => vlad.dim(self.backbone_dim()),
         }
     }
 
@@ -135,7 +145,8 @@ impl ModelConfig {
     pub fn backbone_dim(&self) -> usize {
         match &self.backbone {
             BackboneConfig::Vit(vit) => vit.dim,
-            BackboneConfig::ResNet50(_) => 2048,
+            BackboneConfig::ResNet(resnet) => resnet.width(resnet.stages),
+            BackboneConfig::Vgg16 => 512,
         }
     }
 
@@ -143,15 +154,33 @@ impl ModelConfig {
     pub fn stride(&self) -> usize {
         match &self.backbone {
             BackboneConfig::Vit(vit) => vit.patch,
-            BackboneConfig::ResNet50(_) => 16,
+            BackboneConfig::ResNet(_) | BackboneConfig::Vgg16 => 16,
         }
     }
 
-    /// Pixels of which height and width must be multiples.
+    /// Width of the tokens that the local head projects: a transformer's, or those of a ResNet's `layer3`.
+    pub fn local_dim(&self) -> usize {
+        match &self.backbone {
+            BackboneConfig::ResNet(resnet) => resnet.width(3),
+            _ => self.backbone_dim(),
+        }
+    }
+
+    /// Pixels of which height and width must be multiples: 1 for a convolutional network without local features.
     pub fn size_step(&self) -> usize {
         match &self.backbone {
             BackboneConfig::Vit(vit) => vit.patch,
-            BackboneConfig::ResNet50(_) => 32,
+            // Local features take their attention from the next stage's map, of exactly half the size.
+            _ if self.local.is_some() => 32,
+            _ => 1,
+        }
+    }
+
+    /// The only image size (height, width) that the global head takes, where there is one.
+    pub fn fixed_size(&self) -> Option<[usize; 2]> {
+        match &self.global {
+            GlobalConfig::MixVpr(mix) => Some(mix.grid.map(|cells| cells * self.stride())),
+            _ => None,
         }
     }
 
@@ -172,6 +201,18 @@ impl ModelConfig {
     /// [`ModelError::Input`], suggesting a valid size.
     pub fn check_size(&self, height: usize, width: usize) -> Result<()> {
         let step = self.size_step();
+        if let Some([rows, columns]) = self.fixed_size()
+            && [height, width] != [rows, columns]
+        {
+            return Err(ModelError::Input(format!(
+                "image size {height}x{width} (height x width): this model takes {rows}x{columns} only"
+            )));
+        }
+        if step == 1 && height.min(width) < SMALLEST {
+            return Err(ModelError::Input(format!(
+                "image size {height}x{width} (height x width): both must be at least {SMALLEST}"
+            )));
+        }
         if height == 0 || width == 0 || !height.is_multiple_of(step) || !width.is_multiple_of(step) {
             let near = |v: usize| (v.div_ceil(step) * step).max(step);
             return Err(ModelError::Input(format!(
@@ -225,6 +266,9 @@ impl ModelConfig {
                 return bad(format!("backbone.registers {} exceeds every known model", v.registers));
             }
         }
+        if let Err(problem) = self.validate_convolutional() {
+            return bad(problem);
+        }
         if let GlobalConfig::Linear { dim, .. } = self.global
             && !(1..=16_384).contains(&dim)
         {
@@ -233,17 +277,12 @@ impl ModelConfig {
         match &self.global {
             GlobalConfig::Salad(salad) => salad.validate()?,
             GlobalConfig::Boq(boq) => boq.validate()?,
-            GlobalConfig::Linear { .. } | GlobalConfig::Pooled { .. } => {}
+            _ => {}
         }
         if matches!(self.global, GlobalConfig::Salad(_) | GlobalConfig::Boq(_))
             && !matches!(self.backbone, BackboneConfig::Vit(_))
         {
             return bad("global: SALAD and BoQ need a vision transformer".into());
-        }
-        if matches!(self.backbone, BackboneConfig::ResNet50(_))
-            && matches!(self.global, GlobalConfig::Pooled { pooling: Pooling::Cls })
-        {
-            return bad("global.pooling cls needs a vision transformer; use mean or gem".into());
         }
         if let (BackboneConfig::Vit(VitConfig { distilled: true, .. }), GlobalConfig::Linear { pooling, .. }) =
             (&self.backbone, &self.global)

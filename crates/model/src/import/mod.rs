@@ -1,12 +1,14 @@
 //! Conversion of other projects' checkpoints: published R2Former files (`.pth`, full and global-only), DeiT, timm and
-//! DINOv2 transformers, DINOv2 with a learned aggregation (MegaLoc, DINOv2-SALAD, CliqueMining, BoQ), and torchvision's ResNet-50
-//! (`.pth`, `.ckpt`, `.torch` or `.safetensors`).
+//! DINOv2 transformers, DINOv2 with a learned aggregation (MegaLoc, DINOv2-SALAD, CliqueMining, BoQ), torchvision's ResNets,
+//! CosPlace, EigenPlaces, MixVPR and Patch-NetVLAD's NetVLAD (`.pth`, `.ckpt`, `.torch` or `.safetensors`).
 //!
 //! Every tensor of a file is either used, listed in [`Imported::leftovers`], or named in an error. Pickles are parsed,
 //! never executed. `examples/import_and_run.rs` imports a file and runs the model.
 
 mod aggregated;
+mod archive;
 mod boq;
+mod cnn;
 mod names;
 mod published;
 mod read;
@@ -27,7 +29,7 @@ pub struct ImportOptions {
     pub heads: Option<usize>,
     /// Local features per image; by default what the file's reranker was built for, else 500.
     pub local_count: Option<usize>,
-    /// Image height and width in pixels; by default those of the position embedding, 480 x 640 for a ResNet.
+    /// Image height and width in pixels; by default those of the position embedding, 480 x 640 for a convolutional network.
     pub image_size: Option<[usize; 2]>,
     /// Rows and columns of the position embedding; by default a square or a 3:4 grid with the right number of cells.
     pub grid: Option<[usize; 2]>,
@@ -106,8 +108,11 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
         ModelError::Config(problem) => ModelError::checkpoint(path, problem),
         other => other,
     };
+    let naming = cnn::naming(&file.tensors);
     let mut draft = if let Some(published) = aggregated::recognise(&file.tensors) {
         aggregated::draft(published, file, options)
+    } else if let Some(layout) = cnn::layout(&file.tensors) {
+        cnn::draft(layout, file, options)
     } else if names::is_resnet(&file.tensors) {
         resnet::draft(file, options)
     } else if names::is_published(&file.tensors) {
@@ -117,7 +122,7 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     } else {
         let some: Vec<&str> = file.tensors.keys().take(5).map(String::as_str).collect();
         Err(ModelError::Config(format!(
-            "holds no supported architecture (R2Former, DeiT, timm ViT, DINOv2, MegaLoc, SALAD, BoQ, ResNet-50); its {} tensors start with {}",
+            "holds no supported architecture (R2Former, DeiT, timm ViT, DINOv2, MegaLoc, SALAD, BoQ, ResNet, CosPlace, EigenPlaces, MixVPR, Patch-NetVLAD); its {} tensors start with {}",
             file.tensors.len(),
             some.join(", ")
         )))
@@ -127,7 +132,10 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     complete(&mut draft).map_err(at_file)?;
     // The network's own reading of tensors checks names and shapes.
     R2Former::check(&draft.config, &draft.tensors).map_err(|e| match e {
-        ModelError::Tensors(list) => ModelError::checkpoint(path, ModelError::Tensors(list).to_string()),
+        ModelError::Tensors(list) => {
+            let list = list.into_iter().map(naming).collect();
+            ModelError::checkpoint(path, ModelError::Tensors(list).to_string())
+        }
         other => at_file(other),
     })?;
     let Draft { config, tensors, leftovers, notes } = draft;

@@ -21,8 +21,8 @@ pub(super) fn is_vit(tensors: &Tensors) -> bool {
 }
 
 pub(super) fn is_resnet(tensors: &Tensors) -> bool {
-    tensors.contains_key("layer4.2.conv3.weight")
-        || (tensors.contains_key("conv1.weight") && tensors.contains_key("layer4.2.bn3.weight"))
+    let any = |stem: &str| tensors.keys().any(|name| name.starts_with(stem));
+    any("layer1.0.") && any("layer4.0.")
 }
 
 /// The number of blocks `{stem}0.`, `{stem}1.`, ..., by the highest index: a gap is then reported as missing tensors.

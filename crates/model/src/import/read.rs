@@ -1,5 +1,6 @@
 //! Reads any supported file as named tensors.
 
+use super::archive::without_zip64;
 use crate::checkpoint::{fingerprint, host_tensors, looks_like_safetensors, open, read as read_bytes};
 use crate::weights::{RawTensor, Tensors};
 use crate::{ModelError, Result};
@@ -45,7 +46,13 @@ pub(super) fn read(path: &Path) -> Result<SourceFile> {
 
 /// The tensors, and whether they were nested.
 fn pickle(path: &Path) -> Result<(Tensors, bool)> {
-    let reader = PytorchReader::new(path).map_err(|e| {
+    // The copy must live as long as its reader.
+    let mut copy = None;
+    let reader = PytorchReader::new(path).or_else(|error| {
+        copy = without_zip64(path);
+        copy.as_ref().and_then(|copy| PytorchReader::new(copy.path()).ok()).ok_or(error)
+    });
+    let reader = reader.map_err(|e| {
         ModelError::checkpoint(
             path,
             format!("is not a readable PyTorch or safetensors checkpoint: {e}. Is it complete, and saved by torch.save?"),

@@ -1,12 +1,12 @@
-//! torchvision's ResNet-50: a backbone without trained heads.
+//! torchvision's ResNets: a backbone without trained heads.
 
 use super::read::SourceFile;
 use super::vit::untrained_note;
-use super::{Draft, ImportOptions, Normalisation, names};
+use super::{Draft, ImportOptions, Normalisation, cnn, names};
 use crate::config::FORMAT;
 use crate::{
     BackboneConfig, GlobalConfig, InputConfig, LocalConfig, ModelConfig, Pooling, Precision, RerankerConfig,
-    ResNetConfig, ResizeMode, Result, Trained,
+    ResizeMode, Result, Trained,
 };
 
 pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> {
@@ -14,13 +14,14 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
     let leftovers = names::set_aside(&mut tensors, |name| {
         name.starts_with("fc.") || name.ends_with(".num_batches_tracked")
     });
+    let tensors = names::rename(tensors, &[("", "backbone.")]);
     let (mean, std) = options.normalisation.unwrap_or(Normalisation::ImageNet).values();
     let pooling = options.pooling.unwrap_or(Pooling::Gem);
     let [height, width] = options.image_size.unwrap_or([480, 640]);
     let config = ModelConfig {
         format: FORMAT,
         name: String::new(),
-        backbone: BackboneConfig::ResNet50(ResNetConfig { norm_eps: 1e-5 }),
+        backbone: BackboneConfig::ResNet(cnn::resnet(&tensors, 4)?),
         global: GlobalConfig::Pooled { pooling },
         local: Some(LocalConfig {
             dim: 128,
@@ -41,6 +42,5 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         provenance: file.provenance,
     };
     let notes = vec![untrained_note(&format!("{pooling:?}").to_lowercase())];
-    let tensors = names::rename(tensors, &[("", "backbone.")]);
     Ok(Draft { config, tensors, leftovers, notes })
 }

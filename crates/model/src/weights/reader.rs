@@ -155,6 +155,19 @@ impl TensorReader {
         conv
     }
 
+    /// As [`conv`](Self::conv), with a bias.
+    pub fn conv_with_bias(
+        &mut self,
+        name: &str,
+        [d_in, d_out]: [usize; 2],
+        side: usize,
+        stride: usize,
+    ) -> Conv2d {
+        let mut conv = self.conv(name, [d_in, d_out], side, stride);
+        conv.bias = Some(self.param(&format!("{name}.bias"), [d_out], Init::Constant(0.0)));
+        conv
+    }
+
     /// A batch norm with its running statistics.
     pub fn batch_norm(&mut self, name: &str, dim: usize, eps: f64) -> BatchNorm {
         let mut norm = BatchNormConfig::new(dim).with_epsilon(eps).init(&self.device);

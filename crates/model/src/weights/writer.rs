@@ -51,9 +51,12 @@ impl TensorWriter {
         }
     }
 
-    /// Adds the kernel of a convolution.
+    /// Adds the kernel of a convolution, and its bias if it has one.
     pub fn conv(&mut self, name: &str, conv: &Conv2d) {
         self.tensor(&format!("{name}.weight"), conv.weight.val());
+        if let Some(bias) = &conv.bias {
+            self.tensor(&format!("{name}.bias"), bias.val());
+        }
     }
 
     /// Adds a batch norm with its running statistics.

@@ -28,6 +28,9 @@ def export(folder, golden, save_pth):
     few = OrderedDict([("module.cls_token", torch.ones(1, 1, 4)), ("module.evil", Evil())])
     save_pth({"model_state_dict": few}, folder / "evil_inside.pth")
 
+    # The first entry of this archive's directory is as long as the zip64 records after it, for its name's sake.
+    save_pth({"aggregation.1.p": torch.ones(1)}, folder / "ResNet18_512_cosplace.pth")
+
     # A few bytes that claim to be four terabytes: a stride of zero over one stored value.
     wide = torch.zeros(1).expand(10**6, 10**6)
     save_pth({"model_state_dict": {"module.cls_token": wide}}, folder / "expanded.pth")

@@ -1,6 +1,7 @@
 //! `r2former model`: import, copy, average and inspect checkpoints.
 
 mod average;
+mod catalog;
 
 use crate::common::{ensure_writable, load_model, parse_size};
 use crate::exit::ExitStatus;
@@ -15,8 +16,9 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelCommand {
-    /// Import a published checkpoint: R2Former (.pth), DeiT, timm or DINOv2 transformers, MegaLoc, DINOv2-SALAD,
-    /// CliqueMining or BoQ (.pth, .ckpt, .torch, .safetensors), or torchvision's ResNet-50.
+    /// Import a published checkpoint: R2Former, DeiT, timm or DINOv2 transformers, torchvision's ResNets, MegaLoc,
+    /// DINOv2-SALAD, CliqueMining, BoQ, CosPlace, EigenPlaces, MixVPR or Patch-NetVLAD (.pth, .ckpt, .torch, .safetensors);
+    /// `model catalog` lists where to get them.
     Import(ImportArgs),
     /// Copy a model, changing its name, image size, number of local features, licence or storage precision.
     Copy(CopyArgs),
@@ -24,6 +26,8 @@ pub(crate) enum ModelCommand {
     ///
     /// Half-way between the two often generalises better than either (Wortsman et al., WiSE-FT, CVPR 2022).
     Average(average::AverageArgs),
+    /// List published models: where their files are to be had, licences of code and weights, and which can be imported.
+    Catalog(catalog::CatalogArgs),
     /// Show a model's architecture, preprocessing, trained parts and computational cost.
     Info(InfoArgs),
 }
@@ -43,7 +47,8 @@ pub(crate) struct ImportArgs {
     /// Maximum number of local features per image [default: as the reranker was trained, else 500].
     #[arg(long, value_name = "N")]
     num_local: Option<usize>,
-    /// Input image size, height x width in pixels [default: that of the position embedding].
+    /// Input image size, height x width in pixels [default: that of the position embedding, or 480x640 for a
+    /// convolutional network].
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     image_size: Option<[usize; 2]>,
     /// Grid of the position embedding, rows x columns [default: square, or 3:4].
@@ -114,6 +119,7 @@ pub(crate) fn run(command: &ModelCommand) -> Result<ExitStatus> {
         ModelCommand::Import(args) => run_import(args),
         ModelCommand::Copy(args) => run_copy(args),
         ModelCommand::Average(args) => average::run(args),
+        ModelCommand::Catalog(args) => catalog::run(args),
         ModelCommand::Info(args) => run_info(args),
     }
 }
@@ -261,6 +267,11 @@ fn print_description(
     out.line(format_args!("input        {}", output::input(config)))?;
     let license = config.license().unwrap_or("not recorded: that of the file's origin");
     out.line(format_args!("licence      {license}"))?;
+    if let Some(origin) = config.provenance.get("origin").and_then(|text| text.as_str()) {
+        let code = config.provenance.get("code_license").and_then(|text| text.as_str());
+        let code = code.map_or_else(String::new, |text| format!("; licence of the code: {text}"));
+        out.line(format_args!("origin       {origin}{code}"))?;
+    }
     out.line(format_args!("parameters   {:.2} million", parameters(tensors) as f64 / 1e6))?;
     out.line(format_args!(
         "cost         at {height}x{width}: {:.2} GFLOP per image, {:.3} GFLOP per reranked pair, {} bytes stored per image",

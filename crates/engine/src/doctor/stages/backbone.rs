@@ -43,10 +43,16 @@ impl Stage for PixelsToTokens {
 
 /// Height and width of a number of steps that the model takes; its own for 0.
 fn size(config: &ModelConfig, steps: usize) -> [usize; 2] {
+    // Convolutional networks without local features take every size.
+    let step = match config.size_step() {
+        1 => config.stride(),
+        step => step,
+    };
     match steps {
+        _ if config.fixed_size().is_some() => [config.input.height, config.input.width],
         0 => [config.input.height, config.input.width],
         // ResNet halves its last map once more, so both sides have an even number of patches.
-        _ => [steps * config.size_step(), steps.next_multiple_of(2) * config.size_step()],
+        _ => [steps * step, steps.next_multiple_of(2) * step],
     }
 }
 

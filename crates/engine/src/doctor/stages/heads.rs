@@ -75,7 +75,9 @@ impl Stage for GlobalHead {
             _ => 1,
         };
         let compare = |(seed, (kind, batch, count)): (usize, &(Kind, usize, usize))| {
-            let count = (*count).max(least);
+            // Some heads have weights for each position of a map of one size.
+            let cells = |[height, width]: [usize; 2]| (height / config.stride()) * (width / config.stride());
+            let count = config.fixed_size().map_or((*count).max(least), cells);
             let last = tokens(*kind, [*batch, prefix + count, width], 41 + seed as u64);
             let input = format!("{kind}, {} of {count} tokens", counted(*batch, "image"));
             let run = |compute: &dyn crate::doctor::Compute| compute.global(&last, prefix);
@@ -88,7 +90,7 @@ impl Stage for GlobalHead {
 fn prefix_of(config: &ModelConfig) -> usize {
     match &config.backbone {
         BackboneConfig::Vit(vit) => vit.prefix_tokens(),
-        BackboneConfig::ResNet50(_) => 0,
+        BackboneConfig::ResNet(_) | BackboneConfig::Vgg16 => 0,
     }
 }
 
@@ -104,11 +106,7 @@ impl Stage for LocalHead {
     fn compare(&self, setup: &Setup<'_>) -> Result<Vec<Comparison>> {
         let config = &setup.loaded.config;
         let Some(_) = &config.local else { return Ok(Vec::new()) };
-        let width = match &config.backbone {
-            BackboneConfig::Vit(vit) => vit.dim,
-            // Layer 3's.
-            BackboneConfig::ResNet50(_) => 1024,
-        };
+        let width = config.local_dim();
         let compare = |(seed, (kind, batch, count)): (usize, &(Kind, usize, usize))| {
             let selected = tokens(*kind, [*batch, *count, 3 + width], 51 + seed as u64);
             let input = format!("{kind}, {} of {count} tokens", counted(*batch, "image"));

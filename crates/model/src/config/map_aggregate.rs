@@ -1,0 +1,79 @@
+//! Sizes of learned aggregations of feature maps.
+
+use super::aggregate::LONGEST;
+use serde::{Deserialize, Serialize};
+
+/// MixVPR (Ali-bey et al., WACV 2023): layers that mix the positions of a feature map, then two projections.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MixVprConfig {
+    /// Rows and columns of the feature map: the layers have one weight per position, so images have one size.
+    pub grid: [usize; 2],
+    /// Mixing layers.
+    pub depth: usize,
+    /// Hidden width of a mixing layer's MLP.
+    pub hidden: usize,
+    /// Channels after the first projection.
+    pub channels: usize,
+    /// Rows after the second projection: a descriptor has `channels * rows` dimensions.
+    pub rows: usize,
+}
+
+impl MixVprConfig {
+    /// Positions of the feature map.
+    pub fn positions(&self) -> usize {
+        self.grid[0] * self.grid[1]
+    }
+
+    /// Dimensions of the descriptor.
+    pub fn dim(&self) -> usize {
+        self.channels * self.rows
+    }
+
+    pub(crate) fn flop(&self, width: f64) -> f64 {
+        let positions = self.positions() as f64;
+        let mix = 4.0 * self.depth as f64 * width * positions * self.hidden as f64;
+        mix + 2.0 * positions * width * self.channels as f64 + 2.0 * positions * self.dim() as f64
+    }
+
+    pub(super) fn problem(&self) -> Option<String> {
+        let [rows, columns] = self.grid;
+        let sizes = [rows, columns, self.hidden, self.channels, self.rows];
+        (sizes.contains(&0)
+            || rows.max(columns) > 256
+            || self.depth > 64
+            || self.hidden > 16_384
+            || self.channels > 16_384
+            || self.rows > 1024
+            || self.dim() > LONGEST)
+            .then(|| format!("global sizes of MixVPR are 0 or exceed every known model: {self:?}"))
+    }
+}
+
+/// NetVLAD (Arandjelović et al., CVPR 2016) with whitening: residuals to cluster centres, weighted by a soft assignment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetVladConfig {
+    /// Cluster centres.
+    pub clusters: usize,
+    /// Dimensions after whitening; `None` leaves the `clusters * width` dimensions of the residuals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whitened: Option<usize>,
+}
+
+impl NetVladConfig {
+    /// Dimensions of the descriptor over features of this width.
+    pub fn dim(&self, width: usize) -> usize {
+        self.whitened.unwrap_or(self.clusters * width)
+    }
+
+    pub(crate) fn flop(&self, width: f64, cells: f64) -> f64 {
+        let residuals = self.clusters as f64 * width;
+        4.0 * cells * residuals + self.whitened.map_or(0.0, |dim| 2.0 * residuals * dim as f64)
+    }
+
+    pub(super) fn problem(&self, width: usize) -> Option<String> {
+        let known = (1..=1024).contains(&self.clusters) && (1..=LONGEST).contains(&self.dim(width));
+        (!known).then(|| format!("global sizes of NetVLAD are 0 or exceed every known model: {self:?}"))
+    }
+}
