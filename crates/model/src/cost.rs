@@ -76,9 +76,7 @@ fn head_flop(config: &ModelConfig, local_count: usize, cells: f64) -> f64 {
             let [dim, layers, queries, rows] = [b.width, b.layers, b.queries, b.rows].map(|n| n as f64);
             let encoder = block_flop(cells, cells, dim, 4.0);
             let query = 4.0 * cells * dim * dim + 4.0 * queries * cells * dim + 2.0 * queries * dim * dim;
-            2.0 * cells * 9.0 * width * dim
-                + layers * (encoder + query)
-                + 2.0 * layers * queries * dim * rows
+            2.0 * cells * 9.0 * width * dim + layers * (encoder + query) + 2.0 * layers * queries * dim * rows
         }
         GlobalConfig::MixVpr(mix) => mix.flop(width),
         GlobalConfig::NetVlad(vlad) => vlad.flop(width, cells),

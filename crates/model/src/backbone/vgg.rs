@@ -68,7 +68,15 @@ impl Vgg16 {
             }
             x = conv.forward(x);
         }
+        let [_, _, rows, columns] = x.dims();
         let last = as_tokens(x);
-        Ok(Tokens { local: last.clone(), last, last_prefix: 0, local_prefix: 0, attention: None })
+        Ok(Tokens {
+            grid: [rows, columns],
+            local: last.clone(),
+            last,
+            last_prefix: 0,
+            local_prefix: 0,
+            attention: None,
+        })
     }
 }

@@ -11,9 +11,9 @@ pub use aggregate::{BoqConfig, SaladConfig};
 pub use backbone::{BackboneConfig, PositionMode, VitConfig};
 pub use cnn::ResNetConfig;
 pub(crate) use cnn::{VGG16, vgg_pools_before};
-pub use map_aggregate::{MixVprConfig, NetVladConfig};
 pub use heads::{GlobalConfig, LocalConfig, Pooling, RerankerConfig};
 pub use input::{InputConfig, Precision, ResizeMode};
+pub use map_aggregate::{MixVprConfig, NetVladConfig};
 
 use crate::{ModelError, Result};
 use serde::{Deserialize, Serialize};
