@@ -72,8 +72,8 @@ impl Published {
             ],
             // CliqueMining is published as the state of a training run, DINOv2-SALAD as bare weights.
             Self::Salad if nested => [
-                "a training checkpoint of the layout of DINOv2-SALAD, as CliqueMining (Izquierdo and Civera, ECCV \
-                 2024) publishes: github.com/serizba/cliquemining",
+                "a training checkpoint of the layout of DINOv2-SALAD, such as CliqueMining (Izquierdo and Civera, ECCV \
+                 2024): github.com/serizba/cliquemining",
                 "not stated",
                 "not stated",
             ],

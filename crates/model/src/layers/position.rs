@@ -71,13 +71,13 @@ pub fn bicubic_matrix(from: usize, to: usize, device: &Device) -> Tensor<2> {
 }
 
 fn bicubic_weights(from: usize, to: usize) -> Vec<f32> {
-    point_weights(from, to, from as f64 / to as f64)
+    point_weights(from, to, to as f64)
 }
 
 /// DINOv2's `interpolate_offset`: its code passes `(to + 0.1) / from` as the factor, by which PyTorch also scales the
 /// coordinates.
 fn dinov2_weights(from: usize, to: usize) -> Vec<f32> {
-    point_weights(from, to, from as f64 / (to as f64 + 0.1))
+    point_weights(from, to, to as f64 + 0.1)
 }
 
 /// Keys' kernel with parameter `a`.
@@ -92,11 +92,11 @@ fn keys(a: f64, x: f64) -> f64 {
     }
 }
 
-/// Weights of PyTorch's bicubic interpolation: a = -0.75, `step` samples from one output to the next, edges repeated.
-fn point_weights(from: usize, to: usize, step: f64) -> Vec<f32> {
+/// Weights of PyTorch's bicubic interpolation: a = -0.75, coordinates scaled by `from / scaled_to`, edges repeated.
+fn point_weights(from: usize, to: usize, scaled_to: f64) -> Vec<f32> {
     let mut matrix = vec![0.0f32; to * from];
     for (i, row) in matrix.chunks_exact_mut(from).enumerate() {
-        let centre = (i as f64 + 0.5) * step - 0.5;
+        let centre = (i as f64 + 0.5) * from as f64 / scaled_to - 0.5;
         let base = centre.floor();
         for tap in -1..=2 {
             let at = base + f64::from(tap);
