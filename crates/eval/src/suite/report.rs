@@ -32,6 +32,10 @@ impl Suite {
         let mut heads = vec!["dataset".to_string(), "queries".to_string()];
         for model in &self.models {
             for method in RANKINGS {
+                // Few ask for mutual matches: no column of dashes for the others.
+                if method == RerankMethod::Mutual && self.overall(&model.name, method).is_none() {
+                    continue;
+                }
                 let head = format!("{} {}", model.name, ranking_name(method));
                 heads.push(head.clone());
                 columns.push((model.name.as_str(), method, false));
