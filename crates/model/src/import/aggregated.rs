@@ -1,14 +1,9 @@
 //! DINOv2 with a learned aggregation, as published: MegaLoc, DINOv2-SALAD and CliqueMining, BoQ.
 
 use super::read::SourceFile;
-use super::{Draft, ImportOptions, Normalisation, boq, names, vit};
-use crate::config::FORMAT;
+use super::{Draft, GLOBAL_ONLY, ImportOptions, Normalisation, Origin, boq, global_only, names, vit};
 use crate::weights::Tensors;
-use crate::{
-    BackboneConfig, GlobalConfig, InputConfig, ModelConfig, ModelError, PositionMode, Precision, ResizeMode,
-    Result, SaladConfig, Trained,
-};
-use serde_json::json;
+use crate::{BackboneConfig, GlobalConfig, ModelError, PositionMode, ResizeMode, Result, SaladConfig};
 
 /// What a file of one of these models is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,30 +58,30 @@ impl Published {
     }
 
     /// Where the file comes from, and what licences say of code and weights.
-    fn provenance(self, nested: bool) -> [&'static str; 3] {
+    fn origin(self, nested: bool) -> Origin {
         match self {
-            Self::MegaLoc => [
-                "MegaLoc (Berton and Masone, 2025): github.com/gmberton/MegaLoc, huggingface.co/gberton/MegaLoc",
-                "MIT",
-                "published with MIT-licensed code; the licences of the training data apply, too",
-            ],
+            Self::MegaLoc => Origin {
+                name: "MegaLoc (Berton and Masone, 2025): github.com/gmberton/MegaLoc, huggingface.co/gberton/MegaLoc",
+                code_license: "MIT",
+                weights_license: "published with MIT-licensed code; the licences of the training data apply, too",
+            },
             // CliqueMining is published as the state of a training run, DINOv2-SALAD as bare weights.
-            Self::Salad if nested => [
-                "a training checkpoint of the layout of DINOv2-SALAD, such as CliqueMining (Izquierdo and Civera, ECCV \
+            Self::Salad if nested => Origin {
+                name: "a training checkpoint of the layout of DINOv2-SALAD, such as CliqueMining (Izquierdo and Civera, ECCV \
                  2024): github.com/serizba/cliquemining",
-                "not stated",
-                "not stated",
-            ],
-            Self::Salad => [
-                "DINOv2-SALAD (Izquierdo and Civera, CVPR 2024): github.com/serizba/salad",
-                "GPL-3.0",
-                "published with GPL-3.0-licensed code; no licence of the weights alone is stated",
-            ],
-            Self::Boq => [
-                "BoQ (Ali-bey, Chaib-draa and Giguère, CVPR 2024): github.com/amaralibey/Bag-of-Queries",
-                "MIT",
-                "published with MIT-licensed code; the licences of the training data apply, too",
-            ],
+                code_license: "not stated",
+                weights_license: "not stated",
+            },
+            Self::Salad => Origin {
+                name: "DINOv2-SALAD (Izquierdo and Civera, CVPR 2024): github.com/serizba/salad",
+                code_license: "GPL-3.0",
+                weights_license: "published with GPL-3.0-licensed code; no licence of the weights alone is stated",
+            },
+            Self::Boq => Origin {
+                name: "BoQ (Ali-bey, Chaib-draa and Giguère, CVPR 2024): github.com/amaralibey/Bag-of-Queries",
+                code_license: "MIT",
+                weights_license: "published with MIT-licensed code; the licences of the training data apply, too",
+            },
         }
     }
 }
@@ -119,34 +114,16 @@ pub(super) fn draft(published: Published, file: SourceFile, options: &ImportOpti
         }
         Published::Boq => GlobalConfig::Boq(boq::fold(&mut tensors)?),
     };
-    let (mean, std) = options.normalisation.unwrap_or(Normalisation::ImageNet).values();
-    let [height, width] = options.image_size.unwrap_or([322, 322]);
-    let mut provenance = file.provenance;
-    let [origin, code, weights] = published.provenance(file.nested);
-    provenance["origin"] = json!(origin);
-    provenance["code_license"] = json!(code);
-    provenance["license"] = json!(weights);
-    let config = ModelConfig {
-        format: FORMAT,
-        name: String::new(),
-        backbone: BackboneConfig::Vit(vit),
-        global,
-        local: None,
-        reranker: None,
-        input: InputConfig { height, width, mean, std, resize: options.resize.unwrap_or(published.resize()) },
-        precision: Precision::F32,
-        trained: Trained { global: true, local: false, reranker: false },
-        provenance,
-    };
-    let notes = vec!["a global-only model: no local features, no reranking".to_string()];
-    Ok(Draft { config, tensors, leftovers, notes })
+    let input = options.input(Normalisation::ImageNet, [322, 322], published.resize());
+    let origin = published.origin(file.nested);
+    let config = global_only(BackboneConfig::Vit(vit), global, input, &origin, file.provenance);
+    Ok(Draft { config, tensors, leftovers, notes: vec![GLOBAL_ONLY.into()] })
 }
 
 /// Sizes of SALAD from the shapes of its tensors.
 fn salad(tensors: &mut Tensors, linear: bool) -> Result<SaladConfig> {
     let rows = |name: &str| {
-        let rows = tensors.get(name).and_then(|t| t.shape.first().copied());
-        rows.ok_or_else(|| ModelError::Config(format!("{name} is missing or a scalar")))
+        names::rows(tensors, name).ok_or_else(|| ModelError::Config(format!("{name} is missing or a scalar")))
     };
     let config = SaladConfig {
         clusters: rows("aggregator.score.3.weight")?,

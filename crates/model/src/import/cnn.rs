@@ -1,12 +1,11 @@
 //! Published descriptors of convolutional networks: CosPlace and EigenPlaces, MixVPR.
 
 use super::read::SourceFile;
-use super::{Draft, ImportOptions, Normalisation, names};
-use crate::config::FORMAT;
+use super::{Draft, GLOBAL_ONLY, ImportOptions, Normalisation, Origin, global_only, names};
 use crate::weights::Tensors;
 use crate::{
-    BackboneConfig, GlobalConfig, InputConfig, MixVprConfig, ModelConfig, ModelError, NetVladConfig, Pooling,
-    Precision, ResNetConfig, ResizeMode, Result, Trained,
+    BackboneConfig, GlobalConfig, MixVprConfig, ModelError, NetVladConfig, Pooling, ResNetConfig, ResizeMode,
+    Result,
 };
 
 /// What a file holds, by the names of its tensors.
@@ -102,32 +101,9 @@ pub(super) fn draft(layout: Layout, file: SourceFile, options: &ImportOptions) -
         Layout::MixVpr => mix_vpr(&tensors)?,
         Layout::PatchNetVlad => patch_net_vlad(&mut tensors)?,
     };
-    let (mean, std) = options.normalisation.unwrap_or(Normalisation::ImageNet).values();
-    let [height, width] = options.image_size.unwrap_or(size);
-    let mut provenance = file.provenance;
-    provenance["origin"] = origin.name.into();
-    provenance["code_license"] = origin.code_license.into();
-    provenance["license"] = origin.weights_license.into();
-    let mut notes = vec!["a global-only model: no local features, no reranking".to_string()];
-    notes.extend(fixed);
-    let config = ModelConfig {
-        format: FORMAT,
-        name: String::new(),
-        backbone,
-        global,
-        local: None,
-        reranker: None,
-        input: InputConfig {
-            height,
-            width,
-            mean,
-            std,
-            resize: options.resize.unwrap_or(ResizeMode::Antialias),
-        },
-        precision: Precision::F32,
-        trained: Trained { global: true, local: false, reranker: false },
-        provenance,
-    };
+    let input = options.input(Normalisation::ImageNet, size, ResizeMode::Antialias);
+    let config = global_only(backbone, global, input, &origin, file.provenance);
+    let notes = [Some(GLOBAL_ONLY.to_string()), fixed].into_iter().flatten().collect();
     Ok(Draft { config, tensors, leftovers, notes })
 }
 
@@ -140,13 +116,6 @@ struct Parts {
     size: [usize; 2],
     /// A note on the image size.
     fixed: Option<String>,
-}
-
-/// Where a model comes from, and under which terms.
-struct Origin {
-    name: &'static str,
-    code_license: &'static str,
-    weights_license: &'static str,
 }
 
 fn gem_linear(tensors: &Tensors, vgg: bool, source: &str) -> Result<Parts> {
@@ -270,6 +239,5 @@ fn sizes(tensors: &Tensors, name: &str) -> Result<[usize; 2]> {
 
 /// The rows of a matrix; `theirs` is its name in the file.
 fn rows(tensors: &Tensors, name: &str, theirs: &str) -> Result<usize> {
-    let found = tensors.get(name).and_then(|tensor| tensor.shape.first().copied());
-    found.ok_or_else(|| ModelError::Config(format!("{theirs} is missing")))
+    names::rows(tensors, name).ok_or_else(|| ModelError::Config(format!("{theirs} is missing")))
 }

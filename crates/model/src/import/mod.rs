@@ -15,8 +15,12 @@ mod read;
 mod resnet;
 mod vit;
 
+use crate::config::FORMAT;
 use crate::weights::{TensorReader, Tensors};
-use crate::{ModelConfig, ModelError, Pooling, R2Former, ResizeMode, Result};
+use crate::{
+    BackboneConfig, GlobalConfig, InputConfig, ModelConfig, ModelError, Pooling, Precision, R2Former,
+    ResizeMode, Result, Trained,
+};
 use burn::tensor::Device;
 use std::path::Path;
 
@@ -69,6 +73,15 @@ impl std::str::FromStr for Normalisation {
             "half" => Ok(Self::Half),
             other => Err(format!("{other} is not a normalisation: imagenet or half")),
         }
+    }
+}
+
+impl ImportOptions {
+    /// Preprocessing: what is asked for, and otherwise these defaults.
+    fn input(&self, normalisation: Normalisation, size: [usize; 2], resize: ResizeMode) -> InputConfig {
+        let (mean, std) = self.normalisation.unwrap_or(normalisation).values();
+        let [height, width] = self.image_size.unwrap_or(size);
+        InputConfig { height, width, mean, std, resize: self.resize.unwrap_or(resize) }
     }
 }
 
@@ -141,6 +154,41 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     let Draft { config, tensors, leftovers, notes } = draft;
     Ok(Imported { config, tensors, leftovers, notes })
 }
+
+/// Where a published model comes from, and what is said of the licences of code and weights.
+struct Origin {
+    name: &'static str,
+    code_license: &'static str,
+    weights_license: &'static str,
+}
+
+/// The configuration of a published model with a trained descriptor and nothing to rerank by.
+fn global_only(
+    backbone: BackboneConfig,
+    global: GlobalConfig,
+    input: InputConfig,
+    origin: &Origin,
+    mut provenance: serde_json::Value,
+) -> ModelConfig {
+    provenance["origin"] = origin.name.into();
+    provenance["code_license"] = origin.code_license.into();
+    provenance["license"] = origin.weights_license.into();
+    ModelConfig {
+        format: FORMAT,
+        name: String::new(),
+        backbone,
+        global,
+        local: None,
+        reranker: None,
+        input,
+        precision: Precision::F32,
+        trained: Trained { global: true, local: false, reranker: false },
+        provenance,
+    }
+}
+
+/// The note of such a model.
+const GLOBAL_ONLY: &str = "a global-only model: no local features, no reranking";
 
 /// Adds a randomly initialised local head and reranker to a backbone without them.
 fn complete(draft: &mut Draft) -> Result<()> {

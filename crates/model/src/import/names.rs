@@ -31,6 +31,11 @@ pub(super) fn depth(tensors: &Tensors, stem: &str) -> usize {
     tensors.keys().filter_map(index).max().map_or(0, |last| last.saturating_add(1))
 }
 
+/// The length of a tensor's first axis; `None` if it is missing or a scalar.
+pub(super) fn rows(tensors: &Tensors, name: &str) -> Option<usize> {
+    tensors.get(name)?.shape.first().copied()
+}
+
 /// Removes the tensors that `known` recognises and returns their names.
 pub(super) fn set_aside(tensors: &mut Tensors, known: impl Fn(&str) -> bool) -> Vec<String> {
     let names: Vec<String> = tensors.keys().filter(|k| known(k)).cloned().collect();

@@ -1,12 +1,12 @@
 //! Published R2Former checkpoints, full and global-only.
 
 use super::read::SourceFile;
-use super::{Draft, ImportOptions, Normalisation, names, vit};
+use super::{Draft, GLOBAL_ONLY, ImportOptions, Normalisation, names, vit};
 use crate::config::FORMAT;
 use crate::weights::Tensors;
 use crate::{
-    BackboneConfig, GlobalConfig, InputConfig, LocalConfig, ModelConfig, ModelError, Pooling, PositionMode,
-    Precision, RerankerConfig, ResizeMode, Result, Trained,
+    BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, ModelError, Pooling, PositionMode, Precision,
+    RerankerConfig, ResizeMode, Result, Trained,
 };
 
 pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> {
@@ -22,11 +22,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
     let leftovers = names::set_aside(&mut tensors, |name| {
         matches!(name, "Reranker.decoder_pos_embed" | "Reranker.ratio")
     });
-    let backbone: Tensors = tensors
-        .iter()
-        .filter_map(|(name, tensor)| Some((name.strip_prefix("backbone.")?.to_string(), tensor.clone())))
-        .collect();
-    let mut architecture = vit::architecture(&backbone, options)?;
+    let mut architecture = vit::architecture(&names::under(&tensors, "backbone."), options)?;
     architecture.position = PositionMode::Official;
     let tensors = names::rename(
         tensors,
@@ -34,8 +30,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
     );
 
     let rows = |name: &str| {
-        let rows = tensors.get(name).and_then(|t| t.shape.first().copied());
-        rows.ok_or_else(|| ModelError::Config(format!("{name} is missing")))
+        names::rows(&tensors, name).ok_or_else(|| ModelError::Config(format!("{name} is missing")))
     };
     let global_dim = rows("head.weight")?;
     let local = if full {
@@ -53,7 +48,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
 
     let mut notes = Vec::new();
     if !full {
-        notes.push("a global-only model: no local features, no reranking".to_string());
+        notes.push(GLOBAL_ONLY.to_string());
     }
     if options.heads.is_none() && architecture.dim % 64 != 0 {
         notes.push(format!(
@@ -61,10 +56,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
             architecture.heads
         ));
     }
-    let (mean, std) = options.normalisation.unwrap_or(Normalisation::ImageNet).values();
-    let [height, width] = options
-        .image_size
-        .unwrap_or([architecture.grid[0] * architecture.patch, architecture.grid[1] * architecture.patch]);
+    let size = architecture.grid.map(|cells| cells * architecture.patch);
     let config = ModelConfig {
         format: FORMAT,
         name: String::new(),
@@ -73,7 +65,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         trained: Trained { global: true, local: local.is_some(), reranker: full },
         local,
         reranker,
-        input: InputConfig { height, width, mean, std, resize: options.resize.unwrap_or(ResizeMode::Direct) },
+        input: options.input(Normalisation::ImageNet, size, ResizeMode::Direct),
         precision: Precision::F32,
         provenance: file.provenance,
     };

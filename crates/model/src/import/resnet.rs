@@ -5,8 +5,8 @@ use super::vit::untrained_note;
 use super::{Draft, ImportOptions, Normalisation, cnn, names};
 use crate::config::FORMAT;
 use crate::{
-    BackboneConfig, GlobalConfig, InputConfig, LocalConfig, ModelConfig, Pooling, Precision, RerankerConfig,
-    ResizeMode, Result, Trained,
+    BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, Pooling, Precision, RerankerConfig, ResizeMode,
+    Result, Trained,
 };
 
 pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> {
@@ -15,9 +15,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         name.starts_with("fc.") || name.ends_with(".num_batches_tracked")
     });
     let tensors = names::rename(tensors, &[("", "backbone.")]);
-    let (mean, std) = options.normalisation.unwrap_or(Normalisation::ImageNet).values();
     let pooling = options.pooling.unwrap_or(Pooling::Gem);
-    let [height, width] = options.image_size.unwrap_or([480, 640]);
     let config = ModelConfig {
         format: FORMAT,
         name: String::new(),
@@ -30,13 +28,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
             layer: None,
         }),
         reranker: Some(RerankerConfig { neighbours: options.neighbours.unwrap_or(5), ..Default::default() }),
-        input: InputConfig {
-            height,
-            width,
-            mean,
-            std,
-            resize: options.resize.unwrap_or(ResizeMode::Antialias),
-        },
+        input: options.input(Normalisation::ImageNet, [480, 640], ResizeMode::Antialias),
         precision: Precision::F32,
         trained: Trained { global: false, local: false, reranker: false },
         provenance: file.provenance,

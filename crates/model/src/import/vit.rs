@@ -5,8 +5,8 @@ use super::{Draft, ImportOptions, Normalisation, names};
 use crate::config::FORMAT;
 use crate::weights::{RawTensor, Tensors};
 use crate::{
-    BackboneConfig, GlobalConfig, InputConfig, LocalConfig, ModelConfig, ModelError, Pooling, PositionMode,
-    Precision, RerankerConfig, ResizeMode, Result, Trained, VitConfig,
+    BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, ModelError, Pooling, PositionMode, Precision,
+    RerankerConfig, ResizeMode, Result, Trained, VitConfig,
 };
 
 pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> {
@@ -28,15 +28,15 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         (Some("mean 0.5, std 0.5"), _) | (None, false) => Normalisation::Half,
         _ => Normalisation::ImageNet,
     });
-    let (mean, std) = normalisation.values();
     let pooling = options.pooling.unwrap_or(Pooling::Gem);
     let mut notes = vec![untrained_note(&format!("{pooling:?}").to_lowercase())];
     if options.normalisation.is_none() && stated.is_none() {
+        let (mean, std) = normalisation.values();
         notes.push(format!(
             "assumed a normalisation of mean {mean:?}, std {std:?} (change it with --normalisation)"
         ));
     }
-    let [height, width] = options.image_size.unwrap_or([vit.grid[0] * vit.patch, vit.grid[1] * vit.patch]);
+    let input = options.input(normalisation, vit.grid.map(|cells| cells * vit.patch), ResizeMode::Antialias);
     leftovers.sort();
     let config = ModelConfig {
         format: FORMAT,
@@ -50,13 +50,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
             layer: None,
         }),
         reranker: Some(RerankerConfig { neighbours: options.neighbours.unwrap_or(5), ..Default::default() }),
-        input: InputConfig {
-            height,
-            width,
-            mean,
-            std,
-            resize: options.resize.unwrap_or(ResizeMode::Antialias),
-        },
+        input,
         precision: Precision::F32,
         trained: Trained { global: false, local: false, reranker: false },
         provenance: file.provenance,
