@@ -32,6 +32,17 @@ pub(crate) struct Request<'a> {
     pub(crate) picture: &'a Arc<Picture>,
 }
 
+/// What a scan looks for.
+#[derive(Clone, Copy)]
+struct Search<'a> {
+    level: Level,
+    shape: Shape,
+    queries: &'a [Query],
+    top: usize,
+    /// Slots that pass the filter; all if none.
+    allowed: Option<&'a SlotSet>,
+}
+
 impl Request<'_> {
     fn cache(&self) -> &Cache {
         &self.store.cache
@@ -49,29 +60,28 @@ impl Request<'_> {
         if top == 0 || queries.is_empty() {
             return Ok(vec![Vec::new(); queries.len()]);
         }
-        let level = Level::current().unwrap_or_else(|_| Level::best());
-        let shape = Shape::new(self.config.global_dim);
-        let bytes = shape.stride * picture.counters().slots as usize;
+        let search = Search {
+            level: Level::current().unwrap_or_else(|_| Level::best()),
+            shape: Shape::new(self.config.global_dim),
+            queries: &prepared,
+            top,
+            allowed: allowed.as_ref(),
+        };
+        let bytes = search.shape.stride * picture.counters().slots as usize;
         if bytes <= SHARE || rayon::current_num_threads() == 1 {
-            return self.search_scan(level, shape, &prepared, top, allowed.as_ref());
+            return self.search_scan(search);
         }
         // Within the pool from here on: to enter it costs more than some of the steps.
         let mut answer = Ok(Vec::new());
-        rayon::scope(|_| answer = self.search_scan(level, shape, &prepared, top, allowed.as_ref()));
+        rayon::scope(|_| answer = self.search_scan(search));
         answer
     }
 
     /// Scans, rescores, and reads the places of the best.
-    fn search_scan(
-        self,
-        level: Level,
-        shape: Shape,
-        queries: &[Query],
-        top: usize,
-        allowed: Option<&SlotSet>,
-    ) -> Result<Vec<Vec<Hit>>> {
+    fn search_scan(self, search: Search<'_>) -> Result<Vec<Vec<Hit>>> {
         let picture = self.picture;
-        let found = self.scan(level, shape, queries, top, allowed)?;
+        let Search { level, shape, queries, .. } = search;
+        let found = self.scan(search)?;
         let hits = |(query, nearest): (&Query, Nearest)| {
             let score = |&slot: &u32| Ok(dot_bytes(level, query.vector(), picture.descriptor(shape, slot)?));
             let best = nearest.finish_by(|slots| each(slots, score))?;
@@ -87,14 +97,8 @@ impl Request<'_> {
     }
 
     /// What can be among the best, of all blocks of codes, each checked before its first use.
-    fn scan(
-        self,
-        level: Level,
-        shape: Shape,
-        queries: &[Query],
-        top: usize,
-        allowed: Option<&SlotSet>,
-    ) -> Result<Vec<Nearest>> {
+    fn scan(self, search: Search<'_>) -> Result<Vec<Nearest>> {
+        let Search { level, shape, queries, top, allowed } = search;
         let blocks = self.picture.code_blocks(shape)?;
         let words = shape.code_rows as usize / 64;
         let some = |first: usize, blocks: &[(&[u8], CodeBlock<'_>)]| {
