@@ -1,7 +1,7 @@
 //! Photographs that carry their position in EXIF: a folder of them, or one.
 
 use super::content::{self, Content};
-use super::names::text_of;
+use super::names::escaped_name;
 use super::table::not_a_file;
 use super::walk::images_under;
 use super::{Listing, SkipKind, Skipped};
@@ -36,7 +36,7 @@ pub(super) fn list_folder_without_positions(root: &Path) -> Result<Listing> {
 fn list(root: &Path, positions: bool) -> Result<Listing> {
     let about = std::fs::metadata(root).map_err(|e| DataError::io(root, e))?;
     if about.is_file() {
-        let name = root.file_name().map(text_of).unwrap_or_default();
+        let name = root.file_name().map(escaped_name).unwrap_or_default();
         return Ok(read(vec![(root.to_owned(), name)], Listing::default(), "photograph", positions).0);
     }
     if let Some(what) = not_a_file(&about).filter(|_| !about.is_dir()) {

@@ -12,7 +12,7 @@ pub(super) fn relative_name(root: &Path, path: &Path) -> String {
     let mut parts: Vec<String> = Vec::new();
     for part in inside.components() {
         match part {
-            Component::Normal(part) => parts.push(text_of(part)),
+            Component::Normal(part) => parts.push(escaped_name(part)),
             Component::ParentDir => match parts.last() {
                 Some(last) if last != ".." => drop(parts.pop()),
                 _ => parts.push("..".into()),
@@ -22,8 +22,6 @@ pub(super) fn relative_name(root: &Path, path: &Path) -> String {
     }
     parts.join("/")
 }
-
-pub(super) use escaped_name as text_of;
 
 /// The name of a file, or a path, as text.
 ///
@@ -107,7 +105,7 @@ impl Finder {
             let next = found.join(part);
             found = match part {
                 Component::Normal(name) if next.symlink_metadata().is_err() => {
-                    self.entries(&found).get(&text_of(name))?.clone()
+                    self.entries(&found).get(&escaped_name(name))?.clone()
                 }
                 _ => next,
             };
@@ -119,7 +117,7 @@ impl Finder {
         self.folders.entry(folder.to_owned()).or_insert_with(|| {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             let entries = folder.read_dir().into_iter().flatten().flatten();
-            entries.map(|entry| (text_of(entry.file_name()), entry.path())).collect()
+            entries.map(|entry| (escaped_name(entry.file_name()), entry.path())).collect()
         })
     }
 }
@@ -148,7 +146,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_stay_apart() {
         use std::os::unix::ffi::OsStrExt;
-        let name = |bytes: &[u8]| text_of(OsStr::from_bytes(bytes));
+        let name = |bytes: &[u8]| escaped_name(OsStr::from_bytes(bytes));
         assert_eq!(name(b"n\xe9.jpg"), "n\\xE9.jpg");
         assert_ne!(name(b"n\xe9.jpg"), name(b"n\xe8.jpg"));
     }

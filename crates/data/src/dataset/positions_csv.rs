@@ -55,9 +55,6 @@ pub fn list_positions_csv(
 ) -> Result<Listing> {
     let table = Table::read_lenient(path)?;
     let needs_position = positions != Some(PositionKind::None);
-    if needs_position && Columns::detect(&table, positions)?.place.is_none() {
-        return Err(Columns::missing(&table, "the position"));
-    }
     let mut finder = Finder::default();
     let options = Options { zone, positions, needs_position };
     list_table(&table, folder(path), options, &mut |file| look_up(&mut finder, file))
@@ -80,9 +77,6 @@ pub(super) fn list_images_csv(path: &Path) -> Result<Listing> {
 /// As [`list_positions_csv`], of names whose files need not exist.
 pub(super) fn list_priors_csv(path: &Path, kind: PositionKind) -> Result<Listing> {
     let table = Table::read_lenient(path)?;
-    if Columns::detect(&table, Some(kind))?.place.is_none() {
-        return Err(Columns::missing(&table, "the position"));
-    }
     let options = Options { zone: None, positions: Some(kind), needs_position: true };
     list_table(&table, folder(path), options, &mut |file| Found::File(file.to_owned()))
 }
@@ -134,6 +128,9 @@ fn list_table(
     // A zone is that of UTM metres.
     let wanted = options.positions.or(options.zone.map(|_| PositionKind::Wgs84));
     let mut columns = Columns::detect(table, wanted)?;
+    if options.needs_position && columns.place.is_none() {
+        return Err(Columns::missing(table, "the position"));
+    }
     let columns_note = columns.describe(table);
     let ignored = options.positions == Some(PositionKind::None) && columns.place.take().is_some();
     if table.rows.is_empty() && table.bad.is_empty() {
@@ -246,28 +243,22 @@ fn list_table(
 /// Refuses positions of another kind than the one that is needed, by the names of both.
 fn check_kind(table: &Table, columns: &Columns, options: Options) -> Result<()> {
     let named = |at: &[usize]| at.iter().map(|at| table.header[*at].as_str()).collect::<Vec<_>>().join(", ");
+    let of_earth = |what: &str| {
+        Err(table.complain(
+            1,
+            format!("positions in {what}; this index has positions in local metres: give columns x,y,z"),
+        ))
+    };
     match (options.positions, &columns.place) {
-        (Some(PositionKind::Local), Some(Place::Degrees(lat, lon))) => Err(table.complain(
-            1,
-            format!(
-                "positions in WGS84 (columns {}); this index has positions in local metres: give columns x,y,z",
-                named(&[lat.columns[0], lon.columns[0]])
-            ),
-        )),
-        (Some(PositionKind::Local), Some(Place::Point(at, _))) => Err(table.complain(
-            1,
-            format!(
-                "positions in WGS84 (column {}); this index has positions in local metres: give columns x,y,z",
-                named(&[*at])
-            ),
-        )),
-        (Some(PositionKind::Local), Some(Place::Metres(east, north))) => Err(table.complain(
-            1,
-            format!(
-                "positions in UTM metres (columns {}); this index has positions in local metres: give columns x,y,z",
-                named(&[*east, *north])
-            ),
-        )),
+        (Some(PositionKind::Local), Some(Place::Degrees(lat, lon))) => {
+            of_earth(&format!("WGS84 (columns {})", named(&[lat.columns[0], lon.columns[0]])))
+        }
+        (Some(PositionKind::Local), Some(Place::Point(at, _))) => {
+            of_earth(&format!("WGS84 (column {})", named(&[*at])))
+        }
+        (Some(PositionKind::Local), Some(Place::Metres(east, north))) => {
+            of_earth(&format!("UTM metres (columns {})", named(&[*east, *north])))
+        }
         (Some(PositionKind::Wgs84), Some(Place::Metres(east, north)))
             if columns.zone.is_none() && options.zone.is_none() =>
         {
