@@ -37,16 +37,17 @@ impl RerankMethod {
     {
         match self {
             Self::Model => Ok(rerank(extractor, query, candidates)?.iter().map(|pair| pair.score).collect()),
-            Self::Ransac => {
+            Self::Ransac | Self::Mutual => {
                 let verifier = Verifier::new(extractor, query)?;
                 let row = extractor.config().local_row();
-                let score = |rows: &R| verifier.verify(&(*rows).into().floats(row)).inliers as f32;
-                Ok(candidates.par_iter().map(score).collect())
-            }
-            Self::Mutual => {
-                let verifier = Verifier::new(extractor, query)?;
-                let row = extractor.config().local_row();
-                let score = |rows: &R| verifier.mutual(&(*rows).into().floats(row)) as f32;
+                let score = |rows: &R| {
+                    let reference = (*rows).into().floats(row);
+                    let count = match self {
+                        Self::Mutual => verifier.mutual(&reference),
+                        _ => verifier.verify(&reference).inliers,
+                    };
+                    count as f32
+                };
                 Ok(candidates.par_iter().map(score).collect())
             }
             Self::None => Ok(Vec::new()),
