@@ -159,14 +159,12 @@ fn each_query_has_its_own_prior() {
     let bare = photos.path().join("bare.jpg");
     write_photo(&bare, 9, None);
     let photo = photos.path().join("2.jpg");
-    let mut command = r2former();
-    command
-        .arg("query")
-        .arg(&index)
-        .arg(&photo)
-        .arg(&bare)
-        .args(["--rerank", "none", "--near", "exif", "--radius", "5"]);
-    let answers = json(&mut command);
+    let both = || {
+        let mut command = query(&index, &photo);
+        command.arg(&bare);
+        command
+    };
+    let answers = json(both().args(["--near", "exif", "--radius", "5"]));
     assert_eq!(answers["answers"][0]["matches"].as_array().map(Vec::len), Some(1));
     assert_eq!(answers["answers"][0]["prior"]["radius_m"], 5.0);
     assert_eq!(answers["answers"][1]["prior"], serde_json::Value::Null);
@@ -177,15 +175,7 @@ fn each_query_has_its_own_prior() {
     let table = photos.path().join("priors.csv");
     std::fs::write(&table, "path,lat,lon,radius\n2.jpg,52.2,0.12,5\ngone.jpg,52,0,5\n")
         .expect("can be written");
-    let mut command = r2former();
-    command
-        .arg("query")
-        .arg(&index)
-        .arg(&photo)
-        .arg(&bare)
-        .args(["--rerank", "none", "--json", "--priors"])
-        .arg(&table);
-    let (out, notes) = said(&mut command, 0);
+    let (out, notes) = said(both().args(["--json", "--priors"]).arg(&table), 0);
     let answers: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert!(answers["answers"][0]["matches"][0]["path"].as_str().is_some_and(|path| path.ends_with("0.jpg")));
     names(&notes, &["does not name it: searched everywhere", "1 rows name no query, the first"]);
