@@ -176,6 +176,7 @@ impl Extractor {
             resize: match input.resize {
                 r2former_model::ResizeMode::Direct => ResizeMode::Direct,
                 r2former_model::ResizeMode::Antialias => ResizeMode::Antialias,
+                r2former_model::ResizeMode::AntialiasBicubic => ResizeMode::AntialiasBicubic,
                 r2former_model::ResizeMode::TensorBilinear => ResizeMode::TensorBilinear,
                 r2former_model::ResizeMode::TensorBicubic => ResizeMode::TensorBicubic,
             },

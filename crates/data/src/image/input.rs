@@ -1,7 +1,7 @@
 //! From a photograph to the network's input.
 
-use super::smooth::Filter;
-use super::{Rgb8, resample, smooth};
+use super::filter::Filter;
+use super::{Rgb8, interpolate, resample, smooth};
 use crate::{DataError, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -18,6 +18,10 @@ pub enum ResizeMode {
     /// Antialiased bilinear on the 8-bit image, then normalise: what it does while training
     /// (torchvision `Resize` on a PIL image).
     Antialias,
+    /// Antialiased bicubic on the 8-bit image, then normalise (torchvision `Resize(interpolation=BICUBIC)` on a PIL
+    /// image): how the classifiers of DeiT and `timm` are evaluated.
+    #[serde(rename = "antialias_bicubic")]
+    AntialiasBicubic,
     /// Antialiased bilinear on values, which are not rounded to 8 bits (torchvision `Resize` on a tensor).
     #[serde(rename = "tensor_bilinear")]
     TensorBilinear,
@@ -31,6 +35,7 @@ impl fmt::Display for ResizeMode {
         f.write_str(match self {
             Self::Direct => "direct",
             Self::Antialias => "antialias",
+            Self::AntialiasBicubic => "antialias_bicubic",
             Self::TensorBilinear => "tensor_bilinear",
             Self::TensorBicubic => "tensor_bicubic",
         })
@@ -44,10 +49,11 @@ impl FromStr for ResizeMode {
         match s {
             "direct" => Ok(Self::Direct),
             "antialias" => Ok(Self::Antialias),
+            "antialias_bicubic" => Ok(Self::AntialiasBicubic),
             "tensor_bilinear" => Ok(Self::TensorBilinear),
             "tensor_bicubic" => Ok(Self::TensorBicubic),
             _ => Err(DataError::Request(format!(
-                "\"{s}\" is not a resize mode: direct, antialias, tensor_bilinear or tensor_bicubic"
+                "\"{s}\" is not a resize mode: direct, antialias, antialias_bicubic, tensor_bilinear or tensor_bicubic"
             ))),
         }
     }
@@ -124,8 +130,13 @@ pub fn to_input_into(
         return Ok(());
     }
     match how.resize {
-        ResizeMode::Direct => resample::direct(image, height, width, &table, out),
-        ResizeMode::Antialias => planes(&resample::antialias(image, height, width)?, &table, out),
+        ResizeMode::Direct => interpolate::resize(image, height, width, &table, out),
+        ResizeMode::Antialias => {
+            planes(&resample::resize(image, height, width, Filter::Bilinear), &table, out);
+        }
+        ResizeMode::AntialiasBicubic => {
+            planes(&resample::resize(image, height, width, Filter::Bicubic), &table, out);
+        }
         ResizeMode::TensorBilinear => {
             smooth::resize(image, height, width, &table, Filter::Bilinear, out);
         }

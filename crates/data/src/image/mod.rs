@@ -13,8 +13,10 @@
 mod crop;
 mod decode;
 mod exif_tags;
+mod filter;
 pub mod format;
 mod input;
+mod interpolate;
 mod jpeg;
 mod jpeg_bits;
 mod jpeg_scan;

@@ -1,67 +1,101 @@
-//! The two bilinear resizings that place recognition models were evaluated with.
+//! Antialiased resizing of 8-bit pixels, value for value as PIL resizes (`libImaging/Resample.c`) before version 13, which
+//! goes down first where the height shrinks more than the width.
 
 use super::Rgb8;
-use crate::{DataError, Result};
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use super::filter::Filter;
 
-/// For one output coordinate: the two source coordinates and the weight of the second.
-#[derive(Clone, Copy)]
-struct Tap {
-    first: usize,
-    second: usize,
-    weight: f32,
+/// Bits behind the point of PIL's weights: 32 less 8 for the value and 2 for what a bicubic filter overshoots.
+const POINT: u32 = 32 - 8 - 2;
+
+/// The weights of one axis in fixed point: each output's window has `reach` of them, zeros after its own.
+struct Axis {
+    first: Vec<usize>,
+    reach: usize,
+    weights: Vec<i32>,
 }
 
-/// The taps of one axis, in 32-bit arithmetic in the order of torch's `upsample_bilinear2d` with
-/// `align_corners=False`, so that even the roundings agree.
-fn taps(from: usize, to: usize) -> Vec<Tap> {
-    let scale = from as f32 / to as f32;
-    let tap = |i: usize| {
-        let source = (scale * (i as f32 + 0.5) - 0.5).max(0.0);
-        let first = (source as usize).min(from - 1);
-        let weight = (source - first as f32).clamp(0.0, 1.0);
-        Tap { first, second: (first + 1).min(from - 1), weight }
-    };
-    (0..to).map(tap).collect()
-}
-
-/// Bilinear without antialias of the values `table[channel][byte]`, into `out` of
-/// 3 x `height` x `width`. Downscaling skips pixels: only four are looked at for each of the output.
-pub(super) fn direct(image: &Rgb8, height: usize, width: usize, table: &[[f32; 256]; 3], out: &mut [f32]) {
-    let columns = taps(image.width, width);
-    let rows = taps(image.height, height);
-    let stride = image.width * 3;
-    for (channel, (plane, table)) in out.chunks_exact_mut(height * width).zip(table).enumerate() {
-        for (line, row) in plane.chunks_exact_mut(width).zip(&rows) {
-            let upper = &image.pixels[row.first * stride..][..stride];
-            let lower = &image.pixels[row.second * stride..][..stride];
-            for (value, tap) in line.iter_mut().zip(&columns) {
-                let (a, b) = (tap.first * 3 + channel, tap.second * 3 + channel);
-                let across = |source: &[u8]| {
-                    let (left, right) = (table[usize::from(source[a])], table[usize::from(source[b])]);
-                    left * (1.0 - tap.weight) + right * tap.weight
-                };
-                *value = across(upper) * (1.0 - row.weight) + across(lower) * row.weight;
+impl Axis {
+    fn new(from: usize, to: usize, filter: Filter) -> Self {
+        let scale = from as f64 / to as f64;
+        let windows: Vec<_> = (0..to).map(|i| filter.window(from, scale, (i as f64 + 0.5) * scale)).collect();
+        let reach = windows.iter().map(|(_, weights)| weights.len()).max().unwrap_or(0);
+        let mut weights = vec![0; to * reach];
+        for ((_, exact), fixed) in windows.iter().zip(weights.chunks_exact_mut(reach)) {
+            for (fixed, weight) in fixed.iter_mut().zip(exact) {
+                let scaled = weight * f64::from(1 << POINT);
+                // Towards zero after half a step away from it, as a cast in C.
+                *fixed = (scaled + 0.5f64.copysign(scaled)) as i32;
             }
         }
+        // A window at the end begins earlier, so that it does not reach beyond the axis.
+        let mut axis = Self { first: Vec::with_capacity(to), reach, weights };
+        for (i, (first, _)) in windows.iter().enumerate() {
+            let begin = (*first).min(from - reach);
+            axis.weights[i * reach..][..reach].rotate_right(first - begin);
+            axis.first.push(begin);
+        }
+        axis
+    }
+
+    fn windows(&self) -> impl Iterator<Item = (usize, &[i32])> {
+        self.first.iter().copied().zip(self.weights.chunks_exact(self.reach))
     }
 }
 
-/// Bilinear with antialias on the 8-bit image, as PIL resizes; one step in 255 from it at most, rarely two
-/// where both of its roundings meet a value half-way.
-pub(super) fn antialias(image: &Rgb8, height: usize, width: usize) -> Result<Rgb8> {
-    let failed = |e: &dyn std::fmt::Display| {
-        DataError::Request(format!(
-            "cannot resize {} x {} pixels to {width} x {height}: {e}",
-            image.width, image.height
-        ))
+/// A sum of weighted values, rounded to 8 bits.
+fn rounded(sum: i32) -> u8 {
+    (sum >> POINT).clamp(0, 255) as u8
+}
+
+/// Half a step, with which each sum begins.
+const HALF: i32 = 1 << (POINT - 1);
+
+/// Resizes across, then down; a pass that would change nothing is left out.
+pub(super) fn resize(image: &Rgb8, height: usize, width: usize, filter: Filter) -> Rgb8 {
+    let narrow = if width == image.width { None } else { Some(across(image, width, filter)) };
+    let narrow = narrow.as_deref().unwrap_or(&image.pixels);
+    let pixels = if height == image.height {
+        narrow.to_vec()
+    } else {
+        down(narrow, 3 * width, image.height, height, filter)
     };
-    let side = |n: usize| u32::try_from(n).map_err(|e| failed(&e));
-    let source = ImageRef::new(side(image.width)?, side(image.height)?, &image.pixels, PixelType::U8x3)
-        .map_err(|e| failed(&e))?;
-    let mut target = Image::new(side(width)?, side(height)?, PixelType::U8x3);
-    let how = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize(&source, &mut target, &how).map_err(|e| failed(&e))?;
-    Ok(Rgb8 { width, height, pixels: target.into_vec() })
+    Rgb8 { width, height, pixels }
+}
+
+fn across(image: &Rgb8, width: usize, filter: Filter) -> Vec<u8> {
+    let axis = Axis::new(image.width, width, filter);
+    let mut out = vec![0; image.height * width * 3];
+    for (source, target) in image.pixels.chunks_exact(3 * image.width).zip(out.chunks_exact_mut(3 * width)) {
+        for (pixel, (first, weights)) in target.chunks_exact_mut(3).zip(axis.windows()) {
+            let mut sums = [HALF; 3];
+            for (source, weight) in source[3 * first..].chunks_exact(3).zip(weights) {
+                for (sum, &value) in sums.iter_mut().zip(source) {
+                    *sum += i32::from(value) * weight;
+                }
+            }
+            for (value, sum) in pixel.iter_mut().zip(sums) {
+                *value = rounded(sum);
+            }
+        }
+    }
+    out
+}
+
+/// `rows` rows of `stride` bytes become `height`.
+fn down(source: &[u8], stride: usize, rows: usize, height: usize, filter: Filter) -> Vec<u8> {
+    let axis = Axis::new(rows, height, filter);
+    let mut out = vec![0; height * stride];
+    let mut sums = vec![0i32; stride];
+    for (target, (first, weights)) in out.chunks_exact_mut(stride).zip(axis.windows()) {
+        sums.fill(HALF);
+        for (source, weight) in source[first * stride..].chunks_exact(stride).zip(weights) {
+            for (sum, &value) in sums.iter_mut().zip(source) {
+                *sum += i32::from(value) * weight;
+            }
+        }
+        for (value, &sum) in target.iter_mut().zip(&sums) {
+            *value = rounded(sum);
+        }
+    }
+    out
 }

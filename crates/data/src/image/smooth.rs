@@ -1,34 +1,7 @@
 //! Antialiased resizing without rounding to 8 bits, as torchvision resizes tensors.
 
 use super::Rgb8;
-
-/// The filter of a resizing, wider when shrinking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Filter {
-    /// A triangle of one pixel to each side.
-    Bilinear,
-    /// Keys' kernel with a = -0.5, two pixels to each side.
-    Bicubic,
-}
-
-impl Filter {
-    fn reach(self) -> f64 {
-        match self {
-            Self::Bilinear => 1.0,
-            Self::Bicubic => 2.0,
-        }
-    }
-
-    fn at(self, x: f64) -> f64 {
-        let x = x.abs();
-        match self {
-            Self::Bilinear => (1.0 - x).max(0.0),
-            Self::Bicubic if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
-            Self::Bicubic if x < 2.0 => ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0,
-            Self::Bicubic => 0.0,
-        }
-    }
-}
+use super::filter::Filter;
 
 /// The source coordinates that an output coordinate is computed from: the first, and the weight of each.
 struct Taps {
@@ -40,15 +13,10 @@ struct Taps {
 fn taps(from: usize, to: usize, filter: Filter) -> Vec<Taps> {
     // Rounded to 32 bits where torch does.
     let scale = f64::from(from as f32 / to as f32);
-    let wide = scale.max(1.0);
-    let reach = filter.reach() * wide;
     let tap = |i: usize| {
         let centre = f64::from((scale * (i as f64 + 0.5)) as f32);
-        let first = (centre - reach + 0.5).max(0.0) as usize;
-        let end = ((centre + reach + 0.5) as usize).min(from);
-        let raw: Vec<f64> = (first..end).map(|at| filter.at((at as f64 - centre + 0.5) / wide)).collect();
-        let sum: f64 = raw.iter().sum();
-        Taps { first, weights: raw.iter().map(|w| (w / sum) as f32).collect() }
+        let (first, weights) = filter.window(from, scale, centre);
+        Taps { first, weights: weights.iter().map(|&w| w as f32).collect() }
     };
     (0..to).map(tap).collect()
 }

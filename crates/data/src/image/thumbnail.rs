@@ -1,5 +1,6 @@
 //! A photograph small enough for a page.
 
+use super::filter::Filter;
 use super::{Rgb8, resample};
 use crate::Result;
 
@@ -15,6 +16,6 @@ impl Rgb8 {
             return Ok(self);
         }
         let side = |pixels: usize| (pixels * longest.max(1)).div_ceil(most).max(1);
-        resample::antialias(&self, side(self.height), side(self.width))
+        Ok(resample::resize(&self, side(self.height), side(self.width), Filter::Bilinear))
     }
 }

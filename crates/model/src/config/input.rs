@@ -26,9 +26,11 @@ pub enum ResizeMode {
     Direct,
     /// Resize 8-bit pixels bilinearly with antialiasing, then normalise, as in the published training.
     Antialias,
+    /// The same with a bicubic filter, as classifiers of DeiT and timm are evaluated.
+    AntialiasBicubic,
     /// Resize values bilinearly with antialiasing, without rounding to 8 bits (torchvision's `Resize` of a tensor).
     TensorBilinear,
-    /// The same with a bicubic filter.
+    /// Values, with a bicubic filter.
     TensorBicubic,
 }
 
@@ -38,10 +40,11 @@ impl std::str::FromStr for ResizeMode {
         match text {
             "direct" => Ok(Self::Direct),
             "antialias" => Ok(Self::Antialias),
+            "antialias_bicubic" => Ok(Self::AntialiasBicubic),
             "tensor_bilinear" => Ok(Self::TensorBilinear),
             "tensor_bicubic" => Ok(Self::TensorBicubic),
             other => Err(format!(
-                "{other} is not a resize mode: direct, antialias, tensor_bilinear or tensor_bicubic"
+                "{other} is not a resize mode: direct, antialias, antialias_bicubic, tensor_bilinear or tensor_bicubic"
             )),
         }
     }
@@ -52,6 +55,7 @@ impl std::fmt::Display for ResizeMode {
         f.write_str(match self {
             Self::Direct => "direct",
             Self::Antialias => "antialias",
+            Self::AntialiasBicubic => "antialias_bicubic",
             Self::TensorBilinear => "tensor_bilinear",
             Self::TensorBicubic => "tensor_bicubic",
         })

@@ -61,8 +61,9 @@ pub(crate) struct ImportArgs {
     /// checkpoint].
     #[arg(long)]
     normalisation: Option<Normalisation>,
-    /// Resize mode: direct (normalises, then bilinear without antialiasing, as the published code does), antialias (bilinear
-    /// on 8-bit pixels), tensor_bilinear or tensor_bicubic (antialiased, not rounded to 8 bits) [default: by checkpoint].
+    /// Resize mode: direct (normalises, then bilinear without antialiasing, as the published code does), antialias or
+    /// antialias_bicubic (on 8-bit pixels, as PIL), tensor_bilinear or tensor_bicubic (antialiased, not rounded to 8 bits)
+    /// [default: by checkpoint].
     #[arg(long)]
     resize: Option<ResizeMode>,
     /// Nearest neighbours per local feature in the reranker [default: 5].
