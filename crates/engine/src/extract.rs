@@ -8,11 +8,11 @@ use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, to_input};
 use r2former_kernels::{Level, MatmulPrecision};
 use r2former_model::weights::Tensors;
-use r2former_model::{Device, ModelConfig, Precision, R2Former, checkpoint};
+use r2former_model::{Checkpoint, Device, ModelConfig, Precision, R2Former, checkpoint};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
-use std::path::Path;
+use std::io::{Cursor, Read};
+use std::path::{Path, PathBuf};
 
 /// How images are preprocessed for the model; descriptors are comparable only under equal settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,15 +43,24 @@ pub struct ImageFeatures {
     pub local: Vec<f32>,
 }
 
-/// A checkpoint in memory, with the bytes it was read from.
+/// A model in memory, not yet on a device.
 #[derive(Debug, Clone)]
 pub struct LoadedModel {
     /// The model's configuration.
     pub config: ModelConfig,
-    /// SHA-256 of the checkpoint.
+    /// SHA-256 of its file.
     pub fingerprint: String,
-    checkpoint: r2former_model::Checkpoint,
-    bytes: Cow<'static, [u8]>,
+    tensors: Tensors,
+    source: Source,
+}
+
+/// Where the bytes of a model's file are, which are not kept beside its tensors.
+#[derive(Debug, Clone)]
+enum Source {
+    BuiltIn,
+    File(PathBuf),
+    /// They are what the tensors are written as.
+    Tensors,
 }
 
 /// The model that comes with the program.
@@ -63,7 +72,7 @@ impl LoadedModel {
     /// # Errors
     /// [`EngineError::Model`] for a file that is missing, damaged, or no r2former model.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::parse(Cow::Owned(checkpoint::read(path)?), path)
+        Ok(Self::new(checkpoint::load(path)?, Source::File(path.to_path_buf())))
     }
 
     /// The model that comes with the program, described in `models/README.md`.
@@ -71,7 +80,7 @@ impl LoadedModel {
     /// # Errors
     /// [`EngineError::Model`], never in a sound build.
     pub fn built_in() -> Result<Self> {
-        Self::parse(Cow::Borrowed(BUILT_IN), Path::new("built-in model"))
+        Ok(Self::new(checkpoint::parse(BUILT_IN, Path::new("built-in model"))?, Source::BuiltIn))
     }
 
     /// A model of random weights, for measurements; its answers are meaningless.
@@ -89,7 +98,7 @@ impl LoadedModel {
     pub fn of(config: &ModelConfig, tensors: &Tensors) -> Result<Self> {
         let name = Path::new(&config.name);
         let bytes = checkpoint::serialize(name, config, tensors, checkpoint::Storage::F32)?;
-        Self::parse(Cow::Owned(bytes), name)
+        Ok(Self::new(checkpoint::parse(&bytes, name)?, Source::Tensors))
     }
 
     /// The same weights under another configuration, for ablations: another model, with a fingerprint of its own.
@@ -97,24 +106,41 @@ impl LoadedModel {
     /// # Errors
     /// [`EngineError::Model`] for an invalid configuration, or one that needs tensors of other shapes.
     pub fn with(&self, change: impl FnOnce(&mut ModelConfig, &mut Tensors)) -> Result<Self> {
-        let (mut config, mut tensors) = (self.config.clone(), self.checkpoint.tensors.clone());
+        let (mut config, mut tensors) = (self.config.clone(), self.tensors.clone());
         change(&mut config, &mut tensors);
         Self::of(&config, &tensors)
     }
 
-    fn parse(bytes: Cow<'static, [u8]>, name: &Path) -> Result<Self> {
-        let checkpoint = checkpoint::parse(&bytes, name)?;
-        Ok(Self {
-            config: checkpoint.config.clone(),
-            fingerprint: checkpoint.fingerprint.clone(),
-            checkpoint,
-            bytes,
-        })
+    fn new(checkpoint: Checkpoint, source: Source) -> Self {
+        let Checkpoint { config, tensors, fingerprint } = checkpoint;
+        Self { config, fingerprint, tensors, source }
     }
 
-    /// The checkpoint as it was read.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// Its parameters by name.
+    pub fn tensors(&self) -> &Tensors {
+        &self.tensors
+    }
+
+    /// Its parts.
+    pub fn into_checkpoint(self) -> Checkpoint {
+        let Self { config, fingerprint, tensors, .. } = self;
+        Checkpoint { config, tensors, fingerprint }
+    }
+
+    /// The model's file, for a copy.
+    ///
+    /// # Errors
+    /// [`EngineError::Model`] for a file that cannot be opened any more. Reading fails at the end of one that has changed.
+    pub(crate) fn file(&self) -> Result<Box<dyn Read>> {
+        Ok(match &self.source {
+            Source::BuiltIn => Box::new(BUILT_IN),
+            Source::File(path) => Box::new(checkpoint::reopen(path, &self.fingerprint)?),
+            Source::Tensors => {
+                let name = Path::new(&self.config.name);
+                let storage = checkpoint::Storage::F32;
+                Box::new(Cursor::new(checkpoint::serialize(name, &self.config, &self.tensors, storage)?))
+            }
+        })
     }
 }
 
@@ -162,9 +188,8 @@ impl Extractor {
     /// [`EngineError::Model`] for an image size that the architecture cannot take; [`EngineError::Request`] for
     /// vector instructions that `R2FORMER_SIMD` forces and this machine lacks, and for an unknown `R2FORMER_BF16`.
     pub fn new(loaded: LoadedModel, settings: Settings, device: &Device) -> Result<Self> {
-        let LoadedModel { fingerprint, mut checkpoint, bytes, .. } = loaded;
-        // The file would be a second copy of the weights while the network is built.
-        drop(bytes);
+        let mut checkpoint = loaded.into_checkpoint();
+        let fingerprint = checkpoint.fingerprint.clone();
         checkpoint.config.check_size(settings.height, settings.width)?;
         checkpoint.config.input.height = settings.height;
         checkpoint.config.input.width = settings.width;

@@ -1,7 +1,9 @@
 //! A place index together with the model that fills it: one folder is all that a query needs.
 
 use crate::{EngineError, LoadedModel, Result, Settings};
-use r2former_index::{IndexConfig, IndexError, Manifest, Positions, Reader, Writer, attachment_path};
+use r2former_index::{
+    Attachment, IndexConfig, IndexError, Manifest, Positions, Reader, Writer, attachment_path,
+};
 use std::path::{Path, PathBuf};
 
 /// The model's copy inside the index.
@@ -66,7 +68,9 @@ impl PlaceIndex {
             max_rows: config.local_count(settings.height, settings.width),
             positions,
         };
-        Writer::create_with(dir, shape, &[(MODEL_FILE, loaded.bytes()), (SETTINGS_FILE, &json)])?.close()?;
+        let mut model = loaded.file()?;
+        let files: &mut [Attachment<'_>] = &mut [(MODEL_FILE, &mut model), (SETTINGS_FILE, &mut &*json)];
+        Writer::create_with(dir, shape, files)?.close()?;
         Self::open(dir)
     }
 

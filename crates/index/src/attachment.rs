@@ -2,10 +2,11 @@
 //! They are written before the folder becomes an index, never change, and travel with an export.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{At, IndexError, Result};
-use crate::files::write_atomically;
+use crate::files::copy_atomically;
 
 /// Their folder.
 pub(crate) const ATTACHMENTS: &str = "attachments";
@@ -15,17 +16,20 @@ pub fn attachment_path(dir: impl AsRef<Path>, name: &str) -> PathBuf {
     dir.as_ref().join(ATTACHMENTS).join(name)
 }
 
-pub(crate) fn write(index: &Path, attachments: &[(&str, &[u8])]) -> Result<()> {
+/// A file to keep in an index: its name, and where its content is read from.
+pub type Attachment<'a> = (&'a str, &'a mut dyn Read);
+
+pub(crate) fn write(index: &Path, attachments: &mut [Attachment<'_>]) -> Result<()> {
     if attachments.is_empty() {
         return Ok(());
     }
     let dir = index.join(ATTACHMENTS);
     fs::create_dir_all(&dir).at(&dir)?;
-    for (name, bytes) in attachments {
+    for (name, content) in attachments {
         if Path::new(name).file_name().is_none_or(|plain| plain != *name) {
             return Err(IndexError::request(index, format!("{name:?} is no plain file name")));
         }
-        write_atomically(&dir.join(name), bytes)?;
+        copy_atomically(&dir.join(&*name), *content)?;
     }
     Ok(())
 }

@@ -10,10 +10,15 @@ use crate::error::{At, IndexError, Result};
 const BLOCK: usize = 64 * 1024;
 
 /// Replaces `path` by `bytes`: after a power cut the file holds the old bytes or the new, never a part.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_atomically(path: &Path, mut bytes: &[u8]) -> Result<()> {
+    copy_atomically(path, &mut bytes)
+}
+
+/// The same by what `source` holds.
+pub(crate) fn copy_atomically(path: &Path, source: &mut dyn Read) -> Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new).at(&new)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).at(&new)?;
+    io::copy(source, &mut file).and_then(|_| file.sync_all()).at(&new)?;
     fs::rename(&new, path).at(path)?;
     path.parent().map_or(Ok(()), sync_dir)
 }

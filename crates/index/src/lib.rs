@@ -50,7 +50,7 @@ mod verify;
 mod writer;
 
 pub use archive::{export, import};
-pub use attachment::attachment_path;
+pub use attachment::{Attachment, attachment_path};
 pub use error::{ErrorKind, IndexError, Result};
 pub use fingerprint::FileFingerprint;
 pub use manifest::{FORMAT, IndexConfig, MANIFEST, Manifest};

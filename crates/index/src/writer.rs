@@ -8,7 +8,7 @@ use std::sync::Arc;
 use heed::MdbError;
 use uuid::Uuid;
 
-use crate::attachment;
+use crate::attachment::{self, Attachment};
 use crate::change::{Change, Changed, Value};
 use crate::copy::{self, Databases, put_counters};
 use crate::error::{At, IndexError, Result};
@@ -81,18 +81,19 @@ impl Writer {
     /// [`Exists`](IndexError::Exists), [`Request`](IndexError::Request) for a shape that cannot be stored,
     /// or the system's.
     pub fn create(dir: impl AsRef<Path>, config: IndexConfig) -> Result<Self> {
-        Self::create_with(dir, config, &[])
+        Self::create_with(dir, config, &mut [])
     }
 
     /// Like [`create`](Self::create), with files that stay in the index and travel with its export
-    /// ([`attachment_path`](crate::attachment_path) finds them): name and content.
+    /// ([`attachment_path`](crate::attachment_path) finds them): name and content. A
+    /// content that cannot be read to its end leaves no index.
     ///
     /// # Errors
     /// As for [`create`](Self::create); [`Request`](IndexError::Request) for a name with folders in it.
     pub fn create_with(
         dir: impl AsRef<Path>,
         config: IndexConfig,
-        attachments: &[(&str, &[u8])],
+        attachments: &mut [Attachment<'_>],
     ) -> Result<Self> {
         let dir = dir.as_ref();
         let manifest = Manifest::new(dir, config)?;

@@ -17,7 +17,7 @@ const ATTACHMENT: (&str, &[u8]) = ("model.bin", b"weights");
 
 fn exported(scratch: &Path) -> Vec<u8> {
     let (dir, file) = (scratch.join("index"), scratch.join("index.tar"));
-    let mut writer = Writer::create_with(&dir, config(), &[ATTACHMENT]).unwrap();
+    let mut writer = Writer::create_with(&dir, config(), &mut [(ATTACHMENT.0, &mut &*ATTACHMENT.1)]).unwrap();
     writer.add(&(0..40).map(|i| image(i, 0)).collect::<Vec<_>>()).unwrap();
     writer.remove(&[place_id(&image(3, 0).place.name)]).unwrap();
     writer.close().unwrap();

@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+use crate::stream::{self, Stream};
 use crate::weights::{RawTensor, Tensors};
 use crate::{ModelConfig, ModelError, R2Former, Result};
 use burn::tensor::Device;
@@ -32,7 +33,7 @@ use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 
 /// Key of the configuration in the header's metadata.
@@ -85,7 +86,8 @@ impl Checkpoint {
 /// [`ModelError::Io`] if the file cannot be read. [`ModelError::Checkpoint`] for a truncated file, a file of another
 /// kind (the message says how to import it), or a header that this version does not understand.
 pub fn load(path: &Path) -> Result<Checkpoint> {
-    parse(&read(path)?, path)
+    let (file, length) = stream::open(path)?;
+    of_stream(file, length, path)
 }
 
 /// Reads an r2former checkpoint from memory; `name` stands for the file in error messages.
@@ -93,10 +95,12 @@ pub fn load(path: &Path) -> Result<Checkpoint> {
 /// # Errors
 /// [`ModelError::Checkpoint`] as [`load`].
 pub fn parse(bytes: &[u8], name: &Path) -> Result<Checkpoint> {
-    let file = open(bytes, name)?;
-    let (_, header) = SafeTensors::read_metadata(bytes)
-        .map_err(|e| ModelError::checkpoint(name, format!("its header cannot be read: {e}")))?;
-    let Some(json) = header.metadata().as_ref().and_then(|m| m.get(HEADER)) else {
+    of_stream(bytes, bytes.len() as u64, name)
+}
+
+fn of_stream(source: impl Read, length: u64, name: &Path) -> Result<Checkpoint> {
+    let stream = Stream::new(source, length, name)?;
+    let Some(json) = stream.text(HEADER) else {
         return Err(ModelError::checkpoint(
             name,
             "is a safetensors file but not an r2former model (no configuration in its header); convert it first: r2former model import IN OUT",
@@ -106,7 +110,16 @@ pub fn parse(bytes: &[u8], name: &Path) -> Result<Checkpoint> {
         ModelError::checkpoint(name, format!("its configuration is not supported by this version: {e}"))
     })?;
     config.validate().map_err(|e| ModelError::checkpoint(name, e.to_string()))?;
-    Ok(Checkpoint { config, tensors: host_tensors(&file, name)?, fingerprint: fingerprint(bytes) })
+    let (tensors, fingerprint) = stream.tensors()?;
+    Ok(Checkpoint { config, tensors, fingerprint })
+}
+
+/// The bytes of a file that was loaded, for a copy; `fingerprint` is [`Checkpoint::fingerprint`].
+///
+/// # Errors
+/// [`ModelError::Io`] if the file cannot be opened. Reading fails at the end of a file that has changed since.
+pub fn reopen(path: &Path, fingerprint: &str) -> Result<impl Read + use<>> {
+    stream::Unchanged::open(path, fingerprint)
 }
 
 /// Saves a checkpoint atomically: a reader sees the old file or the whole new one.
@@ -332,5 +345,20 @@ mod tests {
         }
         let short = [("a".to_string(), RawTensor { shape: vec![2], data: vec![1.0] })].into();
         assert!(serialize(Path::new("m"), &config, &short, Storage::F32).is_err());
+    }
+
+    /// A file that changed after it was loaded is not copied under the old fingerprint.
+    #[test]
+    fn a_changed_file_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let bytes = vec![7u8; 300_000];
+        std::fs::write(&path, &bytes).unwrap();
+        let before = stream::fingerprint(&*bytes).unwrap();
+        let mut copy = Vec::new();
+        reopen(&path, &before).unwrap().read_to_end(&mut copy).unwrap();
+        assert!(copy == bytes);
+        std::fs::write(&path, &bytes[1..]).unwrap();
+        assert!(reopen(&path, &before).unwrap().read_to_end(&mut copy).is_err());
     }
 }

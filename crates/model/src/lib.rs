@@ -53,6 +53,7 @@ pub mod local;
 pub mod quantize;
 pub mod r2former;
 pub mod reranker;
+mod stream;
 pub mod weights;
 
 pub use average::{Averaged, average};

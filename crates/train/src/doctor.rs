@@ -13,8 +13,7 @@ use burn::tensor::Tensor;
 use r2former_engine::doctor::{Comparison, Extent, Kind, Setup, Stage, guarded, images, timed};
 use r2former_engine::{EngineError, LoadedModel, Result};
 use r2former_model::layers::without_gradient_kernels;
-use r2former_model::{Device, R2Former, checkpoint};
-use std::path::Path;
+use r2former_model::{Device, R2Former};
 
 /// The stages, in their order.
 pub fn stages() -> [&'static dyn Stage; 2] {
@@ -108,8 +107,7 @@ fn over_batches(
         let case = Case::new(setup.loaded, *triplets, *side, 91 + seed as u64);
         let on = |device: Device| {
             let device = device.autodiff();
-            let mut checkpoint =
-                checkpoint::parse(setup.loaded.bytes(), Path::new(&setup.loaded.config.name))?;
+            let mut checkpoint = setup.loaded.clone().into_checkpoint();
             checkpoint.config.precision = setup.precision;
             let model = checkpoint.model(&device)?;
             run(&case, &model, &device).map_err(failed)
@@ -204,7 +202,7 @@ mod tests {
         let case = Case::new(&loaded, 2, 6, 91);
         let gradients = |loaded: &LoadedModel| {
             let device = Device::flex().autodiff();
-            let model = checkpoint::parse(loaded.bytes(), Path::new("m")).unwrap().model(&device).unwrap();
+            let model = loaded.clone().into_checkpoint().model(&device).unwrap();
             let (grads, _) =
                 step(&model, &device, Fixed::default(), &case.batch, &case.config, case.size, 0).unwrap();
             let mut gradients = Gradients { grads, found: Vec::new() };

@@ -14,10 +14,7 @@ use r2former_model::{
 /// initialised from the seed. Also whether its global head is such a fresh one.
 pub(crate) fn starting_model(config: &TrainConfig) -> Result<(Checkpoint, bool)> {
     let mut checkpoint = match &config.start {
-        StartModel::BuiltIn => {
-            let model = LoadedModel::built_in()?;
-            r2former_model::checkpoint::parse(model.bytes(), StartModel::BUILT_IN.as_ref())?
-        }
+        StartModel::BuiltIn => LoadedModel::built_in()?.into_checkpoint(),
         StartModel::File(path) => load(path)?,
     };
     let changes = &config.model;

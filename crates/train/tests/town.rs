@@ -128,7 +128,8 @@ fn a_small_reranker_improves_the_global_ranking() {
         config.global = GlobalConfig::Pooled { pooling: Pooling::Cls };
         tensors.retain(|name, _| !name.starts_with("head."));
     });
-    std::fs::write(home.join("start.safetensors"), pooled.unwrap().bytes()).unwrap();
+    let pooled = pooled.unwrap();
+    save(&home.join("start.safetensors"), &pooled.config, pooled.tensors(), Storage::F32).unwrap();
     held_out(&home.join("town"));
 
     let mut rerank = config(Stage::Rerank, home);

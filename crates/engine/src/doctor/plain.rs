@@ -7,8 +7,7 @@ use r2former_model::backbone::Tokens;
 use r2former_model::layers::{Block, BlockConfig};
 use r2former_model::local::select;
 use r2former_model::weights::TensorReader;
-use r2former_model::{BackboneConfig, Checkpoint, Precision, R2Former, Reranker, checkpoint};
-use std::path::Path;
+use r2former_model::{BackboneConfig, Checkpoint, Precision, R2Former, Reranker};
 
 /// A model on a device, without any kernel of this project but those that gradients run on the CPU.
 pub(super) struct Plain {
@@ -20,7 +19,7 @@ pub(super) struct Plain {
 
 impl Plain {
     pub(super) fn new(loaded: &LoadedModel, precision: Precision, device: &Device) -> Result<Self> {
-        let mut checkpoint = checkpoint::parse(loaded.bytes(), Path::new(&loaded.config.name))?;
+        let mut checkpoint = loaded.clone().into_checkpoint();
         checkpoint.config.precision = precision;
         let block = last_block(&checkpoint, device)?;
         Ok(Self { model: checkpoint.model(device)?, device: device.clone(), block })

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_model::checkpoint::Storage;
 use r2former_model::import::{ImportOptions, Imported, Normalisation, import};
-use r2former_model::{ModelConfig, Pooling, ResizeMode, cost, weights::Tensors};
+use r2former_model::{Checkpoint, ModelConfig, Pooling, ResizeMode, cost, weights::Tensors};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -160,8 +160,7 @@ fn run_import(args: &ImportArgs) -> Result<ExitStatus> {
 fn run_copy(args: &CopyArgs) -> Result<ExitStatus> {
     ensure_writable(&args.output)?;
     let loaded = load_model(Some(&args.input))?;
-    let checkpoint = r2former_model::checkpoint::parse(loaded.bytes(), &args.input)?;
-    let (mut config, tensors) = (checkpoint.config, checkpoint.tensors);
+    let Checkpoint { mut config, tensors, .. } = loaded.into_checkpoint();
     if let Some(name) = &args.name {
         config.name.clone_from(name);
     }
@@ -196,18 +195,17 @@ fn write(file: &Path, config: &ModelConfig, tensors: &Tensors, half: bool) -> Re
 
 fn run_info(args: &InfoArgs) -> Result<ExitStatus> {
     let loaded = load_model(args.file.as_deref())?;
-    let checkpoint = r2former_model::checkpoint::parse(loaded.bytes(), "model".as_ref())?;
     if let Some([height, width]) = args.image_size {
         loaded.config.check_size(height, width)?;
     }
     if args.json {
-        let mut report = describe(&checkpoint.config, &checkpoint.tensors, args.image_size);
-        report["fingerprint"] = json!(checkpoint.fingerprint);
+        let mut report = describe(&loaded.config, loaded.tensors(), args.image_size);
+        report["fingerprint"] = json!(loaded.fingerprint);
         return print_json(&report);
     }
     let mut out = output::stdout();
-    print_description(&mut out, &checkpoint.config, &checkpoint.tensors, args.image_size)?;
-    out.line(format_args!("fingerprint  {}", checkpoint.fingerprint))?;
+    print_description(&mut out, &loaded.config, loaded.tensors(), args.image_size)?;
+    out.line(format_args!("fingerprint  {}", loaded.fingerprint))?;
     Ok(ExitStatus::Done)
 }
 
