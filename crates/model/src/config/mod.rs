@@ -279,10 +279,8 @@ impl ModelConfig {
             GlobalConfig::Boq(boq) => boq.validate()?,
             _ => {}
         }
-        if matches!(self.global, GlobalConfig::Salad(_) | GlobalConfig::Boq(_))
-            && !matches!(self.backbone, BackboneConfig::Vit(_))
-        {
-            return bad("global: SALAD and BoQ need a vision transformer".into());
+        if matches!(self.global, GlobalConfig::Salad(_)) && self.backbone.is_convolutional() {
+            return bad("global: SALAD needs a vision transformer".into());
         }
         if let (BackboneConfig::Vit(VitConfig { distilled: true, .. }), GlobalConfig::Linear { pooling, .. }) =
             (&self.backbone, &self.global)

@@ -15,6 +15,7 @@ mod read;
 mod resnet;
 mod vit;
 
+use crate::catalog::Published;
 use crate::config::FORMAT;
 use crate::weights::{TensorReader, Tensors};
 use crate::{
@@ -117,12 +118,17 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     let name = options.name.clone().unwrap_or_else(|| {
         path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned())
     });
+    let aggregated = aggregated::recognise(&file.tensors);
+    let naming: Box<dyn Fn(String) -> String> = match aggregated {
+        Some(published) => Box::new(aggregated::naming(published, &file.tensors)),
+        None => Box::new(cnn::naming(&file.tensors)),
+    };
     let at_file = |e: ModelError| match e {
+        ModelError::Config(problem) if aggregated.is_some() => ModelError::checkpoint(path, naming(problem)),
         ModelError::Config(problem) => ModelError::checkpoint(path, problem),
         other => other,
     };
-    let naming = cnn::naming(&file.tensors);
-    let mut draft = if let Some(published) = aggregated::recognise(&file.tensors) {
+    let mut draft = if let Some(published) = aggregated {
         aggregated::draft(published, file, options)
     } else if let Some(layout) = cnn::layout(&file.tensors) {
         cnn::draft(layout, file, options)
@@ -146,7 +152,7 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     // The network's own reading of tensors checks names and shapes.
     R2Former::check(&draft.config, &draft.tensors).map_err(|e| match e {
         ModelError::Tensors(list) => {
-            let list = list.into_iter().map(naming).collect();
+            let list = list.into_iter().map(&naming).collect();
             ModelError::checkpoint(path, ModelError::Tensors(list).to_string())
         }
         other => at_file(other),
@@ -155,11 +161,11 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     Ok(Imported { config, tensors, leftovers, notes })
 }
 
-/// Where a published model comes from, and what is said of the licences of code and weights.
-struct Origin {
-    name: &'static str,
-    code_license: &'static str,
-    weights_license: &'static str,
+/// Writes where a published model comes from, and what is said of the licences of code and weights, into its provenance.
+fn state_origin(provenance: &mut serde_json::Value, row: &Published) {
+    provenance["origin"] = row.origin().into();
+    provenance["code_license"] = row.code_license.into();
+    provenance["license"] = row.weights_license.into();
 }
 
 /// The configuration of a published model with a trained descriptor and nothing to rerank by.
@@ -167,12 +173,10 @@ fn global_only(
     backbone: BackboneConfig,
     global: GlobalConfig,
     input: InputConfig,
-    origin: &Origin,
+    row: &Published,
     mut provenance: serde_json::Value,
 ) -> ModelConfig {
-    provenance["origin"] = origin.name.into();
-    provenance["code_license"] = origin.code_license.into();
-    provenance["license"] = origin.weights_license.into();
+    state_origin(&mut provenance, row);
     ModelConfig {
         format: FORMAT,
         name: String::new(),

@@ -1,6 +1,6 @@
 //! Recognition of other projects' tensor names.
 
-use crate::weights::{RawTensor, Tensors};
+use crate::weights::Tensors;
 
 /// Prefix of every name in published R2Former files, which were saved from `DataParallel`.
 pub(super) const PUBLISHED: &str = "module.";
@@ -45,20 +45,13 @@ pub(super) fn set_aside(tensors: &mut Tensors, known: impl Fn(&str) -> bool) -> 
     names
 }
 
-/// Tensors under a prefix without it; values are left behind where only shapes count.
-pub(super) fn under(tensors: &Tensors, prefix: &str) -> Tensors {
-    let shape = |t: &RawTensor| RawTensor { shape: t.shape.clone(), data: Vec::new() };
-    tensors.iter().filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_string(), shape(t)))).collect()
-}
-
 /// Renames by prefix; the first matching rule wins.
 pub(super) fn rename(tensors: Tensors, rules: &[(&str, &str)]) -> Tensors {
-    tensors
-        .into_iter()
-        .map(|(name, tensor)| {
-            let new =
-                rules.iter().find_map(|(from, to)| name.strip_prefix(from).map(|rest| format!("{to}{rest}")));
-            (new.unwrap_or(name), tensor)
-        })
-        .collect()
+    tensors.into_iter().map(|(name, tensor)| (renamed(&name, rules), tensor)).collect()
+}
+
+/// One name by the same rules.
+pub(super) fn renamed(name: &str, rules: &[(&str, &str)]) -> String {
+    let new = rules.iter().find_map(|(from, to)| name.strip_prefix(from).map(|rest| format!("{to}{rest}")));
+    new.unwrap_or_else(|| name.to_string())
 }

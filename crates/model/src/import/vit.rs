@@ -13,7 +13,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
     let hub = is_hub_dinov2(&file.tensors);
     let tensors = names::rename(file.tensors, &[("reg_token", "register_tokens")]);
     let mut tensors = dinov2_mlp_names(tensors);
-    let mut vit = architecture(&tensors, options)?;
+    let mut vit = architecture(&tensors, "", options)?;
     vit.position = position(&vit, hub);
     let mut leftovers = names::set_aside(&mut tensors, |name| {
         name == "mask_token" || name.starts_with("head.") || name.starts_with("head_dist.")
@@ -90,28 +90,35 @@ pub(super) fn untrained_note(pooling: &str) -> String {
     )
 }
 
-/// Derives the sizes from the shapes of the tensors.
-pub(super) fn architecture(tensors: &Tensors, options: &ImportOptions) -> Result<VitConfig> {
-    let shape = |name: &str, rank: usize| match tensors.get(name) {
+/// Derives the sizes from the shapes of the tensors whose names begin with `stem`.
+pub(super) fn architecture(tensors: &Tensors, stem: &str, options: &ImportOptions) -> Result<VitConfig> {
+    let get = |name: &str| tensors.get(&format!("{stem}{name}"));
+    let shape = |name: &str, rank: usize| match get(name) {
         Some(t) if t.shape.len() == rank => Ok(t.shape.clone()),
-        Some(t) => {
-            Err(ModelError::Config(format!("{name} has shape {:?}, expected {rank} dimensions", t.shape)))
-        }
-        None => Err(ModelError::Config(format!("{name} is missing"))),
+        Some(t) => Err(ModelError::Config(format!(
+            "{stem}{name} has shape {:?}, expected {rank} dimensions",
+            t.shape
+        ))),
+        None => Err(ModelError::Config(format!("{stem}{name} is missing"))),
+    };
+    let any = |part: &str, inside: &str| {
+        tensors
+            .keys()
+            .filter_map(|name| name.strip_prefix(stem))
+            .any(|name| name.starts_with(part) && name.contains(inside))
     };
     let kernel = shape("patch_embed.proj.weight", 4)?;
     let (dim, patch) = (kernel[0], kernel[2]);
-    let gated = tensors.contains_key("blocks.0.mlp.w12.weight");
+    let gated = get("blocks.0.mlp.w12.weight").is_some();
     let swiglu = match gated {
         true => Some(shape("blocks.0.mlp.w12.weight", 2)?[0] / 2),
         false => None,
     };
     let hidden = if gated { 4 * dim } else { shape("blocks.0.mlp.fc1.weight", 2)?[0] };
     // One tensor of a part suffices, so that errors name the missing ones.
-    let distilled = tensors.contains_key("dist_token") || tensors.keys().any(|k| k.starts_with("head_dist."));
-    let layer_scale =
-        tensors.keys().any(|k| k.starts_with("blocks.") && (k.contains(".ls1.") || k.contains(".ls2.")));
-    let registers = match tensors.get("register_tokens") {
+    let distilled = get("dist_token").is_some() || any("head_dist.", "");
+    let layer_scale = any("blocks.", ".ls1.") || any("blocks.", ".ls2.");
+    let registers = match get("register_tokens") {
         Some(_) => shape("register_tokens", 3)?[1],
         None => 0,
     };
@@ -124,7 +131,7 @@ pub(super) fn architecture(tensors: &Tensors, options: &ImportOptions) -> Result
             .or_else(|| guess_grid(positions))
             .ok_or_else(|| {
                 ModelError::Config(format!(
-                    "pos_embed has {positions} positions, which is neither a square nor a 3:4 grid: give --grid ROWSxCOLUMNS"
+                    "{stem}pos_embed has {positions} positions, which is neither a square nor a 3:4 grid: give --grid ROWSxCOLUMNS"
                 ))
             })?,
     };
@@ -135,7 +142,7 @@ pub(super) fn architecture(tensors: &Tensors, options: &ImportOptions) -> Result
     }
     Ok(VitConfig {
         dim,
-        depth: names::depth(tensors, "blocks."),
+        depth: names::depth(tensors, &format!("{stem}blocks.")),
         heads: options.heads.unwrap_or((dim / 64).max(3)),
         patch,
         mlp_ratio: hidden / dim,
