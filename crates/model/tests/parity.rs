@@ -7,6 +7,8 @@ mod cnns;
 mod common;
 #[path = "parity/dinov2_code.rs"]
 mod dinov2_code;
+#[path = "parity/dinov3_code.rs"]
+mod dinov3_code;
 #[path = "parity/generate.rs"]
 mod generate;
 #[path = "parity/published.rs"]

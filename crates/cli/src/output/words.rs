@@ -27,6 +27,7 @@ pub(crate) fn backbone(config: &ModelConfig) -> String {
                 words += &format!(", {} registers", v.registers);
             }
             words += match v.position {
+                _ if !v.rotary.is_empty() => ", rotary positions",
                 PositionMode::Bicubic => ", bicubic positions",
                 PositionMode::Dinov2 => ", positions as DINOv2's",
                 PositionMode::Antialias => ", antialiased positions",

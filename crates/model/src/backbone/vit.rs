@@ -1,7 +1,7 @@
-//! Vision transformers: DeiT (distilled), timm ViT, DINOv2 with and without registers.
+//! Vision transformers: DeiT (distilled), timm ViT, DINOv2 with and without registers, DINOv3.
 
 use super::Tokens;
-use crate::layers::{Block, BlockConfig, fit_position};
+use crate::layers::{Block, BlockConfig, Rope, fit_position};
 use crate::weights::{Init, TensorReader, TensorWriter};
 use crate::{ModelError, Precision, Result, VitConfig};
 use burn::module::{Module, Param};
@@ -15,7 +15,8 @@ pub struct Vit {
     cls_token: Param<Tensor<3>>,
     dist_token: Option<Param<Tensor<3>>>,
     register_tokens: Option<Param<Tensor<3>>>,
-    pos_embed: Param<Tensor<3>>,
+    /// `None` with rotary positions.
+    pos_embed: Option<Param<Tensor<3>>>,
     blocks: Vec<Block>,
     norm: Option<LayerNorm>,
     /// Blocks before local features are taken.
@@ -59,7 +60,10 @@ impl Vit {
                 .then(|| reader.param(&format!("{name}.dist_token"), [1, 1, c.dim], small)),
             register_tokens: (c.registers > 0)
                 .then(|| reader.param(&format!("{name}.register_tokens"), [1, c.registers, c.dim], small)),
-            pos_embed: reader.param(&format!("{name}.pos_embed"), [1, positions, c.dim], small),
+            pos_embed: c
+                .rotary
+                .is_empty()
+                .then(|| reader.param(&format!("{name}.pos_embed"), [1, positions, c.dim], small)),
             blocks: (0..c.depth)
                 .map(|i| Block::load(reader, &format!("{name}.blocks.{i}"), &block))
                 .collect(),
@@ -78,12 +82,15 @@ impl Vit {
             &[c.dim, 3, c.patch, c.patch],
         );
         writer.tensor(&format!("{name}.cls_token"), self.cls_token.val());
-        for (part, tokens) in [("dist_token", &self.dist_token), ("register_tokens", &self.register_tokens)] {
+        for (part, tokens) in [
+            ("dist_token", &self.dist_token),
+            ("register_tokens", &self.register_tokens),
+            ("pos_embed", &self.pos_embed),
+        ] {
             if let Some(tokens) = tokens {
                 writer.tensor(&format!("{name}.{part}"), tokens.val());
             }
         }
-        writer.tensor(&format!("{name}.pos_embed"), self.pos_embed.val());
         for (i, block) in self.blocks.iter().enumerate() {
             block.save(writer, &format!("{name}.blocks.{i}"));
         }
@@ -112,6 +119,10 @@ impl Vit {
     pub fn forward(&self, images: Tensor<4>) -> Result<Tokens> {
         let [_, _, height, width] = images.dims();
         let mut x = self.embed(images)?;
+        let prefix = self.config.prefix_tokens();
+        let grid = [height, width].map(|side| side / self.config.patch);
+        let rotary = &self.config.rotary;
+        let rope = (!rotary.is_empty()).then(|| Rope::new(rotary, prefix, grid, &x.device()));
         let Some((last, before)) = self.blocks.split_last() else {
             return Err(ModelError::Config("a vision transformer needs at least one block".into()));
         };
@@ -120,10 +131,10 @@ impl Vit {
             if index == self.local_layer {
                 local = Some(x.clone());
             }
-            x = block.forward(x);
+            x = block.forward_turned(x, rope.as_ref());
         }
-        let (out, attention) = last.forward_with_attention(x.clone(), self.config.class_tokens());
-        let prefix = self.config.prefix_tokens();
+        let (out, attention) =
+            last.forward_turned_with_attention(x.clone(), self.config.class_tokens(), rope.as_ref());
         let patches = x.dims()[1] - prefix;
         Ok(Tokens {
             last: match &self.norm {
@@ -131,7 +142,7 @@ impl Vit {
                 None => out,
             },
             last_prefix: prefix,
-            grid: [height, width].map(|side| side / self.config.patch),
+            grid,
             local: local.unwrap_or(x),
             local_prefix: prefix,
             attention: Some(attention.narrow(1, prefix, patches)),
@@ -158,14 +169,17 @@ impl Vit {
             rows * columns,
             3 * p * p,
         ]);
-        let heads = c.class_tokens();
-        let position = self.pos_embed.val();
-        let grid = position.clone().narrow(1, heads, c.grid[0] * c.grid[1]);
-        let tokens =
-            self.patch_embed.forward(patches) + fit_position(grid, c.grid, [rows, columns], c.position);
+        let mut tokens = self.patch_embed.forward(patches);
         let mut prefix = vec![self.cls_token.val()];
         prefix.extend(self.dist_token.as_ref().map(|t| t.val()));
-        let mut parts = vec![Tensor::cat(prefix, 1) + position.narrow(1, 0, heads)];
+        let mut prefix = Tensor::cat(prefix, 1);
+        if let Some(position) = &self.pos_embed {
+            let (position, heads) = (position.val(), c.class_tokens());
+            let cells = position.clone().narrow(1, heads, c.grid[0] * c.grid[1]);
+            tokens = tokens + fit_position(cells, c.grid, [rows, columns], c.position);
+            prefix = prefix + position.narrow(1, 0, heads);
+        }
+        let mut parts = vec![prefix];
         parts.extend(self.register_tokens.as_ref().map(|t| t.val()));
         let prefix = Tensor::cat(parts, 1).repeat_dim(0, batch);
         Ok(Tensor::cat(vec![prefix, tokens], 1))

@@ -8,6 +8,10 @@ const NOT_STATED: &str = "not stated";
 const NOT_MIT: &str =
     "not stated; the author says that the code's MIT does not cover them (CosPlace, issue 35)";
 
+/// Not an open-source licence.
+const DINOV3_LICENSE: &str = "DINOv3 License: copies need the agreement with them, publications an acknowledgement; military, \
+                              nuclear and espionage uses, among others, are excluded";
+
 /// A row with what most models share, to be completed.
 const ROW: Published = Published {
     name: "",
@@ -174,6 +178,23 @@ pub(crate) const DINOV2: Published = Published {
     note: "a backbone, not trained for places",
 };
 
+pub(crate) const DINOV3: Published = Published {
+    name: "DINOv3",
+    backbone: "ViT-S, S+, B or L/16",
+    descriptors: &[384, 768, 1024],
+    parameters_millions: Some(303.1),
+    image_size: "any multiple of 16; 256x256, bilinear",
+    paper: "Siméoni et al., 2025",
+    code: "https://github.com/facebookresearch/dinov3",
+    file: "dinov3_vit{s,b,l}16_pretrain_lvd1689m-{hash}.pth, dinov3_vits16plus_pretrain_lvd1689m-{hash}.pth, \
+           dinov3_vitl16_pretrain_sat493m-{hash}.pth; or a folder of config.json and model.safetensors",
+    source: "https://github.com/facebookresearch/dinov3 or huggingface.co/facebook, both on request",
+    code_license: DINOV3_LICENSE,
+    weights_license: DINOV3_LICENSE,
+    importable: true,
+    note: "a backbone, not trained for places",
+};
+
 /// Every known model.
 pub const CATALOG: &[Published] = &[
     MEGALOC,
@@ -324,16 +345,5 @@ pub const CATALOG: &[Published] = &[
         ..ROW
     },
     DINOV2,
-    Published {
-        name: "DINOv3",
-        backbone: "ViT-S, S+, B or L/16",
-        descriptors: &[384, 768, 1024],
-        image_size: "any multiple of 16",
-        code: "https://github.com/facebookresearch/dinov3",
-        source: "https://github.com/facebookresearch/dinov3, on request",
-        code_license: "DINOv3 License",
-        weights_license: "DINOv3 License",
-        note: "rotary positions are missing here",
-        ..ROW
-    },
+    DINOV3,
 ];

@@ -8,6 +8,7 @@ mod input;
 mod map_aggregate;
 
 pub use aggregate::{BoqConfig, SaladConfig};
+pub(crate) use backbone::DINOV3_BASE;
 pub use backbone::{BackboneConfig, PositionMode, VitConfig};
 pub use cnn::ResNetConfig;
 pub(crate) use cnn::{VGG16, vgg_pools_before};
@@ -261,6 +262,16 @@ impl ModelConfig {
             }
             if v.dim % v.heads != 0 {
                 return bad(format!("backbone.heads {} does not divide backbone.dim {}", v.heads, v.dim));
+            }
+            if !v.rotary.is_empty()
+                && (4 * v.rotary.len() != v.dim / v.heads
+                    || v.rotary.iter().any(|period| !period.is_finite() || *period <= 0.0))
+            {
+                return bad(format!(
+                    "backbone.rotary needs {} positive periods, a quarter of a head's {} values",
+                    v.dim / v.heads / 4,
+                    v.dim / v.heads
+                ));
             }
             if v.registers > 64 {
                 return bad(format!("backbone.registers {} exceeds every known model", v.registers));

@@ -153,8 +153,8 @@ pub(super) fn draft(published: Published, file: SourceFile, options: &ImportOpti
 
 /// All of them run the hub's DINOv2 models, or a copy with the same rule of positions.
 fn dinov2(tensors: &Tensors, final_norm: bool, options: &ImportOptions) -> Result<VitConfig> {
-    let mut vit = vit::architecture(tensors, "backbone.", options)?;
-    vit.position = vit::position(&vit, true);
+    let mut vit = vit::architecture(tensors, "backbone.", Vec::new(), options)?;
+    vit.position = vit::position(&vit);
     vit.final_norm = final_norm;
     Ok(vit)
 }

@@ -1,5 +1,5 @@
-//! Conversion of other projects' checkpoints: published R2Former files (`.pth`, full and global-only), DeiT, timm and
-//! DINOv2 transformers, DINOv2 with a learned aggregation (MegaLoc, DINOv2-SALAD, CliqueMining, BoQ), torchvision's ResNets,
+//! Conversion of other projects' checkpoints: published R2Former files (`.pth`, full and global-only), DeiT, timm,
+//! DINOv2 and DINOv3 transformers (also as a downloaded folder of `config.json` and `model.safetensors`), DINOv2 with a learned aggregation (MegaLoc, DINOv2-SALAD, CliqueMining, BoQ), torchvision's ResNets,
 //! CosPlace, EigenPlaces, MixVPR and Patch-NetVLAD's NetVLAD (`.pth`, `.ckpt`, `.torch` or `.safetensors`).
 //!
 //! Every tensor of a file is either used, listed in [`Imported::leftovers`], or named in an error. Pickles are parsed,
@@ -9,18 +9,21 @@ mod aggregated;
 mod archive;
 mod boq;
 mod cnn;
+mod dinov3;
+mod folder;
 mod names;
 mod published;
 mod read;
 mod resnet;
+mod transformers;
 mod vit;
 
 use crate::catalog::Published;
 use crate::config::FORMAT;
 use crate::weights::{TensorReader, Tensors};
 use crate::{
-    BackboneConfig, GlobalConfig, InputConfig, ModelConfig, ModelError, Pooling, Precision, R2Former,
-    ResizeMode, Result, Trained,
+    BackboneConfig, GlobalConfig, InputConfig, ModelConfig, ModelError, Pooling, PositionMode, Precision,
+    R2Former, ResizeMode, Result, Trained,
 };
 use burn::tensor::Device;
 use std::path::Path;
@@ -44,6 +47,8 @@ pub struct ImportOptions {
     pub normalisation: Option<Normalisation>,
     /// Resize mode; by default direct for published R2Former files, antialiased otherwise.
     pub resize: Option<ResizeMode>,
+    /// How a position embedding is fitted to other image sizes; by default as the code to which the file belongs does.
+    pub position: Option<PositionMode>,
     /// Best matches per local feature in the reranker; 5 by default.
     pub neighbours: Option<usize>,
 }
@@ -55,13 +60,18 @@ pub enum Normalisation {
     ImageNet,
     /// Mean .5, standard deviation .5.
     Half,
+    /// DINOv3's for satellite photographs: mean (.430, .411, .296), standard deviation (.213, .156, .143).
+    Satellite,
 }
 
 impl Normalisation {
+    const ALL: [Self; 3] = [Self::ImageNet, Self::Half, Self::Satellite];
+
     fn values(self) -> ([f32; 3], [f32; 3]) {
         match self {
             Self::ImageNet => ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
             Self::Half => ([0.5; 3], [0.5; 3]),
+            Self::Satellite => ([0.430, 0.411, 0.296], [0.213, 0.156, 0.143]),
         }
     }
 }
@@ -72,7 +82,8 @@ impl std::str::FromStr for Normalisation {
         match text {
             "imagenet" => Ok(Self::ImageNet),
             "half" => Ok(Self::Half),
-            other => Err(format!("{other} is not a normalisation: imagenet or half")),
+            "satellite" => Ok(Self::Satellite),
+            other => Err(format!("{other} is not a normalisation: imagenet, half or satellite")),
         }
     }
 }
@@ -119,12 +130,16 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
         path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned())
     });
     let aggregated = aggregated::recognise(&file.tensors);
+    let renamed = transformers::recognise(&file.tensors);
     let naming: Box<dyn Fn(String) -> String> = match aggregated {
         Some(published) => Box::new(aggregated::naming(published, &file.tensors)),
+        None if renamed => Box::new(transformers::naming(&file.tensors)),
         None => Box::new(cnn::naming(&file.tensors)),
     };
     let at_file = |e: ModelError| match e {
-        ModelError::Config(problem) if aggregated.is_some() => ModelError::checkpoint(path, naming(problem)),
+        ModelError::Config(problem) if aggregated.is_some() || renamed => {
+            ModelError::checkpoint(path, naming(problem))
+        }
         ModelError::Config(problem) => ModelError::checkpoint(path, problem),
         other => other,
     };
@@ -141,7 +156,7 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     } else {
         let some: Vec<&str> = file.tensors.keys().take(5).map(String::as_str).collect();
         Err(ModelError::Config(format!(
-            "holds no supported architecture (R2Former, DeiT, timm ViT, DINOv2, MegaLoc, SALAD, BoQ, ResNet, CosPlace, EigenPlaces, MixVPR, Patch-NetVLAD); its {} tensors start with {}",
+            "holds no supported architecture (R2Former, DeiT, timm ViT, DINOv2, DINOv3, MegaLoc, SALAD, BoQ, ResNet, CosPlace, EigenPlaces, MixVPR, Patch-NetVLAD); its {} tensors start with {}",
             file.tensors.len(),
             some.join(", ")
         )))

@@ -1,6 +1,7 @@
 //! Reads any supported file as named tensors.
 
 use super::archive::without_zip64;
+use super::folder;
 use crate::checkpoint::{fingerprint, host_tensors, looks_like_safetensors, open, read as read_bytes};
 use crate::weights::{RawTensor, Tensors};
 use crate::{ModelError, Result};
@@ -25,23 +26,32 @@ pub(super) struct SourceFile {
 const NESTS: [&str; 6] = ["model_state_dict", "state_dict", "model", "teacher", "student", "model_ema"];
 
 pub(super) fn read(path: &Path) -> Result<SourceFile> {
+    if path.is_dir() {
+        return folder::read(path);
+    }
     let bytes = read_bytes(path)?;
     let file_name = path.file_name().map(|n| n.to_string_lossy().into_owned());
     let provenance = serde_json::json!({ "source": file_name, "source_sha256": fingerprint(&bytes) });
     if looks_like_safetensors(&bytes) {
-        let file = open(&bytes, path)?;
-        let metadata = SafeTensors::read_metadata(&bytes)
-            .ok()
-            .and_then(|(_, header)| header.metadata().clone())
-            .unwrap_or_default();
-        if metadata.contains_key("r2former") {
-            return Err(ModelError::checkpoint(path, "is already an r2former model and needs no import"));
-        }
-        return Ok(SourceFile { tensors: host_tensors(&file, path)?, metadata, nested: false, provenance });
+        let (tensors, metadata) = safetensors(&bytes, path)?;
+        return Ok(SourceFile { tensors, metadata, nested: false, provenance });
     }
     drop(bytes);
     let (tensors, nested) = pickle(path)?;
     Ok(SourceFile { tensors, metadata: HashMap::new(), nested, provenance })
+}
+
+/// Tensors and metadata of a safetensors file.
+pub(super) fn safetensors(bytes: &[u8], path: &Path) -> Result<(Tensors, HashMap<String, String>)> {
+    let file = open(bytes, path)?;
+    let metadata = SafeTensors::read_metadata(bytes)
+        .ok()
+        .and_then(|(_, header)| header.metadata().clone())
+        .unwrap_or_default();
+    if metadata.contains_key("r2former") {
+        return Err(ModelError::checkpoint(path, "is already an r2former model and needs no import"));
+    }
+    Ok((host_tensors(&file, path)?, metadata))
 }
 
 /// The tensors, and whether they were nested.

@@ -3,6 +3,7 @@
 use super::block_op::{BlockTensors, block};
 use super::gradient_kernels;
 use super::projection::{Projection, product_bf16};
+use super::rope::Rope;
 use crate::Precision;
 use crate::weights::{Init, TensorReader, TensorWriter};
 use burn::module::{Module, Param};
@@ -101,14 +102,21 @@ impl Block {
     /// - x: `[batch, tokens, dim]`
     /// - output: `[batch, tokens, dim]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        if let Some((out, _)) = self.by_kernel(&x, x.dims()[1], 0) {
-            return out;
-        }
-        self.forward_plain(x)
+        self.forward_turned(x, None)
     }
 
-    fn forward_plain(&self, x: Tensor<3>) -> Tensor<3> {
-        let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()));
+    /// [`forward`](Self::forward) with rotary positions.
+    pub fn forward_turned(&self, x: Tensor<3>, rope: Option<&Rope>) -> Tensor<3> {
+        if rope.is_none()
+            && let Some((out, _)) = self.by_kernel(&x, x.dims()[1], 0)
+        {
+            return out;
+        }
+        self.forward_plain(x, rope)
+    }
+
+    fn forward_plain(&self, x: Tensor<3>, rope: Option<&Rope>) -> Tensor<3> {
+        let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()), rope);
         self.after_attention(x, self.attend(q, k, v))
     }
 
@@ -119,11 +127,27 @@ impl Block {
     /// - x: `[batch, tokens, dim]`
     /// - output: `[batch, tokens, dim]` and `[batch, tokens]`
     pub fn forward_with_attention(&self, x: Tensor<3>, rows: usize) -> (Tensor<3>, Tensor<2>) {
-        self.by_kernel(&x, x.dims()[1], rows).unwrap_or_else(|| self.forward_with_attention_plain(x, rows))
+        self.forward_turned_with_attention(x, rows, None)
     }
 
-    fn forward_with_attention_plain(&self, x: Tensor<3>, rows: usize) -> (Tensor<3>, Tensor<2>) {
-        let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()));
+    /// [`forward_with_attention`](Self::forward_with_attention) with rotary positions.
+    pub fn forward_turned_with_attention(
+        &self,
+        x: Tensor<3>,
+        rows: usize,
+        rope: Option<&Rope>,
+    ) -> (Tensor<3>, Tensor<2>) {
+        let kernel = if rope.is_none() { self.by_kernel(&x, x.dims()[1], rows) } else { None };
+        kernel.unwrap_or_else(|| self.forward_with_attention_plain(x, rows, rope))
+    }
+
+    fn forward_with_attention_plain(
+        &self,
+        x: Tensor<3>,
+        rows: usize,
+        rope: Option<&Rope>,
+    ) -> (Tensor<3>, Tensor<2>) {
+        let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()), rope);
         let probabilities = self.probabilities(q, k);
         let [batch, _, tokens, _] = probabilities.dims();
         let attended = probabilities.clone().detach().narrow(2, 0, rows);
@@ -144,7 +168,7 @@ impl Block {
     }
 
     fn forward_first_plain(&self, x: Tensor<3>) -> Tensor<3> {
-        let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()));
+        let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()), None);
         self.after_attention(x.narrow(1, 0, 1), self.attend(q.narrow(2, 0, 1), k, v))
     }
 
@@ -187,14 +211,18 @@ impl Block {
         Some(block(x.clone(), tensors, shape))
     }
 
-    /// Queries (scaled), keys and values, each `[batch, heads, tokens, head_dim]`.
-    fn heads_of(&self, x: Tensor<3>) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
+    /// Queries (scaled), keys and values, each `[batch, heads, tokens, head_dim]`; the first two turned by positions.
+    fn heads_of(&self, x: Tensor<3>, rope: Option<&Rope>) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
         let [batch, tokens, dim] = x.dims();
         let head_dim = dim / self.heads;
         let qkv =
             self.qkv.forward(x).reshape([batch, tokens, 3, self.heads, head_dim]).permute([2, 0, 3, 1, 4]);
         let part = |i: usize| -> Tensor<4> { qkv.clone().narrow(0, i, 1).squeeze_dim(0) };
-        (part(0).mul_scalar((head_dim as f64).powf(-0.5)), part(1), part(2))
+        let turned = |x: Tensor<4>| match rope {
+            Some(rope) => rope.rotate(x),
+            None => x,
+        };
+        (turned(part(0)).mul_scalar((head_dim as f64).powf(-0.5)), turned(part(1)), part(2))
     }
 
     /// The context `[batch, tokens, dim]`.
@@ -333,9 +361,9 @@ mod tests {
 
         type Forward = fn(&Block, Tensor<3>) -> Tensor<3>;
         let passes: [(Forward, Forward); 3] = [
-            (Block::forward, Block::forward_plain),
+            (Block::forward, |b, x| b.forward_plain(x, None)),
             (Block::forward_first, Block::forward_first_plain),
-            (|b, x| b.forward_with_attention(x, 1).0, |b, x| b.forward_with_attention_plain(x, 1).0),
+            (|b, x| b.forward_with_attention(x, 1).0, |b, x| b.forward_with_attention_plain(x, 1, None).0),
         ];
         for shape in [[2, 5, 12], [3, 30, 12], [1, 1, 12]] {
             let x = noise(&mut 9, shape);
@@ -360,7 +388,7 @@ mod tests {
                 let x = Tensor::<3>::from_data(x.clone(), device);
                 values(
                     if plain {
-                        block.forward_with_attention_plain(x, 1)
+                        block.forward_with_attention_plain(x, 1, None)
                     } else {
                         block.forward_with_attention(x, 1)
                     }

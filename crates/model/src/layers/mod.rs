@@ -6,6 +6,7 @@ mod gradient_kernels;
 mod match_op;
 mod position;
 mod projection;
+mod rope;
 mod sincos;
 
 pub use block::{Block, BlockConfig};
@@ -14,4 +15,5 @@ pub use gradient_kernels::without as without_gradient_kernels;
 pub(crate) use match_op::match_features;
 pub use position::{bicubic_matrix, fit_position};
 pub use projection::Projection;
+pub use rope::Rope;
 pub use sincos::sine_cosine;
