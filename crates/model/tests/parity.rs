@@ -11,6 +11,8 @@ mod dinov2_code;
 mod dinov3_code;
 #[path = "parity/generate.rs"]
 mod generate;
+#[path = "parity/hloc_code.rs"]
+mod hloc_code;
 #[path = "parity/published.rs"]
 mod published;
 #[path = "parity/reranker.rs"]

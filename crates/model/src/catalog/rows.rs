@@ -147,6 +147,19 @@ pub(crate) const MIXVPR: Published = Published {
     ..ROW
 };
 
+pub(crate) const NETVLAD: Published = Published {
+    name: "NetVLAD (hloc)",
+    descriptors: &[4096],
+    image_size: "any; native, longer side at most 1024",
+    paper: "Arandjelović et al., CVPR 2016",
+    code: "https://github.com/cvg/Hierarchical-Localization",
+    file: "Pitts30K_struct.mat, TokyoTM_struct.mat (VGG16-NetVLAD-Pitts30K.mat, VGG16-NetVLAD-TokyoTM.mat)",
+    source: "https://cvg-data.inf.ethz.ch/hloc/netvlad",
+    code_license: "Apache-2.0 (hloc)",
+    note: "with its whitening",
+    ..PATCH_NETVLAD
+};
+
 pub(crate) const PATCH_NETVLAD: Published = Published {
     name: "Patch-NetVLAD",
     backbone: "VGG16 to conv5_3",
@@ -251,20 +264,7 @@ pub const CATALOG: &[Published] = &[
         ..EIGENPLACES
     },
     MIXVPR,
-    Published {
-        name: "NetVLAD (hloc)",
-        backbone: "VGG16 to conv5_3",
-        descriptors: &[4096, 32768],
-        parameters_millions: Some(149.0),
-        image_size: "longer side at most 1024",
-        file: "Pitts30K_struct.mat, TokyoTM_struct.mat",
-        paper: "Arandjelović et al., CVPR 2016",
-        code: "https://github.com/cvg/Hierarchical-Localization",
-        source: "linked by https://github.com/cvg/Hierarchical-Localization",
-        code_license: "Apache-2.0 (hloc)",
-        note: "a MATLAB file, which is not read yet",
-        ..ROW
-    },
+    NETVLAD,
     PATCH_NETVLAD,
     Published {
         name: "CricaVPR",

@@ -1,6 +1,7 @@
 //! Conversion of other projects' checkpoints: published R2Former files (`.pth`, full and global-only), DeiT, timm,
 //! DINOv2 and DINOv3 transformers (also as a downloaded folder of `config.json` and `model.safetensors`), DINOv2 with a learned aggregation (MegaLoc, DINOv2-SALAD, CliqueMining, BoQ), torchvision's ResNets,
-//! CosPlace, EigenPlaces, MixVPR and Patch-NetVLAD's NetVLAD (`.pth`, `.ckpt`, `.torch` or `.safetensors`).
+//! CosPlace, EigenPlaces, MixVPR and Patch-NetVLAD's NetVLAD (`.pth`, `.ckpt`, `.torch` or `.safetensors`), and hloc's NetVLAD
+//! (`.mat`).
 //!
 //! Every tensor of a file is either used, listed in [`Imported::leftovers`], or named in an error. Pickles are parsed,
 //! never executed. `examples/import_and_run.rs` imports a file and runs the model.
@@ -11,6 +12,8 @@ mod boq;
 mod cnn;
 mod dinov3;
 mod folder;
+mod hloc;
+mod matlab;
 mod names;
 mod published;
 mod read;
@@ -147,6 +150,8 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
         aggregated::draft(published, file, options)
     } else if let Some(layout) = cnn::layout(&file.tensors) {
         cnn::draft(layout, file, options)
+    } else if hloc::recognise(&file.tensors) {
+        hloc::draft(file, options)
     } else if names::is_resnet(&file.tensors) {
         resnet::draft(file, options)
     } else if names::is_published(&file.tensors) {
@@ -156,7 +161,7 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     } else {
         let some: Vec<&str> = file.tensors.keys().take(5).map(String::as_str).collect();
         Err(ModelError::Config(format!(
-            "holds no supported architecture (R2Former, DeiT, timm ViT, DINOv2, DINOv3, MegaLoc, SALAD, BoQ, ResNet, CosPlace, EigenPlaces, MixVPR, Patch-NetVLAD); its {} tensors start with {}",
+            "holds no supported architecture (R2Former, DeiT, timm ViT, DINOv2, DINOv3, MegaLoc, SALAD, BoQ, ResNet, CosPlace, EigenPlaces, MixVPR, Patch-NetVLAD, hloc's NetVLAD); its {} tensors start with {}",
             file.tensors.len(),
             some.join(", ")
         )))

@@ -1,7 +1,7 @@
 //! Reads any supported file as named tensors.
 
 use super::archive::without_zip64;
-use super::folder;
+use super::{folder, matlab};
 use crate::checkpoint::{fingerprint, host_tensors, looks_like_safetensors, open, read as read_bytes};
 use crate::weights::{RawTensor, Tensors};
 use crate::{ModelError, Result};
@@ -35,6 +35,10 @@ pub(super) fn read(path: &Path) -> Result<SourceFile> {
     if looks_like_safetensors(&bytes) {
         let (tensors, metadata) = safetensors(&bytes, path)?;
         return Ok(SourceFile { tensors, metadata, nested: false, provenance });
+    }
+    if matlab::recognise(&bytes) {
+        let tensors = matlab::read(&bytes).map_err(|problem| ModelError::checkpoint(path, problem))?;
+        return Ok(SourceFile { tensors, metadata: HashMap::new(), nested: false, provenance });
     }
     drop(bytes);
     let (tensors, nested) = pickle(path)?;
