@@ -55,7 +55,8 @@ fn backbone_flop(config: &ModelConfig, height: usize, width: usize) -> f64 {
             let embed = 2.0 * patches * 3.0 * (v.patch * v.patch) as f64 * dim;
             // A gated MLP has three products instead of two.
             let ratio = v.swiglu.map_or(v.mlp_ratio as f64, |hidden| 1.5 * hidden as f64 / dim);
-            embed + v.depth as f64 * block_flop(n, n, dim, ratio)
+            let blocks = (v.depth - usize::from(v.values)) as f64 * block_flop(n, n, dim, ratio);
+            embed + blocks + if v.values { 6.0 * n * dim * dim } else { 0.0 }
         }
         convolutional => convolutional.convolution_flop([height, width]),
     }
@@ -80,6 +81,7 @@ fn head_flop(config: &ModelConfig, local_count: usize, cells: f64) -> f64 {
         }
         GlobalConfig::MixVpr(mix) => mix.flop(width),
         GlobalConfig::NetVlad(vlad) => vlad.flop(width, cells),
+        GlobalConfig::Vlad(vlad) => vlad.flop(width, cells),
     };
     global
         + 2.0

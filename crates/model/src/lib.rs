@@ -61,7 +61,7 @@ pub use checkpoint::{Checkpoint, load, save};
 pub use config::{
     BackboneConfig, BoqConfig, GlobalConfig, InputConfig, LocalConfig, MixVprConfig, ModelConfig,
     NetVladConfig, Pooling, PositionMode, Precision, RerankerConfig, ResNetConfig, ResizeMode, SaladConfig,
-    Trained, VitConfig,
+    Trained, VitConfig, VladConfig,
 };
 pub use device::{Device, DeviceInfo, parse_device};
 pub use error::{ModelError, Result};

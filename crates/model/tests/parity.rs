@@ -2,6 +2,8 @@
 
 #[path = "parity/aggregations.rs"]
 mod aggregations;
+#[path = "parity/anyloc_code.rs"]
+mod anyloc_code;
 #[path = "parity/cnns.rs"]
 mod cnns;
 mod common;

@@ -26,6 +26,9 @@ pub(crate) fn backbone(config: &ModelConfig) -> String {
             if v.registers > 0 {
                 words += &format!(", {} registers", v.registers);
             }
+            if v.values {
+                words += ", values of the last";
+            }
             words += match v.position {
                 _ if !v.rotary.is_empty() => ", rotary positions",
                 PositionMode::Bicubic => ", bicubic positions",
@@ -54,6 +57,7 @@ pub(crate) fn global_head(config: &ModelConfig) -> String {
             Some(_) => format!("NetVLAD of {} clusters, whitened", vlad.clusters),
             None => format!("NetVLAD of {} clusters", vlad.clusters),
         },
+        GlobalConfig::Vlad(vlad) => format!("VLAD of {} clusters", vlad.clusters),
         GlobalConfig::Linear { pooling: Pooling::Cls, .. } => "linear head".into(),
         GlobalConfig::Linear { pooling, .. } => {
             format!("linear head on {pooling:?}-pooled patches").to_lowercase()

@@ -5,12 +5,14 @@ mod boq;
 mod mixvpr;
 mod netvlad;
 mod salad;
+mod vlad;
 
 pub use boq::Boq;
 pub(crate) use boq::EPSILON;
 pub use mixvpr::MixVpr;
 pub use netvlad::NetVlad;
 pub use salad::Salad;
+pub use vlad::Vlad;
 
 use crate::backbone::Tokens;
 use crate::weights::{TensorReader, TensorWriter};
@@ -33,6 +35,8 @@ pub enum Aggregate {
     MixVpr(MixVpr),
     /// Residuals to cluster centres.
     NetVlad(NetVlad),
+    /// Residuals to the nearest centre.
+    Vlad(Vlad),
 }
 
 impl Aggregate {
@@ -46,6 +50,7 @@ impl Aggregate {
             GlobalConfig::Boq(boq) => Some(Self::Boq(Boq::load(reader, NAME, width, boq, config.precision))),
             GlobalConfig::MixVpr(mix) => Some(Self::MixVpr(MixVpr::load(reader, NAME, mix, width))),
             GlobalConfig::NetVlad(vlad) => Some(Self::NetVlad(NetVlad::load(reader, NAME, vlad, width))),
+            GlobalConfig::Vlad(vlad) => Some(Self::Vlad(Vlad::load(reader, NAME, vlad, width))),
             GlobalConfig::Linear { .. } | GlobalConfig::Pooled { .. } => None,
         }
     }
@@ -57,6 +62,7 @@ impl Aggregate {
             Self::Boq(boq) => boq.save(writer, NAME),
             Self::MixVpr(mix) => mix.save(writer, NAME),
             Self::NetVlad(vlad) => vlad.save(writer, NAME),
+            Self::Vlad(vlad) => vlad.save(writer, NAME),
         }
     }
 
@@ -72,6 +78,7 @@ impl Aggregate {
             Self::Boq(boq) => boq.forward(patches, tokens.grid),
             Self::MixVpr(mix) => mix.forward(patches),
             Self::NetVlad(vlad) => vlad.forward(patches),
+            Self::Vlad(vlad) => vlad.forward(patches),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Vision transformers: DeiT (distilled), timm ViT, DINOv2 with and without registers, DINOv3.
 
 use super::Tokens;
-use crate::layers::{Block, BlockConfig, Rope, fit_position};
+use crate::layers::{Block, BlockConfig, Rope, Values, fit_position};
 use crate::weights::{Init, TensorReader, TensorWriter};
 use crate::{ModelError, Precision, Result, VitConfig};
 use burn::module::{Module, Param};
@@ -18,6 +18,8 @@ pub struct Vit {
     /// `None` with rotary positions.
     pos_embed: Option<Param<Tensor<3>>>,
     blocks: Vec<Block>,
+    /// What takes the place of the last block if only its values are computed.
+    values: Option<Values>,
     norm: Option<LayerNorm>,
     /// Blocks before local features are taken.
     local_layer: usize,
@@ -64,9 +66,12 @@ impl Vit {
                 .rotary
                 .is_empty()
                 .then(|| reader.param(&format!("{name}.pos_embed"), [1, positions, c.dim], small)),
-            blocks: (0..c.depth)
+            blocks: (0..c.depth.saturating_sub(usize::from(c.values)))
                 .map(|i| Block::load(reader, &format!("{name}.blocks.{i}"), &block))
                 .collect(),
+            values: c.values.then(|| {
+                Values::load(reader, &format!("{name}.blocks.{}", c.depth.saturating_sub(1)), &block)
+            }),
             norm: c.final_norm.then(|| reader.layer_norm(&format!("{name}.norm"), c.dim, c.norm_eps)),
             local_layer: layer.unwrap_or(c.depth.saturating_sub(1)),
             config: c.clone(),
@@ -93,6 +98,9 @@ impl Vit {
         }
         for (i, block) in self.blocks.iter().enumerate() {
             block.save(writer, &format!("{name}.blocks.{i}"));
+        }
+        if let Some(values) = &self.values {
+            values.save(writer, &format!("{name}.blocks.{}", self.blocks.len()));
         }
         if let Some(norm) = &self.norm {
             writer.layer_norm(&format!("{name}.norm"), norm);
@@ -123,18 +131,22 @@ impl Vit {
         let grid = [height, width].map(|side| side / self.config.patch);
         let rotary = &self.config.rotary;
         let rope = (!rotary.is_empty()).then(|| Rope::new(rotary, prefix, grid, &x.device()));
-        let Some((last, before)) = self.blocks.split_last() else {
-            return Err(ModelError::Config("a vision transformer needs at least one block".into()));
-        };
+        let before = self.blocks.len().saturating_sub(usize::from(self.values.is_none()));
         let mut local = None;
-        for (index, block) in before.iter().enumerate() {
+        for (index, block) in self.blocks.iter().take(before).enumerate() {
             if index == self.local_layer {
                 local = Some(x.clone());
             }
             x = block.forward_turned(x, rope.as_ref());
         }
-        let (out, attention) =
-            last.forward_turned_with_attention(x.clone(), self.config.class_tokens(), rope.as_ref());
+        let rows = self.config.class_tokens();
+        let (out, attention) = match (&self.values, self.blocks.last()) {
+            (Some(values), _) => values.forward(x.clone(), rows, rope.as_ref()),
+            (None, Some(last)) => last.forward_turned_with_attention(x.clone(), rows, rope.as_ref()),
+            (None, None) => {
+                return Err(ModelError::Config("a vision transformer needs at least one block".into()));
+            }
+        };
         let patches = x.dims()[1] - prefix;
         Ok(Tokens {
             last: match &self.norm {

@@ -208,6 +208,22 @@ pub(crate) const DINOV3: Published = Published {
     note: "a backbone, not trained for places",
 };
 
+pub(crate) const ANYLOC: Published = Published {
+    name: "AnyLoc-VLAD-DINOv2",
+    backbone: "DINOv2 ViT-g/14, values of block 31",
+    descriptors: &[49152],
+    parameters_millions: Some(1136.5),
+    image_size: "longer side at most 1024, cut to multiples of 14",
+    paper: "Keetha et al., RA-L 2024",
+    code: "https://github.com/AnyLoc/AnyLoc",
+    file: "dinov2_vitg14_pretrain.pth, with --vocabulary dinov2_vitg14_l31_value_c32_{domain}_c_centers.pt",
+    source: "https://github.com/facebookresearch/dinov2 and https://github.com/AnyLoc/DINO/releases/tag/v1",
+    code_license: "BSD-3-Clause",
+    weights_license: "Apache-2.0 (DINOv2); the vocabularies': not stated apart from the code's",
+    importable: true,
+    note: "domains: indoor, urban, aerial, structured, unstructured, global; eight of the 40 blocks are not needed",
+};
+
 /// Every known model.
 pub const CATALOG: &[Published] = &[
     MEGALOC,
@@ -303,20 +319,7 @@ pub const CATALOG: &[Published] = &[
         note: "its adapters are missing here; parameters are those over ViT-B",
         ..ROW
     },
-    Published {
-        name: "AnyLoc",
-        backbone: "DINOv2 ViT-g/14, values of block 31",
-        descriptors: &[49152],
-        parameters_millions: Some(1136.5),
-        image_size: "longer side at most 1024, cut to multiples of 14",
-        paper: "Keetha et al., RA-L 2024",
-        code: "https://github.com/AnyLoc/AnyLoc",
-        file: "dinov2_vitg14_l31_value_c32_{domain}_c_centers.pt",
-        source: "https://github.com/AnyLoc/AnyLoc, with DINOv2's backbone",
-        code_license: "BSD-3-Clause",
-        note: "facets of a block are not taken here",
-        ..ROW
-    },
+    ANYLOC,
     Published {
         name: "TransVPR",
         backbone: "a network of its own",

@@ -53,6 +53,10 @@ pub struct VitConfig {
     /// embedding: `grid` is then that of the default image size. Empty otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rotary: Vec<f32>,
+    /// Whether the last block only computes the values of its attention, which are then the tokens (AnyLoc). There is no
+    /// final norm.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub values: bool,
 }
 
 fn yes() -> bool {
@@ -112,6 +116,7 @@ impl VitConfig {
             },
             position: if distilled { PositionMode::Official } else { PositionMode::Bicubic },
             rotary: if dinov3 { Self::rotary_periods(DINOV3_BASE, dim / heads) } else { Vec::new() },
+            values: false,
         })
     }
 

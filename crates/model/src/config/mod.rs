@@ -14,7 +14,7 @@ pub use cnn::ResNetConfig;
 pub(crate) use cnn::{VGG16, vgg_pools_before};
 pub use heads::{GlobalConfig, LocalConfig, Pooling, RerankerConfig};
 pub use input::{InputConfig, Precision, ResizeMode};
-pub use map_aggregate::{MixVprConfig, NetVladConfig};
+pub use map_aggregate::{MixVprConfig, NetVladConfig, VladConfig};
 
 use crate::{ModelError, Result};
 use serde::{Deserialize, Serialize};
@@ -139,6 +139,7 @@ impl ModelConfig {
             GlobalConfig::Boq(boq) => boq.descriptor(),
             GlobalConfig::MixVpr(mix) => mix.dim(),
             GlobalConfig::NetVlad(vlad) => vlad.dim(self.backbone_dim()),
+            GlobalConfig::Vlad(vlad) => vlad.dim(self.backbone_dim()),
         }
     }
 
@@ -272,6 +273,11 @@ impl ModelConfig {
                     v.dim / v.heads / 4,
                     v.dim / v.heads
                 ));
+            }
+            if v.values && (v.final_norm || self.local.is_some()) {
+                return bad(
+                    "a transformer that ends in values has no final norm and no local features".into()
+                );
             }
             if v.registers > 64 {
                 return bad(format!("backbone.registers {} exceeds every known model", v.registers));

@@ -7,6 +7,7 @@
 //! never executed. `examples/import_and_run.rs` imports a file and runs the model.
 
 mod aggregated;
+mod anyloc;
 mod archive;
 mod boq;
 mod cnn;
@@ -29,7 +30,7 @@ use crate::{
     R2Former, ResizeMode, Result, Trained,
 };
 use burn::tensor::Device;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Properties that tensors do not determine; `None` selects the default.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +53,10 @@ pub struct ImportOptions {
     pub resize: Option<ResizeMode>,
     /// How a position embedding is fitted to other image sizes; by default as the code to which the file belongs does.
     pub position: Option<PositionMode>,
+    /// Cluster centres in a file of their own, over a transformer's values (AnyLoc).
+    pub vocabulary: Option<PathBuf>,
+    /// The block, from 0, of whose values `vocabulary` is; by default as in its name, else 31.
+    pub layer: Option<usize>,
     /// Best matches per local feature in the reranker; 5 by default.
     pub neighbours: Option<usize>,
 }
@@ -158,6 +163,8 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
         published::draft(file, options)
     } else if names::is_vit(&file.tensors) {
         vit::draft(file, options)
+    } else if anyloc::is_vocabulary(&file.tensors) {
+        Err(anyloc::refuse_vocabulary(&file.tensors))
     } else {
         let some: Vec<&str> = file.tensors.keys().take(5).map(String::as_str).collect();
         Err(ModelError::Config(format!(
@@ -167,6 +174,9 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
         )))
     }
     .map_err(at_file)?;
+    if let Some(vocabulary) = &options.vocabulary {
+        draft = anyloc::draft(draft, vocabulary, options).map_err(at_file)?;
+    }
     draft.config.name = name;
     complete(&mut draft).map_err(at_file)?;
     // The network's own reading of tensors checks names and shapes.

@@ -1,6 +1,6 @@
 //! Reads any supported file as named tensors.
 
-use super::archive::without_zip64;
+use super::archive::{as_dictionary, without_zip64};
 use super::{folder, matlab};
 use crate::checkpoint::{fingerprint, host_tensors, looks_like_safetensors, open, read as read_bytes};
 use crate::weights::{RawTensor, Tensors};
@@ -63,8 +63,13 @@ fn pickle(path: &Path) -> Result<(Tensors, bool)> {
     // The copy must live as long as its reader.
     let mut copy = None;
     let reader = PytorchReader::new(path).or_else(|error| {
-        copy = without_zip64(path);
-        copy.as_ref().and_then(|copy| PytorchReader::new(copy.path()).ok()).ok_or(error)
+        [without_zip64, as_dictionary]
+            .into_iter()
+            .find_map(|changed| {
+                copy = changed(path);
+                PytorchReader::new(copy.as_ref()?.path()).ok()
+            })
+            .ok_or(error)
     });
     let reader = reader.map_err(|e| {
         ModelError::checkpoint(

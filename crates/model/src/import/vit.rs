@@ -298,6 +298,7 @@ pub(super) fn architecture(
         grid,
         position: PositionMode::Antialias,
         rotary,
+        values: false,
     })
 }
 

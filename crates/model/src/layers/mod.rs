@@ -8,6 +8,7 @@ mod position;
 mod projection;
 mod rope;
 mod sincos;
+mod values;
 
 pub use block::{Block, BlockConfig};
 pub(crate) use gradient_kernels::enabled as gradient_kernels;
@@ -17,3 +18,4 @@ pub use position::{bicubic_matrix, fit_position};
 pub use projection::Projection;
 pub use rope::Rope;
 pub use sincos::sine_cosine;
+pub use values::Values;

@@ -69,6 +69,12 @@ pub(crate) struct ImportArgs {
     /// with registers, and timm), bicubic (transformers) or official (R2Former) [default: by checkpoint].
     #[arg(long, value_name = "RULE")]
     position: Option<PositionMode>,
+    /// AnyLoc's cluster centres (`..._c_centers.pt`): the descriptor is VLAD over the values of a block of the backbone.
+    #[arg(long, value_name = "FILE")]
+    vocabulary: Option<PathBuf>,
+    /// The block, from 0, of whose values the vocabulary is [default: as in its name, else 31].
+    #[arg(long, value_name = "N", requires = "vocabulary")]
+    layer: Option<usize>,
     /// Nearest neighbours per local feature in the reranker [default: 5].
     #[arg(long, value_name = "N")]
     neighbours: Option<usize>,
@@ -140,6 +146,8 @@ fn run_import(args: &ImportArgs) -> Result<ExitStatus> {
         normalisation: args.normalisation,
         resize: args.resize,
         position: args.position,
+        vocabulary: args.vocabulary.clone(),
+        layer: args.layer,
         neighbours: args.neighbours,
     };
     let Imported { config, tensors, leftovers, notes } = import(&args.input, &options)?;
