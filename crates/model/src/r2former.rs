@@ -319,7 +319,7 @@ fn local_head(c: &ModelConfig, reader: &mut TensorReader) -> Option<Projection> 
 }
 
 /// Generalised mean (GeM) over tokens, with power 3 unless learned.
-fn gem(tokens: Tensor<3>, power: Option<Tensor<1>>) -> Tensor<2> {
+pub(crate) fn gem(tokens: Tensor<3>, power: Option<Tensor<1>>) -> Tensor<2> {
     let [batch, _, width] = tokens.dims();
     let Some(power) = power else {
         let cubes = tokens.clamp_min(1e-6).powi_scalar(3).mean_dim(1).reshape([batch, width]);

@@ -1,5 +1,7 @@
 //! Imports and forward passes against timm, torchvision and PyTorch (`parity/README.md` describes the data).
 
+#[path = "parity/adapters_code.rs"]
+mod adapters_code;
 #[path = "parity/aggregations.rs"]
 mod aggregations;
 #[path = "parity/anyloc_code.rs"]

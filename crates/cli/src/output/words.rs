@@ -26,6 +26,9 @@ pub(crate) fn backbone(config: &ModelConfig) -> String {
             if v.registers > 0 {
                 words += &format!(", {} registers", v.registers);
             }
+            if v.adapters.is_some() {
+                words += ", adapters";
+            }
             if v.values {
                 words += ", values of the last";
             }
@@ -57,6 +60,9 @@ pub(crate) fn global_head(config: &ModelConfig) -> String {
             Some(_) => format!("NetVLAD of {} clusters, whitened", vlad.clusters),
             None => format!("NetVLAD of {} clusters", vlad.clusters),
         },
+        GlobalConfig::Gem(gem) if gem.dim.is_some() => "GeM of the patches between linear layers".into(),
+        GlobalConfig::Gem(_) => "GeM of the patches with a learned power".into(),
+        GlobalConfig::Crica(_) => "CricaVPR's regions, each image as its own batch".into(),
         GlobalConfig::Vlad(vlad) => format!("VLAD of {} clusters", vlad.clusters),
         GlobalConfig::Linear { pooling: Pooling::Cls, .. } => "linear head".into(),
         GlobalConfig::Linear { pooling, .. } => {

@@ -2,6 +2,8 @@
 //! the published files.
 
 mod boq;
+mod crica;
+mod gem;
 mod mixvpr;
 mod netvlad;
 mod salad;
@@ -9,6 +11,8 @@ mod vlad;
 
 pub use boq::Boq;
 pub(crate) use boq::EPSILON;
+pub use crica::Crica;
+pub use gem::Gem;
 pub use mixvpr::MixVpr;
 pub use netvlad::NetVlad;
 pub use salad::Salad;
@@ -37,6 +41,10 @@ pub enum Aggregate {
     NetVlad(NetVlad),
     /// Residuals to the nearest centre.
     Vlad(Vlad),
+    /// GeM between linear layers.
+    Gem(Gem),
+    /// Regions and an encoder.
+    Crica(Crica),
 }
 
 impl Aggregate {
@@ -51,6 +59,10 @@ impl Aggregate {
             GlobalConfig::MixVpr(mix) => Some(Self::MixVpr(MixVpr::load(reader, NAME, mix, width))),
             GlobalConfig::NetVlad(vlad) => Some(Self::NetVlad(NetVlad::load(reader, NAME, vlad, width))),
             GlobalConfig::Vlad(vlad) => Some(Self::Vlad(Vlad::load(reader, NAME, vlad, width))),
+            GlobalConfig::Gem(gem) => Some(Self::Gem(Gem::load(reader, NAME, width, gem, config.precision))),
+            GlobalConfig::Crica(crica) => {
+                Some(Self::Crica(Crica::load(reader, NAME, width, crica, config.precision)))
+            }
             GlobalConfig::Linear { .. } | GlobalConfig::Pooled { .. } => None,
         }
     }
@@ -63,6 +75,8 @@ impl Aggregate {
             Self::MixVpr(mix) => mix.save(writer, NAME),
             Self::NetVlad(vlad) => vlad.save(writer, NAME),
             Self::Vlad(vlad) => vlad.save(writer, NAME),
+            Self::Gem(gem) => gem.save(writer, NAME),
+            Self::Crica(crica) => crica.save(writer, NAME),
         }
     }
 
@@ -79,6 +93,8 @@ impl Aggregate {
             Self::MixVpr(mix) => mix.forward(patches),
             Self::NetVlad(vlad) => vlad.forward(patches),
             Self::Vlad(vlad) => vlad.forward(patches),
+            Self::Gem(gem) => gem.forward(patches),
+            Self::Crica(crica) => crica.forward(patches, tokens.last.clone().narrow(1, 0, 1)),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Vision transformers: DeiT (distilled), timm ViT, DINOv2 with and without registers, DINOv3.
 
 use super::Tokens;
-use crate::layers::{Block, BlockConfig, Rope, Values, fit_position};
+use crate::layers::{Adapter, Block, BlockConfig, Extras, Rope, Values, fit_position};
 use crate::weights::{Init, TensorReader, TensorWriter};
-use crate::{ModelError, Precision, Result, VitConfig};
+use crate::{AdapterConfig, ModelError, Precision, Result, VitConfig};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
@@ -20,6 +20,10 @@ pub struct Vit {
     blocks: Vec<Block>,
     /// What takes the place of the last block if only its values are computed.
     values: Option<Values>,
+    /// Adapters beside MLPs, or on a path of their own.
+    adapters: Vec<Adapter>,
+    /// Adapters after attentions.
+    serial: Vec<Adapter>,
     norm: Option<LayerNorm>,
     /// Blocks before local features are taken.
     local_layer: usize,
@@ -47,6 +51,13 @@ impl Vit {
             layer_scale: c.layer_scale,
             precision,
         };
+        let mut adapters_at = |names: Vec<String>| -> Vec<Adapter> {
+            let Some(adapters) = c.adapters else { return Vec::new() };
+            let sizes = [c.dim, adapters.width()];
+            let load = |name: String| Adapter::load(reader, &name, sizes, adapters.convolutions(), precision);
+            names.into_iter().map(load).collect()
+        };
+        let [adapters, serial] = adapter_names(c, name).map(&mut adapters_at);
         let positions = c.class_tokens() + c.grid[0] * c.grid[1];
         let small = Init::Normal(0.02);
         Self {
@@ -72,6 +83,8 @@ impl Vit {
             values: c.values.then(|| {
                 Values::load(reader, &format!("{name}.blocks.{}", c.depth.saturating_sub(1)), &block)
             }),
+            adapters,
+            serial,
             norm: c.final_norm.then(|| reader.layer_norm(&format!("{name}.norm"), c.dim, c.norm_eps)),
             local_layer: layer.unwrap_or(c.depth.saturating_sub(1)),
             config: c.clone(),
@@ -99,6 +112,11 @@ impl Vit {
         for (i, block) in self.blocks.iter().enumerate() {
             block.save(writer, &format!("{name}.blocks.{i}"));
         }
+        for (names, adapters) in adapter_names(c, name).iter().zip([&self.adapters, &self.serial]) {
+            for (name, adapter) in names.iter().zip(adapters) {
+                adapter.save(writer, name);
+            }
+        }
         if let Some(values) = &self.values {
             values.save(writer, &format!("{name}.blocks.{}", self.blocks.len()));
         }
@@ -117,6 +135,14 @@ impl Vit {
         self.local_layer
     }
 
+    /// The first block that a path of adapters goes beside.
+    fn side_from(&self) -> Option<usize> {
+        match self.config.adapters {
+            Some(AdapterConfig::Side { count, .. }) => Some(self.config.depth.saturating_sub(count)),
+            _ => None,
+        }
+    }
+
     /// Computes the tokens of a batch of images.
     ///
     /// # Shapes
@@ -131,22 +157,45 @@ impl Vit {
         let grid = [height, width].map(|side| side / self.config.patch);
         let rotary = &self.config.rotary;
         let rope = (!rotary.is_empty()).then(|| Rope::new(rotary, prefix, grid, &x.device()));
+        let side_from = self.side_from();
+        let extras = |index: usize| Extras {
+            rope: rope.as_ref(),
+            serial: self.serial.get(index),
+            parallel: if side_from.is_none() { self.adapters.get(index) } else { None },
+            grid,
+        };
+        // The path beside the blocks after it has passed one.
+        let beside = |side: Option<Tensor<3>>, index: usize, out: &Tensor<3>| {
+            let adapter = side_from.and_then(|from| self.adapters.get(index.checked_sub(from)?));
+            match (side, adapter) {
+                (Some(side), Some(adapter)) => Some(side.clone() + adapter.forward(side + out.clone(), grid)),
+                (side, _) => side,
+            }
+        };
         let before = self.blocks.len().saturating_sub(usize::from(self.values.is_none()));
-        let mut local = None;
+        let (mut local, mut side) = (None, None);
         for (index, block) in self.blocks.iter().take(before).enumerate() {
             if index == self.local_layer {
                 local = Some(x.clone());
             }
-            x = block.forward_turned(x, rope.as_ref());
+            if Some(index) == side_from {
+                side = Some(x.clone());
+            }
+            x = block.forward_with(x, &extras(index));
+            side = beside(side, index, &x);
+        }
+        if Some(before) == side_from {
+            side = Some(x.clone());
         }
         let rows = self.config.class_tokens();
         let (out, attention) = match (&self.values, self.blocks.last()) {
             (Some(values), _) => values.forward(x.clone(), rows, rope.as_ref()),
-            (None, Some(last)) => last.forward_turned_with_attention(x.clone(), rows, rope.as_ref()),
+            (None, Some(last)) => last.forward_with_attention_and(x.clone(), rows, &extras(before)),
             (None, None) => {
                 return Err(ModelError::Config("a vision transformer needs at least one block".into()));
             }
         };
+        let out = beside(side, before, &out).unwrap_or(out);
         let patches = x.dims()[1] - prefix;
         Ok(Tokens {
             last: match &self.norm {
@@ -195,5 +244,18 @@ impl Vit {
         parts.extend(self.register_tokens.as_ref().map(|t| t.val()));
         let prefix = Tensor::cat(parts, 1).repeat_dim(0, batch);
         Ok(Tensor::cat(vec![prefix, tokens], 1))
+    }
+}
+
+/// Names of the adapters beside MLPs or on a path of their own, and of those after attentions.
+fn adapter_names(c: &VitConfig, name: &str) -> [Vec<String>; 2] {
+    let each = |part: &str| (0..c.depth).map(|i| format!("{name}.blocks.{i}.{part}")).collect();
+    match c.adapters {
+        None => [Vec::new(), Vec::new()],
+        Some(AdapterConfig::Linear { .. }) => [each("adapter2"), each("adapter1")],
+        Some(AdapterConfig::Parallel { .. }) => [each("adapter"), Vec::new()],
+        Some(AdapterConfig::Side { count, .. }) => {
+            [(0..count).map(|i| format!("{name}.adapters.{i}")).collect(), Vec::new()]
+        }
     }
 }

@@ -224,6 +224,49 @@ pub(crate) const ANYLOC: Published = Published {
     note: "domains: indoor, urban, aerial, structured, unstructured, global; eight of the 40 blocks are not needed",
 };
 
+pub(crate) const CRICAVPR: Published = Published {
+    name: "CricaVPR",
+    backbone: "DINOv2 ViT-B/14 with adapters",
+    descriptors: &[10752],
+    parameters_millions: Some(106.8),
+    image_size: "exactly 224x224, bilinear",
+    paper: "Lu et al., CVPR 2024",
+    code: "https://github.com/Lu-Feng/CricaVPR",
+    file: "CricaVPR.pth",
+    source: "https://github.com/Lu-Feng/CricaVPR/releases/tag/v1.0",
+    importable: true,
+    note: "as at batch size 1: the published encoder mixes the images of a batch",
+    ..ROW
+};
+
+pub(crate) const SELAVPR: Published = Published {
+    name: "SelaVPR",
+    backbone: "DINOv2 ViT-L/14 with adapters, with or without registers",
+    descriptors: &[1024],
+    parameters_millions: Some(357.4),
+    image_size: "224x224, bilinear",
+    paper: "Lu et al., ICLR 2024",
+    code: "https://github.com/Lu-Feng/SelaVPR",
+    file: "SelaVPR_msls.pth, SelaVPR_pitts30k.pth",
+    source: "Google Drive, linked by https://github.com/Lu-Feng/SelaVPR",
+    note: "its global descriptor; its local features are not used",
+    ..CRICAVPR
+};
+
+pub(crate) const SELAVPR_PLUS: Published = Published {
+    name: "SelaVPR++",
+    backbone: "DINOv2 ViT-B or L/14 with side adapters",
+    descriptors: &[2048, 4096],
+    parameters_millions: None,
+    image_size: "322x322, bilinear",
+    paper: "Lu et al., 2025",
+    code: "https://github.com/Lu-Feng/SelaVPRplusplus",
+    file: "SelaVPRplusplus_{base,large}.pth, SelaVPRplusplus_{base,large}_rerank.pth",
+    source: "https://huggingface.co/fenglu96/SelaVPRplusplus",
+    note: "its float descriptor; its binary one is not used",
+    ..CRICAVPR
+};
+
 /// Every known model.
 pub const CATALOG: &[Published] = &[
     MEGALOC,
@@ -282,43 +325,9 @@ pub const CATALOG: &[Published] = &[
     MIXVPR,
     NETVLAD,
     PATCH_NETVLAD,
-    Published {
-        name: "CricaVPR",
-        backbone: "DINOv2 ViT-B/14 with adapters",
-        descriptors: &[10752],
-        parameters_millions: Some(106.8),
-        image_size: "exactly 224x224",
-        paper: "Lu et al., CVPR 2024",
-        code: "https://github.com/Lu-Feng/CricaVPR",
-        file: "CricaVPR.pth",
-        source: "https://github.com/Lu-Feng/CricaVPR/releases/tag/v1.0",
-        note: "its adapters are missing here",
-        ..ROW
-    },
-    Published {
-        name: "SelaVPR",
-        backbone: "DINOv2 ViT-L/14 with adapters",
-        descriptors: &[1024],
-        parameters_millions: Some(357.4),
-        image_size: "exactly 224x224",
-        paper: "Lu et al., ICLR 2024",
-        code: "https://github.com/Lu-Feng/SelaVPR",
-        source: "Google Drive, linked by https://github.com/Lu-Feng/SelaVPR",
-        note: "its adapters and local branch are missing here",
-        ..ROW
-    },
-    Published {
-        name: "SelaVPR++",
-        backbone: "DINOv2 ViT-B or L/14 with side adapters",
-        descriptors: &[2048, 4096],
-        parameters_millions: Some(108.0),
-        image_size: "322x322",
-        paper: "Lu et al., 2025",
-        code: "https://github.com/Lu-Feng/SelaVPRplusplus",
-        source: "https://huggingface.co/fenglu96/SelaVPRplusplus",
-        note: "its adapters are missing here; parameters are those over ViT-B",
-        ..ROW
-    },
+    CRICAVPR,
+    SELAVPR,
+    SELAVPR_PLUS,
     ANYLOC,
     Published {
         name: "TransVPR",

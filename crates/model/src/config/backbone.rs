@@ -57,6 +57,68 @@ pub struct VitConfig {
     /// final norm.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub values: bool,
+    /// Adapters of a frozen transformer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapters: Option<AdapterConfig>,
+}
+
+/// Adapters: small layers that were trained beside the frozen ones of a transformer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum AdapterConfig {
+    /// Of linear layers, after the attention and beside the MLP of each block (SelaVPR).
+    Linear {
+        /// Hidden width.
+        width: usize,
+    },
+    /// Of convolutions, beside the MLP of each block (CricaVPR).
+    Parallel {
+        /// Hidden width; a multiple of 16.
+        width: usize,
+    },
+    /// Of convolutions, on a path beside the last blocks, whose end takes the place of theirs (SelaVPR++).
+    Side {
+        /// Hidden width; a multiple of 16.
+        width: usize,
+        /// Blocks with an adapter. The path starts from the input of the first of them.
+        count: usize,
+    },
+}
+
+impl AdapterConfig {
+    /// Hidden width.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::Linear { width } | Self::Parallel { width } | Self::Side { width, .. } => *width,
+        }
+    }
+
+    /// Whether there are convolutions.
+    pub fn convolutions(&self) -> bool {
+        !matches!(self, Self::Linear { .. })
+    }
+
+    /// Floating-point operations for this many tokens of this width in a transformer of this depth.
+    pub(crate) fn flop(&self, tokens: f64, dim: f64, depth: usize) -> f64 {
+        let width = self.width() as f64;
+        let bottleneck = 4.0 * tokens * dim * width;
+        // Branches of 1x1; 1x1 and 3x3; 1x1 and 5x5.
+        let branches = 2.0 * tokens * width * width * (0.5 + 2.0 / 16.0 + 34.0 / 64.0);
+        match self {
+            Self::Linear { .. } => 2.0 * depth as f64 * bottleneck,
+            Self::Parallel { .. } => depth as f64 * (bottleneck + branches),
+            Self::Side { count, .. } => *count as f64 * (bottleneck + branches),
+        }
+    }
+
+    pub(super) fn problem(&self, depth: usize) -> Option<String> {
+        let width = self.width();
+        let count = if let Self::Side { count, .. } = self { *count } else { depth };
+        let whole = !self.convolutions() || width.is_multiple_of(16);
+        (!(1..=8192).contains(&width) || !whole || !(1..=depth).contains(&count)).then(|| {
+            format!("backbone.adapters {self:?} do not fit {depth} blocks, or have a width of 0 or no multiple of 16")
+        })
+    }
 }
 
 fn yes() -> bool {
@@ -117,6 +179,7 @@ impl VitConfig {
             position: if distilled { PositionMode::Official } else { PositionMode::Bicubic },
             rotary: if dinov3 { Self::rotary_periods(DINOV3_BASE, dim / heads) } else { Vec::new() },
             values: false,
+            adapters: None,
         })
     }
 

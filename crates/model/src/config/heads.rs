@@ -1,6 +1,6 @@
 //! Configuration of global head, local head and reranker.
 
-use super::{BoqConfig, MixVprConfig, NetVladConfig, SaladConfig, VladConfig};
+use super::{BoqConfig, CricaConfig, GemConfig, MixVprConfig, NetVladConfig, SaladConfig, VladConfig};
 use crate::{ModelError, Result};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,10 @@ pub enum GlobalConfig {
     NetVlad(NetVladConfig),
     /// VLAD with a fixed vocabulary: AnyLoc.
     Vlad(VladConfig),
+    /// GeM over a transformer's patch tokens: SelaVPR, SelaVPR++.
+    Gem(GemConfig),
+    /// CricaVPR.
+    Crica(CricaConfig),
 }
 
 impl GlobalConfig {
@@ -40,7 +44,13 @@ impl GlobalConfig {
     pub fn uses_patch_tokens(&self) -> bool {
         match self {
             Self::Pooled { pooling } | Self::Linear { pooling, .. } => !pooling.is_cls(),
-            Self::Salad(_) | Self::Boq(_) | Self::MixVpr(_) | Self::NetVlad(_) | Self::Vlad(_) => true,
+            Self::Salad(_)
+            | Self::Boq(_)
+            | Self::MixVpr(_)
+            | Self::NetVlad(_)
+            | Self::Vlad(_)
+            | Self::Gem(_)
+            | Self::Crica(_) => true,
         }
     }
 }

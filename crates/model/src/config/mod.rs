@@ -7,9 +7,9 @@ mod heads;
 mod input;
 mod map_aggregate;
 
-pub use aggregate::{BoqConfig, SaladConfig};
+pub use aggregate::{BoqConfig, CricaConfig, GemConfig, SaladConfig};
 pub(crate) use backbone::DINOV3_BASE;
-pub use backbone::{BackboneConfig, PositionMode, VitConfig};
+pub use backbone::{AdapterConfig, BackboneConfig, PositionMode, VitConfig};
 pub use cnn::ResNetConfig;
 pub(crate) use cnn::{VGG16, vgg_pools_before};
 pub use heads::{GlobalConfig, LocalConfig, Pooling, RerankerConfig};
@@ -140,6 +140,8 @@ impl ModelConfig {
             GlobalConfig::MixVpr(mix) => mix.dim(),
             GlobalConfig::NetVlad(vlad) => vlad.dim(self.backbone_dim()),
             GlobalConfig::Vlad(vlad) => vlad.dim(self.backbone_dim()),
+            GlobalConfig::Gem(gem) => gem.dim.unwrap_or(self.backbone_dim()),
+            GlobalConfig::Crica(_) => CricaConfig::REGIONS * self.backbone_dim(),
         }
     }
 
@@ -182,6 +184,7 @@ impl ModelConfig {
     pub fn fixed_size(&self) -> Option<[usize; 2]> {
         match &self.global {
             GlobalConfig::MixVpr(mix) => Some(mix.grid.map(|cells| cells * self.stride())),
+            GlobalConfig::Crica(_) => Some([CricaConfig::GRID * self.stride(); 2]),
             _ => None,
         }
     }
@@ -279,6 +282,12 @@ impl ModelConfig {
                     "a transformer that ends in values has no final norm and no local features".into()
                 );
             }
+            if let Some(problem) = v.adapters.and_then(|adapters| adapters.problem(v.depth)) {
+                return bad(problem);
+            }
+            if v.values && v.adapters.is_some() {
+                return bad("a transformer that ends in values has no adapters".into());
+            }
             if v.registers > 64 {
                 return bad(format!("backbone.registers {} exceeds every known model", v.registers));
             }
@@ -294,10 +303,14 @@ impl ModelConfig {
         match &self.global {
             GlobalConfig::Salad(salad) => salad.validate()?,
             GlobalConfig::Boq(boq) => boq.validate()?,
+            GlobalConfig::Gem(gem) => gem.validate()?,
+            GlobalConfig::Crica(crica) => crica.validate()?,
             _ => {}
         }
-        if matches!(self.global, GlobalConfig::Salad(_)) && self.backbone.is_convolutional() {
-            return bad("global: SALAD needs a vision transformer".into());
+        if matches!(self.global, GlobalConfig::Salad(_) | GlobalConfig::Crica(_))
+            && self.backbone.is_convolutional()
+        {
+            return bad("global: SALAD and CricaVPR need a vision transformer".into());
         }
         if let (BackboneConfig::Vit(VitConfig { distilled: true, .. }), GlobalConfig::Linear { pooling, .. }) =
             (&self.backbone, &self.global)

@@ -1,11 +1,13 @@
-//! DINOv2 with a learned aggregation, as published: MegaLoc, DINOv2-SALAD and CliqueMining, BoQ; and BoQ over a ResNet.
+//! DINOv2 with a learned aggregation, as published: MegaLoc, DINOv2-SALAD and CliqueMining, BoQ; BoQ over a ResNet; DINOv2 with
+//! adapters: CricaVPR, SelaVPR, SelaVPR++.
 
 use super::read::SourceFile;
-use super::{Draft, GLOBAL_ONLY, ImportOptions, Normalisation, boq, cnn, global_only, names, vit};
+use super::{Draft, GLOBAL_ONLY, ImportOptions, Normalisation, adapters, boq, cnn, global_only, names, vit};
 use crate::catalog;
 use crate::weights::Tensors;
 use crate::{
-    BackboneConfig, GlobalConfig, ModelError, ResNetConfig, ResizeMode, Result, SaladConfig, VitConfig,
+    BackboneConfig, GlobalConfig, ModelError, PositionMode, ResNetConfig, ResizeMode, Result, SaladConfig,
+    VitConfig,
 };
 use std::collections::BTreeMap;
 
@@ -16,6 +18,9 @@ pub(super) enum Published {
     Salad,
     Boq,
     BoqResNet,
+    CricaVpr,
+    SelaVpr,
+    SelaVprPlus,
 }
 
 /// Names that a wrapper of the whole network puts before every name.
@@ -41,7 +46,10 @@ pub(super) fn recognise(tensors: &Tensors) -> Option<Published> {
     let wrapper = wrapper(tensors);
     let names = || tensors.keys().filter_map(|name| name.strip_prefix(wrapper));
     let any = |stem: &str| names().any(|name| name.starts_with(stem));
-    if any("aggregator.agg.") {
+    let adapted = adapters::recognise(names());
+    if adapted.is_some() {
+        adapted
+    } else if any("aggregator.agg.") {
         Some(Published::MegaLoc)
     } else if any("aggregator.score.") || any("aggregator.cluster_features.") {
         Some(Published::Salad)
@@ -56,7 +64,7 @@ impl Published {
     /// How the published evaluation resizes photographs: MegaLoc and BoQ tensors, SALAD PIL's images.
     fn resize(self) -> ResizeMode {
         match self {
-            Self::MegaLoc => ResizeMode::TensorBilinear,
+            Self::MegaLoc | Self::CricaVpr | Self::SelaVpr | Self::SelaVprPlus => ResizeMode::TensorBilinear,
             Self::Salad => ResizeMode::Antialias,
             Self::Boq | Self::BoqResNet => ResizeMode::TensorBicubic,
         }
@@ -70,6 +78,9 @@ impl Published {
             Self::Salad => &catalog::SALAD,
             Self::Boq => &catalog::BOQ,
             Self::BoqResNet => &catalog::BOQ_RESNET,
+            Self::CricaVpr => &catalog::CRICAVPR,
+            Self::SelaVpr => &catalog::SELAVPR,
+            Self::SelaVprPlus => &catalog::SELAVPR_PLUS,
         }
     }
 
@@ -83,6 +94,15 @@ impl Published {
             ],
             Self::Salad => &[("backbone.model.", "backbone.")],
             Self::Boq => &[("backbone.dino.", "backbone.")],
+            Self::CricaVpr => {
+                &[("aggregation.1.p", "aggregator.p"), ("encoder.layers.", "aggregator.layers.")]
+            }
+            Self::SelaVpr => &[("aggregation.1.p", "aggregator.p")],
+            Self::SelaVprPlus => &[
+                ("aggregation.1.p", "aggregator.p"),
+                ("linear1.", "aggregator.project."),
+                ("linear2.", "aggregator.head."),
+            ],
             Self::BoqResNet => &[
                 ("backbone.net.0.", "backbone.conv1."),
                 ("backbone.net.1.", "backbone.bn1."),
@@ -127,7 +147,9 @@ pub(super) fn draft(published: Published, file: SourceFile, options: &ImportOpti
     let mut tensors = names::rename(file.tensors, &[(&wrapper, "")]);
     // BoQ keeps DINOv2's final norm in its file and does not use it.
     let final_norm = published != Published::Boq;
-    let mut leftovers = names::set_aside(&mut tensors, |name| name.ends_with(".num_batches_tracked"));
+    let mut leftovers = names::set_aside(&mut tensors, |name| {
+        name.ends_with(".num_batches_tracked") || adapters::is_unused(published, name)
+    });
     for stem in ["backbone.model.", "backbone.dino.", "backbone."] {
         leftovers.extend(names::set_aside(&mut tensors, |name| match name.strip_prefix(stem) {
             Some("mask_token") => true,
@@ -136,19 +158,32 @@ pub(super) fn draft(published: Published, file: SourceFile, options: &ImportOpti
         }));
     }
     let mut tensors = names::rename(tensors, published.rules());
-    let (backbone, size) = match published {
+    let (mut backbone, size) = match published {
         Published::BoqResNet => (BackboneConfig::ResNet(cut_resnet(&tensors)?), [384, 384]),
+        Published::CricaVpr | Published::SelaVpr => {
+            (BackboneConfig::Vit(dinov2(&tensors, final_norm, options)?), [224, 224])
+        }
         _ => (BackboneConfig::Vit(dinov2(&tensors, final_norm, options)?), [322, 322]),
     };
-    let global = match published {
-        Published::MegaLoc | Published::Salad => {
+    let mut adapted = None;
+    if let BackboneConfig::Vit(vit) = &mut backbone
+        && let Some((adapters, global)) = adapters::parts(published, &mut tensors, vit)?
+    {
+        // Their copies of DINOv2 keep its first rule of positions with registers, too.
+        (vit.adapters, vit.position) = (Some(adapters), PositionMode::Dinov2);
+        adapted = Some(global);
+    }
+    let global = match (adapted, published) {
+        (Some(global), _) => global,
+        (None, Published::MegaLoc | Published::Salad) => {
             GlobalConfig::Salad(salad(&mut tensors, published == Published::MegaLoc)?)
         }
-        Published::Boq | Published::BoqResNet => GlobalConfig::Boq(boq::fold(&mut tensors)?),
+        (None, _) => GlobalConfig::Boq(boq::fold(&mut tensors)?),
     };
     let input = options.input(Normalisation::ImageNet, size, published.resize());
     let config = global_only(backbone, global, input, published.row(file.nested), file.provenance);
-    Ok(Draft { config, tensors, leftovers, notes: vec![GLOBAL_ONLY.into()] })
+    let notes = [Some(GLOBAL_ONLY.to_string()), adapters::note(published)].into_iter().flatten().collect();
+    Ok(Draft { config, tensors, leftovers, notes })
 }
 
 /// All of them run the hub's DINOv2 models, or a copy with the same rule of positions.

@@ -1,11 +1,13 @@
 //! Conversion of other projects' checkpoints: published R2Former files (`.pth`, full and global-only), DeiT, timm,
-//! DINOv2 and DINOv3 transformers (also as a downloaded folder of `config.json` and `model.safetensors`), DINOv2 with a learned aggregation (MegaLoc, DINOv2-SALAD, CliqueMining, BoQ), torchvision's ResNets,
-//! CosPlace, EigenPlaces, MixVPR and Patch-NetVLAD's NetVLAD (`.pth`, `.ckpt`, `.torch` or `.safetensors`), and hloc's NetVLAD
-//! (`.mat`).
+//! DINOv2 and DINOv3 transformers (also as a downloaded folder of `config.json` and `model.safetensors`), DINOv2 with
+//! a learned aggregation (MegaLoc, DINOv2-SALAD, CliqueMining, BoQ), with adapters (CricaVPR, SelaVPR, SelaVPR++) or with a
+//! vocabulary (AnyLoc), torchvision's ResNets, CosPlace, EigenPlaces, MixVPR, BoQ over a ResNet, the NetVLAD of Patch-NetVLAD
+//! (`.pth`, `.ckpt`, `.torch` or `.safetensors`) and of hloc (`.mat`).
 //!
 //! Every tensor of a file is either used, listed in [`Imported::leftovers`], or named in an error. Pickles are parsed,
 //! never executed. `examples/import_and_run.rs` imports a file and runs the model.
 
+mod adapters;
 mod aggregated;
 mod anyloc;
 mod archive;
@@ -168,7 +170,7 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     } else {
         let some: Vec<&str> = file.tensors.keys().take(5).map(String::as_str).collect();
         Err(ModelError::Config(format!(
-            "holds no supported architecture (R2Former, DeiT, timm ViT, DINOv2, DINOv3, MegaLoc, SALAD, BoQ, ResNet, CosPlace, EigenPlaces, MixVPR, Patch-NetVLAD, hloc's NetVLAD); its {} tensors start with {}",
+            "holds no supported architecture (R2Former, DeiT, timm ViT, DINOv2, DINOv3, MegaLoc, SALAD, BoQ, ResNet, CosPlace, EigenPlaces, MixVPR, Patch-NetVLAD, hloc's NetVLAD, CricaVPR, SelaVPR, SelaVPR++, AnyLoc); its {} tensors start with {}",
             file.tensors.len(),
             some.join(", ")
         )))

@@ -299,6 +299,7 @@ pub(super) fn architecture(
         position: PositionMode::Antialias,
         rotary,
         values: false,
+        adapters: None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Layers shared by backbone, heads and reranker.
 
+mod adapter;
 mod block;
 mod block_op;
 mod gradient_kernels;
@@ -10,7 +11,9 @@ mod rope;
 mod sincos;
 mod values;
 
-pub use block::{Block, BlockConfig};
+pub use adapter::Adapter;
+pub(crate) use adapter::CONVOLUTIONS;
+pub use block::{Block, BlockConfig, Extras};
 pub(crate) use gradient_kernels::enabled as gradient_kernels;
 pub use gradient_kernels::without as without_gradient_kernels;
 pub(crate) use match_op::match_features;

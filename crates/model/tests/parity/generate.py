@@ -47,6 +47,10 @@ def weight(name, shape):
         return uniform(name, shape, -0.8, 0.8)
     if last in ("gamma", "lambda1"):
         return uniform(name, shape, 0.3, 0.9)
+    if last == "p":
+        return uniform(name, shape, 2.5, 3.5)
+    if last == "running_var":
+        return uniform(name, shape, 0.7, 1.3)
     if last == "bias_mask":
         return uniform(name, shape, 0.0, 1.0)
     if last == "periods":

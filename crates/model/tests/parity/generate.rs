@@ -46,6 +46,8 @@ pub(crate) fn weight(name: &str, shape: &[usize]) -> RawTensor {
         ) => (-0.8, 0.8),
         (Some("gamma" | "lambda1"), _) => (0.3, 0.9),
         (Some("bias_mask"), _) => (0.0, 1.0),
+        (Some("p"), _) => (2.5, 3.5),
+        (Some("running_var"), _) => (0.7, 1.3),
         (Some("periods"), _) => (1.0, 40.0),
         (_, 2..) => (-bound, bound),
         (Some("weight"), _) => (0.7, 1.3),

@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelCommand {
     /// Import a published checkpoint: R2Former, DeiT, timm, DINOv2 or DINOv3 transformers, torchvision's ResNets, MegaLoc,
-    /// DINOv2-SALAD, CliqueMining, BoQ, CosPlace, EigenPlaces, MixVPR or Patch-NetVLAD (.pth, .ckpt, .torch, .safetensors, or
-    /// a downloaded folder with config.json); `model catalog` lists where to get them.
+    /// DINOv2-SALAD, CliqueMining, BoQ, CosPlace, EigenPlaces, MixVPR, NetVLAD, CricaVPR, SelaVPR, SelaVPR++ or AnyLoc
+    /// (.pth, .ckpt, .torch, .mat, .safetensors, or a downloaded folder with config.json); `model catalog` lists where to
+    /// get them.
     Import(ImportArgs),
     /// Copy a model, changing its name, image size, number of local features, licence or storage precision.
     Copy(CopyArgs),
