@@ -42,6 +42,15 @@ impl FusedBackbone {
         if c.swiglu.is_some() {
             return Err(KernelError::Unsupported("gated MLPs (SwiGLU)".into()));
         }
+        if c.adapters.is_some() {
+            return Err(KernelError::Unsupported("adapters".into()));
+        }
+        if c.values {
+            return Err(KernelError::Unsupported("values of a block".into()));
+        }
+        if !c.rotary.is_empty() {
+            return Err(KernelError::Unsupported("rotary positions".into()));
+        }
         let shape = EncoderShape {
             patch: c.patch,
             dim: c.dim,

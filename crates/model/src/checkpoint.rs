@@ -27,10 +27,9 @@ use crate::stream::{self, Stream};
 use crate::weights::{RawTensor, Tensors};
 use crate::{ModelConfig, ModelError, R2Former, Result};
 use burn::tensor::Device;
-use half::{bf16, f16};
+use half::f16;
+use safetensors::Dtype;
 use safetensors::tensor::View;
-use safetensors::{Dtype, SafeTensors};
-use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -100,13 +99,13 @@ pub fn parse(bytes: &[u8], name: &Path) -> Result<Checkpoint> {
 
 fn of_stream(source: impl Read, length: u64, name: &Path) -> Result<Checkpoint> {
     let stream = Stream::new(source, length, name)?;
-    let Some(json) = stream.text(HEADER) else {
+    let Some(json) = stream.metadata().remove(HEADER) else {
         return Err(ModelError::checkpoint(
             name,
             "is a safetensors file but not an r2former model (no configuration in its header); convert it first: r2former model import IN OUT",
         ));
     };
-    let config: ModelConfig = serde_json::from_str(json).map_err(|e| {
+    let config: ModelConfig = serde_json::from_str(&json).map_err(|e| {
         ModelError::checkpoint(name, format!("its configuration is not supported by this version: {e}"))
     })?;
     config.validate().map_err(|e| ModelError::checkpoint(name, e.to_string()))?;
@@ -234,85 +233,11 @@ fn write_atomically_with(
     Ok(())
 }
 
-/// Reads the bytes of a checkpoint file.
-///
-/// # Errors
-/// [`ModelError::Io`] if the file cannot be read, [`ModelError::Checkpoint`] for a folder or an empty file.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
-    if path.is_dir() {
-        return Err(ModelError::checkpoint(path, "is a folder; name the checkpoint file in it"));
-    }
-    let bytes = std::fs::read(path).map_err(|e| ModelError::io(path, e))?;
-    if bytes.is_empty() {
-        return Err(ModelError::checkpoint(path, "is empty (0 bytes)"));
-    }
-    Ok(bytes)
-}
-
-/// Lower-case hexadecimal SHA-256.
-pub(crate) fn fingerprint(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// Whether bytes start like a safetensors file: a 64-bit length, then a JSON object.
-pub(crate) fn looks_like_safetensors(bytes: &[u8]) -> bool {
-    bytes.len() > 8 && bytes[8] == b'{'
-}
-
-pub(crate) fn open<'a>(bytes: &'a [u8], name: &Path) -> Result<SafeTensors<'a>> {
-    if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\x80\x02") {
-        return Err(ModelError::checkpoint(
-            name,
-            "is a PyTorch checkpoint; convert it first: r2former model import IN OUT",
-        ));
-    }
-    if !looks_like_safetensors(bytes) {
-        return Err(ModelError::checkpoint(name, "is not a checkpoint (neither safetensors nor PyTorch)"));
-    }
-    SafeTensors::deserialize(bytes).map_err(|e| {
-        ModelError::checkpoint(
-            name,
-            format!(
-                "is damaged: {e}. The file has {} bytes; was its download or copy interrupted? Fetch it again",
-                bytes.len()
-            ),
-        )
-    })
-}
-
-/// Every tensor of the file, converted to f32.
-pub(crate) fn host_tensors(file: &SafeTensors<'_>, name: &Path) -> Result<Tensors> {
-    file.tensors()
-        .into_iter()
-        .map(|(tensor, view)| {
-            let data = decode(view.data(), view.dtype()).ok_or_else(|| {
-                ModelError::checkpoint(
-                    name,
-                    format!("{tensor} has the type {:?}, which is not supported", view.dtype()),
-                )
-            })?;
-            Ok((tensor, RawTensor { shape: view.shape().to_vec(), data }))
-        })
-        .collect()
-}
-
 fn encode(data: &[f32], storage: Storage) -> Vec<u8> {
     match storage {
         Storage::F32 => data.iter().flat_map(|v| v.to_le_bytes()).collect(),
         Storage::F16 => data.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
     }
-}
-
-fn decode(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
-    let pairs = || bytes.as_chunks::<2>().0.iter();
-    Some(match dtype {
-        Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-        Dtype::F64 => bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
-        Dtype::F16 => pairs().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-        Dtype::BF16 => pairs().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
-        Dtype::I64 => bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

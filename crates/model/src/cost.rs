@@ -1,6 +1,6 @@
 //! What a model costs: parameters, arithmetic, bytes.
 
-use crate::{BackboneConfig, GlobalConfig, ModelConfig};
+use crate::{BackboneConfig, CricaConfig, GlobalConfig, ModelConfig};
 
 /// Cost per image and per pair, computed from the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -55,7 +55,9 @@ fn backbone_flop(config: &ModelConfig, height: usize, width: usize) -> f64 {
             let embed = 2.0 * patches * 3.0 * (v.patch * v.patch) as f64 * dim;
             // A gated MLP has three products instead of two.
             let ratio = v.swiglu.map_or(v.mlp_ratio as f64, |hidden| 1.5 * hidden as f64 / dim);
-            embed + v.depth as f64 * block_flop(n, n, dim, ratio)
+            let blocks = (v.depth - usize::from(v.values)) as f64 * block_flop(n, n, dim, ratio);
+            let adapters = v.adapters.map_or(0.0, |adapters| adapters.flop(n, dim, v.depth));
+            embed + blocks + adapters + if v.values { 6.0 * n * dim * dim } else { 0.0 }
         }
         convolutional => convolutional.convolution_flop([height, width]),
     }
@@ -80,6 +82,15 @@ fn head_flop(config: &ModelConfig, local_count: usize, cells: f64) -> f64 {
         }
         GlobalConfig::MixVpr(mix) => mix.flop(width),
         GlobalConfig::NetVlad(vlad) => vlad.flop(width, cells),
+        GlobalConfig::Vlad(vlad) => vlad.flop(width, cells),
+        GlobalConfig::Gem(gem) => {
+            let projected = if gem.projected { cells * width } else { 0.0 };
+            2.0 * width * (projected + gem.dim.unwrap_or(0) as f64)
+        }
+        GlobalConfig::Crica(c) => {
+            let each = 2.0 * width * (width + 2.0 * c.hidden as f64);
+            (c.layers * CricaConfig::REGIONS) as f64 * each
+        }
     };
     global
         + 2.0

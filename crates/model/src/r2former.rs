@@ -272,9 +272,9 @@ impl R2Former {
         let pooling = match (&self.config.global, &self.head_dist) {
             (_, Some(_)) => Pooling::Cls,
             (GlobalConfig::Pooled { pooling } | GlobalConfig::Linear { pooling, .. }, _) => *pooling,
-            (GlobalConfig::Salad(_) | GlobalConfig::Boq(_), _) => Pooling::Cls,
-            // An aggregation takes the whole map; its mean stands for it elsewhere.
-            (GlobalConfig::MixVpr(_) | GlobalConfig::NetVlad(_), _) => Pooling::Mean,
+            // An aggregation takes all tokens; CLS, or the mean of a map, stands for them elsewhere.
+            _ if self.config.backbone.is_convolutional() => Pooling::Mean,
+            _ => Pooling::Cls,
         };
         match (pooling, &self.gem_power) {
             (_, Some(power)) if self.head.is_some() => gem(unit(patches()), Some(power.val())),
@@ -319,7 +319,7 @@ fn local_head(c: &ModelConfig, reader: &mut TensorReader) -> Option<Projection> 
 }
 
 /// Generalised mean (GeM) over tokens, with power 3 unless learned.
-fn gem(tokens: Tensor<3>, power: Option<Tensor<1>>) -> Tensor<2> {
+pub(crate) fn gem(tokens: Tensor<3>, power: Option<Tensor<1>>) -> Tensor<2> {
     let [batch, _, width] = tokens.dims();
     let Some(power) = power else {
         let cubes = tokens.clamp_min(1e-6).powi_scalar(3).mean_dim(1).reshape([batch, width]);

@@ -6,6 +6,7 @@ use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -29,9 +30,9 @@ impl<'a, R: Read> Stream<'a, R> {
         Ok(Self { source, header, name })
     }
 
-    /// The header's free text under a key.
-    pub(crate) fn text(&self, key: &str) -> Option<&str> {
-        self.header.metadata().as_ref()?.get(key).map(String::as_str)
+    /// The header's free text by key.
+    pub(crate) fn metadata(&self) -> HashMap<String, String> {
+        self.header.metadata().clone().unwrap_or_default()
     }
 
     /// Every tensor, converted to f32, and the file's SHA-256 in lower-case hexadecimal.

@@ -1,14 +1,22 @@
 //! Imports and forward passes against timm, torchvision and PyTorch (`parity/README.md` describes the data).
 
+#[path = "parity/adapters_code.rs"]
+mod adapters_code;
 #[path = "parity/aggregations.rs"]
 mod aggregations;
+#[path = "parity/anyloc_code.rs"]
+mod anyloc_code;
 #[path = "parity/cnns.rs"]
 mod cnns;
 mod common;
 #[path = "parity/dinov2_code.rs"]
 mod dinov2_code;
+#[path = "parity/dinov3_code.rs"]
+mod dinov3_code;
 #[path = "parity/generate.rs"]
 mod generate;
+#[path = "parity/hloc_code.rs"]
+mod hloc_code;
 #[path = "parity/published.rs"]
 mod published;
 #[path = "parity/reranker.rs"]

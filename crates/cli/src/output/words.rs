@@ -26,7 +26,14 @@ pub(crate) fn backbone(config: &ModelConfig) -> String {
             if v.registers > 0 {
                 words += &format!(", {} registers", v.registers);
             }
+            if v.adapters.is_some() {
+                words += ", adapters";
+            }
+            if v.values {
+                words += ", values of the last";
+            }
             words += match v.position {
+                _ if !v.rotary.is_empty() => ", rotary positions",
                 PositionMode::Bicubic => ", bicubic positions",
                 PositionMode::Dinov2 => ", positions as DINOv2's",
                 PositionMode::Antialias => ", antialiased positions",
@@ -53,6 +60,10 @@ pub(crate) fn global_head(config: &ModelConfig) -> String {
             Some(_) => format!("NetVLAD of {} clusters, whitened", vlad.clusters),
             None => format!("NetVLAD of {} clusters", vlad.clusters),
         },
+        GlobalConfig::Gem(gem) if gem.dim.is_some() => "GeM of the patches between linear layers".into(),
+        GlobalConfig::Gem(_) => "GeM of the patches with a learned power".into(),
+        GlobalConfig::Crica(_) => "CricaVPR's regions, each image as its own batch".into(),
+        GlobalConfig::Vlad(vlad) => format!("VLAD of {} clusters", vlad.clusters),
         GlobalConfig::Linear { pooling: Pooling::Cls, .. } => "linear head".into(),
         GlobalConfig::Linear { pooling, .. } => {
             format!("linear head on {pooling:?}-pooled patches").to_lowercase()

@@ -2,15 +2,21 @@
 //! the published files.
 
 mod boq;
+mod crica;
+mod gem;
 mod mixvpr;
 mod netvlad;
 mod salad;
+mod vlad;
 
 pub use boq::Boq;
 pub(crate) use boq::EPSILON;
+pub use crica::Crica;
+pub use gem::Gem;
 pub use mixvpr::MixVpr;
 pub use netvlad::NetVlad;
 pub use salad::Salad;
+pub use vlad::Vlad;
 
 use crate::backbone::Tokens;
 use crate::weights::{TensorReader, TensorWriter};
@@ -33,6 +39,12 @@ pub enum Aggregate {
     MixVpr(MixVpr),
     /// Residuals to cluster centres.
     NetVlad(NetVlad),
+    /// Residuals to the nearest centre.
+    Vlad(Vlad),
+    /// GeM between linear layers.
+    Gem(Gem),
+    /// Regions and an encoder.
+    Crica(Crica),
 }
 
 impl Aggregate {
@@ -46,6 +58,11 @@ impl Aggregate {
             GlobalConfig::Boq(boq) => Some(Self::Boq(Boq::load(reader, NAME, width, boq, config.precision))),
             GlobalConfig::MixVpr(mix) => Some(Self::MixVpr(MixVpr::load(reader, NAME, mix, width))),
             GlobalConfig::NetVlad(vlad) => Some(Self::NetVlad(NetVlad::load(reader, NAME, vlad, width))),
+            GlobalConfig::Vlad(vlad) => Some(Self::Vlad(Vlad::load(reader, NAME, vlad, width))),
+            GlobalConfig::Gem(gem) => Some(Self::Gem(Gem::load(reader, NAME, width, gem, config.precision))),
+            GlobalConfig::Crica(crica) => {
+                Some(Self::Crica(Crica::load(reader, NAME, width, crica, config.precision)))
+            }
             GlobalConfig::Linear { .. } | GlobalConfig::Pooled { .. } => None,
         }
     }
@@ -57,6 +74,9 @@ impl Aggregate {
             Self::Boq(boq) => boq.save(writer, NAME),
             Self::MixVpr(mix) => mix.save(writer, NAME),
             Self::NetVlad(vlad) => vlad.save(writer, NAME),
+            Self::Vlad(vlad) => vlad.save(writer, NAME),
+            Self::Gem(gem) => gem.save(writer, NAME),
+            Self::Crica(crica) => crica.save(writer, NAME),
         }
     }
 
@@ -72,6 +92,9 @@ impl Aggregate {
             Self::Boq(boq) => boq.forward(patches, tokens.grid),
             Self::MixVpr(mix) => mix.forward(patches),
             Self::NetVlad(vlad) => vlad.forward(patches),
+            Self::Vlad(vlad) => vlad.forward(patches),
+            Self::Gem(gem) => gem.forward(patches),
+            Self::Crica(crica) => crica.forward(patches, tokens.last.clone().narrow(1, 0, 1)),
         }
     }
 }

@@ -34,6 +34,7 @@ pub struct Tokens {
 }
 
 /// One of the supported backbones.
+#[allow(clippy::large_enum_variant, reason = "a model has one")]
 #[derive(Module, Debug)]
 pub enum Backbone {
     /// Vision transformer.

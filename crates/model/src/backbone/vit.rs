@@ -1,9 +1,9 @@
-//! Vision transformers: DeiT (distilled), timm ViT, DINOv2 with and without registers.
+//! Vision transformers: DeiT (distilled), timm ViT, DINOv2 with and without registers, DINOv3.
 
 use super::Tokens;
-use crate::layers::{Block, BlockConfig, fit_position};
+use crate::layers::{Adapter, Block, BlockConfig, Extras, Rope, Values, fit_position};
 use crate::weights::{Init, TensorReader, TensorWriter};
-use crate::{ModelError, Precision, Result, VitConfig};
+use crate::{AdapterConfig, ModelError, Precision, Result, VitConfig};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
@@ -15,8 +15,15 @@ pub struct Vit {
     cls_token: Param<Tensor<3>>,
     dist_token: Option<Param<Tensor<3>>>,
     register_tokens: Option<Param<Tensor<3>>>,
-    pos_embed: Param<Tensor<3>>,
+    /// `None` with rotary positions.
+    pos_embed: Option<Param<Tensor<3>>>,
     blocks: Vec<Block>,
+    /// What takes the place of the last block if only its values are computed.
+    values: Option<Values>,
+    /// Adapters beside MLPs, or on a path of their own.
+    adapters: Vec<Adapter>,
+    /// Adapters after attentions.
+    serial: Vec<Adapter>,
     norm: Option<LayerNorm>,
     /// Blocks before local features are taken.
     local_layer: usize,
@@ -44,6 +51,13 @@ impl Vit {
             layer_scale: c.layer_scale,
             precision,
         };
+        let mut adapters_at = |names: Vec<String>| -> Vec<Adapter> {
+            let Some(adapters) = c.adapters else { return Vec::new() };
+            let sizes = [c.dim, adapters.width()];
+            let load = |name: String| Adapter::load(reader, &name, sizes, adapters.convolutions(), precision);
+            names.into_iter().map(load).collect()
+        };
+        let [adapters, serial] = adapter_names(c, name).map(&mut adapters_at);
         let positions = c.class_tokens() + c.grid[0] * c.grid[1];
         let small = Init::Normal(0.02);
         Self {
@@ -59,10 +73,18 @@ impl Vit {
                 .then(|| reader.param(&format!("{name}.dist_token"), [1, 1, c.dim], small)),
             register_tokens: (c.registers > 0)
                 .then(|| reader.param(&format!("{name}.register_tokens"), [1, c.registers, c.dim], small)),
-            pos_embed: reader.param(&format!("{name}.pos_embed"), [1, positions, c.dim], small),
-            blocks: (0..c.depth)
+            pos_embed: c
+                .rotary
+                .is_empty()
+                .then(|| reader.param(&format!("{name}.pos_embed"), [1, positions, c.dim], small)),
+            blocks: (0..c.depth.saturating_sub(usize::from(c.values)))
                 .map(|i| Block::load(reader, &format!("{name}.blocks.{i}"), &block))
                 .collect(),
+            values: c.values.then(|| {
+                Values::load(reader, &format!("{name}.blocks.{}", c.depth.saturating_sub(1)), &block)
+            }),
+            adapters,
+            serial,
             norm: c.final_norm.then(|| reader.layer_norm(&format!("{name}.norm"), c.dim, c.norm_eps)),
             local_layer: layer.unwrap_or(c.depth.saturating_sub(1)),
             config: c.clone(),
@@ -78,14 +100,25 @@ impl Vit {
             &[c.dim, 3, c.patch, c.patch],
         );
         writer.tensor(&format!("{name}.cls_token"), self.cls_token.val());
-        for (part, tokens) in [("dist_token", &self.dist_token), ("register_tokens", &self.register_tokens)] {
+        for (part, tokens) in [
+            ("dist_token", &self.dist_token),
+            ("register_tokens", &self.register_tokens),
+            ("pos_embed", &self.pos_embed),
+        ] {
             if let Some(tokens) = tokens {
                 writer.tensor(&format!("{name}.{part}"), tokens.val());
             }
         }
-        writer.tensor(&format!("{name}.pos_embed"), self.pos_embed.val());
         for (i, block) in self.blocks.iter().enumerate() {
             block.save(writer, &format!("{name}.blocks.{i}"));
+        }
+        for (names, adapters) in adapter_names(c, name).iter().zip([&self.adapters, &self.serial]) {
+            for (name, adapter) in names.iter().zip(adapters) {
+                adapter.save(writer, name);
+            }
+        }
+        if let Some(values) = &self.values {
+            values.save(writer, &format!("{name}.blocks.{}", self.blocks.len()));
         }
         if let Some(norm) = &self.norm {
             writer.layer_norm(&format!("{name}.norm"), norm);
@@ -102,6 +135,14 @@ impl Vit {
         self.local_layer
     }
 
+    /// The first block that a path of adapters goes beside.
+    fn side_from(&self) -> Option<usize> {
+        match self.config.adapters {
+            Some(AdapterConfig::Side { count, .. }) => Some(self.config.depth.saturating_sub(count)),
+            _ => None,
+        }
+    }
+
     /// Computes the tokens of a batch of images.
     ///
     /// # Shapes
@@ -112,18 +153,49 @@ impl Vit {
     pub fn forward(&self, images: Tensor<4>) -> Result<Tokens> {
         let [_, _, height, width] = images.dims();
         let mut x = self.embed(images)?;
-        let Some((last, before)) = self.blocks.split_last() else {
-            return Err(ModelError::Config("a vision transformer needs at least one block".into()));
+        let prefix = self.config.prefix_tokens();
+        let grid = [height, width].map(|side| side / self.config.patch);
+        let rotary = &self.config.rotary;
+        let rope = (!rotary.is_empty()).then(|| Rope::new(rotary, prefix, grid, &x.device()));
+        let side_from = self.side_from();
+        let extras = |index: usize| Extras {
+            rope: rope.as_ref(),
+            serial: self.serial.get(index),
+            parallel: if side_from.is_none() { self.adapters.get(index) } else { None },
+            grid,
         };
-        let mut local = None;
-        for (index, block) in before.iter().enumerate() {
+        // The path beside the blocks after it has passed one.
+        let beside = |side: Option<Tensor<3>>, index: usize, out: &Tensor<3>| {
+            let adapter = side_from.and_then(|from| self.adapters.get(index.checked_sub(from)?));
+            match (side, adapter) {
+                (Some(side), Some(adapter)) => Some(side.clone() + adapter.forward(side + out.clone(), grid)),
+                (side, _) => side,
+            }
+        };
+        let before = self.blocks.len().saturating_sub(usize::from(self.values.is_none()));
+        let (mut local, mut side) = (None, None);
+        for (index, block) in self.blocks.iter().take(before).enumerate() {
             if index == self.local_layer {
                 local = Some(x.clone());
             }
-            x = block.forward(x);
+            if Some(index) == side_from {
+                side = Some(x.clone());
+            }
+            x = block.forward_with(x, &extras(index));
+            side = beside(side, index, &x);
         }
-        let (out, attention) = last.forward_with_attention(x.clone(), self.config.class_tokens());
-        let prefix = self.config.prefix_tokens();
+        if Some(before) == side_from {
+            side = Some(x.clone());
+        }
+        let rows = self.config.class_tokens();
+        let (out, attention) = match (&self.values, self.blocks.last()) {
+            (Some(values), _) => values.forward(x.clone(), rows, rope.as_ref()),
+            (None, Some(last)) => last.forward_with_attention_and(x.clone(), rows, &extras(before)),
+            (None, None) => {
+                return Err(ModelError::Config("a vision transformer needs at least one block".into()));
+            }
+        };
+        let out = beside(side, before, &out).unwrap_or(out);
         let patches = x.dims()[1] - prefix;
         Ok(Tokens {
             last: match &self.norm {
@@ -131,7 +203,7 @@ impl Vit {
                 None => out,
             },
             last_prefix: prefix,
-            grid: [height, width].map(|side| side / self.config.patch),
+            grid,
             local: local.unwrap_or(x),
             local_prefix: prefix,
             attention: Some(attention.narrow(1, prefix, patches)),
@@ -158,16 +230,32 @@ impl Vit {
             rows * columns,
             3 * p * p,
         ]);
-        let heads = c.class_tokens();
-        let position = self.pos_embed.val();
-        let grid = position.clone().narrow(1, heads, c.grid[0] * c.grid[1]);
-        let tokens =
-            self.patch_embed.forward(patches) + fit_position(grid, c.grid, [rows, columns], c.position);
+        let mut tokens = self.patch_embed.forward(patches);
         let mut prefix = vec![self.cls_token.val()];
         prefix.extend(self.dist_token.as_ref().map(|t| t.val()));
-        let mut parts = vec![Tensor::cat(prefix, 1) + position.narrow(1, 0, heads)];
+        let mut prefix = Tensor::cat(prefix, 1);
+        if let Some(position) = &self.pos_embed {
+            let (position, heads) = (position.val(), c.class_tokens());
+            let cells = position.clone().narrow(1, heads, c.grid[0] * c.grid[1]);
+            tokens = tokens + fit_position(cells, c.grid, [rows, columns], c.position);
+            prefix = prefix + position.narrow(1, 0, heads);
+        }
+        let mut parts = vec![prefix];
         parts.extend(self.register_tokens.as_ref().map(|t| t.val()));
         let prefix = Tensor::cat(parts, 1).repeat_dim(0, batch);
         Ok(Tensor::cat(vec![prefix, tokens], 1))
+    }
+}
+
+/// Names of the adapters beside MLPs or on a path of their own, and of those after attentions.
+fn adapter_names(c: &VitConfig, name: &str) -> [Vec<String>; 2] {
+    let each = |part: &str| (0..c.depth).map(|i| format!("{name}.blocks.{i}.{part}")).collect();
+    match c.adapters {
+        None => [Vec::new(), Vec::new()],
+        Some(AdapterConfig::Linear { .. }) => [each("adapter2"), each("adapter1")],
+        Some(AdapterConfig::Parallel { .. }) => [each("adapter"), Vec::new()],
+        Some(AdapterConfig::Side { count, .. }) => {
+            [(0..count).map(|i| format!("{name}.adapters.{i}")).collect(), Vec::new()]
+        }
     }
 }

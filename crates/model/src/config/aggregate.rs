@@ -121,6 +121,56 @@ impl BoqConfig {
     }
 }
 
+/// GeM with a learned power over L2-normalised tokens, between two linear layers where there are some (SelaVPR, SelaVPR++).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GemConfig {
+    /// Whether a linear layer of the backbone's width comes before it.
+    #[serde(default)]
+    pub projected: bool,
+    /// Output of a linear layer after it, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dim: Option<usize>,
+}
+
+impl GemConfig {
+    pub(super) fn validate(&self) -> Result<()> {
+        match self.dim {
+            Some(dim) if !(1..=LONGEST).contains(&dim) => {
+                Err(ModelError::Config(format!("global.dim {dim} is outside 1 to {LONGEST}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Sizes of CricaVPR (Lu et al., CVPR 2024): regions of three scales, then an encoder. The published encoder attends across
+/// the images of a batch; here an image is its own batch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CricaConfig {
+    /// Layers of the encoder.
+    pub layers: usize,
+    /// Hidden width of the encoder's MLPs.
+    pub hidden: usize,
+}
+
+impl CricaConfig {
+    /// Patches along a side, which the regions suppose.
+    pub const GRID: usize = 16;
+    /// CLS, 2 x 2 and 3 x 3 regions.
+    pub const REGIONS: usize = 14;
+
+    pub(super) fn validate(&self) -> Result<()> {
+        if !(1..=64).contains(&self.layers) || !(1..=16_384).contains(&self.hidden) {
+            return Err(ModelError::Config(format!(
+                "global sizes of CricaVPR exceed every known model: {self:?}"
+            )));
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::ModelConfig;

@@ -175,6 +175,7 @@ impl ModelConfig {
         let problem = match &self.global {
             GlobalConfig::MixVpr(mix) => mix.problem(),
             GlobalConfig::NetVlad(vlad) => vlad.problem(self.backbone_dim()),
+            GlobalConfig::Vlad(vlad) => vlad.problem(self.backbone_dim()),
             _ => None,
         };
         problem.map_or(Ok(()), Err)

@@ -1,6 +1,6 @@
 //! Configuration of global head, local head and reranker.
 
-use super::{BoqConfig, MixVprConfig, NetVladConfig, SaladConfig};
+use super::{BoqConfig, CricaConfig, GemConfig, MixVprConfig, NetVladConfig, SaladConfig, VladConfig};
 use crate::{ModelError, Result};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,12 @@ pub enum GlobalConfig {
     MixVpr(MixVprConfig),
     /// NetVLAD.
     NetVlad(NetVladConfig),
+    /// VLAD with a fixed vocabulary: AnyLoc.
+    Vlad(VladConfig),
+    /// GeM over a transformer's patch tokens: SelaVPR, SelaVPR++.
+    Gem(GemConfig),
+    /// CricaVPR.
+    Crica(CricaConfig),
 }
 
 impl GlobalConfig {
@@ -38,7 +44,13 @@ impl GlobalConfig {
     pub fn uses_patch_tokens(&self) -> bool {
         match self {
             Self::Pooled { pooling } | Self::Linear { pooling, .. } => !pooling.is_cls(),
-            Self::Salad(_) | Self::Boq(_) | Self::MixVpr(_) | Self::NetVlad(_) => true,
+            Self::Salad(_)
+            | Self::Boq(_)
+            | Self::MixVpr(_)
+            | Self::NetVlad(_)
+            | Self::Vlad(_)
+            | Self::Gem(_)
+            | Self::Crica(_) => true,
         }
     }
 }

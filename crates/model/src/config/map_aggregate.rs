@@ -77,3 +77,27 @@ impl NetVladConfig {
         (!known).then(|| format!("global sizes of NetVLAD are 0 or exceed every known model: {self:?}"))
     }
 }
+
+/// VLAD (Jégou et al., CVPR 2010) as AnyLoc has it: residuals to the centre that is nearest by angle.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VladConfig {
+    /// Cluster centres.
+    pub clusters: usize,
+}
+
+impl VladConfig {
+    /// Dimensions of the descriptor over features of this width.
+    pub fn dim(&self, width: usize) -> usize {
+        self.clusters.saturating_mul(width)
+    }
+
+    pub(crate) fn flop(&self, width: f64, cells: f64) -> f64 {
+        4.0 * cells * self.clusters as f64 * width
+    }
+
+    pub(super) fn problem(&self, width: usize) -> Option<String> {
+        let known = (1..=1024).contains(&self.clusters) && (1..=LONGEST).contains(&self.dim(width));
+        (!known).then(|| format!("global sizes of VLAD are 0 or exceed every known model: {self:?}"))
+    }
+}

@@ -7,13 +7,14 @@ mod heads;
 mod input;
 mod map_aggregate;
 
-pub use aggregate::{BoqConfig, SaladConfig};
-pub use backbone::{BackboneConfig, PositionMode, VitConfig};
+pub use aggregate::{BoqConfig, CricaConfig, GemConfig, SaladConfig};
+pub(crate) use backbone::DINOV3_BASE;
+pub use backbone::{AdapterConfig, BackboneConfig, PositionMode, VitConfig};
 pub use cnn::ResNetConfig;
 pub(crate) use cnn::{VGG16, vgg_pools_before};
 pub use heads::{GlobalConfig, LocalConfig, Pooling, RerankerConfig};
 pub use input::{InputConfig, Precision, ResizeMode};
-pub use map_aggregate::{MixVprConfig, NetVladConfig};
+pub use map_aggregate::{MixVprConfig, NetVladConfig, VladConfig};
 
 use crate::{ModelError, Result};
 use serde::{Deserialize, Serialize};
@@ -138,6 +139,9 @@ impl ModelConfig {
             GlobalConfig::Boq(boq) => boq.descriptor(),
             GlobalConfig::MixVpr(mix) => mix.dim(),
             GlobalConfig::NetVlad(vlad) => vlad.dim(self.backbone_dim()),
+            GlobalConfig::Vlad(vlad) => vlad.dim(self.backbone_dim()),
+            GlobalConfig::Gem(gem) => gem.dim.unwrap_or(self.backbone_dim()),
+            GlobalConfig::Crica(_) => CricaConfig::REGIONS * self.backbone_dim(),
         }
     }
 
@@ -180,6 +184,7 @@ impl ModelConfig {
     pub fn fixed_size(&self) -> Option<[usize; 2]> {
         match &self.global {
             GlobalConfig::MixVpr(mix) => Some(mix.grid.map(|cells| cells * self.stride())),
+            GlobalConfig::Crica(_) => Some([CricaConfig::GRID * self.stride(); 2]),
             _ => None,
         }
     }
@@ -262,6 +267,27 @@ impl ModelConfig {
             if v.dim % v.heads != 0 {
                 return bad(format!("backbone.heads {} does not divide backbone.dim {}", v.heads, v.dim));
             }
+            if !v.rotary.is_empty()
+                && (4 * v.rotary.len() != v.dim / v.heads
+                    || v.rotary.iter().any(|period| !period.is_finite() || *period <= 0.0))
+            {
+                return bad(format!(
+                    "backbone.rotary needs {} positive periods, a quarter of a head's {} values",
+                    v.dim / v.heads / 4,
+                    v.dim / v.heads
+                ));
+            }
+            if v.values && (v.final_norm || self.local.is_some()) {
+                return bad(
+                    "a transformer that ends in values has no final norm and no local features".into()
+                );
+            }
+            if let Some(problem) = v.adapters.and_then(|adapters| adapters.problem(v.depth)) {
+                return bad(problem);
+            }
+            if v.values && v.adapters.is_some() {
+                return bad("a transformer that ends in values has no adapters".into());
+            }
             if v.registers > 64 {
                 return bad(format!("backbone.registers {} exceeds every known model", v.registers));
             }
@@ -277,12 +303,14 @@ impl ModelConfig {
         match &self.global {
             GlobalConfig::Salad(salad) => salad.validate()?,
             GlobalConfig::Boq(boq) => boq.validate()?,
+            GlobalConfig::Gem(gem) => gem.validate()?,
+            GlobalConfig::Crica(crica) => crica.validate()?,
             _ => {}
         }
-        if matches!(self.global, GlobalConfig::Salad(_) | GlobalConfig::Boq(_))
-            && !matches!(self.backbone, BackboneConfig::Vit(_))
+        if matches!(self.global, GlobalConfig::Salad(_) | GlobalConfig::Crica(_))
+            && self.backbone.is_convolutional()
         {
-            return bad("global: SALAD and BoQ need a vision transformer".into());
+            return bad("global: SALAD and CricaVPR need a vision transformer".into());
         }
         if let (BackboneConfig::Vit(VitConfig { distilled: true, .. }), GlobalConfig::Linear { pooling, .. }) =
             (&self.backbone, &self.global)

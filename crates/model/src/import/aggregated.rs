@@ -1,9 +1,15 @@
-//! DINOv2 with a learned aggregation, as published: MegaLoc, DINOv2-SALAD and CliqueMining, BoQ.
+//! DINOv2 with a learned aggregation, as published: MegaLoc, DINOv2-SALAD and CliqueMining, BoQ; BoQ over a ResNet; DINOv2 with
+//! adapters: CricaVPR, SelaVPR, SelaVPR++.
 
 use super::read::SourceFile;
-use super::{Draft, GLOBAL_ONLY, ImportOptions, Normalisation, Origin, boq, global_only, names, vit};
+use super::{Draft, GLOBAL_ONLY, ImportOptions, Normalisation, adapters, boq, cnn, global_only, names, vit};
+use crate::catalog;
 use crate::weights::Tensors;
-use crate::{BackboneConfig, GlobalConfig, ModelError, PositionMode, ResizeMode, Result, SaladConfig};
+use crate::{
+    BackboneConfig, GlobalConfig, ModelError, PositionMode, ResNetConfig, ResizeMode, Result, SaladConfig,
+    VitConfig,
+};
+use std::collections::BTreeMap;
 
 /// What a file of one of these models is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +17,10 @@ pub(super) enum Published {
     MegaLoc,
     Salad,
     Boq,
+    BoqResNet,
+    CricaVpr,
+    SelaVpr,
+    SelaVprPlus,
 }
 
 /// Names that a wrapper of the whole network puts before every name.
@@ -36,12 +46,15 @@ pub(super) fn recognise(tensors: &Tensors) -> Option<Published> {
     let wrapper = wrapper(tensors);
     let names = || tensors.keys().filter_map(|name| name.strip_prefix(wrapper));
     let any = |stem: &str| names().any(|name| name.starts_with(stem));
-    if any("aggregator.agg.") {
+    let adapted = adapters::recognise(names());
+    if adapted.is_some() {
+        adapted
+    } else if any("aggregator.agg.") {
         Some(Published::MegaLoc)
     } else if any("aggregator.score.") || any("aggregator.cluster_features.") {
         Some(Published::Salad)
-    } else if any("aggregator.boqs.") && !any("backbone.net.") {
-        Some(Published::Boq)
+    } else if any("aggregator.boqs.") {
+        Some(if any("backbone.net.") { Published::BoqResNet } else { Published::Boq })
     } else {
         None
     }
@@ -51,47 +64,92 @@ impl Published {
     /// How the published evaluation resizes photographs: MegaLoc and BoQ tensors, SALAD PIL's images.
     fn resize(self) -> ResizeMode {
         match self {
-            Self::MegaLoc => ResizeMode::TensorBilinear,
+            Self::MegaLoc | Self::CricaVpr | Self::SelaVpr | Self::SelaVprPlus => ResizeMode::TensorBilinear,
             Self::Salad => ResizeMode::Antialias,
-            Self::Boq => ResizeMode::TensorBicubic,
+            Self::Boq | Self::BoqResNet => ResizeMode::TensorBicubic,
         }
     }
 
-    /// Where the file comes from, and what licences say of code and weights.
-    fn origin(self, nested: bool) -> Origin {
+    /// The model that the file is. CliqueMining is published as the state of a training run, DINOv2-SALAD as bare weights.
+    fn row(self, nested: bool) -> &'static catalog::Published {
         match self {
-            Self::MegaLoc => Origin {
-                name: "MegaLoc (Berton and Masone, 2025): github.com/gmberton/MegaLoc, huggingface.co/gberton/MegaLoc",
-                code_license: "MIT",
-                weights_license: "published with MIT-licensed code; the licences of the training data apply, too",
-            },
-            // CliqueMining is published as the state of a training run, DINOv2-SALAD as bare weights.
-            Self::Salad if nested => Origin {
-                name: "a training checkpoint of the layout of DINOv2-SALAD, such as CliqueMining (Izquierdo and Civera, ECCV \
-                 2024): github.com/serizba/cliquemining",
-                code_license: "not stated",
-                weights_license: "not stated",
-            },
-            Self::Salad => Origin {
-                name: "DINOv2-SALAD (Izquierdo and Civera, CVPR 2024): github.com/serizba/salad",
-                code_license: "GPL-3.0",
-                weights_license: "published with GPL-3.0-licensed code; no licence of the weights alone is stated",
-            },
-            Self::Boq => Origin {
-                name: "BoQ (Ali-bey, Chaib-draa and Giguère, CVPR 2024): github.com/amaralibey/Bag-of-Queries",
-                code_license: "MIT",
-                weights_license: "published with MIT-licensed code; the licences of the training data apply, too",
-            },
+            Self::MegaLoc => &catalog::MEGALOC,
+            Self::Salad if nested => &catalog::SALAD_RUN,
+            Self::Salad => &catalog::SALAD,
+            Self::Boq => &catalog::BOQ,
+            Self::BoqResNet => &catalog::BOQ_RESNET,
+            Self::CricaVpr => &catalog::CRICAVPR,
+            Self::SelaVpr => &catalog::SELAVPR,
+            Self::SelaVprPlus => &catalog::SELAVPR_PLUS,
         }
+    }
+
+    /// From stems of the published names to this program's; the first that fits counts.
+    fn rules(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::MegaLoc => &[
+                ("backbone.model.", "backbone."),
+                ("aggregator.agg.", "aggregator."),
+                ("aggregator.linear.", "aggregator.linear."),
+            ],
+            Self::Salad => &[("backbone.model.", "backbone.")],
+            Self::Boq => &[("backbone.dino.", "backbone.")],
+            Self::CricaVpr => {
+                &[("aggregation.1.p", "aggregator.p"), ("encoder.layers.", "aggregator.layers.")]
+            }
+            Self::SelaVpr => &[("aggregation.1.p", "aggregator.p")],
+            Self::SelaVprPlus => &[
+                ("aggregation.1.p", "aggregator.p"),
+                ("linear1.", "aggregator.project."),
+                ("linear2.", "aggregator.head."),
+            ],
+            Self::BoqResNet => &[
+                ("backbone.net.0.", "backbone.conv1."),
+                ("backbone.net.1.", "backbone.bn1."),
+                ("backbone.net.4.", "backbone.layer1."),
+                ("backbone.net.5.", "backbone.layer2."),
+                ("backbone.net.6.", "backbone.layer3."),
+                ("backbone.net.7.", "backbone.layer4."),
+            ],
+        }
+    }
+}
+
+/// A function that puts the file's own names into problems, which begin with this program's.
+pub(super) fn naming(published: Published, tensors: &Tensors) -> impl Fn(String) -> String + use<> {
+    let wrapper = wrapper(tensors).to_string();
+    let rules = published.rules();
+    let names = || tensors.keys().map(|name| &name[wrapper.len()..]);
+    let present: BTreeMap<String, String> =
+        names().map(|name| (names::renamed(name, rules), name.to_string())).collect();
+    // Of two layouts with the same names here, that of the file.
+    let in_file = |stem: &str| names().any(|name| name.starts_with(stem));
+    let rules: Vec<_> = rules.iter().filter(|(theirs, ours)| in_file(theirs) || !in_file(ours)).collect();
+    move |problem| {
+        let (ours, rest) = problem.split_at(problem.find([':', ' ']).unwrap_or(problem.len()));
+        // The longer stem is the more particular one.
+        let stems = || rules.iter().filter(|(_, stem)| ours.starts_with(stem));
+        let missing = || {
+            let (theirs, stem) = stems().max_by_key(|(_, stem)| stem.len())?;
+            Some(format!("{theirs}{}", &ours[stem.len()..]))
+        };
+        if !ours.contains('.') {
+            return problem;
+        }
+        let theirs = present.get(ours).cloned().or_else(missing).unwrap_or_else(|| ours.to_string());
+        // BoQ's import changes the name of this part alone.
+        format!("{wrapper}{}{rest}", theirs.replace(".in_proj.", ".in_proj_"))
     }
 }
 
 pub(super) fn draft(published: Published, file: SourceFile, options: &ImportOptions) -> Result<Draft> {
     let wrapper = wrapper(&file.tensors).to_string();
     let mut tensors = names::rename(file.tensors, &[(&wrapper, "")]);
-    let final_norm = published != Published::Boq;
-    let mut leftovers = Vec::new();
     // BoQ keeps DINOv2's final norm in its file and does not use it.
+    let final_norm = published != Published::Boq;
+    let mut leftovers = names::set_aside(&mut tensors, |name| {
+        name.ends_with(".num_batches_tracked") || adapters::is_unused(published, name)
+    });
     for stem in ["backbone.model.", "backbone.dino.", "backbone."] {
         leftovers.extend(names::set_aside(&mut tensors, |name| match name.strip_prefix(stem) {
             Some("mask_token") => true,
@@ -99,25 +157,51 @@ pub(super) fn draft(published: Published, file: SourceFile, options: &ImportOpti
             _ => false,
         }));
     }
-    let mut tensors =
-        names::rename(tensors, &[("backbone.model.", "backbone."), ("backbone.dino.", "backbone.")]);
-    let backbone: Tensors = names::under(&tensors, "backbone.");
-    let mut vit = vit::architecture(&backbone, options)?;
-    drop(backbone);
-    // All of them run the hub's DINOv2 models without registers, or a copy with the same rule.
-    vit.position = if vit.registers == 0 { PositionMode::Dinov2 } else { PositionMode::Antialias };
-    vit.final_norm = final_norm;
-    let global = match published {
-        Published::MegaLoc | Published::Salad => {
-            tensors = names::rename(tensors, &[("aggregator.agg.", "aggregator.")]);
+    let mut tensors = names::rename(tensors, published.rules());
+    let (mut backbone, size) = match published {
+        Published::BoqResNet => (BackboneConfig::ResNet(cut_resnet(&tensors)?), [384, 384]),
+        Published::CricaVpr | Published::SelaVpr => {
+            (BackboneConfig::Vit(dinov2(&tensors, final_norm, options)?), [224, 224])
+        }
+        _ => (BackboneConfig::Vit(dinov2(&tensors, final_norm, options)?), [322, 322]),
+    };
+    let mut adapted = None;
+    if let BackboneConfig::Vit(vit) = &mut backbone
+        && let Some((adapters, global)) = adapters::parts(published, &mut tensors, vit)?
+    {
+        // Their copies of DINOv2 keep its first rule of positions with registers, too.
+        (vit.adapters, vit.position) = (Some(adapters), PositionMode::Dinov2);
+        adapted = Some(global);
+    }
+    let global = match (adapted, published) {
+        (Some(global), _) => global,
+        (None, Published::MegaLoc | Published::Salad) => {
             GlobalConfig::Salad(salad(&mut tensors, published == Published::MegaLoc)?)
         }
-        Published::Boq => GlobalConfig::Boq(boq::fold(&mut tensors)?),
+        (None, _) => GlobalConfig::Boq(boq::fold(&mut tensors)?),
     };
-    let input = options.input(Normalisation::ImageNet, [322, 322], published.resize());
-    let origin = published.origin(file.nested);
-    let config = global_only(BackboneConfig::Vit(vit), global, input, &origin, file.provenance);
-    Ok(Draft { config, tensors, leftovers, notes: vec![GLOBAL_ONLY.into()] })
+    let input = options.input(Normalisation::ImageNet, size, published.resize());
+    let config = global_only(backbone, global, input, published.row(file.nested), file.provenance);
+    let notes = [Some(GLOBAL_ONLY.to_string()), adapters::note(published)].into_iter().flatten().collect();
+    Ok(Draft { config, tensors, leftovers, notes })
+}
+
+/// All of them run the hub's DINOv2 models, or a copy with the same rule of positions.
+fn dinov2(tensors: &Tensors, final_norm: bool, options: &ImportOptions) -> Result<VitConfig> {
+    let mut vit = vit::architecture(tensors, "backbone.", Vec::new(), options)?;
+    vit.position = vit::position(&vit);
+    vit.final_norm = final_norm;
+    Ok(vit)
+}
+
+/// BoQ's ResNet, without its last stage.
+fn cut_resnet(tensors: &Tensors) -> Result<ResNetConfig> {
+    if tensors.keys().any(|name| name.starts_with("backbone.layer4.")) {
+        return Err(ModelError::Config(
+            "is a BoQ model over a ResNet's layer4, which is not supported".into(),
+        ));
+    }
+    cnn::resnet(tensors, 3)
 }
 
 /// Sizes of SALAD from the shapes of its tensors.

@@ -1,4 +1,4 @@
-//! Archives of `torch.save` whose directory the zip reader takes for damaged.
+//! Archives of `torch.save` that the reader does not take: those whose directory it takes for damaged, and a tensor alone.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -43,4 +43,42 @@ pub(super) fn without_zip64(path: &Path) -> Option<NamedTempFile> {
     copy.write_all(end).ok()?;
     copy.flush().ok()?;
     Some(copy)
+}
+
+/// Name of the only tensor of a file.
+pub(super) const ALONE: &str = "tensor";
+
+/// Bytes of a file with a tensor alone, at most.
+const LARGEST: u64 = 256 << 20;
+
+/// A temporary copy of an archive that holds a tensor and no dictionary of them, with that tensor under the name [`ALONE`];
+/// `None` if it is no such archive.
+pub(super) fn as_dictionary(path: &Path) -> Option<NamedTempFile> {
+    let file = File::open(path).ok()?;
+    if file.metadata().ok()?.len() > LARGEST {
+        return None;
+    }
+    let mut archive = zip::ZipArchive::new(file).ok()?;
+    let mut copy = zip::ZipWriter::new(NamedTempFile::new().ok()?);
+    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for i in 0..archive.len() {
+        let entry = archive.by_index(i).ok()?;
+        let name = entry.name().ok()?.into_owned();
+        let mut bytes = Vec::new();
+        entry.take(LARGEST).read_to_end(&mut bytes).ok()?;
+        if name.ends_with("/data.pkl") {
+            bytes = in_dictionary(&bytes)?;
+        }
+        copy.start_file(name, stored).ok()?;
+        copy.write_all(&bytes).ok()?;
+    }
+    copy.finish().ok()
+}
+
+/// A pickle of protocol 2 whose object is the value of a dictionary's only key.
+fn in_dictionary(pickle: &[u8]) -> Option<Vec<u8>> {
+    let object = pickle.strip_prefix(b"\x80\x02c")?.strip_suffix(b".")?;
+    let length = u32::try_from(ALONE.len()).ok()?.to_le_bytes();
+    // EMPTY_DICT and BINUNICODE before it (whose first operation is GLOBAL), SETITEM and STOP after it.
+    Some([b"\x80\x02}X", &length[..], ALONE.as_bytes(), b"c", object, b"s."].concat())
 }

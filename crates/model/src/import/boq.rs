@@ -67,7 +67,7 @@ fn problem(name: &str, what: &str) -> ModelError {
     ModelError::Config(format!("{name} {what}"))
 }
 
-fn take(tensors: &mut Tensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+pub(super) fn take(tensors: &mut Tensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
     match tensors.remove(name) {
         Some(tensor) if tensor.shape == shape => Ok(tensor.data),
         Some(tensor) => {

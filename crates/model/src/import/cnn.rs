@@ -1,7 +1,8 @@
 //! Published descriptors of convolutional networks: CosPlace and EigenPlaces, MixVPR.
 
 use super::read::SourceFile;
-use super::{Draft, GLOBAL_ONLY, ImportOptions, Normalisation, Origin, global_only, names};
+use super::{Draft, GLOBAL_ONLY, ImportOptions, Normalisation, global_only, names};
+use crate::catalog::{self, Published};
 use crate::weights::Tensors;
 use crate::{
     BackboneConfig, GlobalConfig, MixVprConfig, ModelError, NetVladConfig, Pooling, ResNetConfig, ResizeMode,
@@ -96,13 +97,13 @@ pub(super) fn draft(layout: Layout, file: SourceFile, options: &ImportOptions) -
     let mut leftovers = names::set_aside(&mut tensors, |name| name.ends_with(".num_batches_tracked"));
     leftovers.sort();
     let source = file.provenance.get("source").and_then(|name| name.as_str()).unwrap_or_default();
-    let Parts { backbone, global, origin, size, fixed } = match layout {
+    let Parts { backbone, global, row, size, fixed } = match layout {
         Layout::GemLinear => gem_linear(&tensors, vgg, source)?,
         Layout::MixVpr => mix_vpr(&tensors)?,
         Layout::PatchNetVlad => patch_net_vlad(&mut tensors)?,
     };
     let input = options.input(Normalisation::ImageNet, size, ResizeMode::Antialias);
-    let config = global_only(backbone, global, input, &origin, file.provenance);
+    let config = global_only(backbone, global, input, row, file.provenance);
     let notes = [Some(GLOBAL_ONLY.to_string()), fixed].into_iter().flatten().collect();
     Ok(Draft { config, tensors, leftovers, notes })
 }
@@ -111,7 +112,7 @@ pub(super) fn draft(layout: Layout, file: SourceFile, options: &ImportOptions) -
 struct Parts {
     backbone: BackboneConfig,
     global: GlobalConfig,
-    origin: Origin,
+    row: &'static Published,
     /// Default height and width.
     size: [usize; 2],
     /// A note on the image size.
@@ -120,10 +121,10 @@ struct Parts {
 
 fn gem_linear(tensors: &Tensors, vgg: bool, source: &str) -> Result<Parts> {
     let source = source.to_lowercase();
-    let name = match (source.contains("cosplace"), source.contains("eigenplaces")) {
-        (true, false) => "CosPlace (github.com/gmberton/CosPlace)",
-        (false, true) => "EigenPlaces (github.com/gmberton/EigenPlaces)",
-        _ => "CosPlace or EigenPlaces, whose networks are identical (github.com/gmberton)",
+    let row = match (source.contains("cosplace"), source.contains("eigenplaces")) {
+        (true, false) => &catalog::COSPLACE,
+        (false, true) => &catalog::EIGENPLACES,
+        _ => &catalog::COSPLACE_OR_EIGENPLACES,
     };
     if tensors.keys().any(|name| name.starts_with("backbone.0.0.")) {
         return Err(ModelError::Config(
@@ -136,11 +137,7 @@ fn gem_linear(tensors: &Tensors, vgg: bool, source: &str) -> Result<Parts> {
             dim: rows(tensors, "head.weight", "aggregation.3.weight")?,
             pooling: Pooling::Cls,
         },
-        origin: Origin {
-            name,
-            code_license: "MIT",
-            weights_license: "not stated: the author says that the code's MIT does not cover them (CosPlace, issue 35)",
-        },
+        row,
         size: [480, 640],
         fixed: Some(
             "published results are at each image's own size; this model takes any (--image-size)".into(),
@@ -176,11 +173,7 @@ fn mix_vpr(tensors: &Tensors) -> Result<Parts> {
     Ok(Parts {
         backbone: BackboneConfig::ResNet(resnet),
         global: GlobalConfig::MixVpr(mix),
-        origin: Origin {
-            name: "MixVPR (github.com/amaralibey/MixVPR)",
-            code_license: "none stated; this program's is its own",
-            weights_license: "not stated",
-        },
+        row: &catalog::MIXVPR,
         size,
         fixed: Some(format!("takes images of {}x{} only", size[0], size[1])),
     })
@@ -204,11 +197,7 @@ fn patch_net_vlad(tensors: &mut Tensors) -> Result<Parts> {
     Ok(Parts {
         backbone: BackboneConfig::Vgg16,
         global: GlobalConfig::NetVlad(NetVladConfig { clusters, whitened }),
-        origin: Origin {
-            name: "Patch-NetVLAD (github.com/QVPR/Patch-NetVLAD), its NetVLAD",
-            code_license: "MIT",
-            weights_license: "not stated",
-        },
+        row: &catalog::PATCH_NETVLAD,
         size: [480, 640],
         fixed: Some("its patches are not used: the descriptor is NetVLAD's".into()),
     })

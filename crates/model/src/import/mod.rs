@@ -1,28 +1,38 @@
-//! Conversion of other projects' checkpoints: published R2Former files (`.pth`, full and global-only), DeiT, timm and
-//! DINOv2 transformers, DINOv2 with a learned aggregation (MegaLoc, DINOv2-SALAD, CliqueMining, BoQ), torchvision's ResNets,
-//! CosPlace, EigenPlaces, MixVPR and Patch-NetVLAD's NetVLAD (`.pth`, `.ckpt`, `.torch` or `.safetensors`).
+//! Conversion of other projects' checkpoints: published R2Former files (`.pth`, full and global-only), DeiT, timm,
+//! DINOv2 and DINOv3 transformers (also as a downloaded folder of `config.json` and `model.safetensors`), DINOv2 with
+//! a learned aggregation (MegaLoc, DINOv2-SALAD, CliqueMining, BoQ), with adapters (CricaVPR, SelaVPR, SelaVPR++) or with a
+//! vocabulary (AnyLoc), torchvision's ResNets, CosPlace, EigenPlaces, MixVPR, BoQ over a ResNet, the NetVLAD of Patch-NetVLAD
+//! (`.pth`, `.ckpt`, `.torch` or `.safetensors`) and of hloc (`.mat`).
 //!
 //! Every tensor of a file is either used, listed in [`Imported::leftovers`], or named in an error. Pickles are parsed,
 //! never executed. `examples/import_and_run.rs` imports a file and runs the model.
 
+mod adapters;
 mod aggregated;
+mod anyloc;
 mod archive;
 mod boq;
 mod cnn;
+mod dinov3;
+mod folder;
+mod hloc;
+mod matlab;
 mod names;
 mod published;
 mod read;
 mod resnet;
+mod transformers;
 mod vit;
 
+use crate::catalog::Published;
 use crate::config::FORMAT;
 use crate::weights::{TensorReader, Tensors};
 use crate::{
-    BackboneConfig, GlobalConfig, InputConfig, ModelConfig, ModelError, Pooling, Precision, R2Former,
-    ResizeMode, Result, Trained,
+    BackboneConfig, GlobalConfig, InputConfig, ModelConfig, ModelError, Pooling, PositionMode, Precision,
+    R2Former, ResizeMode, Result, Trained,
 };
 use burn::tensor::Device;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Properties that tensors do not determine; `None` selects the default.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +53,12 @@ pub struct ImportOptions {
     pub normalisation: Option<Normalisation>,
     /// Resize mode; by default direct for published R2Former files, antialiased otherwise.
     pub resize: Option<ResizeMode>,
+    /// How a position embedding is fitted to other image sizes; by default as the code to which the file belongs does.
+    pub position: Option<PositionMode>,
+    /// Cluster centres in a file of their own, over a transformer's values (AnyLoc).
+    pub vocabulary: Option<PathBuf>,
+    /// The block, from 0, of whose values `vocabulary` is; by default as in its name, else 31.
+    pub layer: Option<usize>,
     /// Best matches per local feature in the reranker; 5 by default.
     pub neighbours: Option<usize>,
 }
@@ -54,13 +70,18 @@ pub enum Normalisation {
     ImageNet,
     /// Mean .5, standard deviation .5.
     Half,
+    /// DINOv3's for satellite photographs: mean (.430, .411, .296), standard deviation (.213, .156, .143).
+    Satellite,
 }
 
 impl Normalisation {
+    const ALL: [Self; 3] = [Self::ImageNet, Self::Half, Self::Satellite];
+
     fn values(self) -> ([f32; 3], [f32; 3]) {
         match self {
             Self::ImageNet => ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
             Self::Half => ([0.5; 3], [0.5; 3]),
+            Self::Satellite => ([0.430, 0.411, 0.296], [0.213, 0.156, 0.143]),
         }
     }
 }
@@ -71,7 +92,8 @@ impl std::str::FromStr for Normalisation {
         match text {
             "imagenet" => Ok(Self::ImageNet),
             "half" => Ok(Self::Half),
-            other => Err(format!("{other} is not a normalisation: imagenet or half")),
+            "satellite" => Ok(Self::Satellite),
+            other => Err(format!("{other} is not a normalisation: imagenet, half or satellite")),
         }
     }
 }
@@ -117,36 +139,52 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     let name = options.name.clone().unwrap_or_else(|| {
         path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned())
     });
+    let aggregated = aggregated::recognise(&file.tensors);
+    let renamed = transformers::recognise(&file.tensors);
+    let naming: Box<dyn Fn(String) -> String> = match aggregated {
+        Some(published) => Box::new(aggregated::naming(published, &file.tensors)),
+        None if renamed => Box::new(transformers::naming(&file.tensors)),
+        None => Box::new(cnn::naming(&file.tensors)),
+    };
     let at_file = |e: ModelError| match e {
+        ModelError::Config(problem) if aggregated.is_some() || renamed => {
+            ModelError::checkpoint(path, naming(problem))
+        }
         ModelError::Config(problem) => ModelError::checkpoint(path, problem),
         other => other,
     };
-    let naming = cnn::naming(&file.tensors);
-    let mut draft = if let Some(published) = aggregated::recognise(&file.tensors) {
+    let mut draft = if let Some(published) = aggregated {
         aggregated::draft(published, file, options)
     } else if let Some(layout) = cnn::layout(&file.tensors) {
         cnn::draft(layout, file, options)
+    } else if hloc::recognise(&file.tensors) {
+        hloc::draft(file, options)
     } else if names::is_resnet(&file.tensors) {
         resnet::draft(file, options)
     } else if names::is_published(&file.tensors) {
         published::draft(file, options)
     } else if names::is_vit(&file.tensors) {
         vit::draft(file, options)
+    } else if anyloc::is_vocabulary(&file.tensors) {
+        Err(anyloc::refuse_vocabulary(&file.tensors))
     } else {
         let some: Vec<&str> = file.tensors.keys().take(5).map(String::as_str).collect();
         Err(ModelError::Config(format!(
-            "holds no supported architecture (R2Former, DeiT, timm ViT, DINOv2, MegaLoc, SALAD, BoQ, ResNet, CosPlace, EigenPlaces, MixVPR, Patch-NetVLAD); its {} tensors start with {}",
+            "holds no supported architecture (R2Former, DeiT, timm ViT, DINOv2, DINOv3, MegaLoc, SALAD, BoQ, ResNet, CosPlace, EigenPlaces, MixVPR, Patch-NetVLAD, hloc's NetVLAD, CricaVPR, SelaVPR, SelaVPR++, AnyLoc); its {} tensors start with {}",
             file.tensors.len(),
             some.join(", ")
         )))
     }
     .map_err(at_file)?;
+    if let Some(vocabulary) = &options.vocabulary {
+        draft = anyloc::draft(draft, vocabulary, options).map_err(at_file)?;
+    }
     draft.config.name = name;
     complete(&mut draft).map_err(at_file)?;
     // The network's own reading of tensors checks names and shapes.
     R2Former::check(&draft.config, &draft.tensors).map_err(|e| match e {
         ModelError::Tensors(list) => {
-            let list = list.into_iter().map(naming).collect();
+            let list = list.into_iter().map(&naming).collect();
             ModelError::checkpoint(path, ModelError::Tensors(list).to_string())
         }
         other => at_file(other),
@@ -155,11 +193,11 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     Ok(Imported { config, tensors, leftovers, notes })
 }
 
-/// Where a published model comes from, and what is said of the licences of code and weights.
-struct Origin {
-    name: &'static str,
-    code_license: &'static str,
-    weights_license: &'static str,
+/// Writes where a published model comes from, and what is said of the licences of code and weights, into its provenance.
+fn state_origin(provenance: &mut serde_json::Value, row: &Published) {
+    provenance["origin"] = row.origin().into();
+    provenance["code_license"] = row.code_license.into();
+    provenance["license"] = row.weights_license.into();
 }
 
 /// The configuration of a published model with a trained descriptor and nothing to rerank by.
@@ -167,12 +205,10 @@ fn global_only(
     backbone: BackboneConfig,
     global: GlobalConfig,
     input: InputConfig,
-    origin: &Origin,
+    row: &Published,
     mut provenance: serde_json::Value,
 ) -> ModelConfig {
-    provenance["origin"] = origin.name.into();
-    provenance["code_license"] = origin.code_license.into();
-    provenance["license"] = origin.weights_license.into();
+    state_origin(&mut provenance, row);
     ModelConfig {
         format: FORMAT,
         name: String::new(),

@@ -1,6 +1,7 @@
 //! Recognition of other projects' tensor names.
 
 use crate::weights::{RawTensor, Tensors};
+use crate::{ModelError, Result};
 
 /// Prefix of every name in published R2Former files, which were saved from `DataParallel`.
 pub(super) const PUBLISHED: &str = "module.";
@@ -15,7 +16,8 @@ pub(super) fn is_published(tensors: &Tensors) -> bool {
 
 pub(super) fn is_vit(tensors: &Tensors) -> bool {
     // Either name suffices, so that the error for a file without the other one names it.
-    tensors.contains_key("blocks.0.attn.qkv.weight")
+    super::transformers::recognise(tensors)
+        || tensors.contains_key("blocks.0.attn.qkv.weight")
         || (tensors.contains_key("patch_embed.proj.weight")
             && tensors.keys().any(|k| k.starts_with("blocks.0.attn.")))
 }
@@ -45,20 +47,39 @@ pub(super) fn set_aside(tensors: &mut Tensors, known: impl Fn(&str) -> bool) -> 
     names
 }
 
-/// Tensors under a prefix without it; values are left behind where only shapes count.
-pub(super) fn under(tensors: &Tensors, prefix: &str) -> Tensors {
-    let shape = |t: &RawTensor| RawTensor { shape: t.shape.clone(), data: Vec::new() };
-    tensors.iter().filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_string(), shape(t)))).collect()
-}
-
 /// Renames by prefix; the first matching rule wins.
 pub(super) fn rename(tensors: Tensors, rules: &[(&str, &str)]) -> Tensors {
-    tensors
-        .into_iter()
-        .map(|(name, tensor)| {
-            let new =
-                rules.iter().find_map(|(from, to)| name.strip_prefix(from).map(|rest| format!("{to}{rest}")));
-            (new.unwrap_or(name), tensor)
-        })
-        .collect()
+    tensors.into_iter().map(|(name, tensor)| (renamed(&name, rules), tensor)).collect()
+}
+
+/// One name by the same rules.
+pub(super) fn renamed(name: &str, rules: &[(&str, &str)]) -> String {
+    let new = rules.iter().find_map(|(from, to)| name.strip_prefix(from).map(|rest| format!("{to}{rest}")));
+    new.unwrap_or_else(|| name.to_string())
+}
+
+/// Matrices or vectors of one shape as one, below each other; `name` is that of each part in errors.
+pub(super) fn stacked<const N: usize>(
+    parts: [Option<RawTensor>; N],
+    name: impl Fn(usize) -> String,
+) -> Result<RawTensor> {
+    let mut whole = RawTensor { shape: Vec::new(), data: Vec::new() };
+    for (i, part) in parts.into_iter().enumerate() {
+        let RawTensor { shape, data } =
+            part.ok_or_else(|| ModelError::Config(format!("{} is missing", name(i))))?;
+        if shape.is_empty() || (i > 0 && shape != whole.shape) {
+            return Err(ModelError::Config(format!(
+                "{} has shape {shape:?}, which does not fit {} of {:?}",
+                name(i),
+                name(0),
+                whole.shape
+            )));
+        }
+        whole.shape = shape;
+        whole.data.extend(data);
+    }
+    if let Some(rows) = whole.shape.first_mut() {
+        *rows *= N;
+    }
+    Ok(whole)
 }

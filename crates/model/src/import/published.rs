@@ -22,7 +22,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
     let leftovers = names::set_aside(&mut tensors, |name| {
         matches!(name, "Reranker.decoder_pos_embed" | "Reranker.ratio")
     });
-    let mut architecture = vit::architecture(&names::under(&tensors, "backbone."), options)?;
+    let mut architecture = vit::architecture(&tensors, "backbone.", Vec::new(), options)?;
     architecture.position = PositionMode::Official;
     let tensors = names::rename(
         tensors,

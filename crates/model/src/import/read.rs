@@ -1,13 +1,14 @@
 //! Reads any supported file as named tensors.
 
-use super::archive::without_zip64;
-use crate::checkpoint::{fingerprint, host_tensors, looks_like_safetensors, open, read as read_bytes};
+use super::archive::{as_dictionary, without_zip64};
+use super::{folder, matlab};
+use crate::stream::{self, Stream};
 use crate::weights::{RawTensor, Tensors};
 use crate::{ModelError, Result};
 use half::{bf16, f16};
 use pytorch_reader::{DType, PytorchReader};
-use safetensors::SafeTensors;
 use std::collections::HashMap;
+use std::io::{Read, Seek};
 use std::path::Path;
 
 /// Tensors and metadata of a file.
@@ -25,23 +26,51 @@ pub(super) struct SourceFile {
 const NESTS: [&str; 6] = ["model_state_dict", "state_dict", "model", "teacher", "student", "model_ema"];
 
 pub(super) fn read(path: &Path) -> Result<SourceFile> {
-    let bytes = read_bytes(path)?;
-    let file_name = path.file_name().map(|n| n.to_string_lossy().into_owned());
-    let provenance = serde_json::json!({ "source": file_name, "source_sha256": fingerprint(&bytes) });
-    if looks_like_safetensors(&bytes) {
-        let file = open(&bytes, path)?;
-        let metadata = SafeTensors::read_metadata(&bytes)
-            .ok()
-            .and_then(|(_, header)| header.metadata().clone())
-            .unwrap_or_default();
-        if metadata.contains_key("r2former") {
-            return Err(ModelError::checkpoint(path, "is already an r2former model and needs no import"));
-        }
-        return Ok(SourceFile { tensors: host_tensors(&file, path)?, metadata, nested: false, provenance });
+    if path.is_dir() {
+        return folder::read(path);
     }
-    drop(bytes);
+    let fail = |e| ModelError::io(path, e);
+    let (mut file, _) = stream::open(path)?;
+    let mut start = Vec::new();
+    file.by_ref().take(START).read_to_end(&mut start).map_err(fail)?;
+    if stream::is_safetensors(&start) {
+        let (tensors, metadata, fingerprint) = safetensors(path)?;
+        return Ok(SourceFile {
+            tensors,
+            metadata,
+            nested: false,
+            provenance: provenance(path, &fingerprint),
+        });
+    }
+    file.rewind().map_err(fail)?;
+    let provenance = provenance(path, &stream::fingerprint(file).map_err(fail)?);
+    if matlab::recognise(&start) {
+        let bytes = std::fs::read(path).map_err(fail)?;
+        let tensors = matlab::read(&bytes).map_err(|problem| ModelError::checkpoint(path, problem))?;
+        return Ok(SourceFile { tensors, metadata: HashMap::new(), nested: false, provenance });
+    }
     let (tensors, nested) = pickle(path)?;
     Ok(SourceFile { tensors, metadata: HashMap::new(), nested, provenance })
+}
+
+/// Bytes by which a file's kind is recognised.
+const START: u64 = 256;
+
+fn provenance(path: &Path, fingerprint: &str) -> serde_json::Value {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned());
+    serde_json::json!({ "source": name, "source_sha256": fingerprint })
+}
+
+/// Tensors, metadata and SHA-256 of a safetensors file.
+pub(super) fn safetensors(path: &Path) -> Result<(Tensors, HashMap<String, String>, String)> {
+    let (file, length) = stream::open(path)?;
+    let stream = Stream::new(file, length, path)?;
+    let metadata = stream.metadata();
+    if metadata.contains_key("r2former") {
+        return Err(ModelError::checkpoint(path, "is already an r2former model and needs no import"));
+    }
+    let (tensors, fingerprint) = stream.tensors()?;
+    Ok((tensors, metadata, fingerprint))
 }
 
 /// The tensors, and whether they were nested.
@@ -49,8 +78,13 @@ fn pickle(path: &Path) -> Result<(Tensors, bool)> {
     // The copy must live as long as its reader.
     let mut copy = None;
     let reader = PytorchReader::new(path).or_else(|error| {
-        copy = without_zip64(path);
-        copy.as_ref().and_then(|copy| PytorchReader::new(copy.path()).ok()).ok_or(error)
+        [without_zip64, as_dictionary]
+            .into_iter()
+            .find_map(|changed| {
+                copy = changed(path);
+                PytorchReader::new(copy.as_ref()?.path()).ok()
+            })
+            .ok_or(error)
     });
     let reader = reader.map_err(|e| {
         ModelError::checkpoint(

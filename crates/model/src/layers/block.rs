@@ -1,8 +1,10 @@
 //! A pre-norm transformer block, as in timm and DINOv2.
 
+use super::adapter::Adapter;
 use super::block_op::{BlockTensors, block};
 use super::gradient_kernels;
 use super::projection::{Projection, product_bf16};
+use super::rope::Rope;
 use crate::Precision;
 use crate::weights::{Init, TensorReader, TensorWriter};
 use burn::module::{Module, Param};
@@ -30,6 +32,28 @@ pub struct BlockConfig {
     pub layer_scale: bool,
     /// Precision of the matrix products.
     pub precision: Precision,
+}
+
+/// Factor of the adapter beside an MLP, in the published code of CricaVPR and SelaVPR.
+const PARALLEL: f64 = 0.2;
+
+/// What some models add to a block.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extras<'a> {
+    /// Rotary positions.
+    pub rope: Option<&'a Rope>,
+    /// An adapter whose output is added to that of the attention.
+    pub serial: Option<&'a Adapter>,
+    /// An adapter beside the MLP.
+    pub parallel: Option<&'a Adapter>,
+    /// Rows and columns of patches, which adapters need.
+    pub grid: [usize; 2],
+}
+
+impl Extras<'_> {
+    fn is_empty(&self) -> bool {
+        self.rope.is_none() && self.serial.is_none() && self.parallel.is_none()
+    }
 }
 
 /// A pre-norm block: `x + attention(norm1(x))`, then `x + mlp(norm2(x))`.
@@ -101,15 +125,22 @@ impl Block {
     /// - x: `[batch, tokens, dim]`
     /// - output: `[batch, tokens, dim]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        if let Some((out, _)) = self.by_kernel(&x, x.dims()[1], 0) {
-            return out;
-        }
-        self.forward_plain(x)
+        self.forward_with(x, &Extras::default())
     }
 
-    fn forward_plain(&self, x: Tensor<3>) -> Tensor<3> {
-        let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()));
-        self.after_attention(x, self.attend(q, k, v))
+    /// [`forward`](Self::forward) with what some models add to it.
+    pub fn forward_with(&self, x: Tensor<3>, extras: &Extras<'_>) -> Tensor<3> {
+        if extras.is_empty()
+            && let Some((out, _)) = self.by_kernel(&x, x.dims()[1], 0)
+        {
+            return out;
+        }
+        self.forward_plain(x, extras)
+    }
+
+    fn forward_plain(&self, x: Tensor<3>, extras: &Extras<'_>) -> Tensor<3> {
+        let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()), extras.rope);
+        self.after_attention(x, self.attend(q, k, v), extras)
     }
 
     /// [`forward`](Self::forward) that also returns the attention of the first `rows` tokens to every token, summed over
@@ -119,16 +150,32 @@ impl Block {
     /// - x: `[batch, tokens, dim]`
     /// - output: `[batch, tokens, dim]` and `[batch, tokens]`
     pub fn forward_with_attention(&self, x: Tensor<3>, rows: usize) -> (Tensor<3>, Tensor<2>) {
-        self.by_kernel(&x, x.dims()[1], rows).unwrap_or_else(|| self.forward_with_attention_plain(x, rows))
+        self.forward_with_attention_and(x, rows, &Extras::default())
     }
 
-    fn forward_with_attention_plain(&self, x: Tensor<3>, rows: usize) -> (Tensor<3>, Tensor<2>) {
-        let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()));
+    /// [`forward_with_attention`](Self::forward_with_attention) with what some models add to it.
+    pub fn forward_with_attention_and(
+        &self,
+        x: Tensor<3>,
+        rows: usize,
+        extras: &Extras<'_>,
+    ) -> (Tensor<3>, Tensor<2>) {
+        let kernel = if extras.is_empty() { self.by_kernel(&x, x.dims()[1], rows) } else { None };
+        kernel.unwrap_or_else(|| self.forward_with_attention_plain(x, rows, extras))
+    }
+
+    fn forward_with_attention_plain(
+        &self,
+        x: Tensor<3>,
+        rows: usize,
+        extras: &Extras<'_>,
+    ) -> (Tensor<3>, Tensor<2>) {
+        let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()), extras.rope);
         let probabilities = self.probabilities(q, k);
         let [batch, _, tokens, _] = probabilities.dims();
         let attended = probabilities.clone().detach().narrow(2, 0, rows);
         let attended = attended.sum_dims_squeeze::<2, _>(&[1, 2]).reshape([batch, tokens]);
-        (self.after_attention(x, self.weigh(probabilities, v)), attended)
+        (self.after_attention(x, self.weigh(probabilities, v), extras), attended)
     }
 
     /// Computes the first token alone; the others serve as keys and values only.
@@ -144,8 +191,8 @@ impl Block {
     }
 
     fn forward_first_plain(&self, x: Tensor<3>) -> Tensor<3> {
-        let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()));
-        self.after_attention(x.narrow(1, 0, 1), self.attend(q.narrow(2, 0, 1), k, v))
+        let (q, k, v) = self.heads_of(self.norm1.forward(x.clone()), None);
+        self.after_attention(x.narrow(1, 0, 1), self.attend(q.narrow(2, 0, 1), k, v), &Extras::default())
     }
 
     /// The first `outputs` tokens and the attention of the first `class_tokens`, by the CPU kernels if the device is a
@@ -187,14 +234,18 @@ impl Block {
         Some(block(x.clone(), tensors, shape))
     }
 
-    /// Queries (scaled), keys and values, each `[batch, heads, tokens, head_dim]`.
-    fn heads_of(&self, x: Tensor<3>) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
+    /// Queries (scaled), keys and values, each `[batch, heads, tokens, head_dim]`; the first two turned by positions.
+    fn heads_of(&self, x: Tensor<3>, rope: Option<&Rope>) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
         let [batch, tokens, dim] = x.dims();
         let head_dim = dim / self.heads;
         let qkv =
             self.qkv.forward(x).reshape([batch, tokens, 3, self.heads, head_dim]).permute([2, 0, 3, 1, 4]);
         let part = |i: usize| -> Tensor<4> { qkv.clone().narrow(0, i, 1).squeeze_dim(0) };
-        (part(0).mul_scalar((head_dim as f64).powf(-0.5)), part(1), part(2))
+        let turned = |x: Tensor<4>| match rope {
+            Some(rope) => rope.rotate(x),
+            None => x,
+        };
+        (turned(part(0)).mul_scalar((head_dim as f64).powf(-0.5)), turned(part(1)), part(2))
     }
 
     /// The context `[batch, tokens, dim]`.
@@ -230,16 +281,25 @@ impl Block {
         }
     }
 
-    fn after_attention(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
-        let x = x + scaled(self.proj.forward(context), &self.scale1);
-        let hidden = self.fc1.forward(self.norm2.forward(x.clone()));
+    fn after_attention(&self, x: Tensor<3>, context: Tensor<3>, extras: &Extras<'_>) -> Tensor<3> {
+        let mut attended = self.proj.forward(context);
+        if let Some(adapter) = extras.serial {
+            attended = attended.clone() + adapter.forward(attended, extras.grid);
+        }
+        let x = x + scaled(attended, &self.scale1);
+        let normed = self.norm2.forward(x.clone());
+        let hidden = self.fc1.forward(normed.clone());
         let hidden = if self.gated {
             let half = hidden.dims()[2] / 2;
             silu(hidden.clone().narrow(2, 0, half)) * hidden.narrow(2, half, half)
         } else {
             gelu(hidden)
         };
-        x + scaled(self.fc2.forward(hidden), &self.scale2)
+        let mut out = self.fc2.forward(hidden);
+        if let Some(adapter) = extras.parallel {
+            out = out + adapter.forward(normed, extras.grid).mul_scalar(PARALLEL);
+        }
+        x + scaled(out, &self.scale2)
     }
 }
 
@@ -333,9 +393,12 @@ mod tests {
 
         type Forward = fn(&Block, Tensor<3>) -> Tensor<3>;
         let passes: [(Forward, Forward); 3] = [
-            (Block::forward, Block::forward_plain),
+            (Block::forward, |b, x| b.forward_plain(x, &Extras::default())),
             (Block::forward_first, Block::forward_first_plain),
-            (|b, x| b.forward_with_attention(x, 1).0, |b, x| b.forward_with_attention_plain(x, 1).0),
+            (
+                |b, x| b.forward_with_attention(x, 1).0,
+                |b, x| b.forward_with_attention_plain(x, 1, &Extras::default()).0,
+            ),
         ];
         for shape in [[2, 5, 12], [3, 30, 12], [1, 1, 12]] {
             let x = noise(&mut 9, shape);
@@ -360,7 +423,7 @@ mod tests {
                 let x = Tensor::<3>::from_data(x.clone(), device);
                 values(
                     if plain {
-                        block.forward_with_attention_plain(x, 1)
+                        block.forward_with_attention_plain(x, 1, &Extras::default())
                     } else {
                         block.forward_with_attention(x, 1)
                     }

@@ -1,17 +1,24 @@
 //! Layers shared by backbone, heads and reranker.
 
+mod adapter;
 mod block;
 mod block_op;
 mod gradient_kernels;
 mod match_op;
 mod position;
 mod projection;
+mod rope;
 mod sincos;
+mod values;
 
-pub use block::{Block, BlockConfig};
+pub use adapter::Adapter;
+pub(crate) use adapter::CONVOLUTIONS;
+pub use block::{Block, BlockConfig, Extras};
 pub(crate) use gradient_kernels::enabled as gradient_kernels;
 pub use gradient_kernels::without as without_gradient_kernels;
 pub(crate) use match_op::match_features;
 pub use position::{bicubic_matrix, fit_position};
 pub use projection::Projection;
+pub use rope::Rope;
 pub use sincos::sine_cosine;
+pub use values::Values;

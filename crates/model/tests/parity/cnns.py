@@ -1,7 +1,8 @@
-"""CosPlace (EigenPlaces is the identical network), MixVPR and the NetVLAD of Patch-NetVLAD by their own classes, with
-generated weights.
+"""CosPlace (EigenPlaces is the identical network), MixVPR, the NetVLAD of Patch-NetVLAD and BoQ over a ResNet by their own
+classes, with generated weights.
 
-    COSPLACE=gmberton/CosPlace MIXVPR=amaralibey/MixVPR PATCHNETVLAD=QVPR/Patch-NetVLAD python cnns.py [FOLDER PHOTO...]
+    COSPLACE=gmberton/CosPlace MIXVPR=amaralibey/MixVPR PATCHNETVLAD=QVPR/Patch-NetVLAD BOQ=amaralibey/Bag-of-Queries \
+        python cnns.py [FOLDER PHOTO...]
 
 where each variable is the folder of a clone.
 
@@ -47,6 +48,8 @@ for name, member in [("faiss", None), ("sklearn", None), ("sklearn.neighbors", "
     if member:
         setattr(sys.modules[name], member, None)
 netvlad = module("PATCHNETVLAD", "patchnetvlad/models/netvlad")
+boq = module("BOQ", "src/boq")
+boq_backbones = module("BOQ", "src/backbones")
 
 
 class MixVPR(torch.nn.Module):
@@ -76,6 +79,18 @@ class PatchNetVLAD(torch.nn.Module):
         if hasattr(self, "WPCA"):
             x = torch.nn.functional.normalize(self.WPCA(x[:, :, None, None]).flatten(1), dim=-1)
         return x
+
+
+class BoQ(torch.nn.Module):
+    """`VPRModel` of the published hubconf.py, with the queries and rows of the published model or fewer."""
+
+    def __init__(self, queries, rows, channels):
+        super().__init__()
+        self.backbone = boq_backbones.ResNet("resnet50", pretrained=False, unfreeze_n_blocks=0)
+        self.aggregator = boq.BoQ(1024, proj_channels=channels, num_queries=queries, num_layers=2, row_dim=rows)
+
+    def forward(self, x):
+        return self.aggregator(self.backbone(x))[0]
 
 
 def weight(name, shape):
@@ -126,6 +141,7 @@ def export(folder):
         case(outputs, shapes, f"MixVPR_{channels * rows}", MixVPR(channels, rows), [(320, 320)] * PICTURES)
     for clusters, dim in [(8, 128), (2, None)]:
         case(outputs, shapes, f"NetVLAD_{clusters}_{dim}", PatchNetVLAD(clusters, dim), SIZES)
+    case(outputs, shapes, "BoQ_512", BoQ(12, 4, 128), SIZES)
     save_file(outputs, folder / "cnns.outputs.safetensors", metadata=shapes)
 
 

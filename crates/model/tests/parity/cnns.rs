@@ -1,11 +1,13 @@
-//! CosPlace, EigenPlaces, MixVPR and NetVLAD: imports of whole files under the published names, and descriptors beside those of
+//! CosPlace, EigenPlaces, MixVPR, NetVLAD and BoQ over a ResNet: imports of whole files under the published names, and descriptors beside those of
 //! the official code.
 
 use crate::common::{Outputs, close, host};
 use crate::{data, generate};
 use burn::tensor::{Device, Tensor, TensorData};
 use r2former_model::import::{ImportOptions, Imported, import};
-use r2former_model::{BackboneConfig, GlobalConfig, ModelError, Pooling, R2Former, ResNetConfig, ResizeMode};
+use r2former_model::{
+    BackboneConfig, BoqConfig, GlobalConfig, ModelError, Pooling, R2Former, ResNetConfig, ResizeMode,
+};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
@@ -149,6 +151,17 @@ fn netvlad_with_and_without_whitening() {
 }
 
 #[test]
+fn boq_over_a_resnet() {
+    let config = check("BoQ_512").config;
+    assert_eq!(config.backbone, BackboneConfig::ResNet(ResNetConfig::new(50, 3)));
+    let expected = BoqConfig { width: 128, heads: 2, layers: 2, queries: 12, rows: 4 };
+    assert_eq!(config.global, GlobalConfig::Boq(expected));
+    let input = &config.input;
+    assert_eq!(([input.height, input.width], input.resize), ([384, 384], ResizeMode::TensorBicubic));
+    assert!(config.provenance["origin"].as_str().is_some_and(|text| text.starts_with("BoQ (")));
+}
+
+#[test]
 fn names_of_files_and_parallel_training_are_understood() {
     let file = published("ResNet18_512");
     let parallel: File =
@@ -186,6 +199,15 @@ fn wrong_tensors_are_named_as_in_the_file() {
                 "aggregator.mix.2.mix.0.weight",
                 "aggregator.row_proj.weight",
                 "aggregator.channel_proj.bias",
+            ],
+        ),
+        (
+            "BoQ_512",
+            [
+                "backbone.net.0.weight",
+                "backbone.net.6.5.bn3.running_var",
+                "aggregator.boqs.1.self_attn.out_proj.weight",
+                "aggregator.norm_input.bias",
             ],
         ),
         ("NetVLAD_8_128", ["encoder.28.weight", "pool.conv.weight", "pool.centroids", "WPCA.0.weight"]),

@@ -72,3 +72,23 @@ fn with_gated_mlps() {
     let BackboneConfig::Vit(vit) = imported.config.backbone else { panic!("a transformer") };
     assert_eq!(vit.swiglu, Some(128));
 }
+
+/// Without its mask token, DINOv2's own file has the names of timm's copy.
+#[test]
+fn a_file_that_could_be_either_says_so() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("dinov2.safetensors");
+    let read = |case: &str, position| {
+        let mut shapes = Outputs::open(&data("dinov2.outputs.safetensors")).shapes(case);
+        shapes.retain(|(name, _)| name != "mask_token");
+        generate::write(&path, &shapes, str::to_string);
+        let imported = import(&path, &ImportOptions { position, ..Default::default() }).expect(case);
+        let BackboneConfig::Vit(vit) = imported.config.backbone else { panic!("a transformer") };
+        (vit.position, imported.notes.iter().any(|note| note.contains("--position dinov2")))
+    };
+    assert_eq!(read("plain", None), (PositionMode::Antialias, true));
+    assert_eq!(read("plain", Some(PositionMode::Dinov2)), (PositionMode::Dinov2, false));
+    // Registers, and gated MLPs in one matrix of this name, are DINOv2's own.
+    assert_eq!(read("reg", None), (PositionMode::Antialias, false));
+    assert_eq!(read("swiglu", None), (PositionMode::Dinov2, false));
+}

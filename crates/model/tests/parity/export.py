@@ -8,13 +8,13 @@ import dinov2_code
 import reranker
 import resnet
 import torch
-import transformers
+import timm_code
 
 folder = pathlib.Path(__file__).resolve().parent
 golden = folder.parent / "golden"
 torch.set_num_threads(1)
 
-transformers.export(folder, torch.save)
+timm_code.export(folder, torch.save)
 dinov2_code.export(folder)
 aggregations.export(folder)
 resnet.export(folder)

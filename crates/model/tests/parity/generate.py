@@ -29,13 +29,32 @@ def image(height, width):
     return uniform(f"image {height}x{width}", (1, 3, height, width), -2.0, 2.0)
 
 
+TOKENS = (
+    "cls_token",
+    "pos_embed",
+    "position_embeddings",
+    "register_tokens",
+    "storage_tokens",
+    "mask_token",
+    "queries",
+)
+
+
 def weight(name, shape):
     """Weights of a transformer or a head by name; no bias, norm, scale or token is zero or one."""
     last = name.rsplit(".", 1)[-1]
-    if last in ("cls_token", "pos_embed", "register_tokens", "mask_token", "queries"):
+    if last in TOKENS:
         return uniform(name, shape, -0.8, 0.8)
-    if last == "gamma":
+    if last in ("gamma", "lambda1"):
         return uniform(name, shape, 0.3, 0.9)
+    if last == "p":
+        return uniform(name, shape, 2.5, 3.5)
+    if last == "running_var":
+        return uniform(name, shape, 0.7, 1.3)
+    if last == "bias_mask":
+        return uniform(name, shape, 0.0, 1.0)
+    if last == "periods":
+        return uniform(name, shape, 1.0, 40.0)
     if len(shape) > 1:
         bound = (3.0 / int(np.prod(shape[1:]))) ** 0.5
         return uniform(name, shape, -bound, bound)

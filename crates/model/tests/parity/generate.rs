@@ -32,8 +32,23 @@ pub(crate) fn image([height, width]: [usize; 2]) -> Tensor<4> {
 pub(crate) fn weight(name: &str, shape: &[usize]) -> RawTensor {
     let bound = (3.0 / shape.iter().skip(1).product::<usize>() as f64).sqrt();
     let (low, high) = match (name.rsplit('.').next(), shape.len()) {
-        (Some("cls_token" | "pos_embed" | "register_tokens" | "mask_token" | "queries"), _) => (-0.8, 0.8),
-        (Some("gamma"), _) => (0.3, 0.9),
+        (
+            Some(
+                "cls_token"
+                | "pos_embed"
+                | "position_embeddings"
+                | "register_tokens"
+                | "storage_tokens"
+                | "mask_token"
+                | "queries",
+            ),
+            _,
+        ) => (-0.8, 0.8),
+        (Some("gamma" | "lambda1"), _) => (0.3, 0.9),
+        (Some("bias_mask"), _) => (0.0, 1.0),
+        (Some("p"), _) => (2.5, 3.5),
+        (Some("running_var"), _) => (0.7, 1.3),
+        (Some("periods"), _) => (1.0, 40.0),
         (_, 2..) => (-bound, bound),
         (Some("weight"), _) => (0.7, 1.3),
         _ => (-0.2, 0.2),

@@ -32,6 +32,8 @@ pub(super) fn run(args: &CatalogArgs) -> Result<ExitStatus> {
         out.line(format_args!("{} ({})", row.name, row.backbone))?;
         out.line(format_args!("  descriptor   {} dimensions{parameters}", lengths.join(", ")))?;
         out.line(format_args!("  image size   {}", row.image_size))?;
+        let paper = if row.paper.is_empty() { String::new() } else { format!("{}; ", row.paper) };
+        out.line(format_args!("  code         {paper}{}", row.code))?;
         let file = if row.file.is_empty() { "" } else { ": " };
         out.line(format_args!("  file         {}{file}{}", row.source, row.file))?;
         out.line(format_args!("  licence      code {}; weights {}", row.code_license, row.weights_license))?;

@@ -10,15 +10,16 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_model::checkpoint::Storage;
 use r2former_model::import::{ImportOptions, Imported, Normalisation, import};
-use r2former_model::{Checkpoint, ModelConfig, Pooling, ResizeMode, cost, weights::Tensors};
+use r2former_model::{Checkpoint, ModelConfig, Pooling, PositionMode, ResizeMode, cost, weights::Tensors};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelCommand {
-    /// Import a published checkpoint: R2Former, DeiT, timm or DINOv2 transformers, torchvision's ResNets, MegaLoc,
-    /// DINOv2-SALAD, CliqueMining, BoQ, CosPlace, EigenPlaces, MixVPR or Patch-NetVLAD (.pth, .ckpt, .torch, .safetensors);
-    /// `model catalog` lists where to get them.
+    /// Import a published checkpoint: R2Former, DeiT, timm, DINOv2 or DINOv3 transformers, torchvision's ResNets, MegaLoc,
+    /// DINOv2-SALAD, CliqueMining, BoQ, CosPlace, EigenPlaces, MixVPR, NetVLAD, CricaVPR, SelaVPR, SelaVPR++ or AnyLoc
+    /// (.pth, .ckpt, .torch, .mat, .safetensors, or a downloaded folder with config.json); `model catalog` lists where to
+    /// get them.
     Import(ImportArgs),
     /// Copy a model, changing its name, image size, number of local features, licence or storage precision.
     Copy(CopyArgs),
@@ -34,7 +35,7 @@ pub(crate) enum ModelCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// Checkpoint to read. Pickles are parsed, never executed.
+    /// Checkpoint to read, or a folder with config.json and model.safetensors. Pickles are parsed, never executed.
     input: PathBuf,
     /// Model file to write (.safetensors).
     output: PathBuf,
@@ -57,8 +58,8 @@ pub(crate) struct ImportArgs {
     /// Pooling for checkpoints without a trained global head: cls, mean or gem [default: gem].
     #[arg(long)]
     pooling: Option<Pooling>,
-    /// Input normalisation: imagenet (its mean and standard deviation) or half (mean and deviation 0.5) [default: by
-    /// checkpoint].
+    /// Input normalisation: imagenet (its mean and standard deviation), half (mean and deviation 0.5) or satellite
+    /// (DINOv3's for satellite photographs) [default: by checkpoint].
     #[arg(long)]
     normalisation: Option<Normalisation>,
     /// Resize mode: direct (normalises, then bilinear without antialiasing, as the published code does), antialias or
@@ -66,6 +67,16 @@ pub(crate) struct ImportArgs {
     /// [default: by checkpoint].
     #[arg(long)]
     resize: Option<ResizeMode>,
+    /// How the position embedding is fitted to other image sizes: dinov2 (DINOv2's own code), antialias (that of its models
+    /// with registers, and timm), bicubic (transformers) or official (R2Former) [default: by checkpoint].
+    #[arg(long, value_name = "RULE")]
+    position: Option<PositionMode>,
+    /// AnyLoc's cluster centres (`..._c_centers.pt`): the descriptor is VLAD over the values of a block of the backbone.
+    #[arg(long, value_name = "FILE")]
+    vocabulary: Option<PathBuf>,
+    /// The block, from 0, of whose values the vocabulary is [default: as in its name, else 31].
+    #[arg(long, value_name = "N", requires = "vocabulary")]
+    layer: Option<usize>,
     /// Nearest neighbours per local feature in the reranker [default: 5].
     #[arg(long, value_name = "N")]
     neighbours: Option<usize>,
@@ -136,6 +147,9 @@ fn run_import(args: &ImportArgs) -> Result<ExitStatus> {
         pooling: args.pooling,
         normalisation: args.normalisation,
         resize: args.resize,
+        position: args.position,
+        vocabulary: args.vocabulary.clone(),
+        layer: args.layer,
         neighbours: args.neighbours,
     };
     let Imported { config, tensors, leftovers, notes } = import(&args.input, &options)?;

@@ -1,0 +1,45 @@
+//! Rotary positions of DINOv3: queries and keys of patches are turned by angles that grow with their row and column.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use std::f32::consts::TAU;
+
+/// Cosines and sines for every token of an image, each `[1, 1, tokens, head size]`.
+#[derive(Debug, Clone)]
+pub struct Rope {
+    cos: Tensor<4>,
+    sin: Tensor<4>,
+}
+
+impl Rope {
+    /// The tables for `prefix` tokens, which stay as they are, and a grid of patches (rows, columns) of any shape.
+    /// A head has four values per period: row and column, and each of the two in both halves.
+    pub fn new(periods: &[f32], prefix: usize, [rows, columns]: [usize; 2], device: &Device) -> Self {
+        let size = 4 * periods.len();
+        let tokens = prefix + rows * columns;
+        let mut angles = Vec::with_capacity(tokens * size);
+        angles.resize(prefix * size, 0.0);
+        // Centres of patches from -1 to 1 along each side, however long it is.
+        let along = |i: usize, count: usize| 2.0 * ((i as f32 + 0.5) / count as f32) - 1.0;
+        for patch in 0..rows * columns {
+            let half = || {
+                [along(patch / columns, rows), along(patch % columns, columns)]
+                    .into_iter()
+                    .flat_map(|at| periods.iter().map(move |period| TAU * at / period))
+            };
+            angles.extend(half().chain(half()));
+        }
+        let table = |f: fn(f32) -> f32| {
+            let values: Vec<f32> = angles.iter().map(|angle| f(*angle)).collect();
+            Tensor::from_data(TensorData::new(values, [1, 1, tokens, size]), device)
+        };
+        Self { cos: table(f32::cos), sin: table(f32::sin) }
+    }
+
+    /// Turns queries or keys, `[batch, heads, tokens, head size]`.
+    pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
+        let half = x.dims()[3] / 2;
+        let turned =
+            Tensor::cat(vec![x.clone().narrow(3, half, half).neg(), x.clone().narrow(3, 0, half)], 3);
+        x * self.cos.clone() + turned * self.sin.clone()
+    }
+}
