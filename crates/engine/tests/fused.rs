@@ -9,8 +9,8 @@ use r2former_model::backbone::Tokens;
 use r2former_model::import::{ImportOptions, import};
 use r2former_model::quantize::{dequantize, quantize};
 use r2former_model::{
-    BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, Pooling, PositionMode, R2Former, RerankerConfig,
-    VitConfig,
+    AdapterConfig, BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, Pooling, PositionMode, R2Former,
+    RerankerConfig, VitConfig,
 };
 use std::path::Path;
 
@@ -208,16 +208,27 @@ fn transformers_equal_the_model() {
     }
 }
 
-/// Gated MLPs are left to the model's own operations.
+/// What kernels do not cover is left to the model's own operations.
 #[test]
-fn gated_mlps_are_unsupported() {
-    let model = transformer(|c| (c.distilled, c.swiglu) = (false, Some(24)), None, 3);
-    let size = [64, 96];
-    for level in Level::available() {
-        let refused = FusedBackbone::new(&model, level, MatmulPrecision::F32, size);
-        assert!(matches!(refused, Err(KernelError::Unsupported(_))), "{level}");
+fn gated_mlps_rotary_positions_and_adapters_are_unsupported() {
+    let side = AdapterConfig::Side { width: 16, count: 1 };
+    let changes: [fn(&mut VitConfig, AdapterConfig); 3] = [
+        |c, _| (c.distilled, c.swiglu) = (false, Some(24)),
+        |c, _| {
+            (c.distilled, c.dim, c.heads) = (false, 48, 3);
+            c.rotary = VitConfig::rotary_periods(100.0, 16);
+        },
+        |c, side| (c.distilled, c.adapters) = (false, Some(side)),
+    ];
+    for change in changes {
+        let model = transformer(|c| change(c, side), None, 3);
+        let size = [64, 96];
+        for level in Level::available() {
+            let refused = FusedBackbone::new(&model, level, MatmulPrecision::F32, size);
+            assert!(matches!(refused, Err(KernelError::Unsupported(_))), "{level}");
+        }
+        model.extract(Tensor::ones([1, 3, size[0], size[1]], &Device::flex())).unwrap();
     }
-    model.extract(Tensor::ones([1, 3, size[0], size[1]], &Device::flex())).unwrap();
 }
 
 #[test]

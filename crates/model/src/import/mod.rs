@@ -22,6 +22,7 @@ mod published;
 mod read;
 mod resnet;
 mod transformers;
+mod unsupported;
 mod vit;
 
 use crate::catalog::Published;
@@ -153,7 +154,9 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
         ModelError::Config(problem) => ModelError::checkpoint(path, problem),
         other => other,
     };
-    let mut draft = if let Some(published) = aggregated {
+    let mut draft = if let Some(error) = unsupported::named(&file.tensors) {
+        Err(error)
+    } else if let Some(published) = aggregated {
         aggregated::draft(published, file, options)
     } else if let Some(layout) = cnn::layout(&file.tensors) {
         cnn::draft(layout, file, options)
