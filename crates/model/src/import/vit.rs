@@ -40,6 +40,9 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
             || name.starts_with("head.")
             || name.starts_with("head_dist.")
     });
+    if leftovers.iter().any(|name| name.starts_with("head_dist.")) && !tensors.contains_key("dist_token") {
+        return Err(ModelError::Config("dist_token is missing".into()));
+    }
     let mut vit = architecture(&tensors, "", rotary, options)?;
     vit.position = options.position.unwrap_or_else(|| source.position(&vit));
     vit.norm_eps = match stated("layer_norm_eps").map(str::parse::<f64>) {
