@@ -2,16 +2,21 @@
 //! slice of depth at a time.
 
 use super::Shape;
-use super::gemm::{DEPTH, LINE, Sums, Weights, copy, micro_kernel, rectify, tile_rows, units_per_task};
+use super::chain::{Follow, Outputs, for_each_part, part_sizes, run_following};
+use super::gemm::{
+    DEPTH, LINE, Sums, Weights, copy, micro_kernel, prefetch, rectify, tile_rows, units_per_task,
+};
 use crate::Level;
 use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::panel::NR_VECTORS;
 use crate::pool::Pool;
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 /// Whole tiles of a task at most: their slice of depth stays in L2.
-const MOST_TILES: usize = 16;
+pub(super) const MOST_TILES: usize = 16;
+
+/// Weights of a slice that are read again for each tile at most, rather than each panel of them for all tiles.
+const NEAR_FLOATS: usize = 64 << 10;
 
 /// A convolution of any odd side and stride.
 #[derive(Debug, Clone)]
@@ -40,7 +45,8 @@ struct Piece {
     from: usize,
     /// The first value within the slice.
     to: usize,
-    len: usize,
+    /// Values that are copied: of the image whole vectors, of which the next piece overwrites the rest.
+    copied: usize,
 }
 
 /// What a convolution reads: pixels of `pitch` floats.
@@ -90,7 +96,8 @@ impl Direct {
                 let (index, from) = (at / run, at % run);
                 let count = (run - from).min(first + len - at);
                 let tap = [index / across, index % across].map(|i| i as isize - pad as isize);
-                pieces.push(Piece { tap, from, to: at - first, len: count });
+                let copied = if merged { count.next_multiple_of(columns) } else { count };
+                pieces.push(Piece { tap, from, to: at - first, copied: copied.min(LINE - (at - first)) });
                 at += count;
             }
             Slice { first, len, pieces }
@@ -98,46 +105,59 @@ impl Direct {
         Self { weights, bias: padded, slices: slices.collect(), stride }
     }
 
-    /// Computes the output map, whose width is `width`, on all threads.
+    /// Floats per output pixel.
+    pub(super) fn pitch(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// Computes the output map, whose width is `width`, and what follows, on all threads.
     pub(super) fn run(
         &self,
         level: Level,
         source: Source<'_>,
         width: usize,
         epilogue: [bool; 2],
-        out: &mut [f32],
+        following: &[Follow<'_>],
+        outputs: Outputs<'_>,
         scratches: &Pool<Floats>,
     ) {
-        let (pitch, rows) = (self.bias.len(), tile_rows(level));
-        let tiles = (out.len() / pitch).div_ceil(rows);
+        let (pitch, rows) = (self.pitch(), tile_rows(level));
+        let tiles = (outputs[0].len() / pitch).div_ceil(rows);
         let threads = rayon::current_num_threads();
-        let group = rows * units_per_task(tiles, threads, MOST_TILES, |tiles| 10 * tiles + 3 * tiles.min(1));
-        out.par_chunks_mut(group * pitch).enumerate().for_each(|(index, out)| {
+        let units = units_per_task(tiles, threads, MOST_TILES, |tiles| 10 * tiles + 3 * tiles.min(1));
+        let group = rows * units;
+        let sizes = part_sizes(group, pitch, following);
+        for_each_part(0..tiles.div_ceil(units), sizes, outputs, &|index, outputs| {
             let mut lines = scratches.borrow();
             lines.resize(group * LINE);
+            let out = &mut *outputs[0];
             let task = Task { conv: self, source, width, first: index * group, epilogue, out };
             level.run(Run { task, lines: &mut lines, rows });
+            run_following(level, following, outputs, pitch, &mut lines);
         });
     }
 }
 
 /// Some output pixels.
-struct Task<'a> {
-    conv: &'a Direct,
-    source: Source<'a>,
+pub(super) struct Task<'a> {
+    pub(super) conv: &'a Direct,
+    pub(super) source: Source<'a>,
     /// Columns of the output map.
-    width: usize,
+    pub(super) width: usize,
     /// The first output pixel.
-    first: usize,
+    pub(super) first: usize,
     /// Whether the sum is added to the output, and whether a ReLU follows.
-    epilogue: [bool; 2],
-    out: &'a mut [f32],
+    pub(super) epilogue: [bool; 2],
+    pub(super) out: &'a mut [f32],
 }
 
-struct Run<'a> {
-    task: Task<'a>,
-    lines: &'a mut [f32],
-    rows: usize,
+/// Runs a [`Task`].
+pub(super) struct Run<'a> {
+    pub(super) task: Task<'a>,
+    /// Scratch: a line per output pixel.
+    pub(super) lines: &'a mut [f32],
+    /// Rows of a whole tile.
+    pub(super) rows: usize,
 }
 
 impl WithSimd for Run<'_> {
@@ -151,8 +171,24 @@ impl WithSimd for Run<'_> {
         let pixels = task.out.len() / pitch;
         for s in 0..slices {
             task.gather::<S>(s, &mut lines[..pixels * LINE]);
-            for panel in 0..pitch / columns {
-                for first in (0..pixels).step_by(rows) {
+            let (panels, tiles) = (pitch / columns, pixels.div_ceil(rows));
+            // Either all weights of the slice stay in L2, or a panel of them in L1.
+            let by_tile = task.conv.slices[s].len * pitch <= NEAR_FLOATS;
+            let (outer, inner) = if by_tile { (tiles, panels) } else { (panels, tiles) };
+            for i in 0..outer {
+                for j in 0..inner {
+                    let (tile, panel) = if by_tile { (i, j) } else { (j, i) };
+                    if !by_tile && panel + 1 < panels {
+                        let Slice { first, len, .. } = task.conv.slices[s];
+                        task.conv.weights.prefetch(panel + 1, first, len, columns, [tile, tiles]);
+                    }
+                    let first = tile * rows;
+                    if s == 0 {
+                        task.prefetch_tile(first + rows, rows, panel, columns);
+                    }
+                    if panel == 0 {
+                        task.prefetch_source(s, pixels + first, rows);
+                    }
                     let here = rows.min(pixels - first);
                     let lines = &lines[first * LINE..];
                     match (rows, here) {
@@ -177,11 +213,11 @@ impl Task<'_> {
         let (mut row, mut column) = (self.first / self.width, self.first % self.width);
         for line in lines.chunks_exact_mut(LINE) {
             for piece in &self.conv.slices[slice].pieces {
-                let to = &mut line[piece.to..][..piece.len];
+                let to = &mut line[piece.to..][..piece.copied];
                 let [y, x] = [(row, piece.tap[0]), (column, piece.tap[1])]
                     .map(|(at, tap)| (at * stride).wrapping_add_signed(tap));
                 if y < height && x < width {
-                    copy::<S>(&values[(y * width + x) * pitch + piece.from..][..piece.len], to);
+                    copy::<S>(&values[(y * width + x) * pitch + piece.from..][..to.len()], to);
                 } else {
                     to.fill(0.0);
                 }
@@ -189,6 +225,30 @@ impl Task<'_> {
             column += 1;
             if column == self.width {
                 (row, column) = (row + 1, 0);
+            }
+        }
+    }
+
+    /// Prefetches a panel's channels of the outputs from `first` on, those of the next tile.
+    #[inline(always)]
+    fn prefetch_tile(&self, first: usize, count: usize, panel: usize, columns: usize) {
+        let pitch = self.conv.pitch();
+        for pixel in first..first + count {
+            let at = pixel * pitch + panel * columns;
+            prefetch(self.out.get(at..at + columns).unwrap_or_default());
+        }
+    }
+
+    /// Prefetches what the pixels from `first` on, those of the next task, read in a slice, if each reads one pixel.
+    #[inline(always)]
+    fn prefetch_source(&self, slice: usize, first: usize, count: usize) {
+        let (conv, Source { values, pitch, .. }) = (self.conv, self.source);
+        if let [piece] = conv.slices[slice].pieces.as_slice()
+            && conv.stride == 1
+        {
+            for pixel in self.first + first..self.first + first + count {
+                let at = pixel * pitch + piece.from;
+                prefetch(values.get(at..at + piece.copied).unwrap_or_default());
             }
         }
     }
@@ -214,21 +274,20 @@ impl Task<'_> {
         let at = |r: usize| (first + r) * pitch + panel * columns;
         let zero = simd.splat_f32s(0.0);
         let mut sums: Sums<S::f32s, R> = [[zero; NR_VECTORS]; R];
-        for r in 0..R {
-            if r < here {
-                for v in 0..NR_VECTORS {
-                    let old =
-                        if start && !add { zero } else { vectors::<S>(&self.out[at(r)..][..columns])[v] };
-                    sums[r][v] = if start { simd.add_f32s(old, bias[v]) } else { old };
-                }
-            }
-        }
         micro_kernel::<S, R>(simd, lines, 0, conv.weights.rows::<S>(panel, from, len), &mut sums);
+        // What is added is read after the products: its way from memory then overlaps with the next tile's.
         for r in 0..R {
             if r < here {
                 let out = vectors_mut::<S>(&mut self.out[at(r)..][..columns]);
                 for v in 0..NR_VECTORS {
-                    out[v] = if end && relu { rectify(simd, sums[r][v]) } else { sums[r][v] };
+                    let mut sum = sums[r][v];
+                    if start {
+                        sum = simd.add_f32s(sum, bias[v]);
+                    }
+                    if !start || add {
+                        sum = simd.add_f32s(sum, out[v]);
+                    }
+                    out[v] = if end && relu { rectify(simd, sum) } else { sum };
                 }
             }
         }

@@ -43,6 +43,22 @@ impl Weights {
         Self { values, depth }
     }
 
+    /// Prefetches a part, `[index, parts]`, of rows `first..first + count` of a panel: a memory further away than L2 then
+    /// delivers them while others are multiplied.
+    #[inline(always)]
+    pub(super) fn prefetch(
+        &self,
+        panel: usize,
+        first: usize,
+        count: usize,
+        columns: usize,
+        [index, parts]: [usize; 2],
+    ) {
+        let (start, len) = ((panel * self.depth + first) * columns, count * columns);
+        let part = start + len * index / parts..start + len * (index + 1) / parts;
+        prefetch(self.values.get(part).unwrap_or_default());
+    }
+
     /// Rows `first..first + count` of a panel.
     #[inline(always)]
     pub(super) fn rows<S: Simd>(&self, panel: usize, first: usize, count: usize) -> &[[S::f32s; NR_VECTORS]] {
@@ -50,6 +66,22 @@ impl Weights {
         let values = &self.values[(panel * self.depth + first) * columns..][..count * columns];
         vectors::<S>(values).as_chunks::<NR_VECTORS>().0
     }
+}
+
+/// Asks for values to be brought into L2, where the machine has such an instruction.
+#[inline(always)]
+pub(super) fn prefetch(values: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in values.chunks(16) {
+        // SAFETY: a prefetch reads nothing and cannot fault, whatever its address; SSE is part of every x86-64.
+        #[allow(unsafe_code, reason = "there is no safe prefetch")]
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
 }
 
 /// The sums of a tile.

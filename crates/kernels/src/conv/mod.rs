@@ -5,6 +5,7 @@
 //! convolutions of stride 1 are computed by Winograd's algorithm ([`winograd`]). Bias, addition and ReLU happen while the sums
 //! are in registers.
 
+mod chain;
 mod direct;
 mod gemm;
 mod pool;
@@ -15,6 +16,7 @@ mod winograd;
 use crate::buffer::Floats;
 use crate::pool::Pool;
 use crate::{KernelError, Level};
+use chain::{FOLLOWING, Follow};
 use direct::{Direct, Source};
 use pool::MaxPool;
 use rayon::prelude::*;
@@ -22,6 +24,9 @@ use winograd::Winograd;
 
 /// Channels of an image.
 const IMAGE: usize = 3;
+
+/// Floats behind the image that may be read.
+const SLACK: usize = 64;
 
 /// A convolution's sizes.
 #[derive(Debug, Clone, Copy)]
@@ -85,9 +90,19 @@ pub struct ConvNet {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Convolve { kernel: Kernel, shape: Shape, from: Slot, to: Slot, add: bool, relu: bool },
+    Convolve { kernel: Kernel, stride: usize, from: Slot, target: Target, following: Vec<(Direct, Target)> },
     Pool { pool: MaxPool, from: Slot, to: Slot },
     Keep { from: Slot, channels: usize },
+}
+
+/// Where a convolution's result goes.
+#[derive(Debug, Clone, Copy)]
+struct Target {
+    slot: Slot,
+    add: bool,
+    relu: bool,
+    /// Floats per pixel.
+    pitch: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -112,7 +127,28 @@ impl Map {
 
     fn resize(&mut self, size: [usize; 2], pitch: usize) {
         (self.size, self.pitch) = (size, pitch);
-        self.values.resize(size[0] * size[1] * pitch);
+        // The image is read in whole vectors.
+        self.values.resize(size[0] * size[1] * pitch + if pitch == IMAGE { SLACK } else { 0 });
+    }
+}
+
+impl Step {
+    /// Whether a convolution of single pixels from `from` to `to` can run within this step's tasks: it reads what they
+    /// wrote last, and writes nothing that another task reads.
+    fn takes(&self, from: Slot, to: Slot) -> bool {
+        let Self::Convolve { from: head, target, following, .. } = self else { return false };
+        let last = following.last().map_or(target, |(_, target)| target);
+        following.len() < FOLLOWING
+            && last.slot == from
+            && to != *head
+            && to != target.slot
+            && following.iter().all(|(_, target)| target.slot != to)
+    }
+
+    fn follow(&mut self, conv: Direct, target: Target) {
+        if let Self::Convolve { following, .. } = self {
+            following.push((conv, target));
+        }
     }
 }
 
@@ -162,19 +198,28 @@ impl ConvNet {
             return Err(KernelError::Tensor { name, found: weight.len(), expected });
         }
         let shape = Shape { inputs, outputs, side, stride };
+        let target = Target { slot: to, add, relu, pitch: self.pitch(outputs) };
         let pitch = if first { IMAGE } else { self.pitch(inputs) };
-        let kernel = if side == 3 && stride == 1 && !first {
-            Kernel::Winograd(Winograd::pack(self.level, &shape, pitch, weight, bias))
+        if side == 3 && stride == 1 && !first {
+            let kernel = Kernel::Winograd(Winograd::pack(self.level, &shape, pitch, weight, bias));
+            self.steps.push(Step::Convolve { kernel, stride, from, target, following: Vec::new() });
         } else {
-            Kernel::Direct(Direct::pack(self.level, &shape, pitch, first, weight, bias))
-        };
+            let direct = Direct::pack(self.level, &shape, pitch, first, weight, bias);
+            let single = side == 1 && stride == 1 && !first;
+            match self.steps.last_mut() {
+                Some(step) if single && step.takes(from, to) => step.follow(direct, target),
+                _ => {
+                    let kernel = Kernel::Direct(direct);
+                    self.steps.push(Step::Convolve { kernel, stride, from, target, following: Vec::new() });
+                }
+            }
+        }
         if first {
             self.padding = side / 2;
             // The image has no padding channels, which other layers rely on.
             self.channels[from.0] = 0;
         }
         self.channels[to.0] = outputs;
-        self.steps.push(Step::Convolve { kernel, shape, from, to, add, relu });
         Ok(())
     }
 
@@ -262,31 +307,24 @@ impl ConvNet {
             Vec::with_capacity(self.steps.iter().filter(|s| matches!(s, Step::Keep { .. })).count());
         for (index, step) in self.steps.iter().enumerate() {
             match step {
-                Step::Convolve { kernel, shape, from, to, add, relu } => {
-                    let mut target = std::mem::take(&mut slots[to.0]);
-                    let source = slots[from.0].source();
+                Step::Convolve { kernel, stride, from, target, following } => {
                     // The image has its padding in its size.
-                    let [rows, columns] = if index == 0 { size } else { source.size };
-                    let out = [rows, columns].map(|length| length.div_ceil(shape.stride));
-                    let pitch = self.pitch(shape.outputs);
-                    if *add && (target.size, target.pitch) != (out, pitch) {
-                        return Err(KernelError::Input("maps of two sizes are added".into()));
-                    }
-                    target.resize(out, pitch);
-                    match kernel {
-                        Kernel::Direct(direct) => direct.run(
-                            self.level,
-                            source,
-                            out[1],
-                            [*add, *relu],
-                            &mut target.values,
-                            &self.lines,
-                        ),
-                        Kernel::Winograd(winograd) => {
-                            winograd.run(self.level, source, [*add, *relu], &mut target.values, &self.tiles);
+                    let [rows, columns] = if index == 0 { size } else { slots[from.0].size };
+                    let out = [rows, columns].map(|length| length.div_ceil(*stride));
+                    let mut maps: [Map; 1 + FOLLOWING] = Default::default();
+                    let targets = [target].into_iter().chain(following.iter().map(|(_, target)| target));
+                    for (map, target) in maps.iter_mut().zip(targets) {
+                        *map = std::mem::take(&mut slots[target.slot.0]);
+                        if target.add && (map.size, map.pitch) != (out, target.pitch) {
+                            return Err(KernelError::Input("maps of two sizes are added".into()));
                         }
+                        map.resize(out, target.pitch);
                     }
-                    slots[to.0] = target;
+                    self.convolve_maps(kernel, slots[from.0].source(), out[1], *target, following, &mut maps);
+                    let targets = [target].into_iter().chain(following.iter().map(|(_, target)| target));
+                    for (map, target) in maps.into_iter().zip(targets) {
+                        slots[target.slot.0] = map;
+                    }
                 }
                 Step::Pool { pool, from, to } => {
                     let mut target = std::mem::take(&mut slots[to.0]);
@@ -305,13 +343,43 @@ impl ConvNet {
         }
         Ok(kept)
     }
+
+    /// A convolution and what follows it, into maps of the right sizes.
+    fn convolve_maps(
+        &self,
+        kernel: &Kernel,
+        source: Source<'_>,
+        width: usize,
+        target: Target,
+        following: &[(Direct, Target)],
+        maps: &mut [Map; 1 + FOLLOWING],
+    ) {
+        let outputs = maps.each_mut().map(|map| &mut *map.values);
+        let epilogue = |target: &Target| [target.add, target.relu];
+        let run = |following: &[Follow<'_>], outputs| match kernel {
+            Kernel::Direct(direct) => {
+                direct.run(self.level, source, width, epilogue(&target), following, outputs, &self.lines);
+            }
+            Kernel::Winograd(winograd) => {
+                winograd.run(self.level, source, epilogue(&target), following, outputs, &self.tiles);
+            }
+        };
+        match following {
+            [] => run(&[], outputs),
+            [(a, to_a)] => run(&[Follow { conv: a, epilogue: epilogue(to_a) }], outputs),
+            [(a, to_a), (b, to_b), ..] => run(
+                &[Follow { conv: a, epilogue: epilogue(to_a) }, Follow { conv: b, epilogue: epilogue(to_b) }],
+                outputs,
+            ),
+        }
+    }
 }
 
 /// The image pixel after pixel, within a border of zeros.
 fn pad_image(image: &[f32], [height, width]: [usize; 2], padding: usize, map: &mut Map) {
     let [down, across] = [height, width].map(|side| side + 2 * padding);
     map.resize([down, across], IMAGE);
-    map.values.par_chunks_mut(across * IMAGE).enumerate().for_each(|(y, row)| {
+    map.values[..down * across * IMAGE].par_chunks_mut(across * IMAGE).enumerate().for_each(|(y, row)| {
         let Some(y) = y.checked_sub(padding).filter(|y| *y < height) else {
             row.fill(0.0);
             return;

@@ -193,6 +193,44 @@ fn wide_layers_equal_plain_loops() {
     }
 }
 
+/// Convolutions of single pixels within the tasks of the one before, over several tasks.
+#[test]
+fn chains_equal_plain_loops() {
+    let random = &mut Random(7);
+    for (size, head) in [([37, 41], [3, 1]), ([37, 41], [3, 2]), ([37, 41], [1, 1]), ([1, 2], [3, 1])] {
+        let image = random.values(3 * size[0] * size[1], 1.0);
+        let stem = Layer::random(random, [3, 20], [3, 1], true);
+        let shortcut = Layer::random(random, [20, 70], [1, head[1]], false);
+        let layers = [
+            Layer::random(random, [20, 33], head, true),
+            Layer::random(random, [33, 70], [1, 1], true),
+            Layer::random(random, [70, 20], [1, 1], true),
+        ];
+        let x = Plain { values: image.iter().map(|v| f64::from(*v)).collect(), channels: 3, size };
+        let x = stem.plain(&x, None);
+        let first = layers[0].plain(&x, None);
+        let sum = layers[1].plain(&first, Some(&shortcut.plain(&x, None)));
+        let last = layers[2].plain(&sum, None);
+        for level in Level::available() {
+            let mut net = ConvNet::new(level);
+            net.convolve(stem.view(), Slot::IMAGE, Slot(1), false).unwrap();
+            net.convolve(shortcut.view(), Slot(1), Slot(2), false).unwrap();
+            net.convolve(layers[0].view(), Slot(1), Slot(3), false).unwrap();
+            net.convolve(layers[1].view(), Slot(3), Slot(2), true).unwrap();
+            net.convolve(layers[2].view(), Slot(2), Slot(4), false).unwrap();
+            let Some(Step::Convolve { following, .. }) = net.steps.last() else { panic!("a convolution") };
+            assert_eq!(following.len(), FOLLOWING, "what is tested is a chain");
+            for slot in [3, 2, 4] {
+                net.keep(Slot(slot)).unwrap();
+            }
+            let found = net.run(&image, size).unwrap();
+            for (found, expected) in found.iter().zip([&first, &sum, &last]) {
+                assert_near(found, expected, &format!("{level} {size:?} {head:?}"));
+            }
+        }
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_said() {
     let random = &mut Random(1);

@@ -5,6 +5,7 @@
 //! error is about twice that of a plain sum, a third of that with the usual ±1 and ±2.
 
 use super::Shape;
+use super::chain::{Follow, Outputs, for_each_part, part_sizes, run_following};
 use super::direct::Source;
 use super::gemm::{DEPTH, LINE, Sums, Weights, micro_kernel, rectify, tile_rows, units_per_task};
 use crate::Level;
@@ -12,7 +13,6 @@ use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::panel::NR_VECTORS;
 use crate::pool::Pool;
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 /// Outputs of a tile along one side.
 const OUT: usize = 4;
@@ -51,6 +51,8 @@ pub(super) struct Scratch {
     products: Floats,
     /// A pixel outside the map.
     zeros: Floats,
+    /// Of what follows.
+    lines: Floats,
 }
 
 impl Winograd {
@@ -81,7 +83,8 @@ impl Winograd {
         level: Level,
         source: Source<'_>,
         epilogue: [bool; 2],
-        out: &mut [f32],
+        following: &[Follow<'_>],
+        outputs: Outputs<'_>,
         scratches: &Pool<Scratch>,
     ) {
         let ([height, width], rows) = (source.size, tile_rows(level));
@@ -93,13 +96,14 @@ impl Winograd {
             tiles + 6 * tiles.min(1)
         };
         let lines = units_per_task(down, rayon::current_num_threads(), most.clamp(1, 16), cost);
-        let size = lines * OUT * width * self.bias.len();
-        out.par_chunks_mut(size).enumerate().for_each(|(index, out)| {
+        let pitch = self.bias.len();
+        let sizes = part_sizes(lines * OUT * width, pitch, following);
+        for_each_part(0..down.div_ceil(lines), sizes, outputs, &|index, outputs| {
             let mut scratch = scratches.borrow();
             let first = index * lines;
             let tiles = lines.min(down - first) * across;
             let pitch_tiles = tiles.div_ceil(rows) * rows;
-            let Scratch { inputs, products, zeros } = &mut *scratch;
+            let Scratch { inputs, products, zeros, lines: pixels } = &mut *scratch;
             inputs.resize(self.layout(pitch_tiles).lines() * LINE);
             products.resize(POINTS * pitch_tiles * level.columns());
             if zeros.len() < self.pitch {
@@ -107,7 +111,9 @@ impl Winograd {
                 zeros.fill(0.0);
             }
             let task = Task { conv: self, source, first, tiles, across, epilogue };
-            level.run(Run { task, layout: self.layout(pitch_tiles), out, inputs, products, zeros, rows });
+            let layout = self.layout(pitch_tiles);
+            level.run(Run { task, layout, out: outputs[0], inputs, products, zeros, rows });
+            run_following(level, following, outputs, pitch, pixels);
         });
     }
 
@@ -199,7 +205,12 @@ impl WithSimd for Run<'_> {
             for point in 0..POINTS {
                 let products = &mut products[point * layout.tiles * columns..][..layout.tiles * columns];
                 for slice in 0..layout.slices {
+                    let (weights, at) = (&task.conv.weights, point * layout.pitch + slice * DEPTH);
+                    let count = DEPTH.min(layout.pitch - slice * DEPTH);
                     for first in (0..task.tiles).step_by(rows) {
+                        // The rows after these, which follow in memory.
+                        let part = [first / rows, task.tiles.div_ceil(rows)];
+                        weights.prefetch(panel, at + count, count, columns, part);
                         let out = &mut products[first * columns..];
                         let here = task.tiles - first;
                         match (rows, here) {
