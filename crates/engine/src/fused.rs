@@ -1,33 +1,45 @@
 //! The model's parts on CPU kernels.
 
+use crate::fused_conv::conv_net;
 use crate::host::host;
 use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_kernels::{
-    Encoder, EncoderShape, KernelError, Level, MatmulPrecision, PrecomputedPrefix, Reranker, RerankerShape,
+    ConvNet, Encoded, Encoder, EncoderShape, FeatureMap, KernelError, Level, MatmulPrecision,
+    PrecomputedPrefix, Reranker, RerankerShape,
 };
 use r2former_model::backbone::{Backbone, Tokens, Vit};
 use r2former_model::weights::TensorWriter;
 use r2former_model::{Device, ModelConfig, R2Former};
 use std::sync::Arc;
 
-/// A model's vision transformer as CPU kernels, for images of one size.
+/// A model's backbone as CPU kernels, for images of one size.
 #[derive(Debug, Clone)]
 pub struct FusedBackbone {
-    /// Shared by every size: its packed weights are as large as the model.
-    encoder: Arc<Encoder>,
-    blank: PrecomputedPrefix,
-    prefix: usize,
-    /// Rows and columns of patches.
-    grid: [usize; 2],
+    network: Network,
+    size: [usize; 2],
     device: Device,
 }
 
+/// Weights are shared by every size: packed, they are as large as the model.
+#[derive(Debug, Clone)]
+enum Network {
+    Vit {
+        encoder: Arc<Encoder>,
+        blank: PrecomputedPrefix,
+        prefix: usize,
+        /// Side of a patch.
+        patch: usize,
+    },
+    Conv(Arc<ConvNet>),
+}
+
 impl FusedBackbone {
-    /// Packs a model's vision transformer for a level of vector instructions.
+    /// Packs a model's backbone for a level of vector instructions. Convolutional networks are computed in f32 whatever
+    /// `products` says, as the model's own operations do.
     ///
     /// # Errors
-    /// [`KernelError::Unsupported`] for another backbone, or sizes that only the plain path covers.
+    /// [`KernelError::Unsupported`] for sizes that only the plain path covers.
     pub fn new(
         model: &R2Former,
         level: Level,
@@ -35,70 +47,47 @@ impl FusedBackbone {
         size: [usize; 2],
     ) -> Result<Self, KernelError> {
         let device = Device::flex();
-        let Backbone::Vit(vit) = model.backbone() else {
-            return Err(KernelError::Unsupported("a backbone that is no vision transformer".into()));
+        let network = match model.backbone() {
+            Backbone::Vit(vit) => {
+                let encoder = Arc::new(encoder(model, vit, level, products)?);
+                let blank = blank(&encoder, vit, size, &device)?;
+                let config = vit.config();
+                Network::Vit { encoder, blank, prefix: config.prefix_tokens(), patch: config.patch }
+            }
+            other => Network::Conv(Arc::new(conv_net(other, level)?)),
         };
-        let c = vit.config();
-        if c.swiglu.is_some() {
-            return Err(KernelError::Unsupported("gated MLPs (SwiGLU)".into()));
-        }
-        if c.adapters.is_some() {
-            return Err(KernelError::Unsupported("adapters".into()));
-        }
-        if c.values {
-            return Err(KernelError::Unsupported("values of a block".into()));
-        }
-        if !c.rotary.is_empty() {
-            return Err(KernelError::Unsupported("rotary positions".into()));
-        }
-        let shape = EncoderShape {
-            patch: c.patch,
-            dim: c.dim,
-            depth: c.depth,
-            heads: c.heads,
-            mlp_ratio: c.mlp_ratio,
-            epsilon: c.norm_eps as f32,
-            layer_scale: c.layer_scale,
-            final_norm: c.final_norm,
-            class_tokens: c.class_tokens(),
-            local_layer: vit.local_layer(),
-            all_outputs: model.config().global.uses_patch_tokens(),
-        };
-        let unusual = |error: &dyn std::fmt::Display| KernelError::Unsupported(error.to_string());
-        let mut put = TensorWriter::default();
-        vit.save(&mut put, "");
-        let tensors = put.finish().map_err(|error| unusual(&error))?;
-        let get = |name: &str| tensors.get(&format!(".{name}")).map(|tensor| tensor.data.as_slice());
-        let encoder = Arc::new(Encoder::new(level, products, shape, &get)?);
-        let blank = blank(&encoder, vit, size, &device)?;
-        let grid = size.map(|side| side / c.patch);
-        Ok(Self { encoder, blank, prefix: c.prefix_tokens(), grid, device })
+        Ok(Self { network, size, device })
     }
 
     /// The same for images of another size (height, width); `model` is the one passed to [`FusedBackbone::new`].
-    /// Computes the position embedding at that size, about a hundredth of the cost of an image.
+    /// Computes a transformer's position embedding at that size, about a hundredth of the cost of an image.
     ///
     /// # Errors
     /// [`EngineError::Model`] for a size that the backbone cannot take.
     pub fn at(&self, model: &R2Former, size: [usize; 2]) -> Result<Self> {
         model.config().check_size(size[0], size[1])?;
-        let Backbone::Vit(vit) = model.backbone() else {
-            return Err(EngineError::Request("a backbone that is no vision transformer".into()));
-        };
-        let blank = blank(&self.encoder, vit, size, &self.device)
-            .map_err(|error| EngineError::Request(error.to_string()))?;
-        Ok(Self {
-            encoder: Arc::clone(&self.encoder),
-            blank,
-            prefix: self.prefix,
-            grid: size.map(|side| side / vit.config().patch),
-            device: self.device.clone(),
-        })
+        let mut network = self.network.clone();
+        if let Network::Vit { encoder, blank: of_size, .. } = &mut network {
+            let Backbone::Vit(vit) = model.backbone() else {
+                return Err(EngineError::Request("a backbone that is no vision transformer".into()));
+            };
+            *of_size = blank(encoder, vit, size, &self.device)
+                .map_err(|error| EngineError::Request(error.to_string()))?;
+        }
+        Ok(Self { network, size, device: self.device.clone() })
     }
 
-    /// The kernel itself.
-    pub fn encoder(&self) -> &Encoder {
-        &self.encoder
+    /// The vector instructions that it runs on.
+    pub fn level(&self) -> Level {
+        match &self.network {
+            Network::Vit { encoder, .. } => encoder.level(),
+            Network::Conv(net) => net.level(),
+        }
+    }
+
+    /// Whether matrix products run in bfloat16.
+    pub fn is_bf16(&self) -> bool {
+        matches!(&self.network, Network::Vit { encoder, .. } if encoder.is_bf16())
     }
 
     /// The backbone's tokens of one image `[3, height, width]`. Where the global head uses only the first tokens,
@@ -107,27 +96,86 @@ impl FusedBackbone {
     /// # Errors
     /// [`EngineError::Compute`] for an image of another size.
     pub fn tokens(&self, image: &[f32]) -> Result<Tokens> {
-        let encoded =
-            self.encoder.run(&self.blank, image).map_err(|error| EngineError::Compute(error.to_string()))?;
-        let attention = encoded.attention[self.prefix..].to_vec();
+        let failed = |error: KernelError| EngineError::Compute(error.to_string());
+        match &self.network {
+            Network::Vit { encoder, blank, prefix, patch } => {
+                let encoded = encoder.run(blank, image).map_err(failed)?;
+                Ok(self.of_transformer(encoded, *prefix, *patch))
+            }
+            Network::Conv(net) => self.of_maps(net.run(image, self.size).map_err(failed)?),
+        }
+    }
+
+    fn of_transformer(&self, encoded: Encoded, prefix: usize, patch: usize) -> Tokens {
+        let attention = encoded.attention[prefix..].to_vec();
         let count = encoded.attention.len();
         let dim = encoded.local.len() / count;
-        let tokens = |values: Vec<f32>| {
-            let count = values.len() / dim;
-            Tensor::from_data(TensorData::new(values, [1, count, dim]), &self.device)
-        };
-        Ok(Tokens {
-            last: tokens(encoded.last),
-            last_prefix: self.prefix,
-            grid: self.grid,
-            local: tokens(encoded.local),
-            local_prefix: self.prefix,
-            attention: Some(Tensor::from_data(
-                TensorData::new(attention, [1, count - self.prefix]),
-                &self.device,
-            )),
-        })
+        Tokens {
+            last: self.tensor(encoded.last, dim),
+            last_prefix: prefix,
+            grid: self.size.map(|side| side / patch),
+            local: self.tensor(encoded.local, dim),
+            local_prefix: prefix,
+            attention: Some(Tensor::from_data(TensorData::new(attention, [1, count - prefix]), &self.device)),
+        }
     }
+
+    /// From the map of local features, if it is another, and the last map.
+    fn of_maps(&self, mut maps: Vec<FeatureMap>) -> Result<Tokens> {
+        let Some(last) = maps.pop() else {
+            return Err(EngineError::Compute("the network returned no map".into()));
+        };
+        let grid = [last.rows, last.columns];
+        let last = self.tensor(last.values, last.channels);
+        let local = match maps.pop() {
+            Some(local) => self.tensor(local.values, local.channels),
+            None => last.clone(),
+        };
+        Ok(Tokens { last, last_prefix: 0, grid, local, local_prefix: 0, attention: None })
+    }
+
+    /// Rows of `width` as tokens of one image.
+    fn tensor(&self, values: Vec<f32>, width: usize) -> Tensor<3> {
+        let count = values.len() / width;
+        Tensor::from_data(TensorData::new(values, [1, count, width]), &self.device)
+    }
+}
+
+/// Packs a model's vision transformer.
+fn encoder(
+    model: &R2Former,
+    vit: &Vit,
+    level: Level,
+    products: MatmulPrecision,
+) -> Result<Encoder, KernelError> {
+    let c = vit.config();
+    let plain = [
+        (c.swiglu.is_some(), "gated MLPs (SwiGLU)"),
+        (c.adapters.is_some(), "adapters"),
+        (c.values, "values of a block"),
+        (!c.rotary.is_empty(), "rotary positions"),
+    ];
+    if let Some((_, what)) = plain.into_iter().find(|(has, _)| *has) {
+        return Err(KernelError::Unsupported(what.into()));
+    }
+    let shape = EncoderShape {
+        patch: c.patch,
+        dim: c.dim,
+        depth: c.depth,
+        heads: c.heads,
+        mlp_ratio: c.mlp_ratio,
+        epsilon: c.norm_eps as f32,
+        layer_scale: c.layer_scale,
+        final_norm: c.final_norm,
+        class_tokens: c.class_tokens(),
+        local_layer: vit.local_layer(),
+        all_outputs: model.config().global.uses_patch_tokens(),
+    };
+    let mut put = TensorWriter::default();
+    vit.save(&mut put, "");
+    let tensors = put.finish().map_err(|error| KernelError::Unsupported(error.to_string()))?;
+    let get = |name: &str| tensors.get(&format!(".{name}")).map(|tensor| tensor.data.as_slice());
+    Encoder::new(level, products, shape, &get)
 }
 
 /// The tokens of a blank image of one size (height, width), as the model embeds it.

@@ -50,6 +50,7 @@ mod error;
 mod extract;
 mod framing;
 mod fused;
+mod fused_conv;
 mod geometry;
 mod host;
 mod indexing;

@@ -297,7 +297,7 @@ fn bf16_stays_close() {
             let backbone = FusedBackbone::new(&model, level, products, [height, width]).unwrap();
             let tokens = backbone.tokens(&pixels).unwrap();
             let host = |tensor: Tensor<3>| tensor.try_into_vec_as::<f32>().unwrap();
-            (host(tokens.last), host(tokens.local), backbone.encoder().is_bf16())
+            (host(tokens.last), host(tokens.local), backbone.is_bf16())
         };
         for level in Level::available() {
             let (exact, rounded) =

@@ -6,6 +6,7 @@
 //! every level of the machine with a plain reference.
 //!
 //! - [`Encoder`]: a vision transformer on one image, with the attention of its last block.
+//! - [`ConvNet`]: a convolutional network on one image.
 //! - [`Reranker`]: one query against one candidate, from (8-bit) local features to logits.
 //! - [`gradient`]: forward and backward pass of a transformer block, for training.
 //! - [`ransac`]: geometric verification without learning.
@@ -35,6 +36,7 @@
 
 mod attend;
 mod buffer;
+mod conv;
 mod correlate;
 mod element;
 mod encoder;
@@ -55,6 +57,7 @@ mod stack;
 mod tiles;
 mod weights;
 
+pub use conv::{ConvNet, Convolution, FeatureMap, Slot};
 pub use encoder::{Encoded, Encoder, EncoderShape, PrecomputedPrefix};
 pub use level::{Level, LevelError, MatmulPrecision};
 pub use rerank::{Query, Reranker};

@@ -1,7 +1,10 @@
 //! No allocations in the steady state, and behaviour at the limits of f32.
 
 use allocation_counter::measure;
-use r2former_kernels::{Encoder, EncoderShape, Level, MatmulPrecision, Reranker, RerankerShape};
+use r2former_kernels::{
+    ConvNet, Convolution, Encoder, EncoderShape, FeatureMap, Level, MatmulPrecision, Reranker, RerankerShape,
+    Slot,
+};
 use std::collections::HashMap;
 
 /// Synthetic tensors of the given sizes.
@@ -106,6 +109,35 @@ fn encoding_a_second_image_allocates_only_its_result() {
         let returned = 4 * (2 * tokens * dim + tokens + 2 * tokens) as u64;
         assert_eq!(counted.bytes_total, returned, "{level}, {products:?}");
         assert_eq!(counted.count_total, 4, "{level}, {products:?}");
+    }
+}
+
+#[test]
+fn convolving_a_second_image_allocates_only_its_result() {
+    let values =
+        |len: usize| -> Vec<f32> { (0..len).map(|i| (i * 7919 % 1000) as f32 / 5000.0 - 0.1).collect() };
+    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    for level in Level::available() {
+        let mut net = ConvNet::new(level);
+        let mut add = |[inputs, outputs, side, stride]: [usize; 4], from, to| {
+            let (weight, bias) = (values(inputs * outputs * side * side), values(outputs));
+            let layer = Convolution { weight: &weight, bias: &bias, side, stride, relu: true };
+            net.convolve(layer, from, to, false).unwrap();
+        };
+        add([3, 20, 7, 2], Slot::IMAGE, Slot(1));
+        add([20, 24, 3, 1], Slot(1), Slot(2));
+        add([24, 40, 1, 1], Slot(2), Slot(3));
+        add([40, 16, 3, 2], Slot(3), Slot(1));
+        net.max_pool([3, 2, 1], Slot(1), Slot(2)).unwrap();
+        net.keep(Slot(2)).unwrap();
+        let image = values(3 * 72 * 104);
+        let counted = one_thread.install(|| {
+            let first = net.run(&image, [72, 104]).unwrap();
+            measure(|| assert_eq!(net.run(&image, [72, 104]).unwrap(), first))
+        });
+        // The map, and the list that holds it.
+        assert_eq!(counted.count_total, 2, "{level}");
+        assert_eq!(counted.bytes_max, (4 * 16 * 9 * 13 + size_of::<FeatureMap>()) as u64, "{level}");
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) struct StepArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Architecture with random weights: deit-s, deit-b, vit-tiny, vit-s, vit-b, dinov2-s, dinov2-b, dinov2-l, dinov2-g, dinov3-s, dinov3-s-plus, dinov3-b, dinov3-l, megaloc, salad or boq-dinov2.
+    /// Architecture with random weights: deit-s, deit-b, vit-tiny, vit-s, vit-b, dinov2-s, dinov2-b, dinov2-l, dinov2-g, dinov3-s, dinov3-s-plus, dinov3-b, dinov3-l, megaloc, salad, boq-dinov2, cosplace-r50, cosplace-vgg16 or mixvpr.
     #[arg(long, value_name = "NAME", conflicts_with = "model", default_value = "deit-s")]
     preset: String,
     /// Model file, in place of --preset.
@@ -174,7 +174,7 @@ impl Bench<'_> {
     fn setting(&self, what: &str, machine: &Machine) -> Map<String, Value> {
         let settings = self.extractor.settings();
         let reranker = self.extractor.fused().map(|fused| fused.level().name());
-        let encoder = self.extractor.fused_backbone().map(|backbone| backbone.encoder());
+        let backbone = self.extractor.fused_backbone();
         let setting = json!({
             "measured": what,
             "model": self.extractor.config().name,
@@ -183,8 +183,8 @@ impl Bench<'_> {
             "local_features": self.local_count(),
             "device": machine.device,
             "threads": rayon::current_num_threads(),
-            "instructions": encoder.map(|encoder| encoder.level().name()),
-            "products": encoder.map(|encoder| if encoder.is_bf16() { "bf16" } else { "f32" }),
+            "instructions": backbone.map(|backbone| backbone.level().name()),
+            "products": backbone.map(|backbone| if backbone.is_bf16() { "bf16" } else { "f32" }),
             "reranker_instructions": reranker,
             "runs": self.args.runs,
         });

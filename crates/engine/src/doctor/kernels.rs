@@ -37,7 +37,7 @@ impl Kernels {
         let found = packed(self.products)?;
         match self.products {
             // Where the machine lacks the instruction, the rounding is checked all the same.
-            MatmulPrecision::Bf16 if !found.encoder().is_bf16() => packed(MatmulPrecision::Bf16Emulated),
+            MatmulPrecision::Bf16 if !found.is_bf16() => packed(MatmulPrecision::Bf16Emulated),
             _ => Some(found),
         }
     }

@@ -43,6 +43,11 @@ impl Vgg16 {
         &self.convs
     }
 
+    /// Whether a pooling comes before the convolution of this number, from 0.
+    pub fn pools_before(conv: usize) -> bool {
+        VGG16.get(conv).is_some_and(|(index, ..)| vgg_pools_before(*index))
+    }
+
     /// Computes the feature map of `conv5_3`, of stride 16 (an odd last row or column is dropped by each pooling).
     ///
     /// # Shapes

@@ -1,7 +1,23 @@
 //! Sizes of learned aggregations of feature maps.
 
 use super::aggregate::LONGEST;
+use super::{BackboneConfig, GlobalConfig, Pooling, ResNetConfig};
 use serde::{Deserialize, Serialize};
+
+/// Backbone, head and image size of a published model by name: `cosplace-r50`, `cosplace-vgg16`, `mixvpr`.
+pub(super) fn preset(name: &str) -> Option<(BackboneConfig, GlobalConfig, [usize; 2])> {
+    let resnet = |stages| BackboneConfig::ResNet(ResNetConfig::new(50, stages));
+    let cosplace = |dim| GlobalConfig::Linear { dim, pooling: Pooling::Gem };
+    Some(match name {
+        "cosplace-r50" => (resnet(4), cosplace(2048), [480, 640]),
+        "cosplace-vgg16" => (BackboneConfig::Vgg16, cosplace(512), [480, 640]),
+        "mixvpr" => {
+            let mix = MixVprConfig { grid: [20, 20], depth: 4, hidden: 400, channels: 1024, rows: 4 };
+            (resnet(3), GlobalConfig::MixVpr(mix), [320, 320])
+        }
+        _ => return None,
+    })
+}
 
 /// MixVPR (Ali-bey et al., WACV 2023): layers that mix the positions of a feature map, then two projections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

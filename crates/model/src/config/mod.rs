@@ -80,14 +80,22 @@ pub struct Trained {
 
 impl ModelConfig {
     /// An untrained model of a named backbone ([`VitConfig::preset`]) with the heads and reranker of the paper, for
-    /// measurements and as a start for training; or of the sizes of a published global-only model, `megaloc`, `salad` or
-    /// `boq-dinov2`, at 322 x 322 pixels. `None` for an unknown name.
+    /// measurements and as a start for training; or of the sizes of a published global-only model: `megaloc`, `salad` and
+    /// `boq-dinov2` at 322 x 322 pixels, `cosplace-r50` and `cosplace-vgg16` at 480 x 640, `mixvpr` at 320 x 320. `None` for an
+    /// unknown name.
     pub fn preset(name: &str) -> Option<Self> {
         if let Some((vit, global, resize)) = aggregate::preset(name) {
             let mut config = Self::preset("dinov2-b")?;
             (config.name, config.backbone, config.global) = (name.into(), BackboneConfig::Vit(vit), global);
             (config.local, config.reranker) = (None, None);
             (config.input.height, config.input.width, config.input.resize) = (322, 322, resize);
+            return Some(config);
+        }
+        if let Some((backbone, global, [height, width])) = map_aggregate::preset(name) {
+            let mut config = Self::preset("vit-s")?;
+            (config.name, config.backbone, config.global) = (name.into(), backbone, global);
+            (config.local, config.reranker) = (None, None);
+            (config.input.height, config.input.width) = (height, width);
             return Some(config);
         }
         let vit = VitConfig::preset(name)?;
