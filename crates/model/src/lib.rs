@@ -59,9 +59,9 @@ pub use average::{Averaged, average};
 pub use bits::Bits;
 pub use checkpoint::{Checkpoint, load, save};
 pub use config::{
-    BackboneConfig, BoqConfig, GlobalConfig, InputConfig, LocalConfig, MixVprConfig, ModelConfig,
+    BackboneConfig, BoqConfig, Facet, GlobalConfig, InputConfig, LocalConfig, MixVprConfig, ModelConfig,
     NetVladConfig, Pooling, PositionMode, Precision, RerankerConfig, ResNetConfig, ResizeMode, SaladConfig,
-    Trained, VitConfig,
+    Selection, Trained, VitConfig,
 };
 pub use device::{Device, DeviceInfo, parse_device};
 pub use error::{ModelError, Result};

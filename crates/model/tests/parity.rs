@@ -9,6 +9,8 @@ mod common;
 mod dinov2_code;
 #[path = "parity/generate.rs"]
 mod generate;
+#[path = "parity/local.rs"]
+mod local;
 #[path = "parity/published.rs"]
 mod published;
 #[path = "parity/reranker.rs"]

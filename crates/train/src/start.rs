@@ -40,11 +40,13 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<(Checkpoint, bool)>
     }
     if changes.fresh_reranker {
         (model.reranker, model.trained.reranker) = (None, false);
-        if !changes.freeze_local_head {
+        // One that was never trained is initialised again in any case, and its patches stay those of the start model.
+        if !changes.freeze_local_head && model.trained.local {
             (model.local, model.trained.local) = (None, false);
         }
     }
-    if changes.freeze_local_head && !(model.trained.local && model.local.is_some()) {
+    let fixed = |local: &LocalConfig| model.trained.local || !local.projected;
+    if changes.freeze_local_head && !model.local.as_ref().is_some_and(fixed) {
         return Err(TrainError::Config(
             "model.freeze_local_head: the start model has no trained local features; train them with stage local".into(),
         ));
@@ -89,7 +91,7 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<(Checkpoint, bool)>
 /// Local features of a new head.
 fn local_config(config: &TrainConfig) -> LocalConfig {
     let count = config.model.local_count.unwrap_or(500);
-    LocalConfig { dim: config.model.local_dim, count, official_gather: false, layer: None }
+    LocalConfig { dim: config.model.local_dim, count, ..Default::default() }
 }
 
 /// Makes the local head a new one, as untrained, unless the start model's is to be trained further: one of another layer
@@ -106,7 +108,7 @@ fn renew_local_head(config: &TrainConfig, model: &mut ModelConfig) {
     match &mut model.local {
         Some(own) if model.trained.local && !config.model.fresh_local_head && !moved(own) => {}
         Some(own) => {
-            (own.dim, own.official_gather) = (config.model.local_dim, false);
+            (own.dim, own.official_gather, own.projected) = (config.model.local_dim, false, true);
             model.trained.local = false;
         }
         None => {

@@ -62,6 +62,13 @@ impl Aggregate {
 
     /// The descriptor before the last normalisation, `[batch, dim]`.
     pub fn forward(&self, tokens: &Tokens) -> Tensor<2> {
+        self.forward_with_weights(tokens).0
+    }
+
+    /// [`forward`](Self::forward), and how much each patch counts in it, `[batch, patches]`: the share that SALAD assigns to
+    /// clusters, or the attention of BoQ's queries, summed over queries and averaged over heads and blocks. `None` for
+    /// aggregations in which all positions count alike.
+    pub fn forward_with_weights(&self, tokens: &Tokens) -> (Tensor<2>, Option<Tensor<2>>) {
         let [batch, count, width] = tokens.last.dims();
         let patches = tokens.last.clone().narrow(1, tokens.last_prefix, count - tokens.last_prefix);
         match self {
@@ -70,8 +77,8 @@ impl Aggregate {
                 salad.forward(patches, token)
             }
             Self::Boq(boq) => boq.forward(patches, tokens.grid),
-            Self::MixVpr(mix) => mix.forward(patches),
-            Self::NetVlad(vlad) => vlad.forward(patches),
+            Self::MixVpr(mix) => (mix.forward(patches), None),
+            Self::NetVlad(vlad) => (vlad.forward(patches), None),
         }
     }
 }

@@ -5,8 +5,8 @@ use super::{Draft, ImportOptions, Normalisation, names};
 use crate::config::FORMAT;
 use crate::weights::{RawTensor, Tensors};
 use crate::{
-    BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, ModelError, Pooling, PositionMode, Precision,
-    RerankerConfig, ResizeMode, Result, Trained, VitConfig,
+    BackboneConfig, GlobalConfig, ModelConfig, ModelError, Pooling, PositionMode, Precision, RerankerConfig,
+    ResizeMode, Result, Trained, VitConfig,
 };
 
 pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> {
@@ -43,12 +43,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         name: String::new(),
         backbone: BackboneConfig::Vit(vit),
         global: GlobalConfig::Pooled { pooling },
-        local: Some(LocalConfig {
-            dim: 128,
-            count: options.local_count.unwrap_or(500),
-            official_gather: false,
-            layer: None,
-        }),
+        local: None,
         reranker: Some(RerankerConfig { neighbours: options.neighbours.unwrap_or(5), ..Default::default() }),
         input,
         precision: Precision::F32,
