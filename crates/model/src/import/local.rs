@@ -154,8 +154,9 @@ impl LocalOptions {
 /// Seed of the random projection.
 const SEED: u64 = 0;
 
-/// What suits a model: patches by the weights of its aggregation or the attention of CLS; cells of a convolutional network
-/// by their length, unless it is a plain ResNet.
+/// What suits a model: patches by the weights of its aggregation or the attention of CLS, described by tokens half-way
+/// through the blocks, which match more reliably than late ones (`docs/models.md`); cells of a convolutional network by
+/// their length, unless it is a plain ResNet.
 fn default_of(config: &ModelConfig, count: Option<usize>) -> LocalConfig {
     let select = match (&config.global, &config.backbone) {
         (GlobalConfig::Salad(_) | GlobalConfig::Boq(_), _) => Selection::Aggregation,
@@ -164,7 +165,12 @@ fn default_of(config: &ModelConfig, count: Option<usize>) -> LocalConfig {
         }
         _ => Selection::Norm,
     };
-    LocalConfig { count: count.unwrap_or(COUNT), select, ..LocalConfig::default() }
+    let layer = match &config.backbone {
+        // A backbone without a trained descriptor is a start for training, with the paper's tokens.
+        BackboneConfig::Vit(vit) if config.trained.global && vit.depth > 1 => Some(vit.depth.div_ceil(2)),
+        _ => None,
+    };
+    LocalConfig { count: count.unwrap_or(COUNT), select, layer, ..LocalConfig::default() }
 }
 
 fn effovpr(config: &ModelConfig) -> Result<LocalConfig> {

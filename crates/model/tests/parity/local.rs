@@ -41,6 +41,7 @@ fn aggregations_rank_patches_by_their_own_weights() {
         let imported = imported(case, size, LocalOptions::default()).expect("imports");
         let local = imported.config.local.as_ref().expect("local features");
         assert_eq!((local.select, local.dim, local.count), (Selection::Aggregation, 128, 500), "{case}");
+        assert_eq!(local.layer, Some(1), "{case}: half of two blocks");
         assert!(imported.config.reranker.is_none() && !imported.config.trained.local);
         let note = imported.notes.last().expect("a note");
         assert!(note.contains("--rerank ransac") && note.contains("bytes per image"), "{note}");

@@ -19,7 +19,8 @@ pub(super) struct LocalArgs {
     /// aggregation where there is one, else attention].
     #[arg(long, value_name = "BY")]
     local_select: Option<Selection>,
-    /// Transformer blocks before features are taken [default: all but the last].
+    /// Transformer blocks before features are taken [default: half of them; all but the last, as in the paper, for a
+    /// backbone without a trained descriptor].
     #[arg(long, value_name = "N")]
     local_layer: Option<usize>,
     /// What describes a patch: its token, or its query, key or value in the next block [default: tokens].
