@@ -48,7 +48,9 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<(Checkpoint, bool)>
     let fixed = |local: &LocalConfig| model.trained.local || !local.projected;
     if changes.freeze_local_head && !model.local.as_ref().is_some_and(fixed) {
         return Err(TrainError::Config(
-            "model.freeze_local_head: the start model has no trained local features; train them with stage local".into(),
+            "model.freeze_local_head: the start model has no trained local features; train them with stage local, or import it \
+             with --local-dim all"
+                .into(),
         ));
     }
     if config.stage == Stage::Local {
