@@ -158,12 +158,17 @@ pub(crate) fn rerank_or_default(asked: Option<RerankMethod>, config: &ModelConfi
             bail!("model {name} has no reranker: leave --rerank out, or use --rerank none")
         }
         RerankMethod::Ransac | RerankMethod::Mutual if config.local.is_none() => {
-            bail!("model {name} has no local features: leave --rerank out, or use --rerank none")
+            bail!(
+                "model {name} has no local features: leave --rerank out, or give it some with model copy --local patches \
+                 (its index has to be made again)"
+            )
         }
         RerankMethod::Model if !config.trained.reranker => {
             eprintln!("note: the reranker of model {name} is not trained: its ranking is meaningless");
         }
-        RerankMethod::Ransac | RerankMethod::Mutual if !config.trained.local => {
+        RerankMethod::Ransac | RerankMethod::Mutual
+            if !config.trained.local && config.local.as_ref().is_some_and(|local| local.projected) =>
+        {
             eprintln!("note: the local features of model {name} are a random projection of its tokens");
         }
         _ => {}

@@ -19,7 +19,13 @@ fn start_in(home: &Path) {
         *vit = VitConfig { dim: 24, depth: 4, heads: 2, patch: 8, grid: [4, 4], ..vit.clone() };
     }
     config.global = GlobalConfig::Linear { dim: 16, pooling: Pooling::Gem };
-    config.local = Some(LocalConfig { dim: 16, count: 12, official_gather: false, layer: Some(2) });
+    config.local = Some(LocalConfig {
+        dim: 16,
+        count: 12,
+        official_gather: false,
+        layer: Some(2),
+        ..Default::default()
+    });
     config.reranker =
         Some(RerankerConfig { dim: 16, heads: 2, pair_depth: 1, depth: 2, ..Default::default() });
     [config.input.height, config.input.width] = [32, 32];

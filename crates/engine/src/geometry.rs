@@ -2,7 +2,9 @@
 
 use crate::{EngineError, Extractor, Result};
 use r2former_kernels::Level;
-use r2former_kernels::ransac::{Correspondence, HomographyFit, RansacOptions, mutual_nearest, ransac};
+use r2former_kernels::ransac::{
+    Correspondence, HomographyFit, Mutual, RansacOptions, mutual_nearest, ransac,
+};
 use serde::Serialize;
 
 /// Largest reprojection error of an inlier, in pixels of the network's input: one and a half patches of 16 pixels, as
@@ -40,6 +42,8 @@ pub struct Verifier {
     row: usize,
     /// Pixels of the larger side of the network's input.
     side: f32,
+    /// Cosine above which features match.
+    above: f32,
     places: Vec<[f32; 2]>,
     features: Vec<f32>,
 }
@@ -51,28 +55,35 @@ impl Verifier {
     /// [`EngineError::Request`] for a model without local features.
     pub fn new(extractor: &Extractor, query: &[f32]) -> Result<Self> {
         let row = extractor.config().local_row();
-        if row <= PLACE {
+        let Some(local) = extractor.config().local.as_ref().filter(|_| row > PLACE) else {
             return Err(EngineError::Request(format!(
-                "model {} has no local features: use --rerank none, or a full model",
+                "model {} has no local features: use --rerank none, or give it some (model copy --local patches)",
                 extractor.config().name
             )));
-        }
+        };
         let settings = extractor.settings();
         let level = Level::current().map_err(|error| EngineError::Request(error.to_string()))?;
         let (places, features) = split(query, row);
-        Ok(Self { level, row, side: settings.height.max(settings.width) as f32, places, features })
+        let side = settings.height.max(settings.width) as f32;
+        Ok(Self { level, row, side, above: local.match_above(), places, features })
     }
 
     /// Counts the local features of a reference that are mutual nearest neighbours of the query's.
     pub fn mutual(&self, reference: &[f32]) -> usize {
-        let (_, features) = split(reference, self.row);
-        mutual_nearest(self.level, self.row - PLACE, &self.features, &features).len()
+        self.matches(&split(reference, self.row).1).len()
+    }
+
+    /// The mutual nearest neighbours that are alike enough for the model.
+    fn matches(&self, features: &[f32]) -> Vec<Mutual> {
+        let mut found = mutual_nearest(self.level, self.row - PLACE, &self.features, features);
+        found.retain(|pair| pair.similarity > self.above);
+        found
     }
 
     /// Matches a reference's local features and counts the inliers of the best homography.
     pub fn verify(&self, reference: &[f32]) -> Verification {
         let (places, features) = split(reference, self.row);
-        let mutual = mutual_nearest(self.level, self.row - PLACE, &self.features, &features);
+        let mutual = self.matches(&features);
         let ends = mutual.iter().map(|m| (self.places[m.query as usize], places[m.reference as usize]));
         let scaled = |place: [f32; 2]| place.map(|v| v * self.side);
         let points: Vec<Correspondence> = ends

@@ -130,7 +130,7 @@ fn descriptors_equal_the_model() {
         ("mean", config(resnet(18, 4), pooled(Pooling::Mean))),
     ];
     let mut local = config(resnet(50, 4), gem);
-    local.local = Some(LocalConfig { dim: 32, count: 20, official_gather: false, layer: None });
+    local.local = Some(LocalConfig { dim: 32, count: 20, ..LocalConfig::default() });
     cases.push(("local features", local));
     for (what, config) in cases {
         let model = model(&config, 11);

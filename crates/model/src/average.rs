@@ -86,7 +86,7 @@ fn parts<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
 
 /// What the shapes do not show: the parts that are averaged compute the same in both models.
 fn same_architecture(first: &ModelConfig, second: &ModelConfig, parts: &[&str]) -> Result<()> {
-    let layer = |config: &ModelConfig| config.local.as_ref().map(|local| local.layer);
+    let tokens = |config: &ModelConfig| config.local.as_ref().map(|local| (local.layer, local.facet));
     // Neighbours are a choice made at every query.
     let reranker = |config: &ModelConfig| {
         config.reranker.as_ref().map(|own| RerankerConfig { neighbours: 1, ..own.clone() })
@@ -96,7 +96,7 @@ fn same_architecture(first: &ModelConfig, second: &ModelConfig, parts: &[&str]) 
     let differs = [
         ("backbone", "backbone", first.backbone != second.backbone),
         ("backbone", "input.mean, input.std", normalisation(first) != normalisation(second)),
-        ("local_head", "local.layer", layer(first) != layer(second)),
+        ("local_head", "local.layer, local.facet", tokens(first) != tokens(second)),
         ("reranker", "reranker", reranker(first) != reranker(second)),
     ];
     let mut keys: Vec<&str> = differs

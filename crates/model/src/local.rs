@@ -5,7 +5,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 /// Selects the `count` patches of each image with the highest attention, or all if there are fewer.
 ///
 /// `offset` is added to the index of a patch to find its token: the length of the prefix, or 0 to reproduce the
-/// published gather. `size` is the image's height and width, `stride` the side of a patch, in pixels.
+/// published gather. `size` is the image's height and width, `stride` the side of a patch, in pixels. Patches whose
+/// attention is not above `least` get an attention of 0.
 ///
 /// # Shapes
 /// - attention: `[batch, patches]`
@@ -19,6 +20,7 @@ pub fn select(
     offset: usize,
     size: [usize; 2],
     stride: usize,
+    least: Option<f32>,
 ) -> (Tensor<3>, Tensor<3>) {
     let [batch, patches] = attention.dims();
     let [_, _, width] = tokens.dims();
@@ -38,8 +40,12 @@ pub fn select(
     };
     let x = place(indices.clone().remainder_scalar(columns));
     let y = place(indices.clone().div_scalar(columns));
+    // An image whose patches all have no weight is divided by one rather than by zero.
     let largest = values.clone().narrow(1, 0, 1);
-    let a = (values / largest).unsqueeze_dim::<3>(2);
+    let largest = largest.clone() + largest.equal_scalar(0.0).float();
+    let kept = least.map(|least| values.clone().greater_scalar(least).float());
+    let a = values / largest;
+    let a = kept.map_or(a.clone(), |kept| a * kept).unsqueeze_dim::<3>(2);
 
     let index = indices.add_scalar(offset as i64).unsqueeze_dim::<3>(2).expand([batch, count, width]);
     (Tensor::cat(vec![x, y, a], 2), tokens.gather(1, index))

@@ -1,11 +1,11 @@
 //! The whole network: backbone, global head, local head, reranker.
 
 use crate::aggregate::Aggregate;
-use crate::backbone::{Backbone, Tokens};
+use crate::backbone::{Backbone, Tokens, Vit};
 use crate::layers::{Projection, bicubic_matrix};
 use crate::local::select;
 use crate::weights::{Init, TensorReader, TensorWriter, Tensors};
-use crate::{BackboneConfig, GlobalConfig, ModelConfig, ModelError, Pooling, Reranker, Result};
+use crate::{BackboneConfig, GlobalConfig, ModelConfig, ModelError, Pooling, Reranker, Result, Selection};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
@@ -109,6 +109,15 @@ impl R2Former {
         writer.finish()
     }
 
+    /// A freshly initialised local head.
+    pub(crate) fn random_local_head(config: &ModelConfig, reader: &mut TensorReader) -> Result<Tensors> {
+        let mut writer = TensorWriter::default();
+        if let Some(head) = local_head(config, reader) {
+            head.save(&mut writer, "local_head");
+        }
+        writer.finish()
+    }
+
     /// Builds the network from named tensors, as in a [`Checkpoint`](crate::Checkpoint).
     ///
     /// # Errors
@@ -187,45 +196,121 @@ impl R2Former {
         if self.config.fixed_size().is_some() {
             self.config.check_size(size[0], size[1])?;
         }
-        let local =
-            self.select_local(&tokens, size)?.and_then(|(places, tokens)| self.project_local(places, tokens));
-        Ok(Features { global: self.global(tokens), local })
+        let (global, weights) = self.global_and_weights(&tokens);
+        let selected = self.select_by(weights, &tokens, size)?;
+        Ok(Features { global, local: selected.and_then(|(places, rows)| self.project_local(places, rows)) })
     }
 
     /// Selects the patches that become local features, for images of `size` (height, width) in pixels: x, y and
-    /// attention `[batch, count, 3]`, and tokens before the local head `[batch, count, width]`. `None` for a global-only
-    /// model.
+    /// attention `[batch, count, 3]`, and what describes them before the local head `[batch, count, width]`. `None` for a
+    /// global-only model.
     ///
     /// # Errors
     /// [`ModelError::Config`] if feature maps do not fit the size.
-    pub fn select_local(
+    pub fn select_local(&self, tokens: &Tokens, size: [usize; 2]) -> Result<Option<(Tensor<3>, Tensor<3>)>> {
+        let weights = self.asked_weights(tokens);
+        self.select_by(weights, tokens, size)
+    }
+
+    /// [`select_local`](Self::select_local) with the weights of patches in the aggregation, where those select.
+    fn select_by(
         &self,
+        weights: Option<Tensor<2>>,
         tokens: &Tokens,
         [height, width]: [usize; 2],
     ) -> Result<Option<(Tensor<3>, Tensor<3>)>> {
         let Some(local) = &self.config.local else { return Ok(None) };
         let stride = self.config.stride();
-        let attention = match &tokens.attention {
-            Some(attention) => attention.clone(),
-            None => self.feature_attention(tokens, [height / stride, width / stride])?,
-        };
+        let weights = self.patch_weights(weights, tokens, [height, width])?;
         let offset = if local.official_gather { 0 } else { tokens.local_prefix };
-        Ok(Some(select(attention, tokens.local.clone(), local.count, offset, [height, width], stride)))
+        let least = local.min_attention;
+        let count = local.count;
+        let (places, rows) =
+            select(weights, tokens.local.clone(), count, offset, [height, width], stride, least);
+        Ok(Some((places, self.described(rows)?)))
+    }
+
+    /// The weights of patches in the aggregation, where those select.
+    fn asked_weights(&self, tokens: &Tokens) -> Option<Tensor<2>> {
+        match self.config.local.as_ref().map(|local| local.select) {
+            Some(Selection::Aggregation) => self.global_and_weights(tokens).1,
+            _ => None,
+        }
+    }
+
+    /// What patches are ranked by, `[batch, patches]`, given their weights in the aggregation where those select.
+    fn patch_weights(
+        &self,
+        given: Option<Tensor<2>>,
+        tokens: &Tokens,
+        [height, width]: [usize; 2],
+    ) -> Result<Tensor<2>> {
+        let cells = [height, width].map(|side| side / self.config.stride());
+        let local = self.config.local.as_ref();
+        let select = local.map_or(Selection::Attention, |local| local.select);
+        let weights = match (given, select, &tokens.attention) {
+            (Some(weights), ..) => weights,
+            (None, Selection::ClsKey, _) => self.vit()?.attention_to_cls_key(tokens)?,
+            (None, Selection::Norm, _) => lengths(self.described_patches(tokens)?),
+            (None, _, Some(attention)) => attention.clone(),
+            (None, ..) => self.feature_attention(tokens, cells)?,
+        };
+        let (found, expected) = (weights.dims()[1], cells[0] * cells[1]);
+        if found != expected {
+            return Err(ModelError::Config(format!("{found} patches, but the image has {expected}")));
+        }
+        Ok(weights)
+    }
+
+    /// What the local head projects of every patch, `[batch, patches, width]`: the configured facet.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] never for a model that was built.
+    pub fn described_patches(&self, tokens: &Tokens) -> Result<Tensor<3>> {
+        self.described(patches_of(tokens))
+    }
+
+    /// The configured facet of tokens that are the input of the next block.
+    fn described(&self, tokens: Tensor<3>) -> Result<Tensor<3>> {
+        match self.config.local.as_ref().and_then(|local| local.facet.part()) {
+            Some(part) => Ok(self.vit()?.facet(tokens, part)),
+            None => Ok(tokens),
+        }
+    }
+
+    fn vit(&self) -> Result<&Vit> {
+        match &self.backbone {
+            Backbone::Vit(vit) => Ok(vit),
+            // Configurations are checked when a model is built.
+            _ => Err(ModelError::Config("queries, keys and values need a vision transformer".into())),
+        }
     }
 
     /// [`Features::local`] from the selection of [`select_local`](Self::select_local). `None` for a global-only model.
     pub fn project_local(&self, places: Tensor<3>, tokens: Tensor<3>) -> Option<Tensor<3>> {
-        let head = self.local_head.as_ref()?;
-        Some(Tensor::cat(vec![places, head.forward(tokens)], 2))
+        let local = self.config.local.as_ref()?;
+        let mut features = match &self.local_head {
+            Some(head) => head.forward(tokens),
+            None => tokens,
+        };
+        if local.min_attention.is_some() {
+            let kept = places.clone().narrow(2, 2, 1).greater_scalar(0.0).float();
+            features = features * kept;
+        }
+        Some(Tensor::cat(vec![places, features], 2))
     }
 
     /// The local feature of every patch, `[batch, patches, dim]`, row-major and not normalised: what
     /// [`features`](Self::features) selects from. `None` for a global-only model.
     pub fn local_features(&self, tokens: &Tokens) -> Option<Tensor<3>> {
-        let (head, local) = (self.local_head.as_ref()?, self.config.local.as_ref()?);
+        let local = self.config.local.as_ref()?;
         let patches = tokens.local.dims()[1] - tokens.local_prefix;
         let first = if local.official_gather { 0 } else { tokens.local_prefix };
-        Some(head.forward(tokens.local.clone().narrow(1, first, patches)))
+        let described = self.described(tokens.local.clone().narrow(1, first, patches)).ok()?;
+        Some(match &self.local_head {
+            Some(head) => head.forward(described),
+            None => described,
+        })
     }
 
     /// The attention value of each patch, `[batch, rows * columns]`, row-major.
@@ -238,24 +323,32 @@ impl R2Former {
     pub fn attention(&self, images: Tensor<4>) -> Result<Tensor<2>> {
         let [_, _, height, width] = images.dims();
         let tokens = self.backbone.forward(images)?;
-        let stride = self.config.stride();
-        match tokens.attention {
-            Some(attention) => Ok(attention),
-            None => self.feature_attention(&tokens, [height / stride, width / stride]),
-        }
+        let weights = self.asked_weights(&tokens);
+        self.patch_weights(weights, &tokens, [height, width])
     }
 
     /// Global descriptors of unit length, `[batch, dim]`, from the tokens of the backbone. SALAD needs more patches than
     /// clusters, as [`features`](Self::features) checks.
     pub fn global(&self, tokens: Tokens) -> Tensor<2> {
-        if let Some(aggregate) = &self.aggregate {
-            return unit(aggregate.forward(&tokens));
-        }
-        let pooled = self.pooled(&tokens);
+        self.global_and_weights(&tokens).0
+    }
+
+    /// [`global`](Self::global), and the weight of each patch in the aggregation `[batch, patches]`, detached, where local
+    /// features are selected by it.
+    fn global_and_weights(&self, tokens: &Tokens) -> (Tensor<2>, Option<Tensor<2>>) {
+        let Some(aggregate) = &self.aggregate else { return (self.global_by_head(tokens), None) };
+        let (descriptor, weights) = aggregate.forward_with_weights(tokens);
+        let asked = self.config.local.as_ref().is_some_and(|local| local.select == Selection::Aggregation);
+        (unit(descriptor), weights.filter(|_| asked).map(Tensor::detach))
+    }
+
+    /// The descriptor of a model without an aggregation.
+    fn global_by_head(&self, tokens: &Tokens) -> Tensor<2> {
+        let pooled = self.pooled(tokens);
         let descriptor = match (&self.head, &self.head_dist) {
             (Some(head), Some(dist)) => {
                 let [batch, _, width] = tokens.last.dims();
-                let token = tokens.last.narrow(1, 1, 1).reshape([batch, width]);
+                let token = tokens.last.clone().narrow(1, 1, 1).reshape([batch, width]);
                 (head.forward(pooled) + dist.forward(token)).div_scalar(2.0)
             }
             (Some(head), None) => head.forward(pooled),
@@ -314,8 +407,20 @@ fn gem_power(c: &ModelConfig, reader: &mut TensorReader) -> Option<Param<Tensor<
 
 /// The projection of local features, from a transformer's tokens or a ResNet's layer 3.
 fn local_head(c: &ModelConfig, reader: &mut TensorReader) -> Option<Projection> {
-    let width = c.local_dim();
-    c.local.as_ref().map(|local| Projection::load(reader, "local_head", width, local.dim, c.precision))
+    let (width, local) = (c.local_dim(), c.local.as_ref().filter(|local| local.projected)?);
+    Some(Projection::load(reader, "local_head", width, local.dim, c.precision))
+}
+
+/// The patches that [`Tokens::local`] holds.
+fn patches_of(tokens: &Tokens) -> Tensor<3> {
+    let count = tokens.local.dims()[1] - tokens.local_prefix;
+    tokens.local.clone().narrow(1, tokens.local_prefix, count)
+}
+
+/// The length of each row, `[batch, rows]`, detached.
+fn lengths(rows: Tensor<3>) -> Tensor<2> {
+    let [batch, count, _] = rows.dims();
+    rows.detach().powi_scalar(2).sum_dim(2).sqrt().reshape([batch, count])
 }
 
 /// Generalised mean (GeM) over tokens, with power 3 unless learned.

@@ -17,6 +17,8 @@ mod dinov3_code;
 mod generate;
 #[path = "parity/hloc_code.rs"]
 mod hloc_code;
+#[path = "parity/local.rs"]
+mod local;
 #[path = "parity/published.rs"]
 mod published;
 #[path = "parity/reranker.rs"]

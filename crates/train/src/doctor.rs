@@ -173,7 +173,7 @@ mod tests {
         let BackboneConfig::Vit(vit) = config.backbone else { panic!("a transformer") };
         config.backbone = BackboneConfig::Vit(VitConfig { depth: 2, dim: 48, ..vit });
         config.global = GlobalConfig::Linear { dim: 16, pooling: Pooling::Cls };
-        config.local = Some(LocalConfig { dim: 12, count: 24, official_gather: false, layer: None });
+        config.local = Some(LocalConfig { dim: 12, count: 24, ..Default::default() });
         config.reranker.get_or_insert_default();
         LoadedModel::random(&config, 3).unwrap()
     }

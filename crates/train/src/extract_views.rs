@@ -78,7 +78,7 @@ mod tests {
         if let BackboneConfig::Vit(vit) = &mut config.backbone {
             *vit = VitConfig { dim: 24, depth: 2, heads: 2, patch: 8, grid: [4, 4], ..vit.clone() };
         }
-        config.local = Some(LocalConfig { dim: 16, count: 12, official_gather: false, layer: None });
+        config.local = Some(LocalConfig { dim: 16, count: 12, ..Default::default() });
         config.reranker = Some(RerankerConfig { dim: 16, heads: 2, ..Default::default() });
         [config.input.height, config.input.width] = SIZE;
         R2Former::random(&config, 1, &Device::flex()).unwrap()

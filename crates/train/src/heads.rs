@@ -95,8 +95,8 @@ pub(crate) fn fit_local(config: &TrainConfig, start: &mut Checkpoint, device: &D
     for step in (0..u64::MAX).rev() {
         let batch = loader.load(&planner, step, 0)?;
         let tokens = frozen.tokens(&batch.inputs)?;
-        let [_, count, dim] = tokens.local.dims();
-        let local = tokens.local.narrow(1, tokens.local_prefix, count - tokens.local_prefix);
+        let local = frozen.described(&tokens)?;
+        let dim = local.dims()[2];
         rows.extend(local.into_data().iter::<f32>());
         (pictures, width) = (pictures + batch.inputs.len(), dim);
         if pictures >= PICTURES {

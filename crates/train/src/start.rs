@@ -37,13 +37,17 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<(Checkpoint, bool)>
     }
     if changes.fresh_reranker {
         (model.reranker, model.trained.reranker) = (None, false);
-        if !changes.freeze_local_head {
+        // One that was never trained is initialised again in any case, and its patches stay those of the start model.
+        if !changes.freeze_local_head && model.trained.local {
             (model.local, model.trained.local) = (None, false);
         }
     }
-    if changes.freeze_local_head && !(model.trained.local && model.local.is_some()) {
+    let fixed = |local: &LocalConfig| model.trained.local || !local.projected;
+    if changes.freeze_local_head && !model.local.as_ref().is_some_and(fixed) {
         return Err(TrainError::Config(
-            "model.freeze_local_head: the start model has no trained local features; train them with stage local".into(),
+            "model.freeze_local_head: the start model has no trained local features; train them with stage local, or import it \
+             with --local-dim all"
+                .into(),
         ));
     }
     if config.stage == Stage::Local {
@@ -86,7 +90,7 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<(Checkpoint, bool)>
 /// Local features of a new head.
 fn local_config(config: &TrainConfig) -> LocalConfig {
     let count = config.model.local_count.unwrap_or(500);
-    LocalConfig { dim: config.model.local_dim, count, official_gather: false, layer: None }
+    LocalConfig { dim: config.model.local_dim, count, ..Default::default() }
 }
 
 /// Makes the local head a new one, as untrained, unless the start model's is to be trained further: one of another layer
@@ -103,7 +107,7 @@ fn renew_local_head(config: &TrainConfig, model: &mut ModelConfig) {
     match &mut model.local {
         Some(own) if model.trained.local && !config.model.fresh_local_head && !moved(own) => {}
         Some(own) => {
-            (own.dim, own.official_gather) = (config.model.local_dim, false);
+            (own.dim, own.official_gather, own.projected) = (config.model.local_dim, false, true);
             model.trained.local = false;
         }
         None => {
@@ -197,6 +201,7 @@ pub(crate) fn frozen_parameters(
 mod tests {
     use super::*;
     use r2former_model::checkpoint::{Storage, save};
+    use r2former_model::{Facet, Selection};
 
     fn start(dir: &std::path::Path, trained: bool, own: Option<RerankerConfig>) -> TrainConfig {
         let mut config = ModelConfig::preset("vit-tiny").unwrap();
@@ -287,6 +292,41 @@ mod tests {
         assert!(model.config.trained.local && !model.config.trained.reranker);
         let error = frozen(false).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("model.freeze_local_head"), "{error}");
+    }
+
+    /// A global-only model with local features of its backbone as they are: nothing but the reranker is trained.
+    #[test]
+    fn features_without_a_projection_stay_as_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut model = ModelConfig::preset("vit-tiny").unwrap();
+        [model.input.height, model.input.width] = [32, 32];
+        let own = LocalConfig {
+            dim: 192,
+            projected: false,
+            select: Selection::Norm,
+            facet: Facet::Value,
+            layer: Some(6),
+            ..Default::default()
+        };
+        (model.local, model.reranker, model.trained.global) = (Some(own.clone()), None, true);
+        let tensors = R2Former::random(&model, 1, &Device::flex()).unwrap().to_tensors().unwrap();
+        let path = dir.path().join("start.safetensors");
+        save(&path, &model, &tensors, Storage::F32).unwrap();
+        for (frozen, fresh) in [(false, false), (true, false), (false, true)] {
+            let mut config = TrainConfig { start: path.clone().into(), ..TrainConfig::preset(Stage::Rerank) };
+            (config.model.freeze_local_head, config.model.fresh_reranker) = (frozen, fresh);
+            let found = starting_model(&config).unwrap().0;
+            assert_eq!(found.config.local.as_ref(), Some(&own));
+            let trained = frozen_parameters(&config, &found.config, &found.tensors);
+            let free = found.tensors.keys().filter(|name| !trained.contains(&param_id(name)));
+            assert!(free.clone().count() > 0 && free.clone().all(|name| name.starts_with("reranker.")));
+        }
+        // Stage local projects them.
+        let config = TrainConfig { start: path.into(), ..TrainConfig::preset(Stage::Local) };
+        let found = starting_model(&config).unwrap().0;
+        let local = found.config.local.unwrap();
+        assert_eq!((local.projected, local.dim, local.facet), (true, 128, Facet::Value));
+        assert_eq!(found.tensors["local_head.weight"].shape, [128, 192]);
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub fn time_rerank_step(pairs: usize, count: usize, runs: usize) -> Result<StepT
         )));
     }
     let mut config = preset_of("vit-tiny")?;
-    config.local = Some(LocalConfig { dim: 128, count, official_gather: false, layer: None });
+    config.local = Some(LocalConfig { dim: 128, count, ..Default::default() });
     config.reranker = Some(RerankerConfig::default());
     let mut noise = Noise(1);
     let mut side = || noise.values(pairs * count * 131);

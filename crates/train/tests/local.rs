@@ -24,7 +24,7 @@ fn start(path: &Path) {
     if let BackboneConfig::Vit(vit) = &mut config.backbone {
         *vit = VitConfig { dim: 24, depth: 3, heads: 2, patch: 8, grid: [4, 4], ..vit.clone() };
     }
-    config.local = Some(LocalConfig { dim: 16, count: 12, official_gather: false, layer: None });
+    config.local = Some(LocalConfig { dim: 16, count: 12, ..Default::default() });
     config.reranker =
         Some(RerankerConfig { dim: 16, heads: 2, pair_depth: 1, depth: 2, ..Default::default() });
     (config.trained.local, config.trained.reranker) = (true, true);

@@ -66,8 +66,15 @@ impl Compute for Plain {
         let stride = self.model.config().stride();
         // One row of patches: which of them are chosen does not depend on how they lie.
         let size = [stride, patches * stride];
-        let (places, kept) =
-            select(attention.on(&self.device), tokens.on(&self.device), count, all - patches, size, stride);
+        let (places, kept) = select(
+            attention.on(&self.device),
+            tokens.on(&self.device),
+            count,
+            all - patches,
+            size,
+            stride,
+            None,
+        );
         Array::of(Tensor::cat(vec![places, kept], 2))
     }
 

@@ -13,7 +13,7 @@ fn small() -> LoadedModel {
     let r2former_model::BackboneConfig::Vit(vit) = config.backbone else { panic!("a transformer") };
     config.backbone = r2former_model::BackboneConfig::Vit(VitConfig { depth: 2, dim: 48, ..vit });
     config.global = GlobalConfig::Linear { dim: 16, pooling: Pooling::Gem };
-    config.local = Some(LocalConfig { dim: 12, count: 40, official_gather: false, layer: None });
+    config.local = Some(LocalConfig { dim: 12, count: 40, ..Default::default() });
     config.reranker.get_or_insert_default();
     [config.input.height, config.input.width] = [96, 96];
     LoadedModel::random(&config, 5).unwrap().with(|_, tensors| scale(tensors, 6.0)).unwrap()

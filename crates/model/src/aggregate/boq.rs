@@ -76,20 +76,27 @@ impl Boq {
     ///
     /// # Shapes
     /// - patches: `[batch, rows * columns, width]` with `[rows, columns]` = `grid`
-    /// - output: `[batch, descriptor]`, not normalised
-    pub fn forward(&self, patches: Tensor<3>, [rows, columns]: [usize; 2]) -> Tensor<2> {
+    /// - output: `[batch, descriptor]`, not normalised, and the attention of the queries, `[batch, patches]`
+    pub fn forward(&self, patches: Tensor<3>, [rows, columns]: [usize; 2]) -> (Tensor<2>, Option<Tensor<2>>) {
         let [batch, count, width] = patches.dims();
         let map = self.proj.forward(patches.swap_dims(1, 2).reshape([batch, width, rows, columns]));
         let [_, width, ..] = map.dims();
         let mut x = self.norm.forward(map.reshape([batch, width, count]).swap_dims(1, 2));
         let mut outputs = Vec::with_capacity(self.blocks.len());
+        let mut attention: Option<Tensor<2>> = None;
         for block in &self.blocks {
             x = block.encode(x);
-            outputs.push(block.query(x.clone()));
+            let (output, attended) = block.query(x.clone());
+            outputs.push(output);
+            let attended = attended.div_scalar(self.blocks.len() as f64);
+            attention = Some(match attention {
+                Some(before) => before + attended,
+                None => attended,
+            });
         }
         let projected = self.fc.forward(Tensor::cat(outputs, 1).swap_dims(1, 2));
         let [_, _, rows] = projected.dims();
-        projected.reshape([batch, width * rows])
+        (projected.reshape([batch, width * rows]), attention)
     }
 }
 
@@ -141,19 +148,22 @@ impl Block {
         let qkv = self.qkv.forward(x.clone());
         let width = x.dims()[2];
         let part = |i: usize| self.by_head(qkv.clone().narrow(2, i * width, width));
-        let context = attend(part(0), part(1), part(2));
+        let context = attend(part(0), part(1), part(2)).0;
         let x = self.norm1.forward(x + self.out.forward(context));
         let hidden = relu(self.linear1.forward(x.clone()));
         self.norm2.forward(x + self.linear2.forward(hidden))
     }
 
-    /// What the queries find in the tokens: `[batch, queries, width]`.
-    fn query(&self, x: Tensor<3>) -> Tensor<3> {
-        let [batch, _, width] = x.dims();
+    /// What the queries find in the tokens, `[batch, queries, width]`, and their attention, summed over queries and averaged
+    /// over heads, `[batch, tokens]`.
+    fn query(&self, x: Tensor<3>) -> (Tensor<3>, Tensor<2>) {
+        let [batch, tokens, width] = x.dims();
         let kv = self.kv.forward(x);
         let part = |i: usize| self.by_head(kv.clone().narrow(2, i * width, width));
         let query = self.by_head(self.query.val().repeat_dim(0, batch));
-        self.norm_out.forward(self.cross_out.forward(attend(query, part(0), part(1))))
+        let (context, probabilities) = attend(query, part(0), part(1));
+        let attended = probabilities.sum_dim(2).mean_dim(1).reshape([batch, tokens]);
+        (self.norm_out.forward(self.cross_out.forward(context)), attended)
     }
 
     /// `[batch, tokens, width]` as `[batch, heads, tokens, head size]`.
@@ -163,9 +173,11 @@ impl Block {
     }
 }
 
-/// Attention of queries, keys and values of `[batch, heads, tokens, head size]`, heads concatenated.
-fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<3> {
+/// Attention of queries, keys and values of `[batch, heads, tokens, head size]`, heads concatenated, and its probabilities.
+fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> (Tensor<3>, Tensor<4>) {
     let [batch, heads, tokens, size] = q.dims();
     let scores = q.mul_scalar((size as f64).powf(-0.5)).matmul(k.swap_dims(2, 3));
-    softmax(scores, 3).matmul(v).swap_dims(1, 2).reshape([batch, tokens, heads * size])
+    let probabilities = softmax(scores, 3);
+    let context = probabilities.clone().matmul(v).swap_dims(1, 2).reshape([batch, tokens, heads * size]);
+    (context, probabilities)
 }

@@ -82,6 +82,13 @@ impl Aggregate {
 
     /// The descriptor before the last normalisation, `[batch, dim]`.
     pub fn forward(&self, tokens: &Tokens) -> Tensor<2> {
+        self.forward_with_weights(tokens).0
+    }
+
+    /// [`forward`](Self::forward), and how much each patch counts in it, `[batch, patches]`: the share that SALAD assigns to
+    /// clusters, or the attention of BoQ's queries, summed over queries and averaged over heads and blocks. `None` for
+    /// aggregations in which all positions count alike.
+    pub fn forward_with_weights(&self, tokens: &Tokens) -> (Tensor<2>, Option<Tensor<2>>) {
         let [batch, count, width] = tokens.last.dims();
         let patches = tokens.last.clone().narrow(1, tokens.last_prefix, count - tokens.last_prefix);
         match self {
@@ -90,11 +97,11 @@ impl Aggregate {
                 salad.forward(patches, token)
             }
             Self::Boq(boq) => boq.forward(patches, tokens.grid),
-            Self::MixVpr(mix) => mix.forward(patches),
-            Self::NetVlad(vlad) => vlad.forward(patches),
-            Self::Vlad(vlad) => vlad.forward(patches),
-            Self::Gem(gem) => gem.forward(patches),
-            Self::Crica(crica) => crica.forward(patches, tokens.last.clone().narrow(1, 0, 1)),
+            Self::MixVpr(mix) => (mix.forward(patches), None),
+            Self::NetVlad(vlad) => (vlad.forward(patches), None),
+            Self::Vlad(vlad) => (vlad.forward(patches), None),
+            Self::Gem(gem) => (gem.forward(patches), None),
+            Self::Crica(crica) => (crica.forward(patches, tokens.last.clone().narrow(1, 0, 1)), None),
         }
     }
 }

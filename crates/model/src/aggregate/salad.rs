@@ -96,19 +96,23 @@ impl Salad {
     /// # Shapes
     /// - patches: `[batch, patches, width]`, more of them than clusters ([`SaladConfig::check_patches`])
     /// - token: `[batch, width]`
-    /// - output: `[batch, descriptor]`, of unit length unless there is a linear layer
-    pub fn forward(&self, patches: Tensor<3>, token: Tensor<2>) -> Tensor<2> {
+    /// - output: `[batch, descriptor]`, of unit length unless there is a linear layer, and the share of each patch that
+    ///   clusters get, `[batch, patches]`
+    pub fn forward(&self, patches: Tensor<3>, token: Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
         let features = self.features.forward(patches.clone());
         let assigned = self.transport(self.scores.forward(patches));
+        let [batch, count, _] = assigned.dims();
+        let used = assigned.clone().sum_dim(2).reshape([batch, count]);
         // [batch, dim, clusters], of which each column has unit length.
         let sums = features.swap_dims(1, 2).matmul(assigned);
         let [batch, dim, clusters] = sums.dims();
         let sums = unit(sums.swap_dims(1, 2)).swap_dims(1, 2).reshape([batch, dim * clusters]);
         let aggregated = unit(Tensor::cat(vec![unit(self.token.forward(token)), sums], 1));
-        match &self.linear {
+        let descriptor = match &self.linear {
             Some(linear) => linear.forward(aggregated),
             None => aggregated,
-        }
+        };
+        (descriptor, Some(used))
     }
 
     /// How much of each patch belongs to each cluster, `[batch, patches, clusters]`, by the Sinkhorn algorithm on

@@ -7,6 +7,7 @@ use crate::{AdapterConfig, ModelError, Precision, Result, VitConfig};
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
+use burn::tensor::activation::softmax;
 
 /// A pre-norm vision transformer that also returns the attention of its last block.
 #[derive(Module, Debug)]
@@ -141,6 +142,36 @@ impl Vit {
             Some(AdapterConfig::Side { count, .. }) => Some(self.config.depth.saturating_sub(count)),
             _ => None,
         }
+    }
+
+    /// The query, key or value (`part` 0, 1, 2) of tokens in the block after [`local_layer`](Self::local_layer), all heads,
+    /// without any rotation of positions.
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, tokens, dim]`, as [`Tokens::local`] holds them
+    /// - output: `[batch, tokens, dim]`
+    pub fn facet(&self, tokens: Tensor<3>, part: usize) -> Tensor<3> {
+        match self.blocks.get(self.local_layer) {
+            Some(block) => block.facet(tokens, part),
+            None => tokens,
+        }
+    }
+
+    /// Softmax over patches of the products of their queries with the key of CLS, all heads as one, in the block after
+    /// [`local_layer`](Self::local_layer): `[batch, patches]`, detached.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] for tokens without CLS.
+    pub fn attention_to_cls_key(&self, tokens: &Tokens) -> Result<Tensor<2>> {
+        let ([batch, count, dim], prefix) = (tokens.local.dims(), tokens.local_prefix);
+        if prefix == 0 {
+            return Err(ModelError::Config("tokens without CLS".into()));
+        }
+        let local = tokens.local.clone().detach();
+        let key = self.facet(local.clone().narrow(1, 0, 1), 1);
+        let queries = self.facet(local.narrow(1, prefix, count - prefix), 0);
+        let scores = queries.matmul(key.swap_dims(1, 2)).mul_scalar((dim as f64).powf(-0.5));
+        Ok(softmax(scores.reshape([batch, count - prefix]), 1).detach())
     }
 
     /// Computes the tokens of a batch of images.

@@ -1,6 +1,6 @@
 //! Convolutional backbones: their sizes and what they cost.
 
-use super::{BackboneConfig, GlobalConfig, ModelConfig, Pooling};
+use super::{BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, Pooling, Selection};
 use serde::{Deserialize, Serialize};
 
 /// A ResNet of torchvision: 18, 34, 50, 101 or 152 layers, whole or without its last stage.
@@ -168,8 +168,11 @@ impl ModelConfig {
                 return Err("global.pooling cls needs a vision transformer; use mean or gem".into());
             }
             let whole = matches!(&self.backbone, BackboneConfig::ResNet(resnet) if resnet.stages == 4);
-            if self.local.is_some() && !(whole && self.fixed_size().is_none()) {
-                return Err("local features of a convolutional network need a whole ResNet".into());
+            let by_attention = |local: &LocalConfig| local.select == Selection::Attention;
+            if self.local.as_ref().is_some_and(by_attention) && !(whole && self.fixed_size().is_none()) {
+                return Err(
+                    "local.select attention of a convolutional network needs a whole ResNet: use norm".into(),
+                );
             }
         }
         let problem = match &self.global {

@@ -87,23 +87,6 @@ impl std::str::FromStr for Pooling {
     }
 }
 
-/// Selection and projection of local features.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LocalConfig {
-    /// Dimensions of a feature, without x, y and attention.
-    pub dim: usize,
-    /// Local features per image, at most.
-    pub count: usize,
-    /// Reproduces the published gather, which takes token i for patch i although prefix tokens come first. For published
-    /// checkpoints only.
-    pub official_gather: bool,
-    /// Number of transformer blocks before features are taken, 1 to `depth - 1`. `None`: all but the last block, as in
-    /// the paper.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub layer: Option<usize>,
-}
-
 /// Sizes and inputs of the reranker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

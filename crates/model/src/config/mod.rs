@@ -5,6 +5,7 @@ mod backbone;
 mod cnn;
 mod heads;
 mod input;
+mod local;
 mod map_aggregate;
 
 pub use aggregate::{BoqConfig, CricaConfig, GemConfig, SaladConfig};
@@ -12,8 +13,9 @@ pub(crate) use backbone::DINOV3_BASE;
 pub use backbone::{AdapterConfig, BackboneConfig, PositionMode, VitConfig};
 pub use cnn::ResNetConfig;
 pub(crate) use cnn::{VGG16, vgg_pools_before};
-pub use heads::{GlobalConfig, LocalConfig, Pooling, RerankerConfig};
+pub use heads::{GlobalConfig, Pooling, RerankerConfig};
 pub use input::{InputConfig, Precision, ResizeMode};
+pub use local::{Facet, LocalConfig, Selection};
 pub use map_aggregate::{MixVprConfig, NetVladConfig, VladConfig};
 
 use crate::{ModelError, Result};
@@ -103,7 +105,7 @@ impl ModelConfig {
         Some(Self {
             format: FORMAT,
             name: name.into(),
-            local: Some(LocalConfig { dim: 128, count: 500, official_gather: false, layer: None }),
+            local: Some(LocalConfig::default()),
             backbone: BackboneConfig::Vit(VitConfig { position: PositionMode::Bicubic, ..vit }),
             global: GlobalConfig::Linear { dim: 256, pooling: Pooling::Cls },
             reranker: Some(RerankerConfig::default()),
@@ -182,9 +184,12 @@ impl ModelConfig {
     pub fn size_step(&self) -> usize {
         match &self.backbone {
             BackboneConfig::Vit(vit) => vit.patch,
-            // Local features take their attention from the next stage's map, of exactly half the size.
-            _ if self.local.is_some() => 32,
-            _ => 1,
+            _ => match &self.local {
+                // The attention of local features comes from the next stage's map, of exactly half the size.
+                Some(local) if local.select == Selection::Attention => 32,
+                Some(_) => 16,
+                None => 1,
+            },
         }
     }
 
@@ -328,18 +333,8 @@ impl ModelConfig {
                 "the heads of a distilled transformer use CLS and DIST: global.pooling must be cls".into()
             );
         }
-        if let Some(local) = &self.local
-            && (!(1..=4096).contains(&local.dim) || !(1..=16_384).contains(&local.count))
-        {
-            return bad(format!("local.dim {} or local.count {} is out of range", local.dim, local.count));
-        }
-        if let Some(layer) = self.local.as_ref().and_then(|local| local.layer) {
-            let BackboneConfig::Vit(vit) = &self.backbone else {
-                return bad(format!("local.layer {layer} needs a vision transformer"));
-            };
-            if !(1..vit.depth).contains(&layer) {
-                return bad(format!("local.layer {layer} is outside 1 to {}", vit.depth.saturating_sub(1)));
-            }
+        if let Some(problem) = self.local.as_ref().and_then(|local| self.local_problem(local)) {
+            return bad(problem);
         }
         if let Some(r) = &self.reranker {
             if self.local.is_none() {

@@ -16,6 +16,7 @@ mod cnn;
 mod dinov3;
 mod folder;
 mod hloc;
+mod local;
 mod matlab;
 mod names;
 mod published;
@@ -26,6 +27,8 @@ mod unsupported;
 mod vit;
 
 use crate::catalog::Published;
+pub use local::{LocalDim, LocalOptions, LocalPreset, description};
+
 use crate::config::FORMAT;
 use crate::weights::{TensorReader, Tensors};
 use crate::{
@@ -42,8 +45,8 @@ pub struct ImportOptions {
     pub name: Option<String>,
     /// Attention heads of the backbone; by default one per 64 channels, at least 3.
     pub heads: Option<usize>,
-    /// Local features per image; by default what the file's reranker was built for, else 500.
-    pub local_count: Option<usize>,
+    /// Local features; by default what the file's reranker was built for, else those that suit the backbone.
+    pub local: LocalOptions,
     /// Image height and width in pixels; by default those of the position embedding, 480 x 640 for a convolutional network.
     pub image_size: Option<[usize; 2]>,
     /// Rows and columns of the position embedding; by default a square or a 3:4 grid with the right number of cells.
@@ -183,6 +186,12 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
         draft = anyloc::draft(draft, vocabulary, options).map_err(at_file)?;
     }
     draft.config.name = name;
+    if let Some(note) = local::add(&mut draft.config, &options.local).map_err(at_file)? {
+        draft.notes.push(note);
+    }
+    if draft.config.local.is_some() {
+        draft.notes.retain(|note| note != GLOBAL_ONLY);
+    }
     complete(&mut draft).map_err(at_file)?;
     // The network's own reading of tensors checks names and shapes.
     R2Former::check(&draft.config, &draft.tensors).map_err(|e| match e {
@@ -203,7 +212,7 @@ fn state_origin(provenance: &mut serde_json::Value, row: &Published) {
     provenance["license"] = row.weights_license.into();
 }
 
-/// The configuration of a published model with a trained descriptor and nothing to rerank by.
+/// The configuration of a published model with a trained descriptor and no reranker.
 fn global_only(
     backbone: BackboneConfig,
     global: GlobalConfig,
@@ -238,6 +247,8 @@ fn complete(draft: &mut Draft) -> Result<()> {
     }
     const SEED: u64 = 0;
     let mut random = TensorReader::random(SEED, &Device::flex());
-    draft.tensors.extend(R2Former::heads_without_pretraining(&draft.config, &mut random)?);
+    for (name, tensor) in R2Former::heads_without_pretraining(&draft.config, &mut random)? {
+        draft.tensors.entry(name).or_insert(tensor);
+    }
     Ok(())
 }

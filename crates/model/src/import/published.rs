@@ -37,9 +37,9 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         Some(LocalConfig {
             dim: rows("local_head.weight")?,
             // The embedding has one position for CLS and one per local feature of both images.
-            count: options.local_count.or(window.map(|n| n.saturating_sub(1) / 2)).unwrap_or(500),
+            count: options.local.count.or(window.map(|n| n.saturating_sub(1) / 2)).unwrap_or(500),
             official_gather: true,
-            layer: None,
+            ..Default::default()
         })
     } else {
         None

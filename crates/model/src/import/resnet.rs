@@ -5,8 +5,8 @@ use super::vit::untrained_note;
 use super::{Draft, ImportOptions, Normalisation, cnn, names};
 use crate::config::FORMAT;
 use crate::{
-    BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, Pooling, Precision, RerankerConfig, ResizeMode,
-    Result, Trained,
+    BackboneConfig, GlobalConfig, ModelConfig, Pooling, Precision, RerankerConfig, ResizeMode, Result,
+    Trained,
 };
 
 pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> {
@@ -21,12 +21,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         name: String::new(),
         backbone: BackboneConfig::ResNet(cnn::resnet(&tensors, 4)?),
         global: GlobalConfig::Pooled { pooling },
-        local: Some(LocalConfig {
-            dim: 128,
-            count: options.local_count.unwrap_or(500),
-            official_gather: false,
-            layer: None,
-        }),
+        local: None,
         reranker: Some(RerankerConfig { neighbours: options.neighbours.unwrap_or(5), ..Default::default() }),
         input: options.input(Normalisation::ImageNet, [480, 640], ResizeMode::Antialias),
         precision: Precision::F32,

@@ -6,8 +6,8 @@ use crate::catalog;
 use crate::config::{DINOV3_BASE, FORMAT};
 use crate::weights::{RawTensor, Tensors};
 use crate::{
-    BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, ModelError, Pooling, PositionMode, Precision,
-    RerankerConfig, ResizeMode, Result, Trained, VitConfig,
+    BackboneConfig, GlobalConfig, ModelConfig, ModelError, Pooling, PositionMode, Precision, RerankerConfig,
+    ResizeMode, Result, Trained, VitConfig,
 };
 
 /// Patches along a side of DINOv3's own image size, 256 pixels.
@@ -94,12 +94,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         name: String::new(),
         backbone: BackboneConfig::Vit(vit),
         global: GlobalConfig::Pooled { pooling },
-        local: Some(LocalConfig {
-            dim: 128,
-            count: options.local_count.unwrap_or(500),
-            official_gather: false,
-            layer: None,
-        }),
+        local: None,
         reranker: Some(RerankerConfig { neighbours: options.neighbours.unwrap_or(5), ..Default::default() }),
         input,
         precision: Precision::F32,

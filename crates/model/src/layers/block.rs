@@ -178,6 +178,16 @@ impl Block {
         (self.after_attention(x, self.weigh(probabilities, v), extras), attended)
     }
 
+    /// The query (not scaled), key or value (`part` 0, 1, 2) of each token, all heads.
+    ///
+    /// # Shapes
+    /// - x: `[batch, tokens, dim]`
+    /// - output: `[batch, tokens, dim]`
+    pub fn facet(&self, x: Tensor<3>, part: usize) -> Tensor<3> {
+        let dim = x.dims()[2];
+        self.qkv.forward_columns(self.norm1.forward(x), part * dim, dim)
+    }
+
     /// Computes the first token alone; the others serve as keys and values only.
     ///
     /// # Shapes

@@ -76,6 +76,18 @@ impl Projection {
         Some((self.linear.weight.val(), self.linear.bias.as_ref()?.val()))
     }
 
+    /// Some columns of the layer's output, from `first` on, in f32.
+    pub(crate) fn forward_columns<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        first: usize,
+        count: usize,
+    ) -> Tensor<D> {
+        let weight = self.linear.weight.val().narrow(1, first, count);
+        let bias = self.linear.bias.as_ref().map(|bias| bias.val().narrow(0, first, count));
+        burn::tensor::module::linear(x, weight, bias)
+    }
+
     /// `x W` without the bias, in f32.
     pub(crate) fn forward_weight<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         burn::tensor::module::linear(x, self.linear.weight.val(), None)

@@ -38,7 +38,7 @@ fn check(case: &str, imported: &Imported) -> R2Former {
     assert_eq!([input.height, input.width], [322, 322], "{case}");
     let BackboneConfig::Vit(vit) = &imported.config.backbone else { panic!("a transformer") };
     assert_eq!((vit.position, vit.final_norm), (PositionMode::Dinov2, case != "boq"), "{case}");
-    assert!(imported.config.trained.global && imported.config.local.is_none(), "{case}");
+    assert!(imported.config.trained.global && imported.config.reranker.is_none(), "{case}");
     let model = R2Former::from_tensors(&imported.config, imported.tensors.clone(), &Device::flex());
     let model = model.expect("builds");
     for size in SIZES {

@@ -5,6 +5,7 @@ import pathlib
 import aggregations
 import checkpoints
 import dinov2_code
+import local
 import reranker
 import resnet
 import torch
@@ -17,6 +18,7 @@ torch.set_num_threads(1)
 timm_code.export(folder, torch.save)
 dinov2_code.export(folder)
 aggregations.export(folder)
+local.export(folder)
 resnet.export(folder)
 reranker.export(folder, golden)
 checkpoints.export(folder, golden, torch.save)

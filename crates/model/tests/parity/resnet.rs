@@ -90,7 +90,7 @@ fn torchvision_resnet50_with_and_without_head() {
 
     // The trained variant: channel-wise L2 norm, GeM, linear; its own attention map.
     config.global = GlobalConfig::Linear { dim: 256, pooling: Pooling::Cls };
-    config.local = Some(LocalConfig { dim: 128, count: 24, official_gather: false, layer: None });
+    config.local = Some(LocalConfig { dim: 128, count: 24, ..Default::default() });
     let heads = [("head", [256, 2048]), ("local_head", [128, 1024])];
     for (name, shape) in heads {
         let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));

@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, TensorData};
 use r2former_engine::FusedBackbone;
 use r2former_kernels::{Level, MatmulPrecision};
 use r2former_model::backbone::Tokens;
-use r2former_model::{Checkpoint, Device, GlobalConfig, ModelError, Pooling, R2Former};
+use r2former_model::{Checkpoint, Device, GlobalConfig, ModelError, Pooling, R2Former, Selection};
 use rayon::prelude::*;
 
 /// A model whose backbone is frozen: on a CPU it runs on the inference kernels, where they support it.
@@ -33,7 +33,11 @@ impl Frozen {
     pub(crate) fn teacher(start: &Checkpoint, size: [usize; 2], device: &Device) -> Result<Self> {
         let (mut config, mut tensors) = (start.config.clone(), start.tensors.clone());
         config.global = GlobalConfig::Pooled { pooling: Pooling::Mean };
-        tensors.retain(|name, _| !name.starts_with("head.") && !name.starts_with("head_dist."));
+        if let Some(local) = &mut config.local {
+            local.select = Selection::Attention;
+        }
+        let heads = ["head.", "head_dist.", "aggregator."];
+        tensors.retain(|name, _| !heads.iter().any(|head| name.starts_with(head)));
         Self::new(&R2Former::from_tensors(&config, tensors, device)?, size, device)
     }
 
@@ -56,6 +60,11 @@ impl Frozen {
             attention: found.attention.map(Tensor::autodiff),
             ..found
         })
+    }
+
+    /// What the local head projects of every patch.
+    pub(crate) fn described(&self, tokens: &Tokens) -> Result<Tensor<3>> {
+        Ok(self.model.described_patches(tokens)?)
     }
 
     /// What the global head projects of images, row by row.

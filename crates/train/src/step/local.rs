@@ -129,7 +129,13 @@ mod tests {
         if let BackboneConfig::Vit(vit) = &mut config.backbone {
             *vit = VitConfig { dim: 24, depth: 3, heads: 2, patch: 8, grid: [4, 4], ..vit.clone() };
         }
-        config.local = Some(LocalConfig { dim: 16, count: 12, official_gather: false, layer: Some(2) });
+        config.local = Some(LocalConfig {
+            dim: 16,
+            count: 12,
+            official_gather: false,
+            layer: Some(2),
+            ..Default::default()
+        });
         config.trained.local = true;
         [config.input.height, config.input.width] = SIZE;
         let tensors = R2Former::random(&config, 1, &Device::flex()).unwrap().to_tensors().unwrap();

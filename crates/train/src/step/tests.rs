@@ -32,7 +32,7 @@ fn model_config() -> ModelConfig {
     config.backbone =
         BackboneConfig::Vit(VitConfig { dim: 16, depth: 3, heads: 2, patch: 4, grid: [5, 5], ..vit });
     config.global = GlobalConfig::Linear { dim: 8, pooling: Pooling::Cls };
-    config.local = Some(LocalConfig { dim: 12, count: 14, official_gather: false, layer: None });
+    config.local = Some(LocalConfig { dim: 12, count: 14, ..Default::default() });
     config.reranker = Some(RerankerConfig {
         dim: 8,
         heads: 2,

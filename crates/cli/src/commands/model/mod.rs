@@ -2,14 +2,15 @@
 
 mod average;
 mod catalog;
+mod local;
 
 use crate::common::{ensure_writable, load_model, parse_size};
 use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use r2former_model::checkpoint::Storage;
-use r2former_model::import::{ImportOptions, Imported, Normalisation, import};
+use r2former_model::import::{self, ImportOptions, Imported, Normalisation, import};
 use r2former_model::{Checkpoint, ModelConfig, Pooling, PositionMode, ResizeMode, cost, weights::Tensors};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ pub(crate) enum ModelCommand {
     /// (.pth, .ckpt, .torch, .mat, .safetensors, or a downloaded folder with config.json); `model catalog` lists where to
     /// get them.
     Import(ImportArgs),
-    /// Copy a model, changing its name, image size, number of local features, licence or storage precision.
+    /// Copy a model, changing its name, image size, local features, licence or storage precision.
     Copy(CopyArgs),
     /// Average the weights of two models of the same architecture, such as a fine-tuned model and its start.
     ///
@@ -45,9 +46,6 @@ pub(crate) struct ImportArgs {
     /// Attention heads of the backbone [default: one per 64 channels, at least 3].
     #[arg(long)]
     heads: Option<usize>,
-    /// Maximum number of local features per image [default: as the reranker was trained, else 500].
-    #[arg(long, value_name = "N")]
-    num_local: Option<usize>,
     /// Input image size, height x width in pixels [default: that of the position embedding, or 480x640 for a
     /// convolutional network].
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
@@ -86,6 +84,8 @@ pub(crate) struct ImportArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    local: local::LocalArgs,
 }
 
 #[derive(Debug, Args)]
@@ -100,9 +100,6 @@ pub(crate) struct CopyArgs {
     /// New input image size, height x width in pixels [default: unchanged].
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     image_size: Option<[usize; 2]>,
-    /// New maximum number of local features per image [default: unchanged].
-    #[arg(long, value_name = "N")]
-    num_local: Option<usize>,
     /// Licence of the weights, in a few words; `model info` shows it [default: unchanged].
     #[arg(long, value_name = "TEXT")]
     license: Option<String>,
@@ -112,6 +109,8 @@ pub(crate) struct CopyArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    local: local::LocalArgs,
 }
 
 #[derive(Debug, Args)]
@@ -141,7 +140,7 @@ fn run_import(args: &ImportArgs) -> Result<ExitStatus> {
     let options = ImportOptions {
         name: args.name.clone(),
         heads: args.heads,
-        local_count: args.num_local,
+        local: args.local.options(),
         image_size: args.image_size,
         grid: args.grid,
         pooling: args.pooling,
@@ -174,7 +173,7 @@ fn run_import(args: &ImportArgs) -> Result<ExitStatus> {
 fn run_copy(args: &CopyArgs) -> Result<ExitStatus> {
     ensure_writable(&args.output)?;
     let loaded = load_model(Some(&args.input))?;
-    let Checkpoint { mut config, tensors, .. } = loaded.into_checkpoint();
+    let Checkpoint { mut config, mut tensors, .. } = loaded.into_checkpoint();
     if let Some(name) = &args.name {
         config.name.clone_from(name);
     }
@@ -182,11 +181,9 @@ fn run_copy(args: &CopyArgs) -> Result<ExitStatus> {
         config.check_size(height, width)?;
         (config.input.height, config.input.width) = (height, width);
     }
-    if let Some(count) = args.num_local {
-        let Some(local) = &mut config.local else {
-            bail!("{}: has no local features to count", args.input.display());
-        };
-        local.count = count;
+    let local = args.local.options();
+    if !local.is_empty() {
+        local.apply(&mut config, &mut tensors).with_context(|| args.input.display().to_string())?;
     }
     if let Some(text) = &args.license {
         config.set_license(text);
@@ -257,11 +254,11 @@ fn print_description(
     ))?;
     match &config.local {
         Some(local) => out.line(format_args!(
-            "local        up to {} features of {} dimensions, plus x, y and attention{}, {}{}",
+            "local        up to {} features{}, by {}, plus x, y and attention{}{}",
             local.count,
-            local.dim,
             local.layer.map_or_else(String::new, |layer| format!(" after block {layer}")),
-            trained(config.trained.local),
+            import::description(local),
+            if local.projected { format!(", {}", trained(config.trained.local)) } else { String::new() },
             if local.official_gather { ", gathered as the published code does" } else { "" }
         ))?,
         None => out.line(format_args!("local        none: a global-only model"))?,

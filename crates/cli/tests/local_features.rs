@@ -1,0 +1,103 @@
+//! The second stage of models that were published without one: local features at import, other ones by `model copy`, and
+//! RANSAC and mutual matches over both.
+
+mod common;
+
+use common::{fails, names, photo_folder, r2former};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// A published R2Former without its second stage.
+fn global_only() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/parity/global_only.pth")
+}
+
+fn report(command: &mut common::Command) -> Value {
+    let output = command.arg("--json").assert().success().get_output().clone();
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Indexes photographs with a model and asks for one of them by each method.
+fn asked(home: &Path, name: &str, model: &Path) {
+    let photos = photo_folder();
+    let index = home.join(name);
+    r2former().args(["index", "create"]).arg(&index).arg("--model").arg(model).assert().success();
+    r2former().args(["index", "add"]).arg(&index).arg(photos.path()).assert().success();
+    for (method, kind) in [("ransac", "ransac_inliers"), ("mutual", "mutual_matches")] {
+        let mut command = r2former();
+        command.arg("query").arg(&index).arg(photos.path().join("1.jpg")).args(["--rerank", method]);
+        let first = report(&mut command)["answers"][0]["matches"][0].clone();
+        assert!(first["path"].as_str().is_some_and(|path| path.ends_with("1.jpg")), "{name}: {first}");
+        assert_eq!(first["score_kind"], kind);
+        assert!(first["score"].as_f64().is_some_and(|score| score > 4.0), "{name}: {first}");
+    }
+}
+
+#[test]
+fn an_imported_model_reranks_without_options() {
+    let home = tempfile::tempdir().expect("temporary folder");
+    let file = |name: &str| home.path().join(name);
+    let said = report(r2former().args(["model", "import"]).arg(global_only()).arg(file("plain")));
+    let config = &said["model"]["config"];
+    assert_eq!((&config["reranker"], &config["trained"]["local"]), (&Value::Null, &false.into()));
+    let notes = said["notes"].to_string();
+    assert!(notes.contains("--rerank ransac") && !notes.contains("global-only"), "{notes}");
+    asked(home.path(), "projected", &file("plain"));
+
+    // Values as they are, all of them but the weakest.
+    let mut copy = r2former();
+    copy.args(["model", "copy"]).arg(file("plain")).arg(file("values"));
+    copy.args([
+        "--local-facet",
+        "value",
+        "--local-dim",
+        "all",
+        "--num-local",
+        "30",
+        "--local-min-similarity",
+        "0.3",
+    ]);
+    let local = report(&mut copy)["model"]["config"]["local"].clone();
+    assert_eq!(
+        (&local["facet"], &local["projected"], &local["count"]),
+        (&"value".into(), &false.into(), &30.into())
+    );
+    asked(home.path(), "values", &file("values"));
+
+    // As before this program gave every transformer local features.
+    let mut without = r2former();
+    without.args(["model", "import"]).arg(global_only()).arg(file("none")).args(["--local", "none"]);
+    assert_eq!(report(&mut without)["model"]["config"]["local"], Value::Null);
+    let index = file("without");
+    r2former().args(["index", "create"]).arg(&index).arg("--model").arg(file("none")).assert().success();
+    let photos = photo_folder();
+    r2former().args(["index", "add"]).arg(&index).arg(photos.path()).assert().success();
+    let mut query = r2former();
+    query.arg("query").arg(&index).arg(photos.path().join("1.jpg")).args(["--rerank", "mutual"]);
+    names(&fails(&mut query, 2), &["no local features", "model copy --local patches"]);
+}
+
+#[test]
+fn options_that_do_not_fit_are_refused() {
+    let home = tempfile::tempdir().expect("temporary folder");
+    let refused = |options: &[&str], code: i32| {
+        let mut command = r2former();
+        command.args(["model", "import"]).arg(global_only()).arg(home.path().join("model")).args(options);
+        fails(&mut command, code)
+    };
+    for (options, code, parts) in [
+        (&["--local-select", "aggregation"][..], 1, &["SALAD or BoQ", "global_only.pth"][..]),
+        (&["--local-layer", "40"], 1, &["local.layer 40", "outside 1 to"]),
+        (&["--local-facet", "colour"], 2, &["'colour'", "tokens, query, key, value"]),
+        (&["--local-dim", "0"], 2, &["'0'", "1 to 4096, or all"]),
+        (&["--local", "some"], 2, &["patches, effovpr or none"]),
+        (&["--local-min-similarity", "1.5"], 1, &["local.min_similarity"]),
+    ] {
+        names(&refused(options, code), parts);
+    }
+    // The built-in model's local features were trained.
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/r2former-tiny.safetensors");
+    let mut copy = r2former();
+    copy.args(["model", "copy"]).arg(built_in).arg(home.path().join("copy")).args(["--local-dim", "all"]);
+    names(&fails(&mut copy, 1), &["was trained", "r2former-tiny"]);
+}
