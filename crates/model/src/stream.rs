@@ -11,6 +11,9 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+/// Bytes of a tensor that are read at once, a multiple of every number's.
+const PIECE: usize = 1 << 20;
+
 /// A safetensors file whose header has been read; `name` stands for the file in error messages.
 pub(crate) struct Stream<'a, R> {
     source: Hashing<BufReader<R>>,
@@ -44,18 +47,23 @@ impl<'a, R: Read> Stream<'a, R> {
         let name = self.name;
         let places = self.header.tensors();
         let mut tensors = Tensors::new();
-        let mut bytes = Vec::new();
+        let mut piece = Vec::new();
         for key in self.header.offset_keys() {
             let Some(info) = places.get(&key) else { continue };
-            // The header was checked: offsets rise without gaps to the file's end.
-            bytes.resize(info.data_offsets.1 - info.data_offsets.0, 0);
-            self.source.read_exact(&mut bytes).map_err(|e| ModelError::io(name, e))?;
-            let data = decode(&bytes, info.dtype).ok_or_else(|| {
-                ModelError::checkpoint(
-                    name,
-                    format!("{key} has the type {:?}, which is not supported", info.dtype),
-                )
-            })?;
+            // The header was checked: offsets rise without gaps to the file's end, and fit the shape.
+            let mut left = info.data_offsets.1 - info.data_offsets.0;
+            let mut data = Vec::with_capacity(info.shape.iter().product());
+            while left > 0 {
+                piece.resize(left.min(PIECE), 0);
+                self.source.read_exact(&mut piece).map_err(|e| ModelError::io(name, e))?;
+                decode(&piece, info.dtype, &mut data).ok_or_else(|| {
+                    ModelError::checkpoint(
+                        name,
+                        format!("{key} has the type {:?}, which is not supported", info.dtype),
+                    )
+                })?;
+                left -= piece.len();
+            }
             tensors.insert(key, RawTensor { shape: info.shape.clone(), data });
         }
         Ok((tensors, self.source.hexadecimal()))
@@ -122,17 +130,19 @@ fn header(source: &mut impl Read, length: u64, name: &Path) -> Result<Metadata> 
     Ok(header)
 }
 
-fn decode(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
-    let pairs = || bytes.as_chunks::<2>().0.iter();
-    Some(match dtype {
-        Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-        Dtype::F64 => bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
-        Dtype::F16 => pairs().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-        Dtype::BF16 => pairs().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+/// Appends the values of whole numbers of bytes; `None` for a type that is not supported.
+fn decode(bytes: &[u8], dtype: Dtype, into: &mut Vec<f32>) -> Option<()> {
+    let pairs = bytes.as_chunks::<2>().0.iter();
+    match dtype {
+        Dtype::F32 => into.extend(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b))),
+        Dtype::F64 => into.extend(bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32)),
+        Dtype::F16 => into.extend(pairs.map(|b| f16::from_le_bytes(*b).to_f32())),
+        Dtype::BF16 => into.extend(pairs.map(|b| bf16::from_le_bytes(*b).to_f32())),
         // Counters (`num_batches_tracked`) are read too; leftovers are set aside later.
-        Dtype::I64 => bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
+        Dtype::I64 => into.extend(bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as f32)),
         _ => return None,
-    })
+    }
+    Some(())
 }
 
 /// A source whose bytes are hashed as they are read.
