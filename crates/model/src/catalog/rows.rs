@@ -9,7 +9,7 @@ const NOT_MIT: &str =
     "not stated; the author says that the code's MIT does not cover them (CosPlace, issue 35)";
 
 /// Not an open-source licence.
-const DINOV3_LICENSE: &str = "DINOv3 License: copies need the agreement with them, publications an acknowledgement; military, \
+const DINOV3_LICENSE: &str = "DINOv3 License: copies need the agreement with them, papers an acknowledgement; military, \
                               nuclear and espionage uses, among others, are excluded";
 
 /// A row with what most models share, to be completed.
@@ -257,7 +257,7 @@ pub(crate) const SELAVPR_PLUS: Published = Published {
     name: "SelaVPR++",
     backbone: "DINOv2 ViT-B or L/14 with side adapters",
     descriptors: &[2048, 4096],
-    parameters_millions: None,
+    parameters_millions: Some(331.3),
     image_size: "322x322, bilinear",
     paper: "Lu et al., 2025",
     code: "https://github.com/Lu-Feng/SelaVPRplusplus",

@@ -35,15 +35,13 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         return Err(ModelError::Config(format!("{theirs} is missing")));
     }
     let mut tensors = dinov2_mlp_names(tensors);
+    // A classifier of DIST stands for a missing token.
+    let mut vit = architecture(&tensors, "", rotary, options)?;
     let mut leftovers = names::set_aside(&mut tensors, |name| {
         matches!(name, "mask_token" | "local_cls_norm.weight" | "local_cls_norm.bias")
             || name.starts_with("head.")
             || name.starts_with("head_dist.")
     });
-    if leftovers.iter().any(|name| name.starts_with("head_dist.")) && !tensors.contains_key("dist_token") {
-        return Err(ModelError::Config("dist_token is missing".into()));
-    }
-    let mut vit = architecture(&tensors, "", rotary, options)?;
     vit.position = options.position.unwrap_or_else(|| source.position(&vit));
     vit.norm_eps = match stated("layer_norm_eps").map(str::parse::<f64>) {
         Some(Ok(eps)) if eps.is_finite() && eps > 0.0 => eps,
