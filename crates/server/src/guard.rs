@@ -109,7 +109,7 @@ fn problem_response(problem: Problem) -> Response<Body> {
 fn explain(response: &mut Response<Body>, id: &str) -> Option<String> {
     let status = response.status();
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        let internal = problem.internal.clone();
+        let internal = problem.internal_reason().map(str::to_owned);
         *response = problem.response(id);
         return internal;
     }
@@ -138,7 +138,7 @@ fn explain(response: &mut Response<Body>, id: &str) -> Option<String> {
             Problem::new(status, "bad-request", "The request is not understood", "the request is malformed")
         }
     };
-    let internal = problem.internal.clone();
+    let internal = problem.internal_reason().map(str::to_owned);
     *response = problem.response(id);
     internal
 }

@@ -90,7 +90,7 @@ impl Index {
     /// A place by the identifier in an address.
     pub(crate) fn place(&self, id: &str) -> problem::Result<(PlaceId, Place)> {
         let unknown = || Problem::not_found("there is no place of this identifier in the index");
-        let id = PlaceId::from_str(id).map_err(|_| unknown())?;
+        let id = PlaceId::from_str(id).ok().ok_or_else(unknown)?;
         self.check()?;
         let place = self.reader.get(&[id])?.pop().flatten().ok_or_else(unknown)?;
         Ok((id, place))

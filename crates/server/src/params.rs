@@ -85,7 +85,8 @@ impl Params {
             .map(|text| {
                 text.trim()
                     .parse()
-                    .map_err(|_| Problem::bad_request(format!("{name}={} is not {what}", shown(text))))
+                    .ok()
+                    .ok_or_else(|| Problem::bad_request(format!("{name}={} is not {what}", shown(text))))
             })
             .transpose()
     }

@@ -19,7 +19,7 @@ use axum::http::{Response, StatusCode};
 use r2former_data::Photo;
 use r2former_data::image::{Limits, shape_of_bytes, tags_of_bytes};
 use r2former_engine::{AddOptions, NoProgress, Position, PositionKind, add_photos};
-use r2former_index::{Filter, Place, ReadPlaces, WritePlaces, place_id};
+use r2former_index::{Filter, Page, Place, ReadPlaces, WritePlaces, place_id};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::str::FromStr;
@@ -58,7 +58,8 @@ pub(crate) async fn list(State(service): State<Arc<Service>>, request: Request) 
     let limit = params.count("limit", 1..=LARGEST_PAGE)?.unwrap_or(PAGE);
     let from = params.one("after")?.map(|text| {
         PlaceId::from_str(text)
-            .map_err(|_| Problem::bad_request(format!("after={} is no identifier", shown(text))))
+            .ok()
+            .ok_or_else(|| Problem::bad_request(format!("after={} is no identifier", shown(text))))
     });
     let from = from.transpose()?;
     let mut filter = params.filter()?;
@@ -74,7 +75,7 @@ pub(crate) async fn list(State(service): State<Arc<Service>>, request: Request) 
     if is_geojson {
         check_geojson(&index)?;
     }
-    let (places, next) = blocking({
+    let Page { places, next } = blocking({
         let index = index.clone();
         move || page(&index, from, limit, &filter, bbox)
     })
@@ -96,7 +97,7 @@ fn page(
     limit: usize,
     filter: &Filter,
     bbox: Option<[f64; 4]>,
-) -> Result<(Vec<(PlaceId, Place)>, Option<PlaceId>)> {
+) -> Result<Page> {
     index.check()?;
     let mut found = Vec::new();
     let mut looked_at = 0;
@@ -109,13 +110,13 @@ fn page(
                 continue;
             }
             if found.len() == limit {
-                return Ok((found, Some(id)));
+                return Ok(Page { places: found, next: Some(id) });
             }
             found.push((id, place));
         }
         from = page.next;
         if from.is_none() || looked_at >= LOOKED_AT || bbox.is_none() {
-            return Ok((found, from));
+            return Ok(Page { places: found, next: from });
         }
     }
 }
@@ -201,7 +202,7 @@ pub(crate) async fn image(
     if is_known(request.headers(), &etag) {
         return Ok(kept(typed(StatusCode::NOT_MODIFIED, "image/jpeg", Body::empty()), &etag));
     }
-    let _permit = service.reads.acquire().await.map_err(|_| Problem::internal("reading has ended"))?;
+    let _permit = service.read_permit().await?;
     let photo = blocking(move || stored(&index, id, &place)).await?;
     let mut response = typed(StatusCode::OK, media_type(photo.format), photo.bytes);
     response.headers_mut().insert(CONTENT_DISPOSITION, HeaderValue::from_static("inline"));
@@ -235,8 +236,7 @@ pub(crate) async fn thumbnail_of(
         }
         None => {
             service.metrics.thumbnail_misses.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let _permit =
-                service.reads.acquire().await.map_err(|_| Problem::internal("reading has ended"))?;
+            let _permit = service.read_permit().await?;
             let bytes = blocking(move || thumbnail(&stored(&index, id, &place)?.bytes, size)).await?;
             service.thumbnails.put(key, bytes.clone());
             bytes

@@ -20,6 +20,11 @@ pub(crate) const TYPE_PREFIX: &str = "urn:r2former:problem:";
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
+    about: Box<About>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct About {
     /// End of the type, after [`TYPE_PREFIX`].
     kind: &'static str,
     title: &'static str,
@@ -27,7 +32,7 @@ pub(crate) struct Problem {
     retry_after: Option<u64>,
     header: Option<(HeaderName, HeaderValue)>,
     /// What the log says and the answer does not.
-    pub(crate) internal: Option<String>,
+    internal: Option<String>,
 }
 
 pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
@@ -40,7 +45,8 @@ impl Problem {
         detail: impl Into<String>,
     ) -> Self {
         let detail = detail.into();
-        Self { status, kind, title, detail, retry_after: None, header: None, internal: None }
+        let about = About { kind, title, detail, retry_after: None, header: None, internal: None };
+        Self { status, about: Box::new(about) }
     }
 
     /// A parameter or body that means nothing.
@@ -81,7 +87,7 @@ impl Problem {
 
     pub(crate) fn unauthorized(detail: impl Into<String>) -> Self {
         let mut problem = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "A key is needed", detail);
-        problem.header = Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        problem.about.header = Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         problem
     }
 
@@ -108,43 +114,48 @@ impl Problem {
         let detail = "the service failed; its log has the reason under this request's id";
         let mut problem =
             Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The service failed", detail);
-        problem.internal = Some(internal.into());
+        problem.about.internal = Some(internal.into());
         problem
     }
 
     fn retry(mut self, after: Duration) -> Self {
-        self.retry_after = Some(after.as_secs_f64().ceil().max(1.0) as u64);
+        self.about.retry_after = Some(after.as_secs_f64().ceil().max(1.0) as u64);
         self
     }
 
     /// Says which methods there are.
     pub(crate) fn allowing(mut self, methods: HeaderValue) -> Self {
-        self.header = Some((ALLOW, methods));
+        self.about.header = Some((ALLOW, methods));
         self
     }
 
     /// What is wrong, for a part of an answer.
     pub(crate) fn detail(&self) -> &str {
-        &self.detail
+        &self.about.detail
+    }
+
+    /// What the log says and the answer does not.
+    pub(crate) fn internal_reason(&self) -> Option<&str> {
+        self.about.internal.as_deref()
     }
 
     /// The response; `id` names the request.
     pub(crate) fn response(&self, id: &str) -> Response<Body> {
         let body = json!({
-            "type": format!("{TYPE_PREFIX}{}", self.kind),
-            "title": self.title,
+            "type": format!("{TYPE_PREFIX}{}", self.about.kind),
+            "title": self.about.title,
             "status": self.status.as_u16(),
-            "detail": self.detail,
+            "detail": self.about.detail,
             "instance": format!("urn:r2former:request:{id}"),
         });
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = self.about.retry_after {
             headers.insert(RETRY_AFTER, seconds.into());
         }
-        if let Some((name, value)) = &self.header {
+        if let Some((name, value)) = &self.about.header {
             headers.insert(name.clone(), value.clone());
         }
         response

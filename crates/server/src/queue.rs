@@ -98,9 +98,10 @@ impl Queue {
                 began.store(true, Ordering::Relaxed);
                 let waited = pushed.elapsed();
                 let result = catch_unwind(AssertUnwindSafe(work));
-                let result = result.map(|value| Finished { value, waited });
+                let result = result.map(|value| Ok(Finished { value, waited }));
                 // Nobody may be there to receive it.
-                let _ = sender.send(result.map_err(|_| Problem::internal("a panic while computing")));
+                let _ =
+                    sender.send(result.unwrap_or_else(|_| Err(Problem::internal("a panic while computing"))));
             }
         };
         self.shared.push(Job { run: Box::new(job), abandoned: abandoned.clone() })?;

@@ -14,7 +14,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 /// Bodies that fit into memory at a time, at their largest.
 const BODIES: u64 = 8;
@@ -51,7 +52,7 @@ pub struct Service {
     pub(crate) metrics: Metrics,
     pub(crate) rights: Rights,
     pub(crate) thumbnails: Thumbnails,
-    pub(crate) reads: Semaphore,
+    reads: Semaphore,
     pub(crate) started: Instant,
     /// Until they are started.
     watches: Mutex<Vec<Watch>>,
@@ -138,6 +139,14 @@ impl Service {
     /// When a query that arrives now is cancelled, if its turn has not come.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.limits.turn
+    }
+
+    /// The right to read a photograph from the disk: a few at a time.
+    pub(crate) async fn read_permit(&self) -> problem::Result<SemaphorePermit<'_>> {
+        match timeout(self.limits.turn, self.reads.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Problem::unavailable("too many photographs are being read", Duration::from_secs(2))),
+        }
     }
 
     /// Whether the service is about to end.

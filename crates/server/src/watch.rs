@@ -99,7 +99,7 @@ impl Watch {
                         }
                     }
                     Err(problem) => {
-                        let reason = problem.internal.as_deref().unwrap_or(problem.detail()).to_owned();
+                        let reason = problem.internal_reason().unwrap_or(problem.detail()).to_owned();
                         tracing::warn!(index = self.index.name, reason, "a watched folder waits");
                     }
                 }
