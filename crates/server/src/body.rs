@@ -4,7 +4,8 @@ use crate::params::Params;
 use crate::problem::{Problem, Result};
 use crate::service::Service;
 use axum::body::{Body, Bytes};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap};
 use axum::http::request::Parts;
 use futures_util::stream;
 use http_body_util::BodyExt;
@@ -18,6 +19,10 @@ use tokio::time::{Instant, timeout_at};
 
 /// Longest time from one piece of a body to the next.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// What is read of a refused request, and for how long.
+const MOST_DRAINED: usize = 1 << 20;
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// Longest text field of a form.
 const MOST_TEXT: usize = 64 << 10;
@@ -87,12 +92,46 @@ impl Drop for Room {
     }
 }
 
-/// Reads and takes apart a request with photographs.
+/// Reads and takes apart a request with photographs; one that is `queued` is refused at once where the queue is full.
 ///
 /// # Errors
-/// 408 for a body that comes too slowly, 413 for one that is too large, 415 for one that is no image, 400 for a form that
+/// 429 for a full queue, 408 for a body that comes too slowly, 413 for one that is too large, 415 for one that is no image, 400 for a form that
 /// is none, 503 while others fill the memory.
-pub(crate) async fn receive(service: &Arc<Service>, parts: &Parts, body: Body) -> Result<Received> {
+pub(crate) async fn receive(
+    service: &Arc<Service>,
+    parts: &Parts,
+    mut body: Body,
+    queued: bool,
+) -> Result<Received> {
+    let received = take(service, parts, &mut body, queued).await;
+    if received.as_ref().is_err_and(|problem| problem.status != StatusCode::REQUEST_TIMEOUT) {
+        drain(&parts.headers, body).await;
+    }
+    received
+}
+
+/// Reads what is left of a refused request, if that is little: many clients read an answer only once they have sent
+/// everything, and lose it where the connection is closed before.
+pub(crate) async fn drain(headers: &HeaderMap, mut body: Body) {
+    // It has sent nothing, and waits for the answer.
+    if headers.contains_key(EXPECT) {
+        return;
+    }
+    let end = Instant::now() + DRAIN;
+    let mut left = MOST_DRAINED;
+    while let Ok(Some(Ok(frame))) = timeout_at(end, body.frame()).await {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        if length > left {
+            return;
+        }
+        left -= length;
+    }
+}
+
+async fn take(service: &Arc<Service>, parts: &Parts, body: &mut Body, queued: bool) -> Result<Received> {
+    if queued {
+        service.queue.admits()?;
+    }
     let mut params = Params::of_query(parts.uri.query())?;
     let media = Media::of(parts)?;
     let room = Arc::new(Room { service: service.clone(), bytes: AtomicU64::new(0) });
@@ -161,7 +200,7 @@ impl Media {
 }
 
 /// Reads a body to its end.
-async fn read(service: &Service, parts: &Parts, mut body: Body, room: &Room) -> Result<Bytes> {
+async fn read(service: &Service, parts: &Parts, body: &mut Body, room: &Room) -> Result<Bytes> {
     let most = service.limits.body;
     let too_large = || Problem::too_large(format!("the body is larger than {most} bytes"));
     let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

@@ -5,7 +5,7 @@ use crate::index::{Index, PlaceId};
 use crate::json::{json_response, typed};
 use crate::places::stored;
 use crate::problem::{Problem, Result};
-use crate::service::Service;
+use crate::service::{Service, blocking};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
@@ -32,16 +32,18 @@ const PICTURE: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inli
 
 /// Why do this photograph and this place match?
 pub(crate) async fn pair(State(service): State<Arc<Service>>, request: Request) -> Result<Response<Body>> {
-    service.queue.admits()?;
     let (parts, body) = request.into_parts();
-    let mut received = receive(&service, &parts, body).await?;
+    let mut received = receive(&service, &parts, body, true).await?;
     let params = &received.params;
     params.only(&PARAMS)?;
     let index = service.index(params)?;
     let id = params
         .one("place")?
         .ok_or_else(|| Problem::bad_request("place=ID is missing: the place to explain"))?;
-    let (id, place) = index.place(id)?;
+    let (id, place) = {
+        let (index, id) = (index.clone(), id.to_owned());
+        blocking(move || index.place(&id)).await?
+    };
     let is_svg = params.word("format", &["json", "svg"])? == "svg";
     let with_contributions = params.flag("contributions")?;
     if !index.place.manifest.config.has_local() {

@@ -1,7 +1,8 @@
 //! What happens to every request, before and after its handler: an identifier, rights, headers, counts, a line in the log.
 
+use crate::body::drain;
 use crate::keys::{Identity, Role};
-use crate::problem::{PROBLEM_JSON, Problem};
+use crate::problem::{PROBLEM_JSON, Problem, Result};
 use crate::service::Service;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -11,6 +12,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
     REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
+use axum::http::request::Parts;
 use axum::http::{Method, Response, StatusCode};
 use axum::middleware::Next;
 use futures_util::FutureExt;
@@ -57,31 +59,22 @@ pub(crate) async fn guard(
         .to_owned();
 
     let (mut parts, body) = request.into_parts();
-    let admitted = service.rights.check_host(&parts).and_then(|()| service.rights.check_origin(&parts));
-    let (mut response, origin, key) = match admitted {
-        Err(problem) => (problem.response(&id), None, None),
-        Ok(origin) if origin.is_some() && is_preflight(&parts.method, &parts.headers) => {
-            (preflight(), origin, None)
+    let (origin, admitted) = admit(&service, &parts, &route);
+    let mut key = None;
+    let mut response = match admitted {
+        Err(problem) => {
+            drain(&parts.headers, body).await;
+            problem.response(&id)
         }
-        Ok(origin) => {
-            let identity = match needed(&parts.method, &route) {
-                None => Ok(None),
-                Some(role) => service.rights.identify(&parts, role).map(Some),
-            };
-            match identity {
-                Err(problem) => (problem.response(&id), origin, None),
-                Ok(identity) => {
-                    let key = identity.as_ref().map(|identity: &Identity| identity.name.clone());
-                    if let Some(identity) = identity {
-                        parts.extensions.insert(identity);
-                    }
-                    let handled = next.run(Request::from_parts(parts, body));
-                    let response = AssertUnwindSafe(handled).catch_unwind().await;
-                    let response =
-                        response.unwrap_or_else(|_| problem_response(Problem::internal("a panic")));
-                    (response, origin, key)
-                }
+        Ok(Admitted::Preflight) => preflight(),
+        Ok(Admitted::Asks(identity)) => {
+            if let Some(identity) = identity {
+                key = Some(identity.name.clone());
+                parts.extensions.insert(identity);
             }
+            let handled = next.run(Request::from_parts(parts, body));
+            let response = AssertUnwindSafe(handled).catch_unwind().await;
+            response.unwrap_or_else(|_| problem_response(Problem::internal("a panic")))
         }
     };
     let internal = explain(&mut response, &id);
@@ -99,6 +92,31 @@ pub(crate) async fn guard(
         None => tracing::info!(id, method, route, status, ms, length, key, "answered"),
     }
     response
+}
+
+/// A request that may pass.
+enum Admitted {
+    /// A browser's question whether a page of another origin may ask.
+    Preflight,
+    /// With its key's name and role, where one is needed.
+    Asks(Option<Identity>),
+}
+
+/// Whether a request may pass, and the origin of its page where that is an allowed other one.
+fn admit(service: &Service, parts: &Parts, route: &str) -> (Option<HeaderValue>, Result<Admitted>) {
+    let rights = &service.rights;
+    let origin = match rights.check_host(parts).and_then(|()| rights.check_origin(parts)) {
+        Ok(origin) => origin,
+        Err(problem) => return (None, Err(problem)),
+    };
+    if origin.is_some() && is_preflight(&parts.method, &parts.headers) {
+        return (origin, Ok(Admitted::Preflight));
+    }
+    let identity = match needed(&parts.method, route) {
+        None => Ok(None),
+        Some(role) => rights.identify(parts, role).map(Some),
+    };
+    (origin, identity.map(Admitted::Asks))
 }
 
 fn problem_response(problem: Problem) -> Response<Body> {

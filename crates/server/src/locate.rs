@@ -105,9 +105,8 @@ async fn ask(service: &Service, question: Question, image: Upload, deadline: Ins
 
 /// Where was this photograph taken?
 pub(crate) async fn one(State(service): State<Arc<Service>>, request: Request) -> Result<Response<Body>> {
-    service.queue.admits()?;
     let (parts, body) = request.into_parts();
-    let mut received = receive(&service, &parts, body).await?;
+    let mut received = receive(&service, &parts, body, true).await?;
     let question = Question::of(&service, &received.params)?;
     let image = renamed(received.one()?, &received.params)?;
     let answer = ask(&service, question, image, service.deadline()).await?;
@@ -116,9 +115,8 @@ pub(crate) async fn one(State(service): State<Arc<Service>>, request: Request) -
 
 /// Where were these photographs taken? One after the other, so that a batch has one place in the queue.
 pub(crate) async fn batch(State(service): State<Arc<Service>>, request: Request) -> Result<Response<Body>> {
-    service.queue.admits()?;
     let (parts, body) = request.into_parts();
-    let Received { params, images } = receive(&service, &parts, body).await?;
+    let Received { params, images } = receive(&service, &parts, body, true).await?;
     if images.is_empty() {
         return Err(Problem::bad_request("there is no image: send parts called image of a multipart form"));
     }

@@ -376,7 +376,7 @@ fn checked_name(name: &str) -> Result<&str> {
 /// Adds a photograph with its position; it is searchable, and would survive a power cut, once this answers.
 pub(crate) async fn add(State(service): State<Arc<Service>>, request: Request) -> Result<Response<Body>> {
     let (parts, body) = request.into_parts();
-    let mut received = receive(&service, &parts, body).await?;
+    let mut received = receive(&service, &parts, body, false).await?;
     received.params.only(&ADD_PARAMS)?;
     let index = service.index(&received.params)?;
     index.check()?;
@@ -403,12 +403,15 @@ pub(crate) async fn remove(
     params.only(&["index"])?;
     let index = service.index(&params)?;
     let role = request.extensions().get::<Identity>().map(|identity| identity.role);
-    let (id, place) = {
+    let (id, uploaded) = {
         let index = index.clone();
-        blocking(move || index.place(&id)).await?
+        blocking(move || {
+            let (id, place) = index.place(&id)?;
+            let sources = index.reader.sources()?;
+            Ok((id, sources.iter().any(|source| is_uploads(source) && source.holds(&place.name))))
+        })
+        .await?
     };
-    let uploaded =
-        index.reader.sources()?.iter().any(|source| is_uploads(source) && source.holds(&place.name));
     if !uploaded && role < Some(Role::Admin) {
         return Err(Problem::forbidden(
             "this place was not added through the service: to remove it needs the role admin",

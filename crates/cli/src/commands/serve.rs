@@ -14,22 +14,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Answer queries over HTTP: locate photos, add and remove places.
-///
-/// On 127.0.0.1 (the default) everybody on this machine may do everything. On another address keys are needed:
-///   r2former serve --new-key write --key-name phone     prints a key, and its line for the file of keys
-///   r2former serve places --listen 0.0.0.0:8443 --keys keys.txt --tls-cert cert.pem --tls-key key.pem
-///
-/// Ask it:
-///   curl --data-binary @photo.jpg http://127.0.0.1:8080/v1/locate
-///   curl -F image=@photo.jpg -F near=52.205,0.119 -F radius=500 http://127.0.0.1:8080/v1/locate
-///   curl -F image=@new.jpg -F position=52.205,0.119 http://127.0.0.1:8080/v1/places
-/// /openapi.json lists every address and parameter. Answers are those of `r2former query --json`.
-///
-/// Other programs may write to the indexes meanwhile; every query sees the last change. Ctrl-C or SIGTERM finishes what
-/// was taken, and ends.
+const EXAMPLES: &str = "\
+On 127.0.0.1 (the default) everybody on this machine may do everything. Any other address needs keys:
+  r2former serve --new-key write --key-name phone
+  r2former serve places --listen 0.0.0.0:8443 --keys keys.txt --tls-cert cert.pem --tls-key key.pem
+
+Ask it:
+  curl --data-binary @photo.jpg http://127.0.0.1:8080/v1/locate
+  curl -F image=@photo.jpg -F near=52.205,0.119 -F radius=500 http://127.0.0.1:8080/v1/locate
+  curl -F image=@new.jpg -F position=52.205,0.119 http://127.0.0.1:8080/v1/places
+
+Answers are those of `r2former query --json`; /openapi.json lists every address and parameter.
+Other programs may write to the indexes meanwhile: every query sees the last change. Ctrl-C or
+SIGTERM finishes what was taken, and ends.";
+
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ServeArgs {
     /// Index folders. Requests name one by its folder's name, or by NAME in NAME=FOLDER; the first is the default.
     #[arg(required_unless_present = "new_key", value_name = "INDEX")]

@@ -63,6 +63,32 @@ fn bodies_and_pixels_have_limits() {
 }
 
 #[test]
+fn a_refused_client_hears_why_although_it_sends_first() {
+    let home = Home::new();
+    let serving = home.serve();
+    // As many clients do: everything is sent before anything is read, in pieces.
+    let body = vec![b'x'; 700_000];
+    for (path, more, status) in [
+        ("/v1/locate", "Content-Type: application/json\r\n", 415),
+        ("/v1/locate", "Origin: https://evil.example\r\n", 403),
+        ("/v1/places?no=1", "Content-Encoding: br\r\n", 415),
+    ] {
+        let mut stream = serving.connect();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\n{more}Connection: close\r\nContent-Length: {}\r\n\r\n",
+            serving.address(),
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).expect("sent");
+        for piece in body.chunks(50_000) {
+            std::thread::sleep(Duration::from_millis(10));
+            stream.write_all(piece).unwrap_or_else(|error| panic!("{path} {more}: {error}"));
+        }
+        reply(&mut stream).problem(status);
+    }
+}
+
+#[test]
 fn slow_clients_hold_nobody_up() {
     let home = Home::new();
     let serving = home.serve();
