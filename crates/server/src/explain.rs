@@ -3,7 +3,7 @@
 use crate::body::{Upload, in_memory, receive};
 use crate::index::{Index, PlaceId};
 use crate::json::{json_response, typed};
-use crate::places::stored;
+use crate::pictures::stored;
 use crate::problem::{Problem, Result};
 use crate::service::{Service, blocking};
 use axum::body::Body;

@@ -23,6 +23,7 @@
 //! # Ok(()) }
 //! ```
 
+mod adding;
 mod body;
 mod error;
 mod explain;
@@ -39,6 +40,7 @@ mod page;
 mod params;
 mod patience;
 mod photos;
+mod pictures;
 mod places;
 mod problem;
 mod queue;

@@ -3,7 +3,7 @@
 use crate::guard::guard;
 use crate::problem::Problem;
 use crate::service::Service;
-use crate::{explain, locate, page, places, status};
+use crate::{adding, explain, locate, page, pictures, places, status};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
@@ -22,10 +22,10 @@ pub fn router(service: &Arc<Service>) -> Router {
         .route("/v1/locate", post(locate::one))
         .route("/v1/locate/batch", post(locate::batch))
         .route("/v1/explain", post(explain::pair))
-        .route("/v1/places", get(places::list).post(places::add))
+        .route("/v1/places", get(places::list).post(adding::add))
         .route("/v1/places/{id}", get(places::one).delete(places::remove))
-        .route("/v1/places/{id}/image", get(places::image))
-        .route("/v1/places/{id}/thumbnail", get(places::thumbnail_of))
+        .route("/v1/places/{id}/image", get(pictures::image))
+        .route("/v1/places/{id}/thumbnail", get(pictures::thumbnail_of))
         .fallback(async || Problem::not_found("there is no such address; /openapi.json lists all"))
         // Bodies have limits of their own, which say so.
         .layer(DefaultBodyLimit::disable())
