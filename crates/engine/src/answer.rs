@@ -49,6 +49,8 @@ impl ScoreKind {
 pub struct Match {
     /// Place in the ranking, from 1.
     pub rank: usize,
+    /// The reference photograph's identifier in the index: that of its name.
+    pub id: String,
     /// The reference photograph's name within its source.
     pub path: String,
     /// Its tags.
@@ -147,6 +149,7 @@ impl Estimate {
     ///
     /// let found = |rank, lat, score| Match {
     ///     rank,
+    ///     id: String::new(),
     ///     path: format!("{rank}.jpg"),
     ///     tags: BTreeMap::new(),
     ///     position: Some(LatLon { lat, lon: 0.0 }.into()),
@@ -241,6 +244,7 @@ mod tests {
     fn at(lat: f64, lon: f64, score: f32) -> Match {
         Match {
             rank: 1,
+            id: String::new(),
             path: String::new(),
             tags: BTreeMap::new(),
             position: Some(LatLon { lat, lon }.into()),

@@ -226,6 +226,7 @@ fn place_match(
     let position = hit.place.position;
     Match {
         rank,
+        id: hit.id.to_string(),
         path: hit.place.name,
         tags: hit.place.tags,
         position,

@@ -12,6 +12,7 @@ pub(crate) mod matching;
 pub(crate) mod model;
 mod priors;
 pub(crate) mod query;
+pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod town;
 pub(crate) mod train;
@@ -28,6 +29,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitStatus> {
     match args.command {
         Command::Index(command) => index::run(command, &machine),
         Command::Query(args) => query::run(&args, &machine),
+        Command::Serve(args) => serve::run(&args, &machine),
         Command::Show(command) => show::run(&command, &machine),
         Command::Match(args) => matching::run(&args, &machine),
         Command::Extract(args) => extract::run(&args, &machine),

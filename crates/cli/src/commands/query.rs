@@ -3,14 +3,17 @@
 use super::priors::PriorArgs;
 use crate::common::{Machine, parse_margin, rerank_or_default};
 use crate::exit::ExitStatus;
-use crate::filters::{FilterArgs, unknown_tags};
-use crate::output::{self, AnswerFormat, PairsFormat, QueryResult, check_pair_names, escaped, print_answers};
+use crate::filters::FilterArgs;
+use crate::output::{self, AnswerFormat, PairsFormat, check_pair_names, escaped, print_answers};
 use crate::photos::{PhotoArg, ReadArgs, photo_args, relative_to};
 use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::PositionKind;
-use r2former_engine::{EngineError, LoadedModel, LocateOptions, PlaceIndex, Progress, RerankMethod, locate};
+use r2former_engine::{
+    EngineError, LoadedModel, LocateOptions, PlaceIndex, Progress, QueryResult, RerankMethod, locate,
+    unknown_tags,
+};
 use r2former_index::{Filter, ReadPlaces};
 use std::path::PathBuf;
 

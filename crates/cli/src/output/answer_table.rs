@@ -1,9 +1,9 @@
 //! Answers as CSV: a row for each match, and for each query without one.
 
-use super::answers::{QueryResult, word};
+use super::answers::word;
 use super::{Out, escaped};
 use anyhow::Result;
-use r2former_engine::{LatLon, LocalPoint, Match, Position, PositionKind};
+use r2former_engine::{LatLon, LocalPoint, Match, Position, PositionKind, QueryResult};
 use serde::Serialize;
 use serde_json::Value;
 

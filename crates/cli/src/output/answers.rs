@@ -3,7 +3,10 @@
 use super::{Out, escaped, escaped_json, print_json};
 use anyhow::{Result, bail};
 use geojson::{Feature, FeatureCollection, Geometry, GeometryValue};
-use r2former_engine::{Answer, Match, Origin, Position, PositionKind, Positions, RerankMethod, ScoreKind};
+use r2former_engine::{
+    Answer, Match, Origin, Position, PositionKind, Positions, QueryResult, RerankMethod, ScoreKind,
+    answers_json,
+};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -26,51 +29,6 @@ pub(crate) enum PairsFormat {
     Kapture,
 }
 
-/// What came of one query.
-#[derive(Debug, Clone)]
-pub(crate) enum QueryResult {
-    Answer(Answer),
-    /// The query is no usable photograph.
-    Unreadable {
-        query: String,
-        error: String,
-    },
-}
-
-impl QueryResult {
-    pub(super) fn query(&self) -> &str {
-        match self {
-            Self::Answer(answer) => &answer.query,
-            Self::Unreadable { query, .. } => query,
-        }
-    }
-
-    pub(super) fn answer(&self) -> Option<&Answer> {
-        match self {
-            Self::Answer(answer) => Some(answer),
-            Self::Unreadable { .. } => None,
-        }
-    }
-
-    pub(super) fn matches(&self) -> &[Match] {
-        self.answer().map_or(&[], |answer| &answer.matches)
-    }
-
-    fn json(&self) -> Value {
-        match self {
-            Self::Answer(answer) => word(answer),
-            Self::Unreadable { query, error } => {
-                json!({ "query": query, "status": self.status(), "error": error })
-            }
-        }
-    }
-
-    /// `answered`, `no_match` or `unreadable`.
-    pub(super) fn status(&self) -> Value {
-        self.answer().map_or_else(|| "unreadable".into(), |answer| word(answer.status))
-    }
-}
-
 /// A value as it is serialised.
 pub(super) fn word(value: impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or(Value::Null)
@@ -88,10 +46,7 @@ pub(crate) fn print_answers(
             let mut answers = results.iter().filter_map(QueryResult::answer);
             answers.try_for_each(|answer| text(out, answer, timing, positions.kind()))
         }
-        AnswerFormat::Json => {
-            let answers: Vec<Value> = results.iter().map(QueryResult::json).collect();
-            print_json(&json!({ "answers": answers })).map(drop)
-        }
+        AnswerFormat::Json => print_json(&answers_json(results)).map(drop),
         AnswerFormat::GeoJson => out.line(format_args!(
             "{}",
             escaped_json(&serde_json::to_string(&features(results, positions.origin()))?)

@@ -7,7 +7,7 @@ mod recall;
 mod scores;
 mod words;
 
-pub(crate) use answers::{AnswerFormat, PairsFormat, QueryResult, check_pair_names, print_answers};
+pub(crate) use answers::{AnswerFormat, PairsFormat, check_pair_names, print_answers};
 pub(crate) use escape::{escaped, escaped_json, unescaped};
 pub(crate) use recall::print_summary;
 pub(crate) use scores::{print_comparison, print_scores};

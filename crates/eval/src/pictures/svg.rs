@@ -3,7 +3,7 @@
 use crate::Result;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use r2former_data::image::{Limits, PhotoTags, decode_file, jpeg_with_tags};
+use r2former_data::image::{Limits, PhotoTags, Rgb8, decode_file, jpeg_with_tags};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -26,7 +26,15 @@ impl Photograph {
     /// # Errors
     /// [`EvalError::Engine`](crate::EvalError::Engine): the file is missing or not a usable image.
     pub fn open(path: &Path, longest: usize) -> Result<Self> {
-        let image = decode_file(path, &Limits::default())?.thumbnail(longest)?;
+        Self::new(decode_file(path, &Limits::default())?, longest)
+    }
+
+    /// Downscales the longer side of a photograph to at most `longest` pixels.
+    ///
+    /// # Errors
+    /// [`EvalError::Engine`](crate::EvalError::Engine): the image contradicts itself.
+    pub fn new(image: Rgb8, longest: usize) -> Result<Self> {
+        let image = image.thumbnail(longest)?;
         let jpeg = jpeg_with_tags(&image, QUALITY, &PhotoTags::default())?;
         Ok(Self { width: image.width as f64, height: image.height as f64, jpeg: STANDARD.encode(jpeg) })
     }
