@@ -149,15 +149,13 @@ fn encoder(
     products: MatmulPrecision,
 ) -> Result<Encoder, KernelError> {
     let c = vit.config();
-    if c.swiglu.is_some() {
-        return Err(KernelError::Unsupported("gated MLPs (SwiGLU)".into()));
-    }
     let shape = EncoderShape {
         patch: c.patch,
         dim: c.dim,
         depth: c.depth,
         heads: c.heads,
         mlp_ratio: c.mlp_ratio,
+        swiglu: c.swiglu,
         epsilon: c.norm_eps as f32,
         layer_scale: c.layer_scale,
         final_norm: c.final_norm,
