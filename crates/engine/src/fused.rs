@@ -150,7 +150,6 @@ fn encoder(
 ) -> Result<Encoder, KernelError> {
     let c = vit.config();
     let plain = [
-        (c.swiglu.is_some(), "gated MLPs (SwiGLU)"),
         (c.adapters.is_some(), "adapters"),
         (c.values, "values of a block"),
         (!c.rotary.is_empty(), "rotary positions"),
@@ -164,6 +163,7 @@ fn encoder(
         depth: c.depth,
         heads: c.heads,
         mlp_ratio: c.mlp_ratio,
+        swiglu: c.swiglu,
         epsilon: c.norm_eps as f32,
         layer_scale: c.layer_scale,
         final_norm: c.final_norm,

@@ -88,7 +88,8 @@ impl Reranker {
         let (query_columns, reference_columns) = (side(), side());
         let correlation_column = column(shape.use_correlation);
         let RerankerShape { heads, mlp_ratio, epsilon, .. } = shape;
-        let block = BlockShape { dim, heads, mlp_ratio, epsilon, layer_scale: false };
+        let hidden = mlp_ratio * dim;
+        let block = BlockShape { dim, heads, hidden, gated: false, epsilon, layer_scale: false };
         let stack = |name: &str, depth: usize| -> Result<Vec<Block>, KernelError> {
             (0..depth).map(|i| Block::load(&source, &format!("{name}.{i}"), &block)).collect()
         };
