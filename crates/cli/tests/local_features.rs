@@ -20,7 +20,7 @@ fn report(command: &mut common::Command) -> Value {
 /// Indexes photographs with a model and asks for one of them by each method.
 fn asked(home: &Path, name: &str, model: &Path) {
     let photos = photo_folder();
-    let index = home.join(name);
+    let index = home.join(format!("index-{name}"));
     r2former().args(["index", "create"]).arg(&index).arg("--model").arg(model).assert().success();
     r2former().args(["index", "add"]).arg(&index).arg(photos.path()).assert().success();
     for (method, kind) in [("ransac", "ransac_inliers"), ("mutual", "mutual_matches")] {
