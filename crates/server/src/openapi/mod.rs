@@ -80,7 +80,11 @@ fn list_params() -> Vec<Param> {
     vec![
         INDEX,
         Param("limit", || count(5000, 100), "Places of a page at most."),
-        Param("after", text, "Where the page starts: next of the page before."),
+        Param(
+            "after",
+            || json!({ "type": "string", "format": "uuid" }),
+            "Where the page starts: next of the page before.",
+        ),
         Param(
             "bbox",
             text,
@@ -371,7 +375,9 @@ fn request_body(params: &[Param], image: Image) -> Value {
     let binary = json!({ "type": "string", "format": "binary" });
     let mut fields = Map::new();
     match image {
-        Image::Several => fields.insert("image".into(), json!({ "type": "array", "items": binary.clone() })),
+        Image::Several => {
+            fields.insert("image".into(), json!({ "type": "array", "items": binary.clone(), "minItems": 1 }))
+        }
         _ => fields.insert("image".into(), binary.clone()),
     };
     for Param(name, schema, what) in params {
