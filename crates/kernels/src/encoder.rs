@@ -13,7 +13,7 @@ use crate::panel::NR_VECTORS;
 use crate::pool::Pool;
 use crate::stack::{AfterAttention, Block, BlockShape, Project};
 use crate::tiles::{ClassAttention, Head, Layout, MAX_HEAD_SIZE, Tile};
-use crate::weights::{KernelError, TensorSource};
+use crate::weights::{KernelError, Lookup, TensorSource};
 use crate::{Level, MatmulPrecision};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -114,7 +114,7 @@ impl Encoder {
         level: Level,
         precision: MatmulPrecision,
         shape: EncoderShape,
-        get: &'a dyn Fn(&str) -> Option<&'a [f32]>,
+        get: &'a Lookup<'a>,
     ) -> Result<Self, KernelError> {
         let EncoderShape { patch, dim, depth, heads, mlp_ratio, epsilon, layer_scale, class_tokens, .. } =
             shape;
@@ -152,7 +152,7 @@ impl Encoder {
         Ok(Self {
             level,
             packing,
-            patches: source.pack(patch_values, patches, &vec![0.0; dim]),
+            patches: source.pack(patch_values, &patches, &vec![0.0; dim]),
             blocks: (0..depth)
                 .map(|i| Block::load(&source, &format!("blocks.{i}"), &block))
                 .collect::<Result<_, _>>()?,

@@ -92,9 +92,9 @@ impl Block {
             let gamma = source.get(&format!("{name}.{scale}.gamma"), dim)?;
             let weight = source.get(&format!("{name}.{part}.weight"), depth * dim)?;
             let bias = source.get(&format!("{name}.{part}.bias"), dim)?;
-            let rows = weight.chunks_exact(depth).zip(gamma);
+            let rows = weight.chunks_exact(depth).zip(gamma.iter());
             let weight: Vec<f32> = rows.flat_map(|(row, g)| row.iter().map(move |w| w * g)).collect();
-            let bias: Vec<f32> = bias.iter().zip(gamma).map(|(b, g)| b * g).collect();
+            let bias: Vec<f32> = bias.iter().zip(gamma.iter()).map(|(b, g)| b * g).collect();
             Ok(source.pack(depth, &weight, &bias))
         };
         Ok(Self {
