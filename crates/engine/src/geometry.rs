@@ -1,6 +1,6 @@
 //! Geometric verification of local features by RANSAC: the baseline of the reranker (paper, table 1, "RANSAC").
 
-use crate::{EngineError, Extractor, Result};
+use crate::{EngineError, Extractor, LocalRows, Result};
 use r2former_kernels::Level;
 use r2former_kernels::ransac::{Correspondence, HomographyFit, RansacOptions, mutual_nearest, ransac};
 use serde::Serialize;
@@ -67,6 +67,11 @@ impl Verifier {
     pub fn mutual(&self, reference: &[f32]) -> usize {
         let (_, features) = split(reference, self.row);
         mutual_nearest(self.level, self.row - PLACE, &self.features, &features).len()
+    }
+
+    /// The number of inliers of a reference, whose local features are in 8 bits or in full precision.
+    pub fn inliers<'a>(&self, reference: impl Into<LocalRows<'a>>) -> usize {
+        self.verify(&reference.into().floats(self.row)).inliers
     }
 
     /// Matches a reference's local features and counts the inliers of the best homography.

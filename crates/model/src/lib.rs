@@ -60,9 +60,9 @@ pub use average::{Averaged, average};
 pub use bits::Bits;
 pub use checkpoint::{Checkpoint, load, save};
 pub use config::{
-    BackboneConfig, BoqConfig, GlobalConfig, InputConfig, LocalConfig, MixVprConfig, ModelConfig,
-    NetVladConfig, Pooling, PositionMode, Precision, RerankerConfig, ResNetConfig, ResizeMode, SaladConfig,
-    Trained, VitConfig,
+    BackboneConfig, BoqConfig, Calibration, CalibrationSet, Clue, Clues, ConfidenceFit, GlobalConfig,
+    InputConfig, LocalConfig, MixVprConfig, ModelConfig, NetVladConfig, Pooling, PositionMode, Precision,
+    RerankerConfig, ResNetConfig, ResizeMode, SaladConfig, Trained, VitConfig,
 };
 pub use device::{Device, DeviceInfo, parse_device};
 pub use error::{ModelError, Result};
