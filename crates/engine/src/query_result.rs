@@ -40,7 +40,7 @@ impl QueryResult {
         self.answer().map_or(&[], |answer| &answer.matches)
     }
 
-    /// `answered`, `no_match` or `unreadable`.
+    /// `answered`, `not_in_index`, `no_match` or `unreadable`.
     pub fn status(&self) -> Value {
         self.answer().map_or_else(|| "unreadable".into(), |answer| as_json(answer.status))
     }
