@@ -235,7 +235,7 @@ function showOnMap(answer, guesses) {
   const centre = frame.toMap(answer.estimate.weighted ?? answer.estimate.best);
   const shape = shapeOf(answer.estimate);
   const polygon = map.showEstimate(centre, shape, answer.estimate.ellipse ? centre : frame.toMap(answer.estimate.best));
-  const reach = Math.max(12, shape?.along ?? 0) * 1.6;
+  const reach = Math.max(25, shape?.along ?? 0) * 1.8;
   const around = [offset(frame, centre, -reach, -reach), offset(frame, centre, reach, reach)];
   map.flyTo([...around, ...(polygon ? polygon.coordinates[0] : [])]);
 }

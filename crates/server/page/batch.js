@@ -28,7 +28,7 @@ export function openBatch(pick, pickFolder, tab) {
   view.noGlobe = h("p", { class: "quiet", text: t("batch.noGlobe") });
   view.exports = h("div", { class: "buttons", role: "group", "aria-label": t("batch.export") }, h("span", { class: "quiet", text: t("batch.export") }), save("csv", "text/csv", "csv"), view.globe);
   view.body = h("tbody");
-  const columns = [["photo"], ["state"], ["position", "num"], ["similarity", "num"], ["score", "num"], ["agree", "num"], ["confidence", "num"]];
+  const columns = [["photo"], ["state"], ["similarity", "num"], ["score", "num"], ["agree", "num"], ["confidence", "num"]];
   view.table = h("div", { class: "table-wrap", tabindex: "0", role: "region", "aria-label": t("batch.title") },
     h("table", {}, h("thead", {}, h("tr", {}, columns.map(([name, kind]) => h("th", { scope: "col", class: kind, text: t(`batch.col.${name}`) })))), view.body));
   view.work = h("div", { class: "batch-head", hidden: true },
@@ -120,16 +120,17 @@ function rowOf(item) {
   const cell = (text) => h("td", { class: "num", text: text ?? "" });
   item.url ??= URL.createObjectURL(item.file);
   const img = h("img", { src: item.url, alt: "", loading: "lazy" });
-  img.addEventListener("error", () => img.removeAttribute("src"));
+  img.addEventListener("error", () => img.replaceWith(h("span", { class: "blank" })));
   const label = [img, h("span", { class: "name", text: item.name, title: item.name })];
   const open = answer
     ? h("button", { type: "button", class: "open", "aria-label": t("batch.open", { name: item.name }), on: { click: () => show(item) } }, label)
     : h("span", { class: "picked" }, label);
-  const state = h("td", {}, h("span", { class: `state-${item.state}`, text: t(`batch.state.${item.state}`) }), item.error && h("span", { class: "why", text: item.error }));
   const estimate = answer?.status === "answered" ? answer.estimate : null;
+  const state = h("td", {}, h("span", { class: `state-${item.state}`, text: t(`batch.state.${item.state}`) }), item.error && h("span", { class: "why", text: item.error }),
+    estimate && h("span", { class: "num", text: app.frame.format(estimate.weighted ?? estimate.best) }));
   const first = answer?.matches[0];
   return h("tr", { "data-state": item.state }, h("td", {}, open), state,
-    cell(estimate && app.frame.format(estimate.weighted ?? estimate.best)), cell(first?.similarity.toFixed(3)), cell(first && score(first.score)),
+    cell(first?.similarity.toFixed(3)), cell(first && score(first.score)),
     cell(answer?.estimate && `${answer.estimate.agreeing}/${answer.estimate.considered}`),
     cell(Number.isFinite(answer?.confidence) ? `${Math.round(answer.confidence * 100)} %` : ""));
 }

@@ -55,7 +55,8 @@ function build() {
   open.overlay = svg("svg", { "aria-hidden": "true" });
   open.working = h("p", { class: "working" });
   open.figures = h("p", { class: "figures" });
-  const figure = (img, caption) => h("figure", {}, h("div", { class: "frame" }, img), h("figcaption", { text: caption, title: caption }));
+  open.legend = h("p", { hidden: true }, ["for", "against"].map((kind) => h("span", { class: "key" }, h("i", { class: kind }), t(`compare.${kind}`))));
+  const figure = (img, caption) => h("figure", {}, h("figcaption", { text: caption, title: caption }), h("div", { class: "frame" }, img));
   const button = (name, by, disabled) =>
     h("button", { type: "button", class: "icon-only", "aria-label": t(name), title: t(name), disabled, on: { click: () => step(by) } }, icon(by < 0 ? "left" : "right"));
   const toggle = (name) => {
@@ -71,7 +72,7 @@ function build() {
     open.pair,
     h("div", { class: "foot" },
       h("fieldset", { class: "layers" }, h("legend", { class: "hidden", text: t("compare.layers") }), ["pairs", "inliers", "attention", "contributions"].map(toggle)),
-      open.figures));
+      open.legend, open.figures));
   const again = [...dialog.querySelectorAll("button:not(:disabled)")].find((button) => button.getAttribute("aria-label") === focused);
   (again ?? dialog.querySelector('button[aria-label="' + t("compare.close") + '"]')).focus();
   observer.disconnect();
@@ -121,6 +122,7 @@ function boxOf(img, origin) {
 function draw() {
   if (!open?.explanation) return;
   const { explanation, overlay } = open;
+  open.legend.hidden = !(layers.contributions && explanation.contributions.length);
   const origin = open.pair.getBoundingClientRect();
   const boxes = { query: boxOf(open.query, origin), reference: boxOf(open.match, origin) };
   const at = (side, [x, y]) => boxes[side] && [boxes[side].x + x * boxes[side].width, boxes[side].y + y * boxes[side].height];

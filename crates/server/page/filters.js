@@ -69,7 +69,8 @@ export function openFilters() {
     h("div", { class: "row" }, field("filter.tag", tagField), h("button", { type: "button", text: t("filter.addTag"), on: { click: () => addTag(tagField) } })),
     fields.known, fields.chips,
     h("div", { class: "row" }, field("filter.rerank", fields.rerank), field("filter.top", fields.top)),
-    h("div", { class: "buttons" }, h("p", { class: "quiet grow", text: t("filter.applies") }), h("button", { type: "button", class: "text", text: t("filter.clear"), on: { click: clearFilters } })),
+    h("div", { class: "buttons" }, (fields.again = h("button", { type: "button", hidden: true, text: t("filter.again"), on: { click: () => emit("again") } })),
+      h("p", { class: "quiet grow", text: t("filter.applies") }), h("button", { type: "button", class: "text", text: t("filter.clear"), on: { click: clearFilters } })),
   ].filter(Boolean));
   $("#filter-form").addEventListener("submit", (event) => event.preventDefault());
   changed();
@@ -100,6 +101,11 @@ function changed() {
   fields.draw.hidden = filters.area !== "circle";
   drawArea();
   emit("filters");
+}
+
+/** Offers to ask about the photograph again. */
+export function offerAgain(offered) {
+  if (fields.again) fields.again.hidden = !offered;
 }
 
 export function clearFilters() {

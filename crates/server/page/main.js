@@ -1,10 +1,10 @@
 // The page's start: the service and its index, tabs, and the ways a photograph comes in.
 
 import * as api from "./api.js";
-import { clearAnswer, locatePhoto } from "./answer.js";
+import { clearAnswer, currentPhoto, locatePhoto } from "./answer.js";
 import { app, loadPlaces, on, places } from "./app.js";
 import { addPhotos, clearBatch, openBatch } from "./batch.js";
-import { isDrawing, listKnownTags, openFilters, passes, setDrawing } from "./filters.js";
+import { isDrawing, listKnownTags, offerAgain, openFilters, passes, setDrawing } from "./filters.js";
 import { openFloor } from "./floor.js";
 import { frameOf } from "./geo.js";
 import { PlaceMap } from "./map.js";
@@ -217,6 +217,7 @@ async function openIndex(name) {
   }
   openFloor();
   openFilters();
+  offerAgain(false);
   openBatch(() => (openTab("batch"), choose()), () => folder.click(), openTab);
   openPlaces();
   if (tabOpen() === "places") showHealth();
@@ -252,6 +253,9 @@ on("filters", () => {
   drawPlaces();
   listPlaces();
 });
+
+on("answered", () => offerAgain(Boolean(currentPhoto())));
+on("again", () => currentPhoto() && locatePhoto(currentPhoto()));
 
 $("#map-fit").addEventListener("click", () => app.map?.fitAll());
 $("#map-draw").addEventListener("click", () => setDrawing(!isDrawing()));

@@ -59,7 +59,7 @@ export class PlaceMap {
     map.keyboard.disableRotation();
     map.addControl(new NavigationControl({ showCompass: false }), "bottom-right");
     map.addControl(new ScaleControl({ maxWidth: 120 }), "bottom-left");
-    map.on("styleimagemissing", (event) => this.missingImage(event.id));
+    map.setMissingStyleImageResolver((id) => this.missingImage(id));
     map.on("move", () => this.drawGrid());
     map.on("resize", () => this.drawGrid());
     map.on("moveend", () => this.onMove(this));

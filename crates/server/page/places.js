@@ -5,7 +5,7 @@ import * as api from "./api.js";
 import { app, may, placeAdded, placeRemoved, places, positionOf } from "./app.js";
 import { passes } from "./filters.js";
 import { t } from "./texts.js";
-import { $, announce, baseName, bytes, day, duration, h, icon, svg, toast } from "./util.js";
+import { $, announce, baseName, bytes, compass, day, duration, h, icon, svg, toast } from "./util.js";
 
 const LISTED = 25;
 
@@ -52,16 +52,16 @@ function statistics() {
 
 /** Figures of the service; asked for when they are looked at. */
 export async function showHealth() {
-  const rows = [["places.version", app.service.version], ["key.field", t(`key.role.${app.config.role}`)]];
+  const rows = [["places.version", app.service.version], ["places.role", t(`key.role.${app.config.role}`)]];
   try {
     const figures = parseMetrics(await api.metrics());
     const value = (name) => figures.get(name)?.[0]?.value;
     if (value("r2former_uptime_seconds") !== undefined) rows.push(["places.uptime", duration(value("r2former_uptime_seconds"))]);
     if (value("r2former_queue_waiting") !== undefined) rows.push(["places.queue", `${value("r2former_queue_waiting")} / ${value("r2former_queue_running")}`]);
     if (value("process_resident_memory_bytes")) rows.push(["places.memory", bytes(value("process_resident_memory_bytes"))]);
-    const answered = (figures.get("r2former_requests_total") ?? []).filter(({ labels }) => labels.includes("/v1/locate\"") && labels.includes('status="200"'));
+    const answered = (figures.get("r2former_http_requests_total") ?? []).filter(({ labels }) => labels.includes("/v1/locate\"") && labels.includes('status="200"'));
     if (answered.length) rows.push(["places.answered", answered.reduce((sum, { value }) => sum + value, 0).toLocaleString("en")]);
-    const median = medianOf(figures.get("r2former_request_seconds_bucket") ?? figures.get("r2former_request_duration_seconds_bucket") ?? []);
+    const median = medianOf(figures.get("r2former_http_request_duration_seconds_bucket") ?? []);
     if (median) rows.push(["places.median", median]);
   } catch {
     // The rest is worth showing without.
@@ -79,7 +79,7 @@ function parseMetrics(text) {
 }
 
 function medianOf(buckets) {
-  const own = buckets.filter(({ labels }) => labels.includes('route="/v1/locate"') || labels.includes('path="/v1/locate"'));
+  const own = buckets.filter(({ labels }) => labels.includes('route="/v1/locate"'));
   const all = Math.max(0, ...own.map(({ value }) => value));
   const bucket = all && own.find(({ value }) => value * 2 >= all);
   const bound = bucket && /le="([^"]+)"/.exec(bucket.labels)?.[1];
@@ -266,6 +266,7 @@ export function openPlacePopup(ids, at) {
   if (!here.length || !app.map?.map) return;
   const picture = h("img", { class: "big", alt: "" });
   const name = h("p", { class: "name" });
+  const folder = h("p", { class: "folder" });
   const list = h("dl", { class: "facts" });
   const actions = h("div", { class: "buttons" });
   const strip = h("div", { class: "strip", role: "group", "aria-label": t("map.placeCount", { count: here.length }) });
@@ -273,12 +274,13 @@ export function openPlacePopup(ids, at) {
     picture.removeAttribute("src");
     api.thumbnail(picture, place.id, app.index.name, 640);
     picture.alt = place.name;
-    name.textContent = place.name;
+    name.textContent = baseName(place.name);
+    folder.textContent = place.name.slice(0, -baseName(place.name).length);
     facts(list, [
       ["places.position", app.frame.format(positionOf(place))],
-      ["places.headingField", Number.isFinite(place.heading) ? String(Math.round(place.heading)) : null],
-      ["filter.since", Number.isFinite(place.time) ? day(place.time) : null],
-      ["filter.tags", Object.entries(place.tags).map(([key, value]) => `${key}=${value}`).join(", ")],
+      ["places.heading", Number.isFinite(place.heading) ? `${Math.round(place.heading)}° ${compass(place.heading)}` : null],
+      ["places.date", Number.isFinite(place.time) ? day(place.time) : null],
+      ["places.tagsField", Object.entries(place.tags).map(([key, value]) => `${key}=${value}`).join(", ")],
     ]);
     actions.replaceChildren(...[removable(place) && h("button", { type: "button", class: "text", on: { click: () => confirmRemove(place.id) } }, icon("trash"), t("places.remove"))].filter(Boolean));
     for (const button of strip.children) button.setAttribute("aria-pressed", String(button.dataset.id === place.id));
@@ -288,7 +290,7 @@ export function openPlacePopup(ids, at) {
     api.thumbnail(img, place.id, app.index.name, 128);
     strip.append(h("button", { type: "button", "data-id": place.id, "aria-label": place.name, on: { click: () => show(place) } }, img));
   }
-  app.map.openPopup(at, h("div", { class: "popup" }, picture, here.length > 1 && strip, name, list, actions));
+  app.map.openPopup(at, h("div", { class: "popup" }, picture, here.length > 1 && strip, name, folder, list, actions));
   show(here[0]);
 }
 

@@ -27,7 +27,7 @@ export function svg(tag, attributes = {}, ...children) {
 
 /** One of the icons at the top of the document. */
 export function icon(name) {
-  const element = svg("svg", { class: "icon", "aria-hidden": "true" });
+  const element = svg("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" });
   element.append(svg("use", { href: `#i-${name}` }));
   return element;
 }
