@@ -207,7 +207,7 @@ function card(match, i, answer) {
       h("span", { class: "num", text: score(match.score) }));
   }
   const meta = h("p", { class: "meta" });
-  if (at && centre) meta.append(h("span", { text: t("match.away", { metres: metres(distance(app.frame, at, centre)) }) }));
+  if (at && centre && answer.status === "answered") meta.append(h("span", { text: t("match.away", { metres: metres(distance(app.frame, at, centre)) }) }));
   else if (!at) meta.append(h("span", { text: t("match.noPosition") }));
   if (Number.isFinite(match.heading)) {
     const arrow = icon("heading");

@@ -55,7 +55,6 @@ const json = async (url, options) => (await ask(url, options)).json();
 
 export const config = () => json(address("page/config.json"));
 export const indexes = () => json(address("v1/indexes"));
-export const place = (id, index) => json(address(`v1/places/${id}`, { index }));
 
 /** Whether queries are answered: "ready", "notReady" or "down". */
 export async function health() {
@@ -100,9 +99,8 @@ export async function addPlace(file, fields) {
 
 export const removePlace = (id, index) => ask(address(`v1/places/${id}`, { index }), { method: "DELETE" });
 
-/** A page of places as GeoJSON, with `next`. */
-export const places = (parameters, signal) =>
-  json(address("v1/places", { format: "geojson", ...parameters }), { signal });
+/** A page of places, with `next`. */
+export const places = (parameters, signal) => json(address("v1/places", parameters), { signal });
 
 async function patiently(attempt, signal) {
   for (let tries = 0; ; tries += 1) {

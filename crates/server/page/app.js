@@ -27,19 +27,10 @@ const PAGE = 5000;
 
 let loading = null;
 
-const placeOf = (feature) => ({
-  id: feature.id,
-  at: app.frame.kind === "local" ? app.frame.toMap(feature.properties.local) : feature.geometry?.coordinates.slice(0, 2) ?? null,
-  local: feature.properties.local,
-  name: feature.properties.name,
-  heading: feature.properties.heading,
-  time: feature.properties.time,
-  altitude: feature.properties.altitude,
-  tags: feature.properties.tags ?? {},
+/** A place as the parts of the page see it; `at` is its point of the map. */
+const placeOf = ({ id, place }) => ({
+  id, name: place.name, position: place.position ?? null, at: app.frame.toMap(place.position), heading: place.heading, time: place.time, tags: place.tags ?? {},
 });
-
-export const positionOf = (place) =>
-  !place.at ? null : app.frame.kind === "local" ? place.local : { lat: place.at[1], lon: place.at[0] };
 
 /** Loads the places; of a large index only those that the map shows. */
 export async function loadPlaces() {
@@ -58,12 +49,18 @@ export async function loadPlaces() {
   let after = null;
   do {
     const page = await api.places({ ...parameters, after }, signal);
-    found.push(...page.features.map(placeOf));
+    found.push(...page.places.map(placeOf));
     after = page.next;
     if (after) emit("loading", { shown: found.length, count: app.index.images });
   } while (after && found.length < (large ? IN_VIEW : ALL + PAGE));
   if (!large) places.total = found.length;
   keep(found);
+}
+
+/** Another index is opened. */
+export function forgetPlaces() {
+  loading?.abort();
+  Object.assign(places, { all: [], byId: new Map(), total: app.index.images, partly: false, tags: new Set() });
 }
 
 function keep(found) {
@@ -74,14 +71,9 @@ function keep(found) {
 }
 
 /** A place was added or replaced here. */
-export function placeAdded({ id, place }) {
-  const added = {
-    id, name: place.name, at: app.frame.toMap(place.position), local: place.position, heading: place.heading,
-    time: place.time, altitude: place.altitude, tags: place.tags ?? {},
-  };
-  const old = places.byId.has(id);
-  if (!old) places.total += 1;
-  keep([added, ...places.all.filter((other) => other.id !== id)]);
+export function placeAdded(added) {
+  if (!places.byId.has(added.id)) places.total += 1;
+  keep([placeOf(added), ...places.all.filter((other) => other.id !== added.id)]);
 }
 
 export function placeRemoved(id) {

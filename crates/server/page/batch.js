@@ -157,6 +157,7 @@ function refresh() {
   view.retry.hidden = Boolean(running) || !items.some((item) => ["failed", "stopped"].includes(item.state));
   const globe = app.frame?.kind === "wgs84";
   for (const button of view.globe) button.hidden = !globe;
+  view.table.classList.toggle("without-confidence", !items.some((item) => Number.isFinite(item.answer?.confidence)));
   view.noGlobe.hidden = globe || app.frame?.kind === "none";
   const badge = $("#batch-badge");
   badge.hidden = items.length === 0;

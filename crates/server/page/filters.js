@@ -196,7 +196,8 @@ export function setDrawing(wanted) {
   }
   announce(t("filter.drawing"));
   map.dragPan.disable();
-  const canvas = map.getCanvas();
+  // The container, before the pins that lie on it.
+  const canvas = map.getCanvasContainer();
   const at = (event) => {
     const box = canvas.getBoundingClientRect();
     return map.unproject([event.clientX - box.left, event.clientY - box.top]).toArray();
@@ -204,6 +205,7 @@ export function setDrawing(wanted) {
   const down = (event) => {
     if (!drawing || event.button) return;
     event.preventDefault();
+    event.stopPropagation();
     canvas.setPointerCapture(event.pointerId);
     filters.centre = at(event);
     const move = (event) => {
@@ -228,10 +230,10 @@ export function setDrawing(wanted) {
   };
   const escape = (event) => event.key === "Escape" && (stop(), setDrawing(false));
   const stop = () => {
-    canvas.removeEventListener("pointerdown", down);
+    canvas.removeEventListener("pointerdown", down, true);
     removeEventListener("keydown", escape);
   };
-  canvas.addEventListener("pointerdown", down);
+  canvas.addEventListener("pointerdown", down, true);
   addEventListener("keydown", escape);
 }
 

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { clearAnswer, currentPhoto, locatePhoto } from "./answer.js";
-import { app, loadPlaces, on, places } from "./app.js";
+import { app, forgetPlaces, loadPlaces, on, places } from "./app.js";
 import { addPhotos, clearBatch, openBatch } from "./batch.js";
 import { isDrawing, listKnownTags, offerAgain, openFilters, passes, setDrawing } from "./filters.js";
 import { openFloor } from "./floor.js";
@@ -198,6 +198,7 @@ async function openIndex(name) {
   app.frame = frameOf(index);
   $("#index").value = index.name;
   $("#index-count").textContent = t("app.images", { count: index.images });
+  forgetPlaces();
   clearAnswer();
   clearBatch();
   app.map ??= new PlaceMap($("#map"), {

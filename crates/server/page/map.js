@@ -132,6 +132,8 @@ export class PlaceMap {
     const paint = (id, properties) => {
       for (const [name, value] of Object.entries(properties)) map.setPaintProperty(id, name, value);
     };
+    const scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 15;
+    const sizes = [0.3, 12, 1, 15, 2, 20, 4, 30].map((value, i) => (i % 2 ? value * scale : value));
     recolourBasemap(map, colour, this.scheme.matches);
     paint("paper", { "background-color": colour("paper") });
     paint("grid", { "line-color": ["case", ["get", "strong"], colour("grid-strong"), colour("grid")], "line-width": 1 });
@@ -139,9 +141,9 @@ export class PlaceMap {
     paint("prior-line", { "line-color": colour("prior"), "line-width": 1.8, "line-dasharray": [3, 2] });
     paint("clusters", {
       "circle-color": colour("place"), "circle-opacity": 0.92, "circle-stroke-color": colour("panel"), "circle-stroke-width": 2,
-      "circle-radius": ["interpolate", ["linear"], ["log10", ["get", "point_count"]], 0.3, 12, 1, 15, 2, 20, 4, 30],
+      "circle-radius": ["interpolate", ["linear"], ["log10", ["get", "point_count"]], ...sizes],
     });
-    paint("points", { "circle-color": colour("place"), "circle-radius": 4.5, "circle-stroke-color": colour("panel"), "circle-stroke-width": 1.5 });
+    paint("points", { "circle-color": colour("place"), "circle-radius": 4.5 * scale, "circle-stroke-color": colour("panel"), "circle-stroke-width": 1.5 });
     paint("estimate-fill", { "fill-color": colour("answer"), "fill-opacity": 0.14 });
     paint("estimate-line", { "line-color": colour("answer"), "line-width": 1.8 });
     paint("track-line", { "line-color": colour("answer"), "line-width": 1.5, "line-opacity": 0.7 });
@@ -207,6 +209,16 @@ export class PlaceMap {
     this.popup?.remove();
     if (!this.map) return;
     this.popup = new Popup({ maxWidth: "none", offset: 12, focusAfterOpen: true }).setLngLat(at).setDOMContent(content).addTo(this.map);
+    // On a small map it may reach beyond the edges; the map moves so that it does not.
+    const popup = this.popup;
+    const fit = () => {
+      if (popup !== this.popup || !popup.isOpen()) return;
+      const [outer, inner] = [this.container, this.popup.getElement()].map((element) => element.getBoundingClientRect());
+      const beyond = (low, high, least, most) => (low < least ? low - least : high > most ? Math.min(high - most, low - least) : 0);
+      const by = [beyond(inner.left, inner.right, outer.left + 8, outer.right - 8), beyond(inner.top, inner.bottom, outer.top + 8, outer.bottom - 8)];
+      if (by.some(Boolean)) this.map.panBy(by, { duration: calm() ? 0 : 300 });
+    };
+    requestAnimationFrame(() => (this.map.isMoving() ? this.map.once("moveend", fit) : fit()));
   }
 
   closePopup() {
@@ -318,12 +330,13 @@ function coneImage(fill) {
 }
 
 function countImage(text, fill) {
-  const width = 20 + 16 * text.length;
-  const [context, image] = canvasOf(width, 36);
-  context.font = `600 24px ${colour("mono")}`;
+  const size = Math.round(1.6 * parseFloat(getComputedStyle(document.documentElement).fontSize));
+  const width = size + size * 0.7 * text.length;
+  const [context, image] = canvasOf(Math.ceil(width), Math.ceil(size * 1.5));
+  context.font = `600 ${size}px ${colour("mono")}`;
   context.textAlign = "center";
   context.textBaseline = "middle";
   context.fillStyle = fill;
-  context.fillText(text, width / 2, 19);
+  context.fillText(text, width / 2, size * 0.79);
   return image();
 }

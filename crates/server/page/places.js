@@ -2,7 +2,7 @@
 
 import { Marker } from "./vendor/maplibre-gl/maplibre-gl.mjs";
 import * as api from "./api.js";
-import { app, may, placeAdded, placeRemoved, places, positionOf } from "./app.js";
+import { app, may, placeAdded, placeRemoved, places } from "./app.js";
 import { passes } from "./filters.js";
 import { t } from "./texts.js";
 import { $, announce, baseName, bytes, compass, day, duration, h, icon, svg, toast } from "./util.js";
@@ -253,7 +253,7 @@ function row(place) {
   const img = h("img", { alt: "", loading: "lazy" });
   img.addEventListener("error", () => img.removeAttribute("src"));
   api.thumbnail(img, place.id, app.index.name, 128);
-  const position = positionOf(place);
+  const { position } = place;
   return h("li", { class: "place" }, img,
     h("button", { type: "button", class: "show", "aria-label": t("places.show", { name }), on: { click: () => place.at && (app.map?.flyTo([place.at]), openPlacePopup([place.id], place.at)) } },
       h("span", { class: "name", text: name, title: place.name }), h("span", { class: "num", text: position ? app.frame.format(position) : t("match.noPosition") })),
@@ -277,7 +277,7 @@ export function openPlacePopup(ids, at) {
     name.textContent = baseName(place.name);
     folder.textContent = place.name.slice(0, -baseName(place.name).length);
     facts(list, [
-      ["places.position", app.frame.format(positionOf(place))],
+      ["places.position", app.frame.format(place.position)],
       ["places.heading", Number.isFinite(place.heading) ? `${Math.round(place.heading)}° ${compass(place.heading)}` : null],
       ["places.date", Number.isFinite(place.time) ? day(place.time) : null],
       ["places.tagsField", Object.entries(place.tags).map(([key, value]) => `${key}=${value}`).join(", ")],
