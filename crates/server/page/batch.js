@@ -81,6 +81,7 @@ async function run() {
   if (running) return;
   running = new AbortController();
   const { signal } = running;
+  clearPins();
   refresh();
   const worker = async () => {
     for (let item; !signal.aborted && (item = items.find((item) => item.state === "waiting")); ) await locate(item, signal);
@@ -89,6 +90,7 @@ async function run() {
   if (signal.aborted) return;
   running = null;
   refresh();
+  if (!$("#pane-batch").hidden) app.map?.flyTo(located().map(({ at }) => at));
   announce(t("batch.done", { done: items.filter((item) => item.answer?.status === "answered").length, count: items.length }));
 }
 
@@ -135,6 +137,17 @@ function rowOf(item) {
     cell(Number.isFinite(answer?.confidence) ? `${Math.round(answer.confidence * 100)} %` : ""));
 }
 
+/** Photographs with their points of the map. */
+const located = () =>
+  items.filter((item) => item.answer?.status === "answered" && item.answer.estimate)
+    .map((item) => ({ name: item.name, at: app.frame.toMap(item.answer.estimate.weighted ?? item.answer.estimate.best) }));
+
+/** The pins of one answer would be taken for those of all. */
+function clearPins() {
+  app.map?.clearPins();
+  app.map?.closePopup();
+}
+
 function show(item) {
   for (const other of items) other.row.classList.toggle("selected", other === item);
   openTab("locate");
@@ -162,7 +175,6 @@ function refresh() {
   const badge = $("#batch-badge");
   badge.hidden = items.length === 0;
   badge.textContent = running ? `${ended.length}/${items.length}` : String(items.length);
-  const track = items.filter((item) => item.answer?.status === "answered" && item.answer.estimate)
-    .map((item) => ({ name: item.name, at: app.frame.toMap(item.answer.estimate.weighted ?? item.answer.estimate.best) }));
+  const track = located();
   if (app.map?.map && track.length) app.map.showTrack(track);
 }

@@ -195,11 +195,11 @@ async function add(replace) {
     const added = await api.addPlace(photo, {
       index: app.index.name, position, heading: view.heading.value, name: view.name.value.trim(), tag: tags, replace: replace ? "true" : null,
     });
+    const { name } = photo;
     placeAdded(added);
     removePin();
     pick(null);
     for (const input of [view.file, view.first, view.second, view.heading, view.name, view.tags]) input.value = "";
-    const name = baseName(added.place.name);
     toast(t(added.added || replace ? "places.added" : "places.same", { name }), [{ label: t("places.remove"), run: () => remove(added.id) }]);
     const at = app.frame.toMap(added.place.position);
     if (at) app.map?.flyTo([at]);
