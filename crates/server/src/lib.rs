@@ -24,6 +24,7 @@
 //! ```
 
 mod adding;
+mod basemap;
 mod body;
 mod error;
 mod explain;
@@ -53,6 +54,7 @@ mod tls;
 mod watch;
 mod writing;
 
+pub use basemap::Basemap;
 pub use error::{Result, ServeError};
 pub use keys::{Keys, Role, is_key_name, new_key};
 pub use listen::Server;

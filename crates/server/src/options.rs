@@ -1,5 +1,6 @@
 //! What a service is started with.
 
+use crate::basemap::Basemap;
 use crate::error::{Result, ServeError};
 use crate::keys::{Keys, Role};
 use r2former_data::image::Limits;
@@ -57,6 +58,8 @@ pub struct ServiceOptions {
     pub hosts: Option<Vec<String>>,
     /// Origins whose pages may read answers; `*` is all.
     pub cors: Vec<String>,
+    /// The base map of the page; a grid if `None`.
+    pub basemap: Option<Basemap>,
 }
 
 impl Default for ServiceOptions {
@@ -73,6 +76,7 @@ impl Default for ServiceOptions {
             anonymous: Some(Role::Read),
             hosts: None,
             cors: Vec::new(),
+            basemap: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::guard::guard;
 use crate::problem::Problem;
 use crate::service::Service;
-use crate::{adding, explain, locate, page, pictures, places, status};
+use crate::{adding, basemap, explain, locate, page, pictures, places, status};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
@@ -14,6 +14,9 @@ use std::sync::Arc;
 pub fn router(service: &Arc<Service>) -> Router {
     Router::new()
         .route("/", get(page::index))
+        .route("/page/config.json", get(page::config))
+        .route("/page/tiles.pmtiles", get(basemap::part))
+        .route("/page/{*file}", get(page::file))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
         .route("/metrics", get(status::metrics))

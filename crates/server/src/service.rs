@@ -1,5 +1,6 @@
 //! The state of a service: its indexes, its queue, its limits.
 
+use crate::basemap::Basemap;
 use crate::error::{Result, ServeError};
 use crate::index::Index;
 use crate::metrics::Metrics;
@@ -53,6 +54,7 @@ pub struct Service {
     pub(crate) rights: Rights,
     pub(crate) thumbnails: Thumbnails,
     reads: Semaphore,
+    pub(crate) basemap: Option<Basemap>,
     pub(crate) started: Instant,
     /// Until they are started.
     watches: Mutex<Vec<Watch>>,
@@ -112,6 +114,7 @@ impl Service {
             rights: Rights::new(options.keys, options.anonymous, options.hosts, options.cors),
             thumbnails: Thumbnails::default(),
             reads: Semaphore::new(READS),
+            basemap: options.basemap,
             started: Instant::now(),
             stopping: AtomicBool::new(false),
         }))

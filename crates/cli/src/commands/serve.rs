@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use r2former_engine::{Extractor, LoadedModel, PlaceIndex};
 use r2former_server::{
-    Keys, Role, ServedIndex, Server, Service, ServiceOptions, is_key_name, new_key, tls_config,
+    Basemap, Keys, Role, ServedIndex, Server, Service, ServiceOptions, is_key_name, new_key, tls_config,
 };
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -52,6 +52,13 @@ pub(crate) struct ServeArgs {
     /// May be repeated.
     #[arg(long, value_name = "DIR")]
     watch: Vec<String>,
+    /// Base map of the page: an address of pictures with {z}, {x} and {y}, or a PMTiles file. Without one there is a grid;
+    /// an index of local metres always has one.
+    #[arg(long, value_name = "URL|FILE")]
+    tiles: Option<String>,
+    /// Whom the base map has to name, shown in its corner.
+    #[arg(long, value_name = "TEXT", requires = "tiles", default_value = "", hide_default_value = true)]
+    tiles_attribution: String,
     /// File of keys: a line for each, as --new-key prints it. It is read again when it changes.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
@@ -123,6 +130,8 @@ pub(crate) fn run(args: &ServeArgs, machine: &Machine) -> Result<ExitStatus> {
     options.max_body = (args.max_body as usize) << 20;
     options.max_pixels = u64::from(args.max_pixels) * 1_000_000;
     options.cors.clone_from(&args.cors);
+    options.basemap =
+        args.tiles.as_deref().map(|text| Basemap::open(text, &args.tiles_attribution)).transpose()?;
     options.watch = args.watch.iter().map(|text| watched(text)).collect::<Result<_>>()?;
     let keys = args.keys.as_deref().map(Keys::open).transpose()?;
     let options = options.for_address(args.listen, args.hosts.clone(), keys, args.allow_unauthenticated)?;

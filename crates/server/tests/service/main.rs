@@ -5,6 +5,7 @@ mod contract;
 mod limits;
 mod locate;
 mod malformed;
+mod page;
 mod places;
 mod rights;
 mod watch;

@@ -1,0 +1,134 @@
+// The service's addresses. Every failure becomes a `Problem` with a text for people.
+
+import { t } from "./texts.js";
+
+const ROOT = new URL("../", import.meta.url);
+const KEY = "r2former-key";
+
+export class Problem extends Error {
+  constructor(status, document, retryAfter) {
+    super(document.detail || document.title || String(status));
+    this.status = status;
+    this.kind = String(document.type || "").split(":").pop();
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** The key of this tab: it is never written to anything that outlives it. */
+export const key = {
+  get: () => sessionStorage.getItem(KEY),
+  set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
+};
+
+/** What happens when a key is needed. */
+let onUnauthorized = () => {};
+export const whenUnauthorized = (handler) => (onUnauthorized = handler);
+
+export const address = (path, parameters = {}) => {
+  const url = new URL(path, ROOT);
+  for (const [name, value] of Object.entries(parameters)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== null && one !== undefined && one !== "") url.searchParams.append(name, one);
+    }
+  }
+  return url;
+};
+
+async function ask(url, options = {}) {
+  const headers = new Headers(options.headers);
+  if (key.get()) headers.set("Authorization", `Bearer ${key.get()}`);
+  let response;
+  try {
+    response = await fetch(url, { ...options, headers });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, { detail: t("error.network") });
+  }
+  if (response.ok) return response;
+  const document = await response.json().catch(() => ({ title: response.statusText }));
+  const wait = Number(response.headers.get("Retry-After")) || null;
+  if (response.status === 401) onUnauthorized();
+  throw new Problem(response.status, document, wait);
+}
+
+const json = async (url, options) => (await ask(url, options)).json();
+
+export const config = () => json(address("page/config.json"));
+export const indexes = () => json(address("v1/indexes"));
+
+/** Whether queries are answered: "ready", "notReady" or "down". */
+export async function health() {
+  try {
+    return (await fetch(address("readyz"), { cache: "no-store" })).ok ? "ready" : "notReady";
+  } catch {
+    return "down";
+  }
+}
+
+export async function metrics() {
+  return (await ask(address("metrics"))).text();
+}
+
+/** Where a photograph was taken. A full queue is waited for, as the service asks. */
+export async function locate(file, parameters, signal) {
+  const url = address("v1/locate", { ...parameters, name: file.name || "photograph" });
+  const headers = { "Content-Type": file.type.startsWith("image/") ? file.type : "image/*" };
+  const document = await patiently(() => json(url, { method: "POST", body: file, headers, signal }), signal);
+  return document.answers[0];
+}
+
+/** Why a photograph and a place match. */
+export async function explain(file, place, index, contributions, signal) {
+  const url = address("v1/explain", { place, index, contributions: contributions ? "true" : null });
+  const headers = { "Content-Type": file.type.startsWith("image/") ? file.type : "image/*" };
+  return patiently(() => json(url, { method: "POST", body: file, headers, signal }), signal);
+}
+
+/** Adds a place: {id, place, added}. */
+export async function addPlace(file, fields) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== null && one !== undefined && one !== "") form.append(name, one);
+    }
+  }
+  form.append("image", file, file.name || "photograph");
+  const response = await ask(address("v1/places"), { method: "POST", body: form });
+  return { ...(await response.json()), added: response.status === 201 };
+}
+
+export const removePlace = (id, index) => ask(address(`v1/places/${id}`, { index }), { method: "DELETE" });
+
+/** A page of places, with `next`. */
+export const places = (parameters, signal) => json(address("v1/places", parameters), { signal });
+
+async function patiently(attempt, signal) {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await attempt();
+    } catch (problem) {
+      const busy = problem.status === 429 || problem.status === 503;
+      if (!busy || tries === 4) throw problem;
+      await new Promise((resolve, reject) => {
+        const timer = setTimeout(resolve, Math.min(problem.retryAfter || 1, 10) * 1000);
+        signal?.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
+      });
+    }
+  }
+}
+
+/** Puts a place's thumbnail into an `img`. With a key the browser cannot ask by itself, so the bytes are fetched. */
+export async function thumbnail(img, id, index, size = 320) {
+  const url = address(`v1/places/${id}/thumbnail`, { index, size });
+  if (!key.get()) {
+    img.src = url;
+    return;
+  }
+  try {
+    const source = URL.createObjectURL(await (await ask(url)).blob());
+    img.addEventListener("load", () => URL.revokeObjectURL(source), { once: true });
+    img.src = source;
+  } catch {
+    img.dispatchEvent(new Event("error"));
+  }
+}

@@ -1,0 +1,434 @@
+#!/usr/bin/env python3
+"""The service's page in a headless Chromium: what a person does, at the size of a desktop and of a phone.
+
+    python crates/server/tests/page/check.py --program target/release/r2former [--chromium /usr/bin/chromium] [--screenshots DIR]
+
+Needs Playwright for Python and Chromium. axe-core, for the check of accessibility, is fetched once from the npm registry; without
+it that check is left out, and the end says so. Exit code 0: everything holds.
+"""
+
+import argparse
+import base64
+import csv
+import io
+import json
+import os
+import re
+import sys
+import tarfile
+import tempfile
+import urllib.request
+import xml.etree.ElementTree as xml
+from pathlib import Path
+
+from playwright.sync_api import expect, sync_playwright
+
+from world import World, metres
+
+SIZES = {"desktop": dict(viewport={"width": 1440, "height": 900}), "phone": dict(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)}
+# WebGL without a graphics card.
+FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+AXE = "4.14.1"
+PATIENCE = 60_000
+
+
+class Visit:
+    """A page that is open, and everything that it must not do: errors in the console, requests to other hosts."""
+
+    def __init__(self, browser, address, axe, **context):
+        self.address, self.axe = address, axe
+        self.context = browser.new_context(accept_downloads=True, **context)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.wrong, self.refused = [], 0
+        self.page.on("console", self.console)
+        self.page.on("pageerror", lambda error: self.wrong.append(f"exception: {error}"))
+        self.page.on("request", self.request)
+        self.page.goto(address)
+
+    def console(self, message):
+        # The browser itself reports a status of 400 and more; some steps ask for that.
+        if message.type == "error" and message.text.startswith("Failed to load resource: the server responded with a status of 4"):
+            self.refused += 1
+        elif message.type in ("error", "warning") and "GPU stall" not in message.text:
+            self.wrong.append(f"console: {message.text}")
+
+    def request(self, request):
+        if not request.url.startswith((self.address + "/", "blob:", "data:")):
+            self.wrong.append(f"request to {request.url}")
+
+    def ready(self):
+        expect(self.page.locator("#index-count")).to_contain_text("place")
+        expect(self.page.locator("#health")).to_have_attribute("data-state", "ready")
+        return self
+
+    def drop(self, *paths):
+        """Drops files onto the page, as a file manager does."""
+        files = [(Path(path).name, base64.b64encode(Path(path).read_bytes()).decode()) for path in paths]
+        data = self.page.evaluate_handle(
+            """(files) => {
+              const data = new DataTransfer();
+              for (const [name, text] of files) {
+                data.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name, { type: "image/jpeg" }));
+              }
+              return data;
+            }""",
+            files,
+        )
+        for event in ("dragenter", "dragover", "drop"):
+            self.page.dispatch_event("body", event, {"dataTransfer": data})
+
+    def paste(self, path):
+        text = base64.b64encode(Path(path).read_bytes()).decode()
+        self.page.evaluate(
+            """([name, text]) => {
+              const data = new DataTransfer();
+              data.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name, { type: "image/jpeg" }));
+              document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }));
+            }""",
+            [Path(path).name, text],
+        )
+
+    def settle(self):
+        """Waits until the map has come to rest."""
+        self.page.wait_for_timeout(1800)
+
+    def accessible(self, what):
+        if self.axe is None:
+            return
+        self.page.evaluate(self.axe)
+        found = self.page.evaluate("async () => (await axe.run(document, { resultTypes: ['violations'] })).violations")
+        serious = [v for v in found if v["impact"] in ("serious", "critical")]
+        for violation in serious:
+            nodes = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
+            self.wrong.append(f"axe, {what}: {violation['id']} ({violation['impact']}): {nodes}")
+
+    def close(self):
+        self.context.close()
+        assert not self.wrong, "\n  ".join(["the page did what it must not:", *self.wrong])
+
+
+def position(page):
+    """The coordinates of the answer that is shown."""
+    text = page.locator(".readout .where").inner_text().replace("\u2212", "-")
+    return [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", text)]
+
+
+def locating(visit, world, shots):
+    """A photograph is dropped, pasted, chosen, taken: the pin is where it was taken, and cards, match view and layers are there."""
+    page = visit.page
+    seconds, near = [], 0
+    ways = [
+        visit.drop, visit.paste, lambda path: page.set_input_files("#file", path), lambda path: page.set_input_files("#camera", path),
+    ]
+    for row, way in zip(world.queries, ways):
+        way(world.photo(row))
+        expect(page.locator("#query .name")).to_have_text(Path(row["path"]).name)
+        page.wait_for_selector(".readout .where")
+        page.wait_for_timeout(100)
+        seconds.append(page.evaluate("performance.getEntriesByName('answer').at(-1).duration") / 1000)
+        lat, lon = position(page)
+        east, north = metres(row, {"lat": lat, "lon": lon})
+        near += (east**2 + north**2) ** 0.5 < 25
+    assert near >= 3, f"only {near} of 4 photographs are located within 25 m"
+    print(f"    from the drop to the answer: {', '.join(f'{s:.2f}' for s in seconds)} s")
+    expect(page.locator(".card")).to_have_count(5)
+    expect(page.locator(".pin.best")).to_be_visible()
+    expect(page.locator(".estimate")).to_be_visible()
+    visit.settle()
+    inside = page.evaluate(
+        """() => {
+          const [pin, map] = [".pin.best", "#map"].map((s) => document.querySelector(s).getBoundingClientRect());
+          return pin.left > map.left && pin.right < map.right && pin.top > map.top && pin.bottom < map.bottom;
+        }"""
+    )
+    assert inside, "the pin of the first match is not on the map"
+    expect(page.locator(".card img").first).to_have_js_property("complete", True)
+    assert page.evaluate("document.querySelector('.card img').naturalWidth") > 0, "the first card has no picture"
+    visit.accessible("an answer")
+    shots(page, "answer")
+
+    page.locator(".pin.best").dispatch_event("click")
+    expect(page.locator(".card.selected").first).to_be_visible()
+    page.locator(".card .thumb").first.click()
+    expect(page.locator("#compare")).to_be_visible()
+    page.wait_for_selector(".pair .link.inlier", state="attached")
+    lines = page.locator(".pair .link").count()
+    page.get_by_label("Matched features").uncheck()
+    inliers = page.locator(".pair .link").count()
+    assert 0 < inliers < lines, f"{inliers} of {lines} lines without the pairs that are no inliers"
+    page.get_by_label("RANSAC inliers").uncheck()
+    expect(page.locator(".pair .link")).to_have_count(0)
+    page.get_by_label("Attention").check()
+    assert page.locator(".pair .heat").count() > 20
+    page.get_by_label("Attention").uncheck()
+    page.get_by_label("Matched features").check()
+    page.get_by_label("RANSAC inliers").check()
+    visit.accessible("the match view")
+    shots(page, "compare")
+    page.get_by_label("Next match").click()
+    expect(page.locator("#compare-title")).to_have_text("Query and match 2")
+    page.keyboard.press("Escape")
+    expect(page.locator("#compare")).to_be_hidden()
+
+
+def area(visit, world):
+    """A search area is drawn and typed; it holds for the next query."""
+    page = visit.page
+    page.locator("#map-fit").click()
+    visit.settle()
+    box = page.locator("#map").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.locator("#map-draw").click()
+    expect(page.locator("#map-hint")).to_be_visible()
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 40, y + 5, steps=4)
+    page.mouse.up()
+    expect(page.locator("#map-hint")).to_be_hidden()
+    expect(page.locator("#area")).to_have_value("circle")
+    radius = float(page.locator("#area-radius").input_value())
+    assert 1 < radius < 500, f"a radius of {radius} m"
+    row = world.queries[0]
+    page.locator("#area-first").fill(row["lat"])
+    page.locator("#area-second").fill(row["lon"])
+    page.locator("#area-radius").fill("30")
+    page.locator("#area-radius").press("Tab")
+    with page.expect_request(lambda request: "/v1/locate" in request.url) as sent:
+        page.get_by_role("button", name="Locate again").click()
+    assert "radius=30" in sent.value.url and "near=" in sent.value.url, sent.value.url
+    page.wait_for_selector(".readout")
+    visit.accessible("filters")
+    # Nothing passes: that is said, with a way out.
+    page.locator("#since").fill("2031-01-01")
+    page.locator("#since").dispatch_event("change")
+    page.get_by_role("button", name="Locate again").click()
+    expect(page.locator(".readout h2")).to_have_text("No match")
+    page.get_by_role("button", name="Search everywhere").click()
+    expect(page.locator(".card")).to_have_count(5)
+    expect(page.locator("#filters-state")).to_have_text("everything")
+    page.locator("#filters summary").click()
+
+
+def refusing(visit, world, shots):
+    """An answer that says that the place is not in the index; and what is no photograph."""
+    page = visit.page
+
+    def unknown(route):
+        response = route.fetch()
+        document = response.json()
+        document["answers"][0].update(status="not_in_index", confidence=0.04)
+        route.fulfill(response=response, body=json.dumps(document))
+
+    page.route("**/v1/locate?*", unknown)
+    visit.drop(world.photo(world.queries[1]))
+    expect(page.locator(".readout h2")).to_have_text("Not in this index")
+    expect(page.locator(".guesses .card")).to_have_count(5)
+    expect(page.locator(".estimate")).to_have_count(0)
+    expect(page.locator(".confidence")).to_contain_text("4 %")
+    visit.accessible("not in this index")
+    shots(page, "unknown")
+    page.unroute("**/v1/locate?*")
+    broken = world.folder / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff\xe0 and nothing more")
+    before = visit.refused
+    visit.drop(broken)
+    expect(page.get_by_role("alert")).to_contain_text("No answer")
+    assert visit.refused == before + 1
+
+
+def several(visit, world, shots):
+    """Several photographs, one of them broken: a table, and files of it."""
+    page = visit.page
+    page.locator("#tab-batch").click()
+    visit.drop(*[world.photo(row) for row in world.queries], world.folder / "broken.jpg")
+    expect(page.locator("#pane-batch tbody tr")).to_have_count(7)
+    expect(page.locator("#batch-badge")).to_have_text("7")
+    expect(page.locator(".state-unreadable")).to_have_count(1)
+    visit.accessible("several photographs")
+    shots(page, "several")
+
+    def export(name):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name, exact=True).click()
+        return Path(download.value.path()).read_text()
+
+    rows = list(csv.DictReader(io.StringIO(export("CSV"))))
+    assert len(rows) == 6 * 5 + 1 and {row["query"] for row in rows} >= {"broken.jpg"}, len(rows)
+    assert all(float(row["lat"]) and float(row["weighted_lat"]) for row in rows if row["rank"])
+    features = json.loads(export("GeoJSON"))["features"]
+    assert sum(feature["properties"]["kind"] == "estimate" for feature in features) == 6
+    points = xml.fromstring(export("GPX")).findall("{http://www.topografix.com/GPX/1/1}wpt")
+    assert len(points) == 6
+    page.locator("#pane-batch tbody .open").nth(2).click()
+    expect(page.locator("#pane-locate .card")).to_have_count(5)
+    page.locator("#tab-batch").click()
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#pane-batch tbody tr")).to_have_count(0)
+
+
+def managing(visit, world, shots):
+    """A place is added with a pin, found, and removed."""
+    page = visit.page
+    count = len(world.database)
+    page.locator("#tab-places").click()
+    expect(page.locator("#pane-places .facts").first).to_contain_text(str(count))
+    expect(page.locator("#pane-places .facts").nth(1)).to_contain_text("admin")
+    page.get_by_label("A pin on the map").check()
+    visit.drop(world.photo(world.queries[5]))
+    box = page.locator("#map").bounding_box()
+    # A corner without places.
+    page.mouse.click(box["x"] + 60, box["y"] + box["height"] - 70)
+    expect(page.locator(".new-pin")).to_be_visible()
+    page.locator("#new-tags").fill("floor=2")
+    visit.accessible("places")
+    shots(page, "places")
+    page.locator("#pane-places form").get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator(".toast")).to_contain_text("Added")
+    expect(page.locator("#index-count")).to_have_text(f"{count + 1} places")
+    page.locator("#tab-locate").click()
+    visit.drop(world.photo(world.queries[5]))
+    # The same photograph; the reranker may rank another one first.
+    expect(page.locator(".card .num", has_text=re.compile("^1.000$")).first).to_be_visible()
+    page.locator("#tab-places").click()
+    page.get_by_label("Remove ").first.click()
+    page.locator("#confirm").get_by_role("button", name="Remove").click()
+    expect(page.locator("#index-count")).to_have_text(f"{count} places")
+
+
+def keyboard(visit):
+    """Tabs by arrow keys, the first control by the tab key, names for all."""
+    page = visit.page
+    page.locator("#tab-places").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#tab-locate")).to_be_focused()
+    expect(page.locator("#pane-locate")).to_be_visible()
+    page.locator("#tab-locate").press("End")
+    expect(page.locator("#tab-places")).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Home")
+
+
+def planning(visit, world, shots):
+    """An index of local metres is a plan."""
+    page = visit.page
+    page.select_option("#index", "plan")
+    expect(page.locator("#map-floor")).to_be_visible()
+    row = world.queries[0]
+    visit.drop(world.photo(row))
+    page.wait_for_selector(".readout .where")
+    x, y = position(page)
+    east, north = metres(world.database[0], row)
+    assert ((x - east) ** 2 + (y - north) ** 2) ** 0.5 < 25, f"{x}, {y} instead of {east}, {north}"
+    page.locator("#map-floor").click()
+    page.set_input_files("#floor input[type=file]", world.photo(row))
+    visit.settle()
+    shots(page, "plan")
+    visit.accessible("a plan")
+
+
+def keys(browser, world, axe):
+    """With keys: the page asks for one, keeps it in this tab alone, and shows what its role may do."""
+    key, path = world.key("read")
+    with world.serve("--keys", path) as address:
+        visit = Visit(browser, address, axe, **SIZES["desktop"])
+        page = visit.page
+        expect(page.locator("#key-dialog")).to_be_visible()
+        page.locator("#key").fill(key)
+        page.keyboard.press("Enter")
+        visit.ready()
+        visit.drop(world.photo(world.queries[0]))
+        expect(page.locator(".card")).to_have_count(5)
+        page.wait_for_timeout(800)
+        assert page.evaluate("document.querySelector('.card img').naturalWidth") > 0, "no thumbnail with a key"
+        page.locator("#tab-places").click()
+        expect(page.locator("#pane-places")).to_contain_text("needs a key with the role write")
+        stored = page.evaluate("[sessionStorage.length, localStorage.length, document.cookie]")
+        assert stored == [1, 0, ""], stored
+        visit.close()
+
+
+def basemaps(browser, world, axe):
+    """A local PMTiles file is the base map; tiles are numbered as its format says."""
+    with world.serve("--tiles", world.pmtiles(), "--tiles-attribution", "Nobody <b>") as address:
+        visit = Visit(browser, address, axe, **SIZES["desktop"])
+        page = visit.page
+        parts = []
+        page.on("response", lambda response: parts.append(response.status) if "tiles.pmtiles" in response.url else None)
+        page.reload()
+        visit.ready().settle()
+        assert len(parts) >= 3 and set(parts) == {206}, parts
+        expect(page.locator(".maplibregl-ctrl-attrib")).to_contain_text("Nobody <b>")
+        numbers = page.evaluate(
+            """async () => {
+              const { tileId } = await import("/page/pmtiles.js");
+              return [[0, 0, 0], [1, 0, 0], [1, 0, 1], [1, 1, 1], [1, 1, 0], [2, 0, 0], [12, 3423, 1763]].map((tile) => tileId(...tile));
+            }"""
+        )
+        assert numbers == [0, 1, 2, 3, 4, 5, 19078479], numbers
+        visit.close()
+
+
+def axe_core():
+    """axe-core's script; None where the npm registry cannot be reached."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "r2former" / f"axe-core-{AXE}.js"
+    if not cache.exists():
+        try:
+            with urllib.request.urlopen(f"https://registry.npmjs.org/axe-core/-/axe-core-{AXE}.tgz", timeout=30) as response:
+                archive = tarfile.open(fileobj=io.BytesIO(response.read()))
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            cache.write_bytes(archive.extractfile("package/axe.min.js").read())
+        except (OSError, tarfile.TarError) as error:
+            print(f"!! accessibility is NOT checked: axe-core cannot be fetched ({error})")
+            return None
+    return cache.read_text()
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--program", type=Path, required=True)
+    arguments.add_argument("--chromium", type=Path)
+    arguments.add_argument("--screenshots", type=Path)
+    given = arguments.parse_args()
+    expect.set_options(timeout=PATIENCE)
+    axe = axe_core()
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        world = World(given.program.resolve(), Path(folder))
+        browser = playwright.chromium.launch(executable_path=given.chromium, args=FLAGS)
+        for size, context in SIZES.items():
+            for scheme in ("light", "dark"):
+
+                def shots(page, name):
+                    if given.screenshots:
+                        given.screenshots.mkdir(parents=True, exist_ok=True)
+                        page.screenshot(path=given.screenshots / f"{size}-{scheme}-{name}.png")
+
+                with world.serve() as address:
+                    visit = Visit(browser, address, axe, color_scheme=scheme, **context).ready()
+                    visit.settle()
+                    shots(visit.page, "start")
+                    visit.accessible("the start")
+                    steps = [
+                        lambda: locating(visit, world, shots), lambda: area(visit, world), lambda: refusing(visit, world, shots),
+                        lambda: several(visit, world, shots), lambda: managing(visit, world, shots), lambda: keyboard(visit),
+                        lambda: planning(visit, world, shots),
+                    ]
+                    names = ["locate", "search area", "not in the index", "several photographs", "places", "keyboard", "plan"]
+                    for name, step in zip(names, steps):
+                        print(f"  {size}, {scheme}: {name}", flush=True)
+                        try:
+                            step()
+                        except Exception:
+                            shots(visit.page, "failed")
+                            print("\n  ".join(["what the page did before:", *visit.wrong]), file=sys.stderr)
+                            raise
+                    visit.close()
+        print("  keys", flush=True)
+        keys(browser, world, axe)
+        print("  base map", flush=True)
+        basemaps(browser, world, axe)
+        browser.close()
+    print("the page holds" + ("" if axe else ", but accessibility was NOT checked"))
+
+
+if __name__ == "__main__":
+    main()
