@@ -288,7 +288,7 @@ export class PlaceMap {
     if (!at || !this.map) return;
     const element = h("div", { class: "playhead", role: "img", "aria-label": t("map.playhead") });
     this.playhead = new Marker({ element, opacityWhenCovered: "1" }).setLngLat(at).addTo(this.map);
-    if (!this.map.getBounds().contains(at)) this.map.panTo(at, { duration: calm() ? 0 : 300 });
+    if (!this.map.isMoving() && !this.map.getBounds().contains(at)) this.map.panTo(at, { duration: calm() ? 0 : 300 });
   }
 
   /** Moves so that the points are seen. */
