@@ -95,18 +95,14 @@ function showProblem(file, problem) {
 export function verdictOf(answer) {
   if (answer.status !== "answered") return answer.status;
   if (!answer.estimate) return "answered";
-  const sure = Number.isFinite(answer.confidence) ? answer.confidence >= 0.5 : answer.estimate.agreeing > 1;
+  const sure = Number.isFinite(answer.confidence) ? answer.confidence >= (app.index.model.calibration?.threshold ?? 0.5) : answer.estimate.agreeing > 1;
   return sure ? "answered" : "weak";
 }
 
 /** What surrounds the estimate: an ellipse where the answer has one, otherwise the circle of the matches that agree. */
 function shapeOf(estimate) {
-  const ellipse = estimate.ellipse ?? estimate.uncertainty;
-  const along = ellipse?.semi_major_m ?? ellipse?.major_m;
-  if (Number.isFinite(along)) {
-    const across = ellipse.semi_minor_m ?? ellipse.minor_m ?? along;
-    return { along, across, degrees: ellipse.orientation_deg ?? ellipse.heading ?? ellipse.azimuth ?? 0 };
-  }
+  const { ellipse } = estimate;
+  if (ellipse) return { along: ellipse.major_m, across: ellipse.minor_m, degrees: ellipse.angle_deg };
   return estimate.agreeing > 1 && estimate.spread_m > 0 ? { along: estimate.spread_m, across: estimate.spread_m, degrees: 0 } : null;
 }
 
@@ -155,6 +151,8 @@ function readout(answer, seconds, file) {
     ? `${t("locate.agree", { agreeing: estimate.agreeing, considered: estimate.considered })} ${t("locate.spread", { metres: metres(estimate.spread_m) })}`
     : t("locate.alone");
   parts.push(h("p", { class: "where", text }), h("p", { text: agree }));
+  if (Number.isFinite(estimate.heading)) parts.push(h("p", { text: t("locate.looking", { direction: compass(estimate.heading), degrees: Math.round(estimate.heading) }) }));
+  if (estimate.ellipse) parts.push(h("p", { class: "quiet", text: t("locate.ellipse", { major: metres(estimate.ellipse.major_m), minor: metres(estimate.ellipse.minor_m) }) }));
   if (verdict === "weak") parts.push(h("p", { class: "quiet", text: t("locate.aloneHelp") }));
   parts.push(confidence(answer));
   parts.push(h("div", { class: "buttons" },
@@ -234,7 +232,7 @@ function showOnMap(answer, guesses) {
   }
   const centre = frame.toMap(answer.estimate.weighted ?? answer.estimate.best);
   const shape = shapeOf(answer.estimate);
-  const polygon = map.showEstimate(centre, shape, answer.estimate.ellipse ? centre : frame.toMap(answer.estimate.best));
+  const polygon = map.showEstimate(centre, shape, answer.estimate.ellipse ? centre : frame.toMap(answer.estimate.best), answer.estimate.heading);
   const reach = Math.max(25, shape?.along ?? 0) * 1.8;
   const around = [offset(frame, centre, -reach, -reach), offset(frame, centre, reach, reach)];
   map.flyTo([...around, ...(polygon ? polygon.coordinates[0] : [])]);

@@ -84,6 +84,27 @@ export async function explain(file, place, index, contributions, signal) {
   return patiently(() => json(url, { method: "POST", body: file, headers, signal }), signal);
 }
 
+/** Whether frames of a sequence can be located together. */
+export async function hasSessions() {
+  const document = await json(address("openapi.json"));
+  return Boolean(document.paths["/v1/sessions"]);
+}
+
+/** Begins a sequence: its identifier. */
+export async function beginSession({ name, ...parameters }, signal) {
+  return (await json(address("v1/sessions", parameters), { method: "POST", signal })).id;
+}
+
+/** The next frame of a sequence: {fix, answer}. */
+export async function sendFrame(session, file, frame, signal) {
+  const form = new FormData();
+  form.append("frame", String(frame));
+  form.append("image", file, file.name);
+  return patiently(() => json(address(`v1/sessions/${session}/frames`), { method: "POST", body: form, signal }), signal);
+}
+
+export const endSession = (session) => ask(address(`v1/sessions/${session}`), { method: "DELETE" });
+
 /** Adds a place: {id, place, added}. */
 export async function addPlace(file, fields) {
   const form = new FormData();

@@ -6,13 +6,15 @@ import { app } from "./app.js";
 import * as exporting from "./export.js";
 import { parameters } from "./filters.js";
 import { t } from "./texts.js";
-import { $, announce, download, h, icon, score } from "./util.js";
+import { $, announce, download, h, icon, score, toast } from "./util.js";
 
 const AT_A_TIME = 2;
 
 let items = [];
 let running = null;
 let view = {};
+/** Whether the photographs are frames that are located together. */
+let sequence = false;
 let openTab = () => {};
 
 export function openBatch(pick, pickFolder, tab) {
@@ -27,22 +29,29 @@ export function openBatch(pick, pickFolder, tab) {
   view.globe = [save("geojson", "application/geo+json", "geojson"), save("gpx", "application/gpx+xml", "gpx")];
   view.noGlobe = h("p", { class: "quiet", text: t("batch.noGlobe") });
   view.exports = h("div", { class: "buttons", role: "group", "aria-label": t("batch.export") }, h("span", { class: "quiet", text: t("batch.export") }), save("csv", "text/csv", "csv"), view.globe);
+  view.sequence = h("input", { type: "checkbox", checked: sequence, on: { change: (event) => setSequence(event.target.checked) } });
+  view.sequenceRow = h("label", { class: "check", hidden: true, title: t("batch.sequenceHelp") }, view.sequence, t("batch.sequence"));
+  api.hasSessions().then((has) => (view.sequenceRow.hidden = !has), () => {});
+  view.head = h("input", { type: "range", min: "1", value: "1", id: "playhead", on: { input: play } });
+  view.headText = h("output", { for: "playhead" });
+  view.play = h("div", { class: "play", hidden: true }, h("label", { for: "playhead", text: t("batch.playhead") }), view.head, view.headText);
   view.body = h("tbody");
   const columns = [["photo"], ["state"], ["similarity", "num"], ["score", "num"], ["agree", "num"], ["confidence", "num"]];
   view.table = h("div", { class: "table-wrap", tabindex: "0", role: "region", "aria-label": t("batch.title") },
     h("table", {}, h("thead", {}, h("tr", {}, columns.map(([name, kind]) => h("th", { scope: "col", class: kind, text: t(`batch.col.${name}`) })))), view.body));
   view.work = h("div", { class: "batch-head", hidden: true },
-    h("div", { class: "buttons" }, view.count, view.failed, h("span", { class: "grow" }), view.retry, view.stop, view.clear), view.progress, view.exports, view.noGlobe);
+    h("div", { class: "buttons" }, view.count, view.failed, h("span", { class: "grow" }), view.retry, view.stop, view.clear), view.progress, view.play, view.exports, view.noGlobe);
   $("#pane-batch").replaceChildren(
     h("div", { class: "section" }, h("h2", { text: t("batch.title") }), h("p", { class: "quiet", text: t("batch.help") }),
       h("div", { class: "buttons" },
         h("button", { type: "button", class: "primary", on: { click: pick } }, icon("photo"), t("photo.choose")),
-        h("button", { type: "button", on: { click: pickFolder } }, icon("folder"), t("photo.folder")))),
+        h("button", { type: "button", on: { click: pickFolder } }, icon("folder"), t("photo.folder"))), view.sequenceRow),
     view.work, view.table);
   refresh();
 }
 
 function write(kind) {
+  if (sequence) return { csv: exporting.trackCsv, geojson: exporting.trackGeojson, gpx: exporting.trackGpx }[kind](items, app.frame.kind);
   return kind === "csv" ? exporting.csv(items, app.frame.kind) : exporting[kind](items);
 }
 
@@ -61,7 +70,7 @@ export function clearBatch() {
   stop();
   for (const item of items) if (item.url) URL.revokeObjectURL(item.url);
   items = [];
-  app.map?.map && app.map.showTrack([]);
+  app.map?.map && app.map.showTrack([], false);
   refresh();
 }
 
@@ -74,7 +83,50 @@ function stop() {
 
 function retry() {
   for (const item of items) if (["failed", "stopped"].includes(item.state)) set(item, "waiting");
-  run();
+  // A sequence is located from its first frame.
+  if (sequence) setSequence(true);
+  else run();
+}
+
+/** Frames are located by each other: those that are there begin again. */
+function setSequence(wanted) {
+  stop();
+  sequence = wanted;
+  for (const item of items) Object.assign(item, { state: "waiting", answer: null, fix: null, error: null });
+  for (const item of items) set(item, "waiting");
+  if (items.length) run();
+}
+
+/** Sends the frames one after the other, by their names. A broken one is left out of the session. */
+async function track(signal) {
+  items.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+  refresh();
+  const session = await api.beginSession(parameters(), signal);
+  let frame = 1;
+  for (const item of items) {
+    if (signal.aborted) break;
+    set(item, "working");
+    try {
+      Object.assign(item, await api.sendFrame(session, item.file, frame, signal));
+      frame += 1;
+      set(item, item.fix ? "tracked" : verdictOf(item.answer));
+    } catch (problem) {
+      if (signal.aborted) break;
+      item.error = problem.message;
+      set(item, problem.status === 415 || problem.status === 422 ? "unreadable" : "failed");
+    }
+  }
+  api.endSession(session).catch(() => {});
+}
+
+/** Moves to the frame that the playhead names. */
+function play() {
+  const item = items[Number(view.head.value) - 1];
+  if (!item) return;
+  view.headText.textContent = t("batch.frame", { frame: Number(view.head.value), count: items.length, name: item.name });
+  for (const other of items) other.row.classList.toggle("selected", other === item);
+  item.row.scrollIntoView({ block: "nearest" });
+  app.map?.showPlayhead(item.fix?.position ? app.frame.toMap(item.fix.position) : null);
 }
 
 async function run() {
@@ -86,7 +138,11 @@ async function run() {
   const worker = async () => {
     for (let item; !signal.aborted && (item = items.find((item) => item.state === "waiting")); ) await locate(item, signal);
   };
-  await Promise.all(Array.from({ length: AT_A_TIME }, worker));
+  try {
+    await (sequence ? track(signal) : Promise.all(Array.from({ length: AT_A_TIME }, worker)));
+  } catch (problem) {
+    if (!signal.aborted) toast(problem.message, [], "error");
+  }
   if (signal.aborted) return;
   running = null;
   refresh();
@@ -127,9 +183,9 @@ function rowOf(item) {
   const open = answer
     ? h("button", { type: "button", class: "open", "aria-label": t("batch.open", { name: item.name }), on: { click: () => show(item) } }, label)
     : h("span", { class: "picked" }, label);
-  const estimate = answer?.status === "answered" ? answer.estimate : null;
+  const position = positionOf(item);
   const state = h("td", {}, h("span", { class: `state-${item.state}`, text: t(`batch.state.${item.state}`) }), item.error && h("span", { class: "why", text: item.error }),
-    estimate && h("span", { class: "num", text: app.frame.format(estimate.weighted ?? estimate.best) }));
+    position && h("span", { class: "num", text: app.frame.format(position) }));
   const first = answer?.matches[0];
   return h("tr", { "data-state": item.state }, h("td", {}, open), state,
     cell(first?.similarity.toFixed(3)), cell(first && score(first.score)),
@@ -137,10 +193,15 @@ function rowOf(item) {
     cell(Number.isFinite(answer?.confidence) ? `${Math.round(answer.confidence * 100)} %` : ""));
 }
 
+/** Where a photograph was taken, by the frames before it or by itself. */
+function positionOf({ answer, fix }) {
+  if (fix) return fix.position ?? null;
+  return answer?.status === "answered" && answer.estimate ? answer.estimate.weighted ?? answer.estimate.best : null;
+}
+
 /** Photographs with their points of the map. */
 const located = () =>
-  items.filter((item) => item.answer?.status === "answered" && item.answer.estimate)
-    .map((item) => ({ name: item.name, at: app.frame.toMap(item.answer.estimate.weighted ?? item.answer.estimate.best) }));
+  items.filter(positionOf).map((item) => ({ name: item.name, at: app.frame.toMap(positionOf(item)) }));
 
 /** The pins of one answer would be taken for those of all. */
 function clearPins() {
@@ -175,6 +236,8 @@ function refresh() {
   const badge = $("#batch-badge");
   badge.hidden = items.length === 0;
   badge.textContent = running ? `${ended.length}/${items.length}` : String(items.length);
-  const track = located();
-  if (app.map?.map && track.length) app.map.showTrack(track);
+  const points = located();
+  if (app.map?.map && points.length) app.map.showTrack(points, sequence);
+  view.play.hidden = !sequence || Boolean(running) || !items.length;
+  view.head.max = String(Math.max(1, items.length));
 }

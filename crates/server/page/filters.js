@@ -6,7 +6,7 @@ import { distance, ellipse, offset } from "./geo.js";
 import { t } from "./texts.js";
 import { $, announce, h, icon, metres, toast } from "./util.js";
 
-const initial = () => ({ area: "everywhere", centre: null, radius: 200, since: "", until: "", tags: [], rerank: "", top: "5" });
+const initial = () => ({ area: "everywhere", centre: null, radius: 200, since: "", until: "", tags: [], rerank: "", top: "5", confidence: "auto" });
 
 export const filters = initial();
 
@@ -21,6 +21,7 @@ export function parameters() {
   return {
     index: index.name, top: filters.top, rerank: filters.rerank, near, radius: near ? filters.radius : null,
     since: filters.since, until: filters.until, tag: filters.tags,
+    min_confidence: index.model.calibration ? filters.confidence : null,
   };
 }
 
@@ -63,12 +64,19 @@ export function openFilters() {
   fields.rerank = h("select", { id: "rerank", on: change("rerank") },
     methods.map((method) => h("option", { value: method === index.rerank.default ? "" : method, selected: method === index.rerank.default, text: t(`rerank.${method}`) })));
   fields.top = h("select", { id: "top", on: change("top") }, ["5", "10", "20"].map((top) => h("option", { value: top, text: top })));
+  const { calibration } = index.model;
+  const percent = (value) => ({ percent: Math.round(value * 100) });
+  fields.confidence = calibration && h("select", { id: "least-confidence", on: change("confidence") },
+    h("option", { value: "auto", text: t("filter.confidence.auto", percent(calibration.threshold)) }),
+    h("option", { value: "", text: t("filter.confidence.any") }),
+    [0.5, 0.8, 0.9, 0.95].map((value) => h("option", { value: String(value), text: t("filter.confidence.value", percent(value)) })));
   $("#filter-form").replaceChildren(...[
     positions && field("filter.area", fields.area), fields.circle, fields.radiusRow,
     h("div", { class: "row" }, field("filter.since", fields.since), field("filter.until", fields.until)),
     h("div", { class: "row" }, field("filter.tag", tagField), h("button", { type: "button", text: t("filter.addTag"), on: { click: () => addTag(tagField) } })),
     fields.known, fields.chips,
     h("div", { class: "row" }, field("filter.rerank", fields.rerank), field("filter.top", fields.top)),
+    fields.confidence && field("filter.confidence", fields.confidence),
     h("div", { class: "buttons" }, (fields.again = h("button", { type: "button", hidden: true, text: t("filter.again"), on: { click: () => emit("again") } })),
       h("p", { class: "quiet grow", text: t("filter.applies") }), h("button", { type: "button", class: "text", text: t("filter.clear"), on: { click: clearFilters } })),
   ].filter(Boolean));
@@ -113,6 +121,7 @@ export function clearFilters() {
   for (const name of ["since", "until"]) fields[name].value = "";
   fields.rerank.selectedIndex = [...fields.rerank.options].findIndex((option) => option.value === "");
   fields.top.value = filters.top;
+  if (fields.confidence) fields.confidence.value = filters.confidence;
   changed();
 }
 

@@ -206,7 +206,6 @@ async function openIndex(name) {
     onMove: () => places.partly && refreshPlaces(),
   });
   const positions = app.frame.kind !== "none";
-  for (const tool of ["#map-fit", "#map-draw"]) $(tool).hidden = !positions;
   note(positions ? "" : t("map.noPositions"));
   try {
     await app.map.open(app.frame, app.config.tiles);
@@ -216,6 +215,7 @@ async function openIndex(name) {
     app.map.map = null;
     note(t("app.noWebgl"));
   }
+  for (const tool of ["#map-fit", "#map-draw"]) $(tool).hidden = !positions || !app.map.map;
   openFloor();
   openFilters();
   offerAgain(false);
@@ -247,9 +247,9 @@ on("places", () => {
   listKnownTags();
   drawPlaces();
   listPlaces();
-  if (app.frame.kind !== "none") note(places.partly && places.all.length < places.total ? t("places.partly", { shown: places.all.length, count: places.total }) : "");
+  if (app.frame.kind !== "none" && app.map.map) note(places.partly && places.all.length < places.total ? t("places.partly", { shown: places.all.length, count: places.total }) : "");
 });
-on("loading", (progress) => note(t("places.loading", progress)));
+on("loading", (progress) => app.map.map && note(t("places.loading", progress)));
 on("filters", () => {
   drawPlaces();
   listPlaces();

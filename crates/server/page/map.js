@@ -71,6 +71,7 @@ export class PlaceMap {
 
   close() {
     this.clearPins();
+    this.showPlayhead(null);
     this.popup?.remove();
     this.gridKey = null;
     this.map?.remove();
@@ -252,11 +253,12 @@ export class PlaceMap {
   }
 
   /** The estimate: its position, and a shape around it where there is one (`{along, across, degrees}` in metres). */
-  showEstimate(at, shape, centre = at) {
+  showEstimate(at, shape, centre = at, heading = null) {
     this.estimate?.remove();
     const cross = (kind) => svg("path", { class: kind, d: "M20 3v12M20 25v12M3 20h12M25 20h12" });
     const element = h("div", { class: "estimate", role: "img", "aria-label": t("map.estimate") });
-    element.append(svg("svg", { viewBox: "0 0 40 40" }, cross("halo"), cross("cross")));
+    const looks = Number.isFinite(heading) ? [svg("path", { class: "looks", d: "M20 20L8 -14A36 36 0 0 1 32 -14z", transform: `rotate(${heading} 20 20)` })] : [];
+    element.append(svg("svg", { viewBox: "0 0 40 40" }, ...looks, cross("halo"), cross("cross")));
     this.estimate = new Marker({ element, opacityWhenCovered: "1" }).setLngLat(at).addTo(this.map);
     const polygon = shape && ellipse(this.frame, centre, shape.along, shape.across, shape.degrees);
     this.set("estimate", polygon ? [{ type: "Feature", geometry: polygon, properties: {} }] : []);
@@ -271,10 +273,22 @@ export class PlaceMap {
     if (this.map?.getSource("estimate")) this.set("estimate", []);
   }
 
-  /** Positions of several photographs in their sequence. */
-  showTrack(points) {
-    const features = points.map(({ at, name }) => ({ type: "Feature", geometry: { type: "Point", coordinates: at }, properties: { name } }));
-    this.set("track", features);
+  /** Positions of several photographs; those of a sequence are joined. */
+  showTrack(points, joined) {
+    const feature = (type, coordinates, properties) => ({ type: "Feature", geometry: { type, coordinates }, properties });
+    const line = joined && points.length > 1 ? [feature("LineString", points.map(({ at }) => at), {})] : [];
+    this.set("track", [...line, ...points.map(({ at, name }) => feature("Point", at, { name }))]);
+    if (!points.length) this.showPlayhead(null);
+  }
+
+  /** Where the chosen frame of a sequence was. */
+  showPlayhead(at) {
+    this.playhead?.remove();
+    this.playhead = null;
+    if (!at || !this.map) return;
+    const element = h("div", { class: "playhead", role: "img", "aria-label": t("map.playhead") });
+    this.playhead = new Marker({ element, opacityWhenCovered: "1" }).setLngLat(at).addTo(this.map);
+    if (!this.map.isMoving() && !this.map.getBounds().contains(at)) this.map.panTo(at, { duration: calm() ? 0 : 300 });
   }
 
   /** Moves so that the points are seen. */
