@@ -47,6 +47,7 @@ mod queue;
 mod rights;
 mod routes;
 mod service;
+mod sessions;
 mod status;
 mod thumbnails;
 mod tls;

@@ -3,7 +3,7 @@
 use crate::guard::guard;
 use crate::problem::Problem;
 use crate::service::Service;
-use crate::{adding, explain, locate, page, pictures, places, status};
+use crate::{adding, explain, locate, page, pictures, places, sessions, status};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
@@ -22,6 +22,9 @@ pub fn router(service: &Arc<Service>) -> Router {
         .route("/v1/locate", post(locate::one))
         .route("/v1/locate/batch", post(locate::batch))
         .route("/v1/explain", post(explain::pair))
+        .route("/v1/sessions", post(sessions::create))
+        .route("/v1/sessions/{id}", get(sessions::track).delete(sessions::end))
+        .route("/v1/sessions/{id}/frames", post(sessions::frame))
         .route("/v1/places", get(places::list).post(adding::add))
         .route("/v1/places/{id}", get(places::one).delete(places::remove))
         .route("/v1/places/{id}/image", get(pictures::image))

@@ -7,4 +7,5 @@ mod locate;
 mod malformed;
 mod places;
 mod rights;
+mod sessions;
 mod watch;
