@@ -44,6 +44,7 @@ mod pictures;
 mod places;
 mod problem;
 mod queue;
+mod reference;
 mod rights;
 mod routes;
 mod service;

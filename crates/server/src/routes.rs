@@ -3,7 +3,7 @@
 use crate::guard::guard;
 use crate::problem::Problem;
 use crate::service::Service;
-use crate::{adding, explain, locate, page, pictures, places, sessions, status};
+use crate::{adding, explain, locate, page, pictures, places, reference, sessions, status};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
@@ -18,6 +18,8 @@ pub fn router(service: &Arc<Service>) -> Router {
         .route("/readyz", get(status::readyz))
         .route("/metrics", get(status::metrics))
         .route("/openapi.json", get(status::openapi))
+        .route("/docs", get(reference::index))
+        .route("/docs/{file}", get(reference::file))
         .route("/v1/indexes", get(status::indexes))
         .route("/v1/locate", post(locate::one))
         .route("/v1/locate/batch", post(locate::batch))

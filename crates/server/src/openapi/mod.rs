@@ -228,6 +228,15 @@ pub(crate) fn document() -> Value {
             &[],
         ),
         (
+            "/docs",
+            "get",
+            "This document for people",
+            vec![],
+            Image::None,
+            vec![(200, "text/html", any())],
+            &[],
+        ),
+        (
             "/v1/indexes",
             "get",
             "Indexes, and what may be asked of each",

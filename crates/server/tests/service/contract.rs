@@ -90,7 +90,9 @@ fn answers_are_as_the_document_says() {
     keeps(&document, "/v1/places", "post", &added);
     let id = added.json()["id"].as_str().expect("text").to_owned();
     keeps(&document, "/v1/places", "post", &serving.post("/v1/places", &known));
-    for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/indexes", "/", "/v1/places"] {
+    for path in
+        ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/v1/indexes", "/", "/v1/places"]
+    {
         keeps(&document, path, "get", &serving.get(path));
     }
     keeps(&document, "/v1/places", "get", &serving.get("/v1/places?format=geojson"));
@@ -184,4 +186,23 @@ fn every_address_and_parameter_is_in_the_document() {
             );
         }
     }
+}
+
+#[test]
+fn the_page_of_the_document_has_all_of_its_files_and_nothing_of_others() {
+    let home = Home::new();
+    let serving = home.serve();
+    let page = serving.get("/docs");
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    let text = String::from_utf8(page.body.clone()).expect("text");
+    assert!(!text.contains("<style") && !text.contains("style=") && !text.contains("http"), "{text}");
+    let files: Vec<&str> = text.split('"').filter(|part| part.starts_with("/docs/")).collect();
+    assert_eq!(files.len(), 2);
+    for file in files {
+        let reply = serving.get(file);
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        assert!(reply.status == 200 && !text.contains("http") && !text.contains("innerHTML"), "{text}");
+    }
+    serving.get("/docs/..%2fCargo.toml").problem(404);
 }
