@@ -124,7 +124,13 @@ impl Index {
             "positions": manifest.config.positions,
             "extent": self.extent()?,
             "bytes": self.reader.bytes()?,
-            "model": { "name": config.name, "fingerprint": manifest.config.fingerprint },
+            "model": {
+                "name": config.name,
+                "fingerprint": manifest.config.fingerprint,
+                "calibration": config.calibration.as_ref().map(|own| {
+                    json!({ "radius_m": own.radius_m, "threshold": own.threshold })
+                }),
+            },
             "input": { "height": settings.height, "width": settings.width },
             "rerank": { "methods": methods, "default": RerankMethod::default_of(config) },
         }))

@@ -78,6 +78,8 @@ pub(crate) struct Identity {
     /// The key's name, for the log.
     pub(crate) name: Arc<str>,
     pub(crate) role: Role,
+    /// The key's sum, which is its own where names are not; `None` without a key.
+    pub(crate) key: Option<[u8; 32]>,
 }
 
 /// One line of the file.
@@ -233,7 +235,7 @@ fn parse(line: &str) -> Result<Key, String> {
     let (Some(role), Some(sum)) = (role, sum) else {
         return Err("role=... and sha256=... are needed".into());
     };
-    let identity = Identity { name: name.unwrap_or("unnamed").into(), role };
+    let identity = Identity { name: name.unwrap_or("unnamed").into(), role, key: Some(sum) };
     Ok(Key { identity, sum, per_minute })
 }
 

@@ -11,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use r2former_data::image::tags_of_bytes;
 use r2former_engine::{
-    Answer, EngineError, LocateOptions, Near, QueryImage, QueryResult, answers_json, locate, unknown_tags,
+    Answer, LocateOptions, Near, QueryImage, QueryResult, Timing, answers_json, locate, unknown_tags,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,24 +37,44 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// What is asked of an index.
 #[derive(Debug, Clone)]
-struct Question {
-    index: Arc<Index>,
+pub(crate) struct Question {
+    pub(crate) index: Arc<Index>,
     options: LocateOptions,
+    /// Matches in the answer.
+    top: usize,
     prior: Prior,
 }
 
 impl Question {
     fn of(service: &Service, params: &Params) -> Result<Self> {
         params.only(&PARAMS)?;
+        Self::asked(service, params)
+    }
+
+    /// By parameters whose names are known.
+    pub(crate) fn asked(service: &Service, params: &Params) -> Result<Self> {
         let index = service.index(params)?;
-        let options = params.locate_options()?;
+        let mut options = params.locate_options()?;
         index.check_method(options.rerank)?;
+        options.min_confidence = params.min_confidence(index.extractor.config().calibration.as_ref())?;
         let prior = params.prior(index.kind())?;
-        Ok(Self { index, options, prior })
+        Ok(Self { index, top: options.top, options, prior })
+    }
+
+    /// Matches in the answer.
+    pub(crate) fn top(&self) -> usize {
+        self.top
+    }
+
+    /// Answers with all candidates.
+    pub(crate) fn every_candidate(mut self) -> Self {
+        self.options.top = self.options.top.max(self.options.candidates);
+        self
     }
 
     /// Computes the answer.
-    fn answer(mut self, image: &Upload) -> Result<Answer, EngineError> {
+    pub(crate) fn answer(mut self, image: &Upload) -> Result<Answer> {
+        self.index.check()?;
         let mut note = None;
         self.options.filter.near = match self.prior {
             Prior::Everywhere => None,
@@ -81,16 +101,24 @@ impl Question {
 
 /// Waits for a turn, and computes.
 async fn ask(service: &Service, question: Question, image: Upload, deadline: Instant) -> Result<Answer> {
-    let finished = service
-        .queue
-        .run(deadline, move || {
-            question.index.check()?;
-            question.answer(&image).map_err(Problem::from)
-        })
-        .await?;
+    let answer = turn(service, deadline, move || question.answer(&image)).await?;
+    stages(service, &answer.timing);
+    Ok(answer)
+}
+
+/// Waits for a turn, and does `work`.
+pub(crate) async fn turn<T: Send + 'static>(
+    service: &Service,
+    deadline: Instant,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let finished = service.queue.run(deadline, work).await?;
     service.metrics.stage("queue", finished.waited.as_secs_f64());
-    let answer = finished.value?;
-    let t = &answer.timing;
+    finished.value
+}
+
+/// Counts the stages of a query.
+pub(crate) fn stages(service: &Service, t: &Timing) {
     for (stage, ms) in [
         ("decode", t.decode_ms),
         ("extract", t.extract_ms),
@@ -100,7 +128,6 @@ async fn ask(service: &Service, question: Question, image: Upload, deadline: Ins
     ] {
         service.metrics.stage(stage, ms / 1000.0);
     }
-    Ok(answer)
 }
 
 /// Where was this photograph taken?
@@ -147,7 +174,7 @@ pub(crate) async fn batch(State(service): State<Arc<Service>>, request: Request)
 }
 
 /// A query is called by the parameter `name`, where there is one.
-fn renamed(mut image: Upload, params: &Params) -> Result<Upload> {
+pub(crate) fn renamed(mut image: Upload, params: &Params) -> Result<Upload> {
     if let Some(name) = params.one("name")? {
         image.name = name.chars().filter(|c| !c.is_control()).take(255).collect();
     }

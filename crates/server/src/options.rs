@@ -48,6 +48,12 @@ pub struct ServiceOptions {
     pub max_pixels: u64,
     /// Most photographs of one request to `/v1/locate/batch`; 64 by default.
     pub max_batch: usize,
+    /// Sessions at a time, of which one key may have a quarter; 64 by default.
+    pub sessions: usize,
+    /// Frames of a session that its track remembers: the last ones; 4096 by default.
+    pub session_frames: usize,
+    /// How long a session stays without a frame; 15 minutes by default.
+    pub session_idle: Duration,
     /// Folders whose new photographs are added, each to the index of a name, or to the first.
     pub watch: Vec<(Option<String>, PathBuf)>,
     /// Keys; without them everybody has the role [`anonymous`](Self::anonymous).
@@ -71,6 +77,9 @@ impl Default for ServiceOptions {
             max_body: 32 << 20,
             max_pixels: 64_000_000,
             max_batch: 64,
+            sessions: 64,
+            session_frames: 4096,
+            session_idle: Duration::from_secs(15 * 60),
             watch: Vec::new(),
             keys: None,
             anonymous: Some(Role::Read),

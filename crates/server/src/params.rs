@@ -3,6 +3,7 @@
 use crate::problem::{Problem, Result};
 use r2former_data::{LatLon, LocalPoint, Position, PositionKind, period};
 use r2former_engine::{Filter, LocateOptions, Near, RerankMethod};
+use r2former_model::Calibration;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -136,12 +137,30 @@ impl Params {
         options.candidates = self.count("candidates", 1..=MOST)?.unwrap_or(options.candidates);
         options.rerank = self.parsed::<RerankMethod>("rerank", "model, ransac, mutual or none")?;
         options.adaptive = self.number("adaptive", 0.0..=2.0)?.map(|margin| margin as f32);
-        if self.one("min_confidence")?.is_some() {
-            return Err(Problem::bad_request(
-                "min_confidence: the model of this index has no calibrated confidence",
-            ));
-        }
         Ok(options)
+    }
+
+    /// `min_confidence`: a probability, or `auto` for the threshold of the index's own model.
+    pub(crate) fn min_confidence(&self, calibration: Option<&Calibration>) -> Result<Option<f64>> {
+        let Some(text) = self.one("min_confidence")? else { return Ok(None) };
+        let stated = match text {
+            "auto" => None,
+            _ => {
+                let value = text.trim().parse().ok().filter(|value: &f64| (0.0..=1.0).contains(value));
+                Some(value.ok_or_else(|| {
+                    Problem::bad_request(format!(
+                        "min_confidence={} is neither a probability, 0 to 1, nor auto",
+                        shown(text)
+                    ))
+                })?)
+            }
+        };
+        match calibration {
+            Some(own) => Ok(Some(stated.unwrap_or(own.threshold))),
+            None => Err(Problem::unprocessable(
+                "min_confidence: the model of this index is not calibrated, so its answers have no confidence",
+            )),
+        }
     }
 
     /// Tags and times.
@@ -287,7 +306,6 @@ mod tests {
             "tag=a=1&tag=a=2",
             "since=soon",
             "since=2025&until=2024",
-            "min_confidence=0.5",
         ] {
             let problem = params(bad).locate_options().expect_err(bad);
             assert_eq!(problem.status.as_u16(), 400, "{bad}");
@@ -295,6 +313,27 @@ mod tests {
         assert!(params("tpo=3").only(&["top"]).expect_err("misspelt").detail().contains("there are top"));
         let many = "a=1&".repeat(MOST_PARAMETERS + 1);
         assert!(Params::of_query(Some(&many)).is_err());
+    }
+
+    #[test]
+    fn confidence_is_asked_of_a_calibrated_model() {
+        let own = Calibration {
+            radius_m: 25.0,
+            threshold: 0.7,
+            fits: Vec::new(),
+            position_scale: None,
+            fitted_on: Vec::new(),
+        };
+        let least = |query: &str, own: Option<&Calibration>| {
+            params(query).min_confidence(own).map_err(|problem| problem.status.as_u16())
+        };
+        assert_eq!(least("", None), Ok(None));
+        assert_eq!(least("min_confidence=auto", Some(&own)), Ok(Some(0.7)));
+        assert_eq!(least("min_confidence=0.25", Some(&own)), Ok(Some(0.25)));
+        assert_eq!(least("min_confidence=0.25", None), Err(422));
+        for bad in ["2", "-0.1", "nan", "", "high"] {
+            assert_eq!(least(&format!("min_confidence={bad}"), Some(&own)), Err(400), "{bad}");
+        }
     }
 
     #[test]

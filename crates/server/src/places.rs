@@ -10,7 +10,7 @@ use crate::service::{Service, blocking};
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{Response, StatusCode};
-use r2former_engine::{Position, PositionKind};
+use r2former_engine::{Position, PositionKind, Positions};
 use r2former_index::{Filter, Page, Place, ReadPlaces, WritePlaces};
 use serde_json::{Value, json};
 use std::str::FromStr;
@@ -111,7 +111,7 @@ fn lies_in([west, south, east, north]: [f64; 4], position: Position) -> bool {
     across && (south..=north).contains(&y)
 }
 
-fn check_geojson(index: &Index) -> Result<()> {
+pub(crate) fn check_geojson(index: &Index) -> Result<()> {
     let positions = index.place.positions();
     match positions.kind() {
         PositionKind::Local if positions.origin().is_none() => Err(Problem::unprocessable(
@@ -127,17 +127,20 @@ pub(crate) fn entry(id: PlaceId, place: &Place) -> Value {
     json!({ "id": id.to_string(), "place": place })
 }
 
-/// A place as a feature; RFC 7946 puts longitude first.
-fn feature(index: &Index, id: PlaceId, place: &Place) -> Value {
-    let origin = index.place.positions().origin();
-    let point = match place.position {
-        Some(Position::Wgs84(at)) => Some(vec![at.lon, at.lat]),
-        Some(Position::Local(at)) => origin.map(|origin| {
+/// A position as GeoJSON has it; `None` for local metres without an origin.
+pub(crate) fn degrees(positions: Positions, position: Position) -> Option<Vec<f64>> {
+    match position {
+        Position::Wgs84(at) => Some(vec![at.lon, at.lat]),
+        Position::Local(at) => positions.origin().map(|origin| {
             let degrees = origin.position(at);
             [degrees.lon, degrees.lat].into_iter().chain(origin.height_m(at)).collect()
         }),
-        None => None,
-    };
+    }
+}
+
+/// A place as a feature; RFC 7946 puts longitude first.
+fn feature(index: &Index, id: PlaceId, place: &Place) -> Value {
+    let point = place.position.and_then(|position| degrees(index.place.positions(), position));
     let mut properties = json!({
         "name": place.name, "heading": place.heading, "time": place.time, "altitude": place.altitude, "tags": place.tags,
     });

@@ -28,6 +28,11 @@ impl Rights {
         Self { keys, anonymous, hosts, cors }
     }
 
+    /// Whether clients are told apart.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.keys.is_some()
+    }
+
     /// Refuses requests under a name that is not ours: a page of the web can give our address a name of its own.
     pub(crate) fn check_host(&self, parts: &Parts) -> Result<()> {
         let Some(hosts) = &self.hosts else { return Ok(()) };
@@ -72,7 +77,7 @@ impl Rights {
                 }
             },
             _ => match self.anonymous {
-                Some(role) => Identity { name: "anonymous".into(), role },
+                Some(role) => Identity { name: "anonymous".into(), role, key: None },
                 None => {
                     return Err(Problem::unauthorized(
                         "send a key as `Authorization: Bearer KEY` or `X-Api-Key: KEY`",

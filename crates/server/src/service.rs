@@ -9,6 +9,7 @@ use crate::params::{Params, shown};
 use crate::problem::{self, Problem};
 use crate::queue::Queue;
 use crate::rights::Rights;
+use crate::sessions::Sessions;
 use crate::thumbnails::Thumbnails;
 use crate::watch::Watch;
 use std::path::PathBuf;
@@ -53,6 +54,7 @@ pub struct Service {
     pub(crate) metrics: Metrics,
     pub(crate) rights: Rights,
     pub(crate) thumbnails: Thumbnails,
+    pub(crate) sessions: Sessions,
     reads: Semaphore,
     pub(crate) basemap: Option<Basemap>,
     pub(crate) started: Instant,
@@ -113,6 +115,7 @@ impl Service {
             metrics: Metrics::default(),
             rights: Rights::new(options.keys, options.anonymous, options.hosts, options.cors),
             thumbnails: Thumbnails::default(),
+            sessions: Sessions::new(options.sessions, options.session_frames, options.session_idle),
             reads: Semaphore::new(READS),
             basemap: options.basemap,
             started: Instant::now(),

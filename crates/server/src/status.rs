@@ -64,6 +64,7 @@ pub(crate) async fn metrics(State(service): State<Arc<Service>>) -> Result<Respo
             ("r2former_queue_running", none(), "Queries that are computed.", running as f64),
             ("r2former_queue_capacity", none(), "Queries that may wait.", service.queue.capacity() as f64),
             ("r2former_connections", none(), "Open connections.", connections),
+            ("r2former_sessions", none(), "Sessions.", service.sessions.count() as f64),
             ("r2former_body_bytes", none(), "Bytes of requests' bodies in memory.", bodies),
             (
                 "r2former_uptime_seconds",

@@ -96,6 +96,9 @@ pub(crate) struct ServeArgs {
     /// Most pixels of a photo, in millions.
     #[arg(long, default_value_t = 64, value_name = "MILLIONS", value_parser = clap::value_parser!(u32).range(1..=150))]
     max_pixels: u32,
+    /// Sessions of frames that are open at a time; of several keys, one may have a quarter.
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    sessions: u32,
     /// Format of the log on standard error.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     log: LogFormat,
@@ -126,6 +129,7 @@ pub(crate) fn run(args: &ServeArgs, machine: &Machine) -> Result<ExitStatus> {
     let mut options = ServiceOptions::default();
     options.queue = args.queue as usize;
     options.workers = args.workers.into();
+    options.sessions = args.sessions as usize;
     options.timeout = Duration::from_secs(args.timeout.into());
     options.max_body = (args.max_body as usize) << 20;
     options.max_pixels = u64::from(args.max_pixels) * 1_000_000;

@@ -69,8 +69,8 @@ fn locate_params() -> Vec<Param> {
         UNTIL,
         Param(
             "min_confidence",
-            || json!({ "type": "number", "minimum": 0, "maximum": 1 }),
-            "Reserved: refused for a model without a calibrated confidence.",
+            || json!({ "anyOf": [{ "type": "number", "minimum": 0, "maximum": 1 }, { "const": "auto" }] }),
+            "Answers of less confidence have the status not_in_index; auto is the threshold of the model's calibration.",
         ),
         NAME,
     ]
@@ -135,6 +135,52 @@ fn explain_params() -> Vec<Param> {
     ]
 }
 
+/// How the frames of a session are searched: as a query, but for what would make its frames incomparable.
+fn session_params() -> Vec<Param> {
+    let mut params: Vec<Param> =
+        locate_params().into_iter().filter(|Param(name, ..)| !matches!(*name, "adaptive" | "name")).collect();
+    params.push(Param(
+        "max_speed",
+        || json!({ "type": "number", "minimum": 0, "maximum": 1000, "default": 15 }),
+        "Metres per second that are not exceeded, where frames have times.",
+    ));
+    params.push(Param(
+        "max_step",
+        || json!({ "type": "number", "minimum": 0, "maximum": 100_000, "default": 15 }),
+        "Metres between two frames that are not exceeded, where a time is missing.",
+    ));
+    params
+}
+
+fn frame_params() -> Vec<Param> {
+    vec![
+        Param(
+            "frame",
+            || json!({ "type": "integer", "minimum": 1 }),
+            "Its number, from 1: the last one again is answered as before and not taken twice, any other out of its turn is \
+             refused.",
+        ),
+        Param("time", number, "Its time in seconds, from any start; by default what its EXIF says."),
+        Param(
+            "moved",
+            || json!({ "type": "number", "minimum": 0 }),
+            "Metres travelled since the frame before, by odometry.",
+        ),
+        NAME,
+    ]
+}
+
+fn track_params() -> Vec<Param> {
+    vec![
+        Param("format", || words(&["json", "geojson"]), "Plain JSON, or a FeatureCollection."),
+        Param(
+            "after",
+            || json!({ "type": "integer", "minimum": 0, "default": 0 }),
+            "Only frames behind this one.",
+        ),
+    ]
+}
+
 /// Statuses of errors that an operation may answer with.
 const ASKING: &[u16] = &[400, 401, 403, 404, 429, 503];
 const COMPUTING: &[u16] = &[400, 401, 403, 404, 408, 413, 415, 422, 429, 503];
@@ -182,6 +228,15 @@ pub(crate) fn document() -> Value {
             &[],
         ),
         (
+            "/docs",
+            "get",
+            "This document for people",
+            vec![],
+            Image::None,
+            vec![(200, "text/html", any())],
+            &[],
+        ),
+        (
             "/v1/indexes",
             "get",
             "Indexes, and what may be asked of each",
@@ -219,6 +274,48 @@ pub(crate) fn document() -> Value {
                 (200, "image/svg+xml", any()),
             ],
             COMPUTING,
+        ),
+        (
+            "/v1/sessions",
+            "post",
+            "Begin a session: frames that come one after the other",
+            session_params(),
+            Image::None,
+            {
+                let (kind, schema) = json_of("Session");
+                vec![(201, kind, schema)]
+            },
+            COMPUTING,
+        ),
+        (
+            "/v1/sessions/{id}",
+            "get",
+            "The track of a session so far",
+            track_params(),
+            Image::None,
+            vec![
+                (200, "application/json", json!({ "$ref": "#/components/schemas/Track" })),
+                (200, crate::places::GEO_JSON, json!({ "type": "object" })),
+            ],
+            &[400, 401, 403, 404, 422, 429],
+        ),
+        (
+            "/v1/sessions/{id}",
+            "delete",
+            "End a session",
+            vec![],
+            Image::None,
+            vec![],
+            &[400, 401, 403, 404, 429],
+        ),
+        (
+            "/v1/sessions/{id}/frames",
+            "post",
+            "Where was the next frame taken, by itself and by all frames so far?",
+            frame_params(),
+            Image::One,
+            ok(json_of("Frame")),
+            &[400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503],
         ),
         (
             "/v1/places",
@@ -331,8 +428,12 @@ fn operation(
         })
         .collect();
     if path.contains("{id}") {
+        let what = match path.starts_with("/v1/sessions") {
+            true => "Identifier of the session.",
+            false => "Identifier of the place: the UUID of its name.",
+        };
         parameters.push(json!({
-            "name": "id", "in": "path", "required": true, "description": "Identifier of the place: the UUID of its name.",
+            "name": "id", "in": "path", "required": true, "description": what,
             "schema": { "type": "string", "format": "uuid" },
         }));
     }
@@ -398,7 +499,7 @@ fn request_body(params: &[Param], image: Image) -> Value {
 fn description(status: u16) -> &'static str {
     match status {
         200 => "Done.",
-        201 => "Added.",
+        201 => "Created.",
         204 => "Removed.",
         304 => "As the client knows it.",
         400 => "The request is not understood.",
@@ -406,7 +507,7 @@ fn description(status: u16) -> &'static str {
         403 => "The key's role, the page's origin or the header Host does not allow this.",
         404 => "There is nothing here.",
         408 => "The body came too slowly.",
-        409 => "The index has something else of this name.",
+        409 => "Something else is there: another place of this name, another frame.",
         413 => "The body is too large.",
         415 => "No image that is read.",
         422 => "Understood, and cannot be used.",

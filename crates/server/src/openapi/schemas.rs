@@ -22,6 +22,12 @@ pub(super) fn schemas() -> Value {
     let pair = |last: &str, schema: Value| {
         object(json!({ "query": point(), "reference": point(), "similarity": number(), last: schema }))
     };
+    let session = || {
+        json!({
+            "id": text(), "index": text(), "frames": integer(), "max_speed": number(), "max_step": number(),
+            "idle_seconds": integer(),
+        })
+    };
     json!({
         "Status": object(json!({ "status": text() })),
         "Problem": object(json!({
@@ -38,11 +44,14 @@ pub(super) fn schemas() -> Value {
             "score_kind": score_kind(),
         })),
         "Estimate": object(json!({
-            "best": named("Position"), "weighted": named("Position"), "agreeing": integer(), "considered": integer(),
+            "best": named("Position"), "weighted": named("Position"), "heading": or_null("number"),
+            "ellipse": named_or_null(named("Ellipse")), "agreeing": integer(), "considered": integer(),
             "spread_m": number(),
         })),
+        "Ellipse": object(json!({ "major_m": number(), "minor_m": number(), "angle_deg": number() })),
         "Answer": object(json!({
-            "query": text(), "status": { "enum": ["answered", "no_match"] }, "matches": list(named("Match")),
+            "query": text(), "status": { "enum": ["answered", "not_in_index", "no_match"] },
+            "confidence": or_null("number"), "matches": list(named("Match")),
             "prior": named_or_null(object(json!({ "center": named("Position"), "radius_m": number() }))),
             "estimate": named_or_null(named("Estimate")),
             "rerank": { "enum": ["model", "ransac", "mutual", "none"] }, "reranking_skipped": boolean(),
@@ -54,6 +63,27 @@ pub(super) fn schemas() -> Value {
         })),
         "Unreadable": object(json!({ "query": text(), "status": { "enum": ["unreadable"] }, "error": text() })),
         "Answers": object(json!({ "answers": list(json!({ "anyOf": [named("Answer"), named("Unreadable")] })) })),
+        "Session": object(session()),
+        "Frame": object(json!({
+            "session": text(), "frame": integer(), "time": or_null("number"),
+            "fix": named_or_null(object(json!({
+                "place": named("Match"), "position": named_or_null(named("Position")), "probability": number(),
+            }))),
+            "answer": named("Answer"),
+        })),
+        "TrackPlace": object(json!({
+            "id": text(), "path": text(), "position": named_or_null(named("Position")), "heading": or_null("number"),
+        })),
+        "Track": object({
+            let mut track = session();
+            track["track"] = list(object(json!({
+                "frame": integer(), "query": text(), "time": or_null("number"),
+                "status": { "enum": ["answered", "not_in_index", "no_match"] }, "confidence": or_null("number"),
+                "place": named_or_null(named("TrackPlace")), "position": named_or_null(named("Position")),
+                "probability": or_null("number"), "own": named_or_null(named("TrackPlace")),
+            })));
+            track
+        }),
         "Place": json!({
             "type": "object",
             "required": ["name"],
@@ -72,7 +102,10 @@ pub(super) fn schemas() -> Value {
                     "kind": { "enum": ["wgs84", "local", "none"] }, "origin": { "type": "object" },
                 } },
                 "extent": or_null("object"), "bytes": integer(),
-                "model": object(json!({ "name": text(), "fingerprint": text() })),
+                "model": object(json!({
+                    "name": text(), "fingerprint": text(),
+                    "calibration": named_or_null(object(json!({ "radius_m": number(), "threshold": number() }))),
+                })),
                 "input": object(json!({ "height": integer(), "width": integer() })),
                 "rerank": object(json!({ "methods": list(text()), "default": text() })),
             }))),

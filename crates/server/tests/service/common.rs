@@ -3,10 +3,10 @@
 use r2former_data::dataset::{SourceOptions, list_photos, source_root};
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
 use r2former_engine::{
-    AddOptions, Extractor, LatLon, LoadedModel, NoProgress, PlaceIndex, Positions, Settings, Source,
-    add_photos,
+    AddOptions, Extractor, LatLon, LoadedModel, NoProgress, PlaceIndex, PositionKind, Positions, Settings,
+    Source, add_photos,
 };
-use r2former_model::parse_device;
+use r2former_model::{Calibration, Clue, ConfidenceFit, parse_device};
 use r2former_server::{ServedIndex, Server, Service, ServiceOptions};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -37,17 +37,37 @@ pub(crate) fn jpeg(seed: u32, position: Option<LatLon>) -> Vec<u8> {
 /// The built-in model, once.
 pub(crate) fn extractor() -> Arc<Extractor> {
     static EXTRACTOR: OnceLock<Arc<Extractor>> = OnceLock::new();
-    let make = || {
-        let model = LoadedModel::built_in().expect("a sound build");
-        let settings = Settings::of(&model.config);
-        let extractor = Extractor::new(model, settings, &parse_device("cpu").expect("a CPU")).expect("a CPU");
-        Arc::new(extractor.with_limits(ServiceOptions::default().image_limits()))
+    EXTRACTOR.get_or_init(|| extractor_of(LoadedModel::built_in().expect("a sound build"))).clone()
+}
+
+fn extractor_of(model: LoadedModel) -> Arc<Extractor> {
+    let settings = Settings::of(&model.config);
+    let extractor = Extractor::new(model, settings, &parse_device("cpu").expect("a CPU")).expect("a CPU");
+    Arc::new(extractor.with_limits(ServiceOptions::default().image_limits()))
+}
+
+/// The built-in model with a calibration of its own: half of the answers that are as similar as `half` are correct.
+pub(crate) fn calibrated(half: f64) -> LoadedModel {
+    let fits = ["model", "ransac", "mutual", "none"].map(|ranking| ConfidenceFit {
+        ranking: ranking.into(),
+        positions: true,
+        bias: -40.0 * half,
+        weights: [(Clue::Similarity, 40.0)].into(),
+    });
+    let calibration = Calibration {
+        radius_m: 25.0,
+        threshold: 0.5,
+        fits: fits.to_vec(),
+        position_scale: Some(2.0),
+        fitted_on: Vec::new(),
     };
-    EXTRACTOR.get_or_init(make).clone()
+    let model = LoadedModel::built_in().expect("a sound build");
+    model.with(|config, _| config.calibration = Some(calibration)).expect("a sound calibration")
 }
 
 /// A folder with an index, and the photographs in it.
 pub(crate) struct Home {
+    model: Arc<Extractor>,
     pub(crate) dir: TempDir,
     pub(crate) index: PathBuf,
     pub(crate) photos: PathBuf,
@@ -56,7 +76,19 @@ pub(crate) struct Home {
 impl Home {
     /// Three photographs about 20 m apart, called `camera/0.jpg` and so on.
     pub(crate) fn new() -> Self {
-        let home = Self::empty(Positions::Wgs84);
+        Self::empty(Positions::Wgs84).with_three()
+    }
+
+    /// The same with the model of [`calibrated`].
+    pub(crate) fn calibrated(half: f64) -> Self {
+        let model = calibrated(half);
+        let mut home = Self::of(&model, Positions::Wgs84);
+        home.model = extractor_of(model);
+        home.with_three()
+    }
+
+    fn with_three(self) -> Self {
+        let home = self;
         for seed in 0..3u32 {
             let position = LatLon { lat: 52.2 + 0.0002 * f64::from(seed), lon: 0.12 };
             std::fs::write(home.photos.join(format!("{seed}.jpg")), jpeg(seed, Some(position)))
@@ -68,33 +100,37 @@ impl Home {
 
     /// An index without images.
     pub(crate) fn empty(positions: Positions) -> Self {
+        Self::of(&LoadedModel::built_in().expect("a sound build"), positions)
+    }
+
+    fn of(model: &LoadedModel, positions: Positions) -> Self {
         let dir = tempfile::tempdir().expect("temporary folder");
         let (index, photos) = (dir.path().join("places"), dir.path().join("camera"));
         std::fs::create_dir(&photos).expect("a folder");
-        let model = LoadedModel::built_in().expect("a sound build");
         let settings = Settings::of(&model.config);
-        PlaceIndex::create_with(&index, &model, settings, positions).expect("a new index");
-        Self { dir, index, photos }
+        PlaceIndex::create_with(&index, model, settings, positions).expect("a new index");
+        Self { model: extractor(), dir, index, photos }
     }
 
     /// Adds what is in the folder of photographs, as `r2former index add` does.
     pub(crate) fn add_folder(&self) {
         let index = PlaceIndex::open(&self.index).expect("an index");
         let root = source_root(&self.photos, None, None).expect("a folder");
-        let mut photos =
-            list_photos(&self.photos, None, &SourceOptions::default()).expect("photographs").photos;
+        let without = index.positions().kind() == PositionKind::None;
+        let listed = SourceOptions { positions: without.then_some(PositionKind::None), ..Default::default() };
+        let mut photos = list_photos(&self.photos, None, &listed).expect("photographs").photos;
         root.label(&mut photos);
         let source = Source { label: root.label.clone(), root: root.root_text() };
         let options = AddOptions::default().sources(vec![source]);
         let mut writer = index.writer().expect("nobody else writes");
-        add_photos(&mut writer, &extractor(), &photos, &options, &NoProgress).expect("added");
+        add_photos(&mut writer, &self.model, &photos, &options, &NoProgress).expect("added");
     }
 
     pub(crate) fn served(&self) -> ServedIndex {
         ServedIndex {
             name: "places".into(),
             index: PlaceIndex::open(&self.index).expect("an index"),
-            extractor: extractor(),
+            extractor: self.model.clone(),
             photos: Vec::new(),
         }
     }

@@ -90,7 +90,9 @@ fn answers_are_as_the_document_says() {
     keeps(&document, "/v1/places", "post", &added);
     let id = added.json()["id"].as_str().expect("text").to_owned();
     keeps(&document, "/v1/places", "post", &serving.post("/v1/places", &known));
-    for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/indexes", "/", "/v1/places"] {
+    for path in
+        ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/v1/indexes", "/", "/v1/places"]
+    {
         keeps(&document, path, "get", &serving.get(path));
     }
     keeps(&document, "/v1/places", "get", &serving.get("/v1/places?format=geojson"));
@@ -101,11 +103,40 @@ fn answers_are_as_the_document_says() {
         assert_eq!(reply.json()["answers"][0]["rerank"], rerank);
     }
     keeps(&document, "/v1/locate", "post", &serving.post("/v1/locate", b"no image"));
+    // Half of the answers above the largest similarity: nobody is that sure.
+    let (doubting, certain) = (Home::calibrated(1.5), Home::calibrated(0.1));
+    for (home, status) in [(doubting, "not_in_index"), (certain, "answered")] {
+        let serving = home.serve();
+        let reply = serving.post("/v1/locate?min_confidence=auto", &known);
+        keeps(&document, "/v1/locate", "post", &reply);
+        let answer = &reply.json()["answers"][0];
+        assert_eq!(answer["status"], status);
+        assert!(answer["confidence"].is_number() && answer["estimate"]["ellipse"].is_object(), "{answer}");
+        keeps(&document, "/v1/indexes", "get", &serving.get("/v1/indexes"));
+    }
     let batch = [Part::File("a.jpg", &known), Part::File("b.jpg", &known[..900])];
     keeps(&document, "/v1/locate/batch", "post", &serving.form("/v1/locate/batch", &batch));
     for format in ["json", "svg"] {
         let address = format!("/v1/explain?place={id}&format={format}&contributions=true");
         keeps(&document, "/v1/explain", "post", &serving.post(&address, &known));
+    }
+    let begun = serving.send("POST", "/v1/sessions?max_speed=3&top=2", &[], b"");
+    keeps(&document, "/v1/sessions", "post", &begun);
+    keeps(&document, "/v1/sessions", "post", &serving.send("POST", "/v1/sessions?max_speed=-1", &[], b""));
+    let session = format!("/v1/sessions/{}", begun.json()["id"].as_str().expect("text"));
+    let frames = format!("{session}/frames");
+    for (more, image) in
+        [("?time=1", &known), ("?time=2.5&moved=1", &known), ("?frame=9", &known), ("", &new[..9].to_vec())]
+    {
+        let reply = serving.post(&format!("{frames}{more}"), image);
+        keeps(&document, "/v1/sessions/{id}/frames", "post", &reply);
+    }
+    for more in ["", "?format=geojson", "?after=1", "?after=x"] {
+        keeps(&document, "/v1/sessions/{id}", "get", &serving.get(&format!("{session}{more}")));
+    }
+    for _ in 0..2 {
+        let reply = serving.send("DELETE", &session, &[], b"");
+        keeps(&document, "/v1/sessions/{id}", "delete", &reply);
     }
     for (end, path) in [
         ("", "/v1/places/{id}"),
@@ -155,4 +186,23 @@ fn every_address_and_parameter_is_in_the_document() {
             );
         }
     }
+}
+
+#[test]
+fn the_page_of_the_document_has_all_of_its_files_and_nothing_of_others() {
+    let home = Home::new();
+    let serving = home.serve();
+    let page = serving.get("/docs");
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    let text = String::from_utf8(page.body.clone()).expect("text");
+    assert!(!text.contains("<style") && !text.contains("style=") && !text.contains("http"), "{text}");
+    let files: Vec<&str> = text.split('"').filter(|part| part.starts_with("/docs/")).collect();
+    assert_eq!(files.len(), 2);
+    for file in files {
+        let reply = serving.get(file);
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        assert!(reply.status == 200 && !text.contains("http") && !text.contains("innerHTML"), "{text}");
+    }
+    serving.get("/docs/..%2fCargo.toml").problem(404);
 }

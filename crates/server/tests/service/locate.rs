@@ -1,6 +1,7 @@
 //! Where was this taken?
 
 use crate::common::{Home, Part, hides, jpeg};
+use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
 use r2former_engine::{
     LatLon, LocateOptions, Near, PlaceIndex, QueryImage, QueryResult, answers_json, locate,
 };
@@ -79,7 +80,8 @@ fn what_cannot_be_answered_says_why() {
         ("/v1/locate?tops=3", 400, "there is no parameter 'tops'"),
         ("/v1/locate?index=other", 404, "there are places"),
         ("/v1/locate?near=91,0&radius=5", 422, "latitude"),
-        ("/v1/locate?min_confidence=0.5", 400, "min_confidence"),
+        ("/v1/locate?min_confidence=2", 400, "nor auto"),
+        ("/v1/locate?min_confidence=0.5", 422, "not calibrated"),
         ("/v1/nothing", 404, "openapi.json"),
     ] {
         let reply = serving.post(path, &query);
@@ -122,4 +124,41 @@ fn what_another_program_writes_is_seen_at_once() {
     hides(&reply, &home.secret());
     serving.get("/readyz").problem(503);
     assert_eq!(serving.get("/healthz").status, 200);
+}
+
+#[test]
+fn what_is_not_in_the_index_is_said() {
+    let home = Home::calibrated(0.9);
+    let serving = home.serve();
+    let model = &serving.get("/v1/indexes").json()["indexes"][0]["model"];
+    assert_eq!(model["calibration"], serde_json::json!({ "radius_m": 25.0, "threshold": 0.5 }));
+    // Black: unlike anything there is.
+    let black = Rgb8 { width: 96, height: 80, pixels: vec![0; 96 * 80 * 3] };
+    let black = jpeg_with_tags(&black, 90, &PhotoTags::default()).expect("a picture");
+    let known = jpeg(1, None);
+    let ask = |image: &[u8], more: &str| {
+        serving.post(&format!("/v1/locate?top=2{more}"), image).json()["answers"][0].clone()
+    };
+    let (sure, unsure) = (ask(&known, "&min_confidence=auto"), ask(&black, "&min_confidence=auto"));
+    assert_eq!(
+        (&sure["status"], &unsure["status"]),
+        (&"answered".into(), &"not_in_index".into()),
+        "{unsure}"
+    );
+    let confidence = |answer: &Value| answer["confidence"].as_f64().expect("calibrated");
+    assert!(confidence(&sure) > 0.9 && confidence(&unsure) < 0.5, "{sure} {unsure}");
+    // The nearest guesses are there all the same.
+    assert_eq!(unsure["matches"].as_array().map(Vec::len), Some(2));
+    assert!(sure["estimate"]["ellipse"]["major_m"].as_f64().is_some_and(|metres| metres > 0.0), "{sure}");
+    // Without a bound it is a note.
+    let noted = ask(&black, "");
+    assert_eq!(noted["status"], "answered");
+    assert!(noted["notes"].to_string().contains("probably not in this index"), "{noted}");
+    assert_eq!(ask(&black, "&min_confidence=0")["status"], "answered");
+    let parts = [Part::File("a", &known), Part::File("b", &black), Part::Text("min_confidence", "0.5")];
+    let batch = serving.form("/v1/locate/batch", &parts).json();
+    assert_eq!(
+        (&batch["answers"][0]["status"], &batch["answers"][1]["status"]),
+        (&"answered".into(), &"not_in_index".into())
+    );
 }

@@ -8,4 +8,5 @@ mod malformed;
 mod page;
 mod places;
 mod rights;
+mod sessions;
 mod watch;

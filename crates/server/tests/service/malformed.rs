@@ -22,7 +22,7 @@ impl Random {
 
 const METHODS: [&str; 8] = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "BREW"];
 
-const PATHS: [&str; 16] = [
+const PATHS: [&str; 19] = [
     "/",
     "/v1/locate",
     "/v1/locate",
@@ -34,6 +34,9 @@ const PATHS: [&str; 16] = [
     "/v1/places/..%2f..%2fetc%2fpasswd",
     "/v1/places/%ff/image",
     "/v1/places/x/thumbnail",
+    "/v1/sessions",
+    "/v1/sessions/92843bef-5c1c-54d0-9860-88fc96efde74",
+    "/v1/sessions/x/frames",
     "/v1/indexes",
     "/metrics",
     "/openapi.json",

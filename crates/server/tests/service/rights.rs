@@ -5,7 +5,7 @@ use r2former_engine::LatLon;
 use r2former_server::{Keys, Role, ServiceOptions, new_key};
 
 /// A service with a key of each role.
-fn with_keys(home: &Home, more: &str) -> (crate::common::Serving, [String; 3]) {
+pub(crate) fn with_keys(home: &Home, more: &str) -> (crate::common::Serving, [String; 3]) {
     let each = [Role::Read, Role::Write, Role::Admin]
         .map(|role| new_key(role, &role.to_string()).expect("randomness"));
     let file = home.dir.path().join("keys");
