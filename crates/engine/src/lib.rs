@@ -60,6 +60,7 @@ mod progress;
 mod query_image;
 mod rerank;
 mod rerank_method;
+mod sizes;
 mod stream;
 
 pub use adaptive::top1_margin;

@@ -87,6 +87,8 @@ impl LocalOptions {
     /// [`ModelError::Config`] for options that do not fit the architecture, or a local head that was trained for others.
     pub fn apply(&self, config: &mut ModelConfig, tensors: &mut Tensors) -> Result<()> {
         self.configure(config)?;
+        // Local features may change what sizes the network takes.
+        config.set_image_size(config.input.image_size())?;
         config.validate()?;
         let Some(local) = &config.local else {
             tensors.retain(|name, _| !name.starts_with("local_head."));
