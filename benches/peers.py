@@ -1,4 +1,4 @@
-"""r2former and its peers on this machine, in one run, in turn: `python benches/peers.py [ROUNDS]`.
+"""r2former and its peers on this machine, in one run, in turn: `python benches/peers.py [ROUNDS [WHAT ...]]`.
 
 `benches/run peers` installs the peers (requirements.txt) and builds the program first. Random weights on both
 sides, batch 1, all cores for both. Each side gets ROUNDS (3) turns of its own; the table has the best turn's
@@ -9,6 +9,8 @@ median of each, and the ratio. Peers:
 - DeiT-S at 480x640: timm in PyTorch eager with fused attention, in f32 and under bf16 autocast, and ONNX
   Runtime in f32; they compute the global descriptor alone, while r2former's time includes the selection of
   local features.
+
+- published global descriptors (MegaLoc, SALAD, BoQ, CosPlace, MixVPR; `published.py`) in PyTorch eager and ONNX Runtime.
 
 A whole query of r2former (JPEG to answer, 100 candidates reranked) has no peer and stands alone.
 """
@@ -22,6 +24,7 @@ import sys
 import tempfile
 import time
 
+import published
 import torch
 import torch.nn.functional as F
 
@@ -96,19 +99,19 @@ def deit():
     return model.eval(), torch.randn(1, 3, 480, 640)
 
 
-def torch_extract(bf16):
-    model, image = deit()
+def torch_extract(build, bf16=False):
+    model, image = build()
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         return median(lambda: model(image))
 
 
-def onnx_extract():
+def onnx_extract(build):
     import onnxruntime
 
-    model, image = deit()
+    model, image = build()
     with tempfile.TemporaryDirectory() as folder:
-        file = f"{folder}/deit.onnx"
-        torch.onnx.export(model, (image,), file, input_names=["image"], dynamo=True)
+        file = f"{folder}/model.onnx"
+        torch.onnx.export(model, (image,), file, input_names=["image"], dynamo=True, verbose=False)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
@@ -116,10 +119,18 @@ def onnx_extract():
         return median(lambda: session.run(None, feed))
 
 
-def r2former(what, field, scale, *more):
-    command = [program, "bench", what, "--preset", "deit-s", "--image-size", "480x640"]
+def r2former(what, field, scale, *more, preset="deit-s", size=(480, 640)):
+    command = [program, "bench", what, "--preset", preset, "--image-size", f"{size[0]}x{size[1]}"]
     command += ["--threads", str(threads), "--json", *more]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)[field] * scale
+
+
+def published_sides(name):
+    """The turns of a published descriptor."""
+    build = lambda: published.model(name)
+    size = published.SIZES[name]
+    own = lambda: r2former("extract", "seconds_per_image", 1.0, "--runs", "15", preset=name, size=size)
+    return {"r2former": own, "PyTorch": lambda: torch_extract(build), "ONNX Runtime": lambda: onnx_extract(build)}
 
 
 def main():
@@ -132,15 +143,18 @@ def main():
         },
         "extract": {
             "r2former": lambda: r2former("extract", "seconds_per_image", 1.0),
-            "PyTorch": lambda: torch_extract(False),
-            "ONNX Runtime": onnx_extract,
+            "PyTorch": lambda: torch_extract(deit),
+            "ONNX Runtime": lambda: onnx_extract(deit),
         },
         "extract, bf16": {
             "r2former": lambda: r2former("extract", "seconds_per_image", 1.0, "--precision", "bf16"),
-            "PyTorch, autocast": lambda: torch_extract(True),
+            "PyTorch, autocast": lambda: torch_extract(deit, bf16=True),
         },
         "query": {"r2former": lambda: r2former("query", "ms_per_query", 1e-3, "--images", "300")},
     }
+    sides |= {f"{name} {h}x{w}": published_sides(name) for name, (h, w) in published.SIZES.items()}
+    if sys.argv[2:]:
+        sides = {what: calls for what, calls in sides.items() if what.split()[0].rstrip(",") in sys.argv[2:]}
     best = {(what, who): float("inf") for what, calls in sides.items() for who in calls}
     for _ in range(rounds):
         for what, calls in sides.items():

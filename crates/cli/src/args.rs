@@ -1,6 +1,8 @@
 //! The command line.
 
-use crate::commands::{bench, demo, doctor, eval, extract, index, matching, model, query, show, town, train};
+use crate::commands::{
+    bench, demo, doctor, eval, extract, index, matching, model, query, serve, show, town, train,
+};
 use crate::common::Machine;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
@@ -29,6 +31,9 @@ Examples:
   Take positions from a table (path,lat,lon); search within 500 m of a point; write GeoJSON:
     r2former index add places positions.csv
     r2former query places *.jpg --near 52.205,0.119 --radius 500 --geojson
+  Let apps and robots ask over HTTP:
+    r2former serve places
+    curl --data-binary @holiday.jpg http://127.0.0.1:8080/v1/locate
   Use a published checkpoint:
     r2former model import CVPR23_DeitS_Rerank.pth r2former.safetensors
     r2former index create places --model r2former.safetensors
@@ -55,6 +60,8 @@ pub(crate) enum Command {
     Index(index::IndexCommand),
     /// Locate photos: find the places of an index that they show.
     Query(query::QueryArgs),
+    /// Answer queries over HTTP: locate photos, add and remove places.
+    Serve(serve::ServeArgs),
     /// Draw attention, matches and misses as SVG.
     #[command(subcommand)]
     Show(show::ShowCommand),

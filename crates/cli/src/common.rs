@@ -232,6 +232,12 @@ pub(crate) fn parse_longitude(text: &str) -> Result<f64, String> {
     bounded(text, "a longitude in degrees", -180.0..=180.0)
 }
 
+/// A share, 0 to 1.
+pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok().filter(|value| (0.0..=1.0).contains(value));
+    value.ok_or_else(|| format!("'{text}' is not a share, 0 to 1"))
+}
+
 /// A top-1 margin: the difference of two cosines, 0 to 2.
 pub(crate) fn parse_margin(text: &str) -> Result<f32, String> {
     Ok(bounded(text, "a difference of two cosines", 0.0..=2.0)? as f32)

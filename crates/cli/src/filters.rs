@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::{LatLon, LocalPoint, Position, PositionKind, period};
 use r2former_engine::Near;
-use r2former_index::{Filter, ReadPlaces};
+use r2former_index::Filter;
 
 /// Tags and times.
 #[derive(Debug, Clone, Args)]
@@ -61,38 +61,6 @@ impl FilterArgs {
             bail!("--since is after --until: no image can pass");
         }
         Ok(filter)
-    }
-}
-
-/// Why tags let no image pass, for each that none carries.
-pub(crate) fn unknown_tags(index: &impl ReadPlaces, filter: &Filter) -> Result<Vec<String>> {
-    let mut notes = Vec::new();
-    for (key, value) in &filter.tags {
-        let one = Filter { tags: [(key.clone(), value.clone())].into(), ..Filter::default() };
-        if index.count(&one)? > 0 {
-            continue;
-        }
-        notes.push(if carries(index, key)? {
-            format!("no image of the index carries the tag {key}={value}")
-        } else {
-            format!("no image of the index carries a tag {key}")
-        });
-    }
-    Ok(notes)
-}
-
-/// Whether any image has a tag of this key.
-fn carries(index: &impl ReadPlaces, key: &str) -> Result<bool> {
-    let mut from = None;
-    loop {
-        let page = index.list(from, 1000, &Filter::default())?;
-        if page.places.iter().any(|(_, place)| place.tags.contains_key(key)) {
-            return Ok(true);
-        }
-        from = page.next;
-        if from.is_none() {
-            return Ok(false);
-        }
     }
 }
 

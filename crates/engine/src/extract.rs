@@ -240,7 +240,7 @@ impl Extractor {
                 r2former_model::ResizeMode::TensorBicubic => ResizeMode::TensorBicubic,
             },
         };
-        let model = checkpoint.model(device)?;
+        let mut model = checkpoint.model(device)?;
         let (mut fused, mut backbone) = (None, None);
         if *device == Device::flex() {
             let level = Level::current().map_err(|error| EngineError::Request(error.to_string()))?;
@@ -253,6 +253,9 @@ impl Extractor {
             };
             let size = [settings.height, settings.width];
             backbone = FusedBackbone::new(&model, level, products, size).ok();
+            if backbone.is_some() {
+                model.release_blocks();
+            }
         }
         let (device, limits) = (device.clone(), Limits::default());
         let (image_limit, pair_limit) = (BatchLimit::new(), BatchLimit::new());
@@ -286,7 +289,8 @@ impl Extractor {
         self.settings
     }
 
-    /// The network itself.
+    /// The network itself, without the blocks of a backbone that runs on kernels
+    /// ([`R2Former::release_blocks`]).
     pub fn model(&self) -> &R2Former {
         &self.model
     }

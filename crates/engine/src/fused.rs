@@ -11,6 +11,7 @@ use r2former_kernels::{
 use r2former_model::backbone::{Backbone, Tokens, Vit};
 use r2former_model::weights::TensorWriter;
 use r2former_model::{Device, ModelConfig, R2Former};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A model's backbone as CPU kernels, for images of one size.
@@ -155,7 +156,6 @@ fn encoder(
 ) -> Result<Encoder, KernelError> {
     let c = vit.config();
     let plain = [
-        (c.swiglu.is_some(), "gated MLPs (SwiGLU)"),
         (c.adapters.is_some(), "adapters"),
         (c.values, "values of a block"),
         (!c.rotary.is_empty(), "rotary positions"),
@@ -169,6 +169,7 @@ fn encoder(
         depth: c.depth,
         heads: c.heads,
         mlp_ratio: c.mlp_ratio,
+        swiglu: c.swiglu,
         epsilon: c.norm_eps as f32,
         layer_scale: c.layer_scale,
         final_norm: c.final_norm,
@@ -176,10 +177,13 @@ fn encoder(
         local_layer: vit.local_layer(),
         all_outputs: model.config().global.uses_patch_tokens(),
     };
-    let mut put = TensorWriter::default();
-    vit.save(&mut put, "");
-    let tensors = put.finish().map_err(|error| KernelError::Unsupported(error.to_string()))?;
-    let get = |name: &str| tensors.get(&format!(".{name}")).map(|tensor| tensor.data.as_slice());
+    // One by one: a copy of all weights beside the model's and the packed ones would be a third.
+    let get = |name: &str| {
+        let name = format!(".{name}");
+        let mut put = TensorWriter::only(&name);
+        vit.save(&mut put, "");
+        put.finish().ok()?.remove(&name).map(|tensor| Cow::Owned(tensor.data))
+    };
     Encoder::new(level, products, shape, &get)
 }
 
@@ -210,7 +214,9 @@ pub fn fused_reranker(model: &R2Former, level: Level) -> Result<Reranker, Kernel
     let mut put = TensorWriter::default();
     reranker.save(&mut put, "");
     let tensors = put.finish().map_err(|error| KernelError::Unsupported(error.to_string()))?;
-    Reranker::new(level, shape, &|name| tensors.get(&format!(".{name}")).map(|tensor| tensor.data.as_slice()))
+    Reranker::new(level, shape, &|name| {
+        tensors.get(&format!(".{name}")).map(|tensor| Cow::from(&tensor.data))
+    })
 }
 
 fn shape_of(config: &ModelConfig) -> Option<RerankerShape> {

@@ -1,6 +1,6 @@
 //! Geometric verification of local features by RANSAC: the baseline of the reranker (paper, table 1, "RANSAC").
 
-use crate::{EngineError, Extractor, Result};
+use crate::{EngineError, Extractor, LocalRows, Result};
 use r2former_kernels::Level;
 use r2former_kernels::ransac::{
     Correspondence, HomographyFit, Mutual, RansacOptions, mutual_nearest, ransac,
@@ -79,6 +79,11 @@ impl Verifier {
         let mut found = mutual_nearest(self.level, self.row - PLACE, &self.features, features);
         found.retain(|pair| pair.similarity > self.above);
         found
+    }
+
+    /// The number of inliers of a reference, whose local features are in 8 bits or in full precision.
+    pub fn inliers<'a>(&self, reference: impl Into<LocalRows<'a>>) -> usize {
+        self.verify(&reference.into().floats(self.row)).inliers
     }
 
     /// Matches a reference's local features and counts the inliers of the best homography.

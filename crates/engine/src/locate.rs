@@ -2,8 +2,8 @@
 
 use crate::framing::named;
 use crate::{
-    Answer, DecodedQuery, EngineError, Estimate, Extractor, Match, QueryImage, RerankMethod, Result,
-    ScoreKind, Status, Timing, top1_margin,
+    Answer, DecodedQuery, EngineError, Estimate, Evidence, Extractor, Match, QueryImage, RerankMethod,
+    Result, ScoreKind, Status, Timing, Verifier, top1_margin,
 };
 use r2former_index::{Filter, Hit, Near, ReadPlaces};
 use std::path::Path;
@@ -33,13 +33,23 @@ pub struct LocateOptions {
     /// Keep the global ranking where its [`top1_margin`] (a difference of cosines) is at least this; by default
     /// every query is reranked.
     pub adaptive: Option<f32>,
+    /// Answers of less [confidence](Answer::confidence) are [`Status::NotInIndex`]; by default none are. A model that is
+    /// not calibrated cannot meet it.
+    pub min_confidence: Option<f64>,
     /// Which places are searched: near a prior position, with tags, of a time; by default all.
     pub filter: Filter,
 }
 
 impl Default for LocateOptions {
     fn default() -> Self {
-        Self { top: 5, candidates: 100, rerank: None, adaptive: None, filter: Filter::default() }
+        Self {
+            top: 5,
+            candidates: 100,
+            rerank: None,
+            adaptive: None,
+            min_confidence: None,
+            filter: Filter::default(),
+        }
     }
 }
 
@@ -69,6 +79,13 @@ impl LocateOptions {
     #[must_use]
     pub fn adaptive(mut self, margin: f32) -> Self {
         self.adaptive = Some(margin);
+        self
+    }
+
+    /// Calls a query whose answer has less confidence than this [`Status::NotInIndex`]: a probability, 0 to 1.
+    #[must_use]
+    pub fn min_confidence(mut self, probability: f64) -> Self {
+        self.min_confidence = Some(probability);
         self
     }
 
@@ -139,13 +156,21 @@ struct Candidate {
 /// # Errors
 /// [`EngineError::Data`] for a query that cannot be read as an image, [`EngineError::Index`] for an index that
 /// fails or options that it refuses, [`EngineError::Request`] for a reranking method that the model cannot
-/// do, [`EngineError::Compute`] for a device that fails.
+/// do or a confidence that a model without calibration cannot have, [`EngineError::Compute`] for a device that fails.
 pub fn locate<'a>(
     index: &impl ReadPlaces,
     extractor: &Extractor,
     query: impl Into<QueryImage<'a>>,
     options: &LocateOptions,
 ) -> Result<Answer> {
+    let calibration = extractor.config().calibration.as_ref();
+    if options.min_confidence.is_some() && calibration.is_none() {
+        return Err(EngineError::Request(format!(
+            "model {} is not calibrated, so its answers have no confidence: calibrate it with `r2former model calibrate`, \
+             and build the index with the new file",
+            extractor.config().name
+        )));
+    }
     let query = query.into();
     let mut timing = Timing::default();
     let mut clock = Instant::now();
@@ -153,7 +178,7 @@ pub fn locate<'a>(
         *stage = Timing::ms(clock.elapsed());
         clock = Instant::now();
     };
-    let DecodedQuery { pixels, notes } = extractor.decode(&query)?;
+    let DecodedQuery { pixels, mut notes } = extractor.decode(&query)?;
     let view = extractor.prepare(&pixels).map_err(|error| named(Path::new(query.name()), error))?;
     drop(pixels);
     lap(&mut timing.decode_ms);
@@ -164,7 +189,9 @@ pub fn locate<'a>(
     let method = options.rerank.unwrap_or_else(|| RerankMethod::default_of(extractor.config()));
     let reranks = method != RerankMethod::None;
     let ranked = options.top.max(Estimate::CONSIDERED);
-    let wanted = if reranks { options.candidates.max(ranked) } else { ranked };
+    // Confidence compares the best match with all candidates, reranked or not.
+    let all = reranks || calibration.is_some();
+    let wanted = if all { options.candidates.max(ranked) } else { ranked };
     let found = index.search(&features.global, wanted, &options.filter)?;
     let mut candidates: Vec<Candidate> =
         found.into_iter().map(|hit| Candidate { hit, score: None }).collect();
@@ -173,6 +200,7 @@ pub fn locate<'a>(
     let count = options.candidates.min(candidates.len());
     let head = &mut candidates[..count];
     let reranks = reranks && !head.is_empty();
+    let mut inliers = None;
     let reranking_skipped = reranks && options.adaptive.is_some_and(|least| margin_of(head) >= least);
     if reranks && !reranking_skipped {
         let ids: Vec<_> = head.iter().map(|candidate| candidate.hit.id).collect();
@@ -181,6 +209,9 @@ pub fn locate<'a>(
         let rows: Vec<&[u8]> =
             local.iter().map(|found| found.as_ref().map_or(&[][..], |local| &local.rows)).collect();
         let scores = method.scores(extractor, &features.local, &rows)?;
+        if calibration.is_some() {
+            inliers = best_inliers(extractor, &features.local, &scores, &rows, method)?;
+        }
         for (candidate, score) in head.iter_mut().zip(scores) {
             candidate.score = Some(score);
         }
@@ -192,12 +223,29 @@ pub fn locate<'a>(
         .zip(candidates)
         .map(|(rank, candidate)| place_match(rank, candidate, method, options.filter.near))
         .collect();
-    let estimate = Estimate::from_matches(&matches);
-    matches.truncate(options.top);
+    let scale = calibration.and_then(|own| own.position_scale);
+    let estimate = Estimate::from_matches(&matches).map(|estimate| estimate.scaled(scale));
     let rerank = if reranking_skipped { RerankMethod::None } else { method };
+    let evidence = Evidence::of(rerank, &matches[..count], inliers);
+    let confidence = evidence.and_then(|evidence| evidence.confidence(calibration));
+    matches.truncate(options.top);
+    if let (Some(own), Some(calibration), None) = (confidence, calibration, options.min_confidence)
+        && own < calibration.threshold
+    {
+        notes.push(format!(
+            "is probably not in this index: the confidence in the best match is {own:.2}, below the model's threshold of {}",
+            calibration.threshold
+        ));
+    }
+    let doubted = options.min_confidence.is_some_and(|least| confidence.is_none_or(|own| own < least));
     Ok(Answer {
         query: query.name().to_owned(),
-        status: if matches.is_empty() { Status::NoMatch } else { Status::Answered },
+        status: match matches.is_empty() {
+            true => Status::NoMatch,
+            false if doubted => Status::NotInIndex,
+            false => Status::Answered,
+        },
+        confidence,
         matches,
         prior: options.filter.near,
         estimate,
@@ -206,6 +254,28 @@ pub fn locate<'a>(
         notes,
         timing,
     })
+}
+
+/// RANSAC's inliers of the candidate that a method ranks first; `None` where it has no local features.
+fn best_inliers(
+    extractor: &Extractor,
+    query: &[f32],
+    scores: &[f32],
+    rows: &[&[u8]],
+    method: RerankMethod,
+) -> Result<Option<usize>> {
+    // Of equal scores the first is ranked first.
+    let mut best: Option<usize> = None;
+    for (i, score) in scores.iter().enumerate() {
+        if best.is_none_or(|best| *score > scores[best]) {
+            best = Some(i);
+        }
+    }
+    let Some(best) = best.filter(|best| !rows[*best].is_empty()) else { return Ok(None) };
+    if method == RerankMethod::Ransac {
+        return Ok(Some(scores[best] as usize));
+    }
+    Ok(Some(Verifier::new(extractor, query)?.inliers(rows[best])))
 }
 
 /// By how much the first candidate's similarity exceeds that of the first one of another place.
@@ -228,6 +298,7 @@ fn place_match(
     let position = hit.place.position;
     Match {
         rank,
+        id: hit.id.to_string(),
         path: hit.place.name,
         tags: hit.place.tags,
         position,

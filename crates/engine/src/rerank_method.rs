@@ -26,6 +26,16 @@ impl RerankMethod {
         if config.trained.reranker { Self::Model } else { Self::None }
     }
 
+    /// Its name, as it is written and read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Ransac => "ransac",
+            Self::Mutual => "mutual",
+            Self::None => "none",
+        }
+    }
+
     /// Scores of candidates, whose local features are in 8 bits as an index stores them (`&[u8]`) or in full precision
     /// (`&[f32]`): the higher, the more likely the same place. Empty for [`RerankMethod::None`].
     ///

@@ -210,10 +210,9 @@ fn transformers_equal_the_model() {
 
 /// What kernels do not cover is left to the model's own operations.
 #[test]
-fn gated_mlps_rotary_positions_and_adapters_are_unsupported() {
+fn rotary_positions_and_adapters_are_unsupported() {
     let side = AdapterConfig::Side { width: 16, count: 1 };
-    let changes: [fn(&mut VitConfig, AdapterConfig); 3] = [
-        |c, _| (c.distilled, c.swiglu) = (false, Some(24)),
+    let changes: [fn(&mut VitConfig, AdapterConfig); 2] = [
         |c, _| {
             (c.distilled, c.dim, c.heads) = (false, 48, 3);
             c.rotary = VitConfig::rotary_periods(100.0, 16);
@@ -228,6 +227,39 @@ fn gated_mlps_rotary_positions_and_adapters_are_unsupported() {
             assert!(matches!(refused, Err(KernelError::Unsupported(_))), "{level}");
         }
         model.extract(Tensor::ones([1, 3, size[0], size[1]], &Device::flex())).unwrap();
+    }
+}
+
+#[test]
+fn gated_mlps_equal_the_model() {
+    type Change = fn(&mut VitConfig);
+    let cases: [(&str, Change, [usize; 2]); 3] = [
+        ("SwiGLU", |c| (c.distilled, c.swiglu) = (false, Some(24)), [64, 96]),
+        (
+            "SwiGLU of odd width, with layer scale",
+            |c| (c.distilled, c.swiglu, c.layer_scale, c.registers) = (false, Some(37), true, 4),
+            [112, 80],
+        ),
+        (
+            "the width of DINOv2-g",
+            |c| {
+                (c.distilled, c.layer_scale, c.depth) = (false, true, 1);
+                (c.dim, c.heads, c.swiglu) = (1536, 24, Some(4096));
+            },
+            [48, 64],
+        ),
+    ];
+    for (seed, (what, change, size)) in cases.into_iter().enumerate() {
+        let mut model = transformer(change, None, 40 + seed as u64);
+        if model.config().backbone_dim() > 1000 {
+            // So many terms of the tests' large weights would be beyond what f32 resolves.
+            let mut tensors = model.to_tensors().unwrap();
+            let large =
+                tensors.iter_mut().filter(|(name, tensor)| tensor.shape.len() > 1 && name.contains("blocks"));
+            large.for_each(|(_, tensor)| tensor.data.iter_mut().for_each(|v| *v *= 0.2));
+            model = R2Former::from_tensors(model.config(), tensors, &Device::flex()).unwrap();
+        }
+        compare_tokens(&model, size, seed as u64, what);
     }
 }
 
@@ -288,6 +320,7 @@ fn bf16_stays_close() {
         ("as published", (|_| ()) as fn(&mut VitConfig)),
         ("heads of 64, pooled", |c| (c.dim, c.heads, c.distilled) = (128, 2, false)),
         ("small patches of odd number", |c| (c.patch, c.depth) = (7, 2)),
+        ("gated", |c| (c.distilled, c.swiglu) = (false, Some(41))),
     ] {
         let model = transformer(change, None, 3);
         let mut random = Random(17);

@@ -99,11 +99,11 @@ fn resnets_equal_the_model() {
     for (depth, stages, size) in [
         (18, 4, [96, 128]),
         (18, 3, [75, 111]),
-        (34, 4, [64, 64]),
+        (34, 4, [48, 48]),
         (50, 4, [130, 97]),
         (50, 3, [64, 96]),
-        (101, 4, [64, 64]),
-        (152, 4, [64, 96]),
+        (101, 4, [33, 48]),
+        (152, 4, [48, 33]),
     ] {
         let config = config(resnet(depth, stages), pooled(Pooling::Gem));
         compare(&config, size, &format!("ResNet-{depth} of {stages} stages, {size:?}"));

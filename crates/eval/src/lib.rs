@@ -31,6 +31,7 @@
 pub mod ablate;
 mod breakdown;
 mod compare;
+mod confidence;
 pub mod cost;
 mod error;
 mod extracted;
@@ -56,15 +57,21 @@ pub mod suite;
 mod table;
 mod units;
 mod view;
+mod windows;
 
+pub use ablate::read_datasets;
 pub use breakdown::{Breakdown, Group};
 pub use compare::{CompareError, Comparison, RecallDifference, compare};
+pub use confidence::{
+    CalibrateOptions, Calibrated, ConfidenceSummary, JudgedAnswer, LeftOutSet, PositionQuality,
+    RankingConfidence, Unknown, calibrate,
+};
 pub use error::{EvalError, Result};
 pub use features::{FeatureStorage, UnusableImage};
 pub use metrics::{
-    Interval, Localisation, MAP_AT, MeanAveragePrecision, PairedTest, PrecisionRecall, PrecisionRecallPoint,
-    RECALL_AT, Recall, bootstrap, localisation, mean_average_precision, paired_test, precision_recall,
-    recall, recall_at,
+    CalibrationBin, Interval, Localisation, MAP_AT, MeanAveragePrecision, PairedTest, PrecisionRecall,
+    PrecisionRecallPoint, RECALL_AT, Recall, RiskCoveragePoint, Selective, bootstrap, localisation,
+    mean_average_precision, paired_test, precision_recall, recall, recall_at, selective,
 };
 pub use options::EvalOptions;
 pub use output::write_output;
@@ -84,3 +91,4 @@ pub use run::{
 };
 pub use search::{nearest, nearest_reference};
 pub use table::Table;
+pub use windows::{WindowRecall, WindowSummary};

@@ -1,6 +1,6 @@
 //! How a dataset is evaluated.
 
-use crate::{FeatureStorage, QueryPreprocessing, Rules};
+use crate::{FeatureStorage, QueryPreprocessing, Rules, Unknown};
 use r2former_engine::RerankMethod;
 
 /// Options of [`crate::evaluate`] and [`crate::rank`].
@@ -30,6 +30,11 @@ pub struct EvalOptions {
     pub storage: FeatureStorage,
     /// How queries are resized or cropped.
     pub query_preprocessing: QueryPreprocessing,
+    /// Make a part of the queries unknown, to measure how well confidence tells them apart; `None`: confidence is not
+    /// measured.
+    pub unknown: Option<Unknown>,
+    /// Measure recall@1 with windows of this many queries in a row, fused as frames of a sequence; `None`: not measured.
+    pub window: Option<usize>,
 }
 
 impl EvalOptions {
@@ -42,6 +47,8 @@ impl EvalOptions {
             adaptive: None,
             storage: FeatureStorage::default(),
             query_preprocessing: QueryPreprocessing::default(),
+            unknown: None,
+            window: None,
         }
     }
 
@@ -77,6 +84,20 @@ impl EvalOptions {
     #[must_use]
     pub fn query_preprocessing(mut self, preprocessing: QueryPreprocessing) -> Self {
         self.query_preprocessing = preprocessing;
+        self
+    }
+
+    /// Makes a part of the queries unknown; `None` leaves confidence unmeasured.
+    #[must_use]
+    pub fn unknown(mut self, unknown: Option<Unknown>) -> Self {
+        self.unknown = unknown;
+        self
+    }
+
+    /// Measures windows of this many frames; `None`: none.
+    #[must_use]
+    pub fn window(mut self, frames: Option<usize>) -> Self {
+        self.window = frames;
         self
     }
 }

@@ -62,6 +62,22 @@ impl<T> PerRanking<T> {
     }
 }
 
+impl<T> PerRanking<Vec<T>> {
+    /// Appends one value to each ranking's, where there is one.
+    pub(crate) fn extend_each(&mut self, values: PerRanking<Option<T>>) {
+        self.global.extend(values.global);
+        for (own, value) in [
+            (&mut self.ransac, values.ransac),
+            (&mut self.mutual, values.mutual),
+            (&mut self.reranked, values.reranked),
+        ] {
+            if let (Some(own), Some(value)) = (own, value) {
+                own.extend(value);
+            }
+        }
+    }
+}
+
 /// Display name of a ranking.
 pub fn ranking_name(method: RerankMethod) -> &'static str {
     match method {

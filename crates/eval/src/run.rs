@@ -2,6 +2,7 @@
 
 use crate::breakdown::{Breakdown, breakdowns};
 use crate::compare::Comparison;
+use crate::confidence::{Asked, ConfidenceSummary, JudgedAnswer, judge_all};
 use crate::extracted::Extracted;
 use crate::features::UnusableImage;
 use crate::layout::Layout;
@@ -14,6 +15,7 @@ use crate::ranking::{Ranking, rerank_all, search, top1_margins};
 use crate::rules::{RuledDataset, not_empty};
 use crate::units::SEQUENCES;
 use crate::view::Choice;
+use crate::windows::{WindowSummary, fuse_windows};
 use crate::{EvalOptions, PerRanking, Protocol, Recall, Result};
 use r2former_data::Photo;
 use r2former_data::dataset::Dataset;
@@ -33,6 +35,9 @@ pub struct Evaluation {
     pub summary: EvalSummary,
     /// Each counted query.
     pub queries: Vec<EvaluatedQuery>,
+    /// The best answers with their confidence; absent unless that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answers: Option<PerRanking<Vec<JudgedAnswer>>>,
     /// Complete rankings of the counted queries. Not serialised: [`Self::queries`] has their first matches.
     #[serde(skip)]
     pub rankings: PerRanking<Vec<Ranking>>,
@@ -57,6 +62,12 @@ pub struct EvalSummary {
     /// Adaptive reranking, if it was on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adaptive: Option<AdaptiveReranking>,
+    /// How good the answers' confidences are; absent unless that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<ConfidenceSummary>,
+    /// Recall@1 with several frames instead of one; absent unless that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<WindowSummary>,
     /// Images that could not be used.
     pub unusable: Vec<UnusableImage>,
     /// Wall-clock cost.
@@ -152,7 +163,27 @@ pub fn evaluate(
     let ruled = options.rules.apply(dataset)?;
     let extracted = extract(dataset, ruled.counted.clone(), extractor, options, progress)?;
     let ranked = rank_extracted(dataset, &extracted, None, extractor, options, progress)?;
-    Ok(score_rankings(dataset, &ruled, ranked, extractor, options))
+    let answers = match options.unknown {
+        None => None,
+        Some(unknown) => {
+            let asked = Asked::own(extractor, &extracted, &dataset.database, options.candidates);
+            let (photos, positives) = (ruled.photos(dataset), ruled.positives());
+            let (queries, rankings) = ((&*photos, &*ranked.queries), &ranked.rankings);
+            let grouping = options.rules.grouping;
+            Some((unknown, judge_all(&asked, queries, &positives, rankings, unknown, grouping, progress)?))
+        }
+    };
+    let fused = options.window.map(|window| {
+        let asked = Asked::own(extractor, &extracted, &dataset.database, options.candidates);
+        fuse_windows(&asked, &ruled.photos(dataset), &ruled.positives(), &ranked.rankings, window)
+    });
+    let mut evaluation = score_rankings(dataset, &ruled, ranked, extractor, options);
+    if let (Some((unknown, answers)), Some(own)) = (answers, &extractor.config().calibration) {
+        evaluation.summary.confidence = Some(ConfidenceSummary::of(unknown, own, &answers));
+        evaluation.answers = Some(answers);
+    }
+    evaluation.summary.windows = fused;
+    Ok(evaluation)
 }
 
 /// Ranks the database for every query, without scoring: no ground truth is needed. Unreadable images are listed in
@@ -276,10 +307,12 @@ pub(crate) fn score_rankings(
         comparisons: comparisons(&queries, &rankings),
         protocol: options.rules.protocol(dataset, ruled, Some(input(dataset, extractor, options, &rankings))),
         adaptive,
+        confidence: None,
+        windows: None,
         unusable,
         cost,
     };
-    Evaluation { summary, queries, rankings }
+    Evaluation { summary, queries, answers: None, rankings }
 }
 
 fn input(

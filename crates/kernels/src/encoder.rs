@@ -13,7 +13,7 @@ use crate::panel::NR_VECTORS;
 use crate::pool::Pool;
 use crate::stack::{AfterAttention, Block, BlockShape, Project};
 use crate::tiles::{ClassAttention, Head, Layout, MAX_HEAD_SIZE, Tile};
-use crate::weights::{KernelError, TensorSource};
+use crate::weights::{KernelError, Lookup, TensorSource};
 use crate::{Level, MatmulPrecision};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -31,6 +31,9 @@ pub struct EncoderShape {
     pub heads: usize,
     /// Hidden width of the MLPs, in multiples of `dim`.
     pub mlp_ratio: usize,
+    /// Hidden width of gated MLPs, `w3(silu(w1 x) * w2 x)` with w1 and w2 as one `mlp.w12` (SwiGLU: DINOv2-g), in place of those
+    /// with `mlp_ratio`.
+    pub swiglu: Option<usize>,
     /// Epsilon of every layer norm.
     pub epsilon: f32,
     /// Whether each branch ends in a LayerScale (DINOv2).
@@ -111,11 +114,12 @@ impl Encoder {
         level: Level,
         precision: MatmulPrecision,
         shape: EncoderShape,
-        get: &'a dyn Fn(&str) -> Option<&'a [f32]>,
+        get: &'a Lookup<'a>,
     ) -> Result<Self, KernelError> {
         let EncoderShape { patch, dim, depth, heads, mlp_ratio, epsilon, layer_scale, class_tokens, .. } =
             shape;
-        if [patch, dim, depth, heads, mlp_ratio].contains(&0) || !dim.is_multiple_of(heads) {
+        let hidden = shape.swiglu.unwrap_or(mlp_ratio * dim);
+        if [patch, dim, depth, heads, hidden].contains(&0) || !dim.is_multiple_of(heads) {
             return Err(KernelError::Unsupported(format!("{depth} blocks of width {dim} in {heads} heads")));
         }
         if shape.local_layer >= depth {
@@ -141,13 +145,14 @@ impl Encoder {
         }
         let packing = Packing::new(level, element);
         let source = TensorSource::new(packing, get);
-        let block = BlockShape { dim, heads, mlp_ratio, epsilon, layer_scale };
+        let gated = shape.swiglu.is_some();
+        let block = BlockShape { dim, heads, hidden, gated, epsilon, layer_scale };
         let patch_values = 3 * patch * patch;
         let patches = source.get("patch_embed.proj.weight", dim * patch_values)?;
         Ok(Self {
             level,
             packing,
-            patches: source.pack(patch_values, patches, &vec![0.0; dim]),
+            patches: source.pack(patch_values, &patches, &vec![0.0; dim]),
             blocks: (0..depth)
                 .map(|i| Block::load(&source, &format!("blocks.{i}"), &block))
                 .collect::<Result<_, _>>()?,
@@ -277,7 +282,7 @@ impl Encoder {
                 let Scratch { normed, context, hidden, tile } = &mut *scratch;
                 normed.resize(x.len());
                 context.resize(x.len());
-                hidden.resize(x.len() * self.shape.mlp_ratio);
+                hidden.resize(x.len() / dim * block.fc1.rows);
                 self.level.run(AttendAll { queries, heads: packed, class_attention, context, tile });
                 self.level.run(AfterAttention { block, x, context, normed, hidden });
             };

@@ -61,4 +61,4 @@ pub use conv::{ConvNet, Convolution, FeatureMap, Slot};
 pub use encoder::{Encoded, Encoder, EncoderShape, PrecomputedPrefix};
 pub use level::{Level, LevelError, MatmulPrecision};
 pub use rerank::{Query, Reranker};
-pub use weights::{KernelError, RerankerShape};
+pub use weights::{KernelError, Lookup, RerankerShape};

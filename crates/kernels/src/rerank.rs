@@ -12,7 +12,7 @@ use crate::norm::Norm;
 use crate::pool::Pool;
 use crate::side::{Side, add_sine_cosine, frequencies};
 use crate::stack::{Block, BlockShape, PairStack, Work, run_tokens};
-use crate::weights::{KernelError, RerankerShape, TensorSource};
+use crate::weights::{KernelError, Lookup, RerankerShape, TensorSource};
 use pulp::{Simd, WithSimd};
 
 /// A reranker whose weights are packed for one [`Level`]. It scores from any number of threads at once.
@@ -67,11 +67,7 @@ impl Reranker {
     /// # Errors
     /// [`KernelError::Unsupported`] for sizes that [`RerankerShape::check`] refuses, [`KernelError::Tensor`] for a tensor
     /// that is missing or has the wrong size.
-    pub fn new<'a>(
-        level: Level,
-        shape: RerankerShape,
-        get: &'a dyn Fn(&str) -> Option<&'a [f32]>,
-    ) -> Result<Self, KernelError> {
+    pub fn new<'a>(level: Level, shape: RerankerShape, get: &'a Lookup<'a>) -> Result<Self, KernelError> {
         shape.check()?;
         let source = TensorSource::new(Packing::new(level, Element::F32), get);
         let dim = shape.dim;
@@ -88,7 +84,8 @@ impl Reranker {
         let (query_columns, reference_columns) = (side(), side());
         let correlation_column = column(shape.use_correlation);
         let RerankerShape { heads, mlp_ratio, epsilon, .. } = shape;
-        let block = BlockShape { dim, heads, mlp_ratio, epsilon, layer_scale: false };
+        let hidden = mlp_ratio * dim;
+        let block = BlockShape { dim, heads, hidden, gated: false, epsilon, layer_scale: false };
         let stack = |name: &str, depth: usize| -> Result<Vec<Block>, KernelError> {
             (0..depth).map(|i| Block::load(&source, &format!("{name}.{i}"), &block)).collect()
         };
@@ -98,12 +95,12 @@ impl Reranker {
             query_columns,
             reference_columns,
             correlation_column,
-            pair_bias: source.get("pair_head.bias", dim)?.to_vec(),
+            pair_bias: source.get("pair_head.bias", dim)?.into_owned(),
             frequencies: if shape.use_position_embedding { frequencies(dim) } else { Vec::new() },
-            pair_token: source.get("cls_token_2", dim)?.to_vec(),
+            pair_token: source.get("cls_token_2", dim)?.into_owned(),
             pair_blocks: stack("blocks_2", shape.pair_depth)?,
             pair_out: source.matrix("pair_head_2", dim, dim)?,
-            token: source.get("cls_token", dim)?.to_vec(),
+            token: source.get("cls_token", dim)?.into_owned(),
             blocks: stack("blocks", shape.depth)?,
             norm: source.norm("decoder_norm", dim, shape.epsilon)?,
             out: source.matrix("decoder_pred", dim, 2)?,

@@ -5,7 +5,7 @@ use crate::Level;
 use crate::attend::Attend;
 use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::epilogue::{Accumulate, Gelu, Store};
-use crate::math::exp2;
+use crate::math::{exp2, silu};
 use crate::matrix::Matrix;
 use crate::norm::Norm;
 use crate::panel::{NR_VECTORS, panel_columns};
@@ -22,10 +22,12 @@ pub(crate) struct Block {
     kv: Matrix,
     proj: Matrix,
     norm2: Norm,
+    /// Of a gated MLP both first projections, one after the other.
     pub(crate) fc1: Matrix,
     fc2: Matrix,
     pub(crate) dim: usize,
     pub(crate) heads: usize,
+    gated: bool,
 }
 
 /// Scratch of the stacks, reused from candidate to candidate.
@@ -61,7 +63,10 @@ impl Work {
 pub(crate) struct BlockShape {
     pub(crate) dim: usize,
     pub(crate) heads: usize,
-    pub(crate) mlp_ratio: usize,
+    /// Hidden width of the MLP.
+    pub(crate) hidden: usize,
+    /// Whether the MLP is `w3(silu(w1 x) * w2 x)` (SwiGLU) rather than `fc2(gelu(fc1 x))`.
+    pub(crate) gated: bool,
     pub(crate) epsilon: f32,
     /// Each branch ends in a LayerScale (`ls1.gamma`, `ls2.gamma`), which is folded into its weights.
     pub(crate) layer_scale: bool,
@@ -74,12 +79,12 @@ impl Block {
         name: &str,
         shape: &BlockShape,
     ) -> Result<Self, KernelError> {
-        let BlockShape { dim, heads, mlp_ratio, epsilon, layer_scale } = *shape;
+        let BlockShape { dim, heads, hidden, gated, epsilon, layer_scale } = *shape;
         let weight = source.get(&format!("{name}.attn.qkv.weight"), 3 * dim * dim)?;
         let bias = source.get(&format!("{name}.attn.qkv.bias"), 3 * dim)?;
         let scale = std::f32::consts::LOG2_E / ((dim / heads) as f32).sqrt();
         let scaled = |values: &[f32]| values.iter().map(|v| v * scale).collect::<Vec<_>>();
-        let hidden = mlp_ratio * dim;
+        let (first, rows, second) = if gated { ("w12", 2 * hidden, "w3") } else { ("fc1", hidden, "fc2") };
         let branch = |part: &str, scale: &str, depth: usize| {
             if !layer_scale {
                 return source.matrix(&format!("{name}.{part}"), depth, dim);
@@ -87,9 +92,9 @@ impl Block {
             let gamma = source.get(&format!("{name}.{scale}.gamma"), dim)?;
             let weight = source.get(&format!("{name}.{part}.weight"), depth * dim)?;
             let bias = source.get(&format!("{name}.{part}.bias"), dim)?;
-            let rows = weight.chunks_exact(depth).zip(gamma);
+            let rows = weight.chunks_exact(depth).zip(gamma.iter());
             let weight: Vec<f32> = rows.flat_map(|(row, g)| row.iter().map(move |w| w * g)).collect();
-            let bias: Vec<f32> = bias.iter().zip(gamma).map(|(b, g)| b * g).collect();
+            let bias: Vec<f32> = bias.iter().zip(gamma.iter()).map(|(b, g)| b * g).collect();
             Ok(source.pack(depth, &weight, &bias))
         };
         Ok(Self {
@@ -98,10 +103,11 @@ impl Block {
             kv: source.pack(dim, &weight[dim * dim..], &bias[dim..]),
             proj: branch("attn.proj", "ls1", dim)?,
             norm2: source.norm(&format!("{name}.norm2"), dim, epsilon)?,
-            fc1: source.matrix(&format!("{name}.mlp.fc1"), dim, hidden)?,
-            fc2: branch("mlp.fc2", "ls2", hidden)?,
+            fc1: source.matrix(&format!("{name}.mlp.{first}"), dim, rows)?,
+            fc2: branch(&format!("mlp.{second}"), "ls2", hidden)?,
             dim,
             heads,
+            gated,
         })
     }
 
@@ -117,8 +123,35 @@ impl Block {
     ) {
         self.proj.multiply(simd, self.proj.input(simd, self.dim, context), x, Accumulate);
         self.norm2.apply(simd, x, normed);
-        self.fc1.multiply(simd, self.fc1.input(simd, self.dim, normed), hidden, Gelu);
-        self.fc2.multiply(simd, self.fc2.input(simd, self.fc1.rows, hidden), x, Accumulate);
+        let normed = self.fc1.input(simd, self.dim, normed);
+        if self.gated {
+            self.fc1.multiply(simd, normed, hidden, Store);
+            let rows = self.fc1.rows / 2;
+            let panels = x.len() / (self.dim * NR_VECTORS);
+            gate(simd, rows, &mut hidden[..panels * 2 * rows * NR_VECTORS]);
+            let hidden = self.fc2.input(simd, rows, &mut hidden[..panels * rows * NR_VECTORS]);
+            self.fc2.multiply(simd, hidden, x, Accumulate);
+        } else {
+            self.fc1.multiply(simd, normed, hidden, Gelu);
+            self.fc2.multiply(simd, self.fc2.input(simd, self.fc1.rows, hidden), x, Accumulate);
+        }
+    }
+}
+
+/// `silu(a) * b` of panels `[2 * rows, NR]`, a before b, as panels `[rows, NR]` at the beginning.
+#[inline(always)]
+fn gate<S: Simd>(simd: S, rows: usize, hidden: &mut [S::f32s]) {
+    let hidden = hidden.as_chunks_mut::<NR_VECTORS>().0;
+    for panel in 0..hidden.len() / (2 * rows) {
+        for row in 0..rows {
+            // Never behind what is still to be read.
+            let from = 2 * panel * rows + row;
+            let (gate, value) = (silu(simd, hidden[from]), hidden[from + rows]);
+            let out = &mut hidden[panel * rows + row];
+            for v in 0..NR_VECTORS {
+                out[v] = simd.mul_f32s(gate[v], value[v]);
+            }
+        }
     }
 }
 

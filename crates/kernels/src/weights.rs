@@ -3,6 +3,7 @@
 use crate::attend::HEAD_SIZES;
 use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
+use std::borrow::Cow;
 
 /// Why a fused network cannot be built or run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,19 +95,22 @@ impl RerankerShape {
     }
 }
 
+/// Gives tensors by name, borrowed or made when they are asked for, so that a copy of all need not be held at once.
+pub type Lookup<'a> = dyn Fn(&str) -> Option<Cow<'a, [f32]>> + 'a;
+
 /// Tensors by name, with checked sizes.
 pub(crate) struct TensorSource<'a> {
-    lookup: &'a dyn Fn(&str) -> Option<&'a [f32]>,
+    lookup: &'a Lookup<'a>,
     packing: Packing,
 }
 
 impl<'a> TensorSource<'a> {
-    pub(crate) fn new(packing: Packing, lookup: &'a dyn Fn(&str) -> Option<&'a [f32]>) -> Self {
+    pub(crate) fn new(packing: Packing, lookup: &'a Lookup<'a>) -> Self {
         Self { lookup, packing }
     }
 
     /// The values of a tensor.
-    pub(crate) fn get(&self, name: &str, expected: usize) -> Result<&'a [f32], KernelError> {
+    pub(crate) fn get(&self, name: &str, expected: usize) -> Result<Cow<'a, [f32]>, KernelError> {
         let values = (self.lookup)(name).unwrap_or_default();
         if values.len() == expected {
             return Ok(values);
@@ -118,7 +122,7 @@ impl<'a> TensorSource<'a> {
     pub(crate) fn matrix(&self, name: &str, depth: usize, rows: usize) -> Result<Matrix, KernelError> {
         let weight = self.get(&format!("{name}.weight"), depth * rows)?;
         let bias = self.get(&format!("{name}.bias"), rows)?;
-        Ok(Matrix::pack(self.packing, depth, weight, bias))
+        Ok(Matrix::pack(self.packing, depth, &weight, &bias))
     }
 
     /// Packs a weight `[rows, depth]` and a bias for this source's level.
@@ -129,8 +133,8 @@ impl<'a> TensorSource<'a> {
     /// `{name}.weight` and `{name}.bias` of a layer norm.
     pub(crate) fn norm(&self, name: &str, dim: usize, epsilon: f32) -> Result<Norm, KernelError> {
         Ok(Norm {
-            weight: self.get(&format!("{name}.weight"), dim)?.to_vec(),
-            bias: self.get(&format!("{name}.bias"), dim)?.to_vec(),
+            weight: self.get(&format!("{name}.weight"), dim)?.into_owned(),
+            bias: self.get(&format!("{name}.bias"), dim)?.into_owned(),
             epsilon,
         })
     }

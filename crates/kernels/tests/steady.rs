@@ -5,6 +5,7 @@ use r2former_kernels::{
     ConvNet, Convolution, Encoder, EncoderShape, FeatureMap, Level, MatmulPrecision, Reranker, RerankerShape,
     Slot,
 };
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Synthetic tensors of the given sizes.
@@ -59,7 +60,7 @@ fn reranking_a_second_pair_allocates_nothing() {
     let rows = |count: usize| -> Vec<u8> { (0..count * 19).map(|i| (i * 31 % 251) as u8).collect() };
     let query: Vec<f32> = rows(40).iter().map(|byte| f32::from(*byte) / 255.0).collect();
     for level in Level::available() {
-        let reranker = Reranker::new(level, shape, &|name| weights.get(name).map(Vec::as_slice)).unwrap();
+        let reranker = Reranker::new(level, shape, &|name| weights.get(name).map(Cow::from)).unwrap();
         let query = reranker.query(&query).unwrap();
         let (large, small) = (rows(50), rows(9));
         let first = reranker.score_bytes(&query, &large).unwrap();
@@ -84,6 +85,7 @@ fn encoding_a_second_image_allocates_only_its_result() {
         depth,
         heads: 3,
         mlp_ratio: 4,
+        swiglu: None,
         epsilon: 1e-6,
         layer_scale: false,
         final_norm: true,
@@ -97,7 +99,7 @@ fn encoding_a_second_image_allocates_only_its_result() {
     for (level, products) in Level::available()
         .flat_map(|level| [(level, MatmulPrecision::F32), (level, MatmulPrecision::Bf16Emulated)])
     {
-        let get = |name: &str| weights.get(name).map(Vec::as_slice);
+        let get = |name: &str| weights.get(name).map(Cow::from);
         let encoder = Encoder::new(level, products, shape, &get).unwrap();
         let prefix = encoder.precompute_prefix(&vec![0.1; tokens * dim], height, width).unwrap();
         let image: Vec<f32> = (0..3 * height * width).map(|i| (i % 97) as f32 / 50.0 - 1.0).collect();
@@ -155,6 +157,7 @@ fn extreme_and_non_finite_pixels() {
         depth: 2,
         heads: 1,
         mlp_ratio: 4,
+        swiglu: None,
         epsilon: 1e-6,
         layer_scale: false,
         final_norm: true,
@@ -163,7 +166,7 @@ fn extreme_and_non_finite_pixels() {
         all_outputs: false,
     };
     for level in Level::available() {
-        let get = |name: &str| weights.get(name).map(Vec::as_slice);
+        let get = |name: &str| weights.get(name).map(Cow::from);
         let encoder = Encoder::new(level, MatmulPrecision::F32, shape, &get).unwrap();
         let prefix = encoder.precompute_prefix(&vec![0.1; (1 + 6) * dim], 8, 12).unwrap();
         // Unaligned slices.

@@ -64,6 +64,8 @@ pub fn average(first: &Checkpoint, second: &Checkpoint, weight: f64, only: &[Str
     let only_second = extra.cloned().collect();
     let mut config = first.config.clone();
     let origin = |of: &Checkpoint| json!({ "name": of.config.name, "fingerprint": of.fingerprint, "provenance": of.config.provenance });
+    // Measured on other weights.
+    config.calibration = None;
     config.provenance = json!({
         "averaged": { "weight": weight, "only": only, "first": origin(first), "second": origin(second) },
     });

@@ -137,6 +137,35 @@ pub fn save(path: &Path, config: &ModelConfig, tensors: &Tensors, storage: Stora
     })
 }
 
+/// Copies a checkpoint under another configuration; the values are copied as they are, byte for byte.
+///
+/// # Errors
+/// As [`load`] for `from` and as [`save`] for `to`; [`ModelError::Config`] for a configuration that is invalid.
+pub fn save_with_config(from: &Path, to: &Path, config: &ModelConfig) -> Result<()> {
+    config.validate()?;
+    let (file, length) = stream::open(from)?;
+    // Checks that the header describes the file.
+    Stream::new(file, length, from)?;
+    let fail = |e| ModelError::io(from, e);
+    let (mut file, _) = stream::open(from)?;
+    let (mut size, mut header) = ([0; 8], Vec::new());
+    file.read_exact(&mut size).map_err(fail)?;
+    (&mut file).take(u64::from_le_bytes(size)).read_to_end(&mut header).map_err(fail)?;
+    let mut header: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&header).map_err(|e| ModelError::checkpoint(from, e.to_string()))?;
+    let json = serde_json::to_string(config).map_err(|e| ModelError::Config(e.to_string()))?;
+    let metadata = header.entry("__metadata__").or_insert_with(|| serde_json::json!({}));
+    metadata[HEADER] = json.into();
+    let mut text = serde_json::to_vec(&header).map_err(|e| ModelError::Config(e.to_string()))?;
+    // Values begin at a multiple of eight bytes.
+    text.resize(text.len().next_multiple_of(8), b' ');
+    write_atomically_with(to, |copy| {
+        copy.write_all(&(text.len() as u64).to_le_bytes())?;
+        copy.write_all(&text)?;
+        std::io::copy(&mut file, copy).map(drop)
+    })
+}
+
 /// The bytes that [`save`] writes; `name` stands for the file in error messages.
 ///
 /// # Errors
@@ -270,6 +299,28 @@ mod tests {
         }
         let short = [("a".to_string(), RawTensor { shape: vec![2], data: vec![1.0] })].into();
         assert!(serialize(Path::new("m"), &config, &short, Storage::F32).is_err());
+    }
+
+    #[test]
+    fn another_configuration_leaves_the_values_as_they_are() {
+        let mut config = ModelConfig::preset("vit-tiny").unwrap();
+        let tensors: Tensors = [
+            ("a".to_string(), RawTensor { shape: vec![3], data: vec![0.1, -2.0, 3.5] }),
+            ("b".to_string(), RawTensor { shape: vec![1, 2], data: vec![7.0, 0.25] }),
+        ]
+        .into();
+        let folder = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| folder.path().join(name));
+        save(&from, &config, &tensors, Storage::F16).unwrap();
+        config.name = "another, of a longer name".into();
+        save_with_config(&from, &to, &config).unwrap();
+        let (before, after) = (load(&from).unwrap(), load(&to).unwrap());
+        assert_eq!((&after.config, &after.tensors), (&config, &before.tensors));
+        assert_ne!(after.fingerprint, before.fingerprint);
+        let [before, after] = [from, to].map(|path| std::fs::read(path).unwrap());
+        assert_eq!(after[after.len() - 10..], before[before.len() - 10..], "five values of 16 bits");
+        config.format = 99;
+        assert!(save_with_config(&folder.path().join("to"), &folder.path().join("no"), &config).is_err());
     }
 
     /// A file that changed after it was loaded is not copied under the old fingerprint.

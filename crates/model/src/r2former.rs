@@ -5,7 +5,9 @@ use crate::backbone::{Backbone, Tokens, Vit};
 use crate::layers::{Projection, bicubic_matrix};
 use crate::local::select;
 use crate::weights::{Init, TensorReader, TensorWriter, Tensors};
-use crate::{BackboneConfig, GlobalConfig, ModelConfig, ModelError, Pooling, Reranker, Result, Selection};
+use crate::{
+    BackboneConfig, Facet, GlobalConfig, ModelConfig, ModelError, Pooling, Reranker, Result, Selection,
+};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
@@ -176,6 +178,17 @@ impl R2Former {
     pub fn extract(&self, images: Tensor<4>) -> Result<Features> {
         let [_, _, height, width] = images.dims();
         self.features(self.backbone.forward(images)?, [height, width])
+    }
+
+    /// Frees the weights of a vision transformer's blocks once kernels hold a copy of them. The heads work on; the
+    /// backbone's own forward pass fails from then on.
+    pub fn release_blocks(&mut self) {
+        let local = self.config.local.as_ref();
+        let facets =
+            local.is_some_and(|local| local.facet != Facet::Tokens || local.select == Selection::ClsKey);
+        if let Backbone::Vit(vit) = &mut self.backbone {
+            vit.release_blocks(facets);
+        }
     }
 
     /// The backbone, for example to pack its weights for a faster implementation.

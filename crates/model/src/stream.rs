@@ -116,7 +116,7 @@ fn header(source: &mut impl Read, length: u64, name: &Path) -> Result<Metadata> 
         return Err(ModelError::checkpoint(name, "is not a checkpoint (neither safetensors nor PyTorch)"));
     };
     let size = u64::from_le_bytes(*size);
-    if size > length - 8 {
+    if size == 0 || size > length - 8 {
         return Err(damaged(format_args!("its header would have {size} bytes")));
     }
     let mut json = vec![b'{'];

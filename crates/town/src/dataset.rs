@@ -7,11 +7,14 @@ use r2former_data::image::{PhotoTags, jpeg_with_tags};
 use r2former_data::{DataError, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// 2024-01-01 00:00 UTC: photographs are dated from here on.
 const EPOCH: i64 = 1_704_067_200;
+/// Seconds between two frames of a walk.
+const FRAME_S: i64 = 8;
 /// Photographs of the database that share one visit.
 const RUN: usize = 24;
 /// The shortest side of a photograph: below it nothing can be recognised.
@@ -44,6 +47,9 @@ pub struct TownDatasetConfig {
     pub queries: Vec<Condition>,
     /// Queries for each of these conditions, at most a million.
     pub n_queries: usize,
+    /// Consecutive queries that are frames of one walk along a street, a spacing and 8 seconds apart, in a folder of
+    /// their own; 1 for queries at random.
+    pub walk: usize,
     /// Queries lie up to this many metres from the middle of a street, in any direction.
     pub query_offset: f64,
     /// Queries look up to this many degrees to either side of one of the database's directions.
@@ -65,6 +71,7 @@ impl Default for TownDatasetConfig {
             database: Condition::Day,
             queries: vec![Condition::Day, Condition::Dusk, Condition::Night, Condition::Rain],
             n_queries: 100,
+            walk: 1,
             query_offset: 2.0,
             query_heading_jitter: 12.0,
             quality: 88,
@@ -128,8 +135,10 @@ pub fn write_dataset(
     }
     let database = config.database_shots(&points);
     let queries = config.query_shots(town, &points);
-    let folders =
-        config.queries.iter().map(|c| format!("queries/{c}")).chain(["database".into(), "queries".into()]);
+    let of_shots = queries.iter().filter_map(|shot| Path::new(&shot.name).parent());
+    let folders = config.queries.iter().map(|c| format!("queries/{c}").into());
+    let folders: BTreeSet<PathBuf> =
+        folders.chain(["database".into(), "queries".into()]).chain(of_shots.map(Path::to_path_buf)).collect();
     for folder in folders {
         let path = dir.join(folder);
         std::fs::create_dir_all(&path).map_err(|e| DataError::io(path, e))?;
@@ -165,6 +174,9 @@ impl TownDatasetConfig {
         }
         if self.n_queries > MAX_QUERIES {
             return refuse(format!("{} queries per condition: at most {MAX_QUERIES}", self.n_queries));
+        }
+        if self.walk == 0 {
+            return refuse("walks of 0 frames: a walk has at least one".into());
         }
         if !(0.5..=1e4).contains(&self.spacing) {
             return refuse(format!("a spacing of {} m is outside 0.5 to 10000", self.spacing));
@@ -219,9 +231,16 @@ impl TownDatasetConfig {
         let mut shots = Vec::with_capacity(self.queries.len() * self.n_queries);
         for &condition in &self.queries {
             for i in 0..self.n_queries {
-                let mut rng = Rng::new(&[self.seed, 72, condition as u64, i as u64]);
-                let point = points[rng.below(points.len())];
-                let visit = rng.bits();
+                let (walk, frame) = (i / self.walk, i % self.walk);
+                let mut start = Rng::new(&[self.seed, 72, condition as u64, walk as u64]);
+                let first = start.below(points.len());
+                let visit = start.bits();
+                let point = walked(points, first, frame);
+                // What differs from frame to frame; of a lone query it goes on from where it was.
+                let mut rng = match self.walk {
+                    1 => start.clone(),
+                    _ => Rng::new(&[self.seed, 73, condition as u64, i as u64]),
+                };
                 let mut at = (point.x, point.y);
                 for _ in 0..TRIES {
                     let turn = f64::from(rng.fraction()) * std::f64::consts::TAU;
@@ -232,11 +251,17 @@ impl TownDatasetConfig {
                         break;
                     }
                 }
-                let turn = rng.below(self.headings as usize) as f64 * 360.0 / f64::from(self.headings);
+                // All frames of a walk look the same way.
+                let way = if self.walk == 1 { &mut rng } else { &mut start };
+                let turn = way.below(self.headings as usize) as f64 * 360.0 / f64::from(self.headings);
                 let jitter = f64::from(rng.between(-1.0, 1.0)) * self.query_heading_jitter;
+                let name = match self.walk {
+                    1 => format!("queries/{condition}/{i:06}.jpg"),
+                    _ => format!("queries/{condition}/{walk:04}/{frame:03}.jpg"),
+                };
                 shots.push(Shot {
-                    name: format!("queries/{condition}/{i:06}.jpg"),
-                    time: time_of(condition, visit),
+                    name,
+                    time: time_of(condition, visit) + frame as i64 * FRAME_S,
                     view: View {
                         camera: self.camera(at.0, at.1, point.heading + turn + jitter),
                         condition,
@@ -247,6 +272,24 @@ impl TownDatasetConfig {
         }
         shots
     }
+}
+
+/// The point `frame` steps from the `first` along its street; back where the street ends.
+fn walked(points: &[StreetPoint], first: usize, frame: usize) -> &StreetPoint {
+    let straight = |i: usize| points.get(i).filter(|point| point.heading == points[first].heading);
+    let near = |i: usize| {
+        let metres = |a: &StreetPoint, b: &StreetPoint| (a.x - b.x).hypot(a.y - b.y);
+        straight(i).is_some_and(|point| straight(i - 1).is_some_and(|before| metres(before, point) < 40.0))
+    };
+    let last = (first + 1..).take_while(|i| near(*i)).last().unwrap_or(first);
+    let begin = (1..=first).rev().take_while(|i| near(*i)).last().map_or(first, |i| i - 1);
+    // To the end of the street, then back to its beginning, and so on.
+    let (length, mut step) = (last - begin, first - begin + frame);
+    if length == 0 {
+        return &points[first];
+    }
+    step %= 2 * length;
+    &points[begin + if step > length { 2 * length - step } else { step }]
 }
 
 /// A day of the year by the visit, an hour by the light.

@@ -90,6 +90,7 @@ fn what_cannot_be_built_or_seen_is_refused() {
         (TownDatasetConfig { size: (8, 240), ..good() }, "240 x 8 pixels: each side must be 16 to 8192"),
         (TownDatasetConfig { size: (320, 9000), ..good() }, "each side must be 16 to 8192"),
         (TownDatasetConfig { n_queries: 4_000_000_000, ..good() }, "at most 1000000"),
+        (TownDatasetConfig { walk: 0, ..good() }, "walks of 0 frames"),
         (TownDatasetConfig { spacing: f64::NAN, ..good() }, "spacing of NaN"),
         (TownDatasetConfig { spacing: -1.0, ..good() }, "spacing of -1"),
         (TownDatasetConfig { query_offset: f64::NAN, ..good() }, "offset of NaN"),
@@ -106,6 +107,36 @@ fn what_cannot_be_built_or_seen_is_refused() {
     let said =
         write_dataset(&large, &config, std::path::Path::new("never"), &|_, _| ()).unwrap_err().to_string();
     assert!(said.contains("at most 10000000"), "{said}");
+}
+
+#[test]
+fn the_frames_of_a_walk_are_steps_along_a_street() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = TownDatasetConfig {
+        size: (16, 16),
+        spacing: 10.0,
+        headings: 1,
+        queries: vec![Condition::Night],
+        n_queries: 11,
+        walk: 4,
+        query_offset: 0.0,
+        ..TownDatasetConfig::default()
+    };
+    write_dataset(&small(), &config, dir.path(), &|_, _| ()).unwrap();
+    let options = r2former_data::dataset::SourceOptions::default();
+    let table = dir.path().join("queries.csv");
+    let frames = r2former_data::dataset::list_photos(&table, None, &options).unwrap().photos;
+    assert_eq!(frames.len(), 11);
+    for (i, pair) in frames.windows(2).enumerate() {
+        let same = pair[0].path.parent() == pair[1].path.parent();
+        assert_eq!(same, i % 4 != 3, "{:?}", pair[1].path);
+        let [a, b] = [0, 1].map(|k| pair[k].position.unwrap());
+        if same {
+            let metres = a.distance_m(b).unwrap();
+            assert!((5.0..20.0).contains(&metres), "{metres} m from {:?}", pair[0].path);
+            assert_eq!(pair[1].time.unwrap() - pair[0].time.unwrap(), 8);
+        }
+    }
 }
 
 #[test]

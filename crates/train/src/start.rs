@@ -70,6 +70,8 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<(Checkpoint, bool)>
     }
     // A reranker belongs to its local features.
     model.trained.reranker &= config.stage != Stage::Local;
+    // Measured on the weights of the start.
+    model.calibration = None;
     model.validate()?;
     // Tensors of the checkpoint are used; the rest is initialised.
     let fresh = R2Former::random(model, config.seed, &Device::flex())?.to_tensors()?;

@@ -3,13 +3,14 @@
 use super::town::render;
 use crate::common::{Machine, load_model};
 use crate::exit::ExitStatus;
-use crate::output::{self, AnswerFormat, QueryResult, print_answers, print_json};
+use crate::output::{self, AnswerFormat, print_answers, print_json};
 use crate::progress::Bar;
 use anyhow::{Context, Result};
 use clap::Args;
 use r2former_data::dataset::{Kind, Listing, SourceOptions, from_listings, list_photos, source_root};
 use r2former_engine::{
-    AddOptions, Extractor, LocateOptions, PlaceIndex, RerankMethod, Settings, Source, add_photos, locate,
+    AddOptions, Extractor, LocateOptions, PlaceIndex, QueryResult, RerankMethod, Settings, Source,
+    add_photos, locate,
 };
 use r2former_eval::{EmptyQueries, EvalOptions, EvalSummary, Recall, Rules, evaluate, ranking_name};
 use r2former_index::ReadPlaces;

@@ -12,6 +12,8 @@ pub(crate) mod matching;
 pub(crate) mod model;
 mod priors;
 pub(crate) mod query;
+pub(crate) mod sequence;
+pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod town;
 pub(crate) mod train;
@@ -28,11 +30,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitStatus> {
     match args.command {
         Command::Index(command) => index::run(command, &machine),
         Command::Query(args) => query::run(&args, &machine),
+        Command::Serve(args) => serve::run(&args, &machine),
         Command::Show(command) => show::run(&command, &machine),
         Command::Match(args) => matching::run(&args, &machine),
         Command::Extract(args) => extract::run(&args, &machine),
         Command::Eval(command) => eval::run(&command, &machine),
-        Command::Model(command) => model::run(&command),
+        Command::Model(command) => model::run(&command, &machine),
         Command::Demo(args) => demo::run(&args, &machine),
         Command::Town(args) => town::run(&args),
         Command::Train(command) => train::run(&command, &machine),

@@ -1,17 +1,22 @@
 //! `r2former query`: where were these photographs taken?
 
 use super::priors::PriorArgs;
+use super::sequence::{FrameArg, SequenceArgs};
 use crate::common::{Machine, parse_margin, rerank_or_default};
 use crate::exit::ExitStatus;
-use crate::filters::{FilterArgs, unknown_tags};
-use crate::output::{self, AnswerFormat, PairsFormat, QueryResult, check_pair_names, escaped, print_answers};
+use crate::filters::FilterArgs;
+use crate::output::{self, AnswerFormat, PairsFormat, check_pair_names, escaped, print_answers};
 use crate::photos::{PhotoArg, ReadArgs, photo_args, relative_to};
 use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::PositionKind;
-use r2former_engine::{EngineError, LoadedModel, LocateOptions, PlaceIndex, Progress, RerankMethod, locate};
+use r2former_engine::{
+    EngineError, LoadedModel, LocateOptions, PlaceIndex, Progress, QueryResult, RerankMethod, locate,
+    unknown_tags,
+};
 use r2former_index::{Filter, ReadPlaces};
+use r2former_model::ModelConfig;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -19,7 +24,7 @@ pub(crate) struct QueryArgs {
     /// Index folder.
     index: PathBuf,
     /// Photos, or folders of photos; `-` reads one photo from standard input.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "sequence")]
     images: Vec<PathBuf>,
     /// Matches to print for each query.
     #[arg(long, default_value_t = 5, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -36,6 +41,12 @@ pub(crate) struct QueryArgs {
     /// and saves [default: rerank every query].
     #[arg(long, value_name = "MARGIN", allow_negative_numbers = true, value_parser = parse_margin)]
     adaptive: Option<f32>,
+    /// Answer "not in this index" where the confidence in the best match is below P, 0 to 1; `auto` is the model's own
+    /// threshold. The matches are printed all the same [default: never].
+    #[arg(long, value_name = "P|auto", allow_negative_numbers = true)]
+    min_confidence: Option<MinConfidence>,
+    #[command(flatten)]
+    sequence: SequenceArgs,
     #[command(flatten)]
     prior: PriorArgs,
     #[command(flatten)]
@@ -53,6 +64,36 @@ pub(crate) struct QueryArgs {
     read: ReadArgs,
     #[command(flatten)]
     format: FormatArgs,
+}
+
+/// The least confidence of an answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum MinConfidence {
+    /// The threshold of the model's calibration.
+    Auto,
+    At(f64),
+}
+
+impl std::str::FromStr for MinConfidence {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse::<f64>()) {
+            ("auto", _) => Ok(Self::Auto),
+            (_, Ok(value)) if (0.0..=1.0).contains(&value) => Ok(Self::At(value)),
+            _ => Err(format!("'{text}' is neither a probability, 0 to 1, nor auto")),
+        }
+    }
+}
+
+impl MinConfidence {
+    fn value(self, config: &ModelConfig) -> f64 {
+        match self {
+            // Without a calibration any value is refused by the first query.
+            Self::Auto => config.calibration.as_ref().map_or(0.0, |own| own.threshold),
+            Self::At(value) => value,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -86,12 +127,14 @@ impl FormatArgs {
 
 pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
-    let photos = named_photos(args)?;
+    let frames = args.sequence.frames()?;
+    let photos = named_photos(args, &frames)?;
     let format = args.format.format(args.timing);
     if let AnswerFormat::Pairs(pairs) = format {
         check_pair_names(pairs, photos.iter().map(|photo| photo.name.as_str()))?;
     }
     let positions = index.positions();
+    args.sequence.check(positions)?;
     if format == AnswerFormat::GeoJson {
         match positions.kind() {
             PositionKind::Local if positions.origin().is_none() => bail!(
@@ -118,7 +161,13 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         bail!("{dir}: the index is empty: add photos with `r2former index add {dir} PHOTOS`");
     }
     let unknown = unknown_tags(&reader, &filter)?;
-    let options = options(args, rerank_or_default(args.rerank, &loaded.config)?).filter(filter);
+    let mut options = options(args, rerank_or_default(args.rerank, &loaded.config)?).filter(filter);
+    let mut track = args.sequence.track(&reader, positions.kind())?;
+    if track.is_some() {
+        // Frames are fused by all of their candidates.
+        options.top = options.top.max(options.candidates);
+    }
+    options.min_confidence = args.min_confidence.map(|least| least.value(&loaded.config));
     let extractor = machine.extractor(loaded, index.settings)?.with_limits(args.read.limits());
 
     let mut out = output::stdout();
@@ -127,15 +176,23 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
     if photos.len() > 1 {
         bar.start("queries", photos.len() as u64);
     }
-    for photo in &photos {
+    for (i, photo) in photos.iter().enumerate() {
         let answer = photo.load().map_err(EngineError::from).and_then(|loaded| {
             let (near, note) = priors.of(photo, &loaded);
             let mut options = options.clone();
             options.filter.near = near;
             let mut answer = locate(&reader, &extractor, loaded.query(), &options)?;
             answer.notes.extend(note.into_iter().chain(unknown.iter().cloned()));
+            if let Some(track) = &mut track {
+                let time = loaded.tags().ok().and_then(|tags| tags.time).map(|seconds| seconds as f64);
+                track.push(&answer, frames.get(i), time);
+                answer.matches.truncate(args.top as usize);
+            }
             Ok(answer)
         });
+        if let (Err(_), Some(track)) = (&answer, &mut track) {
+            track.push_unreadable(&photo.name, frames.get(i));
+        }
         let result = match answer {
             Ok(answer) => {
                 for note in &answer.notes {
@@ -165,6 +222,9 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
     if !matches!(format, AnswerFormat::Text { .. }) {
         print_answers(&mut out, &results, format, positions)?;
     }
+    if let Some(track) = track {
+        track.finish(&args.sequence, positions)?;
+    }
     match (unreadable, photos.len()) {
         (0, _) => Ok(ExitStatus::Done),
         (unreadable, all) if unreadable == all => bail!("no query could be read"),
@@ -180,8 +240,9 @@ fn options(args: &QueryArgs, method: RerankMethod) -> LocateOptions {
 }
 
 /// The queries, called as the caller wants them called.
-fn named_photos(args: &QueryArgs) -> Result<Vec<PhotoArg>> {
+fn named_photos(args: &QueryArgs, frames: &[FrameArg]) -> Result<Vec<PhotoArg>> {
     let mut photos = photo_args(&args.images)?;
+    photos.extend(frames.iter().map(|frame| PhotoArg::of(&frame.path)));
     if let Some(root) = &args.query_root {
         for photo in &mut photos {
             if let Some(path) = photo.path() {

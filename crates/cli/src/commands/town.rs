@@ -27,6 +27,10 @@ pub(crate) struct TownArgs {
     /// Queries per condition, at most 1,000,000.
     #[arg(long, default_value_t = 100, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     queries: u32,
+    /// Take the queries as frames of walks along the streets, this many each, in a folder per walk [default: each query at
+    /// random].
+    #[arg(long, value_name = "FRAMES", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    walk: Option<u16>,
     /// Conditions of the queries, separated by commas: day, overcast, dusk, night, rain, snow.
     #[arg(long, default_value = "day,dusk,night,rain", value_name = "LIST", value_delimiter = ',')]
     conditions: Vec<Condition>,
@@ -67,6 +71,7 @@ pub(crate) fn run(args: &TownArgs) -> Result<ExitStatus> {
         spacing: args.spacing,
         size: (args.size[1], args.size[0]),
         n_queries: args.queries as usize,
+        walk: args.walk.map_or(1, usize::from),
         queries: args.conditions.clone(),
         seed: args.seed,
         ..Default::default()

@@ -1,9 +1,9 @@
 //! Answers as CSV: a row for each match, and for each query without one.
 
-use super::answers::{QueryResult, word};
+use super::answers::word;
 use super::{Out, escaped};
 use anyhow::Result;
-use r2former_engine::{LatLon, LocalPoint, Match, Position, PositionKind};
+use r2former_engine::{LatLon, LocalPoint, Match, Position, PositionKind, QueryResult};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -24,8 +24,21 @@ fn columns(kind: PositionKind) -> Vec<String> {
     columns.extend(["heading", "distance_m", "similarity", "score", "score_kind"].map(String::from));
     columns.extend(of("best_").chain(of("weighted_")));
     columns.extend(
-        ["agreeing", "considered", "spread_m", "reranking_skipped", "notes", "error", "tags"]
-            .map(String::from),
+        [
+            "agreeing",
+            "considered",
+            "spread_m",
+            "confidence",
+            "looking",
+            "major_m",
+            "minor_m",
+            "angle_deg",
+            "reranking_skipped",
+            "notes",
+            "error",
+            "tags",
+        ]
+        .map(String::from),
     );
     columns
 }
@@ -95,6 +108,7 @@ fn of_match(m: Option<&Match>, kind: PositionKind) -> Vec<String> {
 fn of_query(result: &QueryResult, kind: PositionKind) -> Vec<String> {
     let answer = result.answer();
     let estimate = answer.and_then(|answer| answer.estimate.as_ref());
+    let ellipse = estimate.and_then(|e| e.ellipse);
     let error = match result {
         QueryResult::Unreadable { error, .. } => name(error),
         QueryResult::Answer(_) => String::new(),
@@ -105,6 +119,11 @@ fn of_query(result: &QueryResult, kind: PositionKind) -> Vec<String> {
         plain(estimate.map(|e| e.agreeing)),
         plain(estimate.map(|e| e.considered)),
         plain(estimate.map(|e| e.spread_m)),
+        plain(answer.and_then(|answer| answer.confidence)),
+        plain(estimate.and_then(|e| e.heading)),
+        plain(ellipse.map(|own| own.major_m)),
+        plain(ellipse.map(|own| own.minor_m)),
+        plain(ellipse.map(|own| own.angle_deg)),
         plain(answer.map(|answer| answer.reranking_skipped)),
         answer.map_or(String::new(), |answer| answer.notes.join("; ")),
         error,

@@ -3,7 +3,10 @@
 use super::{Out, escaped, escaped_json, print_json};
 use anyhow::{Result, bail};
 use geojson::{Feature, FeatureCollection, Geometry, GeometryValue};
-use r2former_engine::{Answer, Match, Origin, Position, PositionKind, Positions, RerankMethod, ScoreKind};
+use r2former_engine::{
+    Answer, Match, Origin, Position, PositionKind, Positions, QueryResult, RerankMethod, ScoreKind, Status,
+    answers_json,
+};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -26,51 +29,6 @@ pub(crate) enum PairsFormat {
     Kapture,
 }
 
-/// What came of one query.
-#[derive(Debug, Clone)]
-pub(crate) enum QueryResult {
-    Answer(Answer),
-    /// The query is no usable photograph.
-    Unreadable {
-        query: String,
-        error: String,
-    },
-}
-
-impl QueryResult {
-    pub(super) fn query(&self) -> &str {
-        match self {
-            Self::Answer(answer) => &answer.query,
-            Self::Unreadable { query, .. } => query,
-        }
-    }
-
-    pub(super) fn answer(&self) -> Option<&Answer> {
-        match self {
-            Self::Answer(answer) => Some(answer),
-            Self::Unreadable { .. } => None,
-        }
-    }
-
-    pub(super) fn matches(&self) -> &[Match] {
-        self.answer().map_or(&[], |answer| &answer.matches)
-    }
-
-    fn json(&self) -> Value {
-        match self {
-            Self::Answer(answer) => word(answer),
-            Self::Unreadable { query, error } => {
-                json!({ "query": query, "status": self.status(), "error": error })
-            }
-        }
-    }
-
-    /// `answered`, `no_match` or `unreadable`.
-    pub(super) fn status(&self) -> Value {
-        self.answer().map_or_else(|| "unreadable".into(), |answer| word(answer.status))
-    }
-}
-
 /// A value as it is serialised.
 pub(super) fn word(value: impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or(Value::Null)
@@ -88,10 +46,7 @@ pub(crate) fn print_answers(
             let mut answers = results.iter().filter_map(QueryResult::answer);
             answers.try_for_each(|answer| text(out, answer, timing, positions.kind()))
         }
-        AnswerFormat::Json => {
-            let answers: Vec<Value> = results.iter().map(QueryResult::json).collect();
-            print_json(&json!({ "answers": answers })).map(drop)
-        }
+        AnswerFormat::Json => print_json(&answers_json(results)).map(drop),
         AnswerFormat::GeoJson => out.line(format_args!(
             "{}",
             escaped_json(&serde_json::to_string(&features(results, positions.origin()))?)
@@ -106,12 +61,23 @@ fn text(out: &mut Out, answer: &Answer, timing: bool, kind: PositionKind) -> Res
     if answer.matches.is_empty() {
         out.line(format_args!("  no match: no photo of the index passes the search radius, tags and times"))?;
     }
+    if let Some(confidence) = answer.confidence {
+        let words = if answer.status == Status::NotInIndex { "not in this index: " } else { "" };
+        out.line(format_args!("  {words}confidence {:.0} %", 100.0 * confidence))?;
+    }
     if let Some(e) = &answer.estimate {
         let spread = if e.agreeing > 1 { format!(", spread {:.0} m", e.spread_m) } else { String::new() };
         out.line(format_args!(
             "  at {}   weighted {}   ({} of {} matches agree{spread})",
             e.best, e.weighted, e.agreeing, e.considered
         ))?;
+        if let Some(ellipse) = &e.ellipse {
+            let heading = e.heading.map_or(String::new(), |degrees| format!(", looking {degrees:.0}"));
+            out.line(format_args!(
+                "  within {:.0} m x {:.0} m at {:.0} degrees, 90 % sure{heading}",
+                ellipse.major_m, ellipse.minor_m, ellipse.angle_deg
+            ))?;
+        }
     }
     if let (PositionKind::None, Some(best)) = (kind, answer.matches.first()) {
         out.line(format_args!("  best match {}{}", escaped(&best.path), tags(best)))?;
@@ -196,6 +162,7 @@ fn features(results: &[QueryResult], origin: Option<Origin>) -> FeatureCollectio
             QueryResult::Answer(answer) => {
                 properties["reranking_skipped"] = answer.reranking_skipped.into();
                 properties["notes"] = answer.notes.clone().into();
+                properties["confidence"] = answer.confidence.into();
                 if let Some((e, best)) = answer.estimate.as_ref().zip(answer.matches.first()) {
                     position = Some(e.weighted);
                     properties["kind"] = "estimate".into();
@@ -206,6 +173,8 @@ fn features(results: &[QueryResult], origin: Option<Origin>) -> FeatureCollectio
                     properties["agreeing"] = e.agreeing.into();
                     properties["considered"] = e.considered.into();
                     properties["spread_m"] = e.spread_m.into();
+                    properties["heading"] = e.heading.into();
+                    properties["ellipse"] = word(e.ellipse);
                     if let Some((best, _)) = degrees(e.best) {
                         properties["best_lat"] = best.lat.into();
                         properties["best_lon"] = best.lon.into();

@@ -5,12 +5,14 @@ mod answers;
 pub(crate) mod escape;
 mod recall;
 mod scores;
+mod track;
 mod words;
 
-pub(crate) use answers::{AnswerFormat, PairsFormat, QueryResult, check_pair_names, print_answers};
+pub(crate) use answers::{AnswerFormat, PairsFormat, check_pair_names, print_answers};
 pub(crate) use escape::{escaped, escaped_json, unescaped};
 pub(crate) use recall::print_summary;
 pub(crate) use scores::{print_comparison, print_scores};
+pub(crate) use track::write_track;
 pub(crate) use words::{backbone, bytes, global_head, input, untrained};
 
 use crate::exit::ExitStatus;

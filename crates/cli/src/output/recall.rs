@@ -28,6 +28,8 @@ pub(crate) fn print_summary(out: &mut Out, summary: &EvalSummary) -> Result<()> 
     }
     heads(out, "mean average precision, %", "mAP", &MAP_AT)?;
     table(out, "", &summary.mean_average_precision, candidates, precision)?;
+    print_confidence(out, summary)?;
+    print_windows(out, summary)?;
     out.line(format_args!(""))?;
     let cost = &summary.cost;
     let reranking = [
@@ -54,6 +56,56 @@ pub(crate) fn print_summary(out: &mut Out, summary: &EvalSummary) -> Result<()> 
     }
     if !summary.unusable.is_empty() {
         out.line(format_args!("unusable    {} images (listed above)", summary.unusable.len()))?;
+    }
+    Ok(())
+}
+
+/// How good the answers' confidences are, where that was measured.
+fn print_confidence(out: &mut Out, summary: &EvalSummary) -> Result<()> {
+    let Some(found) = &summary.confidence else { return Ok(()) };
+    let queries = summary.protocol.queries;
+    let unknown = found.unknown_queries;
+    out.line(format_args!("\n{:<32}     ECE  area  accepted  precision", "confidence, %"))?;
+    for of in &found.rankings {
+        let quality = &of.quality;
+        let precision = quality.precision.map_or("none".into(), |share| format!("{:.1}", 100.0 * share));
+        out.line(format_args!(
+            "{:<32}{:>8.1}{:>6.1}{:>10.1}{precision:>11}",
+            format!("{} from {}", ranking_name(of.ranking), quality.threshold),
+            100.0 * quality.expected_calibration_error,
+            100.0 * quality.area_under_risk_coverage,
+            100.0 * quality.coverage,
+        ))?;
+    }
+    out.line(format_args!("unknown     {unknown} of {queries} queries, asked without their positives"))?;
+    for of in &found.rankings {
+        let Some(position) = &of.position else { continue };
+        let region = position
+            .region_holds
+            .map_or(String::new(), |share| format!(", {:.1} % in the region of 90 %", 100.0 * share));
+        let heading = position
+            .heading_median_deg
+            .map_or(String::new(), |degrees| format!(", heading within {degrees:.0} degrees"));
+        out.line(format_args!(
+            "position    {}: {} correct answers, median error {:.1} m by the best match, {:.1} m weighted{heading}{region}",
+            ranking_name(of.ranking),
+            position.answers,
+            position.best_median_m,
+            position.weighted_median_m
+        ))?;
+    }
+    Ok(())
+}
+
+/// Recall@1 of windows, where that was measured.
+fn print_windows(out: &mut Out, summary: &EvalSummary) -> Result<()> {
+    let Some(found) = &summary.windows else { return Ok(()) };
+    let title = format!("recall@1 with {} frames, %", found.frames);
+    out.line(format_args!("\n{title:<32}   alone   fused  of missing"))?;
+    for of in &found.rankings {
+        let shares = [of.single, of.fused].map(|share| format!("{:>8.1}", 100.0 * share)).concat();
+        let name = ranking_name(of.ranking);
+        out.line(format_args!("{name:<32}{shares}{:>12.1}", 100.0 * of.of_missing))?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The configuration of an ablation: a TOML file.
 
 use crate::{EmptyQueries, EvalError, Result};
-use r2former_data::dataset::DatasetSpec;
+use r2former_data::dataset::{Dataset, DatasetSpec};
 use r2former_engine::RerankMethod;
 use r2former_model::{Bits, ImageSize};
 use serde::{Deserialize, Serialize};
@@ -209,6 +209,38 @@ impl AblationConfig {
         }
         Ok(())
     }
+}
+
+/// A file that holds nothing but datasets.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DatasetsFile {
+    dataset: Vec<DatasetEntry>,
+}
+
+/// Reads the datasets of a TOML file with `[[dataset]]` entries, each with its name; paths are relative to the file's
+/// folder.
+///
+/// # Errors
+/// [`EvalError::File`]: the file cannot be read, is not TOML, or has an invalid value. [`EvalError::Dataset`]: a dataset
+/// that cannot be read.
+pub fn read_datasets(path: &Path) -> Result<Vec<(String, Dataset)>> {
+    let text =
+        std::fs::read_to_string(path).map_err(|e| EvalError::file(path, format!("cannot be read: {e}")))?;
+    let mut file: DatasetsFile = toml::from_str(&text).map_err(|e| EvalError::file(path, e))?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    file.dataset
+        .iter_mut()
+        .map(|entry| {
+            entry.spec.anchor(base);
+            let label = || entry.spec.paths().last().map(|path| path.display().to_string());
+            let dataset = super::dataset_of(entry).map_err(|source| EvalError::Dataset {
+                name: entry.name.clone().or_else(label).unwrap_or_default(),
+                source,
+            })?;
+            Ok((entry.name.clone().unwrap_or_else(|| dataset.name.clone()), dataset))
+        })
+        .collect()
 }
 
 /// Keys that have another name now: table, old key, new key.

@@ -14,7 +14,7 @@ pub(crate) use plan::plan_rankings;
 pub(crate) use pooled::recall;
 pub(crate) use results::{Hits, RANKS};
 
-pub use config::{AblationConfig, Axes, Baseline, DatasetEntry, ModelEntry, Selection};
+pub use config::{AblationConfig, Axes, Baseline, DatasetEntry, ModelEntry, Selection, read_datasets};
 pub use evaluate::ablate;
 pub use plan::Setting;
 pub use results::{Ablation, AblationRow, DatasetResults, PooledResults};

@@ -25,7 +25,7 @@ pub fn localisation(distances_m: impl IntoIterator<Item = f64>) -> Option<Locali
 }
 
 /// Quantile of ascending values; `None` without values.
-pub(super) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let at = share * sorted.len().checked_sub(1)? as f64;
     let (low, high) = (at.floor() as usize, at.ceil() as usize);
     Some(sorted[low] + (at - at.floor()) * (sorted[high] - sorted[low]))

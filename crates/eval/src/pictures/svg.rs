@@ -3,7 +3,7 @@
 use crate::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use r2former_data::image::{Limits, PhotoTags, decode_file, jpeg_with_tags};
+use r2former_data::image::{Limits, PhotoTags, Rgb8, decode_file, jpeg_with_tags};
 use r2former_engine::Extractor;
 use r2former_model::Placement;
 use std::fmt::Write;
@@ -32,7 +32,14 @@ impl Photograph {
     /// # Errors
     /// [`EvalError::Engine`](crate::EvalError::Engine): the file is missing or not a usable image.
     pub fn open(path: &Path, longest: usize) -> Result<Self> {
-        let image = decode_file(path, &Limits::default())?;
+        Self::new(decode_file(path, &Limits::default())?, longest)
+    }
+
+    /// Downscales the longer side of a photograph to at most `longest` pixels.
+    ///
+    /// # Errors
+    /// [`EvalError::Engine`](crate::EvalError::Engine): the image contradicts itself.
+    pub fn new(image: Rgb8, longest: usize) -> Result<Self> {
         let own = [image.height, image.width];
         let image = image.thumbnail(longest)?;
         let jpeg = STANDARD.encode(jpeg_with_tags(&image, QUALITY, &PhotoTags::default())?);

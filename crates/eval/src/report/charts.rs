@@ -1,7 +1,9 @@
 //! Plots and maps of a report.
 
 use crate::pictures::{MapPoint, Series, map, plot};
-use crate::{EvaluatedQuery, Evaluation, PerRanking, RankingQuality, ranking_name};
+use crate::{
+    EvaluatedQuery, Evaluation, PerRanking, RankingConfidence, RankingQuality, Selective, ranking_name,
+};
 use r2former_data::dataset::Dataset;
 use r2former_data::geo::from_utm;
 use r2former_data::{LatLon, Photo};
@@ -57,6 +59,25 @@ pub(super) fn cost(evaluation: &Evaluation) -> String {
         vec![[summary.cost.query_ms(method), recall]]
     });
     plot("Recall@1 against cost", ["ms per query, extraction included", "recall@1"], &lines, true, true)
+}
+
+/// Share of wrong answers over the share of accepted ones, and share of correct answers over confidence, where confidence
+/// was measured.
+pub(super) fn confidence(evaluation: &Evaluation) -> Vec<String> {
+    let Some(found) = &evaluation.summary.confidence else { return Vec::new() };
+    let lines = |points: &dyn Fn(&Selective) -> Vec<[f64; 2]>| -> Vec<Series> {
+        let line = |of: &RankingConfidence| Series {
+            name: ranking_name(of.ranking).into(),
+            points: thin(points(&of.quality)),
+        };
+        found.rankings.iter().map(line).collect()
+    };
+    let risk = lines(&|quality| quality.curve.iter().map(|p| [p.coverage, p.risk]).collect());
+    let bins = lines(&|quality| quality.bins.iter().map(|bin| [bin.confidence, bin.correct]).collect());
+    vec![
+        plot("Risk over coverage", ["accepted answers", "wrong among them"], &risk, true, false),
+        plot("Calibration", ["confidence", "correct answers"], &bins, true, false),
+    ]
 }
 
 /// A map of each city with the first matches of the final ranking. `rule` says when a match is correct.

@@ -6,8 +6,8 @@ use super::examples::Examples;
 use crate::compare::Comparison;
 use crate::metrics::{Interval, PairedTest};
 use crate::{
-    AdaptiveReranking, Breakdown, EmptyQueries, EvalError, EvalSummary, Evaluation, MAP_AT, Protocol,
-    RECALL_AT, Recall, RecallByRanking, Result, ranking_name,
+    AdaptiveReranking, Breakdown, ConfidenceSummary, EmptyQueries, EvalError, EvalSummary, Evaluation,
+    MAP_AT, Protocol, RECALL_AT, Recall, RecallByRanking, Result, WindowSummary, ranking_name,
 };
 use minijinja::{Value, context};
 use r2former_data::dataset::Dataset;
@@ -32,6 +32,15 @@ pub(super) const MAP_NOTE: &str = "mAP@k: how early and how completely a ranking
     precision at the rank of each positive up to rank k, summed, over the smaller of k and the number of positives; the \
     mean over all queries, in percent.";
 
+pub(super) const CONFIDENCE_NOTE: &str = "Answers of all queries, the unknown ones asked of the database without their \
+    positives, so that their every answer is wrong. ECE (expected calibration error): the mean difference of confidence and \
+    share of correct answers over ten bins. Area: under the curve of risk (wrong among accepted answers) over coverage \
+    (accepted among all), the smaller the better. Accepted and precision: at the model's threshold.";
+
+pub(super) const WINDOWS_NOTE: &str = "Each query fused with those before it in its recording by a hidden Markov model over \
+    the places found; recall@1 in percent of the last frame of each window. Of missing: the share of wrong answers put right, \
+    less those spoilt.";
+
 /// Renders the page. The template escapes all text; pictures are SVG of this crate.
 pub(super) fn render(
     evaluation: &Evaluation,
@@ -48,10 +57,20 @@ pub(super) fn render(
     let mut plots = vec![charts::recall(evaluation), charts::precision(evaluation)];
     plots.extend(charts::errors(evaluation));
     plots.push(charts::cost(evaluation));
+    plots.extend(charts::confidence(evaluation));
     let plots: Vec<Value> = plots.into_iter().map(Value::from_safe_string).collect();
     let mut sections: Vec<Section> = vec![("Recall".to_string(), RECALL_NOTE, recall(evaluation))];
     sections.extend(compared(&summary.comparisons));
     sections.push(("Mean average precision".into(), MAP_NOTE, mean_average_precision(evaluation)));
+    sections.extend(
+        summary.confidence.as_ref().map(|found| ("Confidence".into(), CONFIDENCE_NOTE, confidence(found))),
+    );
+    sections.extend(
+        summary
+            .windows
+            .as_ref()
+            .map(|found| (format!("Windows of {} frames", found.frames), WINDOWS_NOTE, windows(found))),
+    );
     let by_tag = summary.recall_by.iter().map(|table| {
         let note = "Number of queries with each value of this tag, and their recall@1 / @5 / @10 in percent. Groups of few \
                     queries say little.";
@@ -150,6 +169,39 @@ fn recall(evaluation: &Evaluation) -> Table {
         std::iter::once(ranking_name(method).to_string()).chain(RECALL_AT.iter().map(cell)).collect()
     });
     (heads.collect(), rows.collect())
+}
+
+fn confidence(found: &ConfidenceSummary) -> Table {
+    let heads = strings([
+        "ranking",
+        "unknown queries",
+        "ECE, %",
+        "area, %",
+        "threshold",
+        "accepted, %",
+        "precision, %",
+    ]);
+    let rows = found.rankings.iter().map(|of| {
+        vec![
+            ranking_name(of.ranking).to_string(),
+            format!("{} of {}", found.unknown_queries, of.quality.answers),
+            percent(of.quality.expected_calibration_error),
+            percent(of.quality.area_under_risk_coverage),
+            of.quality.threshold.to_string(),
+            percent(of.quality.coverage),
+            of.quality.precision.map_or("none accepted".into(), percent),
+        ]
+    });
+    (heads, rows.collect())
+}
+
+fn windows(found: &WindowSummary) -> Table {
+    let heads = strings(["ranking", "alone", "fused", "of missing, %"]);
+    let rows = found.rankings.iter().map(|of| {
+        let name = ranking_name(of.ranking).to_string();
+        vec![name, percent(of.single), percent(of.fused), percent(of.of_missing)]
+    });
+    (heads, rows.collect())
 }
 
 fn mean_average_precision(evaluation: &Evaluation) -> Table {

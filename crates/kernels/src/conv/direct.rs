@@ -110,12 +110,11 @@ impl Direct {
         self.bias.len()
     }
 
-    /// Computes the output map, whose width is `width`, and what follows, on all threads.
+    /// Computes the output map, whose width is given with the source, and what follows, on all threads.
     pub(super) fn run(
         &self,
         level: Level,
-        source: Source<'_>,
-        width: usize,
+        (source, width): (Source<'_>, usize),
         epilogue: [bool; 2],
         following: &[Follow<'_>],
         outputs: Outputs<'_>,

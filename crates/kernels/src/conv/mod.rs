@@ -358,7 +358,7 @@ impl ConvNet {
         let epilogue = |target: &Target| [target.add, target.relu];
         let run = |following: &[Follow<'_>], outputs| match kernel {
             Kernel::Direct(direct) => {
-                direct.run(self.level, source, width, epilogue(&target), following, outputs, &self.lines);
+                direct.run(self.level, (source, width), epilogue(&target), following, outputs, &self.lines);
             }
             Kernel::Winograd(winograd) => {
                 winograd.run(self.level, source, epilogue(&target), following, outputs, &self.tiles);

@@ -287,6 +287,7 @@ impl Task<'_> {
 
     /// A tile of one point's product, over a slice of channels.
     #[allow(clippy::too_many_arguments, reason = "the loops' indices")]
+    #[allow(clippy::manual_memcpy, reason = "sums are registers")]
     #[inline(always)]
     fn tile<S: Simd, const R: usize>(
         &self,

@@ -70,7 +70,7 @@ impl Salad {
             scores,
             dust_bin: reader.param(&format!("{name}.dust_bin"), [1], Init::Constant(1.0)),
             linear: c.linear.map(|dim| {
-                Projection::load(reader, &format!("{name}.linear"), c.aggregated(), dim, precision)
+                Projection::load_large(reader, &format!("{name}.linear"), c.aggregated(), dim, precision)
             }),
             clusters: c.clusters,
         }

@@ -126,6 +126,11 @@ impl Vit {
         }
     }
 
+    /// Frees blocks that kernels hold a copy of: all, or with `facets` those after the one whose facets local features are.
+    pub(crate) fn release_blocks(&mut self, facets: bool) {
+        self.blocks.truncate(if facets { self.local_layer + 1 } else { 0 });
+    }
+
     /// The sizes.
     pub fn config(&self) -> &VitConfig {
         &self.config
@@ -180,9 +185,13 @@ impl Vit {
     /// - images: `[batch, 3, height, width]`, normalised
     ///
     /// # Errors
-    /// [`ModelError::Input`] if a side is not a multiple of the patch.
+    /// [`ModelError::Input`] if a side is not a multiple of the patch, [`ModelError::Config`] after
+    /// [`R2Former::release_blocks`](crate::R2Former::release_blocks).
     pub fn forward(&self, images: Tensor<4>) -> Result<Tokens> {
         let [_, _, height, width] = images.dims();
+        if self.blocks.len() + usize::from(self.config.values) < self.config.depth {
+            return Err(ModelError::Config("the blocks of this model were released to kernels".into()));
+        }
         let mut x = self.embed(images)?;
         let prefix = self.config.prefix_tokens();
         let grid = [height, width].map(|side| side / self.config.patch);

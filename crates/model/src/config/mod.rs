@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod backbone;
+mod calibration;
 mod cnn;
 mod heads;
 mod input;
@@ -12,6 +13,7 @@ mod size;
 pub use aggregate::{BoqConfig, CricaConfig, GemConfig, SaladConfig};
 pub(crate) use backbone::DINOV3_BASE;
 pub use backbone::{AdapterConfig, BackboneConfig, PositionMode, VitConfig};
+pub use calibration::{Calibration, CalibrationSet, Clue, Clues, ConfidenceFit};
 pub use cnn::ResNetConfig;
 pub(crate) use cnn::{VGG16, vgg_pools_before};
 pub use heads::{GlobalConfig, Pooling, RerankerConfig};
@@ -68,6 +70,10 @@ pub struct ModelConfig {
     pub trained: Trained,
     /// Origin of the weights, such as source file and its SHA-256, licence, training configuration.
     pub provenance: serde_json::Value,
+    /// How probable its answers are to be correct, by their scores; belongs to these weights. `None` where it was not
+    /// measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
 }
 
 /// Which parts have trained weights. The others are randomly initialised.
@@ -122,6 +128,7 @@ impl ModelConfig {
             precision: Precision::F32,
             trained: Trained { global: false, local: false, reranker: false },
             provenance: serde_json::Value::Null,
+            calibration: None,
         })
     }
 
@@ -412,6 +419,7 @@ impl ModelConfig {
         {
             return bad("input.std must be positive, input.mean finite".into());
         }
+        self.calibration.as_ref().map_or(Ok(()), Calibration::validate)?;
         self.check_image_size(self.input.image_size())?;
         self.check_size(self.input.height, self.input.width)
     }

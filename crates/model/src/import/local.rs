@@ -201,6 +201,10 @@ pub(super) fn add(config: &mut ModelConfig, options: &LocalOptions) -> Result<Op
     if options.is_empty() && config.backbone.is_convolutional() && !plain {
         return Ok(None);
     }
+    // A transformer that ends in values has no tokens left.
+    if options.is_empty() && matches!(&config.backbone, BackboneConfig::Vit(vit) if vit.values) {
+        return Ok(None);
+    }
     options.configure(config)?;
     Ok(config.local.as_ref().filter(|_| config.reranker.is_none()).map(|local| {
         let bytes = config.local_count(config.input.height, config.input.width) * config.local_row();

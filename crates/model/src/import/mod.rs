@@ -240,6 +240,7 @@ fn global_only(
         precision: Precision::F32,
         trained: Trained { global: true, local: false, reranker: false },
         provenance,
+        calibration: None,
     }
 }
 

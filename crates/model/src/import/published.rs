@@ -68,6 +68,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         input: options.input(Normalisation::ImageNet, size, ResizeMode::Direct),
         precision: Precision::F32,
         provenance: file.provenance,
+        calibration: None,
     };
     Ok(Draft { config, tensors, leftovers, notes })
 }

@@ -27,6 +27,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         precision: Precision::F32,
         trained: Trained { global: false, local: false, reranker: false },
         provenance: file.provenance,
+        calibration: None,
     };
     let notes = vec![untrained_note(&format!("{pooling:?}").to_lowercase())];
     Ok(Draft { config, tensors, leftovers, notes })

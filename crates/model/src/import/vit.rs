@@ -98,6 +98,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         precision: Precision::F32,
         trained: Trained { global: false, local: false, reranker: false },
         provenance: file.provenance,
+        calibration: None,
     };
     let tensors = names::rename(tensors, &[("", "backbone.")]);
     Ok(Draft { config, tensors, leftovers, notes })

@@ -29,6 +29,18 @@ impl Projection {
         Self { linear: reader.linear(name, d_in, d_out), precision }
     }
 
+    /// As [`load`](Self::load), without a copy of a weight that may be half of the model
+    /// ([`TensorReader::linear_across`]).
+    pub fn load_large(
+        reader: &mut TensorReader,
+        name: &str,
+        d_in: usize,
+        d_out: usize,
+        precision: Precision,
+    ) -> Self {
+        Self { linear: reader.linear_across(name, d_in, d_out), precision }
+    }
+
     /// As [`load`](Self::load), with the weight stored as a convolution kernel of `shape`.
     pub fn load_shaped(
         reader: &mut TensorReader,

@@ -112,6 +112,18 @@ impl TensorReader {
         self.linear_shaped(name, d_in, d_out, &[d_out, d_in])
     }
 
+    /// A linear layer whose weight stays as it is stored and is read across, for large ones: a transposed copy beside
+    /// it would decide how much memory loading takes.
+    pub fn linear_across(&mut self, name: &str, d_in: usize, d_out: usize) -> Linear {
+        let full = format!("{name}.weight");
+        let weight = self.tensor(&full, [d_out, d_in], Init::Normal(0.02)).transpose();
+        let bias = self.param(&format!("{name}.bias"), [d_out], Init::Constant(0.0));
+        let mut linear = LinearConfig::new(1, 1).init(&self.device);
+        linear.weight = named(&full, weight);
+        linear.bias = Some(bias);
+        linear
+    }
+
     /// A linear layer whose weight is stored as a convolution kernel of `shape`.
     pub fn linear_shaped(&mut self, name: &str, d_in: usize, d_out: usize, shape: &[usize]) -> Linear {
         let full = format!("{name}.weight");

@@ -10,12 +10,22 @@ use burn::tensor::Tensor;
 #[derive(Default)]
 pub struct TensorWriter {
     tensors: Tensors,
+    /// The one tensor that is wanted; the others are not copied.
+    only: Option<String>,
     failure: Option<String>,
 }
 
 impl TensorWriter {
+    /// Collects one tensor alone.
+    pub fn only(name: &str) -> Self {
+        Self { only: Some(name.to_string()), ..Self::default() }
+    }
+
     /// Adds a tensor in its own layout.
     pub fn tensor<const D: usize>(&mut self, name: &str, value: Tensor<D>) {
+        if self.only.as_ref().is_some_and(|only| only != name) {
+            return;
+        }
         let shape = value.dims().to_vec();
         match value.try_into_vec_as::<f32>() {
             Ok(data) => {

@@ -9,7 +9,8 @@ mod sets;
 mod suite;
 
 use crate::common::{
-    Machine, ModelArgs, ensure_writable_folder, load_model, parse_margin, renamed, rerank_or_default,
+    Machine, ModelArgs, ensure_writable_folder, load_model, parse_margin, parse_share, renamed,
+    rerank_or_default,
 };
 use crate::exit::ExitStatus;
 use crate::output::{self, print_json, print_summary};
@@ -21,7 +22,7 @@ use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, RerankMethod, Settings};
 use r2former_eval::{
     Environment, EvalOptions, EvalSummary, FeatureStorage, PAGE, PredictionsFile, QueryPreprocessing, Rules,
-    RunInfo, evaluate, rank, write_report,
+    RunInfo, Unknown, evaluate, rank, write_report,
 };
 use r2former_model::Device;
 use serde_json::json;
@@ -61,7 +62,7 @@ pub(crate) struct StorageArgs {
 }
 
 impl StorageArgs {
-    fn storage(&self) -> FeatureStorage {
+    pub(crate) fn storage(&self) -> FeatureStorage {
         FeatureStorage { memory_bytes: self.memory.saturating_mul(1 << 20), dir: self.features.clone() }
     }
 }
@@ -92,6 +93,16 @@ pub(crate) struct RunArgs {
     /// [default: rerank every query].
     #[arg(long, value_name = "MARGIN", allow_negative_numbers = true, value_parser = parse_margin)]
     adaptive: Option<f32>,
+    /// Measure confidence, with this share of the queries made unknown, 0 to 1: they are asked of the database without their
+    /// positives. Recall is of all queries, with their positives.
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    unknown: Option<f64>,
+    /// Seed of the choice of unknown queries.
+    #[arg(long, default_value_t = 1, value_name = "SEED", requires = "unknown")]
+    seed: u64,
+    /// Measure recall@1 with windows of N queries in a row, fused as the frames of a sequence: the query and those before it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=1000))]
+    window: Option<u16>,
     #[command(flatten)]
     storage: StorageArgs,
     /// Write a report into this folder: report.html, and results.json with every query.
@@ -196,7 +207,9 @@ impl RunArgs {
             .candidates(self.candidates)
             .adaptive(self.adaptive)
             .storage(self.storage.storage())
-            .query_preprocessing(self.query_preprocessing))
+            .query_preprocessing(self.query_preprocessing)
+            .window(self.window.map(usize::from))
+            .unknown(self.unknown.map(|share| Unknown { share, seed: self.seed })))
     }
 }
 

@@ -1,0 +1,221 @@
+//! `r2former query --sequence`: frames in order, and the track that they give together.
+
+use crate::common::parse_metres;
+use crate::output::write_track;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use r2former_data::PositionKind;
+use r2former_data::dataset::list_images;
+use r2former_engine::{Answer, Fix, Positions, SequenceFilter, SequenceFrame, SequenceOptions, best_track};
+use r2former_index::{Filter, ReadPlaces};
+use std::path::{Path, PathBuf};
+
+/// Places that are listed at a time.
+const PAGE: usize = 4096;
+
+/// A sequence of frames.
+#[derive(Debug, Args)]
+pub(crate) struct SequenceArgs {
+    /// Frames in order: a folder, sorted by name, or a CSV list with the column path and, where they are known, time
+    /// (seconds) and moved (metres since the frame before, by odometry). Times are also read from EXIF.
+    #[arg(long, value_name = "DIR|LIST", conflicts_with = "images")]
+    sequence: Option<PathBuf>,
+    /// Write the track of the sequence to this file, as its ending says: .geojson or .csv; repeatable.
+    #[arg(long, value_name = "FILE", requires = "sequence")]
+    track: Vec<PathBuf>,
+    /// Metres per second that a sequence does not exceed.
+    #[arg(long, default_value = "15", value_name = "M/S", allow_negative_numbers = true, value_parser = parse_metres, requires = "sequence")]
+    max_speed: f64,
+    /// Metres between two frames that are not exceeded where a time is missing; in an index without positions, places in the
+    /// order of their names.
+    #[arg(long, default_value = "15", value_name = "METRES", allow_negative_numbers = true, value_parser = parse_metres, requires = "sequence")]
+    max_step: f64,
+}
+
+/// A frame of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FrameArg {
+    pub(crate) path: PathBuf,
+    time: Option<f64>,
+    moved_m: Option<f64>,
+}
+
+/// A frame of a track.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TrackPoint {
+    pub(crate) query: String,
+    pub(crate) time: Option<f64>,
+    /// By this frame and those before it.
+    pub(crate) live: Option<Fix>,
+    /// By all frames.
+    pub(crate) best: Option<Fix>,
+}
+
+/// What the frames said so far.
+#[derive(Debug)]
+pub(crate) struct Track {
+    options: SequenceOptions,
+    filter: SequenceFilter,
+    frames: Vec<SequenceFrame>,
+    points: Vec<TrackPoint>,
+}
+
+impl SequenceArgs {
+    /// The frames of the sequence, if there is one.
+    pub(crate) fn frames(&self) -> Result<Vec<FrameArg>> {
+        let Some(source) = &self.sequence else { return Ok(Vec::new()) };
+        let bare = |path: PathBuf| FrameArg { path, time: None, moved_m: None };
+        let frames: Vec<FrameArg> = if source.is_dir() {
+            list_images(source)?.photos.into_iter().map(|photo| bare(photo.path)).collect()
+        } else {
+            listed(source)?
+        };
+        if frames.is_empty() {
+            bail!("{}: holds no frames", source.display());
+        }
+        Ok(frames)
+    }
+
+    /// Refuses a file that the track could not be written to, before the work is done.
+    pub(crate) fn check(&self, positions: Positions) -> Result<()> {
+        for file in &self.track {
+            let local = positions.kind() == PositionKind::Local && positions.origin().is_none();
+            match ending(file) {
+                "csv" => {}
+                "geojson" | "json" if positions.kind() == PositionKind::None || local => bail!(
+                    "--track {}: GeoJSON needs degrees, and this index has {}: use .csv",
+                    file.display(),
+                    if local { "local metres without an origin" } else { "no positions" }
+                ),
+                "geojson" | "json" => {}
+                _ => bail!("--track {}: the file must end in .geojson or .csv", file.display()),
+            }
+            crate::common::ensure_writable(file)?;
+        }
+        Ok(())
+    }
+
+    /// An empty track, if there is a sequence.
+    pub(crate) fn track(&self, index: &impl ReadPlaces, kind: PositionKind) -> Result<Option<Track>> {
+        if self.sequence.is_none() {
+            return Ok(None);
+        }
+        let mut options = SequenceOptions::default();
+        (options.max_speed, options.max_step_m) = (self.max_speed, self.max_step);
+        if kind == PositionKind::None {
+            options.order = order(index)?;
+        }
+        Ok(Some(Track {
+            filter: SequenceFilter::new(options.clone()),
+            options,
+            frames: Vec::new(),
+            points: Vec::new(),
+        }))
+    }
+}
+
+/// Each place's number in the order of names.
+fn order(index: &impl ReadPlaces) -> Result<std::collections::HashMap<String, f64>> {
+    let mut names = Vec::new();
+    let mut from = None;
+    loop {
+        let page = index.list(from, PAGE, &Filter::default())?;
+        names.extend(page.places.into_iter().map(|(_, place)| place.name));
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    names.sort_unstable();
+    Ok(names.into_iter().enumerate().map(|(i, name)| (name, i as f64)).collect())
+}
+
+fn ending(file: &Path) -> &str {
+    file.extension().and_then(|ending| ending.to_str()).unwrap_or_default()
+}
+
+/// The frames of a CSV list; paths are relative to its folder.
+fn listed(file: &Path) -> Result<Vec<FrameArg>> {
+    let named = || file.display().to_string();
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(file).with_context(named)?;
+    let heads = reader.headers().with_context(named)?.clone();
+    let column = |name: &str| heads.iter().position(|head| head.eq_ignore_ascii_case(name));
+    let Some(path) = column("path") else {
+        bail!("{}: has no column path; the columns of a sequence are path, time and moved", file.display());
+    };
+    let (time, moved) = (column("time"), column("moved"));
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let mut frames = Vec::new();
+    for (i, row) in reader.records().enumerate() {
+        let row = row.with_context(named)?;
+        let number = |column: Option<usize>| -> Result<Option<f64>> {
+            let Some(text) = column.and_then(|column| row.get(column)).filter(|text| !text.is_empty()) else {
+                return Ok(None);
+            };
+            let value = text.parse::<f64>().ok().filter(|value| value.is_finite());
+            value
+                .map(Some)
+                .with_context(|| format!("{}: row {}: '{text}' is not a number", file.display(), i + 2))
+        };
+        let path = folder.join(row.get(path).unwrap_or_default());
+        frames.push(FrameArg { path, time: number(time)?, moved_m: number(moved)? });
+    }
+    Ok(frames)
+}
+
+impl Track {
+    /// Takes the answer of the next frame, with all of its candidates.
+    pub(crate) fn push(&mut self, answer: &Answer, frame: Option<&FrameArg>, exif: Option<f64>) {
+        let time = frame.and_then(|frame| frame.time).or(exif);
+        let moved_m = frame.and_then(|frame| frame.moved_m);
+        let frame = SequenceFrame { matches: answer.matches.clone(), time, moved_m };
+        self.take(&answer.query, frame);
+    }
+
+    /// A frame that could not be read: the motion goes on.
+    pub(crate) fn push_unreadable(&mut self, query: &str, frame: Option<&FrameArg>) {
+        let (time, moved_m) = frame.map_or((None, None), |frame| (frame.time, frame.moved_m));
+        self.take(query, SequenceFrame { matches: Vec::new(), time, moved_m });
+    }
+
+    fn take(&mut self, query: &str, frame: SequenceFrame) {
+        let (time, live) = (frame.time, self.filter.push(frame.clone()));
+        self.points.push(TrackPoint { query: query.to_owned(), time, live, best: None });
+        self.frames.push(frame);
+    }
+
+    /// Looks at all frames together and writes the files.
+    pub(crate) fn finish(self, args: &SequenceArgs, positions: Positions) -> Result<()> {
+        let Self { options, frames, mut points, .. } = self;
+        for (point, best) in points.iter_mut().zip(best_track(frames, &options)) {
+            point.best = best;
+        }
+        for file in &args.track {
+            write_track(file, ending(file) == "csv", &points, positions)?;
+            eprintln!("track: {}", file.display());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_have_times_and_odometry_where_they_are_known() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let file = folder.path().join("list.csv");
+        std::fs::write(&file, "path, time, moved\na.jpg,0.5,\nb.jpg,,3\n").expect("written");
+        let found = listed(&file).expect("a list");
+        let frame = |name: &str, time, moved_m| FrameArg { path: folder.path().join(name), time, moved_m };
+        assert_eq!(found, [frame("a.jpg", Some(0.5), None), frame("b.jpg", None, Some(3.0))]);
+        for (text, says) in
+            [("file\na.jpg\n", "no column path"), ("path,time\na.jpg,noon\n", "row 2: 'noon'")]
+        {
+            std::fs::write(&file, text).expect("written");
+            let said = format!("{:#}", listed(&file).expect_err(says));
+            assert!(said.contains(says), "{said}");
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! Frames in order: a hidden Markov model over the index's places fuses their candidates.
+//!
+//! The states are the places that the frames' searches found. A frame's scores say how well each place explains it, and
+//! between two frames nobody moves farther than a bound. [`SequenceFilter`] takes one frame at a time (forward algorithm);
+//! [`best_track`] looks at all frames at once (Viterbi).
+
+use crate::{Estimate, Match, ScoreKind};
+use r2former_data::Position;
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// States that are carried from frame to frame, at most: the most probable ones.
+const CARRIED: usize = 120;
+/// Log-likelihood of a place that a frame's search did not find, relative to the frame's best.
+const UNSEEN: f64 = -8.0;
+
+/// How frames are fused.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct SequenceOptions {
+    /// Metres per second that are not exceeded, where frames have times.
+    pub max_speed: f64,
+    /// Metres between two frames that are not exceeded, where a time is missing.
+    pub max_step_m: f64,
+    /// Metres that references lie off the route, or apart along it: added to each bound.
+    pub slack_m: f64,
+    /// Probability that a frame is anywhere, whatever the frames before say.
+    pub jump: f64,
+    /// For an index without positions: the number of each reference along its own recording, by its name; a step between
+    /// two numbers counts as a metre.
+    pub order: HashMap<String, f64>,
+}
+
+impl Default for SequenceOptions {
+    /// 15 m/s, 15 m between frames, 10 m of slack, a jump in 50 frames.
+    fn default() -> Self {
+        Self { max_speed: 15.0, max_step_m: 15.0, slack_m: 10.0, jump: 0.02, order: HashMap::new() }
+    }
+}
+
+/// One frame: the candidates of its search, and what is known of the motion since the frame before.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SequenceFrame {
+    /// Its matches, best first: as many as there are, not only those that an answer shows.
+    pub matches: Vec<Match>,
+    /// Its time in seconds, from any start.
+    pub time: Option<f64>,
+    /// Metres travelled since the frame before, by odometry.
+    pub moved_m: Option<f64>,
+}
+
+/// Where a frame was taken, by the frames together.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Fix {
+    /// The most probable place.
+    pub place: Match,
+    /// Where it is: the mean of the probable places within [`Estimate::AGREEMENT_M`] of the most probable one.
+    pub position: Option<Position>,
+    /// The probability that the model gives to all of these. It is no calibrated confidence: it knows only the places found.
+    pub probability: f64,
+}
+
+/// A place that may be where the latest frame was taken.
+#[derive(Debug, Clone)]
+struct State {
+    place: Match,
+    /// Log-likelihood of the frame here, less that of the frame's best candidate.
+    emission: f64,
+    /// Probability after this frame; of [`best_track`] the log-probability of the best way here.
+    weight: f64,
+    /// The state before on the best way.
+    back: Option<usize>,
+}
+
+/// Fuses frames as they come.
+///
+/// ```
+/// use r2former_engine::{LatLon, Match, SequenceFilter, SequenceFrame, SequenceOptions};
+/// use std::collections::BTreeMap;
+///
+/// let found = |path: &str, lat, similarity| Match {
+///     rank: 1,
+///     id: String::new(),
+///     path: path.into(),
+///     tags: BTreeMap::new(),
+///     position: Some(LatLon { lat, lon: 0.0 }.into()),
+///     heading: None,
+///     time: None,
+///     distance_m: None,
+///     similarity,
+///     score: None,
+///     score_kind: None,
+/// };
+/// let frame = |matches| SequenceFrame { matches, ..SequenceFrame::default() };
+/// let mut filter = SequenceFilter::new(SequenceOptions::default());
+/// filter.push(frame(vec![found("a", 52.0, 0.9), found("far", 52.5, 0.5)]));
+/// // A look-alike 55 km away is a little more similar than the place next door.
+/// let fix = filter.push(frame(vec![found("far", 52.5, 0.71), found("b", 52.0001, 0.7)])).unwrap();
+/// assert_eq!(fix.place.path, "b");
+/// ```
+#[derive(Debug, Clone)]
+pub struct SequenceFilter {
+    options: SequenceOptions,
+    states: Vec<State>,
+    time: Option<f64>,
+}
+
+impl SequenceFilter {
+    /// Before the first frame: everywhere is equally probable.
+    pub fn new(options: SequenceOptions) -> Self {
+        Self { options, states: Vec::new(), time: None }
+    }
+
+    /// Takes the next frame; `None` while no frame had a candidate.
+    pub fn push(&mut self, frame: SequenceFrame) -> Option<Fix> {
+        let motion = self.options.motion(self.time, &frame);
+        self.time = frame.time.or(self.time);
+        let before = std::mem::take(&mut self.states);
+        let mut states = next_states(&before, frame.matches);
+        let even = 1.0 / states.len().max(1) as f64;
+        let mut prior = vec![0.0; states.len()];
+        for from in &before {
+            for (own, share) in prior.iter_mut().zip(self.options.transitions(from, &states, &motion)) {
+                *own += from.weight * share;
+            }
+        }
+        for (state, prior) in states.iter_mut().zip(prior) {
+            let prior = if before.is_empty() { even } else { self.options.mixed(prior, even) };
+            state.weight = prior * state.emission.exp();
+        }
+        let total: f64 = states.iter().map(|state| state.weight).sum();
+        states.iter_mut().for_each(|state| state.weight /= total);
+        states.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+        states.truncate(CARRIED.max(1));
+        self.states = states;
+        self.fix()
+    }
+
+    /// The places of the latest frame with their probabilities, most probable first.
+    pub fn places(&self) -> impl Iterator<Item = (&Match, f64)> {
+        self.states.iter().map(|state| (&state.place, state.weight))
+    }
+
+    fn fix(&self) -> Option<Fix> {
+        let best = self.states.first()?;
+        let weights = self.states.iter().map(|state| (&state.place, state.weight));
+        Some(around(&best.place, weights))
+    }
+}
+
+/// The most probable way through all frames (Viterbi): a fix for each frame; `None` for frames before the first candidate.
+pub fn best_track(frames: Vec<SequenceFrame>, options: &SequenceOptions) -> Vec<Option<Fix>> {
+    let mut columns: Vec<Vec<State>> = Vec::with_capacity(frames.len());
+    let mut time = None;
+    for frame in frames {
+        let motion = options.motion(time, &frame);
+        time = frame.time.or(time);
+        let before = columns.last().map_or(&[][..], Vec::as_slice);
+        // Logarithms of ways: the best one counts 0, so that carrying compares them alike.
+        let mut states = next_states(before, frame.matches);
+        let even = 1.0 / states.len().max(1) as f64;
+        let mut best: Vec<(f64, Option<usize>)> = vec![(f64::NEG_INFINITY, None); states.len()];
+        for (i, from) in before.iter().enumerate() {
+            for (own, share) in best.iter_mut().zip(options.transitions(from, &states, &motion)) {
+                let way = from.weight + options.mixed(share, even).ln();
+                if way > own.0 {
+                    *own = (way, Some(i));
+                }
+            }
+        }
+        for (state, (way, back)) in states.iter_mut().zip(best) {
+            let way = if before.is_empty() { 0.0 } else { way };
+            (state.weight, state.back) = (way + state.emission, back);
+        }
+        let most = states.iter().map(|state| state.weight).fold(f64::NEG_INFINITY, f64::max);
+        states.iter_mut().for_each(|state| state.weight -= most);
+        states.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+        states.truncate(CARRIED);
+        columns.push(states);
+    }
+    let mut at = columns.last().and_then(|states| (!states.is_empty()).then_some(0));
+    let mut track: Vec<Option<Fix>> = Vec::with_capacity(columns.len());
+    for states in columns.iter().rev() {
+        let state = at.and_then(|at| states.get(at));
+        track.push(state.map(|state| {
+            let total: f64 = states.iter().map(|other| other.weight.exp()).sum();
+            around(&state.place, states.iter().map(|other| (&other.place, other.weight.exp() / total)))
+        }));
+        at = state.and_then(|state| state.back);
+    }
+    track.reverse();
+    track
+}
+
+/// How far it may be from the frame before.
+struct Motion {
+    least_m: f64,
+    most_m: f64,
+}
+
+impl SequenceOptions {
+    fn motion(&self, before: Option<f64>, frame: &SequenceFrame) -> Motion {
+        if let Some(moved) = frame.moved_m.filter(|metres| metres.is_finite() && *metres >= 0.0) {
+            return Motion { least_m: moved - 2.0 * self.slack_m, most_m: moved + self.slack_m };
+        }
+        let seconds = before.zip(frame.time).map(|(before, now)| (now - before).abs());
+        let metres = seconds.map_or(self.max_step_m, |seconds| seconds * self.max_speed);
+        Motion { least_m: 0.0, most_m: metres + self.slack_m }
+    }
+
+    /// How probable each state is after one state, by the motion alone.
+    fn transitions(&self, from: &State, to: &[State], motion: &Motion) -> Vec<f64> {
+        let sigma = (motion.most_m / 4.0).max(2.0);
+        let one = |state: &State| {
+            // Where a distance is unknown, staying is all that can be told.
+            let same = || if state.place.path == from.place.path { 0.0 } else { f64::INFINITY };
+            let metres = self.metres(&from.place, &state.place).unwrap_or_else(same);
+            let excess = (metres - motion.most_m).max(motion.least_m - metres).max(0.0) / sigma;
+            (-0.5 * excess * excess).exp()
+        };
+        let mut shares: Vec<f64> = to.iter().map(one).collect();
+        let total: f64 = shares.iter().sum();
+        if total > 0.0 {
+            shares.iter_mut().for_each(|share| *share /= total);
+        }
+        shares
+    }
+
+    fn mixed(&self, share: f64, even: f64) -> f64 {
+        (1.0 - self.jump) * share + self.jump * even
+    }
+
+    fn metres(&self, from: &Match, to: &Match) -> Option<f64> {
+        match from.position.zip(to.position) {
+            Some((from, to)) => from.distance_m(to),
+            None => Some((self.order.get(&from.path)? - self.order.get(&to.path)?).abs()),
+        }
+    }
+}
+
+/// The candidates of a frame, and the places before it that it did not find.
+fn next_states(before: &[State], matches: Vec<Match>) -> Vec<State> {
+    let emissions = emissions(&matches);
+    let mut known: HashMap<String, ()> = HashMap::with_capacity(matches.len());
+    let mut states: Vec<State> = Vec::with_capacity(matches.len() + before.len());
+    for (place, emission) in matches.into_iter().zip(emissions) {
+        if known.insert(place.path.clone(), ()).is_none() {
+            states.push(State { place, emission, weight: 0.0, back: None });
+        }
+    }
+    // Without any candidate, a frame says nothing.
+    let unseen = if states.is_empty() { 0.0 } else { UNSEEN };
+    for state in before.iter().filter(|state| !known.contains_key(&state.place.path)) {
+        states.push(State { place: state.place.clone(), emission: unseen, weight: 0.0, back: None });
+    }
+    states
+}
+
+/// Log-likelihoods of the candidates, relative to the best one.
+fn emissions(matches: &[Match]) -> Vec<f64> {
+    // Scores and similarities are not comparable: what was not reranked is behind what was.
+    let scored = matches.first().is_some_and(|m| m.score.is_some());
+    let value = |m: &Match| match (m.score, m.score_kind) {
+        (Some(score), Some(ScoreKind::RerankerProbability)) => {
+            let score = f64::from(score).clamp(1e-6, 1.0 - 1e-6);
+            Some((score / (1.0 - score)).ln())
+        }
+        (Some(score), Some(ScoreKind::RansacInliers | ScoreKind::MutualMatches)) => {
+            Some(3.0 * f64::from(score.max(0.0)).ln_1p())
+        }
+        _ if scored => None,
+        _ => Some(20.0 * f64::from(m.similarity)),
+    };
+    let values: Vec<Option<f64>> = matches.iter().map(value).collect();
+    let best = values.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
+    values.into_iter().map(|value| value.map_or(UNSEEN, |value| (value - best).max(UNSEEN))).collect()
+}
+
+/// A fix at a place, with the probable ones around it.
+fn around<'a>(best: &Match, places: impl Iterator<Item = (&'a Match, f64)>) -> Fix {
+    let mut probability = 0.0;
+    let mut near = Vec::new();
+    for (place, weight) in places {
+        let metres = best.position.zip(place.position).and_then(|(best, own)| best.distance_m(own));
+        if place.path == best.path || metres.is_some_and(|metres| metres <= Estimate::AGREEMENT_M) {
+            probability += weight;
+            near.extend(place.position.map(|position| (position, weight)));
+        }
+    }
+    let position = best.position.map(|position| Estimate::mean_of(position, &near));
+    Fix { place: best.clone(), position, probability: probability.min(1.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use r2former_data::LocalPoint;
+
+    fn at(path: &str, x: f64, similarity: f32) -> Match {
+        Match {
+            rank: 1,
+            id: String::new(),
+            path: path.into(),
+            tags: Default::default(),
+            position: Some(LocalPoint { x, y: 0.0, z: None }.into()),
+            heading: None,
+            time: None,
+            distance_m: None,
+            similarity,
+            score: None,
+            score_kind: None,
+        }
+    }
+
+    /// A walk of 10 m per frame along a street of places 10 m apart; frame 2 mistakes a place 500 m away for its own.
+    fn walk() -> Vec<SequenceFrame> {
+        (0..5)
+            .map(|i| {
+                let here = f64::from(i) * 10.0;
+                let name = |x: f64| format!("{x:.0}");
+                let mut matches = vec![at(&name(here), here, 0.8), at(&name(here + 10.0), here + 10.0, 0.7)];
+                let wrong = if i == 2 { 0.85 } else { 0.5 };
+                matches.push(at("500", 500.0, wrong));
+                matches.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
+                SequenceFrame { matches, ..SequenceFrame::default() }
+            })
+            .collect()
+    }
+
+    fn paths(fixes: &[Option<Fix>]) -> Vec<&str> {
+        fixes.iter().map(|fix| fix.as_ref().map_or("", |fix| fix.place.path.as_str())).collect()
+    }
+
+    #[test]
+    fn a_mistaken_frame_is_outvoted_live_and_afterwards() {
+        let mut filter = SequenceFilter::new(SequenceOptions::default());
+        let live: Vec<Option<Fix>> = walk().into_iter().map(|frame| filter.push(frame)).collect();
+        assert_eq!(paths(&live), ["0", "10", "20", "30", "40"]);
+        assert_eq!(paths(&best_track(walk(), &SequenceOptions::default())), ["0", "10", "20", "30", "40"]);
+        let last = live[4].as_ref().expect("a fix");
+        assert!(last.probability > 0.9 && last.probability <= 1.0, "{last:?}");
+        let total: f64 = filter.places().map(|(_, weight)| weight).sum();
+        assert!((total - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn later_frames_correct_the_first_one_only_afterwards() {
+        let mut frames = walk();
+        frames[0].matches = vec![at("500", 500.0, 0.82), at("0", 0.0, 0.8)];
+        let mut filter = SequenceFilter::new(SequenceOptions::default());
+        let live = filter.push(frames[0].clone()).expect("a fix");
+        assert_eq!(live.place.path, "500");
+        assert_eq!(paths(&best_track(frames, &SequenceOptions::default()))[0], "0");
+    }
+
+    #[test]
+    fn times_and_odometry_bound_the_motion() {
+        let two = |time, moved_m, x: f64| {
+            let first = SequenceFrame { matches: vec![at("a", 0.0, 0.9)], time: Some(0.0), moved_m: None };
+            // 0.02 more similar, but farther away.
+            let matches = vec![at("far", x, 0.72), at("near", 5.0, 0.7)];
+            let mut filter = SequenceFilter::new(SequenceOptions::default());
+            filter.push(first);
+            filter.push(SequenceFrame { matches, time, moved_m }).expect("a fix").place.path
+        };
+        // 200 m in one second, and in a minute.
+        assert_eq!(two(Some(1.0), None, 200.0), "near");
+        assert_eq!(two(Some(60.0), None, 200.0), "far");
+        // The odometer knows better than the clock.
+        assert_eq!(two(Some(60.0), Some(4.0), 200.0), "near");
+        assert_eq!(two(Some(1.0), Some(200.0), 200.0), "far");
+    }
+
+    #[test]
+    fn a_jump_is_believed_when_frames_insist() {
+        let mut filter = SequenceFilter::new(SequenceOptions::default());
+        let frame = |x: f64| SequenceFrame {
+            matches: vec![at(&format!("{x}"), x, 0.8), at("other", 2000.0, 0.5)],
+            ..SequenceFrame::default()
+        };
+        filter.push(frame(0.0));
+        let fixes: Vec<Fix> = (0..4).filter_map(|_| filter.push(frame(900.0))).collect();
+        assert_eq!(fixes[3].place.path, "900");
+    }
+
+    #[test]
+    fn without_positions_the_order_of_references_counts() {
+        let bare = |path: &str, similarity| Match { position: None, ..at(path, 0.0, similarity) };
+        let order = (0..100).map(|i| (format!("{i}"), f64::from(i))).collect();
+        let options = SequenceOptions { order, ..SequenceOptions::default() };
+        let mut filter = SequenceFilter::new(options);
+        filter.push(SequenceFrame { matches: vec![bare("10", 0.8)], ..SequenceFrame::default() });
+        let matches = vec![bare("90", 0.72), bare("12", 0.7)];
+        let fix = filter.push(SequenceFrame { matches, ..SequenceFrame::default() }).expect("a fix");
+        assert_eq!((fix.place.path.as_str(), fix.position), ("12", None));
+    }
+
+    #[test]
+    fn frames_without_candidates_change_nothing_much() {
+        let mut filter = SequenceFilter::new(SequenceOptions::default());
+        assert_eq!(filter.push(SequenceFrame::default()), None);
+        filter.push(SequenceFrame { matches: vec![at("a", 0.0, 0.9)], ..SequenceFrame::default() });
+        let fix = filter.push(SequenceFrame::default()).expect("the place before");
+        assert_eq!(fix.place.path, "a");
+        let empty = vec![SequenceFrame::default(); 2];
+        assert_eq!(best_track(empty, &SequenceOptions::default()), [None, None]);
+    }
+}

@@ -1,0 +1,10 @@
+//! Confidence: whether answers are as probable to be correct as they say, and the calibration that makes them so.
+
+mod calibrate;
+mod fit;
+mod judge;
+mod nothing;
+
+pub use calibrate::{CalibrateOptions, Calibrated, LeftOutSet, calibrate};
+pub(crate) use judge::{Asked, judge_all, similarities};
+pub use judge::{ConfidenceSummary, JudgedAnswer, PositionQuality, RankingConfidence, Unknown};

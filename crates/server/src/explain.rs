@@ -1,0 +1,177 @@
+//! `POST /v1/explain`: why a photograph and a place match, as JSON or SVG.
+
+use crate::body::{Upload, in_memory, receive};
+use crate::index::{Index, PlaceId};
+use crate::json::{json_response, typed};
+use crate::pictures::stored;
+use crate::problem::{Problem, Result};
+use crate::service::{Service, blocking};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
+use axum::http::{Response, StatusCode};
+use r2former_data::image::{Limits, decode_bytes};
+use r2former_engine::{
+    Contribution, Extractor, ImageFeatures, QueryImage, ScoreKind, Verification, Verifier, contributions,
+    score_pair,
+};
+use r2former_eval::pictures::{PairSide, Photograph, matches};
+use r2former_index::{Place, ReadPlaces};
+use r2former_model::quantize::dequantize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Parameters of an explanation.
+pub(crate) const PARAMS: [&str; 5] = ["index", "place", "contributions", "format", "name"];
+
+/// Pixels of the longer side of photographs in pictures.
+const LONGEST: usize = 640;
+
+/// What a picture may load: photographs that are part of it.
+const PICTURE: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'";
+
+/// Why do this photograph and this place match?
+pub(crate) async fn pair(State(service): State<Arc<Service>>, request: Request) -> Result<Response<Body>> {
+    let (parts, body) = request.into_parts();
+    let mut received = receive(&service, &parts, body, true).await?;
+    let params = &received.params;
+    params.only(&PARAMS)?;
+    let index = service.index(params)?;
+    let id = params
+        .one("place")?
+        .ok_or_else(|| Problem::bad_request("place=ID is missing: the place to explain"))?;
+    let (id, place) = {
+        let (index, id) = (index.clone(), id.to_owned());
+        blocking(move || index.place(&id)).await?
+    };
+    let is_svg = params.word("format", &["json", "svg"])? == "svg";
+    let with_contributions = params.flag("contributions")?;
+    if !index.place.manifest.config.has_local() {
+        return Err(Problem::unprocessable("the model of this index has no local features to explain with"));
+    }
+    let image = received.one()?;
+    let finished = service.queue.run(service.deadline(), move || {
+        index.check()?;
+        let pair = Pair::of(&index, &image, id, with_contributions)?;
+        match is_svg {
+            false => Ok(Err(pair.json(&index.extractor, &image, id, &place))),
+            true => pair.svg(&index, &image, id, &place).map(Ok),
+        }
+    });
+    let finished = finished.await?;
+    service.metrics.stage("queue", finished.waited.as_secs_f64());
+    match finished.value? {
+        Err(document) => Ok(json_response(StatusCode::OK, &document)),
+        Ok(svg) => {
+            let mut response = typed(StatusCode::OK, "image/svg+xml", svg);
+            response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PICTURE));
+            Ok(response)
+        }
+    }
+}
+
+/// A query and a place, compared.
+struct Pair {
+    query: ImageFeatures,
+    /// Local features of the place, as the index keeps them.
+    reference: Vec<f32>,
+    similarity: f32,
+    /// By the reranker, where it is trained.
+    learned: Option<(r2former_engine::PairScore, Vec<Contribution>)>,
+    geometry: Verification,
+}
+
+impl Pair {
+    fn of(index: &Index, image: &Upload, id: PlaceId, with_contributions: bool) -> Result<Self> {
+        let extractor = &*index.extractor;
+        let query = extractor.extract_image(QueryImage::from(&*image.bytes).named("image"))?;
+        let gone = || Problem::not_found("there is no place of this identifier in the index");
+        let local = index.reader.locals(&[id])?.pop().flatten().ok_or_else(gone)?;
+        let global = index.reader.globals(&[id])?.pop().flatten().ok_or_else(gone)?;
+        let reference = dequantize(&local.rows, local.row_width);
+        let geometry = Verifier::new(extractor, &query.local)?.verify(&reference);
+        let learned = match extractor.config().trained.reranker {
+            false => None,
+            true => {
+                let score = score_pair(extractor, &query.local, &reference)?;
+                let each = match with_contributions {
+                    true => contributions(extractor, &query.local, &reference)?,
+                    false => Vec::new(),
+                };
+                Some((score, each))
+            }
+        };
+        let similarity = query.global.iter().zip(&global).map(|(a, b)| a * b).sum();
+        Ok(Self { query, reference, similarity, learned, geometry })
+    }
+
+    /// Positions are parts of each photograph's own width and height.
+    fn json(&self, extractor: &Extractor, image: &Upload, id: PlaceId, place: &Place) -> Value {
+        let settings = extractor.settings();
+        let longest = settings.height.max(settings.width) as f32;
+        let part = |at: [f32; 2]| {
+            [at[0] * longest / settings.width as f32, at[1] * longest / settings.height as f32]
+        };
+        let row = extractor.config().local_row();
+        let features = |rows: &[f32]| -> Vec<Value> {
+            let feature = |values: &[f32]| {
+                let [x, y] = part([values[0], values[1]]);
+                json!([x, y, values[2]])
+            };
+            rows.chunks_exact(row).map(feature).collect()
+        };
+        let pairs: Vec<Value> = (self.geometry.pairs.iter())
+            .map(|pair| {
+                json!({
+                    "query": part(pair.query), "reference": part(pair.reference), "similarity": pair.similarity,
+                    "inlier": pair.inlier,
+                })
+            })
+            .collect();
+        let each: Vec<Value> = (self.learned.iter().flat_map(|(_, each)| each))
+            .map(|c| {
+                json!({
+                    "query": part(c.query), "reference": part(c.reference), "similarity": c.similarity,
+                    "margin": c.margin,
+                })
+            })
+            .collect();
+        let score = self.learned.as_ref().map(|(score, _)| score);
+        json!({
+            "query": { "name": image.name, "features": features(&self.query.local) },
+            "reference": { "id": id.to_string(), "path": place.name, "features": features(&self.reference) },
+            "similarity": self.similarity,
+            "score": score.map(|score| score.score),
+            "score_kind": score.map(|_| ScoreKind::RerankerProbability),
+            "logits": score.map(|score| score.logits),
+            "pairs": pairs,
+            "inliers": self.geometry.inliers,
+            "homography": self.geometry.homography,
+            "contributions": each,
+            "patch": [
+                extractor.config().stride() as f32 / settings.width as f32,
+                extractor.config().stride() as f32 / settings.height as f32,
+            ],
+        })
+    }
+
+    /// The program's picture of matches.
+    fn svg(&self, index: &Index, image: &Upload, id: PlaceId, place: &Place) -> Result<String> {
+        let extractor = &*index.extractor;
+        let limits = Limits::default();
+        let query = Photograph::new(decode_bytes(&image.bytes, in_memory(), &limits)?, LONGEST)
+            .map_err(|error| Problem::internal(error.to_string()))?;
+        let photo = stored(index, id, place)?;
+        let reference = Photograph::new(decode_bytes(&photo.bytes, in_memory(), &limits)?, LONGEST)
+            .map_err(|error| Problem::internal(error.to_string()))?;
+        let settings = extractor.settings();
+        let learned = self.learned.as_ref().filter(|(_, each)| !each.is_empty());
+        Ok(matches(
+            PairSide { photo: &query, name: &image.name },
+            PairSide { photo: &reference, name: &place.name },
+            [settings.height, settings.width],
+            learned.map(|(score, each)| (each.as_slice(), score.score)),
+            &self.geometry,
+        ))
+    }
+}

@@ -1,0 +1,146 @@
+//! One index as requests see it.
+
+use crate::error::Result;
+use crate::options::ServedIndex;
+use crate::photos::PhotoRoots;
+use crate::problem::{self, Problem};
+use crate::writing::Writing;
+use r2former_engine::{Extractor, PlaceIndex, PositionKind, RerankMethod};
+use r2former_index::{Extent, Filter, Place, ReadPlaces, Reader};
+use serde_json::{Value, json};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often the folder is looked at: another index may have taken its place.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Waiting time until somebody has probably restarted the service.
+const REPLACED: Duration = Duration::from_secs(60);
+
+/// An identifier of a place: that of its name.
+pub(crate) type PlaceId = uuid::Uuid;
+
+/// An index that is served. Its reader sees the last commit with every call, whoever wrote it.
+#[derive(Debug)]
+pub(crate) struct Index {
+    pub(crate) name: String,
+    pub(crate) place: PlaceIndex,
+    pub(crate) reader: Reader,
+    pub(crate) extractor: Arc<Extractor>,
+    pub(crate) photos: PhotoRoots,
+    pub(crate) writing: Writing,
+    looked: Mutex<(Instant, bool)>,
+    /// The box around all positions, and of how many changes it is.
+    extent: Mutex<Option<(u64, Option<Extent>)>>,
+}
+
+impl Index {
+    pub(crate) fn open(served: ServedIndex) -> Result<Self> {
+        let ServedIndex { name, index, extractor, photos } = served;
+        Ok(Self {
+            reader: index.reader()?,
+            writing: Writing::new(index.clone(), extractor.clone()),
+            photos: PhotoRoots::new(index.dir(), photos),
+            name,
+            place: index,
+            extractor,
+            looked: Mutex::new((Instant::now(), true)),
+            extent: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn kind(&self) -> PositionKind {
+        self.place.positions().kind()
+    }
+
+    /// Refuses to answer from a folder that holds another index now: its descriptors are of another model.
+    pub(crate) fn check(&self) -> problem::Result<()> {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.0.elapsed() >= LOOK {
+            let now = PlaceIndex::open(self.place.dir());
+            let same = now.is_ok_and(|now| {
+                now.manifest.config == self.place.manifest.config && now.settings == self.place.settings
+            });
+            *looked = (Instant::now(), same);
+        }
+        if looked.1 {
+            return Ok(());
+        }
+        let detail =
+            "the folder of the index is gone, or holds another index: the service has to be started again";
+        Err(Problem::unavailable(detail, REPLACED))
+    }
+
+    /// Refuses what the model cannot do.
+    pub(crate) fn check_method(&self, method: Option<RerankMethod>) -> problem::Result<()> {
+        let config = self.extractor.config();
+        let name = &config.name;
+        match method {
+            Some(RerankMethod::Model) if config.reranker.is_none() => {
+                Err(Problem::unprocessable(format!("rerank=model: the model {name} has no reranker")))
+            }
+            Some(RerankMethod::Ransac | RerankMethod::Mutual) if config.local.is_none() => {
+                Err(Problem::unprocessable(format!("rerank: the model {name} has no local features")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A place by the identifier in an address.
+    pub(crate) fn place(&self, id: &str) -> problem::Result<(PlaceId, Place)> {
+        let unknown = || Problem::not_found("there is no place of this identifier in the index");
+        let id = PlaceId::from_str(id).ok().ok_or_else(unknown)?;
+        self.check()?;
+        let place = self.reader.get(&[id])?.pop().flatten().ok_or_else(unknown)?;
+        Ok((id, place))
+    }
+
+    /// How many images there are.
+    pub(crate) fn count(&self) -> problem::Result<usize> {
+        self.check()?;
+        Ok(self.reader.count(&Filter::default())?)
+    }
+
+    /// What clients need to know about it.
+    pub(crate) fn summary(&self) -> problem::Result<Value> {
+        let images = self.count()?;
+        let config = self.extractor.config();
+        let settings = self.place.settings;
+        let manifest = &self.place.manifest;
+        let methods = [
+            (RerankMethod::Model, config.reranker.is_some()),
+            (RerankMethod::Ransac, config.local.is_some()),
+            (RerankMethod::Mutual, config.local.is_some()),
+            (RerankMethod::None, true),
+        ];
+        let methods: Vec<RerankMethod> =
+            methods.into_iter().filter(|(_, can)| *can).map(|(method, _)| method).collect();
+        Ok(json!({
+            "name": self.name,
+            "images": images,
+            "changes": self.reader.changes()?,
+            "created": manifest.created,
+            "positions": manifest.config.positions,
+            "extent": self.extent()?,
+            "bytes": self.reader.bytes()?,
+            "model": { "name": config.name, "fingerprint": manifest.config.fingerprint },
+            "input": { "height": settings.height, "width": settings.width },
+            "rerank": { "methods": methods, "default": RerankMethod::default_of(config) },
+        }))
+    }
+
+    /// The box around all positions, read again after changes alone.
+    fn extent(&self) -> problem::Result<Option<Extent>> {
+        let changes = self.reader.changes()?;
+        let known = *self.extent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, extent)) = known
+            && of == changes
+        {
+            return Ok(extent);
+        }
+        let extent = self.reader.extent()?;
+        *self.extent.lock().unwrap_or_else(PoisonError::into_inner) = Some((changes, extent));
+        Ok(extent)
+    }
+}

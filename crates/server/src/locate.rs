@@ -1,0 +1,155 @@
+//! `POST /v1/locate` and `/v1/locate/batch`: where was this taken?
+
+use crate::body::{Received, Upload, in_memory, receive};
+use crate::index::Index;
+use crate::json::json_response;
+use crate::params::{Params, Prior};
+use crate::problem::{Problem, Result};
+use crate::service::Service;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{Response, StatusCode};
+use r2former_data::image::tags_of_bytes;
+use r2former_engine::{
+    Answer, EngineError, LocateOptions, Near, QueryImage, QueryResult, answers_json, locate, unknown_tags,
+};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Parameters of a query.
+pub(crate) const PARAMS: [&str; 12] = [
+    "index",
+    "top",
+    "candidates",
+    "rerank",
+    "adaptive",
+    "near",
+    "radius",
+    "tag",
+    "since",
+    "until",
+    "min_confidence",
+    "name",
+];
+
+/// How long a batch waits before it asks for a turn again.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// What is asked of an index.
+#[derive(Debug, Clone)]
+struct Question {
+    index: Arc<Index>,
+    options: LocateOptions,
+    prior: Prior,
+}
+
+impl Question {
+    fn of(service: &Service, params: &Params) -> Result<Self> {
+        params.only(&PARAMS)?;
+        let index = service.index(params)?;
+        let options = params.locate_options()?;
+        index.check_method(options.rerank)?;
+        let prior = params.prior(index.kind())?;
+        Ok(Self { index, options, prior })
+    }
+
+    /// Computes the answer.
+    fn answer(mut self, image: &Upload) -> Result<Answer, EngineError> {
+        let mut note = None;
+        self.options.filter.near = match self.prior {
+            Prior::Everywhere => None,
+            Prior::Near(near) => Some(near),
+            Prior::Exif(radius) => {
+                let tags = tags_of_bytes(&image.bytes, in_memory());
+                let position = tags.ok().and_then(|tags| tags.position);
+                if position.is_none() {
+                    note = Some("has no GPS position in its EXIF: searched everywhere".to_owned());
+                }
+                position.map(|position| Near::new(position, radius))
+            }
+        };
+        let Index { reader, extractor, .. } = &*self.index;
+        let query = QueryImage::from(&*image.bytes).named(image.name.as_str());
+        let mut answer = locate(reader, extractor, query, &self.options)?;
+        answer.notes.extend(note);
+        if answer.matches.is_empty() {
+            answer.notes.extend(unknown_tags(reader, &self.options.filter)?);
+        }
+        Ok(answer)
+    }
+}
+
+/// Waits for a turn, and computes.
+async fn ask(service: &Service, question: Question, image: Upload, deadline: Instant) -> Result<Answer> {
+    let finished = service
+        .queue
+        .run(deadline, move || {
+            question.index.check()?;
+            question.answer(&image).map_err(Problem::from)
+        })
+        .await?;
+    service.metrics.stage("queue", finished.waited.as_secs_f64());
+    let answer = finished.value?;
+    let t = &answer.timing;
+    for (stage, ms) in [
+        ("decode", t.decode_ms),
+        ("extract", t.extract_ms),
+        ("search", t.search_ms),
+        ("fetch", t.fetch_ms),
+        ("rerank", t.rerank_ms),
+    ] {
+        service.metrics.stage(stage, ms / 1000.0);
+    }
+    Ok(answer)
+}
+
+/// Where was this photograph taken?
+pub(crate) async fn one(State(service): State<Arc<Service>>, request: Request) -> Result<Response<Body>> {
+    let (parts, body) = request.into_parts();
+    let mut received = receive(&service, &parts, body, true).await?;
+    let question = Question::of(&service, &received.params)?;
+    let image = renamed(received.one()?, &received.params)?;
+    let answer = ask(&service, question, image, service.deadline()).await?;
+    Ok(json_response(StatusCode::OK, &answers_json(&[QueryResult::Answer(answer)])))
+}
+
+/// Where were these photographs taken? One after the other, so that a batch has one place in the queue.
+pub(crate) async fn batch(State(service): State<Arc<Service>>, request: Request) -> Result<Response<Body>> {
+    let (parts, body) = request.into_parts();
+    let Received { params, images } = receive(&service, &parts, body, true).await?;
+    if images.is_empty() {
+        return Err(Problem::bad_request("there is no image: send parts called image of a multipart form"));
+    }
+    let question = Question::of(&service, &params)?;
+    let mut results = Vec::with_capacity(images.len());
+    for image in images {
+        let query = image.name.clone();
+        let deadline = service.deadline();
+        let answer = loop {
+            match ask(&service, question.clone(), image.clone(), deadline).await {
+                Err(problem)
+                    if problem.status == StatusCode::TOO_MANY_REQUESTS && Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                answer => break answer,
+            }
+        };
+        results.push(match answer {
+            Ok(answer) => QueryResult::Answer(answer),
+            Err(problem) if problem.status == StatusCode::UNPROCESSABLE_ENTITY => {
+                QueryResult::Unreadable { query, error: problem.detail().to_owned() }
+            }
+            Err(problem) => return Err(problem),
+        });
+    }
+    Ok(json_response(StatusCode::OK, &answers_json(&results)))
+}
+
+/// A query is called by the parameter `name`, where there is one.
+fn renamed(mut image: Upload, params: &Params) -> Result<Upload> {
+    if let Some(name) = params.one("name")? {
+        image.name = name.chars().filter(|c| !c.is_control()).take(255).collect();
+    }
+    Ok(image)
+}

@@ -1,0 +1,330 @@
+//! Parameters of requests, from the query of the address and from the fields of a form alike.
+
+use crate::problem::{Problem, Result};
+use r2former_data::{LatLon, LocalPoint, Position, PositionKind, period};
+use r2former_engine::{Filter, LocateOptions, Near, RerankMethod};
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+/// Most matches in an answer, and most candidates that are reranked.
+pub(crate) const MOST: u32 = 1000;
+
+/// Half the Earth's circumference, rounded up.
+const FARTHEST_M: f64 = 20_040_000.0;
+
+/// Most parameters of a request.
+const MOST_PARAMETERS: usize = 200;
+
+/// Parameters as they came: a name may be repeated.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Params(Vec<(String, String)>);
+
+/// Around where a query is searched.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Prior {
+    Everywhere,
+    Near(Near),
+    /// The photograph's own position, and this radius.
+    Exif(f64),
+}
+
+impl Params {
+    /// Those of an address.
+    ///
+    /// # Errors
+    /// Too many of them.
+    pub(crate) fn of_query(query: Option<&str>) -> Result<Self> {
+        let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        let mut params = Self::default();
+        for (name, value) in pairs {
+            params.push(name.into_owned(), value.into_owned())?;
+        }
+        Ok(params)
+    }
+
+    /// Adds one.
+    ///
+    /// # Errors
+    /// Too many of them.
+    pub(crate) fn push(&mut self, name: String, value: String) -> Result<()> {
+        if self.0.len() == MOST_PARAMETERS {
+            return Err(Problem::bad_request(format!("there are more than {MOST_PARAMETERS} parameters")));
+        }
+        self.0.push((name, value));
+        Ok(())
+    }
+
+    /// Refuses names that mean nothing here: a misspelt parameter is no silent default.
+    pub(crate) fn only(&self, known: &[&str]) -> Result<()> {
+        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some((name, _)) => Err(Problem::bad_request(format!(
+                "there is no parameter {}; there are {}",
+                shown(name),
+                known.join(", ")
+            ))),
+        }
+    }
+
+    /// The value of a parameter that may be given once.
+    pub(crate) fn one(&self, name: &str) -> Result<Option<&str>> {
+        let mut values = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(Problem::bad_request(format!("{name} is given twice"))),
+            (value, None) => Ok(value),
+        }
+    }
+
+    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn parsed<T: FromStr>(&self, name: &str, what: &str) -> Result<Option<T>> {
+        self.one(name)?
+            .map(|text| {
+                text.trim()
+                    .parse()
+                    .ok()
+                    .ok_or_else(|| Problem::bad_request(format!("{name}={} is not {what}", shown(text))))
+            })
+            .transpose()
+    }
+
+    /// A whole number within a range.
+    pub(crate) fn count(&self, name: &str, range: RangeInclusive<u32>) -> Result<Option<usize>> {
+        let what = format!("a whole number, {} to {}", range.start(), range.end());
+        let count: Option<u32> = self.parsed(name, &what)?;
+        match count {
+            Some(count) if !range.contains(&count) => {
+                Err(Problem::bad_request(format!("{name}={count} is not {what}")))
+            }
+            count => Ok(count.map(|count| count as usize)),
+        }
+    }
+
+    /// A finite number within a range.
+    pub(crate) fn number(&self, name: &str, range: RangeInclusive<f64>) -> Result<Option<f64>> {
+        let what = format!("a number, {} to {}", range.start(), range.end());
+        let number: Option<f64> = self.parsed(name, &what)?;
+        match number {
+            Some(number) if !range.contains(&number) => {
+                Err(Problem::bad_request(format!("{name}={number} is not {what}")))
+            }
+            number => Ok(number),
+        }
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool> {
+        Ok(self.parsed(name, "true or false")?.unwrap_or(false))
+    }
+
+    /// One of some words; the first where it is not given.
+    pub(crate) fn word<'w>(&self, name: &str, words: &[&'w str]) -> Result<&'w str> {
+        let first = words.first().copied().unwrap_or_default();
+        let Some(text) = self.one(name)? else { return Ok(first) };
+        words.iter().copied().find(|word| *word == text).ok_or_else(|| {
+            Problem::bad_request(format!("{name}={} is not one of {}", shown(text), words.join(", ")))
+        })
+    }
+
+    /// How to search, but for the prior.
+    pub(crate) fn locate_options(&self) -> Result<LocateOptions> {
+        let mut options = LocateOptions::default().filter(self.filter()?);
+        options.top = self.count("top", 1..=MOST)?.unwrap_or(options.top);
+        options.candidates = self.count("candidates", 1..=MOST)?.unwrap_or(options.candidates);
+        options.rerank = self.parsed::<RerankMethod>("rerank", "model, ransac, mutual or none")?;
+        options.adaptive = self.number("adaptive", 0.0..=2.0)?.map(|margin| margin as f32);
+        if self.one("min_confidence")?.is_some() {
+            return Err(Problem::bad_request(
+                "min_confidence: the model of this index has no calibrated confidence",
+            ));
+        }
+        Ok(options)
+    }
+
+    /// Tags and times.
+    pub(crate) fn filter(&self) -> Result<Filter> {
+        let bad = |problem: String| Problem::bad_request(problem);
+        let moment = |name| self.one(name)?.map(period).transpose().map_err(bad);
+        let since = moment("since")?.map(|(first, _)| first);
+        let until = moment("until")?.map(|(_, last)| last);
+        if let (Some(since), Some(until)) = (since, until)
+            && since > until
+        {
+            return Err(bad("since is after until: no image can pass".into()));
+        }
+        Ok(Filter { since, until, tags: self.tags()?.into_iter().collect(), ..Filter::default() })
+    }
+
+    /// `tag=KEY=VALUE`, any number of them.
+    pub(crate) fn tags(&self) -> Result<Vec<(String, String)>> {
+        let mut tags: Vec<(String, String)> = Vec::new();
+        for text in self.all("tag") {
+            let Some((key, value)) = text.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+                return Err(Problem::bad_request(format!(
+                    "tag={} is not KEY=VALUE, as in tag=label=kitchen",
+                    shown(text)
+                )));
+            };
+            if tags.iter().any(|(known, other)| known == key && other != value) {
+                return Err(Problem::bad_request(format!("the tag {} is given two values", shown(key))));
+            }
+            tags.push((key.into(), value.into()));
+        }
+        Ok(tags)
+    }
+
+    /// `near=lat,lon` (or `x,y[,z]`, or `exif`) and `radius`.
+    pub(crate) fn prior(&self, kind: PositionKind) -> Result<Prior> {
+        let radius = self.number("radius", f64::MIN_POSITIVE..=FARTHEST_M)?;
+        match (self.one("near")?, radius) {
+            (None, None) => Ok(Prior::Everywhere),
+            (Some("exif"), Some(radius)) if kind == PositionKind::Wgs84 => Ok(Prior::Exif(radius)),
+            (Some("exif"), Some(_)) => Err(Problem::unprocessable(format!(
+                "near=exif: positions in EXIF are WGS84; this index has {}",
+                kind.words()
+            ))),
+            (Some(text), Some(radius)) => Ok(Prior::Near(Near::new(position("near", text, kind)?, radius))),
+            (Some(_), None) => Err(Problem::bad_request("near needs a radius in metres")),
+            (None, Some(_)) => Err(Problem::bad_request("radius is that of near=lat,lon")),
+        }
+    }
+
+    /// `position=lat,lon`, or `x,y[,z]` in local metres.
+    pub(crate) fn position(&self, kind: PositionKind) -> Result<Option<Position>> {
+        self.one("position")?.map(|text| position("position", text, kind)).transpose()
+    }
+
+    /// `bbox=west,south,east,north` in degrees, or `min x,min y,max x,max y`.
+    pub(crate) fn bbox(&self) -> Result<Option<[f64; 4]>> {
+        let Some(text) = self.one("bbox")? else { return Ok(None) };
+        let bad = || {
+            Problem::bad_request(format!(
+                "bbox={} is not four numbers: west,south,east,north, or minimum x,y and maximum x,y",
+                shown(text)
+            ))
+        };
+        let numbers = numbers(text).and_then(|numbers| <[f64; 4]>::try_from(numbers).ok()).ok_or_else(bad)?;
+        if numbers[1] > numbers[3] {
+            return Err(bad());
+        }
+        Ok(Some(numbers))
+    }
+}
+
+/// A position of the index's kind.
+fn position(name: &str, text: &str, kind: PositionKind) -> Result<Position> {
+    let unusable =
+        |problem: &dyn Display| Problem::unprocessable(format!("{name}={}: {problem}", shown(text)));
+    let Some(parts) = numbers(text) else {
+        return Err(Problem::bad_request(format!(
+            "{name}={} is not LAT,LON in degrees, as in 52.205,0.119, or X,Y[,Z] in metres",
+            shown(text)
+        )));
+    };
+    match (kind, parts.as_slice()) {
+        (PositionKind::Wgs84, &[lat, lon]) => {
+            LatLon::new(lat, lon).map(Into::into).map_err(|error| unusable(&error))
+        }
+        (PositionKind::Local, &[x, y]) => {
+            LocalPoint::new(x, y, None).map(Into::into).map_err(|error| unusable(&error))
+        }
+        (PositionKind::Local, &[x, y, z]) => {
+            LocalPoint::new(x, y, Some(z)).map(Into::into).map_err(|error| unusable(&error))
+        }
+        (kind, _) => Err(unusable(&format!("this index has {}", kind.words()))),
+    }
+}
+
+/// Finite numbers with commas between.
+fn numbers(text: &str) -> Option<Vec<f64>> {
+    text.split(',').map(|part| part.trim().parse().ok().filter(|v: &f64| v.is_finite())).collect()
+}
+
+/// A text of the client within a message: short, and on one line.
+pub(crate) fn shown(text: &str) -> String {
+    let short: String = text.chars().take(80).collect();
+    let more = if short.len() < text.len() { "..." } else { "" };
+    format!("'{}{more}'", short.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(query: &str) -> Params {
+        Params::of_query(Some(query)).expect("few parameters")
+    }
+
+    #[test]
+    fn options_are_those_of_the_program() {
+        let params =
+            params("top=3&candidates=50&rerank=ransac&tag=camera%3Dfront&tag=a=b=c&since=1970&until=1970-01");
+        let options = params.locate_options().expect("sound");
+        assert_eq!((options.top, options.candidates, options.rerank), (3, 50, Some(RerankMethod::Ransac)));
+        assert_eq!((options.filter.since, options.filter.until), (Some(0), Some(31 * 86_400 - 1)));
+        assert_eq!(
+            (options.filter.tags["camera"].as_str(), options.filter.tags["a"].as_str()),
+            ("front", "b=c")
+        );
+        assert_eq!(super::Params::default().locate_options().expect("none"), LocateOptions::default());
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused() {
+        for bad in [
+            "top=0",
+            "top=1001",
+            "top=x",
+            "top=1&top=2",
+            "candidates=-1",
+            "rerank=best",
+            "adaptive=nan",
+            "tag=x",
+            "tag==x",
+            "tag=a=1&tag=a=2",
+            "since=soon",
+            "since=2025&until=2024",
+            "min_confidence=0.5",
+        ] {
+            let problem = params(bad).locate_options().expect_err(bad);
+            assert_eq!(problem.status.as_u16(), 400, "{bad}");
+        }
+        assert!(params("tpo=3").only(&["top"]).expect_err("misspelt").detail().contains("there are top"));
+        let many = "a=1&".repeat(MOST_PARAMETERS + 1);
+        assert!(Params::of_query(Some(&many)).is_err());
+    }
+
+    #[test]
+    fn the_kind_of_the_index_decides() {
+        let prior = |query: &str, kind| params(query).prior(kind).map_err(|problem| problem.status.as_u16());
+        let here = LatLon { lat: 52.0, lon: -0.5 };
+        let near = Prior::Near(Near::new(here, 25.0));
+        assert_eq!(prior("near=52,-0.5&radius=25", PositionKind::Wgs84), Ok(near));
+        assert_eq!(prior("near=exif&radius=25", PositionKind::Wgs84), Ok(Prior::Exif(25.0)));
+        assert_eq!(prior("", PositionKind::None), Ok(Prior::Everywhere));
+        for (bad, kind, status) in [
+            ("near=52,0.1", PositionKind::Wgs84, 400),
+            ("radius=5", PositionKind::Wgs84, 400),
+            ("near=91,0&radius=5", PositionKind::Wgs84, 422),
+            ("near=1,2,3&radius=5", PositionKind::Wgs84, 422),
+            ("near=exif&radius=5", PositionKind::Local, 422),
+            ("near=1,2&radius=5", PositionKind::None, 422),
+            ("near=here&radius=5", PositionKind::Wgs84, 400),
+            ("near=1,2&radius=0", PositionKind::Wgs84, 400),
+            ("near=1,2&radius=inf", PositionKind::Wgs84, 400),
+        ] {
+            assert_eq!(prior(bad, kind), Err(status), "{bad}");
+        }
+        assert_eq!(params("bbox=-1,2,3,4").bbox(), Ok(Some([-1.0, 2.0, 3.0, 4.0])));
+        assert!(params("bbox=1,2,3").bbox().is_err() && params("bbox=0,2,0,1").bbox().is_err());
+    }
+
+    #[test]
+    fn texts_of_the_client_stay_short_and_on_their_line() {
+        assert_eq!(shown("a\nb"), "'a\\nb'");
+        assert!(shown(&"x".repeat(5000)).len() < 100);
+    }
+}
