@@ -6,7 +6,7 @@ use clap::Args;
 use r2former_engine::doctor::{self, TrustCache};
 use r2former_engine::{Extractor, LoadedModel, Origin, RerankMethod, Settings};
 use r2former_model::device::describe;
-use r2former_model::{Device, ModelConfig, Precision, parse_device};
+use r2former_model::{Device, ImageSize, ModelConfig, Precision, parse_device};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -92,10 +92,11 @@ pub(crate) struct ModelArgs {
 /// Overrides of a model's own settings.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct InputArgs {
-    /// Image size fed to the network, height x width in pixels [default: the model's own]. A photo that
-    /// has this size already is not resampled.
-    #[arg(long, value_name = "HxW", value_parser = parse_size)]
-    pub(crate) image_size: Option<[usize; 2]>,
+    /// Image size fed to the network [default: the model's own]: HxW for height x width in pixels, or in each photo's own
+    /// shape: native, longest:N (longer side at most N) or shorter:N, resized to multiples of the patch; with :crop after
+    /// it, cut to them. A photo that has this size already is not resampled.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) image_size: Option<ImageSize>,
     /// Arithmetic of the products: f32 or bf16 [default: the model's own]. A CPU without the instructions
     /// (AVX-512 BF16) computes in f32 either way; the reranker always does on a CPU.
     #[arg(long, value_name = "PRECISION")]
@@ -105,8 +106,8 @@ pub(crate) struct InputArgs {
 impl InputArgs {
     pub(crate) fn settings(&self, loaded: &LoadedModel) -> Settings {
         let mut settings = Settings::of(&loaded.config);
-        if let Some([height, width]) = self.image_size {
-            (settings.height, settings.width) = (height, width);
+        if let Some(size) = self.image_size {
+            settings = settings.sized(size, &loaded.config);
         }
         settings.precision = self.precision.unwrap_or(settings.precision);
         settings
@@ -118,8 +119,8 @@ impl ModelArgs {
     pub(crate) fn extractor(&self, machine: &Machine, size: Option<[usize; 2]>) -> Result<Extractor> {
         let loaded = load_model(self.model.as_deref())?;
         let mut settings = self.input.settings(&loaded);
-        if let Some([height, width]) = size {
-            (settings.height, settings.width) = (height, width);
+        if let Some(size) = size {
+            settings = settings.sized(ImageSize::Fixed(size), &loaded.config);
         }
         machine.extractor(loaded, settings)
     }

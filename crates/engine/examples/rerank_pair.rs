@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn compare(extractor: &Extractor, name: &str, a: &Rgb8, b: &Rgb8) -> Result<(), Box<dyn Error>> {
-    let mut features = extractor.extract(&[extractor.prepare(a)?, extractor.prepare(b)?])?;
+    let mut features = extractor.extract_views(&[extractor.prepare(a)?, extractor.prepare(b)?])?;
     let (b, a) = (features.pop(), features.pop());
     let (Some(a), Some(b)) = (a, b) else { return Err("two images give two descriptors".into()) };
     let pair = score_pair(extractor, &a.local, &b.local)?;

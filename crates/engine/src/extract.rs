@@ -3,12 +3,13 @@
 use crate::batch_limit::BatchLimit;
 use crate::fused::{FusedBackbone, fused_reranker};
 use crate::host::host;
-use crate::{EngineError, QueryImage, Result};
+use crate::sizes::SizeCache;
+use crate::{EngineError, QueryImage, Result, View};
 use burn::tensor::{Tensor, TensorData};
-use r2former_data::image::{Limits, Preprocess, ResizeMode, Rgb8, decode_file, to_input};
+use r2former_data::image::{Limits, Preprocess, ResizeMode};
 use r2former_kernels::{Level, MatmulPrecision};
 use r2former_model::weights::Tensors;
-use r2former_model::{Checkpoint, Device, ModelConfig, Precision, R2Former, checkpoint};
+use r2former_model::{Checkpoint, Device, ImageSize, ModelConfig, Precision, R2Former, SizeRule, checkpoint};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::io::{Cursor, Read};
@@ -18,10 +19,13 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Image height in pixels.
+    /// Image height in pixels; with `rule` that of an ordinary photograph.
     pub height: usize,
-    /// Image width in pixels.
+    /// Image width in pixels, likewise.
     pub width: usize,
+    /// How an image's size follows from the photograph's; absent: all have `height` and `width`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<SizeRule>,
     /// Arithmetic of the products.
     pub precision: Precision,
 }
@@ -29,7 +33,33 @@ pub struct Settings {
 impl Settings {
     /// The model's own settings, with which it was evaluated.
     pub fn of(config: &ModelConfig) -> Self {
-        Self { height: config.input.height, width: config.input.width, precision: config.precision }
+        let input = &config.input;
+        Self { height: input.height, width: input.width, rule: input.rule, precision: config.precision }
+    }
+
+    /// The same for images of another size.
+    #[must_use]
+    pub fn sized(self, size: ImageSize, config: &ModelConfig) -> Self {
+        let [height, width] = config.nominal_size(size);
+        let rule = match size {
+            ImageSize::Fixed(_) => None,
+            ImageSize::Rule(rule) => Some(rule),
+        };
+        Self { height, width, rule, ..self }
+    }
+
+    /// The size of images.
+    pub fn image_size(&self) -> ImageSize {
+        self.rule.map_or(ImageSize::Fixed([self.height, self.width]), ImageSize::Rule)
+    }
+
+    /// Local features of an image, at most.
+    pub fn most_local(&self, config: &ModelConfig) -> usize {
+        match self.rule {
+            None => config.local_count(self.height, self.width),
+            // Whatever the number of its patches.
+            Some(_) => config.local.as_ref().map_or(0, |local| local.count),
+        }
     }
 }
 
@@ -157,6 +187,8 @@ pub struct Extractor {
     fused: Option<r2former_kernels::Reranker>,
     /// The backbone on CPU kernels; `None` where they do not cover it.
     backbone: Option<FusedBackbone>,
+    /// The same at other sizes than that of the settings.
+    sizes: SizeCache,
     /// Images of a batch that the device takes.
     image_limit: BatchLimit,
     /// Pairs, likewise.
@@ -191,8 +223,10 @@ impl Extractor {
         let mut checkpoint = loaded.into_checkpoint();
         let fingerprint = checkpoint.fingerprint.clone();
         checkpoint.config.check_size(settings.height, settings.width)?;
+        checkpoint.config.check_image_size(settings.image_size())?;
         checkpoint.config.input.height = settings.height;
         checkpoint.config.input.width = settings.width;
+        checkpoint.config.input.rule = settings.rule;
         checkpoint.config.precision = settings.precision;
         let input = &checkpoint.config.input;
         let preprocess = Preprocess {
@@ -234,6 +268,7 @@ impl Extractor {
             limits,
             fused,
             backbone,
+            sizes: SizeCache::default(),
             image_limit,
             pair_limit,
         })
@@ -275,25 +310,9 @@ impl Extractor {
         &self.device
     }
 
-    /// Decodes a photograph into the network's input, `3 * height * width` values.
-    ///
-    /// # Errors
-    /// [`EngineError::Data`] for a file that is missing or no usable image.
-    pub fn prepare_file(&self, path: &Path) -> Result<Vec<f32>> {
-        self.prepare(&decode_file(path, &self.limits)?)
-    }
-
-    /// Resizes and normalises pixels into the network's input.
-    ///
-    /// # Errors
-    /// [`EngineError::Data`] for an image without pixels.
-    pub fn prepare(&self, image: &Rgb8) -> Result<Vec<f32>> {
-        self.prepare_at(image, [self.settings.height, self.settings.width])
-    }
-
-    /// As [`Extractor::prepare`], to another size (height, width).
-    pub(crate) fn prepare_at(&self, image: &Rgb8, [height, width]: [usize; 2]) -> Result<Vec<f32>> {
-        Ok(to_input(image, height, width, &self.preprocess)?)
+    /// How pixels are resized and normalised.
+    pub(crate) fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
     }
 
     /// Sets the limits of a photograph's size, and whether one that was cut short is accepted.
@@ -308,11 +327,20 @@ impl Extractor {
         &self.limits
     }
 
-    /// Descriptors of prepared inputs, in their order.
+    /// Descriptors of photographs as [`Extractor::prepare`] returns them, in their order.
     ///
     /// # Errors
-    /// [`EngineError::Request`] for inputs of another length than [`Extractor::prepare`] gives;
     /// [`EngineError::Compute`] for a failing device.
+    pub fn extract_views(&self, views: &[View]) -> Result<Vec<ImageFeatures>> {
+        let inputs: Vec<(&[f32], [usize; 2])> =
+            views.iter().map(|view| (view.values.as_slice(), view.size)).collect();
+        self.extract_sized(&inputs)
+    }
+
+    /// Descriptors of normalised tensors `[3, height, width]` of the settings' size, in their order.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] for inputs of another length; [`EngineError::Compute`] for a failing device.
     pub fn extract(&self, inputs: &[Vec<f32>]) -> Result<Vec<ImageFeatures>> {
         let size = [self.settings.height, self.settings.width];
         let inputs: Vec<(&[f32], [usize; 2])> = inputs.iter().map(|input| (input.as_slice(), size)).collect();
@@ -325,21 +353,34 @@ impl Extractor {
             return Err(EngineError::Request(format!("an input is not 3 x {height} x {width} values")));
         }
         // On a CPU one image per core keeps all busy; other devices want the whole batch at once.
-        let parts = if self.device == Device::flex() {
-            let each = inputs.par_iter().map(|(input, size)| match &self.backbone {
-                Some(backbone) => self.extract_fused(backbone, input, *size),
-                None => self.extract_batch(&[*input], *size),
-            });
-            each.collect::<Result<Vec<_>>>()?
-        } else {
-            let batches = inputs.chunk_by(|a, b| a.1 == b.1);
-            let each = batches.map(|batch| {
-                let values: Vec<&[f32]> = batch.iter().map(|(input, _)| *input).collect();
-                self.image_limit.run(&values, |values| self.extract_batch(values, batch[0].1))
-            });
-            each.collect::<Result<Vec<_>>>()?
+        if self.device != Device::flex() {
+            return self.extract_by_size(inputs);
+        }
+        let each = |(input, size): &(&[f32], [usize; 2])| match &self.backbone {
+            Some(backbone) => self.extract_fused(backbone, input, *size),
+            None => self.extract_batch(&[*input], *size),
         };
+        let mut parts = Vec::with_capacity(inputs.len());
+        for at_once in within(inputs, self.settings.rule.map_or(usize::MAX, |_| AT_ONCE)) {
+            parts.extend(at_once.par_iter().map(each).collect::<Result<Vec<_>>>()?);
+        }
         Ok(parts.concat())
+    }
+
+    /// Descriptors by batches of equal size.
+    fn extract_by_size(&self, inputs: &[(&[f32], [usize; 2])]) -> Result<Vec<ImageFeatures>> {
+        let mut order: Vec<usize> = (0..inputs.len()).collect();
+        order.sort_by_key(|i| inputs[*i].1);
+        let mut found: Vec<ImageFeatures> = vec![ImageFeatures::default(); inputs.len()];
+        for batch in order.chunk_by(|a, b| inputs[*a].1 == inputs[*b].1) {
+            let values: Vec<&[f32]> = batch.iter().map(|i| inputs[*i].0).collect();
+            let size = inputs[batch[0]].1;
+            let features = self.image_limit.run(&values, |values| self.extract_batch(values, size))?;
+            for (i, features) in batch.iter().zip(features) {
+                found[*i] = features;
+            }
+        }
+        Ok(found)
     }
 
     /// Descriptors of one image, the backbone by the kernel.
@@ -352,7 +393,7 @@ impl Extractor {
         let tokens = if size == [self.settings.height, self.settings.width] {
             backbone.tokens(input)?
         } else {
-            backbone.at(&self.model, size)?.tokens(input)?
+            self.sizes.get(size, || backbone.at(&self.model, size))?.tokens(input)?
         };
         let features = self.model.features(tokens, size)?;
         let local = features.local.map(host).transpose()?.unwrap_or_default();
@@ -378,7 +419,7 @@ impl Extractor {
     /// Descriptors of one photograph.
     ///
     /// # Errors
-    /// As [`Extractor::prepare_file`] and [`Extractor::extract`].
+    /// As [`Extractor::prepare_file`] and [`Extractor::extract_views`].
     pub fn extract_file(&self, path: &Path) -> Result<ImageFeatures> {
         self.extract_image(path)
     }
@@ -386,11 +427,32 @@ impl Extractor {
     /// Descriptors of one photograph: a path, the bytes of an image file, or pixels.
     ///
     /// # Errors
-    /// As [`Extractor::decode`] and [`Extractor::extract`].
+    /// As [`Extractor::decode`], [`Extractor::prepare`] and [`Extractor::extract_views`].
     pub fn extract_image<'a>(&self, image: impl Into<QueryImage<'a>>) -> Result<ImageFeatures> {
         let pixels = self.decode(&image.into())?.pixels;
-        let input = self.prepare(&pixels)?;
-        let features = self.extract(&[input])?;
+        let view = self.prepare(&pixels)?;
+        let features = self.extract_views(&[view])?;
         features.into_iter().next().ok_or_else(|| EngineError::Compute("no descriptor came back".into()))
     }
+}
+
+/// Pixels of photographs in their own sizes that are computed at once on a CPU, so that memory is bounded.
+const AT_ONCE: usize = SizeRule::CONVOLUTIONAL_PIXELS;
+
+/// Inputs in parts of at most `most` pixels, or one.
+fn within<'a, 'i>(
+    inputs: &'a [(&'i [f32], [usize; 2])],
+    most: usize,
+) -> impl Iterator<Item = &'a [(&'i [f32], [usize; 2])]> {
+    let mut rest = inputs;
+    std::iter::from_fn(move || {
+        let mut pixels = 0;
+        let fits = rest.iter().take_while(|(_, [height, width])| {
+            pixels += height * width;
+            pixels <= most
+        });
+        let (part, later) = rest.split_at(fits.count().max(1).min(rest.len()));
+        rest = later;
+        (!part.is_empty()).then_some(part)
+    })
 }

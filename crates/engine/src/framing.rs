@@ -2,7 +2,8 @@
 
 use crate::{EngineError, Extractor, Result};
 use r2former_data::DataError;
-use r2former_data::image::{Rgb8, crop_input, decode_file};
+use r2former_data::image::{Rgb8, crop_input, decode_file, to_input};
+use r2former_model::Placement;
 use std::path::Path;
 
 /// The largest ratio of sides for inputs in the photograph's own shape: beyond it, tokens do not fit into memory.
@@ -11,7 +12,7 @@ const MOST_ELONGATED: f64 = 8.0;
 /// How a photograph becomes inputs of the network, where H x W is the model's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// All of it, resized to H x W whatever its shape.
+    /// As the settings say: all of it, resized to H x W whatever its shape, or to a size by their rule.
     Whole,
     /// All of it in its own shape: the shorter side is min(H, W), the longer one the nearest multiple of the patch.
     OwnShape,
@@ -42,6 +43,47 @@ pub struct View {
 }
 
 impl Extractor {
+    /// Decodes a photograph into the network's input.
+    ///
+    /// # Errors
+    /// [`EngineError::Data`] for a file that is missing, no usable image, or of a shape that the network cannot take.
+    pub fn prepare_file(&self, path: &Path) -> Result<View> {
+        self.prepare(&decode_file(path, self.limits())?).map_err(|error| named(path, error))
+    }
+
+    /// Resizes and normalises pixels into the network's input.
+    ///
+    /// # Errors
+    /// [`EngineError::Data`] for an image without pixels, or of a shape that the network cannot take.
+    pub fn prepare(&self, image: &Rgb8) -> Result<View> {
+        let Placement { resized, corner, size } = self.place([image.height, image.width]);
+        if self.settings().rule.is_some()
+            && let Err(problem) = self.config().check_size(size[0], size[1])
+        {
+            return Err(EngineError::Data(DataError::Request(format!(
+                "is {} x {} pixels, which do not suit the network at this image size ({}): {problem}",
+                image.width,
+                image.height,
+                self.settings().image_size()
+            ))));
+        }
+        let view = self.resized(image, resized)?;
+        if resized == size {
+            return Ok(view);
+        }
+        Ok(View { values: crop_input(&view.values, resized, corner, size)?, size })
+    }
+
+    /// Where the network sees a photograph of this height and width.
+    pub fn place(&self, photograph: [usize; 2]) -> Placement {
+        self.config().place(self.settings().image_size(), photograph)
+    }
+
+    /// All of an image at a size (height, width).
+    fn resized(&self, image: &Rgb8, size: [usize; 2]) -> Result<View> {
+        Ok(View { values: to_input(image, size[0], size[1], self.preprocess())?, size })
+    }
+
     /// Decodes a photograph into the inputs of every framing, one after the other.
     ///
     /// # Errors
@@ -49,35 +91,43 @@ impl Extractor {
     pub fn frame_file(&self, path: &Path, framings: &[Framing]) -> Result<Vec<View>> {
         let image = decode_file(path, self.limits())?;
         let framed = framings.iter().map(|framing| self.frame(&image, *framing));
-        let framed = framed.collect::<Result<Vec<_>>>().map_err(|error| match error {
-            EngineError::Data(DataError::Request(problem)) => DataError::image(path, problem).into(),
-            other => other,
-        })?;
+        let framed = framed.collect::<Result<Vec<_>>>().map_err(|error| named(path, error))?;
         Ok(framed.into_iter().flatten().collect())
     }
 
     /// The inputs of one framing.
     ///
     /// # Errors
-    /// [`EngineError::Data`] for an image without pixels, or too elongated for the framing.
+    /// [`EngineError::Data`] for an image without pixels, or too elongated for the framing; [`EngineError::Request`] for
+    /// framings of H x W where the size follows from a rule.
     pub fn frame(&self, image: &Rgb8, framing: Framing) -> Result<Vec<View>> {
+        if framing == Framing::Whole {
+            return Ok(vec![self.prepare(image)?]);
+        }
         let settings = self.settings();
+        if settings.rule.is_some() {
+            return Err(EngineError::Request(format!(
+                "the image size is {}, by which a photograph is seen in its own shape: only hard_resize, which leaves it so, \
+                 goes with that",
+                settings.image_size()
+            )));
+        }
         let model = [settings.height, settings.width];
         let short = settings.height.min(settings.width);
         let own = [image.height, image.width];
         let elongated = own[0].max(own[1]) as f64 / own[0].min(own[1]).max(1) as f64;
-        if framing != Framing::Whole && elongated > MOST_ELONGATED {
+        if elongated > MOST_ELONGATED {
             return Err(EngineError::Data(DataError::Request(format!(
                 "is {} x {} pixels: in its own shape a side may be {MOST_ELONGATED} times the other; use hard_resize",
                 image.width, image.height
             ))));
         }
-        let resized = |size| -> Result<View> { Ok(View { values: self.prepare_at(image, size)?, size }) };
+        let resized = |size| self.resized(image, size);
         let crop = |of: &View, corner, size| -> Result<View> {
             Ok(View { values: crop_input(&of.values, of.size, corner, size)?, size })
         };
         match framing {
-            Framing::Whole => Ok(vec![resized(model)?]),
+            Framing::Whole => Ok(vec![self.prepare(image)?]),
             Framing::OwnShape => {
                 let step = self.config().size_step();
                 Ok(vec![resized(with_shorter(own, short, |long| nearest_multiple(long, step)))?])
@@ -98,6 +148,14 @@ impl Extractor {
                 corners.into_iter().map(|corner| crop(&all, corner, square)).collect()
             }
         }
+    }
+}
+
+/// An error of an image, with its name.
+pub(crate) fn named(path: &Path, error: EngineError) -> EngineError {
+    match error {
+        EngineError::Data(DataError::Request(problem)) => DataError::image(path, problem).into(),
+        other => other,
     }
 }
 

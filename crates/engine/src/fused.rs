@@ -78,6 +78,11 @@ impl FusedBackbone {
         Ok(Self { network, size, device: self.device.clone() })
     }
 
+    /// Height and width of its images.
+    pub fn size(&self) -> [usize; 2] {
+        self.size
+    }
+
     /// The vector instructions that it runs on.
     pub fn level(&self) -> Level {
         match &self.network {

@@ -8,7 +8,8 @@ use r2former_kernels::ransac::{
 use serde::Serialize;
 
 /// Largest reprojection error of an inlier, in pixels of the network's input: one and a half patches of 16 pixels, as
-/// in other place recognition tools.
+/// in other place recognition tools. Where photographs differ in size, a pixel is one of an ordinary photograph
+/// ([`Settings::height`](crate::Settings::height)): the tolerance is the same share of each one's longer side.
 pub const TOLERANCE_PX: f32 = 24.0;
 
 /// Two local features that are each other's nearest.
@@ -30,7 +31,7 @@ pub struct Verification {
     /// Mutual nearest neighbours.
     pub pairs: Vec<MutualPair>,
     /// Homography from the query's pixels to the reference's, row by row, up to scale; `None` where fewer than four
-    /// pairs agree.
+    /// pairs agree. The longer side of either has as many pixels as that of the settings' size, whatever its own.
     pub homography: Option<[f64; 9]>,
     /// Pairs that agree: the score of the pair of images.
     pub inliers: usize,
@@ -40,7 +41,7 @@ pub struct Verification {
 pub struct Verifier {
     level: Level,
     row: usize,
-    /// Pixels of the larger side of the network's input.
+    /// Pixels of the larger side of the network's input, or of what stands for inputs of different sizes.
     side: f32,
     /// Cosine above which features match.
     above: f32,

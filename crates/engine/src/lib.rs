@@ -64,6 +64,7 @@ mod query_result;
 mod rerank;
 mod rerank_method;
 mod sequence;
+mod sizes;
 mod stream;
 mod unknown_tags;
 

@@ -1,10 +1,12 @@
 //! One query: photograph, descriptor, candidates, reranked places, answer.
 
+use crate::framing::named;
 use crate::{
     Answer, DecodedQuery, EngineError, Estimate, Evidence, Extractor, Match, QueryImage, RerankMethod,
     Result, ScoreKind, Status, Timing, Verifier, top1_margin,
 };
 use r2former_index::{Filter, Hit, Near, ReadPlaces};
+use std::path::Path;
 use std::time::Instant;
 
 /// How to search. The default reranks 100 candidates by the model's best method, wherever they are, and
@@ -177,10 +179,10 @@ pub fn locate<'a>(
         clock = Instant::now();
     };
     let DecodedQuery { pixels, mut notes } = extractor.decode(&query)?;
-    let input = extractor.prepare(&pixels)?;
+    let view = extractor.prepare(&pixels).map_err(|error| named(Path::new(query.name()), error))?;
     drop(pixels);
     lap(&mut timing.decode_ms);
-    let features = extractor.extract(&[input])?.pop();
+    let features = extractor.extract_views(&[view])?.pop();
     let features = features.ok_or_else(|| EngineError::Compute("no descriptor came back".into()))?;
     lap(&mut timing.extract_ms);
 

@@ -59,13 +59,14 @@ impl PlaceIndex {
     ) -> Result<Self> {
         let config = &loaded.config;
         config.check_size(settings.height, settings.width)?;
+        config.check_image_size(settings.image_size())?;
         let json = serde_json::to_vec_pretty(&settings).map_err(|e| EngineError::Request(e.to_string()))?;
         let shape = IndexConfig {
             model: config.name.clone(),
             fingerprint: loaded.fingerprint.clone(),
             global_dim: config.global_dim(),
             row_width: config.local_row(),
-            max_rows: config.local_count(settings.height, settings.width),
+            max_rows: settings.most_local(config),
             positions,
         };
         let mut model = loaded.file()?;
@@ -106,7 +107,7 @@ impl PlaceIndex {
         };
         index.check_model(loaded)?;
         if index.settings != settings {
-            let words = |s: &Settings| format!("{}x{} in {}", s.height, s.width, s.precision);
+            let words = |s: &Settings| format!("{} in {}", s.image_size(), s.precision);
             return Err(EngineError::Request(format!(
                 "{}: images of this index are {}, not {}; use its settings, or build another index",
                 dir.display(),

@@ -1,5 +1,6 @@
 //! Many photographs through the extractor, decoding ahead while the device computes.
 
+use crate::framing::named;
 use crate::{EngineError, Extractor, Framing, ImageFeatures, Progress, Result, View};
 use r2former_data::image::{cut_views, decode_bytes_noting, read_file};
 use r2former_data::{PanoramaView, Photo};
@@ -86,10 +87,10 @@ fn prepare_photos(extractor: &Extractor, photos: &[&Photo]) -> Result<Prepared> 
         0 => vec![decoded.image],
         _ => cut_views(decoded.image, &views)?,
     };
-    let framed =
-        images.iter().map(|image| extractor.frame(image, Framing::Whole)).collect::<Result<Vec<_>>>()?;
+    let views = images.iter().map(|image| extractor.prepare(image)).collect::<Result<Vec<_>>>();
+    let views = views.map_err(|error| named(&first.path, error))?;
     let about = About { file, missing: decoded.missing };
-    Ok(Prepared { views: framed.into_iter().flatten().collect(), about })
+    Ok(Prepared { views, about })
 }
 
 /// What was seen of a file while it was decoded.

@@ -136,7 +136,7 @@ fn descriptors_equal_the_model() {
         let model = model(&config, 11);
         let loaded = LoadedModel::of(&config, &model.to_tensors().unwrap()).unwrap();
         let (height, width) = (96, 128);
-        let settings = Settings { height, width, precision: config.precision };
+        let settings = Settings { height, width, rule: None, precision: config.precision };
         let extractor = Extractor::new(loaded, settings, &Device::flex()).unwrap();
         assert!(extractor.fused_backbone().is_some(), "{what}: the kernels are what is tested");
         let image = pixels([height, width], 21);

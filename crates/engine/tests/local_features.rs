@@ -13,8 +13,8 @@ use r2former_kernels::{Level, MatmulPrecision};
 use r2former_model::import::{ImportOptions, LocalOptions, LocalPreset, import};
 use r2former_model::quantize::{dequantize, quantize};
 use r2former_model::{
-    BackboneConfig, BoqConfig, Facet, GlobalConfig, LocalConfig, ModelConfig, Pooling, R2Former, SaladConfig,
-    Selection,
+    BackboneConfig, BoqConfig, Facet, GlobalConfig, ImageSize, LocalConfig, ModelConfig, Pooling, R2Former,
+    SaladConfig, Selection,
 };
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
@@ -120,8 +120,11 @@ fn matches_are_counted_as_effovpr_describes_it() {
             min_similarity: Some(similarity),
             ..Default::default()
         };
-        let imported =
-            import(&file, &ImportOptions { image_size: Some(size), local, ..Default::default() }).unwrap();
+        let imported = import(
+            &file,
+            &ImportOptions { image_size: Some(ImageSize::Fixed(size)), local, ..Default::default() },
+        )
+        .unwrap();
         let loaded = LoadedModel::of(&imported.config, &imported.tensors).unwrap();
         let settings = Settings::of(&loaded.config);
         let extractor = Extractor::new(loaded, settings, &Device::flex()).unwrap();

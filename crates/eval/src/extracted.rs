@@ -4,7 +4,7 @@ use crate::features::UnusableImage;
 use crate::layout::Layout;
 use crate::units::Units;
 use crate::view::{Choice, View};
-use crate::{EvalOptions, Result};
+use crate::{EvalError, EvalOptions, QueryPreprocessing, Result};
 use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, Progress};
 use std::time::Instant;
@@ -30,6 +30,15 @@ impl Extracted {
         options: &EvalOptions,
         progress: &dyn Progress,
     ) -> Result<Self> {
+        if let Some(rule) = extractor.settings().rule
+            && options.query_preprocessing != QueryPreprocessing::HardResize
+        {
+            return Err(EvalError::Request(format!(
+                "the image size is {rule}, by which a query is seen in its own shape: --query-preprocessing {} needs a fixed \
+                 size (--image-size HxW)",
+                options.query_preprocessing
+            )));
+        }
         let started = Instant::now();
         let mut unusable = Vec::new();
         let mut side = |entries, chosen: &[usize], layout: Layout| {

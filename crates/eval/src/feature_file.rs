@@ -45,10 +45,9 @@ impl Header {
             bits => format!("in {} bits", u8::from(bits)),
         };
         Self(format!(
-            "{MAGIC}; model {}; {}x{} {}, {}; local {local}; {} files {}\n",
+            "{MAGIC}; model {}; {} {}, {}; local {local}; {} files {}\n",
             extractor.fingerprint(),
-            s.height,
-            s.width,
+            s.image_size(),
             layout.preprocessing,
             s.precision,
             photos.len(),

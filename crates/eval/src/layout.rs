@@ -23,7 +23,7 @@ impl Layout {
     /// Of an extractor's features.
     pub(crate) fn of(extractor: &Extractor, keep_local: bool, bits: Bits) -> Self {
         let (config, settings) = (extractor.config(), extractor.settings());
-        let count = if keep_local { config.local_count(settings.height, settings.width) } else { 0 };
+        let count = if keep_local { settings.most_local(config) } else { 0 };
         let preprocessing = QueryPreprocessing::HardResize;
         Self { preprocessing, dim: config.global_dim(), row: config.local_row(), count, bits }
     }

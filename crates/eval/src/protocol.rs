@@ -69,7 +69,7 @@ pub struct Protocol {
 pub struct Input {
     /// Resize mode of the model.
     pub resize: String,
-    /// Image size, height x width in pixels.
+    /// Image size: height x width in pixels, or the rule by which it follows from the photograph's.
     pub image_size: String,
     /// How queries are resized or cropped to it; database images are always resized.
     pub query_preprocessing: QueryPreprocessing,

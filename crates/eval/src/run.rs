@@ -326,7 +326,7 @@ fn input(
     let sequences = dataset.sequences.database.is_some() || dataset.sequences.queries.is_some();
     Input {
         resize: extractor.config().input.resize.to_string(),
-        image_size: format!("{}x{}", settings.height, settings.width),
+        image_size: settings.image_size().to_string(),
         query_preprocessing: options.query_preprocessing,
         precision: settings.precision.to_string(),
         candidates: if reranked { options.candidates } else { 0 },

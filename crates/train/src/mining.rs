@@ -296,7 +296,7 @@ pub(crate) fn describe(
         }
         let inputs =
             sound.par_iter().map(|image| Ok(extractor.prepare(image)?)).collect::<Result<Vec<_>>>()?;
-        all.extend(extractor.extract(&inputs)?.into_iter().flat_map(|features| features.global));
+        all.extend(extractor.extract_views(&inputs)?.into_iter().flat_map(|features| features.global));
         progress.advance(chunk.len() as u64);
     }
     progress.finish();

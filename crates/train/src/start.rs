@@ -23,6 +23,8 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<(Checkpoint, bool)>
     if let Some([height, width]) = changes.image_size {
         (model.input.height, model.input.width) = (height, width);
     }
+    // Batches have one size.
+    model.input.rule = None;
     if let Some(precision) = changes.precision {
         model.precision = precision;
     }

@@ -24,7 +24,7 @@ pub(crate) struct ExtractArgs {
     #[command(flatten)]
     model: ModelArgs,
     /// Safetensors file to write: tensors `global` (n, dimensions) and `local` (n, K, row), where a row is x, y,
-    /// attention and the feature; the header lists the photos under `names`, as JSON.
+    /// attention and the feature (zeros where an image has fewer patches than others); the header lists the photos under `names`, as JSON.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
@@ -39,10 +39,10 @@ pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<ExitStatus> {
     let tensors = tensor_images(&args.images)?;
     let extractor =
         args.model.extractor(machine, tensors.as_ref().map(|t| t.size))?.with_limits(args.read.limits());
-    let (mut global, mut local) = (Vec::new(), Vec::new());
+    let (mut global, mut locals) = (Vec::new(), Vec::new());
     let mut keep = |features: ImageFeatures| {
         global.extend(features.global);
-        local.extend(features.local);
+        locals.push(features.local);
     };
     let names: Vec<String> = match tensors {
         Some(tensors) => {
@@ -84,6 +84,13 @@ pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<ExitStatus> {
 
     let config = extractor.config();
     let (n, row) = (names.len(), config.local_row());
+    // Photographs of different sizes may have fewer patches than others: rows of zeros follow.
+    let longest = locals.iter().map(Vec::len).max().unwrap_or(0);
+    let mut local = Vec::with_capacity(n * longest);
+    for values in &locals {
+        local.extend(values);
+        local.resize(local.len() + longest - values.len(), 0.0);
+    }
     let as_bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
     let (global_bytes, local_bytes) = (as_bytes(&global), as_bytes(&local));
     let mut shapes = vec![("global", vec![n, config.global_dim()], &global_bytes)];

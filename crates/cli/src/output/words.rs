@@ -79,10 +79,11 @@ pub(crate) fn global_head(config: &ModelConfig) -> String {
 
 pub(crate) fn input(config: &ModelConfig) -> String {
     let i = &config.input;
-    format!(
-        "{}x{} (height x width), mean {:?}, std {:?}, resize {}, {}",
-        i.height, i.width, i.mean, i.std, i.resize, config.precision
-    )
+    let size = match i.rule {
+        None => format!("{}x{} (height x width)", i.height, i.width),
+        Some(rule) => format!("{rule} ({})", i.image_size().described()),
+    };
+    format!("{size}, mean {:?}, std {:?}, resize {}, {}", i.mean, i.std, i.resize, config.precision)
 }
 
 /// A size for people.

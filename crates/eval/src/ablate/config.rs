@@ -3,7 +3,7 @@
 use crate::{EmptyQueries, EvalError, Result};
 use r2former_data::dataset::{Dataset, DatasetSpec};
 use r2former_engine::RerankMethod;
-use r2former_model::Bits;
+use r2former_model::{Bits, ImageSize};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -83,9 +83,9 @@ pub struct ModelEntry {
     /// The checkpoint; absent: the built-in model.
     #[serde(default)]
     pub path: Option<PathBuf>,
-    /// Height and width of the network's input in pixels; absent: the model's own.
+    /// Height and width of the network's input in pixels, or a rule such as `longest:1024`; absent: the model's own.
     #[serde(default)]
-    pub image_size: Option<[usize; 2]>,
+    pub image_size: Option<ImageSize>,
 }
 
 /// How patches are selected as local features.

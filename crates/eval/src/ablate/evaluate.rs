@@ -67,10 +67,10 @@ pub(crate) fn subject(entry: &ModelEntry) -> Result<Subject> {
         None => LoadedModel::built_in()?,
     };
     let mut settings = Settings::of(&loaded.config);
-    if let Some([height, width]) = entry.image_size {
-        (settings.height, settings.width) = (height, width);
+    if let Some(size) = entry.image_size {
+        settings = settings.sized(size, &loaded.config);
     }
-    loaded.config.check_size(settings.height, settings.width).map_err(r2former_engine::EngineError::from)?;
+    loaded.config.check_image_size(settings.image_size()).map_err(r2former_engine::EngineError::from)?;
     let name = entry.name.clone().unwrap_or_else(|| loaded.config.name.clone());
     Ok(Subject { name, loaded, settings })
 }

@@ -159,7 +159,7 @@ fn nothings(extractor: &Extractor) -> Result<Features> {
     let row = extractor.config().local_row();
     let one = |number| -> Result<_> {
         let input = extractor.prepare(&nothing::picture(number))?;
-        let features = extractor.extract(&[input])?.pop().unwrap_or_default();
+        let features = extractor.extract_views(&[input])?.pop().unwrap_or_default();
         let local = if row > 0 { Bits::Eight.pack(&features.local, row) } else { Vec::new() };
         Ok((features.global, local))
     };

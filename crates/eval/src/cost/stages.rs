@@ -3,7 +3,7 @@
 
 use super::{Random, SyntheticDescriptors, Times};
 use crate::{EvalError, Result, nearest};
-use r2former_engine::{Extractor, ImageFeatures, LoadedModel, Progress, RerankMethod, Settings};
+use r2former_engine::{Extractor, ImageFeatures, LoadedModel, Progress, RerankMethod, Settings, View};
 use r2former_model::{Device, cost, quantize};
 use serde::Serialize;
 use std::path::Path;
@@ -87,12 +87,19 @@ pub fn stages(
             options.runs
         )));
     }
+    let mut notes = Vec::new();
+    if let Some(rule) = settings.rule {
+        notes.push(format!(
+            "All images have {}x{} pixels, which stand for the image size {rule}.",
+            settings.height, settings.width
+        ));
+    }
+    let settings = Settings { rule: None, ..settings };
     let patches = settings.height / loaded.config.stride() * (settings.width / loaded.config.stride());
     let mut counts: Vec<usize> = options.local_features.iter().map(|k| (*k).min(patches)).collect();
     counts.retain(|k| *k > 0);
     counts.sort_unstable();
     counts.dedup();
-    let mut notes = Vec::new();
     if options.local_features.iter().any(|k| *k > patches) {
         notes.push(format!("An image of {}x{} has {patches} patches.", settings.height, settings.width));
     }
@@ -161,7 +168,7 @@ fn ms(start: Instant) -> f64 {
 /// Features of all inputs, and the time per image, one at a time.
 fn extract(
     extractor: &Extractor,
-    inputs: &[Vec<f32>],
+    inputs: &[View],
     progress: &dyn Progress,
 ) -> Result<(Vec<ImageFeatures>, Times)> {
     let mut features = Vec::with_capacity(inputs.len());
@@ -170,7 +177,7 @@ fn extract(
     let times = Times::measure(inputs.len(), || {
         let at = sequence.next().unwrap_or(0);
         let start = Instant::now();
-        let found = extractor.extract(&inputs[at..=at])?;
+        let found = extractor.extract_views(&inputs[at..=at])?;
         let time = ms(start);
         // The features of the warm-up run are replaced.
         features.truncate(at);

@@ -1,6 +1,7 @@
 //! Attention of the model: its local features over the photograph.
 
 use super::svg::{Photograph, Svg, colour};
+use r2former_model::Placement;
 
 /// The selected patches over the photograph, coloured by attention. `rows` are local features of `row` values each (x, y,
 /// attention, descriptor), `size` is the network's input, height x width in pixels, `patch` the side of its patches.
@@ -10,7 +11,8 @@ pub fn attention(photo: &Photograph, rows: &[f32], row: usize, size: [usize; 2],
     let mut svg = Svg::new(2.0 * width + gap, height + 28.0);
     svg.photograph(photo, [0.0, 0.0], width);
     svg.photograph(photo, [width + gap, 0.0], width);
-    let cell = [width * patch as f64 / size[1] as f64, height * patch as f64 / size[0] as f64];
+    let Placement { resized, size: seen, .. } = photo.placement(size);
+    let cell = [width * patch as f64 / resized[1] as f64, height * patch as f64 / resized[0] as f64];
     let left = width + gap;
     for values in rows.chunks_exact(row.max(3)) {
         let [x, y] = photo.point([values[0], values[1]], size);
@@ -22,7 +24,7 @@ pub fn attention(photo: &Photograph, rows: &[f32], row: usize, size: [usize; 2],
         });
     }
     let count = rows.len() / row.max(3);
-    let patches = (size[0] / patch.max(1)) * (size[1] / patch.max(1));
+    let patches = (seen[0] / patch.max(1)) * (seen[1] / patch.max(1));
     let text = format!("{count} of {patches} patches selected; attention from violet (low) to yellow (high)");
     svg.text([left, height + 19.0], 13.0, &text, "fill='#333'");
     svg.finish()

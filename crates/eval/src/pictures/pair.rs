@@ -22,7 +22,7 @@ pub fn draw_attention(extractor: &Extractor, path: &Path) -> Result<String> {
             config.name
         )));
     }
-    let photo = Photograph::open(path, LONGEST)?;
+    let photo = Photograph::open(path, LONGEST)?.seen_by(extractor);
     Ok(attention(&photo, &features.local, config.local_row(), size(extractor), config.stride()))
 }
 
@@ -40,7 +40,8 @@ pub fn draw_matches(extractor: &Extractor, query: &Path, reference: &Path) -> Re
         )),
         false => None,
     };
-    let photos = [Photograph::open(query, LONGEST)?, Photograph::open(reference, LONGEST)?];
+    let photo = |path| Ok::<_, EvalError>(Photograph::open(path, LONGEST)?.seen_by(extractor));
+    let photos = [photo(query)?, photo(reference)?];
     let names = [query, reference].map(|path| path.display().to_string());
     Ok(matches(
         PairSide { photo: &photos[0], name: &names[0] },

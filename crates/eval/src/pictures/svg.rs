@@ -1,9 +1,11 @@
 //! A writer of SVG elements.
 
 use crate::Result;
-use base64::Engine;
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use r2former_data::image::{Limits, PhotoTags, Rgb8, decode_file, jpeg_with_tags};
+use r2former_engine::Extractor;
+use r2former_model::Placement;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -17,6 +19,10 @@ const QUALITY: u8 = 82;
 pub struct Photograph {
     pub(super) width: f64,
     pub(super) height: f64,
+    /// Height and width of the file.
+    own: [usize; 2],
+    /// What the network sees of it; `None` for all.
+    seen: Option<Placement>,
     jpeg: String,
 }
 
@@ -34,17 +40,28 @@ impl Photograph {
     /// # Errors
     /// [`EvalError::Engine`](crate::EvalError::Engine): the image contradicts itself.
     pub fn new(image: Rgb8, longest: usize) -> Result<Self> {
+        let own = [image.height, image.width];
         let image = image.thumbnail(longest)?;
-        let jpeg = jpeg_with_tags(&image, QUALITY, &PhotoTags::default())?;
-        Ok(Self { width: image.width as f64, height: image.height as f64, jpeg: STANDARD.encode(jpeg) })
+        let jpeg = STANDARD.encode(jpeg_with_tags(&image, QUALITY, &PhotoTags::default())?);
+        Ok(Self { width: image.width as f64, height: image.height as f64, own, seen: None, jpeg })
+    }
+
+    /// The same, with local features where this extractor sees them: under a rule each photograph has its own size.
+    #[must_use]
+    pub fn seen_by(self, extractor: &Extractor) -> Self {
+        Self { seen: Some(extractor.place(self.own)), ..self }
+    }
+
+    /// What the network sees; all of it at `size` (height, width) unless the extractor is known.
+    pub(super) fn placement(&self, size: [usize; 2]) -> Placement {
+        self.seen.unwrap_or(Placement::whole(size))
     }
 
     /// Pixel of a local feature. Its position is relative to the longer side of the network's input, whose `size` is
     /// height x width.
     pub(super) fn point(&self, position: [f32; 2], size: [usize; 2]) -> [f64; 2] {
-        let longest = size[0].max(size[1]) as f64;
-        let along = |value: f32, side: usize, pixels: f64| f64::from(value) * longest / side as f64 * pixels;
-        [along(position[0], size[1], self.width), along(position[1], size[0], self.height)]
+        let [x, y] = self.placement(size).share(position);
+        [x * self.width, y * self.height]
     }
 }
 
@@ -193,7 +210,8 @@ mod tests {
 
     #[test]
     fn positions_map_to_pixels_for_any_aspect_ratio() {
-        let photo = Photograph { width: 300.0, height: 200.0, jpeg: String::new() };
+        let photo =
+            Photograph { width: 300.0, height: 200.0, own: [200, 300], seen: None, jpeg: String::new() };
         // The input is 480 x 640: y ends at 480/640 of the longer side.
         assert_eq!(photo.point([1.0, 0.75], [480, 640]), [300.0, 200.0]);
         assert_eq!(photo.point([0.5, 0.375], [480, 640]), [150.0, 100.0]);

@@ -11,6 +11,7 @@ use crate::{
 };
 use minijinja::{Value, context};
 use r2former_data::dataset::Dataset;
+use r2former_model::ImageSize;
 use std::collections::BTreeMap;
 
 /// Column heads, and rows whose first cell is a head.
@@ -323,7 +324,8 @@ pub(super) fn protocol(p: &Protocol, adaptive: Option<&AdaptiveReranking>) -> Ve
         ("positives", p.positives.clone()),
     ];
     if let Some(i) = &p.input {
-        let input = format!("{} pixels (height x width), {} resize, {}", i.image_size, i.resize, i.precision);
+        let size = i.image_size.parse::<ImageSize>().map_or(i.image_size.clone(), ImageSize::described);
+        let input = format!("{size}, {} resize, {}", i.resize, i.precision);
         let reranked = match (i.candidates, adaptive) {
             (0, _) => "nothing".into(),
             (candidates, None) => format!("the first {candidates} candidates of every query"),

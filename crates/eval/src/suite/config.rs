@@ -3,6 +3,7 @@
 use crate::ablate::{AblationConfig, DatasetEntry, ModelEntry, hundred, twenty_five};
 use crate::{EmptyQueries, EvalError, Result};
 use r2former_engine::RerankMethod;
+use r2former_model::ImageSize;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -46,9 +47,9 @@ pub struct SuiteModelEntry {
     /// The checkpoint; absent: the built-in model.
     #[serde(default)]
     pub path: Option<PathBuf>,
-    /// Height and width of the network's input in pixels; absent: the model's own.
+    /// Height and width of the network's input in pixels, or a rule such as `longest:1024`; absent: the model's own.
     #[serde(default)]
-    pub image_size: Option<[usize; 2]>,
+    pub image_size: Option<ImageSize>,
     /// Reranking methods beside the global ranking; absent: RANSAC if it has local features, and its reranker if that is
     /// trained.
     #[serde(default)]
@@ -167,7 +168,10 @@ mod tests {
         config.cap_queries(7);
         assert_eq!((config.radius_m, config.candidates), (25.0, 100));
         let models: Vec<_> = config.model.iter().map(SuiteModelEntry::entry).collect();
-        assert_eq!((models[0].path.clone(), models[0].image_size), (Some("/b".into()), Some([32, 64])));
+        assert_eq!(
+            (models[0].path.clone(), models[0].image_size),
+            (Some("/b".into()), Some(ImageSize::Fixed([32, 64])))
+        );
         assert_eq!((models[1].path.clone(), models[1].image_size), (Some("/d".into()), None));
         assert_eq!([0, 1].map(|i: usize| config.dataset[i].max_queries), [Some(5), Some(7)]);
     }

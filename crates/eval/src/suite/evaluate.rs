@@ -72,7 +72,7 @@ pub fn suite(
     let models = subjects.iter().map(|s| ModelResults {
         name: s.name.clone(),
         fingerprint: s.loaded.fingerprint.clone(),
-        image_size: [s.settings.height, s.settings.width],
+        image_size: s.settings.image_size(),
     });
     Ok(Suite {
         config: config.clone(),

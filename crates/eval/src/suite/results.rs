@@ -5,6 +5,7 @@ use crate::ablate::RANKS;
 use crate::metrics::{Interval, PairedTest, mean_of_sets};
 use crate::{Protocol, UnusableImage};
 use r2former_engine::RerankMethod;
+use r2former_model::ImageSize;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -35,8 +36,8 @@ pub struct ModelResults {
     pub name: String,
     /// SHA-256 of its file.
     pub fingerprint: String,
-    /// Height and width of the network's input in pixels.
-    pub image_size: [usize; 2],
+    /// Height and width of the network's input in pixels, or the rule by which they follow from the photograph's.
+    pub image_size: ImageSize,
 }
 
 /// Where the rankings of the baseline come from.

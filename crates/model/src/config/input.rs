@@ -1,21 +1,32 @@
 //! Preprocessing of images, and numeric precision.
 
+use super::size::{ImageSize, SizeRule};
 use serde::{Deserialize, Serialize};
 
 /// Preprocessing of images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputConfig {
-    /// Default image height in pixels.
+    /// Default image height in pixels; with `rule` that of an ordinary photograph.
     pub height: usize,
-    /// Default image width in pixels.
+    /// Default image width in pixels, likewise.
     pub width: usize,
+    /// How an image's size follows from the photograph's; absent: all have `height` and `width`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<SizeRule>,
     /// Mean of each channel (R, G, B in 0..1), subtracted.
     pub mean: [f32; 3],
     /// Standard deviation of each channel, by which values are divided afterwards.
     pub std: [f32; 3],
     /// Default resize mode.
     pub resize: ResizeMode,
+}
+
+impl InputConfig {
+    /// The default size.
+    pub fn image_size(&self) -> ImageSize {
+        self.rule.map_or(ImageSize::Fixed([self.height, self.width]), ImageSize::Rule)
+    }
 }
 
 /// How images are resized. The modes differ by several grey levels.

@@ -8,6 +8,7 @@ mod heads;
 mod input;
 mod local;
 mod map_aggregate;
+mod size;
 
 pub use aggregate::{BoqConfig, CricaConfig, GemConfig, SaladConfig};
 pub(crate) use backbone::DINOV3_BASE;
@@ -19,6 +20,7 @@ pub use heads::{GlobalConfig, Pooling, RerankerConfig};
 pub use input::{InputConfig, Precision, ResizeMode};
 pub use local::{Facet, LocalConfig, Selection};
 pub use map_aggregate::{MixVprConfig, NetVladConfig, VladConfig};
+pub use size::{Fit, ImageSize, Placement, Sides, SizeRule};
 
 use crate::{ModelError, Result};
 use serde::{Deserialize, Serialize};
@@ -118,6 +120,7 @@ impl ModelConfig {
             input: InputConfig {
                 height,
                 width,
+                rule: None,
                 mean: [0.485, 0.456, 0.406],
                 std: [0.229, 0.224, 0.225],
                 resize: ResizeMode::Antialias,
@@ -257,6 +260,68 @@ impl ModelConfig {
         }
     }
 
+    /// Pixels of an image whose size follows from a rule, at most.
+    fn most_pixels(&self) -> usize {
+        match &self.backbone {
+            BackboneConfig::Vit(_) => SizeRule::TRANSFORMER_PIXELS,
+            BackboneConfig::ResNet(_) | BackboneConfig::Vgg16 => SizeRule::CONVOLUTIONAL_PIXELS,
+        }
+    }
+
+    /// Where a photograph of `own` height and width is seen under a size. Whether the architecture takes that,
+    /// [`check_size`](Self::check_size) says.
+    pub fn place(&self, size: ImageSize, own: [usize; 2]) -> Placement {
+        match size {
+            ImageSize::Fixed(size) => Placement::whole(size),
+            ImageSize::Rule(rule) => rule.place(own, self.size_step(), self.most_pixels()),
+        }
+    }
+
+    /// Height and width that stand for a size: those of an ordinary photograph under a rule.
+    pub fn nominal_size(&self, size: ImageSize) -> [usize; 2] {
+        match size {
+            ImageSize::Fixed(size) => size,
+            ImageSize::Rule(rule) => self.place(size, rule.typical()).size,
+        }
+    }
+
+    /// Checks a size, or a rule on ordinary photographs, against the architecture.
+    ///
+    /// # Errors
+    /// As [`check_size`](Self::check_size); [`ModelError::Input`] for a rule where there is but one size, and for one by which
+    /// ordinary photographs are too large.
+    pub fn check_image_size(&self, size: ImageSize) -> Result<()> {
+        if let ImageSize::Rule(rule) = size {
+            if let Some([rows, columns]) = self.fixed_size() {
+                return Err(ModelError::Input(format!(
+                    "image size {size}: this model takes {rows}x{columns} only"
+                )));
+            }
+            let ([height, width], most) = (rule.typical(), self.most_pixels());
+            if height * width > most {
+                return Err(ModelError::Input(format!(
+                    "image size {size}: {height}x{width} are more than the {most} pixels that this model is given; ask for less"
+                )));
+            }
+        }
+        let [height, width] = self.nominal_size(size);
+        self.check_size(height, width)
+    }
+
+    /// Makes a size the default one.
+    ///
+    /// # Errors
+    /// As [`check_image_size`](Self::check_image_size).
+    pub fn set_image_size(&mut self, size: ImageSize) -> Result<()> {
+        self.check_image_size(size)?;
+        [self.input.height, self.input.width] = self.nominal_size(size);
+        self.input.rule = match size {
+            ImageSize::Fixed(_) => None,
+            ImageSize::Rule(rule) => Some(rule),
+        };
+        Ok(())
+    }
+
     /// Checks the ranges of all fields and their consistency.
     ///
     /// # Errors
@@ -355,6 +420,7 @@ impl ModelConfig {
             return bad("input.std must be positive, input.mean finite".into());
         }
         self.calibration.as_ref().map_or(Ok(()), Calibration::validate)?;
+        self.check_image_size(self.input.image_size())?;
         self.check_size(self.input.height, self.input.width)
     }
 }

@@ -4,14 +4,17 @@ use super::archive::ALONE;
 use super::{Draft, GLOBAL_ONLY, ImportOptions, names, read, state_origin};
 use crate::catalog;
 use crate::weights::{RawTensor, Tensors};
-use crate::{BackboneConfig, GlobalConfig, ModelError, ResizeMode, Result, Trained, VladConfig};
+use crate::{
+    BackboneConfig, Fit, GlobalConfig, ImageSize, ModelError, ResizeMode, Result, Sides, SizeRule, Trained,
+    VladConfig,
+};
 use std::path::Path;
 
 /// The block, from 0, whose values the published vocabularies are of.
 const LAYER: usize = 31;
 
-/// Height and width that stand for photographs of 3:4, which AnyLoc takes at their own size.
-const SIZE: [usize; 2] = [476, 630];
+/// The size at which AnyLoc takes photographs.
+const SIZE: SizeRule = SizeRule { sides: Sides::Longest(1024), fit: Fit::Crop };
 
 /// Whether the tensors are a vocabulary's. It is of no use without a backbone.
 pub(super) fn is_vocabulary(tensors: &Tensors) -> bool {
@@ -73,19 +76,15 @@ pub(super) fn draft(mut backbone: Draft, vocabulary: &Path, options: &ImportOpti
     config.global = GlobalConfig::Vlad(VladConfig { clusters });
     (config.local, config.reranker) = (None, None);
     config.trained = Trained { global: true, local: false, reranker: false };
-    let patch = config.stride();
-    [config.input.height, config.input.width] =
-        options.image_size.unwrap_or(SIZE.map(|side| side / patch * patch));
+    if options.image_size.is_none() {
+        config.set_image_size(ImageSize::Rule(SIZE))?;
+    }
     config.input.resize = options.resize.unwrap_or(ResizeMode::TensorBicubic);
     state_origin(&mut config.provenance, &catalog::ANYLOC);
     config.provenance["vocabulary"] = file.provenance;
     // The others are about a backbone without a head.
     backbone.notes.retain(|note| note.contains("--position"));
     backbone.notes.push(GLOBAL_ONLY.into());
-    backbone.notes.push(format!(
-        "AnyLoc takes images at their own size up to 1024 pixels a side, cut to multiples of {patch}; this model takes any \
-         (--image-size)"
-    ));
     Ok(backbone)
 }
 

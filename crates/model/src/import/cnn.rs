@@ -140,7 +140,7 @@ fn gem_linear(tensors: &Tensors, vgg: bool, source: &str) -> Result<Parts> {
         row,
         size: [480, 640],
         fixed: Some(
-            "published results are at each image's own size; this model takes any (--image-size)".into(),
+            "published results are at each image's own size (--image-size native), here 480x640 is the default".into(),
         ),
     })
 }

@@ -1,17 +1,22 @@
 //! NetVLAD as hloc downloads it: a MATLAB file with the layers of VGG16, then NetVLAD and its whitening.
 
 use super::read::SourceFile;
-use super::{Draft, GLOBAL_ONLY, ImportOptions, global_only, names};
+use super::{Draft, GLOBAL_ONLY, ImportOptions, Normalisation, global_only, names};
 use crate::catalog;
 use crate::config::VGG16;
 use crate::weights::{RawTensor, Tensors};
-use crate::{BackboneConfig, GlobalConfig, InputConfig, ModelError, NetVladConfig, ResizeMode, Result};
+use crate::{
+    BackboneConfig, Fit, GlobalConfig, InputConfig, ModelError, NetVladConfig, ResizeMode, Result, Sides,
+    SizeRule,
+};
 
 /// MATLAB's numbers of the layers of NetVLAD and its whitening.
 const NET_VLAD: usize = 31;
 const WHITENING: usize = 34;
 /// Channels of `conv5_3`.
 const WIDTH: usize = 512;
+/// The size at which hloc takes photographs.
+const SIZE: SizeRule = SizeRule { sides: Sides::Longest(1024), fit: Fit::Resize };
 const MEAN: &str = "net.meta.normalization.averageImage";
 
 pub(super) fn recognise(tensors: &Tensors) -> bool {
@@ -53,17 +58,15 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
     tensors.extend(theirs);
 
     let global = GlobalConfig::NetVlad(NetVladConfig { clusters, whitened: Some(dim) });
-    let [height, width] = options.image_size.unwrap_or([480, 640]);
-    let (mean, std) = match options.normalisation {
-        Some(normalisation) => normalisation.values(),
-        None => (mean, [1.0 / 255.0; 3]),
-    };
-    let resize = options.resize.unwrap_or(ResizeMode::Antialias);
-    let input = InputConfig { height, width, mean, std, resize };
+    let mut input = options.input(Normalisation::ImageNet, [768, 1024], ResizeMode::Antialias);
+    if options.normalisation.is_none() {
+        input = InputConfig { mean, std: [1.0 / 255.0; 3], ..input };
+    }
+    if options.image_size.is_none() {
+        input.rule = Some(SIZE);
+    }
     let config = global_only(BackboneConfig::Vgg16, global, input, &catalog::NETVLAD, file.provenance);
-    let size =
-        "hloc takes images at their own size up to 1024 pixels a side; this model takes any (--image-size)";
-    Ok(Draft { config, tensors, leftovers, notes: vec![GLOBAL_ONLY.into(), size.into()] })
+    Ok(Draft { config, tensors, leftovers, notes: vec![GLOBAL_ONLY.into()] })
 }
 
 fn weights(layer: usize, part: usize) -> String {

@@ -87,6 +87,8 @@ impl LocalOptions {
     /// [`ModelError::Config`] for options that do not fit the architecture, or a local head that was trained for others.
     pub fn apply(&self, config: &mut ModelConfig, tensors: &mut Tensors) -> Result<()> {
         self.configure(config)?;
+        // Local features may change what sizes the network takes.
+        config.set_image_size(config.input.image_size())?;
         config.validate()?;
         let Some(local) = &config.local else {
             tensors.retain(|name, _| !name.starts_with("local_head."));
@@ -197,6 +199,10 @@ pub(super) fn add(config: &mut ModelConfig, options: &LocalOptions) -> Result<Op
     }
     let plain = matches!(config.global, GlobalConfig::Pooled { .. });
     if options.is_empty() && config.backbone.is_convolutional() && !plain {
+        return Ok(None);
+    }
+    // A transformer that ends in values has no tokens left.
+    if options.is_empty() && matches!(&config.backbone, BackboneConfig::Vit(vit) if vit.values) {
         return Ok(None);
     }
     options.configure(config)?;

@@ -32,8 +32,8 @@ pub use local::{LocalDim, LocalOptions, LocalPreset, description};
 use crate::config::FORMAT;
 use crate::weights::{TensorReader, Tensors};
 use crate::{
-    BackboneConfig, GlobalConfig, InputConfig, ModelConfig, ModelError, Pooling, PositionMode, Precision,
-    R2Former, ResizeMode, Result, Trained,
+    BackboneConfig, GlobalConfig, ImageSize, InputConfig, ModelConfig, ModelError, Pooling, PositionMode,
+    Precision, R2Former, ResizeMode, Result, Trained,
 };
 use burn::tensor::Device;
 use std::path::{Path, PathBuf};
@@ -47,8 +47,9 @@ pub struct ImportOptions {
     pub heads: Option<usize>,
     /// Local features; by default what the file's reranker was built for, else those that suit the backbone.
     pub local: LocalOptions,
-    /// Image height and width in pixels; by default those of the position embedding, 480 x 640 for a convolutional network.
-    pub image_size: Option<[usize; 2]>,
+    /// Image size; by default as each model was evaluated, else that of the position embedding, or 480 x 640 for a convolutional
+    /// network.
+    pub image_size: Option<ImageSize>,
     /// Rows and columns of the position embedding; by default a square or a 3:4 grid with the right number of cells.
     pub grid: Option<[usize; 2]>,
     /// Pooling of a model without a trained global head; GeM by default.
@@ -106,8 +107,13 @@ impl ImportOptions {
     /// Preprocessing: what is asked for, and otherwise these defaults.
     fn input(&self, normalisation: Normalisation, size: [usize; 2], resize: ResizeMode) -> InputConfig {
         let (mean, std) = self.normalisation.unwrap_or(normalisation).values();
-        let [height, width] = self.image_size.unwrap_or(size);
-        InputConfig { height, width, mean, std, resize: self.resize.unwrap_or(resize) }
+        let (height, width, rule) = match self.image_size {
+            None => (size[0], size[1], None),
+            Some(ImageSize::Fixed([height, width])) => (height, width, None),
+            // Height and width follow once the network is known.
+            Some(ImageSize::Rule(rule)) => (size[0], size[1], Some(rule)),
+        };
+        InputConfig { height, width, rule, mean, std, resize: self.resize.unwrap_or(resize) }
     }
 }
 
@@ -189,6 +195,8 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     if let Some(note) = local::add(&mut draft.config, &options.local).map_err(at_file)? {
         draft.notes.push(note);
     }
+    // Only now is known what sizes the network takes.
+    draft.config.set_image_size(draft.config.input.image_size())?;
     if draft.config.local.is_some() {
         draft.notes.retain(|note| note != GLOBAL_ONLY);
     }

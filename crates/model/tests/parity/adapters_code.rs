@@ -29,7 +29,7 @@ fn check(case: &str, sides: &[usize], adapters: AdapterConfig, global: GlobalCon
     let BackboneConfig::Vit(vit) = &config.backbone else { panic!("a transformer") };
     assert_eq!((vit.adapters, vit.position), (Some(adapters), PositionMode::Dinov2), "{case}");
     assert_eq!((&config.global, config.input.resize), (&global, ResizeMode::TensorBilinear), "{case}");
-    assert!(config.trained.global && config.local.is_none() && config.provenance["code_license"] == "MIT");
+    assert!(config.trained.global && config.local.is_some() && config.provenance["code_license"] == "MIT");
     let model = R2Former::from_tensors(config, imported.tensors.clone(), &Device::flex()).expect("builds");
     assert!(model.to_tensors().expect("reads") == imported.tensors, "{case}: what is read is written");
     for side in sides {

@@ -6,7 +6,8 @@ use crate::{data, generate};
 use burn::tensor::{Device, Tensor};
 use r2former_model::import::{ImportOptions, Imported, LocalDim, LocalOptions, LocalPreset, import};
 use r2former_model::{
-    BackboneConfig, Facet, GlobalConfig, ModelConfig, ModelError, Pooling, R2Former, ResNetConfig, Selection,
+    BackboneConfig, Facet, GlobalConfig, ImageSize, ModelConfig, ModelError, Pooling, R2Former, ResNetConfig,
+    Selection,
 };
 
 fn outputs() -> Outputs {
@@ -17,7 +18,7 @@ fn imported(case: &str, size: [usize; 2], local: LocalOptions) -> Result<Importe
     let folder = tempfile::tempdir().expect("temporary folder");
     let path = folder.path().join("published.safetensors");
     generate::write(&path, &outputs().shapes(case), str::to_string);
-    import(&path, &ImportOptions { image_size: Some(size), local, ..Default::default() })
+    import(&path, &ImportOptions { image_size: Some(ImageSize::Fixed(size)), local, ..Default::default() })
 }
 
 fn built(imported: &Imported) -> R2Former {

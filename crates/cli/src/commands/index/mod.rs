@@ -155,11 +155,10 @@ fn create(args: &CreateArgs) -> Result<ExitStatus> {
     }
     let mut out = output::stdout();
     out.line(format_args!(
-        "{}: an empty index for model {} at {}x{}",
+        "{}: an empty index for model {} at {}",
         args.index.display(),
         loaded.config.name,
-        settings.height,
-        settings.width
+        settings.image_size()
     ))?;
     if output::untrained(&loaded.config) {
         out.line(format_args!(
@@ -290,7 +289,7 @@ fn info(args: &OneIndex) -> Result<ExitStatus> {
         manifest.config.fingerprint.chars().take(12).collect::<String>()
     ))?;
     let settings = index.settings;
-    out.line(format_args!("input       {}x{}, {}", settings.height, settings.width, settings.precision))?;
+    out.line(format_args!("input       {}, {}", settings.image_size(), settings.precision))?;
     out.line(format_args!("positions   {}", described(index.positions())))?;
     match info.extent {
         Some(Extent::Local { min, max }) => {

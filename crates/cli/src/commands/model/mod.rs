@@ -12,7 +12,9 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use r2former_model::checkpoint::Storage;
 use r2former_model::import::{self, ImportOptions, Imported, Normalisation, import};
-use r2former_model::{Checkpoint, ModelConfig, Pooling, PositionMode, ResizeMode, cost, weights::Tensors};
+use r2former_model::{
+    Checkpoint, ImageSize, ModelConfig, Pooling, PositionMode, ResizeMode, cost, weights::Tensors,
+};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -53,10 +55,11 @@ pub(crate) struct ImportArgs {
     /// Attention heads of the backbone [default: one per 64 channels, at least 3].
     #[arg(long)]
     heads: Option<usize>,
-    /// Input image size, height x width in pixels [default: that of the position embedding, or 480x640 for a
-    /// convolutional network].
-    #[arg(long, value_name = "HxW", value_parser = parse_size)]
-    image_size: Option<[usize; 2]>,
+    /// Input image size [default: as each model was evaluated, else that of the position embedding, or 480x640 for a
+    /// convolutional network]: HxW for height x width in pixels, or in each photo's own shape: native, longest:N (longer side
+    /// at most N) or shorter:N, resized to multiples of the patch; with :crop after it, cut to them.
+    #[arg(long, value_name = "SIZE")]
+    image_size: Option<ImageSize>,
     /// Grid of the position embedding, rows x columns [default: square, or 3:4].
     #[arg(long, value_name = "RxC", value_parser = parse_size)]
     grid: Option<[usize; 2]>,
@@ -104,9 +107,9 @@ pub(crate) struct CopyArgs {
     /// New name [default: unchanged].
     #[arg(long)]
     name: Option<String>,
-    /// New input image size, height x width in pixels [default: unchanged].
-    #[arg(long, value_name = "HxW", value_parser = parse_size)]
-    image_size: Option<[usize; 2]>,
+    /// New input image size [default: unchanged]: HxW, native, longest:N or shorter:N, as for `model import`.
+    #[arg(long, value_name = "SIZE")]
+    image_size: Option<ImageSize>,
     /// Licence of the weights, in a few words; `model info` shows it [default: unchanged].
     #[arg(long, value_name = "TEXT")]
     license: Option<String>,
@@ -124,9 +127,10 @@ pub(crate) struct CopyArgs {
 pub(crate) struct InfoArgs {
     /// Model file [default: the one built in].
     file: Option<PathBuf>,
-    /// Image size at which the cost is computed, height x width in pixels [default: the model's].
-    #[arg(long, value_name = "HxW", value_parser = parse_size)]
-    image_size: Option<[usize; 2]>,
+    /// Image size at which the cost is computed, as for `model import`; an ordinary photo of 4:3 stands for a size in each
+    /// photo's own shape [default: the model's].
+    #[arg(long, value_name = "SIZE")]
+    image_size: Option<ImageSize>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -190,9 +194,8 @@ fn run_copy(args: &CopyArgs) -> Result<ExitStatus> {
         // Measured with other scores.
         config.calibration = None;
     }
-    if let Some([height, width]) = args.image_size {
-        config.check_size(height, width)?;
-        (config.input.height, config.input.width) = (height, width);
+    if let Some(size) = args.image_size {
+        config.set_image_size(size)?;
     }
     if !local.is_empty() {
         local.apply(&mut config, &mut tensors).with_context(|| args.input.display().to_string())?;
@@ -218,8 +221,8 @@ fn write(file: &Path, config: &ModelConfig, tensors: &Tensors, half: bool) -> Re
 
 fn run_info(args: &InfoArgs) -> Result<ExitStatus> {
     let loaded = load_model(args.file.as_deref())?;
-    if let Some([height, width]) = args.image_size {
-        loaded.config.check_size(height, width)?;
+    if let Some(size) = args.image_size {
+        loaded.config.check_image_size(size)?;
     }
     if args.json {
         let mut report = describe(&loaded.config, loaded.tensors(), args.image_size);
@@ -236,13 +239,14 @@ fn parameters(tensors: &Tensors) -> usize {
     tensors.values().map(|t| t.data.len()).sum()
 }
 
-fn describe(config: &ModelConfig, tensors: &Tensors, size: Option<[usize; 2]>) -> serde_json::Value {
-    let [height, width] = size.unwrap_or([config.input.height, config.input.width]);
+fn describe(config: &ModelConfig, tensors: &Tensors, size: Option<ImageSize>) -> serde_json::Value {
+    let size = size.unwrap_or(config.input.image_size());
+    let [height, width] = config.nominal_size(size);
     json!({
         "config": config,
         "license": config.license(),
         "parameters": parameters(tensors),
-        "image_size": [height, width],
+        "image_size": size,
         "cost": cost::cost(config, height, width),
     })
 }
@@ -251,9 +255,9 @@ fn print_description(
     out: &mut output::Out,
     config: &ModelConfig,
     tensors: &Tensors,
-    size: Option<[usize; 2]>,
+    size: Option<ImageSize>,
 ) -> Result<()> {
-    let [height, width] = size.unwrap_or([config.input.height, config.input.width]);
+    let [height, width] = config.nominal_size(size.unwrap_or(config.input.image_size()));
     let cost = cost::cost(config, height, width);
     let trained = |yes: bool| if yes { "trained" } else { "NOT trained" };
     out.line(format_args!("name         {}", config.name))?;
