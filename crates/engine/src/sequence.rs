@@ -26,15 +26,17 @@ pub struct SequenceOptions {
     pub slack_m: f64,
     /// Probability that a frame is anywhere, whatever the frames before say.
     pub jump: f64,
-    /// For an index without positions: the number of each reference along its own recording, by its name; a step between
-    /// two numbers counts as a metre.
+    /// For an index without positions: the number of each reference along its own recording, by its name.
     pub order: HashMap<String, f64>,
+    /// Numbers between two frames that are not exceeded, where these count.
+    pub max_places: f64,
 }
 
 impl Default for SequenceOptions {
-    /// 15 m/s, 15 m between frames, 10 m of slack, a jump in 50 frames.
+    /// 15 m/s, 15 m or 3 places between frames, 10 m of slack, a jump in 50 frames.
     fn default() -> Self {
-        Self { max_speed: 15.0, max_step_m: 15.0, slack_m: 10.0, jump: 0.02, order: HashMap::new() }
+        let order = HashMap::new();
+        Self { max_speed: 15.0, max_step_m: 15.0, slack_m: 10.0, jump: 0.02, order, max_places: 3.0 }
     }
 }
 
@@ -210,12 +212,8 @@ impl SequenceOptions {
 
     /// How probable each state is after one state, by the motion alone.
     fn transitions(&self, from: &State, to: &[State], motion: &Motion) -> Vec<f64> {
-        let sigma = (motion.most_m / 4.0).max(2.0);
         let one = |state: &State| {
-            // Where a distance is unknown, staying is all that can be told.
-            let same = || if state.place.path == from.place.path { 0.0 } else { f64::INFINITY };
-            let metres = self.metres(&from.place, &state.place).unwrap_or_else(same);
-            let excess = (metres - motion.most_m).max(motion.least_m - metres).max(0.0) / sigma;
+            let excess = self.excess(&from.place, &state.place, motion);
             (-0.5 * excess * excess).exp()
         };
         let mut shares: Vec<f64> = to.iter().map(one).collect();
@@ -226,15 +224,24 @@ impl SequenceOptions {
         shares
     }
 
-    fn mixed(&self, share: f64, even: f64) -> f64 {
-        (1.0 - self.jump) * share + self.jump * even
+    /// By how many standard deviations a step is longer or shorter than the motion allows.
+    fn excess(&self, from: &Match, to: &Match, motion: &Motion) -> f64 {
+        if let Some(metres) = from.position.zip(to.position).and_then(|(from, to)| from.distance_m(to)) {
+            let sigma = (motion.most_m / 4.0).max(2.0);
+            return (metres - motion.most_m).max(motion.least_m - metres).max(0.0) / sigma;
+        }
+        match self.order.get(&from.path).zip(self.order.get(&to.path)) {
+            Some((from, to)) => {
+                ((from - to).abs() - self.max_places).max(0.0) / (self.max_places / 2.0).max(1.0)
+            }
+            // Where a distance is unknown, staying is all that can be told.
+            None if from.path == to.path => 0.0,
+            None => f64::INFINITY,
+        }
     }
 
-    fn metres(&self, from: &Match, to: &Match) -> Option<f64> {
-        match from.position.zip(to.position) {
-            Some((from, to)) => from.distance_m(to),
-            None => Some((self.order.get(&from.path)? - self.order.get(&to.path)?).abs()),
-        }
+    fn mixed(&self, share: f64, even: f64) -> f64 {
+        (1.0 - self.jump) * share + self.jump * even
     }
 }
 

@@ -169,8 +169,10 @@ pub fn evaluate(
             let asked = Asked::own(extractor, &extracted, &dataset.database, options.candidates);
             let (photos, positives) = (ruled.photos(dataset), ruled.positives());
             let (queries, rankings) = ((&*photos, &*ranked.queries), &ranked.rankings);
-            let grouping = options.rules.grouping;
-            Some((unknown, judge_all(&asked, queries, &positives, rankings, unknown, grouping, progress)?))
+            Some((
+                unknown,
+                judge_all(&asked, queries, &positives, rankings, unknown, &options.rules, progress)?,
+            ))
         }
     };
     let fused = options.window.map(|window| {

@@ -26,10 +26,10 @@ pub(crate) struct SequenceArgs {
     /// Metres per second that a sequence does not exceed.
     #[arg(long, default_value = "15", value_name = "M/S", allow_negative_numbers = true, value_parser = parse_metres, requires = "sequence")]
     max_speed: f64,
-    /// Metres between two frames that are not exceeded where a time is missing; in an index without positions, places in the
-    /// order of their names.
-    #[arg(long, default_value = "15", value_name = "METRES", allow_negative_numbers = true, value_parser = parse_metres, requires = "sequence")]
-    max_step: f64,
+    /// Metres between two frames that are not exceeded where a time is missing [default: 15]; in an index without positions,
+    /// places in the order of their names [default: 3].
+    #[arg(long, value_name = "METRES", allow_negative_numbers = true, value_parser = parse_metres, requires = "sequence")]
+    max_step: Option<f64>,
 }
 
 /// A frame of a list.
@@ -101,7 +101,9 @@ impl SequenceArgs {
             return Ok(None);
         }
         let mut options = SequenceOptions::default();
-        (options.max_speed, options.max_step_m) = (self.max_speed, self.max_step);
+        options.max_speed = self.max_speed;
+        options.max_step_m = self.max_step.unwrap_or(options.max_step_m);
+        options.max_places = self.max_step.unwrap_or(options.max_places);
         if kind == PositionKind::None {
             options.order = order(index)?;
         }

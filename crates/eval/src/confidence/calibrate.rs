@@ -2,7 +2,7 @@
 //! queries of the other datasets, and pictures of nothing.
 
 use super::fit::{Example, fit};
-use super::judge::{Asked, JudgedAnswer};
+use super::judge::{Asked, JudgedAnswer, place_of};
 use super::nothing;
 use crate::extracted::Extracted;
 use crate::features::Side;
@@ -216,14 +216,15 @@ fn judge(
         Ok(all)
     };
     let known = collect(&asked, &ranked.rankings, false)?;
-    let hidden: Vec<Option<&[u32]>> = positives.iter().map(|own| Some(*own)).collect();
+    let place = |q: usize| place_of(photos[q], positives[q], &dataset.database, options.rules.radius_m);
+    let hidden: Vec<Option<Vec<u32>>> = (0..photos.len()).map(|q| Some(place(q))).collect();
     let without = asked.rank_without(&photos, &hidden, methods, Grouping::Merged, progress)?;
     let held_out = collect(&asked, &without, true)?;
     let asked = Asked { queries: View { units: strangers, choice: None }, ..asked };
     let count = strangers.global.len() / extractor.config().global_dim();
     let ranked = asked.rank_without(
         &vec![&nobody; count],
-        &vec![Some(&[][..]); count],
+        &vec![Some(Vec::new()); count],
         methods,
         Grouping::Merged,
         progress,

@@ -6,7 +6,7 @@ use crate::metrics::{Selective, quantile, selective};
 use crate::ranking::{Ranking, rerank_all, search};
 use crate::units::Units;
 use crate::view::{Local, View};
-use crate::{EvalError, Grouping, PerRanking, Result};
+use crate::{EvalError, Grouping, PerRanking, Result, Rules};
 use r2former_data::{LocalPoint, Photo, Position};
 use r2former_engine::{Estimate, Evidence, Extractor, Match, Progress, RerankMethod, ScoreKind, Verifier};
 use r2former_model::{Calibration, Clues};
@@ -16,7 +16,7 @@ use std::collections::HashMap;
 /// Which part of the queries is made unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Unknown {
-    /// Share of the queries whose positives are taken out of the database, 0 to 1.
+    /// Share of the queries whose positives and surroundings are taken out of the database, 0 to 1.
     pub share: f64,
     /// Seed of their choice.
     pub seed: u64,
@@ -39,7 +39,7 @@ impl Unknown {
 pub struct JudgedAnswer {
     /// Index of the query among those of the dataset.
     pub number: usize,
-    /// Whether its positives were taken out of the database.
+    /// Whether its positives and surroundings were taken out of the database.
     pub unknown: bool,
     /// Whether the best match is a positive.
     pub correct: bool,
@@ -181,7 +181,7 @@ impl<'a> Asked<'a> {
     pub(crate) fn rank_without(
         &self,
         photos: &[&Photo],
-        hidden: &[Option<&[u32]>],
+        hidden: &[Option<Vec<u32>>],
         methods: &[RerankMethod],
         grouping: Grouping,
         progress: &dyn Progress,
@@ -292,6 +292,21 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// Radii around a query within which nothing is left of its place.
+const HELD_OUT_RADII: f64 = 4.0;
+
+/// The references that show a query's place or its surroundings: its positives and, where positions are known, everything
+/// within four times the radius. What lies just beyond the radius shows the same street, and would be neither right nor unknown.
+pub(crate) fn place_of(photo: &Photo, positives: &[u32], references: &[Photo], radius_m: f64) -> Vec<u32> {
+    let own = position_of(photo);
+    let near = |reference: &Photo| {
+        let metres = own.zip(position_of(reference)).and_then(|(own, other)| own.distance_m(other));
+        metres.is_some_and(|metres| metres <= HELD_OUT_RADII * radius_m)
+    };
+    let is_of_it = |(i, reference): &(u32, &Photo)| positives.contains(i) || near(reference);
+    (0..).zip(references).filter(is_of_it).map(|(i, _)| i).collect()
+}
+
 /// The cosine of each reference of a global ranking.
 pub(crate) fn similarities(global: &Ranking) -> HashMap<u32, f32> {
     global.references.iter().copied().zip(global.scores.iter().copied()).collect()
@@ -308,7 +323,7 @@ pub(crate) fn judge_all(
     positives: &[&[u32]],
     rankings: &PerRanking<Vec<Ranking>>,
     unknown: Unknown,
-    grouping: Grouping,
+    rules: &Rules,
     progress: &dyn Progress,
 ) -> Result<PerRanking<Vec<JudgedAnswer>>> {
     if asked.extractor.config().calibration.is_none() {
@@ -318,10 +333,14 @@ pub(crate) fn judge_all(
         )));
     }
     let made_unknown = unknown.choose(photos.len());
-    let hidden: Vec<Option<&[u32]>> =
-        made_unknown.iter().zip(positives).map(|(unknown, own)| unknown.then_some(*own)).collect();
+    let hidden: Vec<Option<Vec<u32>>> = (0..photos.len())
+        .map(|q| {
+            let place = || place_of(photos[q], positives[q], asked.references, rules.radius_m);
+            made_unknown[q].then(place)
+        })
+        .collect();
     let methods: Vec<RerankMethod> = rankings.iter().map(|(method, _)| method).collect();
-    let without = asked.rank_without(photos, &hidden, &methods, grouping, progress)?;
+    let without = asked.rank_without(photos, &hidden, &methods, rules.grouping, progress)?;
     let mut all: PerRanking<Vec<JudgedAnswer>> = rankings.map(|_, _| Vec::new());
     for q in 0..photos.len() {
         let of = if made_unknown[q] { &without } else { rankings };
@@ -334,6 +353,18 @@ pub(crate) fn judge_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_held_out_with_its_surroundings() {
+        let at = |x: f64| {
+            let mut photo = Photo::new("a", "a");
+            photo.position = Some(LocalPoint { x, y: 0.0, z: None }.into());
+            photo
+        };
+        let references = [at(10.0), at(30.0), at(99.0), at(101.0), Photo::new("b", "b")];
+        assert_eq!(place_of(&at(0.0), &[0, 4], &references, 25.0), [0, 1, 2, 4]);
+        assert_eq!(place_of(&Photo::new("q", "q"), &[3], &references, 25.0), [3]);
+    }
 
     #[test]
     fn the_unknown_are_a_share_by_seed_alone() {

@@ -94,7 +94,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "MARGIN", allow_negative_numbers = true, value_parser = parse_margin)]
     adaptive: Option<f32>,
     /// Measure confidence, with this share of the queries made unknown, 0 to 1: they are asked of the database without their
-    /// positives. Recall is of all queries, with their positives.
+    /// positives and surroundings. Recall is of all queries, with their positives.
     #[arg(long, value_name = "SHARE", value_parser = parse_share)]
     unknown: Option<f64>,
     /// Seed of the choice of unknown queries.
