@@ -114,6 +114,12 @@ class Visit:
         assert not self.wrong, "\n  ".join(["the page did what it must not:", *self.wrong])
 
 
+def pictured(page):
+    """Waits until the first card has its picture."""
+    shown = "async () => { for (let i = 0; i < 600; i++) { if (document.querySelector('.card img')?.naturalWidth) return true; await new Promise((r) => setTimeout(r, 50)); } return false; }"
+    assert page.evaluate(shown), "the first card has no picture"
+
+
 def position(page):
     """The coordinates of the answer that is shown."""
     text = page.locator(".readout .where").inner_text().replace("\u2212", "-")
@@ -148,8 +154,7 @@ def locating(visit, world, shots):
         }"""
     )
     assert inside, "the pin of the first match is not on the map"
-    expect(page.locator(".card img").first).to_have_js_property("complete", True)
-    assert page.evaluate("document.querySelector('.card img').naturalWidth") > 0, "the first card has no picture"
+    pictured(page)
     visit.accessible("an answer")
     shots(page, "answer")
 
@@ -394,8 +399,7 @@ def keys(browser, world, axe):
         visit.ready()
         visit.drop(world.photo(world.queries[0]))
         expect(page.locator(".card")).to_have_count(5)
-        page.wait_for_timeout(800)
-        assert page.evaluate("document.querySelector('.card img').naturalWidth") > 0, "no thumbnail with a key"
+        pictured(page)
         page.locator("#tab-places").click()
         expect(page.locator("#pane-places")).to_contain_text("needs a key with the role write")
         stored = page.evaluate("[sessionStorage.length, localStorage.length, document.cookie]")
