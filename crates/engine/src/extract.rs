@@ -222,8 +222,8 @@ impl Extractor {
     pub fn new(loaded: LoadedModel, settings: Settings, device: &Device) -> Result<Self> {
         let mut checkpoint = loaded.into_checkpoint();
         let fingerprint = checkpoint.fingerprint.clone();
-        checkpoint.config.check_size(settings.height, settings.width)?;
         checkpoint.config.check_image_size(settings.image_size())?;
+        checkpoint.config.check_size(settings.height, settings.width)?;
         checkpoint.config.input.height = settings.height;
         checkpoint.config.input.width = settings.width;
         checkpoint.config.input.rule = settings.rule;

@@ -58,8 +58,8 @@ impl PlaceIndex {
         positions: Positions,
     ) -> Result<Self> {
         let config = &loaded.config;
-        config.check_size(settings.height, settings.width)?;
         config.check_image_size(settings.image_size())?;
+        config.check_size(settings.height, settings.width)?;
         let json = serde_json::to_vec_pretty(&settings).map_err(|e| EngineError::Request(e.to_string()))?;
         let shape = IndexConfig {
             model: config.name.clone(),
