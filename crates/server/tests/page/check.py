@@ -23,7 +23,9 @@ from pathlib import Path
 
 from playwright.sync_api import expect, sync_playwright
 
-from world import World, metres
+sys.dont_write_bytecode = True  # nothing is left beside the sources
+
+from world import World, metres  # noqa: E402
 
 SIZES = {"desktop": dict(viewport={"width": 1440, "height": 900}), "phone": dict(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)}
 # WebGL without a graphics card.
