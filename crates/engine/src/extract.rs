@@ -2,6 +2,7 @@
 
 use crate::batch_limit::BatchLimit;
 use crate::fused::{FusedBackbone, fused_reranker};
+use crate::fused_aggregate::FusedAggregate;
 use crate::host::host;
 use crate::sizes::SizeCache;
 use crate::{EngineError, QueryImage, Result, View};
@@ -189,6 +190,8 @@ pub struct Extractor {
     backbone: Option<FusedBackbone>,
     /// The same at other sizes than that of the settings.
     sizes: SizeCache,
+    /// The aggregation on CPU kernels; `None` where they do not cover it.
+    aggregate: Option<FusedAggregate>,
     /// Images of a batch that the device takes.
     image_limit: BatchLimit,
     /// Pairs, likewise.
@@ -241,7 +244,7 @@ impl Extractor {
             },
         };
         let mut model = checkpoint.model(device)?;
-        let (mut fused, mut backbone) = (None, None);
+        let (mut fused, mut backbone, mut aggregate) = (None, None, None);
         if *device == Device::flex() {
             let level = Level::current().map_err(|error| EngineError::Request(error.to_string()))?;
             fused = fused_reranker(&model, level).ok();
@@ -253,6 +256,7 @@ impl Extractor {
             };
             let size = [settings.height, settings.width];
             backbone = FusedBackbone::new(&model, level, products, size).ok();
+            aggregate = FusedAggregate::new(&model, level).ok();
             if backbone.is_some() {
                 model.release_blocks();
             }
@@ -269,6 +273,7 @@ impl Extractor {
             fused,
             backbone,
             sizes: SizeCache::default(),
+            aggregate,
             image_limit,
             pair_limit,
         })
@@ -395,7 +400,10 @@ impl Extractor {
         } else {
             self.sizes.get(size, || backbone.at(&self.model, size))?.tokens(input)?
         };
-        let features = self.model.features(tokens, size)?;
+        let features = match &self.aggregate {
+            Some(aggregate) => aggregate.features(&self.model, tokens, size)?,
+            None => self.model.features(tokens, size)?,
+        };
         let local = features.local.map(host).transpose()?.unwrap_or_default();
         Ok(vec![ImageFeatures { global: host(features.global)?, local }])
     }

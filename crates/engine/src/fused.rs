@@ -155,11 +155,7 @@ fn encoder(
     products: MatmulPrecision,
 ) -> Result<Encoder, KernelError> {
     let c = vit.config();
-    let plain = [
-        (c.adapters.is_some(), "adapters"),
-        (c.values, "values of a block"),
-        (!c.rotary.is_empty(), "rotary positions"),
-    ];
+    let plain = [(c.adapters.is_some(), "adapters"), (c.values, "values of a block")];
     if let Some((_, what)) = plain.into_iter().find(|(has, _)| *has) {
         return Err(KernelError::Unsupported(what.into()));
     }
@@ -198,7 +194,12 @@ fn blank(
     let zeros = Tensor::zeros([1, 3, height, width], device);
     let embedded = vit.embed(zeros).map_err(|error| unusual(&error))?;
     let embedded = host(embedded).map_err(|error| unusual(&error))?;
-    encoder.precompute_prefix(&embedded, height, width)
+    let prefix = encoder.precompute_prefix(&embedded, height, width)?;
+    let patch = vit.config().patch;
+    match vit.rotary_angles([height / patch, width / patch]) {
+        Some(angles) => encoder.with_rotary(prefix, &angles),
+        None => Ok(prefix),
+    }
 }
 
 /// Packs a model's reranker for a level of vector instructions.

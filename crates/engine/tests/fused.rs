@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
 
 use burn::tensor::{Device, Tensor, TensorData};
-use r2former_engine::{FusedBackbone, fused_reranker};
+use r2former_engine::{FusedAggregate, FusedBackbone, fused_reranker};
 use r2former_kernels::{KernelError, Level, MatmulPrecision};
 use r2former_model::backbone::Tokens;
 use r2former_model::import::{ImportOptions, import};
 use r2former_model::quantize::{dequantize, quantize};
 use r2former_model::{
-    AdapterConfig, BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, Pooling, PositionMode, R2Former,
-    RerankerConfig, VitConfig,
+    AdapterConfig, BackboneConfig, BoqConfig, GlobalConfig, LocalConfig, ModelConfig, Pooling, PositionMode,
+    R2Former, RerankerConfig, VitConfig,
 };
 use std::path::Path;
 
@@ -210,23 +210,46 @@ fn transformers_equal_the_model() {
 
 /// What kernels do not cover is left to the model's own operations.
 #[test]
-fn rotary_positions_and_adapters_are_unsupported() {
+fn adapters_are_unsupported() {
     let side = AdapterConfig::Side { width: 16, count: 1 };
-    let changes: [fn(&mut VitConfig, AdapterConfig); 2] = [
-        |c, _| {
-            (c.distilled, c.dim, c.heads) = (false, 48, 3);
-            c.rotary = VitConfig::rotary_periods(100.0, 16);
-        },
-        |c, side| (c.distilled, c.adapters) = (false, Some(side)),
+    let model = transformer(|c| (c.distilled, c.adapters) = (false, Some(side)), None, 3);
+    let size = [64, 96];
+    for level in Level::available() {
+        let refused = FusedBackbone::new(&model, level, MatmulPrecision::F32, size);
+        assert!(matches!(refused, Err(KernelError::Unsupported(_))), "{level}");
+    }
+    model.extract(Tensor::ones([1, 3, size[0], size[1]], &Device::flex())).unwrap();
+}
+
+#[test]
+fn rotary_positions_equal_the_model() {
+    fn rotary(c: &mut VitConfig, dim: usize, heads: usize) {
+        (c.distilled, c.dim, c.heads) = (false, dim, heads);
+        c.rotary = VitConfig::rotary_periods(100.0, dim / heads);
+    }
+    type Change = fn(&mut VitConfig);
+    let cases: [(&str, Change, [usize; 2]); 4] = [
+        ("heads of 16", |c| rotary(c, 48, 3), [64, 96]),
+        ("one patch", |c| rotary(c, 48, 3), [16, 16]),
+        (
+            "an odd grid, registers and layer scale",
+            |c| {
+                rotary(c, 128, 2);
+                (c.registers, c.layer_scale) = (4, true);
+            },
+            [112, 176],
+        ),
+        (
+            "gated, a row of patches",
+            |c| {
+                rotary(c, 64, 2);
+                (c.registers, c.swiglu) = (4, Some(41));
+            },
+            [16, 1008],
+        ),
     ];
-    for change in changes {
-        let model = transformer(|c| change(c, side), None, 3);
-        let size = [64, 96];
-        for level in Level::available() {
-            let refused = FusedBackbone::new(&model, level, MatmulPrecision::F32, size);
-            assert!(matches!(refused, Err(KernelError::Unsupported(_))), "{level}");
-        }
-        model.extract(Tensor::ones([1, 3, size[0], size[1]], &Device::flex())).unwrap();
+    for (seed, (what, change, size)) in cases.into_iter().enumerate() {
+        compare_tokens(&transformer(change, None, 60 + seed as u64), size, seed as u64, what);
     }
 }
 
@@ -272,6 +295,56 @@ fn an_early_layer_gives_local_features() {
     let [early, last] = [early, last]
         .map(|m| m.backbone().forward(images()).unwrap().local.try_into_vec_as::<f32>().unwrap());
     assert_ne!(early, last);
+}
+
+/// BoQ by the kernels of every level beside the model's own: grids, heads and numbers of queries that fill no panel.
+#[test]
+fn boq_equals_the_model() {
+    let cases = [
+        ("one head", BoqConfig { width: 64, heads: 1, layers: 2, queries: 5, rows: 3 }, [96, 80]),
+        (
+            "more queries than a panel",
+            BoqConfig { width: 48, heads: 3, layers: 2, queries: 37, rows: 4 },
+            [48, 208],
+        ),
+        ("one patch", BoqConfig { width: 20, heads: 2, layers: 1, queries: 4, rows: 2 }, [16, 16]),
+    ];
+    for (seed, (what, boq, size)) in cases.into_iter().enumerate() {
+        let mut config = transformer(|c| c.distilled = false, None, 80).config().clone();
+        config.global = GlobalConfig::Boq(boq);
+        config.local = None;
+        config.reranker = None;
+        let mut tensors = R2Former::random(&config, 7, &Device::flex()).unwrap().to_tensors().unwrap();
+        let mut random = Random(80 + seed as u64);
+        for (name, tensor) in &mut tensors {
+            let base = if name.contains("norm") && name.ends_with("weight") { 1.0 } else { 0.0 };
+            tensor.data.iter_mut().for_each(|v| *v = base + 0.2 * random.next());
+        }
+        let model = R2Former::from_tensors(&config, tensors, &Device::flex()).unwrap();
+        let pixels: Vec<f32> = (0..3 * size[0] * size[1]).map(|_| 2.0 * random.next()).collect();
+        let images =
+            Tensor::<4>::from_data(TensorData::new(pixels, [1, 3, size[0], size[1]]), &Device::flex());
+        let tokens = || model.backbone().forward(images.clone()).unwrap();
+        let host = |tensor: Tensor<2>| tensor.try_into_vec_as::<f32>().unwrap();
+        let (expected, weights) = model.aggregate().unwrap().forward_with_weights(&tokens());
+        let length = host(expected.clone()).iter().map(|v| v * v).sum::<f32>().sqrt();
+        let (expected, weights) = (host(expected.div_scalar(length)), host(weights.unwrap()));
+        for level in Level::available() {
+            let fused = FusedAggregate::new(&model, level).unwrap();
+            // The second run finds the memory of the first.
+            fused.features(&model, tokens(), size).unwrap();
+            let (found, attention) = fused.aggregate(&model, &tokens()).unwrap().unwrap();
+            let (found, attention) = (host(found.div_scalar(length)), host(attention));
+            for (part, found, expected) in
+                [("descriptor", &found, &expected), ("attention", &attention, &weights)]
+            {
+                assert_eq!(found.len(), expected.len(), "{what} {part}");
+                for (i, (a, b)) in found.iter().zip(expected.iter()).enumerate() {
+                    assert!((a - b).abs() <= 1e-5, "{what} {part} {i}, {level}: {a}, not {b}");
+                }
+            }
+        }
+    }
 }
 
 /// Tokens by the kernels of every level beside the model's own.
@@ -321,6 +394,7 @@ fn bf16_stays_close() {
         ("heads of 64, pooled", |c| (c.dim, c.heads, c.distilled) = (128, 2, false)),
         ("small patches of odd number", |c| (c.patch, c.depth) = (7, 2)),
         ("gated", |c| (c.distilled, c.swiglu) = (false, Some(41))),
+        ("rotary", |c| (c.distilled, c.rotary) = (false, VitConfig::rotary_periods(100.0, c.dim / c.heads))),
     ] {
         let model = transformer(change, None, 3);
         let mut random = Random(17);

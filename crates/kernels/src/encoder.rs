@@ -9,7 +9,7 @@ use crate::element::{Element, Instruction};
 use crate::epilogue::Accumulate;
 use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
-use crate::panel::NR_VECTORS;
+use crate::panel::{NR_VECTORS, panels_per_task};
 use crate::pool::Pool;
 use crate::stack::{AfterAttention, Block, BlockShape, Project};
 use crate::tiles::{ClassAttention, Head, Layout, MAX_HEAD_SIZE, Tile};
@@ -68,6 +68,8 @@ pub struct Encoder {
 #[derive(Debug, Clone)]
 pub struct PrecomputedPrefix {
     panels: Floats,
+    /// Panels `[head size, NR]` of cosines, then sines, by which queries and keys are turned; empty without rotary positions.
+    turns: Floats,
     count: usize,
     height: usize,
     width: usize,
@@ -205,7 +207,39 @@ impl Encoder {
                 row[t % columns] = *value;
             }
         }
-        Ok(PrecomputedPrefix { panels, count, height, width })
+        Ok(PrecomputedPrefix { panels, turns: Floats::default(), count, height, width })
+    }
+
+    /// Adds rotary positions: value `i` of the first half of each query and key is turned with value `i` of the second half.
+    ///
+    /// # Shapes
+    /// - angles: `[tokens, head size / 2]`, the same in all heads and blocks; zeros for tokens without a position
+    ///
+    /// # Errors
+    /// [`KernelError::Input`] for another number of angles.
+    pub fn with_rotary(
+        &self,
+        mut prefix: PrecomputedPrefix,
+        angles: &[f32],
+    ) -> Result<PrecomputedPrefix, KernelError> {
+        let (size, columns, count) = (self.shape.dim / self.shape.heads, self.level.columns(), prefix.count);
+        let half = size / 2;
+        if !size.is_multiple_of(2) || angles.len() != count * half {
+            let found = angles.len();
+            return Err(KernelError::Input(format!(
+                "{found} angles for {count} tokens and heads of {size} dimensions"
+            )));
+        }
+        prefix.turns = Floats::zeros(count.div_ceil(columns) * size * columns);
+        for (t, angles) in angles.chunks_exact(half).enumerate() {
+            let panel = &mut prefix.turns[t / columns * size * columns..][..size * columns];
+            let (cosines, sines) = panel.split_at_mut(half * columns);
+            for (i, angle) in angles.iter().enumerate() {
+                let at = i * columns + t % columns;
+                (cosines[at], sines[at]) = (angle.cos(), angle.sin());
+            }
+        }
+        Ok(prefix)
     }
 
     /// Encodes one image on the threads of the current rayon pool.
@@ -272,7 +306,8 @@ impl Encoder {
                 let mut scratch = self.scratches.borrow();
                 scratch.normed.resize(x.len());
                 let queries = (g * group < computed).then_some(queries);
-                self.level.run(Project { block, x, queries, kv, normed: &mut scratch.normed });
+                let turns = prefix.turns.chunks(group / heads).nth(g).unwrap_or_default();
+                self.level.run(Project { block, x, queries, kv, turns, normed: &mut scratch.normed });
             });
             packed.par_iter_mut().enumerate().for_each(|(head, packed)| {
                 packed.fill(layout, head, dim / heads, kv);
@@ -343,13 +378,6 @@ impl Encoder {
             }
         }
     }
-}
-
-/// Panels per task, 1 to 4: several, so that weights read from memory are used more than once, but few enough to keep
-/// all threads busy.
-fn panels_per_task(panels: usize, threads: usize) -> usize {
-    let cost = |group: &usize| panels.div_ceil(*group).div_ceil(threads) * (10 * group + 3);
-    (1..=4).min_by_key(cost).unwrap_or(1)
 }
 
 /// The first `count` tokens of panels, `[count, dim]`.

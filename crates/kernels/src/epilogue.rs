@@ -27,6 +27,10 @@ pub(crate) struct Store;
 #[derive(Clone, Copy)]
 pub(crate) struct Gelu;
 
+/// `out = relu(W x + b)`.
+#[derive(Clone, Copy)]
+pub(crate) struct Relu;
+
 /// `out += W x + b`: a residual connection.
 #[derive(Clone, Copy)]
 pub(crate) struct Accumulate;
@@ -37,6 +41,15 @@ impl Epilogue for Gelu {
     #[inline(always)]
     fn finish<S: Simd>(self, simd: S, sum: S::f32s) -> S::f32s {
         gelu(simd, sum)
+    }
+}
+
+impl Epilogue for Relu {
+    #[inline(always)]
+    fn finish<S: Simd>(self, simd: S, sum: S::f32s) -> S::f32s {
+        // NaN stays.
+        let zero = simd.splat_f32s(0.0);
+        simd.select_f32s(simd.less_than_f32s(sum, zero), zero, sum)
     }
 }
 

@@ -6,6 +6,7 @@
 //! every level of the machine with a plain reference.
 //!
 //! - [`Encoder`]: a vision transformer on one image, with the attention of its last block.
+//! - [`Boq`]: an aggregation of its tokens.
 //! - [`ConvNet`]: a convolutional network on one image.
 //! - [`Reranker`]: one query against one candidate, from (8-bit) local features to logits.
 //! - [`gradient`]: forward and backward pass of a transformer block, for training.
@@ -35,6 +36,7 @@
 )]
 
 mod attend;
+mod boq;
 mod buffer;
 mod conv;
 mod correlate;
@@ -48,15 +50,18 @@ mod matrix;
 mod norm;
 mod panel;
 mod pool;
+mod prefetch;
 pub mod probe;
 pub mod ransac;
 mod rerank;
+mod rotary;
 pub mod scan;
 mod side;
 mod stack;
 mod tiles;
 mod weights;
 
+pub use boq::{Boq, BoqOutput, BoqShape};
 pub use conv::{ConvNet, Convolution, FeatureMap, Slot};
 pub use encoder::{Encoded, Encoder, EncoderShape, PrecomputedPrefix};
 pub use level::{Level, LevelError, MatmulPrecision};

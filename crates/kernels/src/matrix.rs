@@ -11,6 +11,9 @@
 //!   pass. There is no NC loop: a thread multiplies a handful of panels at a time.
 //! - A is packed in the order in which the micro-kernel reads it: slices of KC; in each, micro-panels of MR rows; in
 //!   each, column after column.
+//! - While panels are multiplied with a block of A, the next block is prefetched into L2, each panel bringing its share:
+//!   a model's weights are larger than caches, and a block comes no faster from memory than one panel is multiplied. The
+//!   tile of C is prefetched into L1, and added at the end.
 //! - An [`Epilogue`] adds bias and activation while the tile is in registers.
 //!
 //! An element of A or B is an `f32`, or two bfloat16 of neighbouring columns ([`Element`]): depth then counts pairs,
@@ -21,6 +24,7 @@ use crate::buffer::Floats;
 use crate::element::{self, Element};
 use crate::epilogue::Epilogue;
 use crate::panel::NR_VECTORS;
+use crate::prefetch::{LINE, prefetch, prefetch_near};
 use pulp::Simd;
 
 /// Rows of the micro-kernel with 16 vector registers.
@@ -35,6 +39,9 @@ pub(crate) const KC: usize = 192;
 
 /// Rows per block: MC x KC elements of A are 144 KB and fit L2. A multiple of both MR.
 const MC: usize = 192;
+
+/// Elements of depth between prefetches.
+const STEP: usize = 4;
 
 /// How a matrix is packed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -181,45 +188,75 @@ impl Matrix {
         epilogue: E,
     ) {
         let (x, out) = (x.as_chunks::<NR_VECTORS>().0, out.as_chunks_mut::<NR_VECTORS>().0);
+        let panels = x.len() / self.depth;
         for first in (0..self.depth).step_by(KC) {
             for block in (0..self.rows).step_by(MC) {
-                for panel in 0..x.len() / self.depth {
+                let end = self.rows.min(block + MC);
+                for panel in 0..panels {
                     let x = &x[panel * self.depth + first..];
                     let out = &mut out[panel * self.rows..][..self.rows];
-                    for row in (block..self.rows.min(block + MC)).step_by(R) {
-                        self.tile::<S, E, R>(simd, first, row, x, out, epilogue);
+                    for row in (block..end).step_by(R) {
+                        let ahead = self.ahead(first, row, end - block, [panel, panels]);
+                        self.tile::<S, E, R>(simd, [first, row], x, out, epilogue, ahead);
                     }
                 }
             }
         }
     }
 
+    /// The part of the next block of weights that is to be prefetched while a panel is multiplied with the tile at `row`:
+    /// of the tile `block` rows further on, which follows in memory across slices, too, a share for each panel.
+    #[inline(always)]
+    fn ahead(&self, first: usize, row: usize, block: usize, [panel, panels]: [usize; 2]) -> &[f32] {
+        let mr = self.packing.mr;
+        let length = KC.min(self.depth - first);
+        let index = (row + block).div_ceil(mr);
+        let start = (first * self.rows.div_ceil(mr) + index * length) * mr;
+        let size = length * mr;
+        let share = start + size * panel / panels..start + size * (panel + 1) / panels;
+        self.weight.get(share).unwrap_or_default()
+    }
+
     /// The MR x NR tile of C that begins at `row`, over the slice of depth that begins at `first`. Bias and epilogue
-    /// are applied with the first and the last slice.
+    /// are applied with the first and the last slice. `ahead` is prefetched.
     #[inline(always)]
     fn tile<S: Simd, E: Epilogue, const R: usize>(
         &self,
         simd: S,
-        first: usize,
-        row: usize,
+        [first, row]: [usize; 2],
         x: &[[S::f32s; NR_VECTORS]],
         out: &mut [[S::f32s; NR_VECTORS]],
         epilogue: E,
+        ahead: &[f32],
     ) {
+        let zero = simd.splat_f32s(0.0);
         let last = first + KC >= self.depth;
         let rows = &mut out[row..self.rows.min(row + R)];
-        let mut sums = [[simd.splat_f32s(0.0); NR_VECTORS]; R];
-        for (r, out) in rows.iter().enumerate() {
-            let bias = simd.splat_f32s(self.bias[row + r]);
+        // Whole tiles have a constant size, so that their sums stay in registers.
+        let (mut padded, count) = ([[zero; NR_VECTORS]; R], rows.len());
+        let whole: &mut [[S::f32s; NR_VECTORS]; R] = if count == R {
+            rows.as_mut_array().unwrap_or(&mut padded)
+        } else {
+            padded[..count].copy_from_slice(rows);
+            &mut padded
+        };
+        prefetch_near(whole);
+        let mut sums = [[zero; NR_VECTORS]; R];
+        self.micro_kernel::<S, R>(simd, first, row / R, x, &mut sums, ahead);
+        let bias = &self.bias[row..row + R];
+        for r in 0..R {
             for v in 0..NR_VECTORS {
-                sums[r][v] = if first == 0 { epilogue.init(simd, bias, out[v]) } else { out[v] };
+                let init = if first == 0 {
+                    epilogue.init(simd, simd.splat_f32s(bias[r]), whole[r][v])
+                } else {
+                    whole[r][v]
+                };
+                let sum = simd.add_f32s(sums[r][v], init);
+                whole[r][v] = if last { epilogue.finish(simd, sum) } else { sum };
             }
         }
-        self.micro_kernel::<S, R>(simd, first, row / R, x, &mut sums);
-        for (r, out) in rows.iter_mut().enumerate() {
-            for v in 0..NR_VECTORS {
-                out[v] = if last { epilogue.finish(simd, sums[r][v]) } else { sums[r][v] };
-            }
+        if count < R {
+            out[row..].copy_from_slice(&padded[..count]);
         }
     }
 
@@ -266,14 +303,19 @@ impl Matrix {
         let (x, out) = (x.as_chunks::<NR_VECTORS>().0, out.as_chunks_mut::<NR_VECTORS>().0);
         for (index, rows) in out.chunks_mut(R).enumerate() {
             let mut sums = [[simd.splat_f32s(0.0); NR_VECTORS]; R];
-            if ADD {
-                for (r, out) in rows.iter().enumerate() {
-                    sums[r] = *out;
+            self.micro_kernel::<S, R>(simd, first, row / R + index, x, &mut sums, &[]);
+            if let Some(rows) = rows.as_mut_array::<R>() {
+                for r in 0..R {
+                    for v in 0..NR_VECTORS {
+                        rows[r][v] = if ADD { simd.add_f32s(rows[r][v], sums[r][v]) } else { sums[r][v] };
+                    }
                 }
+                continue;
             }
-            self.micro_kernel::<S, R>(simd, first, row / R + index, x, &mut sums);
-            for (r, out) in rows.iter_mut().enumerate() {
-                *out = sums[r];
+            for (row, sums) in rows.iter_mut().zip(&sums) {
+                for v in 0..NR_VECTORS {
+                    row[v] = if ADD { simd.add_f32s(row[v], sums[v]) } else { sums[v] };
+                }
             }
         }
     }
@@ -288,22 +330,25 @@ impl Matrix {
         index: usize,
         x: &[[S::f32s; NR_VECTORS]],
         sums: &mut [[S::f32s; NR_VECTORS]; R],
+        ahead: &[f32],
     ) {
         let length = KC.min(self.depth - first);
         let start = (first * self.rows.div_ceil(R) + index * length) * R;
         let weight = self.weight[start..start + length * R].as_chunks::<R>().0;
+        let x = &x[..length];
         if let Element::Bf16x2(instruction) = self.packing.element {
-            return element::add_products::<S, R>(simd, instruction, weight, &x[..length], sums);
+            prefetch(ahead);
+            return element::add_products::<S, R>(simd, instruction, weight, x, sums);
         }
         let mut local = *sums;
-        for (k, x) in x[..length].iter().enumerate() {
-            for r in 0..R {
-                let w = simd.splat_f32s(weight[k][r]);
-                for v in 0..NR_VECTORS {
-                    local[r][v] = simd.mul_add_e_f32s(w, x[v], local[r][v]);
-                }
-            }
+        let ((steps, rest), (x_steps, x_rest)) = (weight.as_chunks::<STEP>(), x.as_chunks::<STEP>());
+        // As many lines with each step as bring all.
+        let mut lines = ahead.chunks(LINE * ahead.len().div_ceil(LINE * steps.len().max(1)).max(1));
+        for (weight, x) in steps.iter().zip(x_steps) {
+            prefetch(lines.next().unwrap_or_default());
+            multiply_add(simd, weight, x, &mut local);
         }
+        multiply_add(simd, rest, x_rest, &mut local);
         *sums = local;
     }
 
@@ -317,9 +362,27 @@ impl Matrix {
     ) -> [[S::f32s; NR_VECTORS]; R] {
         let mut sums = [[simd.splat_f32s(0.0); NR_VECTORS]; R];
         for first in (0..self.depth).step_by(KC) {
-            self.micro_kernel::<S, R>(simd, first, index, &x[first..], &mut sums);
+            self.micro_kernel::<S, R>(simd, first, index, &x[first..], &mut sums, &[]);
         }
         sums
+    }
+}
+
+/// Adds the outer products of some elements of depth.
+#[inline(always)]
+fn multiply_add<S: Simd, const R: usize>(
+    simd: S,
+    weight: &[[f32; R]],
+    x: &[[S::f32s; NR_VECTORS]],
+    sums: &mut [[S::f32s; NR_VECTORS]; R],
+) {
+    for (weight, x) in weight.iter().zip(x) {
+        for r in 0..R {
+            let w = simd.splat_f32s(weight[r]);
+            for v in 0..NR_VECTORS {
+                sums[r][v] = simd.mul_add_e_f32s(w, x[v], sums[r][v]);
+            }
+        }
     }
 }
 

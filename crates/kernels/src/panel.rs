@@ -19,3 +19,10 @@ pub(crate) const NR_VECTORS: usize = 2;
 pub(crate) const fn panel_columns<S: Simd>() -> usize {
     NR_VECTORS * S::F32_LANES
 }
+
+/// Panels per task, 1 to 6: several, so that weights read from memory are used more than once, but few enough to keep
+/// all threads busy.
+pub(crate) fn panels_per_task(panels: usize, threads: usize) -> usize {
+    let cost = |group: &usize| panels.div_ceil(*group).div_ceil(threads) * (10 * group + 3);
+    (1..=6).min_by_key(cost).unwrap_or(1)
+}

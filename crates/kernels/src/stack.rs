@@ -9,6 +9,7 @@ use crate::math::{exp2, silu};
 use crate::matrix::Matrix;
 use crate::norm::Norm;
 use crate::panel::{NR_VECTORS, panel_columns};
+use crate::rotary::rotate;
 use crate::weights::{KernelError, MAX_NEIGHBOURS, TensorSource};
 use pulp::{Simd, WithSimd};
 
@@ -265,6 +266,7 @@ pub(crate) fn run_tokens<const H: usize>(
                 x: &x[p * size..][..size],
                 queries: (p >= first).then_some(queries),
                 kv: &mut work.kv,
+                turns: &[],
                 normed: &mut work.normed,
             });
             transpose_kv::<H>(&work.kv, block.dim, columns, tokens, p * columns, &mut work.keys);
@@ -296,6 +298,8 @@ pub(crate) struct Project<'a> {
     pub(crate) queries: Option<&'a mut [f32]>,
     /// Panels `[2 * dim, NR]`: keys, then values.
     pub(crate) kv: &'a mut [f32],
+    /// Cosines and sines of rotary positions ([`rotate`]); empty without them.
+    pub(crate) turns: &'a [f32],
     pub(crate) normed: &'a mut [f32],
 }
 
@@ -304,16 +308,20 @@ impl WithSimd for Project<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (q, kv, dim) = (&self.block.q, &self.block.kv, self.block.dim);
+        let Block { q, kv, dim, heads, .. } = self.block;
+        let (dim, heads, turns) = (*dim, *heads, vectors::<S>(self.turns));
         let normed = vectors_mut::<S>(self.normed);
         self.block.norm1.apply(simd, vectors::<S>(self.x), normed);
         let normed = q.input(simd, dim, normed);
         if let Some(queries) = self.queries {
             let queries = vectors_mut::<S>(queries);
             q.multiply(simd, normed, queries, Store);
+            rotate(simd, turns, [dim, dim / heads], queries, dim);
             q.input(simd, dim, queries);
         }
-        kv.multiply(simd, normed, vectors_mut::<S>(self.kv), Store);
+        let keys = vectors_mut::<S>(self.kv);
+        kv.multiply(simd, normed, keys, Store);
+        rotate(simd, turns, [dim, dim / heads], keys, 2 * dim);
     }
 }
 

@@ -183,5 +183,7 @@ fn extreme_and_non_finite_pixels() {
         assert!(encoder.run(&prefix, &image).is_err(), "an image of another size");
         assert!(encoder.precompute_prefix(&[0.1; 5], 8, 12).is_err(), "no tokens");
         assert!(encoder.precompute_prefix(&vec![0.1; 7 * dim], 9, 12).is_err(), "incomplete patches");
+        let heads = encoder.with_rotary(prefix, &[0.1; 5]);
+        assert!(heads.is_err(), "angles of other tokens");
     }
 }

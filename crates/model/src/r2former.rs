@@ -203,13 +203,50 @@ impl R2Former {
     /// [`ModelError::Config`] if feature maps do not fit the size, [`ModelError::Input`] for an image that is too small for
     /// the global head, or if that takes another size only.
     pub fn features(&self, tokens: Tokens, size: [usize; 2]) -> Result<Features> {
+        self.check_tokens(&tokens, size)?;
+        let (global, weights) = self.global_and_weights(&tokens);
+        self.with_local(global, weights, tokens, size)
+    }
+
+    /// [`features`](Self::features) where kernels aggregated the tokens: `descriptor` `[batch, dim]`, not normalised, and the
+    /// weight of each patch in it, `[batch, patches]`.
+    ///
+    /// # Errors
+    /// As [`features`](Self::features).
+    pub fn features_aggregated(
+        &self,
+        tokens: Tokens,
+        descriptor: Tensor<2>,
+        weights: Tensor<2>,
+        size: [usize; 2],
+    ) -> Result<Features> {
+        self.check_tokens(&tokens, size)?;
+        let weights = self.selects_by_aggregation().then_some(weights);
+        self.with_local(unit(descriptor), weights, tokens, size)
+    }
+
+    /// The aggregation of tokens, if the model has one.
+    pub fn aggregate(&self) -> Option<&Aggregate> {
+        self.aggregate.as_ref()
+    }
+
+    fn check_tokens(&self, tokens: &Tokens, size: [usize; 2]) -> Result<()> {
         if let GlobalConfig::Salad(salad) = &self.config.global {
             salad.check_patches(tokens.grid[0] * tokens.grid[1])?;
         }
         if self.config.fixed_size().is_some() {
             self.config.check_size(size[0], size[1])?;
         }
-        let (global, weights) = self.global_and_weights(&tokens);
+        Ok(())
+    }
+
+    fn with_local(
+        &self,
+        global: Tensor<2>,
+        weights: Option<Tensor<2>>,
+        tokens: Tokens,
+        size: [usize; 2],
+    ) -> Result<Features> {
         let selected = self.select_by(weights, &tokens, size)?;
         Ok(Features { global, local: selected.and_then(|(places, rows)| self.project_local(places, rows)) })
     }
@@ -351,8 +388,13 @@ impl R2Former {
     fn global_and_weights(&self, tokens: &Tokens) -> (Tensor<2>, Option<Tensor<2>>) {
         let Some(aggregate) = &self.aggregate else { return (self.global_by_head(tokens), None) };
         let (descriptor, weights) = aggregate.forward_with_weights(tokens);
-        let asked = self.config.local.as_ref().is_some_and(|local| local.select == Selection::Aggregation);
+        let asked = self.selects_by_aggregation();
         (unit(descriptor), weights.filter(|_| asked).map(Tensor::detach))
+    }
+
+    /// Whether the weights of patches in the aggregation select local features.
+    fn selects_by_aggregation(&self) -> bool {
+        self.config.local.as_ref().is_some_and(|local| local.select == Selection::Aggregation)
     }
 
     /// The descriptor of a model without an aggregation.

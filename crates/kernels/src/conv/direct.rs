@@ -3,13 +3,12 @@
 
 use super::Shape;
 use super::chain::{Follow, Outputs, for_each_part, part_sizes, run_following};
-use super::gemm::{
-    DEPTH, LINE, Sums, Weights, copy, micro_kernel, prefetch, rectify, tile_rows, units_per_task,
-};
+use super::gemm::{DEPTH, LINE, Sums, Weights, copy, micro_kernel, rectify, tile_rows, units_per_task};
 use crate::Level;
 use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::panel::NR_VECTORS;
 use crate::pool::Pool;
+use crate::prefetch::prefetch;
 use pulp::{Simd, WithSimd};
 
 /// Whole tiles of a task at most: their slice of depth stays in L2.

@@ -8,6 +8,7 @@ use crate::Level;
 use crate::buffer::{Floats, vectors};
 use crate::matrix::{MR, MR_WIDE};
 use crate::panel::NR_VECTORS;
+use crate::prefetch::prefetch;
 use pulp::Simd;
 
 /// Elements of depth per slice: DEPTH x NR weights are 32 KB at most.
@@ -66,22 +67,6 @@ impl Weights {
         let values = &self.values[(panel * self.depth + first) * columns..][..count * columns];
         vectors::<S>(values).as_chunks::<NR_VECTORS>().0
     }
-}
-
-/// Asks for values to be brought into L2, where the machine has such an instruction.
-#[inline(always)]
-pub(super) fn prefetch(values: &[f32]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in values.chunks(16) {
-        // SAFETY: a prefetch reads nothing and cannot fault, whatever its address; SSE is part of every x86-64.
-        #[allow(unsafe_code, reason = "there is no safe prefetch")]
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = values;
 }
 
 /// The sums of a tile.

@@ -13,7 +13,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::{relu, softmax};
 
 /// Epsilon of every layer norm: PyTorch's default.
-pub(crate) const EPSILON: f64 = 1e-5;
+pub const EPSILON: f64 = 1e-5;
 
 /// Blocks of learned queries over the patches.
 #[derive(Module, Debug)]
@@ -94,9 +94,19 @@ impl Boq {
                 None => attended,
             });
         }
-        let projected = self.fc.forward(Tensor::cat(outputs, 1).swap_dims(1, 2));
+        (self.project(Tensor::cat(outputs, 1)), attention)
+    }
+
+    /// The descriptor of what the queries of all blocks found.
+    ///
+    /// # Shapes
+    /// - found: `[batch, layers * queries, width]`
+    /// - output: `[batch, descriptor]`, not normalised
+    pub fn project(&self, found: Tensor<3>) -> Tensor<2> {
+        let [batch, _, width] = found.dims();
+        let projected = self.fc.forward(found.swap_dims(1, 2));
         let [_, _, rows] = projected.dims();
-        (projected.reshape([batch, width * rows]), attention)
+        projected.reshape([batch, width * rows])
     }
 }
 

@@ -9,8 +9,7 @@ mod netvlad;
 mod salad;
 mod vlad;
 
-pub use boq::Boq;
-pub(crate) use boq::EPSILON;
+pub use boq::{Boq, EPSILON};
 pub use crica::Crica;
 pub use gem::Gem;
 pub use mixvpr::MixVpr;
@@ -24,8 +23,8 @@ use crate::{GlobalConfig, ModelConfig};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-/// Prefix of the tensors.
-const NAME: &str = "aggregator";
+/// Prefix of an aggregation's tensors.
+pub const NAME: &str = "aggregator";
 
 /// One of the supported aggregations.
 #[allow(clippy::large_enum_variant, reason = "a model has one")]

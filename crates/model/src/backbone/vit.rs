@@ -1,7 +1,7 @@
 //! Vision transformers: DeiT (distilled), timm ViT, DINOv2 with and without registers, DINOv3.
 
 use super::Tokens;
-use crate::layers::{Adapter, Block, BlockConfig, Extras, Rope, Values, fit_position};
+use crate::layers::{Adapter, Block, BlockConfig, Extras, Rope, Values, fit_position, rotary_angles};
 use crate::weights::{Init, TensorReader, TensorWriter};
 use crate::{AdapterConfig, ModelError, Precision, Result, VitConfig};
 use burn::module::{Module, Param};
@@ -147,6 +147,13 @@ impl Vit {
             Some(AdapterConfig::Side { count, .. }) => Some(self.config.depth.saturating_sub(count)),
             _ => None,
         }
+    }
+
+    /// The angles of rotary positions for a grid of patches (rows, columns), `[tokens, head size / 2]`: value `i` of a head's
+    /// first half is turned with value `i` of its second half. `None` for a transformer without them.
+    pub fn rotary_angles(&self, grid: [usize; 2]) -> Option<Vec<f32>> {
+        let periods = &self.config.rotary;
+        (!periods.is_empty()).then(|| rotary_angles(periods, self.config.prefix_tokens(), grid))
     }
 
     /// The query, key or value (`part` 0, 1, 2) of tokens in the block after [`local_layer`](Self::local_layer), all heads,

@@ -20,5 +20,6 @@ pub(crate) use match_op::match_features;
 pub use position::{bicubic_matrix, fit_position};
 pub use projection::Projection;
 pub use rope::Rope;
+pub(crate) use rope::angles as rotary_angles;
 pub use sincos::sine_cosine;
 pub use values::Values;

@@ -12,25 +12,15 @@ pub struct Rope {
 
 impl Rope {
     /// The tables for `prefix` tokens, which stay as they are, and a grid of patches (rows, columns) of any shape.
-    /// A head has four values per period: row and column, and each of the two in both halves.
-    pub fn new(periods: &[f32], prefix: usize, [rows, columns]: [usize; 2], device: &Device) -> Self {
-        let size = 4 * periods.len();
-        let tokens = prefix + rows * columns;
-        let mut angles = Vec::with_capacity(tokens * size);
-        angles.resize(prefix * size, 0.0);
-        // Centres of patches from -1 to 1 along each side, however long it is.
-        let along = |i: usize, count: usize| 2.0 * ((i as f32 + 0.5) / count as f32) - 1.0;
-        for patch in 0..rows * columns {
-            let half = || {
-                [along(patch / columns, rows), along(patch % columns, columns)]
-                    .into_iter()
-                    .flat_map(|at| periods.iter().map(move |period| TAU * at / period))
-            };
-            angles.extend(half().chain(half()));
-        }
+    pub fn new(periods: &[f32], prefix: usize, grid: [usize; 2], device: &Device) -> Self {
+        let half = 2 * periods.len();
+        let angles = angles(periods, prefix, grid);
+        let tokens = prefix + grid[0] * grid[1];
         let table = |f: fn(f32) -> f32| {
-            let values: Vec<f32> = angles.iter().map(|angle| f(*angle)).collect();
-            Tensor::from_data(TensorData::new(values, [1, 1, tokens, size]), device)
+            let rows = angles.chunks_exact(half.max(1));
+            let values: Vec<f32> =
+                rows.flat_map(|row| row.iter().chain(row).map(|angle| f(*angle))).collect();
+            Tensor::from_data(TensorData::new(values, [1, 1, tokens, 2 * half]), device)
         };
         Self { cos: table(f32::cos), sin: table(f32::sin) }
     }
@@ -42,4 +32,18 @@ impl Rope {
             Tensor::cat(vec![x.clone().narrow(3, half, half).neg(), x.clone().narrow(3, 0, half)], 3);
         x * self.cos.clone() + turned * self.sin.clone()
     }
+}
+
+/// The angles of each token, `[prefix + patches, 2 * periods]`: by its row, then by its column. Either half of a head is
+/// turned by all of them.
+pub(crate) fn angles(periods: &[f32], prefix: usize, [rows, columns]: [usize; 2]) -> Vec<f32> {
+    let mut angles = vec![0.0; prefix * 2 * periods.len()];
+    // Centres of patches from -1 to 1 along each side, however long it is.
+    let along = |i: usize, count: usize| 2.0 * ((i as f32 + 0.5) / count as f32) - 1.0;
+    for patch in 0..rows * columns {
+        for at in [along(patch / columns, rows), along(patch % columns, columns)] {
+            angles.extend(periods.iter().map(|period| TAU * at / period));
+        }
+    }
+    angles
 }
