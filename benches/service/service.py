@@ -100,8 +100,10 @@ def request(method, path, body=b"", headers=()):
     return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
 
 
-def taken_apart(answer):
-    """Status, headers and body of an answer; status 0 for none."""
+def taken_apart(answer, bodiless=False):
+    """Status, headers and body of the first answer that is more than "continue"; status 0 for none."""
+    while answer.startswith(b"HTTP/1.1 100 "):
+        answer = answer.partition(b"\r\n\r\n")[2]
     head, found, body = answer.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
     words = lines[0].split()
@@ -116,8 +118,11 @@ def taken_apart(answer):
                 break
             whole, rest = whole + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
         body = whole
-    elif len(body) < int(headers.get("content-length", 0)):
-        return 0, {}, b""
+    elif "content-length" in headers and not bodiless:
+        length = int(headers["content-length"])
+        if len(body) < length:
+            return 0, {}, b""
+        body = body[:length]
     return int(words[1]), headers, body
 
 
