@@ -86,6 +86,16 @@ fn what_was_acknowledged_survives_a_kill() {
 }
 
 #[test]
+fn the_demo_serves_this_machine_alone_and_says_so_before_it_renders() {
+    let said = fails(r2former().args(["demo", "--serve=0.0.0.0:0"]), 1);
+    names(&said, &["this machine alone", "r2former serve"]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let said = fails(r2former().args(["demo", &format!("--serve={address}")]), 1);
+    names(&said, &[&address, "--serve=127.0.0.1:0"]);
+}
+
+#[test]
 fn what_cannot_be_served_is_refused_at_once() {
     let (home, index, _photos) = small_index();
     let serve = |more: &[&str]| {

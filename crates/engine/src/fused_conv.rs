@@ -1,4 +1,4 @@
-//! Convolutional backbones on CPU kernels: batch norms folded into the weights, layers put in order.
+//! Convolutional backbones on CPU kernels: batch norms folded into the weights, layers in order of their computation.
 
 use crate::host::host;
 use burn::nn::conv::Conv2d;

@@ -5,7 +5,7 @@ use crate::common::{Machine, load_model};
 use crate::exit::ExitStatus;
 use crate::output::{self, AnswerFormat, print_answers, print_json};
 use crate::progress::Bar;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use r2former_data::dataset::{Kind, Listing, SourceOptions, from_listings, list_photos, source_root};
 use r2former_engine::{
@@ -14,9 +14,12 @@ use r2former_engine::{
 };
 use r2former_eval::{EmptyQueries, EvalOptions, EvalSummary, Recall, Rules, evaluate, ranking_name};
 use r2former_index::ReadPlaces;
+use r2former_server::{ServedIndex, Server, Service, ServiceOptions};
 use r2former_town::{Condition, TownDatasetConfig};
 use serde_json::json;
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
@@ -32,6 +35,12 @@ pub(crate) struct DemoArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Serve the town in place of the evaluation, and print the address for a browser; Ctrl-C ends it.
+    #[arg(
+        long, value_name = "ADDRESS:PORT", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:8080",
+        conflicts_with = "json"
+    )]
+    serve: Option<SocketAddr>,
 }
 
 /// Radius of positives in the small town: about one house.
@@ -40,6 +49,9 @@ const RADIUS_M: f64 = 15.0;
 const CONDITIONS: [Condition; 3] = [Condition::Day, Condition::Rain, Condition::Night];
 
 pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
+    if let Some(listen) = args.serve {
+        check_address(listen)?;
+    }
     let temporary =
         tempfile::tempdir().context("no temporary folder can be created; name one with --keep DIR")?;
     let dir = match &args.keep {
@@ -116,6 +128,11 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
         if let Some(truth) = first.lat_lon() {
             out.line(format_args!("   (taken at {:.6}, {:.6})", truth.lat, truth.lon))?;
         }
+    }
+    if let Some(listen) = args.serve {
+        return serve(&mut out, index, extractor, &photos, listen);
+    }
+    if !args.json {
         out.line(format_args!("4. Evaluating recall within {RADIUS_M} m, with exact search:"))?;
     }
     let summary = measure(listing, later, &extractor, rerank)?;
@@ -163,6 +180,40 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
     if args.keep.is_some() {
         out.line(format_args!("Kept: r2former query {} PHOTO", index.dir().display()))?;
     }
+    Ok(ExitStatus::Done)
+}
+
+/// Refuses an address before the work is done.
+fn check_address(listen: SocketAddr) -> Result<()> {
+    if !listen.ip().is_loopback() {
+        bail!(
+            "--serve={listen}: the town is served to this machine alone, as on 127.0.0.1:8080; `r2former serve` has keys for \
+             others"
+        );
+    }
+    TcpListener::bind(listen).map(drop).with_context(|| {
+        format!(
+            "--serve={listen}: the address cannot be listened on; --serve=127.0.0.1:0 takes any free port"
+        )
+    })
+}
+
+/// Answers about the town until Ctrl-C.
+fn serve(
+    out: &mut output::Out,
+    index: PlaceIndex,
+    extractor: Extractor,
+    photos: &Path,
+    listen: SocketAddr,
+) -> Result<ExitStatus> {
+    let options = ServiceOptions::default().for_address(listen, Vec::new(), None, false)?;
+    let extractor = Arc::new(extractor.with_limits(options.image_limits()));
+    let served = ServedIndex { name: "town".into(), index, extractor, photos: Vec::new() };
+    let server = Server::start(Service::new(vec![served], options)?, listen, None)?;
+    out.line(format_args!("4. Serving the town: open http://{} in a browser.", server.address()))?;
+    out.line(format_args!("   Photographs to ask with: {}", photos.join("queries").display()))?;
+    out.line(format_args!("   Ctrl-C ends it."))?;
+    server.run_until_signal()?;
     Ok(ExitStatus::Done)
 }
 

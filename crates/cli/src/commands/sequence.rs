@@ -174,7 +174,7 @@ impl Track {
         self.take(&answer.query, frame);
     }
 
-    /// A frame that could not be read: the motion goes on.
+    /// A frame that could not be read: the motion since the frame before counts on.
     pub(crate) fn push_unreadable(&mut self, query: &str, frame: Option<&FrameArg>) {
         let (time, moved_m) = frame.map_or((None, None), |frame| (frame.time, frame.moved_m));
         self.take(query, SequenceFrame { matches: Vec::new(), time, moved_m });
