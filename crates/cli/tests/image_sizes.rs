@@ -160,7 +160,7 @@ fn a_model_keeps_its_rule_or_takes_another() {
     std::fs::create_dir(&photos).expect("a folder");
     shapes(&photos);
     let mut eval = r2former();
-    eval.arg("eval")
+    eval.args(["eval", "photos"])
         .arg("--database")
         .arg(&photos)
         .arg("--queries")

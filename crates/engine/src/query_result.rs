@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 /// What came of one query.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "most results are answers")]
 pub enum QueryResult {
     /// It was asked; the answer may be that nothing matches.
     Answer(Answer),

@@ -96,7 +96,7 @@ struct State {
 /// let frame = |matches| SequenceFrame { matches, ..SequenceFrame::default() };
 /// let mut filter = SequenceFilter::new(SequenceOptions::default());
 /// filter.push(frame(vec![found("a", 52.0, 0.9), found("far", 52.5, 0.5)]));
-/// // A look-alike 55 km away is a little more similar than the place next door.
+/// // Another place 55 km away is a little more similar than the place next door.
 /// let fix = filter.push(frame(vec![found("far", 52.5, 0.71), found("b", 52.0001, 0.7)])).unwrap();
 /// assert_eq!(fix.place.path, "b");
 /// ```
@@ -234,7 +234,7 @@ impl SequenceOptions {
             Some((from, to)) => {
                 ((from - to).abs() - self.max_places).max(0.0) / (self.max_places / 2.0).max(1.0)
             }
-            // Where a distance is unknown, staying is all that can be told.
+            // Where a distance is unknown, only staying is known.
             None if from.path == to.path => 0.0,
             None => f64::INFINITY,
         }

@@ -5,7 +5,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::Rgb8;
-use r2former_engine::{EngineError, Extractor, Framing, LoadedModel, Settings, Verifier};
+use r2former_engine::{EngineError, Extractor, Framing, LoadedModel, PlaceIndex, Settings, Verifier};
 use r2former_model::{
     BackboneConfig, Device, GlobalConfig, ImageSize, LocalConfig, MixVprConfig, ModelConfig, Placement,
     Pooling, R2Former, ResNetConfig, ResizeMode, SizeRule,
@@ -144,6 +144,31 @@ fn what_does_not_fit_is_named() {
     assert_eq!(place, Placement::whole(place.resized));
     assert!(place.size[0] * place.size[1] <= SizeRule::CONVOLUTIONAL_PIXELS + 4096, "{place:?}");
     assert!((place.size[1] as f64 / place.size[0] as f64 - 4.0).abs() < 0.01);
+}
+
+/// An index remembers its rule, is opened by it again, and refuses another.
+#[test]
+fn an_index_is_of_one_rule() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("places");
+    let config = config(1);
+    let model = LoadedModel::random(&config, 1).unwrap();
+    let settings = |size: &str| Settings::of(&config).sized(size.parse().unwrap(), &config);
+    let made = PlaceIndex::open_or_create(&dir, &model, settings("longest:500")).unwrap();
+    assert_eq!(made.settings.image_size().to_string(), "longest:500");
+    let opened = PlaceIndex::open_or_create(&dir, &model, settings("longest:500")).unwrap();
+    assert_eq!(opened.settings, made.settings);
+    for other in ["longest:504", "longest:500:crop", "native", "375x500"] {
+        let error = PlaceIndex::open_or_create(&dir, &model, settings(other)).unwrap_err().to_string();
+        assert!(
+            error.contains("longest:500 in f32") && error.contains(&format!("not {other} in f32")),
+            "{error}"
+        );
+    }
+    // As settings were written before there were rules.
+    let old: Settings = serde_json::from_str(r#"{"height":480,"width":640,"precision":"f32"}"#).unwrap();
+    assert_eq!(old.image_size(), ImageSize::Fixed([480, 640]));
+    assert!(!serde_json::to_string(&old).unwrap().contains("rule"));
 }
 
 /// A reference that shows the query's middle, enlarged and of another shape: inliers are counted by shares of the longer sides, and

@@ -30,7 +30,7 @@ pub struct EvalOptions {
     pub storage: FeatureStorage,
     /// How queries are resized or cropped.
     pub query_preprocessing: QueryPreprocessing,
-    /// Make a part of the queries unknown, to measure how well confidence tells them apart; `None`: confidence is not
+    /// Make a part of the queries unknown, to measure how well confidence separates them; `None`: confidence is not
     /// measured.
     pub unknown: Option<Unknown>,
     /// Measure recall@1 with windows of this many queries in a row, fused as frames of a sequence; `None`: not measured.

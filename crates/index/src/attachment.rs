@@ -29,7 +29,7 @@ pub(crate) fn write(index: &Path, attachments: &mut [Attachment<'_>]) -> Result<
         if Path::new(name).file_name().is_none_or(|plain| plain != *name) {
             return Err(IndexError::request(index, format!("{name:?} is no plain file name")));
         }
-        copy_atomically(&dir.join(&*name), *content)?;
+        copy_atomically(&dir.join(*name), *content)?;
     }
     Ok(())
 }

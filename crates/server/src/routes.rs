@@ -3,9 +3,7 @@
 use crate::guard::guard;
 use crate::problem::Problem;
 use crate::service::Service;
-use crate::{
-    adding, basemap, explain, locate, page, pictures, places, reference, sessions, status,
-};
+use crate::{adding, basemap, explain, locate, page, pictures, places, reference, sessions, status};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;

@@ -236,7 +236,7 @@ impl TownDatasetConfig {
                 let first = start.below(points.len());
                 let visit = start.bits();
                 let point = walked(points, first, frame);
-                // What differs from frame to frame; of a lone query it goes on from where it was.
+                // What differs from frame to frame; of a single query the generator is simply used further.
                 let mut rng = match self.walk {
                     1 => start.clone(),
                     _ => Rng::new(&[self.seed, 73, condition as u64, i as u64]),

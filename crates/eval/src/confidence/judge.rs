@@ -263,7 +263,7 @@ impl<'a> Asked<'a> {
             Match {
                 rank: i + 1,
                 id: String::new(),
-                // Its number in the database tells it apart.
+                // Its number in the database identifies it.
                 path: reference.to_string(),
                 tags: Default::default(),
                 position: position_of(photo),

@@ -45,7 +45,7 @@ pub(super) fn for_each_part(
     }
 }
 
-/// The values of a task of so many pixels in each output.
+/// The values of a task of `pixels` pixels in each output.
 pub(super) fn part_sizes(pixels: usize, pitch: usize, following: &[Follow<'_>]) -> [usize; 1 + FOLLOWING] {
     let mut sizes = [pixels * pitch, 0, 0];
     for (size, follow) in sizes[1..].iter_mut().zip(following) {

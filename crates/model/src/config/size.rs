@@ -195,14 +195,15 @@ impl FromStr for ImageSize {
         if let Some(size) = fixed {
             return Ok(Self::Fixed(size));
         }
-        text.parse().map(Self::Rule).map_err(|_: String| {
-            format!(
+        match text.parse() {
+            Ok(rule) => Ok(Self::Rule(rule)),
+            Err(_) => Err(format!(
                 "'{text}' is not HEIGHTxWIDTH in pixels, each 1 to {LARGEST_SIDE}, as in 480x640, nor native, longest:N \
                  or shorter:N, N from {} to {}, with or without :crop",
                 RULED_SIDES.start(),
                 RULED_SIDES.end()
-            )
-        })
+            )),
+        }
     }
 }
 

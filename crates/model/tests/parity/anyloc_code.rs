@@ -35,6 +35,7 @@ fn descriptors_as_anyloc_computes_them() {
     assert_eq!(config.global_dim(), 6 * 48);
     assert!(config.trained.global && config.local.is_none());
     assert_eq!(config.input.resize, ResizeMode::TensorBicubic);
+    assert_eq!(config.input.image_size().to_string(), "longest:1024:crop");
     // The rest of that block, the next one, the last norm and what no image needs.
     assert_eq!(imported.leftovers.len(), 10 + 14 + 2 + 1, "{:?}", imported.leftovers);
     assert!(config.provenance["vocabulary"]["source"] == VOCABULARY, "{}", config.provenance);
