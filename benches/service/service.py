@@ -45,14 +45,16 @@ def other(photograph, number):
 
 
 class Service:
-    """The program, serving an index on loopback."""
+    """The program, serving an index on loopback; its log goes to a file, if one is given."""
 
-    def __init__(self, index, *options, port=0):
-        command = [PROGRAM, "serve", str(index), "--listen", f"127.0.0.1:{port}", "--log", "none", *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def __init__(self, index, *options, port=0, log=None):
+        kind = "json" if log else "none"
+        command = [PROGRAM, "serve", str(index), "--listen", f"127.0.0.1:{port}", "--log", kind, *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log or subprocess.PIPE)
         line = self.process.stdout.readline().decode()
         if "http://" not in line:
-            raise SystemExit(f"the service did not start: {line}{self.process.stderr.read().decode()}")
+            said = "see its log" if log else self.process.stderr.read().decode()
+            raise SystemExit(f"the service did not start: {line}{said}")
         host, _, port = line.split()[0].removeprefix("http://").rpartition(":")
         self.address = (host, int(port))
 
@@ -70,7 +72,7 @@ class Service:
     def stop(self):
         """Ends it in order; returns what it wrote to standard error."""
         self.process.send_signal(signal.SIGTERM)
-        said = self.process.communicate(timeout=90)[1].decode()
+        said = (self.process.communicate(timeout=90)[1] or b"").decode()
         assert self.process.returncode == 0, (self.process.returncode, said)
         return said
 

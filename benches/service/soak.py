@@ -68,7 +68,8 @@ def main():
     photographs = queries()[:10]
     home, index = copied()
     notes = pathlib.Path(tempfile.mkdtemp(dir=home.name))
-    service = Service(index)
+    log = open(pathlib.Path(home.name) / "log", "a+b")
+    service = Service(index, log=log)
     address, lives, clients = service.address, 0, {}
 
     def start(number):
@@ -85,13 +86,14 @@ def main():
     while time.time() < end:
         time.sleep(chance.uniform(1, 6))
         if not service.alive():
-            raise SystemExit(f"FAILED: the service ended by itself: {service.process.stderr.read().decode()[:2000]}")
+            log.seek(0)
+            raise SystemExit(f"FAILED: the service ended by itself: {log.read().decode(errors='replace')[-2000:]}")
         if chance.random() < 0.25:
             memory.append(service.rss_mb())
             service.kill()
             killed["service"] += 1
             since = time.time()
-            service = Service(index, port=address[1])
+            service = Service(index, port=address[1], log=log)
             down.append(time.time() - since)
         else:
             number = chance.randrange(CLIENTS)
@@ -103,7 +105,7 @@ def main():
     [process.join() for process in clients.values()]
     service.kill()
     killed["service"] += 1
-    service = Service(index, port=address[1])
+    service = Service(index, port=address[1], log=log)
 
     acknowledged, leaving, gone, statuses = {}, set(), set(), {}
     for file in notes.iterdir():
@@ -132,10 +134,13 @@ def main():
     print(f"restart to its address: {1000 * sum(down) / max(len(down), 1):.0f} ms on average, {1000 * max(down, default=0):.0f} ms at most")
     print(f"resident MiB before kills: {min(memory, default=0):.0f} to {max(memory, default=0):.0f}")
     service.stop()
+    log.seek(0)
+    failed = [line for line in log.read().decode(errors="replace").splitlines() if '"ERROR"' in line or "panicked" in line]
+    print(f"failures in the log: {len(failed)}", *failed[:10], sep="\n")
     verified = subprocess.run([PROGRAM, "index", "verify", str(index)], capture_output=True, text=True)
     print(f"index verify: exit code {verified.returncode}: {verified.stdout.strip()[:300]}{verified.stderr.strip()[:300]}")
     home.cleanup()
-    if lost or returned or other_bytes or verified.returncode:
+    if lost or returned or other_bytes or failed or verified.returncode:
         raise SystemExit("FAILED")
     print("passed")
 
