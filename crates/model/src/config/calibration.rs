@@ -173,7 +173,8 @@ mod tests {
 
     #[test]
     fn what_no_calibration_can_be_is_refused() {
-        let wrong: [(&str, fn(&mut Calibration)); 6] = [
+        type Change = fn(&mut Calibration);
+        let wrong: [(&str, Change); 6] = [
             ("radius_m", |c| c.radius_m = f64::NAN),
             ("threshold", |c| c.threshold = 1.5),
             ("position_scale", |c| c.position_scale = Some(0.0)),
