@@ -20,7 +20,7 @@ fn town(home: &Path, name: &str, seed: u64, count: usize) -> PathBuf {
     r2former()
         .arg("town")
         .arg(&dir)
-        .args(["--seed", &seed.to_string(), "--blocks", "1x1", "--spacing", "20", "--conditions", "day"])
+        .args(["--seed", &seed.to_string(), "--blocks", "2x2", "--spacing", "30", "--conditions", "day"])
         .args(["--queries", &count.to_string(), "--size", "120x160"])
         .assert()
         .success();
