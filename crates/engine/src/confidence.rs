@@ -28,6 +28,7 @@ impl Evidence {
     ///
     /// let found = |rank, lat, similarity| Match {
     ///     rank,
+    ///     id: String::new(),
     ///     path: format!("{rank}.jpg"),
     ///     tags: BTreeMap::new(),
     ///     position: Some(LatLon { lat, lon: 0.0 }.into()),

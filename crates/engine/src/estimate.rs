@@ -58,6 +58,7 @@ impl Estimate {
     ///
     /// let found = |rank, lat, score| Match {
     ///     rank,
+    ///     id: String::new(),
     ///     path: format!("{rank}.jpg"),
     ///     tags: BTreeMap::new(),
     ///     position: Some(LatLon { lat, lon: 0.0 }.into()),
