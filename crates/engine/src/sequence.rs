@@ -4,8 +4,9 @@
 //! between two frames nobody moves farther than a bound. [`SequenceFilter`] takes one frame at a time (forward algorithm);
 //! [`best_track`] looks at all frames at once (Viterbi).
 
-use crate::{Estimate, Match, ScoreKind};
-use r2former_data::Position;
+use crate::{Estimate, Match, Result, ScoreKind};
+use r2former_data::{Position, PositionKind};
+use r2former_index::{Filter, ReadPlaces};
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -30,6 +31,34 @@ pub struct SequenceOptions {
     pub order: HashMap<String, f64>,
     /// Numbers between two frames that are not exceeded, where these count.
     pub max_places: f64,
+}
+
+impl SequenceOptions {
+    /// The options for an index: bounds as stated, `max_step` in metres or, without positions, in places, which are then
+    /// numbered in the order of their names.
+    ///
+    /// # Errors
+    /// [`EngineError::Index`](crate::EngineError::Index) for an index that cannot be read.
+    pub fn of_index(
+        index: &impl ReadPlaces,
+        kind: PositionKind,
+        [max_speed, max_step]: [Option<f64>; 2],
+    ) -> Result<Self> {
+        let mut options = Self::default();
+        options.max_speed = max_speed.unwrap_or(options.max_speed);
+        options.max_step_m = max_step.unwrap_or(options.max_step_m);
+        options.max_places = max_step.unwrap_or(options.max_places);
+        if kind == PositionKind::None {
+            let mut names = Vec::new();
+            index.any_place(&Filter::default(), &mut |_, place| {
+                names.push(place.name);
+                false
+            })?;
+            names.sort_unstable();
+            options.order = names.into_iter().enumerate().map(|(i, name)| (name, i as f64)).collect();
+        }
+        Ok(options)
+    }
 }
 
 impl Default for SequenceOptions {

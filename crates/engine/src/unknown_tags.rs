@@ -3,9 +3,6 @@
 use crate::Result;
 use r2former_index::{Filter, ReadPlaces};
 
-/// Images of a page while tags are looked through.
-const PAGE: usize = 1000;
-
 /// Why the tags of a filter let no image pass, for each that none carries. Reads every place where no image carries a
 /// tag.
 ///
@@ -29,15 +26,5 @@ pub fn unknown_tags(index: &impl ReadPlaces, filter: &Filter) -> Result<Vec<Stri
 
 /// Whether any image has a tag of this key.
 fn carries(index: &impl ReadPlaces, key: &str) -> Result<bool> {
-    let mut from = None;
-    loop {
-        let page = index.list(from, PAGE, &Filter::default())?;
-        if page.places.iter().any(|(_, place)| place.tags.contains_key(key)) {
-            return Ok(true);
-        }
-        from = page.next;
-        if from.is_none() {
-            return Ok(false);
-        }
-    }
+    Ok(index.any_place(&Filter::default(), &mut |_, place| place.tags.contains_key(key))?)
 }

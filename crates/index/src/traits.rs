@@ -49,6 +49,28 @@ pub trait ReadPlaces {
     /// [`IndexError::Request`](crate::IndexError::Request) for a limit of 0 or an unusable filter.
     fn list(&self, from: Option<Uuid>, limit: usize, filter: &Filter) -> Result<Page>;
 
+    /// Whether `wanted` says so of any place that passes `filter`, in the order of the identifiers; places after that one
+    /// are not read. One that never does sees them all.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    fn any_place(&self, filter: &Filter, wanted: &mut dyn FnMut(Uuid, Place) -> bool) -> Result<bool> {
+        const PAGE: usize = 4096;
+        let mut from = None;
+        loop {
+            let page = self.list(from, PAGE, filter)?;
+            for (id, place) in page.places {
+                if wanted(id, place) {
+                    return Ok(true);
+                }
+            }
+            from = page.next;
+            if from.is_none() {
+                return Ok(false);
+            }
+        }
+    }
+
     /// Places in the order of `ids`: `None` for an unknown image.
     ///
     /// # Errors

@@ -4,19 +4,21 @@ use crate::body::{Upload, in_memory, receive};
 use crate::index::{Index, PlaceId};
 use crate::json::{json_response, typed};
 use crate::pictures::stored;
+use crate::places::named;
 use crate::problem::{Problem, Result};
-use crate::service::{Service, blocking};
+use crate::service::Service;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use axum::http::{Response, StatusCode};
-use r2former_data::image::{Limits, decode_bytes};
+use r2former_data::image::{Limits, Rgb8, decode_bytes};
 use r2former_engine::{
     Contribution, Extractor, ImageFeatures, QueryImage, ScoreKind, Verification, Verifier, contributions,
     score_pair,
 };
 use r2former_eval::pictures::{PairSide, Photograph, matches};
 use r2former_index::{Place, ReadPlaces};
+use r2former_model::Placement;
 use r2former_model::quantize::dequantize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -36,14 +38,10 @@ pub(crate) async fn pair(State(service): State<Arc<Service>>, request: Request) 
     let mut received = receive(&service, &parts, body, true).await?;
     let params = &received.params;
     params.only(&PARAMS)?;
-    let index = service.index(params)?;
     let id = params
         .one("place")?
         .ok_or_else(|| Problem::bad_request("place=ID is missing: the place to explain"))?;
-    let (id, place) = {
-        let (index, id) = (index.clone(), id.to_owned());
-        blocking(move || index.place(&id)).await?
-    };
+    let (index, id, place) = named(&service, params, id).await?;
     let is_svg = params.word("format", &["json", "svg"])? == "svg";
     let with_contributions = params.flag("contributions")?;
     if !index.place.manifest.config.has_local() {
@@ -54,7 +52,7 @@ pub(crate) async fn pair(State(service): State<Arc<Service>>, request: Request) 
         index.check()?;
         let pair = Pair::of(&index, &image, id, with_contributions)?;
         match is_svg {
-            false => Ok(Err(pair.json(&index.extractor, &image, id, &place))),
+            false => pair.json(&index, &image, id, &place).map(Err),
             true => pair.svg(&index, &image, id, &place).map(Ok),
         }
     });
@@ -106,16 +104,14 @@ impl Pair {
     }
 
     /// Positions are parts of each photograph's own width and height.
-    fn json(&self, extractor: &Extractor, image: &Upload, id: PlaceId, place: &Place) -> Value {
-        let settings = extractor.settings();
-        let longest = settings.height.max(settings.width) as f32;
-        let part = |at: [f32; 2]| {
-            [at[0] * longest / settings.width as f32, at[1] * longest / settings.height as f32]
-        };
+    fn json(&self, index: &Index, image: &Upload, id: PlaceId, place: &Place) -> Result<Value> {
+        let extractor = &*index.extractor;
+        let query = seen(extractor, || decoded(&image.bytes))?;
+        let reference = seen(extractor, || decoded(&stored(index, id, place)?.bytes))?;
         let row = extractor.config().local_row();
-        let features = |rows: &[f32]| -> Vec<Value> {
+        let features = |rows: &[f32], seen: Placement| -> Vec<Value> {
             let feature = |values: &[f32]| {
-                let [x, y] = part([values[0], values[1]]);
+                let [x, y] = seen.share([values[0], values[1]]);
                 json!([x, y, values[2]])
             };
             rows.chunks_exact(row).map(feature).collect()
@@ -123,7 +119,8 @@ impl Pair {
         let pairs: Vec<Value> = (self.geometry.pairs.iter())
             .map(|pair| {
                 json!({
-                    "query": part(pair.query), "reference": part(pair.reference), "similarity": pair.similarity,
+                    "query": query.share(pair.query), "reference": reference.share(pair.reference),
+                    "similarity": pair.similarity,
                     "inlier": pair.inlier,
                 })
             })
@@ -131,15 +128,16 @@ impl Pair {
         let each: Vec<Value> = (self.learned.iter().flat_map(|(_, each)| each))
             .map(|c| {
                 json!({
-                    "query": part(c.query), "reference": part(c.reference), "similarity": c.similarity,
+                    "query": query.share(c.query), "reference": reference.share(c.reference), "similarity": c.similarity,
                     "margin": c.margin,
                 })
             })
             .collect();
         let score = self.learned.as_ref().map(|(score, _)| score);
-        json!({
-            "query": { "name": image.name, "features": features(&self.query.local) },
-            "reference": { "id": id.to_string(), "path": place.name, "features": features(&self.reference) },
+        let [height, width] = query.resized;
+        Ok(json!({
+            "query": { "name": image.name, "features": features(&self.query.local, query) },
+            "reference": { "id": id.to_string(), "path": place.name, "features": features(&self.reference, reference) },
             "similarity": self.similarity,
             "score": score.map(|score| score.score),
             "score_kind": score.map(|_| ScoreKind::RerankerProbability),
@@ -149,21 +147,20 @@ impl Pair {
             "homography": self.geometry.homography,
             "contributions": each,
             "patch": [
-                extractor.config().stride() as f32 / settings.width as f32,
-                extractor.config().stride() as f32 / settings.height as f32,
+                extractor.config().stride() as f32 / width as f32,
+                extractor.config().stride() as f32 / height as f32,
             ],
-        })
+        }))
     }
 
     /// The program's picture of matches.
     fn svg(&self, index: &Index, image: &Upload, id: PlaceId, place: &Place) -> Result<String> {
         let extractor = &*index.extractor;
-        let limits = Limits::default();
-        let query = Photograph::new(decode_bytes(&image.bytes, in_memory(), &limits)?, LONGEST)
-            .map_err(|error| Problem::internal(error.to_string()))?;
-        let photo = stored(index, id, place)?;
-        let reference = Photograph::new(decode_bytes(&photo.bytes, in_memory(), &limits)?, LONGEST)
-            .map_err(|error| Problem::internal(error.to_string()))?;
+        let photo = |bytes: &[u8]| match Photograph::new(decoded(bytes)?, LONGEST) {
+            Ok(photo) => Ok(photo.seen_by(extractor)),
+            Err(error) => Err(Problem::internal(error.to_string())),
+        };
+        let (query, reference) = (photo(&image.bytes)?, photo(&stored(index, id, place)?.bytes)?);
         let settings = extractor.settings();
         let learned = self.learned.as_ref().filter(|(_, each)| !each.is_empty());
         Ok(matches(
@@ -174,4 +171,18 @@ impl Pair {
             &self.geometry,
         ))
     }
+}
+
+fn decoded(bytes: &[u8]) -> Result<Rgb8> {
+    Ok(decode_bytes(bytes, in_memory(), &Limits::default())?)
+}
+
+/// Which part of a photograph the network sees: of a fixed size, all of any; by a rule, that depends on the photograph.
+fn seen(extractor: &Extractor, photo: impl FnOnce() -> Result<Rgb8>) -> Result<Placement> {
+    let settings = extractor.settings();
+    if settings.rule.is_none() {
+        return Ok(Placement::whole([settings.height, settings.width]));
+    }
+    let photo = photo()?;
+    Ok(extractor.place([photo.height, photo.width]))
 }

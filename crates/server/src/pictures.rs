@@ -5,6 +5,7 @@ use crate::index::{Index, PlaceId};
 use crate::json::typed;
 use crate::params::Params;
 use crate::photos::StoredPhoto;
+use crate::places::named;
 use crate::problem::Result;
 use crate::service::{Service, blocking};
 use crate::thumbnails::{ThumbnailKey, thumbnail};
@@ -28,11 +29,7 @@ pub(crate) async fn image(
 ) -> Result<Response<Body>> {
     let params = Params::of_query(request.uri().query())?;
     params.only(&["index"])?;
-    let index = service.index(&params)?;
-    let (id, place) = {
-        let index = index.clone();
-        blocking(move || index.place(&id)).await?
-    };
+    let (index, id, place) = named(&service, &params, &id).await?;
     let etag = etag(id, &place, 0);
     if is_known(request.headers(), &etag) {
         return Ok(kept(typed(StatusCode::NOT_MODIFIED, "image/jpeg", Body::empty()), &etag));
@@ -52,12 +49,8 @@ pub(crate) async fn thumbnail_of(
 ) -> Result<Response<Body>> {
     let params = Params::of_query(request.uri().query())?;
     params.only(&["index", "size"])?;
-    let index = service.index(&params)?;
     let size = params.count("size", 16..=LARGEST_THUMBNAIL)?.unwrap_or(THUMBNAIL);
-    let (id, place) = {
-        let index = index.clone();
-        blocking(move || index.place(&id)).await?
-    };
+    let (index, id, place) = named(&service, &params, &id).await?;
     let etag = etag(id, &place, size);
     if is_known(request.headers(), &etag) {
         return Ok(kept(typed(StatusCode::NOT_MODIFIED, "image/jpeg", Body::empty()), &etag));

@@ -155,6 +155,20 @@ fn feature(index: &Index, id: PlaceId, place: &Place) -> Value {
     })
 }
 
+/// The index that parameters name, and a place in it by its identifier.
+pub(crate) async fn named(
+    service: &Service,
+    params: &Params,
+    id: &str,
+) -> Result<(Arc<Index>, PlaceId, Place)> {
+    let index = service.index(params)?;
+    let (id, place) = {
+        let (index, id) = (index.clone(), id.to_owned());
+        blocking(move || index.place(&id)).await?
+    };
+    Ok((index, id, place))
+}
+
 /// One place.
 pub(crate) async fn one(
     State(service): State<Arc<Service>>,
@@ -163,8 +177,7 @@ pub(crate) async fn one(
 ) -> Result<Response<Body>> {
     let params = Params::of_query(request.uri().query())?;
     params.only(&["index"])?;
-    let index = service.index(&params)?;
-    let (id, place) = blocking(move || index.place(&id)).await?;
+    let (_, id, place) = named(&service, &params, &id).await?;
     Ok(json_response(StatusCode::OK, &entry(id, &place)))
 }
 
@@ -176,14 +189,13 @@ pub(crate) async fn remove(
 ) -> Result<Response<Body>> {
     let params = Params::of_query(request.uri().query())?;
     params.only(&["index"])?;
-    let index = service.index(&params)?;
+    let (index, id, place) = named(&service, &params, &id).await?;
     let role = request.extensions().get::<Identity>().map(|identity| identity.role);
-    let (id, uploaded) = {
+    let uploaded = {
         let index = index.clone();
         blocking(move || {
-            let (id, place) = index.place(&id)?;
             let sources = index.reader.sources()?;
-            Ok((id, sources.iter().any(|source| is_uploads(source) && source.holds(&place.name))))
+            Ok(sources.iter().any(|source| is_uploads(source) && source.holds(&place.name)))
         })
         .await?
     };

@@ -7,11 +7,8 @@ use clap::Args;
 use r2former_data::PositionKind;
 use r2former_data::dataset::list_images;
 use r2former_engine::{Answer, Fix, Positions, SequenceFilter, SequenceFrame, SequenceOptions, best_track};
-use r2former_index::{Filter, ReadPlaces};
+use r2former_index::ReadPlaces;
 use std::path::{Path, PathBuf};
-
-/// Places that are listed at a time.
-const PAGE: usize = 4096;
 
 /// A sequence of frames.
 #[derive(Debug, Args)]
@@ -100,13 +97,8 @@ impl SequenceArgs {
         if self.sequence.is_none() {
             return Ok(None);
         }
-        let mut options = SequenceOptions::default();
-        options.max_speed = self.max_speed;
-        options.max_step_m = self.max_step.unwrap_or(options.max_step_m);
-        options.max_places = self.max_step.unwrap_or(options.max_places);
-        if kind == PositionKind::None {
-            options.order = order(index)?;
-        }
+        let bounds = [Some(self.max_speed), self.max_step];
+        let options = SequenceOptions::of_index(index, kind, bounds)?;
         Ok(Some(Track {
             filter: SequenceFilter::new(options.clone()),
             options,
@@ -114,22 +106,6 @@ impl SequenceArgs {
             points: Vec::new(),
         }))
     }
-}
-
-/// Each place's number in the order of names.
-fn order(index: &impl ReadPlaces) -> Result<std::collections::HashMap<String, f64>> {
-    let mut names = Vec::new();
-    let mut from = None;
-    loop {
-        let page = index.list(from, PAGE, &Filter::default())?;
-        names.extend(page.places.into_iter().map(|(_, place)| place.name));
-        from = page.next;
-        if from.is_none() {
-            break;
-        }
-    }
-    names.sort_unstable();
-    Ok(names.into_iter().enumerate().map(|(i, name)| (name, i as f64)).collect())
 }
 
 fn ending(file: &Path) -> &str {

@@ -198,15 +198,10 @@ fn positions(args: &MapArgs, machine: &Machine) -> Result<ExitStatus> {
     let (index, extractor, options) = args.index.open(machine, 1)?;
     let reader = index.reader()?;
     let mut references = Vec::new();
-    let mut from = None;
-    loop {
-        let page = reader.list(from, 1000, &Filter::default())?;
-        references.extend(page.places.iter().filter_map(|(_, p)| p.position.and_then(Position::wgs84)));
-        from = page.next;
-        if from.is_none() {
-            break;
-        }
-    }
+    reader.any_place(&Filter::default(), &mut |_, place| {
+        references.extend(place.position.and_then(Position::wgs84));
+        false
+    })?;
     let listing = list_photos(&args.queries, None, &SourceOptions::default())?;
     let bar = Bar::default();
     bar.start("queries", listing.photos.len() as u64);

@@ -6,9 +6,6 @@ use r2former_index::{Filter, ReadPlaces, Source};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Images of a page while names are looked through.
-const PAGE: usize = 4096;
-
 /// Refuses sources whose label stands for another folder or table: in [`AddOptions::sources`], or in the index. A label
 /// without any image left in the index is free, and so is every label of a source that [was moved](AddOptions::moved).
 ///
@@ -48,17 +45,7 @@ pub fn check_sources(index: &impl ReadPlaces, options: &AddOptions) -> Result<()
 /// Whether any image has a name of this label. Reads all names if none has; asked where a label's root differs.
 fn has_images(index: &impl ReadPlaces, label: &str) -> Result<bool> {
     let source = Source { label: label.to_owned(), root: String::new() };
-    let mut from = None;
-    loop {
-        let page = index.list(from, PAGE, &Filter::default())?;
-        if page.places.iter().any(|(_, place)| source.holds(&place.name)) {
-            return Ok(true);
-        }
-        from = page.next;
-        if from.is_none() {
-            return Ok(false);
-        }
-    }
+    Ok(index.any_place(&Filter::default(), &mut |_, place| source.holds(&place.name))?)
 }
 
 /// The sources that the index does not know as they are.

@@ -22,9 +22,7 @@ use axum::http::header::{HeaderValue, LOCATION};
 use axum::http::{Extensions, Response, StatusCode};
 use r2former_data::image::tags_of_bytes;
 use r2former_engine::{PositionKind, SequenceOptions};
-use r2former_index::{Filter, ReadPlaces};
 use serde_json::Value;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Parameters of a new session: how its frames are searched, and how far it moves.
@@ -53,9 +51,6 @@ const FARTHEST: f64 = 100_000.0;
 /// Images of an index without positions, whose order of names every session keeps for itself.
 const MOST_ORDERED: usize = 20_000;
 
-/// Names that are listed at a time.
-const PAGE: usize = 4096;
-
 /// Begins a session.
 pub(crate) async fn create(State(service): State<Arc<Service>>, request: Request) -> Result<Response<Body>> {
     let (parts, body) = request.into_parts();
@@ -67,13 +62,9 @@ pub(crate) async fn create(State(service): State<Arc<Service>>, request: Request
         return Err(Problem::bad_request("a session begins without an image: send frames to its address"));
     }
     let question = Question::asked(&service, params)?;
-    let mut options = SequenceOptions::default();
-    options.max_speed = params.number("max_speed", 0.0..=FASTEST)?.unwrap_or(options.max_speed);
-    options.max_step_m = params.number("max_step", 0.0..=FARTHEST)?.unwrap_or(options.max_step_m);
-    if question.index.kind() == PositionKind::None {
-        let index = question.index.clone();
-        options.order = blocking(move || order(&index)).await?;
-    }
+    let bounds = [params.number("max_speed", 0.0..=FASTEST)?, params.number("max_step", 0.0..=FARTHEST)?];
+    let index = question.index.clone();
+    let options = blocking(move || options(&index, bounds)).await?;
     let session = service.sessions.begin(owner, service.rights.has_keys(), question, options)?;
     let mut response = json_response(StatusCode::CREATED, &created(&session, service.sessions.idle()));
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/sessions/{}", session.id)) {
@@ -82,25 +73,14 @@ pub(crate) async fn create(State(service): State<Arc<Service>>, request: Request
     Ok(response)
 }
 
-/// Each image's number in the order of names, for an index without positions.
-fn order(index: &Index) -> Result<HashMap<String, f64>> {
-    if index.count()? > MOST_ORDERED {
+/// How the frames of a session move in an index.
+fn options(index: &Index, bounds: [Option<f64>; 2]) -> Result<SequenceOptions> {
+    if index.kind() == PositionKind::None && index.count()? > MOST_ORDERED {
         return Err(Problem::unprocessable(format!(
             "an index without positions has sessions up to {MOST_ORDERED} images"
         )));
     }
-    let mut names = Vec::new();
-    let mut from = None;
-    loop {
-        let page = index.reader.list(from, PAGE, &Filter::default())?;
-        names.extend(page.places.into_iter().map(|(_, place)| place.name));
-        from = page.next;
-        if from.is_none() {
-            break;
-        }
-    }
-    names.sort_unstable();
-    Ok(names.into_iter().enumerate().map(|(i, name)| (name, i as f64)).collect())
+    Ok(SequenceOptions::of_index(&index.reader, index.kind(), bounds)?)
 }
 
 /// Takes the next frame.

@@ -227,15 +227,10 @@ fn list(args: &ListArgs) -> Result<ExitStatus> {
         eprintln!("note: {}", escaped(&note));
     }
     let mut places = Vec::new();
-    let mut from = None;
-    loop {
-        let page = reader.list(from, 1000, &filter)?;
-        places.extend(page.places);
-        from = page.next;
-        if from.is_none() {
-            break;
-        }
-    }
+    reader.any_place(&filter, &mut |id, place| {
+        places.push((id, place));
+        false
+    })?;
     places.sort_by(|a, b| a.1.name.cmp(&b.1.name));
     if args.json {
         return print_json(
