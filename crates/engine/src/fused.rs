@@ -173,14 +173,8 @@ fn encoder(
         local_layer: vit.local_layer(),
         all_outputs: model.config().global.uses_patch_tokens(),
     };
-    // One by one: a copy of all weights beside the model's and the packed ones would be a third.
-    let get = |name: &str| {
-        let name = format!(".{name}");
-        let mut put = TensorWriter::only(&name);
-        vit.save(&mut put, "");
-        put.finish().ok()?.remove(&name).map(|tensor| Cow::Owned(tensor.data))
-    };
-    Encoder::new(level, products, shape, &get)
+    let save = |put: &mut TensorWriter| vit.save(put, "");
+    Encoder::new(level, products, shape, &|name| one(&format!(".{name}"), save))
 }
 
 /// The tokens of a blank image of one size (height, width), as the model embeds it.
@@ -212,12 +206,15 @@ pub fn fused_reranker(model: &R2Former, level: Level) -> Result<Reranker, Kernel
     };
     // Refused before anything is copied.
     shape.check()?;
-    let mut put = TensorWriter::default();
-    reranker.save(&mut put, "");
-    let tensors = put.finish().map_err(|error| KernelError::Unsupported(error.to_string()))?;
-    Reranker::new(level, shape, &|name| {
-        tensors.get(&format!(".{name}")).map(|tensor| Cow::from(&tensor.data))
-    })
+    let save = |put: &mut TensorWriter| reranker.save(put, "");
+    Reranker::new(level, shape, &|name| one(&format!(".{name}"), save))
+}
+
+/// One tensor of those that `save` writes: a copy of all weights beside the model's and the packed ones would be a third.
+pub(crate) fn one(name: &str, save: impl Fn(&mut TensorWriter)) -> Option<Cow<'static, [f32]>> {
+    let mut put = TensorWriter::only(name);
+    save(&mut put);
+    put.finish().ok()?.remove(name).map(|tensor| Cow::Owned(tensor.data))
 }
 
 fn shape_of(config: &ModelConfig) -> Option<RerankerShape> {

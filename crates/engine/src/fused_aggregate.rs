@@ -1,5 +1,6 @@
 //! A model's aggregation on CPU kernels.
 
+use crate::fused::one;
 use crate::host::host;
 use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
@@ -8,7 +9,6 @@ use r2former_model::aggregate::{Aggregate, EPSILON, NAME};
 use r2former_model::backbone::Tokens;
 use r2former_model::weights::TensorWriter;
 use r2former_model::{Features, GlobalConfig, Precision, R2Former};
-use std::borrow::Cow;
 
 /// A model's aggregation as CPU kernels: BoQ.
 #[derive(Debug, Clone)]
@@ -35,14 +35,8 @@ impl FusedAggregate {
             layers: c.layers,
             epsilon: EPSILON as f32,
         };
-        // One by one, as the backbone's are.
-        let get = |name: &str| {
-            let name = format!("{NAME}.{name}");
-            let mut put = TensorWriter::only(&name);
-            aggregate.save(&mut put);
-            put.finish().ok()?.remove(&name).map(|tensor| Cow::Owned(tensor.data))
-        };
-        Ok(Self(Boq::new(level, shape, &get)?))
+        let save = |put: &mut TensorWriter| aggregate.save(put);
+        Ok(Self(Boq::new(level, shape, &|name| one(&format!("{NAME}.{name}"), save))?))
     }
 
     /// [`R2Former::features`] of one image; `model` is the one passed to [`FusedAggregate::new`].

@@ -6,13 +6,14 @@
 use crate::Level;
 use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::element::Element;
+use crate::encoder::ImageBuffers;
 use crate::epilogue::{Accumulate, Relu, Store};
 use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
 use crate::panel::panels_per_task;
 use crate::pool::Pool;
 use crate::tiles::{ClassAttention, Head, Layout, MAX_HEAD_SIZE, Tile};
-use crate::weights::{KernelError, Lookup, TensorSource};
+use crate::weights::{KernelError, Lookup, TensorSource, query_scale};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -51,7 +52,7 @@ pub struct Boq {
     norm: Norm,
     blocks: Vec<BoqBlock>,
     shape: BoqShape,
-    buffers: Pool<Buffers>,
+    buffers: Pool<ImageBuffers>,
     scratches: Pool<Scratch>,
 }
 
@@ -82,16 +83,6 @@ struct BoqBlock {
     cross_kv: Matrix,
     cross_out: Matrix,
     norm_out: Norm,
-}
-
-/// Activations of one image, in panels.
-#[derive(Debug, Clone, Default)]
-struct Buffers {
-    x: Floats,
-    queries: Floats,
-    /// Keys, then values, of each panel.
-    kv: Floats,
-    heads: Vec<Head>,
 }
 
 /// Scratch of one thread.
@@ -162,11 +153,7 @@ impl Boq {
         let panels = count.div_ceil(columns);
         let layout = Layout { packing: self.packing, dim: width, columns, count };
         let mut buffers = self.buffers.borrow();
-        let Buffers { x, queries, kv, heads: packed } = &mut *buffers;
-        x.resize(panels * size);
-        queries.resize(panels * size);
-        kv.resize(2 * panels * size);
-        packed.resize_with(heads, Head::default);
+        let ImageBuffers { x, queries, kv, heads: packed } = buffers.sized(panels * size, heads);
         let group = size * panels_per_task(panels, rayon::current_num_threads());
 
         x.par_chunks_mut(group).enumerate().for_each(|(g, x)| {
@@ -294,10 +281,9 @@ impl BoqBlock {
     ) -> Result<Self, KernelError> {
         let BoqShape { width, heads, hidden, queries, epsilon, .. } = *shape;
         let encoder = format!("{name}.encoder");
-        let weight = source.get(&format!("{encoder}.self_attn.in_proj.weight"), 3 * width * width)?;
-        let bias = source.get(&format!("{encoder}.self_attn.in_proj.bias"), 3 * width)?;
-        let scale = std::f32::consts::LOG2_E / ((width / heads) as f32).sqrt();
-        let scaled = |values: &[f32]| values.iter().map(|v| v * scale).collect::<Vec<_>>();
+        let [weight, bias] = ["weight", "bias"].map(|part| format!("{encoder}.self_attn.in_proj.{part}"));
+        let (q, kv) = source.attention([&weight, &bias], width, heads)?;
+        let scale = query_scale(width / heads);
         let columns = level.columns();
         let mut panels = Floats::zeros(queries.div_ceil(columns) * width * columns);
         let query = source.get(&format!("{name}.query"), queries * width)?;
@@ -308,8 +294,8 @@ impl BoqBlock {
             }
         }
         Ok(Self {
-            q: source.pack(width, &scaled(&weight[..width * width]), &scaled(&bias[..width])),
-            kv: source.pack(width, &weight[width * width..], &bias[width..]),
+            q,
+            kv,
             out: source.matrix(&format!("{encoder}.self_attn.out_proj"), width, width)?,
             norm1: source.norm(&format!("{encoder}.norm1"), width, epsilon)?,
             linear1: source.matrix(&format!("{encoder}.linear1"), width, hidden)?,

@@ -88,12 +88,23 @@ pub struct Encoded {
 
 /// Activations of one image, in panels.
 #[derive(Debug, Clone, Default)]
-struct ImageBuffers {
-    x: Floats,
-    queries: Floats,
+pub(crate) struct ImageBuffers {
+    pub(crate) x: Floats,
+    pub(crate) queries: Floats,
     /// Keys, then values, of each panel.
-    kv: Floats,
-    heads: Vec<Head>,
+    pub(crate) kv: Floats,
+    pub(crate) heads: Vec<Head>,
+}
+
+impl ImageBuffers {
+    /// Room for an image of so many values.
+    pub(crate) fn sized(&mut self, values: usize, heads: usize) -> &mut Self {
+        self.x.resize(values);
+        self.queries.resize(values);
+        self.kv.resize(2 * values);
+        self.heads.resize_with(heads, Head::default);
+        self
+    }
 }
 
 /// Scratch of one thread.
@@ -260,16 +271,7 @@ impl Encoder {
         let size = dim * columns;
         let layout = Layout { packing: self.packing, dim, columns, count };
         let mut buffers = self.buffers.borrow();
-        let ImageBuffers { x, queries, kv, heads: packed } = &mut *buffers;
-        for (floats, len) in [
-            (&mut *x, prefix.panels.len()),
-            (&mut *queries, prefix.panels.len()),
-            (&mut *kv, 2 * prefix.panels.len()),
-        ] {
-            floats.resize(len);
-        }
-        packed.resize_with(heads, Head::default);
-
+        let ImageBuffers { x, queries, kv, heads: packed } = buffers.sized(prefix.panels.len(), heads);
         let group = size * panels_per_task(x.len() / size, rayon::current_num_threads());
         x.par_chunks_mut(group).zip(prefix.panels.par_chunks(group)).enumerate().for_each(
             |(g, (x, prefix))| {

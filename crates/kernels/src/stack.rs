@@ -81,10 +81,8 @@ impl Block {
         shape: &BlockShape,
     ) -> Result<Self, KernelError> {
         let BlockShape { dim, heads, hidden, gated, epsilon, layer_scale } = *shape;
-        let weight = source.get(&format!("{name}.attn.qkv.weight"), 3 * dim * dim)?;
-        let bias = source.get(&format!("{name}.attn.qkv.bias"), 3 * dim)?;
-        let scale = std::f32::consts::LOG2_E / ((dim / heads) as f32).sqrt();
-        let scaled = |values: &[f32]| values.iter().map(|v| v * scale).collect::<Vec<_>>();
+        let [weight, bias] = ["weight", "bias"].map(|part| format!("{name}.attn.qkv.{part}"));
+        let (q, kv) = source.attention([&weight, &bias], dim, heads)?;
         let (first, rows, second) = if gated { ("w12", 2 * hidden, "w3") } else { ("fc1", hidden, "fc2") };
         let branch = |part: &str, scale: &str, depth: usize| {
             if !layer_scale {
@@ -100,8 +98,8 @@ impl Block {
         };
         Ok(Self {
             norm1: source.norm(&format!("{name}.norm1"), dim, epsilon)?,
-            q: source.pack(dim, &scaled(&weight[..dim * dim]), &scaled(&bias[..dim])),
-            kv: source.pack(dim, &weight[dim * dim..], &bias[dim..]),
+            q,
+            kv,
             proj: branch("attn.proj", "ls1", dim)?,
             norm2: source.norm(&format!("{name}.norm2"), dim, epsilon)?,
             fc1: source.matrix(&format!("{name}.mlp.{first}"), dim, rows)?,

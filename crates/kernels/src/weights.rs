@@ -130,6 +130,22 @@ impl<'a> TensorSource<'a> {
         Matrix::pack(self.packing, depth, weight, bias)
     }
 
+    /// A weight `[3 * dim, dim]` and bias of queries, keys and values: the queries', scaled by log2(e) / sqrt(head size) as
+    /// attention expects them, and the others'.
+    pub(crate) fn attention(
+        &self,
+        [weight, bias]: [&str; 2],
+        dim: usize,
+        heads: usize,
+    ) -> Result<(Matrix, Matrix), KernelError> {
+        let weight = self.get(weight, 3 * dim * dim)?;
+        let bias = self.get(bias, 3 * dim)?;
+        let scale = query_scale(dim / heads);
+        let scaled = |values: &[f32]| values.iter().map(|v| v * scale).collect::<Vec<_>>();
+        let queries = self.pack(dim, &scaled(&weight[..dim * dim]), &scaled(&bias[..dim]));
+        Ok((queries, self.pack(dim, &weight[dim * dim..], &bias[dim..])))
+    }
+
     /// `{name}.weight` and `{name}.bias` of a layer norm.
     pub(crate) fn norm(&self, name: &str, dim: usize, epsilon: f32) -> Result<Norm, KernelError> {
         Ok(Norm {
@@ -138,4 +154,9 @@ impl<'a> TensorSource<'a> {
             epsilon,
         })
     }
+}
+
+/// What queries are multiplied with: exponentials are powers of two.
+pub(crate) fn query_scale(head_size: usize) -> f32 {
+    std::f32::consts::LOG2_E / (head_size as f32).sqrt()
 }

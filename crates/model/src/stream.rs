@@ -66,7 +66,7 @@ impl<'a, R: Read> Stream<'a, R> {
             }
             tensors.insert(key, RawTensor { shape: info.shape.clone(), data });
         }
-        Ok((tensors, self.source.hexadecimal()))
+        Ok((tensors, hexadecimal(self.source.digest)))
     }
 }
 
@@ -151,10 +151,8 @@ struct Hashing<R> {
     digest: Sha256,
 }
 
-impl<R> Hashing<R> {
-    fn hexadecimal(self) -> String {
-        self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
+fn hexadecimal(digest: Sha256) -> String {
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl<R: Read> Read for Hashing<R> {
@@ -169,7 +167,7 @@ impl<R: Read> Read for Hashing<R> {
 pub(crate) fn fingerprint(source: impl Read) -> std::io::Result<String> {
     let mut source = Hashing { source, digest: Sha256::new() };
     std::io::copy(&mut source, &mut std::io::sink())?;
-    Ok(source.hexadecimal())
+    Ok(hexadecimal(source.digest))
 }
 
 /// A file as it was when its fingerprint was taken: reading fails at the end of one that has changed since.
@@ -188,11 +186,9 @@ impl Unchanged {
 impl Read for Unchanged {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.source.read(buffer)?;
-        if count == 0 && !buffer.is_empty() {
-            let end = Hashing { source: (), digest: self.source.digest.clone() };
-            if end.hexadecimal() != self.fingerprint {
-                return Err(std::io::Error::other("the model's file has changed since it was loaded"));
-            }
+        let is_end = count == 0 && !buffer.is_empty();
+        if is_end && hexadecimal(self.source.digest.clone()) != self.fingerprint {
+            return Err(std::io::Error::other("the model's file has changed since it was loaded"));
         }
         Ok(count)
     }

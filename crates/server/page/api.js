@@ -84,12 +84,6 @@ export async function explain(file, place, index, contributions, signal) {
   return patiently(() => json(url, { method: "POST", body: file, headers, signal }), signal);
 }
 
-/** Whether frames of a sequence can be located together. */
-export async function hasSessions() {
-  const document = await json(address("openapi.json"));
-  return Boolean(document.paths["/v1/sessions"]);
-}
-
 /** Begins a sequence: its identifier. */
 export async function beginSession({ name, ...parameters }, signal) {
   return (await json(address("v1/sessions", parameters), { method: "POST", signal })).id;

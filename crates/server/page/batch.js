@@ -30,8 +30,7 @@ export function openBatch(pick, pickFolder, tab) {
   view.noGlobe = h("p", { class: "quiet", text: t("batch.noGlobe") });
   view.exports = h("div", { class: "buttons", role: "group", "aria-label": t("batch.export") }, h("span", { class: "quiet", text: t("batch.export") }), save("csv", "text/csv", "csv"), view.globe);
   view.sequence = h("input", { type: "checkbox", checked: sequence, on: { change: (event) => setSequence(event.target.checked) } });
-  view.sequenceRow = h("label", { class: "check", hidden: true, title: t("batch.sequenceHelp") }, view.sequence, t("batch.sequence"));
-  api.hasSessions().then((has) => (view.sequenceRow.hidden = !has), () => {});
+  view.sequenceRow = h("label", { class: "check", title: t("batch.sequenceHelp") }, view.sequence, t("batch.sequence"));
   view.head = h("input", { type: "range", min: "1", value: "1", id: "playhead", on: { input: play } });
   view.headText = h("output", { for: "playhead" });
   view.play = h("div", { class: "play", hidden: true }, h("label", { for: "playhead", text: t("batch.playhead") }), view.head, view.headText);

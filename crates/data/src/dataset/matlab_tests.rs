@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use r2former_matlab::HEADER;
 
 fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity").join(name)).expect(name)

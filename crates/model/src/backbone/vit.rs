@@ -111,7 +111,10 @@ impl Vit {
             }
         }
         for (i, block) in self.blocks.iter().enumerate() {
-            block.save(writer, &format!("{name}.blocks.{i}"));
+            let name = format!("{name}.blocks.{i}");
+            if writer.wants(&name) {
+                block.save(writer, &name);
+            }
         }
         for (names, adapters) in adapter_names(c, name).iter().zip([&self.adapters, &self.serial]) {
             for (name, adapter) in names.iter().zip(adapters) {

@@ -44,7 +44,7 @@ pub(super) fn read(path: &Path) -> Result<SourceFile> {
     }
     file.rewind().map_err(fail)?;
     let provenance = provenance(path, &stream::fingerprint(file).map_err(fail)?);
-    if matlab::recognise(&start) {
+    if r2former_matlab::is_matlab(&start) {
         let bytes = std::fs::read(path).map_err(fail)?;
         let tensors = matlab::read(&bytes).map_err(|problem| ModelError::checkpoint(path, problem))?;
         return Ok(SourceFile { tensors, metadata: HashMap::new(), nested: false, provenance });

@@ -21,6 +21,11 @@ impl TensorWriter {
         Self { only: Some(name.to_string()), ..Self::default() }
     }
 
+    /// Whether anything under a name is wanted: what is not need not be offered.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.starts_with(name))
+    }
+
     /// Adds a tensor in its own layout.
     pub fn tensor<const D: usize>(&mut self, name: &str, value: Tensor<D>) {
         if self.only.as_ref().is_some_and(|only| only != name) {

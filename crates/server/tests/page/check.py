@@ -280,32 +280,9 @@ def several(visit, world, shots):
 
 
 def walking(visit, world, shots):
-    """Frames of a sequence are located together: a track with its playhead. A service without sessions is stood in for."""
+    """Frames of a sequence are located together: a track with its playhead."""
     page = visit.page
 
-    def description(route):
-        response = route.fetch()
-        document = response.json()
-        document["paths"]["/v1/sessions"] = {}
-        route.fulfill(response=response, body=json.dumps(document))
-
-    def frame(route):
-        number = int(re.search(r'name="frame"\s+(\d+)', route.request.post_data_buffer.decode("latin-1"))[1])
-        row = world.queries[number - 1]
-        place = {"path": "database/x.jpg"}
-        fix = {"place": place, "position": {"lat": float(row["lat"]), "lon": float(row["lon"])}, "probability": 0.9}
-        answer = {"query": row["path"], "status": "answered", "matches": [], "estimate": None, "notes": [], "timing": {}}
-        route.fulfill(json={"session": "s", "frame": number, "time": None, "fix": fix, "answer": answer})
-
-    def begin(route):
-        route.fulfill(status=201, json={"id": "s"})
-
-    stands_in = "/v1/sessions" not in page.request.get(f"{visit.address}/openapi.json").json()["paths"]
-    if stands_in:
-        page.route("**/openapi.json", description)
-        page.route("**/v1/sessions?*", begin)
-        page.route("**/v1/sessions/s", lambda route: route.fulfill(status=204))
-        page.route("**/v1/sessions/s/frames", frame)
     page.reload()
     visit.ready()
     page.locator("#tab-batch").click()
