@@ -178,7 +178,7 @@ impl<'a> Elements<'a> {
     /// Every number of an element.
     ///
     /// # Errors
-    /// A kind that is no number, and bytes that are not whole ones.
+    /// A kind that is not numeric, and bytes that are not whole numbers of it.
     pub fn numbers(&self, kind: u32, data: &[u8]) -> Result<Vec<f64>, String> {
         self.read(kind, data, |value| value)
     }
