@@ -6,7 +6,7 @@
 //! every level of the machine with a plain reference.
 //!
 //! - [`Encoder`]: a vision transformer on one image, with the attention of its last block.
-//! - [`Boq`]: an aggregation of its tokens.
+//! - [`Boq`]: an aggregation of its tokens; [`Mix`]: MixVPR's of a map.
 //! - [`ConvNet`]: a convolutional network on one image.
 //! - [`Reranker`]: one query against one candidate, from (8-bit) local features to logits.
 //! - [`gradient`]: forward and backward pass of a transformer block, for training.
@@ -47,6 +47,7 @@ pub mod gradient;
 mod level;
 mod math;
 mod matrix;
+mod mix;
 mod norm;
 mod panel;
 mod pool;
@@ -65,5 +66,6 @@ pub use boq::{Boq, BoqOutput, BoqShape};
 pub use conv::{ConvNet, Convolution, FeatureMap, Slot};
 pub use encoder::{Encoded, Encoder, EncoderShape, PrecomputedPrefix};
 pub use level::{Level, LevelError, MatmulPrecision};
+pub use mix::{Mix, MixShape};
 pub use rerank::{Query, Reranker};
 pub use weights::{KernelError, Lookup, RerankerShape};

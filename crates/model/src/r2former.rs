@@ -209,7 +209,7 @@ impl R2Former {
     }
 
     /// [`features`](Self::features) where kernels aggregated the tokens: `descriptor` `[batch, dim]`, not normalised, and the
-    /// weight of each patch in it, `[batch, patches]`.
+    /// weight of each patch in it, `[batch, patches]`, if the aggregation has weights.
     ///
     /// # Errors
     /// As [`features`](Self::features).
@@ -217,11 +217,11 @@ impl R2Former {
         &self,
         tokens: Tokens,
         descriptor: Tensor<2>,
-        weights: Tensor<2>,
+        weights: Option<Tensor<2>>,
         size: [usize; 2],
     ) -> Result<Features> {
         self.check_tokens(&tokens, size)?;
-        let weights = self.selects_by_aggregation().then_some(weights);
+        let weights = weights.filter(|_| self.selects_by_aggregation());
         self.with_local(unit(descriptor), weights, tokens, size)
     }
 

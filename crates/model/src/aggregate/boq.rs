@@ -3,6 +3,7 @@
 //! The published code attends to the queries themselves before it attends to the image. That does not depend on the image,
 //! so the import computes it once, and the query projection of the second attention with it.
 
+use super::EPSILON;
 use crate::layers::Projection;
 use crate::weights::{Init, TensorReader, TensorWriter};
 use crate::{BoqConfig, Precision};
@@ -11,9 +12,6 @@ use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 use burn::tensor::activation::{relu, softmax};
-
-/// Epsilon of every layer norm: PyTorch's default.
-pub const EPSILON: f64 = 1e-5;
 
 /// Blocks of learned queries over the patches.
 #[derive(Module, Debug)]

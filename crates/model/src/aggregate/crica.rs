@@ -3,6 +3,7 @@
 //! The published encoder attends from a region to the same region in every image of a batch. With an image alone the weight
 //! of its own value is one, so that an import folds values and output projection into one layer.
 
+use super::EPSILON;
 use crate::layers::Projection;
 use crate::r2former::{gem, unit};
 use crate::weights::{Init, TensorReader, TensorWriter};
@@ -11,9 +12,6 @@ use burn::module::{Module, Param};
 use burn::nn::LayerNorm;
 use burn::tensor::Tensor;
 use burn::tensor::activation::gelu;
-
-/// Epsilon of the layer norms: PyTorch's default.
-const EPSILON: f64 = 1e-5;
 
 /// Patches of 16 along each side that halves and thirds have.
 const HALVES: [std::ops::Range<usize>; 2] = [0..8, 8..16];

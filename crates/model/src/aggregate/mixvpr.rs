@@ -1,14 +1,12 @@
 //! MixVPR: Feature Mixing for Visual Place Recognition (Ali-bey, Chaib-draa and Giguère, WACV 2023).
 
+use super::EPSILON;
 use crate::MixVprConfig;
 use crate::weights::{TensorReader, TensorWriter};
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
-
-/// Epsilon of PyTorch's layer norm.
-const EPS: f64 = 1e-5;
 
 /// Mixing layers over the positions of a map, then projections of channels and of positions.
 #[derive(Module, Debug)]
@@ -33,7 +31,7 @@ impl MixVpr {
         let mixer = |i: usize| {
             let part = format!("{name}.mix.{i}.mix");
             Mixer {
-                norm: reader.layer_norm(&format!("{part}.0"), positions, EPS),
+                norm: reader.layer_norm(&format!("{part}.0"), positions, EPSILON),
                 first: reader.linear(&format!("{part}.1"), positions, config.hidden),
                 second: reader.linear(&format!("{part}.3"), config.hidden, positions),
             }

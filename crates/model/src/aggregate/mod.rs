@@ -9,7 +9,7 @@ mod netvlad;
 mod salad;
 mod vlad;
 
-pub use boq::{Boq, EPSILON};
+pub use boq::Boq;
 pub use crica::Crica;
 pub use gem::Gem;
 pub use mixvpr::MixVpr;
@@ -25,6 +25,9 @@ use burn::tensor::Tensor;
 
 /// Prefix of an aggregation's tensors.
 pub const NAME: &str = "aggregator";
+
+/// Epsilon of every layer norm: PyTorch's default.
+pub const EPSILON: f64 = 1e-5;
 
 /// One of the supported aggregations.
 #[allow(clippy::large_enum_variant, reason = "a model has one")]
