@@ -255,12 +255,29 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// In plain f64: channels, and the gradients of a weighted sum of the correlations.
+    /// Checks that the features `chosen` among all that have these cosines are the best, best first. Those whose cosines are
+    /// equal in 32 bits may stand in any order.
+    fn check_best(cosines: &[f64], chosen: &[u32]) {
+        let value = |i: &u32| cosines[*i as usize];
+        assert!(
+            chosen.windows(2).all(|pair| value(&pair[0]) > value(&pair[1]) - 1e-6),
+            "{chosen:?} of {cosines:?}"
+        );
+        let last = chosen.last().map_or(f64::INFINITY, value);
+        for (i, cosine) in (0..).zip(cosines) {
+            let count = chosen.iter().filter(|c| **c == i).count();
+            assert!(count == 1 || (count == 0 && *cosine < last + 1e-6), "{i} in {chosen:?} of {cosines:?}");
+        }
+    }
+
+    /// In plain f64: channels, and the gradients of a weighted sum of the correlations. `others` are the matches that were
+    /// found, of which it checks that they are the best.
     fn plain(
         shape: MatchShape,
         query: &[f32],
         reference: &[f32],
         weights: &[f32],
+        others: &[u32],
     ) -> (Vec<f64>, [Vec<f64>; 2]) {
         let row = shape.row();
         let wide = |rows: &[f32]| -> Vec<Vec<f64>> {
@@ -291,15 +308,14 @@ mod tests {
             at += 1;
             f64::from(weights[(at - 1) * CHANNELS + 6])
         };
-        for i in 0..q.len() {
-            let mut all: Vec<usize> = (0..r.len()).collect();
-            all.sort_by(|a, b| cosine(&q[i], &r[*b]).total_cmp(&cosine(&q[i], &r[*a])));
-            all[..shape.neighbours].iter().for_each(|j| add_match(i, *j, next()));
+        let (of_queries, of_references) = others.split_at(q.len() * shape.neighbours);
+        for (i, chosen) in of_queries.chunks(shape.neighbours).enumerate() {
+            check_best(&r.iter().map(|r| cosine(&q[i], r)).collect::<Vec<_>>(), chosen);
+            chosen.iter().for_each(|j| add_match(i, *j as usize, next()));
         }
-        for j in 0..r.len() {
-            let mut all: Vec<usize> = (0..q.len()).collect();
-            all.sort_by(|a, b| cosine(&q[*b], &r[j]).total_cmp(&cosine(&q[*a], &r[j])));
-            all[..shape.neighbours].iter().for_each(|i| add_match(*i, j, next()));
+        for (j, chosen) in of_references.chunks(shape.neighbours).enumerate() {
+            check_best(&q.iter().map(|q| cosine(q, &r[j])).collect::<Vec<_>>(), chosen);
+            chosen.iter().for_each(|i| add_match(*i as usize, j, next()));
         }
         (channels, gradients)
     }
@@ -329,7 +345,9 @@ mod tests {
                         rows[pair * size..][..size].to_vec()
                     };
                     let weights = &weights[pair * each..][..each];
-                    let (channels, d_matches) = plain(shape, &part(&q, query), &part(&r, reference), weights);
+                    let others = &found.others[pair * shape.matches()..][..shape.matches()];
+                    let (channels, d_matches) =
+                        plain(shape, &part(&q, query), &part(&r, reference), weights, others);
                     for (f, e) in found.channels[pair * each..].iter().zip(&channels) {
                         prop_assert!((f64::from(*f) - e).abs() < 1e-5, "{level}: {f}, not {e}");
                     }
