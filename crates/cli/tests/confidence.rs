@@ -54,7 +54,6 @@ fn nothings(dir: &Path) {
 }
 
 #[test]
-#[ignore = "the built-in model's file carries no calibration yet (models/recipe/calibrate)"]
 fn nothing_and_other_towns_are_not_in_the_index() {
     let home = tempfile::tempdir().expect("temporary folder");
     let home = home.path();

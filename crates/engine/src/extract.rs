@@ -8,7 +8,7 @@ use crate::sizes::SizeCache;
 use crate::{EngineError, QueryImage, Result, View};
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode};
-use r2former_kernels::{Level, MatmulPrecision};
+use r2former_kernels::{KernelError, Level, MatmulPrecision};
 use r2former_model::weights::Tensors;
 use r2former_model::{Checkpoint, Device, ImageSize, ModelConfig, Precision, R2Former, SizeRule, checkpoint};
 use rayon::prelude::*;
@@ -227,6 +227,10 @@ impl Extractor {
         let fingerprint = checkpoint.fingerprint.clone();
         checkpoint.config.check_image_size(settings.image_size())?;
         checkpoint.config.check_size(settings.height, settings.width)?;
+        if checkpoint.config.input.image_size() != settings.image_size() {
+            // It was fitted on scores at the model's own size.
+            checkpoint.config.calibration = None;
+        }
         checkpoint.config.input.height = settings.height;
         checkpoint.config.input.width = settings.width;
         checkpoint.config.input.rule = settings.rule;
@@ -255,11 +259,12 @@ impl Extractor {
                 }
             };
             let size = [settings.height, settings.width];
-            backbone = FusedBackbone::new(&model, level, products, size).ok();
             aggregate = FusedAggregate::new(&model, level).ok();
-            if backbone.is_some() {
-                model.release_blocks();
-            }
+            backbone = match FusedBackbone::taking(&mut model, level, products, size) {
+                Ok(backbone) => Some(backbone),
+                Err(KernelError::Unsupported(_)) => None,
+                Err(error) => return Err(EngineError::Compute(error.to_string())),
+            };
         }
         let (device, limits) = (device.clone(), Limits::default());
         let (image_limit, pair_limit) = (BatchLimit::new(), BatchLimit::new());

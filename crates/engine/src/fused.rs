@@ -12,6 +12,7 @@ use r2former_model::backbone::{Backbone, Tokens, Vit};
 use r2former_model::weights::TensorWriter;
 use r2former_model::{Device, ModelConfig, R2Former};
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// A model's backbone as CPU kernels, for images of one size.
@@ -47,17 +48,46 @@ impl FusedBackbone {
         products: MatmulPrecision,
         size: [usize; 2],
     ) -> Result<Self, KernelError> {
-        let device = Device::flex();
-        let network = match model.backbone() {
-            Backbone::Vit(vit) => {
-                let encoder = Arc::new(encoder(model, vit, level, products)?);
-                let blank = blank(&encoder, vit, size, &device)?;
-                let config = vit.config();
-                Network::Vit { encoder, blank, prefix: config.prefix_tokens(), patch: config.patch }
+        let Backbone::Vit(vit) = model.backbone() else { return Self::convolutional(model, level, size) };
+        let (blank, shape) = (Blank::of(vit, size)?, encoder_shape(model, vit)?);
+        let save = |put: &mut TensorWriter| vit.save(put, "");
+        let encoder = Encoder::new(level, products, shape, &|name| one(&format!(".{name}"), save))?;
+        blank.network(encoder, size)
+    }
+
+    /// The same, and frees the blocks of a transformer one by one as they are packed, so that they are never twice in memory
+    /// ([`R2Former::release_blocks`]).
+    ///
+    /// # Errors
+    /// [`KernelError::Unsupported`] as [`new`](Self::new), and the model is as it was.
+    pub fn taking(
+        model: &mut R2Former,
+        level: Level,
+        products: MatmulPrecision,
+        size: [usize; 2],
+    ) -> Result<Self, KernelError> {
+        let Backbone::Vit(vit) = model.backbone() else { return Self::convolutional(model, level, size) };
+        let (blank, shape) = (Blank::of(vit, size)?, encoder_shape(model, vit)?);
+        let model = RefCell::new(model);
+        // The encoder asks for its blocks from the last one on.
+        let get = |name: &str| {
+            let block =
+                name.strip_prefix("blocks.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+            if let Some(block) = block {
+                model.borrow_mut().release_blocks(block + 1);
             }
-            other => Network::Conv(Arc::new(conv_net(other, level)?)),
+            let model = model.borrow();
+            let Backbone::Vit(vit) = model.backbone() else { return None };
+            one(&format!(".{name}"), |put: &mut TensorWriter| vit.save(put, ""))
         };
-        Ok(Self { network, size, device })
+        let encoder = Encoder::new(level, products, shape, &get)?;
+        model.into_inner().release_blocks(0);
+        blank.network(encoder, size)
+    }
+
+    fn convolutional(model: &R2Former, level: Level, size: [usize; 2]) -> Result<Self, KernelError> {
+        let network = Network::Conv(Arc::new(conv_net(model.backbone(), level)?));
+        Ok(Self { network, size, device: Device::flex() })
     }
 
     /// The same for images of another size (height, width); `model` is the one passed to [`FusedBackbone::new`].
@@ -72,7 +102,8 @@ impl FusedBackbone {
             let Backbone::Vit(vit) = model.backbone() else {
                 return Err(EngineError::Request("a backbone that is no vision transformer".into()));
             };
-            *of_size = blank(encoder, vit, size, &self.device)
+            *of_size = Blank::of(vit, size)
+                .and_then(|blank| blank.of_encoder(encoder, size))
                 .map_err(|error| EngineError::Request(error.to_string()))?;
         }
         Ok(Self { network, size, device: self.device.clone() })
@@ -147,19 +178,14 @@ impl FusedBackbone {
     }
 }
 
-/// Packs a model's vision transformer.
-fn encoder(
-    model: &R2Former,
-    vit: &Vit,
-    level: Level,
-    products: MatmulPrecision,
-) -> Result<Encoder, KernelError> {
+/// The sizes of a model's vision transformer.
+fn encoder_shape(model: &R2Former, vit: &Vit) -> Result<EncoderShape, KernelError> {
     let c = vit.config();
     let plain = [(c.adapters.is_some(), "adapters"), (c.values, "values of a block")];
     if let Some((_, what)) = plain.into_iter().find(|(has, _)| *has) {
         return Err(KernelError::Unsupported(what.into()));
     }
-    let shape = EncoderShape {
+    Ok(EncoderShape {
         patch: c.patch,
         dim: c.dim,
         depth: c.depth,
@@ -172,27 +198,46 @@ fn encoder(
         class_tokens: c.class_tokens(),
         local_layer: vit.local_layer(),
         all_outputs: model.config().global.uses_patch_tokens(),
-    };
-    let save = |put: &mut TensorWriter| vit.save(put, "");
-    Encoder::new(level, products, shape, &|name| one(&format!(".{name}"), save))
+    })
 }
 
-/// The tokens of a blank image of one size (height, width), as the model embeds it.
-fn blank(
-    encoder: &Encoder,
-    vit: &Vit,
-    [height, width]: [usize; 2],
-    device: &Device,
-) -> Result<PrecomputedPrefix, KernelError> {
-    let unusual = |error: &dyn std::fmt::Display| KernelError::Unsupported(error.to_string());
-    let zeros = Tensor::zeros([1, 3, height, width], device);
-    let embedded = vit.embed(zeros).map_err(|error| unusual(&error))?;
-    let embedded = host(embedded).map_err(|error| unusual(&error))?;
-    let prefix = encoder.precompute_prefix(&embedded, height, width)?;
-    let patch = vit.config().patch;
-    match vit.rotary_angles([height / patch, width / patch]) {
-        Some(angles) => encoder.with_rotary(prefix, &angles),
-        None => Ok(prefix),
+/// A blank image of one size as a transformer embeds it.
+struct Blank {
+    tokens: Vec<f32>,
+    angles: Option<Vec<f32>>,
+    prefix: usize,
+    patch: usize,
+}
+
+impl Blank {
+    /// `size` is height and width.
+    fn of(vit: &Vit, [height, width]: [usize; 2]) -> Result<Self, KernelError> {
+        let unusual = |error: &dyn std::fmt::Display| KernelError::Unsupported(error.to_string());
+        let zeros = Tensor::zeros([1, 3, height, width], &Device::flex());
+        let tokens =
+            host(vit.embed(zeros).map_err(|error| unusual(&error))?).map_err(|error| unusual(&error))?;
+        let c = vit.config();
+        let angles = vit.rotary_angles([height / c.patch, width / c.patch]);
+        Ok(Self { tokens, angles, prefix: c.prefix_tokens(), patch: c.patch })
+    }
+
+    fn of_encoder(
+        &self,
+        encoder: &Encoder,
+        [height, width]: [usize; 2],
+    ) -> Result<PrecomputedPrefix, KernelError> {
+        let prefix = encoder.precompute_prefix(&self.tokens, height, width)?;
+        match &self.angles {
+            Some(angles) => encoder.with_rotary(prefix, angles),
+            None => Ok(prefix),
+        }
+    }
+
+    fn network(self, encoder: Encoder, size: [usize; 2]) -> Result<FusedBackbone, KernelError> {
+        let blank = self.of_encoder(&encoder, size)?;
+        let network =
+            Network::Vit { encoder: Arc::new(encoder), blank, prefix: self.prefix, patch: self.patch };
+        Ok(FusedBackbone { network, size, device: Device::flex() })
     }
 }
 

@@ -181,7 +181,8 @@ pub fn evaluate(
     });
     let mut evaluation = score_rankings(dataset, &ruled, ranked, extractor, options);
     if let (Some((unknown, answers)), Some(own)) = (answers, &extractor.config().calibration) {
-        evaluation.summary.confidence = Some(ConfidenceSummary::of(unknown, own, &answers));
+        let queries = evaluation.summary.protocol.queries;
+        evaluation.summary.confidence = Some(ConfidenceSummary::of(unknown, own, &answers, queries));
         evaluation.answers = Some(answers);
     }
     evaluation.summary.windows = fused;

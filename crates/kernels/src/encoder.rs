@@ -118,7 +118,8 @@ struct Scratch {
 
 impl Encoder {
     /// Packs the tensors that `get` returns for timm's names (`patch_embed.proj.weight`, `blocks.0.norm1.weight`,
-    /// ..., `norm.bias`).
+    /// ..., `norm.bias`). It asks for blocks from the last to the first, one after the other, so that `get` can free what has
+    /// been packed.
     ///
     /// # Errors
     /// [`KernelError::Unsupported`] for invalid or unsupported sizes, [`KernelError::Tensor`] for a tensor that is missing
@@ -162,13 +163,16 @@ impl Encoder {
         let block = BlockShape { dim, heads, hidden, gated, epsilon, layer_scale };
         let patch_values = 3 * patch * patch;
         let patches = source.get("patch_embed.proj.weight", dim * patch_values)?;
+        let mut blocks = (0..depth)
+            .rev()
+            .map(|i| Block::load(&source, &format!("blocks.{i}"), &block))
+            .collect::<Result<Vec<_>, _>>()?;
+        blocks.reverse();
         Ok(Self {
             level,
             packing,
             patches: source.pack(patch_values, &patches, &vec![0.0; dim]),
-            blocks: (0..depth)
-                .map(|i| Block::load(&source, &format!("blocks.{i}"), &block))
-                .collect::<Result<_, _>>()?,
+            blocks,
             norm: shape.final_norm.then(|| source.norm("norm", dim, epsilon)).transpose()?,
             shape,
             buffers: Pool::default(),

@@ -180,14 +180,14 @@ impl R2Former {
         self.features(self.backbone.forward(images)?, [height, width])
     }
 
-    /// Frees the weights of a vision transformer's blocks once kernels hold a copy of them. The heads work on; the
-    /// backbone's own forward pass fails from then on.
-    pub fn release_blocks(&mut self) {
+    /// Frees the weights of a vision transformer's blocks from `first` on, of which kernels hold a copy. The heads work on;
+    /// the backbone's own forward pass fails from then on.
+    pub fn release_blocks(&mut self, first: usize) {
         let local = self.config.local.as_ref();
         let facets =
             local.is_some_and(|local| local.facet != Facet::Tokens || local.select == Selection::ClsKey);
         if let Backbone::Vit(vit) = &mut self.backbone {
-            vit.release_blocks(facets);
+            vit.release_blocks(first, facets);
         }
     }
 

@@ -78,6 +78,12 @@ fn print_confidence(out: &mut Out, summary: &EvalSummary) -> Result<()> {
         ))?;
     }
     out.line(format_args!("unknown     {unknown} of {queries} queries, asked without their positives"))?;
+    if found.unasked_queries > 0 {
+        out.line(format_args!(
+            "not asked   {} more: the whole database lies within four radii of where they were taken",
+            found.unasked_queries
+        ))?;
+    }
     for of in &found.rankings {
         let Some(position) = &of.position else { continue };
         let region = position

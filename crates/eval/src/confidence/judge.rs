@@ -65,6 +65,9 @@ pub struct ConfidenceSummary {
     pub unknown: Unknown,
     /// Their number.
     pub unknown_queries: usize,
+    /// Queries that could not be asked so: nothing of the database lies outside their surroundings. They are in no measure of
+    /// confidence.
+    pub unasked_queries: usize,
     /// Of each ranking that the model is calibrated for.
     pub rankings: Vec<RankingConfidence>,
 }
@@ -142,7 +145,13 @@ pub(crate) fn position_of(photo: &Photo) -> Option<Position> {
 }
 
 impl ConfidenceSummary {
-    pub(crate) fn of(unknown: Unknown, own: &Calibration, answers: &PerRanking<Vec<JudgedAnswer>>) -> Self {
+    /// `queries` are those of the evaluation.
+    pub(crate) fn of(
+        unknown: Unknown,
+        own: &Calibration,
+        answers: &PerRanking<Vec<JudgedAnswer>>,
+        queries: usize,
+    ) -> Self {
         let rankings = answers.iter().filter_map(|(ranking, answers)| {
             let all: Option<Vec<(f64, bool)>> =
                 answers.iter().map(|answer| Some((answer.confidence?, answer.correct))).collect();
@@ -150,7 +159,8 @@ impl ConfidenceSummary {
             Some(RankingConfidence { ranking, quality: selective(&all?, own.threshold), position })
         });
         let unknown_queries = answers.global.iter().filter(|answer| answer.unknown).count();
-        Self { unknown, unknown_queries, rankings: rankings.collect() }
+        let unasked_queries = queries - answers.global.len().min(queries);
+        Self { unknown, unknown_queries, unasked_queries, rankings: rankings.collect() }
     }
 }
 

@@ -129,9 +129,10 @@ impl Vit {
         }
     }
 
-    /// Frees blocks that kernels hold a copy of: all, or with `facets` those after the one whose facets local features are.
-    pub(crate) fn release_blocks(&mut self, facets: bool) {
-        self.blocks.truncate(if facets { self.local_layer + 1 } else { 0 });
+    /// Frees the blocks from `first` on, of which kernels hold a copy; with `facets` only those after the one whose facets
+    /// local features are.
+    pub(crate) fn release_blocks(&mut self, first: usize, facets: bool) {
+        self.blocks.truncate(if facets { first.max(self.local_layer + 1) } else { first });
     }
 
     /// The sizes.

@@ -34,10 +34,12 @@ pub(crate) fn jpeg(seed: u32, position: Option<LatLon>) -> Vec<u8> {
     jpeg_with_tags(&picture(seed, 96, 80), 90, &tags).expect("a sound picture encodes")
 }
 
-/// The built-in model, once.
+/// The built-in model without its calibration, once.
 pub(crate) fn extractor() -> Arc<Extractor> {
     static EXTRACTOR: OnceLock<Arc<Extractor>> = OnceLock::new();
-    EXTRACTOR.get_or_init(|| extractor_of(LoadedModel::built_in().expect("a sound build"))).clone()
+    let model =
+        || LoadedModel::built_in().expect("a sound build").with(|config, _| config.calibration = None);
+    EXTRACTOR.get_or_init(|| extractor_of(model().expect("a sound model"))).clone()
 }
 
 fn extractor_of(model: LoadedModel) -> Arc<Extractor> {
