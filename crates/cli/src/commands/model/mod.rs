@@ -1,8 +1,9 @@
-//! `r2former model`: import, copy, average and inspect checkpoints.
+//! `r2former model`: import, copy, export, average and inspect checkpoints.
 
 mod average;
 mod calibrate;
 mod catalog;
+mod export;
 mod local;
 
 use crate::common::{Machine, ensure_writable, load_model, parse_size};
@@ -37,6 +38,12 @@ pub(crate) enum ModelCommand {
     /// other datasets and synthetic pictures of nothing are asked as well. A logistic regression without negative weights
     /// is fitted for each ranking that the model can give. Weights of the network are copied bit by bit.
     Calibrate(calibrate::CalibrateArgs),
+    /// Export a model for other programs: its network, and its reranker, as ONNX files (opset 17).
+    ///
+    /// The network takes images [N,3,H,W] as `image` and gives descriptors of unit length [N,D] as `descriptor`. N is free, and so are
+    /// H and W unless --image-size or the model fixes them. The file's metadata says how photos are resized and normalised; docs/onnx.md has
+    /// a Python program that does it.
+    Export(export::ExportArgs),
     /// List published models: where their files are to be had, licences of code and weights, and which can be imported.
     Catalog(catalog::CatalogArgs),
     /// Show a model's architecture, preprocessing, trained parts and computational cost.
@@ -142,6 +149,7 @@ pub(crate) fn run(command: &ModelCommand, machine: &Machine) -> Result<ExitStatu
         ModelCommand::Copy(args) => run_copy(args),
         ModelCommand::Average(args) => average::run(args),
         ModelCommand::Calibrate(args) => calibrate::run(args, machine),
+        ModelCommand::Export(args) => export::run(args),
         ModelCommand::Catalog(args) => catalog::run(args),
         ModelCommand::Info(args) => run_info(args),
     }
