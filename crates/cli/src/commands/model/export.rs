@@ -1,10 +1,11 @@
 //! `r2former model export`: a model for other programs.
 
-use crate::common::{ensure_writable, load_model, parse_size};
+use crate::common::{ensure_writable, ensure_writable_folder, load_model, parse_size};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use r2former_model::hub;
 use r2former_onnx::{Axis, ExportOptions, Exported, InputRange, OPSET, Port, Saved, export, export_reranker};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -14,17 +15,22 @@ use std::path::{Path, PathBuf};
 Examples:
   r2former model export megaloc.safetensors --onnx megaloc.onnx
   r2former model export megaloc.safetensors --onnx megaloc.onnx --image-size 322x322 --input pixels
+  r2former model export megaloc.safetensors --hf megaloc
   r2former model export --onnx tiny.onnx --local --reranker tiny-reranker.onnx       # the built-in model, both stages")]
 pub(crate) struct ExportArgs {
     /// Model file [default: the one built in].
     file: Option<PathBuf>,
     /// File to write: the network from `image` to `descriptor`.
-    #[arg(long, value_name = "OUT", required_unless_present = "reranker")]
+    #[arg(long, value_name = "OUT", required_unless_present_any = ["reranker", "hf"])]
     onnx: Option<PathBuf>,
     /// File to write: the reranker, from local features of a query (`query`, [Nq,3+D]) and of N references (`references`, [N,K,3+D])
     /// to `logits` [N,2] (different place, same place) and `scores` [N].
     #[arg(long, value_name = "OUT")]
     reranker: Option<PathBuf>,
+    /// Folder to write for a hub (Hugging Face): model.safetensors, byte for byte, config.json and README.md; `model import FOLDER` takes
+    /// it back.
+    #[arg(long, value_name = "FOLDER")]
+    hf: Option<PathBuf>,
     /// Local features as a second output, `local` [N,K,3+D]: x, y, attention and feature, by descending attention, as `extract` writes them.
     #[arg(long, requires = "onnx")]
     local: bool,
@@ -53,8 +59,13 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitStatus> {
     for file in &files {
         ensure_writable(file)?;
     }
-    let checkpoint = load_model(args.file.as_deref())?.into_checkpoint();
+    let loaded = load_model(args.file.as_deref())?;
+    if let Some(folder) = &args.hf {
+        ensure_writable_folder(folder)?;
+    }
     let options = ExportOptions { image_size: args.image_size, local: args.local, input: args.input };
+    let file = args.hf.as_ref().map(|_| loaded.file()).transpose()?;
+    let checkpoint = loaded.into_checkpoint();
     // Both are built before either is written.
     let mut graphs: Vec<(&Path, Exported<'_>)> = Vec::new();
     if let Some(path) = &args.onnx {
@@ -68,13 +79,21 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitStatus> {
         let saved = graph.save(path, args.external_data).with_context(|| path.display().to_string())?;
         written.push((path, graph, saved));
     }
+    if let (Some(folder), Some(file)) = (&args.hf, file) {
+        hub::write_folder(folder, &checkpoint.config, file)?;
+    }
     if args.json {
         let files: Vec<_> = written.iter().map(|(path, graph, saved)| described(path, graph, saved)).collect();
-        return print_json(&json!({ "model": checkpoint.config.name, "opset": OPSET, "files": files }));
+        return print_json(&json!({
+            "model": checkpoint.config.name, "opset": OPSET, "files": files, "folder": args.hf,
+        }));
     }
     let mut out = output::stdout();
     for (path, graph, saved) in &written {
         print(&mut out, path, graph, saved)?;
+    }
+    if let Some(folder) = &args.hf {
+        out.line(format_args!("wrote {}", escaped(&folder.display().to_string())))?;
     }
     Ok(ExitStatus::Done)
 }
