@@ -93,9 +93,13 @@ fn layouts(folder: &Path) -> Vec<(String, PathBuf, Vec<String>)> {
         found.push((name, path, options.iter().map(ToString::to_string).collect::<Vec<_>>()));
     };
     add(golden("tiny.pth"), &[]);
-    for name in
-        ["global_only.pth", "deit.pth", "timm_vit.safetensors", "timm_dinov2.safetensors", "timm_dinov2_reg.safetensors"]
-    {
+    for name in [
+        "global_only.pth",
+        "deit.pth",
+        "timm_vit.safetensors",
+        "timm_dinov2.safetensors",
+        "timm_dinov2_reg.safetensors",
+    ] {
         add(parity(name), &["--pooling", "cls"]);
     }
     add(parity("dinov2.pth"), &["--pooling", "gem", "--image-size", "98x126"]);
@@ -107,12 +111,19 @@ fn layouts(folder: &Path) -> Vec<(String, PathBuf, Vec<String>)> {
     for case in ["megaloc", "salad", "boq"] {
         add(published(folder, "aggregations.outputs.safetensors", case, plain), &[]);
     }
-    for case in ["cricavpr", "selavpr", "selavpr_reg", "selavprplusplus_base", "selavprplusplus_large_rerank"] {
+    for case in ["cricavpr", "selavpr", "selavpr_reg", "selavprplusplus_base", "selavprplusplus_large_rerank"]
+    {
         add(published(folder, "adapters.outputs.safetensors", case, |name| format!("module.{name}")), &[]);
     }
-    for case in
-        ["ResNet18_512", "ResNet50_2048", "VGG16_512", "MixVPR_512", "NetVLAD_8_128", "NetVLAD_2_None", "BoQ_512"]
-    {
+    for case in [
+        "ResNet18_512",
+        "ResNet50_2048",
+        "VGG16_512",
+        "MixVPR_512",
+        "NetVLAD_8_128",
+        "NetVLAD_2_None",
+        "BoQ_512",
+    ] {
         let size: &[&str] = if case.starts_with("MixVPR") { &[] } else { &["--image-size", "160x208"] };
         add(published(folder, "cnns.outputs.safetensors", case, plain), size);
     }
@@ -175,11 +186,8 @@ fn photographs_give_the_same_descriptors_in_onnx_runtime() {
         let (features, graph) = (at("features.safetensors"), at("model.onnx"));
         let mut extract = r2former();
         extract.arg("extract").args(&photos).arg("--out").arg(&features);
-        let mut export = r2former();
-        export.args(["model", "export", "--onnx"]).arg(&graph);
         if let Some(model) = model {
             extract.arg("--model").arg(model);
-            export.arg(model);
         }
         let local = report(&mut extract)["tensors"]["local"].is_array();
         for range in ["normalised", "pixels"] {
@@ -222,13 +230,21 @@ fn the_documented_program_reranks() {
     let said = report(&mut export);
     assert_eq!(said["files"][1]["inputs"][0]["shape"], serde_json::json!(["query_features", 131]));
     let mut run = Command::new(python);
-    let output = run.arg(program(home.path())).args([&model, &reranker]).args(&photos).output().expect("it ran before");
+    let output = run
+        .arg(program(home.path()))
+        .args([&model, &reranker])
+        .args(&photos)
+        .output()
+        .expect("it ran before");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     for photo in &photos[1..] {
         let mut command = r2former();
         let expected = report(command.arg("match").arg(&photos[0]).arg(photo));
-        let line = text.lines().find(|line| line.starts_with(&*photo.to_string_lossy())).expect("a line per photograph");
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&*photo.to_string_lossy()))
+            .expect("a line per photograph");
         let words: Vec<&str> = line.split_whitespace().collect();
         for key in ["similarity", "score"] {
             let at = words.iter().position(|word| *word == key).expect("is named");
@@ -251,15 +267,27 @@ fn what_is_written_is_reported() {
     assert_eq!(file["inputs"][0]["shape"], serde_json::json!(["batch", 3, 224, 160]));
     assert_eq!(file["outputs"][0]["shape"], serde_json::json!(["batch", 192]));
     assert_eq!(file["outputs"][1]["shape"], serde_json::json!(["batch", 140, 131]));
-    assert_eq!((&file["metadata"]["image_size"], &file["metadata"]["resize"]), (&"224x160".into(), &"antialias".into()));
-    assert_eq!(std::fs::metadata(&graph).expect("was written").len(), file["bytes"].as_u64().expect("a number"));
+    assert_eq!(
+        (&file["metadata"]["image_size"], &file["metadata"]["resize"]),
+        (&"224x160".into(), &"antialias".into())
+    );
+    assert_eq!(
+        std::fs::metadata(&graph).expect("was written").len(),
+        file["bytes"].as_u64().expect("a number")
+    );
     let data = file["data"]["path"].as_str().expect("a second file");
-    assert_eq!(std::fs::metadata(data).expect("was written").len(), file["data"]["bytes"].as_u64().expect("a number"));
+    assert_eq!(
+        std::fs::metadata(data).expect("was written").len(),
+        file["data"]["bytes"].as_u64().expect("a number")
+    );
     let mut text = r2former();
     text.args(["model", "export", "--onnx"]).arg(&graph);
     let output = text.assert().success().get_output().clone();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    names(&printed, &["image [batch, 3, height, width]", "descriptor [batch, 192]", "antialiasing on 8-bit pixels"]);
+    names(
+        &printed,
+        &["image [batch, 3, height, width]", "descriptor [batch, 192]", "antialiasing on 8-bit pixels"],
+    );
 }
 
 #[test]
@@ -267,7 +295,12 @@ fn what_cannot_be_exported_is_refused() {
     let home = tempfile::tempdir().expect("temporary folder");
     let at = |name: &str| home.path().join(name);
     let model = at("global.safetensors");
-    r2former().args(["model", "import", "--local", "none"]).arg(parity("global_only.pth")).arg(&model).assert().success();
+    r2former()
+        .args(["model", "import", "--local", "none"])
+        .arg(parity("global_only.pth"))
+        .arg(&model)
+        .assert()
+        .success();
     let export = |options: &[&str]| {
         let mut command = r2former();
         command.args(["model", "export"]).arg(&model).args(["--onnx"]).arg(at("out.onnx")).args(options);

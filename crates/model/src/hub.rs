@@ -129,7 +129,10 @@ mod tests {
         config.set_license("research: only \"here\"");
         let page = page(&config);
         assert!(page.contains("license_name: \"research: only \\\"here\\\"\"\n"), "{page}");
-        assert!(page.contains("library_name: r2former") && page.contains("| reranker | not trained |"), "{page}");
+        assert!(
+            page.contains("library_name: r2former") && page.contains("| reranker | not trained |"),
+            "{page}"
+        );
     }
 
     #[test]

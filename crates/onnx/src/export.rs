@@ -45,7 +45,9 @@ impl std::str::FromStr for InputRange {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|(name, _)| *name == text);
-        found.map(|(_, value)| value).ok_or_else(|| format!("'{text}' is not a range of inputs: normalised or pixels"))
+        found
+            .map(|(_, value)| value)
+            .ok_or_else(|| format!("'{text}' is not a range of inputs: normalised or pixels"))
     }
 }
 
@@ -164,7 +166,9 @@ pub fn export<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Result
         if let Some(rows) = rows {
             g.output(&rows, "local");
         }
-        let count = size.map_or(Axis::Named("features"), |[height, width]| Axis::Fixed(config.local_count(height, width)));
+        let count = size.map_or(Axis::Named("features"), |[height, width]| {
+            Axis::Fixed(config.local_count(height, width))
+        });
         outputs.push(Port {
             name: "local".into(),
             shape: vec![Axis::Named("batch"), count, Axis::Fixed(config.local_row())],
@@ -190,7 +194,15 @@ pub fn export<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Result
         doc: metadata::preprocessing(config, options.input, size),
     }];
     let metadata = metadata::of_model(checkpoint, options, size);
-    finish(g, config, "Descriptors of photographs for visual place recognition", inputs, outputs, metadata, notes)
+    finish(
+        g,
+        config,
+        "Descriptors of photographs for visual place recognition",
+        inputs,
+        outputs,
+        metadata,
+        notes,
+    )
 }
 
 /// The graph from local features of a query and of references to the reranker's `logits` and `scores`.
@@ -231,7 +243,15 @@ pub fn export_reranker(checkpoint: &Checkpoint) -> Result<Exported<'_>> {
         notes.push("the reranker is not trained: its scores mean nothing".into());
     }
     let metadata = metadata::of_reranker(checkpoint);
-    finish(g, config, "Whether two photographs show the same place, by their local features", inputs, outputs, metadata, notes)
+    finish(
+        g,
+        config,
+        "Whether two photographs show the same place, by their local features",
+        inputs,
+        outputs,
+        metadata,
+        notes,
+    )
 }
 
 /// Height and width, where the graph takes one size only.

@@ -38,9 +38,7 @@ impl Contents<'_> {
     /// Bytes of the file, with tensors inside, or, if named, in the file beside it.
     pub(crate) fn file_bytes(&self, external: Option<&str>) -> u64 {
         let graph = self.graph_bytes(&self.heads(external));
-        self.model.encoded_len() as u64
-            + (key_len(MODEL_GRAPH) + encoded_len_varint(graph)) as u64
-            + graph
+        self.model.encoded_len() as u64 + (key_len(MODEL_GRAPH) + encoded_len_varint(graph)) as u64 + graph
     }
 
     /// Writes the model; with `external`, a name, its large tensors are those of the file of that name beside it.
@@ -93,8 +91,11 @@ impl Contents<'_> {
             if let Some(file) = external.filter(|_| is_large(tensor)) {
                 offset = offset.next_multiple_of(ALIGNMENT);
                 let bytes = tensor.data.bytes() as u64;
-                let place =
-                    [("location", file.to_string()), ("offset", offset.to_string()), ("length", bytes.to_string())];
+                let place = [
+                    ("location", file.to_string()),
+                    ("offset", offset.to_string()),
+                    ("length", bytes.to_string()),
+                ];
                 head.external_data = place.map(|(key, value)| entry(key, value)).into();
                 head.data_location = Some(EXTERNAL);
                 offset += bytes;
@@ -183,7 +184,11 @@ mod tests {
             initializers: vec![
                 Initializer { name: "t".into(), shape: vec![40, 20], data: Data::Transposed(&VALUES, 40) },
                 Initializer { name: "i".into(), shape: vec![2], data: Data::Ints(vec![-1, 3]) },
-                Initializer { name: "f".into(), shape: vec![300], data: Data::Floats(Cow::Borrowed(&VALUES[..300])) },
+                Initializer {
+                    name: "f".into(),
+                    shape: vec![300],
+                    data: Data::Floats(Cow::Borrowed(&VALUES[..300])),
+                },
             ],
         }
     }

@@ -112,7 +112,14 @@ fn activations(g: &mut Graph<'_>, config: &ModelConfig, last: &Value, grid: &Gri
 
 /// The place of patches along an axis, by `Mod` (x) or `Div` (y) of their numbers with the columns: the centre, divided by
 /// the image's longer side.
-fn place(g: &mut Graph<'_>, op: &str, numbers: &Value, columns: &Size, image: &Image, stride: usize) -> Value {
+fn place(
+    g: &mut Graph<'_>,
+    op: &str,
+    numbers: &Value,
+    columns: &Size,
+    image: &Image,
+    stride: usize,
+) -> Value {
     let columns = g.size_value(columns);
     let cells = g.node(op, &[numbers, &columns], Vec::new());
     let cells = g.cast(&cells, FLOAT);

@@ -5,15 +5,15 @@ use r2former_model::checkpoint::Checkpoint;
 use r2former_model::{Fit, GlobalConfig, ImageSize, ModelConfig, ResizeMode};
 
 /// Of the output `descriptor`.
-pub(crate) const DESCRIPTOR: &str =
-    "Global descriptors of unit length: the dot product of two is their similarity, and the nearest are the candidates.";
+pub(crate) const DESCRIPTOR: &str = "Global descriptors of unit length: the dot product of two is their similarity, and the nearest are the candidates.";
 /// Of the output `local` and the inputs of the reranker.
 pub(crate) const LOCAL: &str = "Local features by descending attention, a row each: x and y of the patch's centre divided by the image's longer side, \
      attention divided by the image's largest, and the feature (not normalised).";
 /// Of the reranker's first output.
 pub(crate) const LOGITS: &str = "For each reference: different place, same place.";
 /// Of its second output.
-pub(crate) const SCORES: &str = "For each reference the softmax of its logits at \"same place\", by which references are reranked.";
+pub(crate) const SCORES: &str =
+    "For each reference the softmax of its logits at \"same place\", by which references are reranked.";
 
 /// What has to be done to a photograph, in words.
 pub(crate) fn preprocessing(config: &ModelConfig, input: InputRange, size: Option<[usize; 2]>) -> String {

@@ -95,7 +95,7 @@ impl Graph<'_> {
     pub(crate) fn number(&mut self, size: &Size) -> Number {
         match size {
             Size::Known(size) => Number::Known(*size as f64),
-            Size::Computed(value) => Number::Computed(self.cast(&value.clone(), crate::proto::FLOAT)),
+            Size::Computed(value) => Number::Computed(self.cast(value, crate::proto::FLOAT)),
         }
     }
 
@@ -127,7 +127,7 @@ impl Graph<'_> {
     pub(crate) fn ln(&mut self, number: &Number) -> Number {
         match number {
             Number::Known(value) => Number::Known(value.ln()),
-            Number::Computed(value) => Number::Computed(self.node("Log", &[&value.clone()], Vec::new())),
+            Number::Computed(value) => Number::Computed(self.node("Log", &[value], Vec::new())),
         }
     }
 
@@ -138,7 +138,7 @@ impl Graph<'_> {
             Size::Known(size) => self.int(*size),
             Size::Computed(value) => {
                 let axis = self.ints(&[0]);
-                self.node("Squeeze", &[&value.clone(), &axis], Vec::new())
+                self.node("Squeeze", &[value, &axis], Vec::new())
             }
         };
         self.node("Range", &[&zero, &end, &one], Vec::new())

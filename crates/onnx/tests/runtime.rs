@@ -91,7 +91,8 @@ fn images(count: usize, [height, width]: [usize; 2]) -> Tensor<4> {
     let mut out = vec![0.0f32; count * 3 * height * width];
     for (cell, low) in [(32usize, -1.2), (8, -0.6), (2, -0.3), (1, -0.1)] {
         let [rows, columns] = [height.div_ceil(cell), width.div_ceil(cell)];
-        let coarse = uniform(&format!("image {height}x{width} {cell}"), count * 3 * rows * columns, low, -low);
+        let coarse =
+            uniform(&format!("image {height}x{width} {cell}"), count * 3 * rows * columns, low, -low);
         for (i, value) in out.iter_mut().enumerate() {
             let [channel, y, x] = [i / (height * width), i / width % height, i % width];
             *value += coarse[(channel * rows + y / cell) * columns + x / cell];
@@ -147,6 +148,51 @@ fn every_model_gives_the_same_descriptors_and_local_features() {
     comparison.run(&python);
 }
 
+/// The figures of docs/onnx.md:
+/// `cargo test --release -p r2former-onnx --test runtime -- --ignored --nocapture` (minutes, and 6 GB).
+#[test]
+#[ignore = "published sizes take minutes"]
+fn published_sizes() {
+    let python = python().expect("a Python with numpy, onnx and onnxruntime");
+    for (name, local) in [
+        ("deit-s", true),
+        ("vit-b", false),
+        ("dinov2-s", true),
+        ("dinov2-l", false),
+        ("dinov3-s", true),
+        ("dinov3-s-plus", false),
+        ("megaloc", false),
+        ("salad", false),
+        ("boq-dinov2", false),
+        ("cosplace-r50", false),
+        ("cosplace-vgg16", false),
+        ("mixvpr", false),
+    ] {
+        let mut comparison = Comparison::new();
+        let config = ModelConfig::preset(name).expect("a preset");
+        let size = [config.input.height, config.input.width];
+        let model = checkpoint(&config);
+        let options = ExportOptions { image_size: None, local, input: InputRange::Normalised };
+        let exported = export(&model, &options).expect(name);
+        exported.save(&comparison.path(&format!("{name}.onnx")), false).expect("writes");
+        let network = network(&model);
+        drop(model);
+        let mut runs = Vec::new();
+        for batch in [1, 3] {
+            let images = images(batch, size);
+            let features = network.extract(images.clone()).expect("its own size");
+            let mut outputs = json!({ "descriptor": comparison.tensor(features.global) });
+            if let Some(rows) = features.local.filter(|_| local) {
+                outputs["local"] = comparison.tensor(rows);
+            }
+            let image = comparison.tensor(images);
+            runs.push(json!({ "inputs": { "image": image }, "outputs": outputs }));
+        }
+        comparison.case(name, runs);
+        comparison.run(&python);
+    }
+}
+
 #[test]
 fn rerankers_give_the_same_logits() {
     let Some(python) = python() else { return };
@@ -186,8 +232,7 @@ fn rerankers_give_the_same_logits() {
                 "query": comparison.tensor(query.reshape([nq, 19])),
                 "references": comparison.tensor(references),
             });
-            let outputs =
-                json!({ "logits": comparison.tensor(logits), "scores": comparison.tensor(scores) });
+            let outputs = json!({ "logits": comparison.tensor(logits), "scores": comparison.tensor(scores) });
             runs.push(json!({ "inputs": inputs, "outputs": outputs }));
         }
         comparison.case(name, runs);

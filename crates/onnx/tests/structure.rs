@@ -53,7 +53,10 @@ fn check(graph: &GraphProto, name: &str) {
         }
     }
     assert!(unused.is_empty(), "{name}: not used: {unused:?}");
-    assert!(graph.output.iter().all(|port| defined.contains(port.name.as_deref().expect("a name"))), "{name}");
+    assert!(
+        graph.output.iter().all(|port| defined.contains(port.name.as_deref().expect("a name"))),
+        "{name}"
+    );
 }
 
 #[test]
@@ -73,8 +76,11 @@ fn every_model_is_a_sound_graph() {
             assert_eq!((file.ir_version, file.opset_import[0].version), (Some(8), Some(17)));
             let graph = file.graph.expect("a graph");
             check(&graph, name);
-            let metadata: BTreeMap<_, _> =
-                file.metadata_props.into_iter().map(|entry| (entry.key.expect("a key"), entry.value.expect("a value"))).collect();
+            let metadata: BTreeMap<_, _> = file
+                .metadata_props
+                .into_iter()
+                .map(|entry| (entry.key.expect("a key"), entry.value.expect("a value")))
+                .collect();
             assert_eq!(metadata["input"], "pixels");
             let stored: ModelConfig = serde_json::from_str(&metadata["r2former"]).expect("a configuration");
             assert_eq!(stored, config);
@@ -131,5 +137,7 @@ fn weights_in_a_second_file() {
     assert_eq!(file.len() as u64, saved.bytes);
     let graph = ModelProto::decode(&*file).expect("a message").graph.expect("a graph");
     let outside = graph.initializer.iter().filter(|tensor| !tensor.external_data.is_empty()).count();
-    assert!(outside > 10 && graph.initializer.iter().all(|t| t.raw_data.is_some() == t.external_data.is_empty()));
+    assert!(
+        outside > 10 && graph.initializer.iter().all(|t| t.raw_data.is_some() == t.external_data.is_empty())
+    );
 }

@@ -73,11 +73,7 @@ fn query(g: &mut Graph<'_>, x: &Value, name: &str, c: &BoqConfig, sizes: &BlockS
 }
 
 /// Attention of queries by head to keys and values, heads concatenated, and its probabilities.
-fn attend(
-    g: &mut Graph<'_>,
-    [queries, keys, values]: [&Value; 3],
-    sizes: &BlockSizes,
-) -> (Value, Value) {
+fn attend(g: &mut Graph<'_>, [queries, keys, values]: [&Value; 3], sizes: &BlockSizes) -> (Value, Value) {
     let queries = g.scale(queries, ((sizes.dim / sizes.heads) as f64).powf(-0.5));
     let (keys, values) = (by_head(g, keys, sizes), by_head(g, values, sizes));
     let keys = g.transpose(&keys, &[0, 1, 3, 2]);

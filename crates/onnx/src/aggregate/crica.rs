@@ -9,7 +9,13 @@ use r2former_model::aggregate::{CRICA_HALVES, CRICA_THIRDS};
 /// Epsilon of the layer norms: PyTorch's default.
 const EPSILON: f64 = 1e-5;
 
-pub(super) fn crica(g: &mut Graph<'_>, c: &CricaConfig, patches: &Value, token: &Value, width: usize) -> Value {
+pub(super) fn crica(
+    g: &mut Graph<'_>,
+    c: &CricaConfig,
+    patches: &Value,
+    token: &Value,
+    width: usize,
+) -> Value {
     let side = Size::from(CricaConfig::GRID);
     let patches = g.unit(patches);
     let map = g.reshape(&patches, &[SAME, side.clone(), side, width.into()]);

@@ -58,7 +58,10 @@ fn first(g: &mut Graph<'_>, tokens: &Value) -> Value {
 /// Pooled tokens, by the linear heads of the model if it has some.
 fn head(g: &mut Graph<'_>, config: &ModelConfig, tokens: &Tokens) -> Value {
     let linear = matches!(config.global, GlobalConfig::Linear { .. });
-    if linear && let BackboneConfig::Vit(vit) = &config.backbone && vit.distilled {
+    if linear
+        && let BackboneConfig::Vit(vit) = &config.backbone
+        && vit.distilled
+    {
         let token = first(g, &tokens.last);
         let dist = g.slice(&tokens.last, 1, 1, Some(2));
         let dist = g.squeeze(&dist, 1);

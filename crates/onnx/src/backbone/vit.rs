@@ -8,7 +8,13 @@ use crate::block::{BlockSizes, Extras, block, qkv};
 use crate::graph::{Graph, Value};
 use r2former_model::{AdapterConfig, ModelConfig, VitConfig};
 
-pub(super) fn vit(g: &mut Graph<'_>, config: &ModelConfig, c: &VitConfig, image: &Image, local: bool) -> Tokens {
+pub(super) fn vit(
+    g: &mut Graph<'_>,
+    config: &ModelConfig,
+    c: &VitConfig,
+    image: &Image,
+    local: bool,
+) -> Tokens {
     let [rows, columns] = [&image.height, &image.width].map(|side| g.size_div(side, c.patch));
     let grid = Grid { prefix: c.prefix_tokens(), rows, columns };
     let mut x = embed(g, c, image, &grid);

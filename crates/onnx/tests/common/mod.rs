@@ -3,9 +3,9 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use r2former_model::{
-    AdapterConfig, BackboneConfig, BoqConfig, Checkpoint, CricaConfig, Device, Facet, GemConfig, GlobalConfig,
-    LocalConfig, MixVprConfig, ModelConfig, NetVladConfig, Pooling, PositionMode, R2Former, ResNetConfig,
-    SaladConfig, Selection, VitConfig, VladConfig,
+    AdapterConfig, BackboneConfig, BoqConfig, Checkpoint, CricaConfig, Device, Facet, GemConfig,
+    GlobalConfig, LocalConfig, MixVprConfig, ModelConfig, NetVladConfig, Pooling, PositionMode, R2Former,
+    ResNetConfig, SaladConfig, Selection, VitConfig, VladConfig,
 };
 
 /// A model and the sizes (height, width) of images that it is tried with.
@@ -61,7 +61,13 @@ pub(crate) fn checkpoint(config: &ModelConfig) -> Checkpoint {
 /// A small transformer of a named family, without local features and reranker.
 fn vit(family: &str, change: impl FnOnce(&mut VitConfig)) -> ModelConfig {
     let mut config = ModelConfig::preset(family).expect("a preset");
-    let mut small = VitConfig { dim: 64, depth: 3, heads: 2, grid: [6, 5], ..VitConfig::preset(family).expect("a preset") };
+    let mut small = VitConfig {
+        dim: 64,
+        depth: 3,
+        heads: 2,
+        grid: [6, 5],
+        ..VitConfig::preset(family).expect("a preset")
+    };
     if !small.rotary.is_empty() {
         small.rotary = VitConfig::rotary_periods(100.0, small.dim / small.heads);
     }
@@ -106,7 +112,8 @@ pub(crate) fn cases() -> Vec<Case> {
             change(vit);
         })
     };
-    let salad = |linear| GlobalConfig::Salad(SaladConfig { clusters: 8, dim: 12, token: 10, hidden: 40, linear });
+    let salad =
+        |linear| GlobalConfig::Salad(SaladConfig { clusters: 8, dim: 12, token: 10, hidden: 40, linear });
     let boq = || GlobalConfig::Boq(BoqConfig { width: 32, heads: 2, layers: 2, queries: 6, rows: 4 });
     let patch16 = || vec![[96, 80], [64, 128], [160, 112]];
     let patch14 = || vec![[84, 70], [56, 112], [140, 98]];
@@ -172,7 +179,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case("vgg16_gem", cnn(BackboneConfig::Vgg16, linear(32)), odd()),
         case(
             "netvlad",
-            cnn(BackboneConfig::Vgg16, GlobalConfig::NetVlad(NetVladConfig { clusters: 6, whitened: Some(30) })),
+            cnn(
+                BackboneConfig::Vgg16,
+                GlobalConfig::NetVlad(NetVladConfig { clusters: 6, whitened: Some(30) }),
+            ),
             odd(),
         ),
         case(

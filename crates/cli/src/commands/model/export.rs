@@ -83,7 +83,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitStatus> {
         hub::write_folder(folder, &checkpoint.config, file)?;
     }
     if args.json {
-        let files: Vec<_> = written.iter().map(|(path, graph, saved)| described(path, graph, saved)).collect();
+        let files: Vec<_> =
+            written.iter().map(|(path, graph, saved)| described(path, graph, saved)).collect();
         return print_json(&json!({
             "model": checkpoint.config.name, "opset": OPSET, "files": files, "folder": args.hf,
         }));
