@@ -10,7 +10,7 @@ use crate::port::{Axis, Port};
 use crate::proto::{GraphProto, ModelProto, OperatorSetIdProto};
 use crate::{local, reranker};
 use r2former_model::checkpoint::{Checkpoint, write_atomically_with};
-use r2former_model::{BackboneConfig, ModelConfig, PositionMode, Precision, R2Former};
+use r2former_model::{ModelConfig, Precision, R2Former};
 use std::collections::BTreeSet;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -266,17 +266,6 @@ fn fixed_size(
     }
     if let Some(size) = config.fixed_size() {
         notes.push(format!("this model takes {}x{} only", size[0], size[1]));
-        return Ok(Some(size));
-    }
-    if let BackboneConfig::Vit(vit) = &config.backbone
-        && vit.position == PositionMode::Official
-        && vit.rotary.is_empty()
-    {
-        let size = [config.input.height, config.input.width];
-        notes.push(format!(
-            "images of {}x{} only: position embeddings of the published R2Former are fitted to one size, which --image-size changes",
-            size[0], size[1]
-        ));
         return Ok(Some(size));
     }
     Ok(None)

@@ -176,6 +176,7 @@ fn published_sizes() {
         let exported = export(&model, &options).expect(name);
         exported.save(&comparison.path(&format!("{name}.onnx")), false).expect("writes");
         let network = network(&model);
+        drop(exported);
         drop(model);
         let mut runs = Vec::new();
         for batch in [1, 3] {

@@ -1,5 +1,6 @@
 //! Backbones: from normalised pixels to tokens.
 
+mod official;
 mod position;
 mod resnet;
 mod rope;

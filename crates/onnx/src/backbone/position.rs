@@ -1,6 +1,7 @@
 //! Position embeddings at the size of the image: resized at export where that is fixed, else by the graph.
 
 use super::Grid;
+use super::official::official;
 use crate::graph::{Graph, Value};
 use crate::proto::FLOAT;
 use crate::sizes::{Number, REST, Size};
@@ -17,13 +18,23 @@ pub(super) fn position(g: &mut Graph<'_>, c: &VitConfig, grid: &Grid) -> Value {
         let fitted = fitted(cells, c, target);
         return g.computed_weight("backbone.pos_embed", vec![1, target[0] * target[1], c.dim], fitted);
     }
-    let [rows, columns] = c.grid;
-    let cells = g.computed_weight("backbone.pos_embed", vec![rows, columns * c.dim], cells.to_vec());
-    let [down, across] = weights(g, c, grid);
-    let tall = g.matmul(&down, &cells);
-    let tall = g.reshape(&tall, &[REST, columns.into(), c.dim.into()]);
-    let fitted = g.matmul(&across, &tall);
+    let stored = cells;
+    let cells = g.computed_weight("backbone.pos_embed", vec![c.grid[0], c.grid[1] * c.dim], stored.to_vec());
+    let fitted = match c.position {
+        PositionMode::Official => official(g, c, grid, &cells, stored),
+        _ => {
+            let [down, across] = weights(g, c, grid);
+            apply(g, c, &cells, [&down, &across])
+        }
+    };
     g.reshape(&fitted, &[1.into(), REST, c.dim.into()])
+}
+
+/// The grid `[rows, columns, dim]` that two matrices `[to, from]` make of the stored one.
+pub(super) fn apply(g: &mut Graph<'_>, c: &VitConfig, cells: &Value, [down, across]: [&Value; 2]) -> Value {
+    let tall = g.matmul(down, cells);
+    let tall = g.reshape(&tall, &[REST, c.grid[1].into(), c.dim.into()]);
+    g.matmul(across, &tall)
 }
 
 fn fitted(cells: &[f32], c: &VitConfig, target: [usize; 2]) -> Vec<f32> {
@@ -39,7 +50,7 @@ fn fitted(cells: &[f32], c: &VitConfig, target: [usize; 2]) -> Vec<f32> {
 fn weights(g: &mut Graph<'_>, c: &VitConfig, grid: &Grid) -> [Value; 2] {
     let sides = [(&grid.rows, c.grid[0]), (&grid.columns, c.grid[1])];
     let offset = match c.position {
-        PositionMode::Dinov2 => offset(g, sides),
+        PositionMode::Dinov2 => offset(g, c, grid),
         _ => Number::Known(0.0),
     };
     sides.map(|(to, from)| match c.position {
@@ -48,13 +59,18 @@ fn weights(g: &mut Graph<'_>, c: &VitConfig, grid: &Grid) -> [Value; 2] {
     })
 }
 
-/// DINOv2's offset, which does not change the embedding at its own size.
-fn offset(g: &mut Graph<'_>, sides: [(&Size, usize); 2]) -> Number {
-    let own = sides.map(|(to, from)| {
+/// Whether the image has the stored grid, at which no mode changes the embedding.
+pub(super) fn own_size(g: &mut Graph<'_>, c: &VitConfig, grid: &Grid) -> Value {
+    let own = [(&grid.rows, c.grid[0]), (&grid.columns, c.grid[1])].map(|(to, from)| {
         let (to, from) = (g.size_value(to), g.ints(&[from as i64]));
         g.node("Equal", &[&to, &from], Vec::new())
     });
-    let own = g.node("And", &[&own[0], &own[1]], Vec::new());
+    g.node("And", &[&own[0], &own[1]], Vec::new())
+}
+
+/// DINOv2's offset at other sizes.
+fn offset(g: &mut Graph<'_>, c: &VitConfig, grid: &Grid) -> Number {
+    let own = own_size(g, c, grid);
     let other = g.node("Not", &[&own], Vec::new());
     let other = g.cast(&other, FLOAT);
     let by = g.floats(&[1], &[0.1]);
@@ -83,11 +99,9 @@ fn keys(g: &mut Graph<'_>, x: &Value, a: f64) -> Value {
     g.node("Where", &[&within, &near, &far], Vec::new())
 }
 
-/// Centres of `to` samples among `from` ones, `[to, 1]`, before half a sample is taken off.
-fn centres(g: &mut Graph<'_>, from: usize, to: &Size, scaled_to: &Number) -> Value {
-    let places = g.count_up_to(to);
-    let places = g.cast(&places, FLOAT);
-    let places = g.with_number("Add", &places, 0.5);
+/// Centres of samples, of which there are `scaled_to`, among `from` ones, `[places, 1]`, before half a sample is taken off.
+fn centres(g: &mut Graph<'_>, from: usize, places: &Value, scaled_to: &Number) -> Value {
+    let places = g.with_number("Add", places, 0.5);
     let step = g.numbers("Div", &Number::Known(from as f64), scaled_to.clone());
     let places = g.scale(&places, step);
     g.unsqueeze(&places, 1)
@@ -97,7 +111,14 @@ fn centres(g: &mut Graph<'_>, from: usize, to: &Size, scaled_to: &Number) -> Val
 fn points(g: &mut Graph<'_>, from: usize, to: &Size, offset: &Number) -> Value {
     let target = g.number(to);
     let scaled_to = g.numbers("Add", &target, offset.clone());
-    let centres = centres(g, from, to, &scaled_to);
+    let places = g.count_up_to(to);
+    let places = g.cast(&places, FLOAT);
+    sampled(g, from, &places, &scaled_to)
+}
+
+/// The same of samples at some places of a side of `scaled_to`, `[places, from]`.
+pub(super) fn sampled(g: &mut Graph<'_>, from: usize, places: &Value, scaled_to: &Number) -> Value {
+    let centres = centres(g, from, places, scaled_to);
     let centres = g.with_number("Sub", &centres, 0.5);
     // Two samples beyond either edge, whose weights those at the edge get.
     let wide = from + 4;
@@ -117,7 +138,9 @@ fn points(g: &mut Graph<'_>, from: usize, to: &Size, offset: &Number) -> Value {
 /// sum of one.
 fn antialiased(g: &mut Graph<'_>, from: usize, to: &Size) -> Value {
     let target = g.number(to);
-    let centres = centres(g, from, to, &target);
+    let places = g.count_up_to(to);
+    let places = g.cast(&places, FLOAT);
+    let centres = centres(g, from, &places, &target);
     let step = g.numbers("Div", &Number::Known(from as f64), target);
     let wide = g.numbers("Max", &step, 1.0);
     let places: Vec<f32> = (0..from).map(|i| i as f32 + 0.5).collect();

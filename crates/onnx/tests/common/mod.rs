@@ -143,13 +143,16 @@ pub(crate) fn cases() -> Vec<Case> {
     );
     let gem = |projected, dim| GlobalConfig::Gem(GemConfig { projected, dim });
     let linear = |dim| GlobalConfig::Linear { dim, pooling: Pooling::Gem };
-    let official = vit("deit-s", |_| {});
+    let official = |change: fn(&mut VitConfig)| vit("deit-s", change);
+    // Inside the grid, as large, wider, higher, and a wide one that is lower.
+    let windows = || vec![[96, 80], [64, 48], [80, 80], [64, 176], [160, 96], [32, 96]];
     vec![
         case("vit_bicubic_cls", plain(), patch16()),
         case("vit_gem", with(plain(), linear(24)), patch16()),
         case("vit_pooled_mean", with(plain(), GlobalConfig::Pooled { pooling: Pooling::Mean }), patch16()),
         case("vit_pooled_gem", with(plain(), GlobalConfig::Pooled { pooling: Pooling::Gem }), patch16()),
-        case("deit_distilled_official", official, vec![[96, 80]]),
+        case("deit_distilled_official", official(|vit| vit.grid = [6, 5]), windows()),
+        case("deit_official_high_grid", official(|vit| vit.grid = [12, 2]), windows()),
         case("deit_antialias", vit("deit-b", |vit| vit.position = PositionMode::Antialias), patch16()),
         case("dinov2", dinov2(|_| {}), patch14()),
         case(
@@ -191,11 +194,7 @@ pub(crate) fn cases() -> Vec<Case> {
             vec![[64, 96]],
         ),
         case("local_attention", local(plain(), |_| {}), patch16()),
-        case(
-            "local_official",
-            local(vit("deit-s", |_| {}), |local| local.official_gather = true),
-            vec![[96, 80]],
-        ),
+        case("local_official", local(vit("deit-s", |_| {}), |local| local.official_gather = true), windows()),
         case(
             "local_key_norm",
             local(dinov2(|_| {}), |local| {
