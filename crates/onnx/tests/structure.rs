@@ -4,7 +4,7 @@ mod common;
 
 use common::{Case, cases, checkpoint};
 use prost::Message;
-use r2former_model::{ModelConfig, ModelError};
+use r2former_model::{Checkpoint, ModelConfig, ModelError};
 use r2former_onnx::proto::{DimensionValue, GraphProto, ModelProto, ValueInfoProto};
 use r2former_onnx::{ExportOptions, Exported, InputRange, OnnxError, export, export_reranker};
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,7 +113,9 @@ fn a_reranker_is_a_graph_of_its_own() {
 fn what_cannot_be_exported_says_why() {
     let case = cases().swap_remove(0);
     let mut model = checkpoint(&case.config);
-    let error = |model, options: ExportOptions| export(model, &options).map(|_| ()).expect_err("refused");
+    let error = |model: &Checkpoint, options: ExportOptions| {
+        export(model, &options).map(|_| ()).expect_err("refused")
+    };
     let size = ExportOptions { image_size: Some([90, 80]), ..Default::default() };
     assert!(error(&model, size).to_string().contains("try 96x80"));
     let local = ExportOptions { local: true, ..Default::default() };

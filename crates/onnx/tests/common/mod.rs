@@ -152,7 +152,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("vit_pooled_mean", with(plain(), GlobalConfig::Pooled { pooling: Pooling::Mean }), patch16()),
         case("vit_pooled_gem", with(plain(), GlobalConfig::Pooled { pooling: Pooling::Gem }), patch16()),
         case("deit_distilled_official", official(|vit| vit.grid = [6, 5]), windows()),
-        case("deit_official_high_grid", official(|vit| vit.grid = [12, 2]), windows()),
+        case("deit_official_high_grid", official(|vit| vit.grid = [14, 2]), windows()),
         case("deit_antialias", vit("deit-b", |vit| vit.position = PositionMode::Antialias), patch16()),
         case("dinov2", dinov2(|_| {}), patch14()),
         case(
