@@ -72,7 +72,7 @@ impl Comparison {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/runtime.py");
         let output = Command::new(python).arg(script).arg(&manifest).output().expect("it ran before");
         let said = String::from_utf8_lossy(&output.stdout);
-        println!("{said}");
+        eprintln!("{said}");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let reports: Vec<Value> =
             said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();

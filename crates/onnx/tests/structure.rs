@@ -84,7 +84,7 @@ fn every_model_is_a_sound_graph() {
             assert_eq!(metadata["input"], "pixels");
             let stored: ModelConfig = serde_json::from_str(&metadata["r2former"]).expect("a configuration");
             assert_eq!(stored, config);
-            let expected = metadata.get("image_size_multiple_of").is_none();
+            let expected = !metadata.contains_key("image_size_multiple_of");
             let input = shape(&graph.input[0]);
             assert_eq!(input[2].parse::<usize>().is_ok(), expected, "{name}: {input:?}");
             assert_eq!((input[0].as_str(), input[1].as_str()), ("batch", "3"));
