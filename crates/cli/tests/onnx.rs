@@ -339,3 +339,40 @@ fn what_cannot_be_exported_is_refused() {
     nowhere.args(["model", "export", "--onnx"]).arg(at("no/such/folder.onnx"));
     names(&fails(&mut nowhere, 1), &["does not exist"]);
 }
+
+/// A folder for a hub has the model's file as it is, and comes back as it was.
+#[test]
+fn a_folder_for_a_hub_is_taken_back() {
+    let home = tempfile::tempdir().expect("temporary folder");
+    let at = |name: &str| home.path().join(name);
+    let bytes = |path: PathBuf| std::fs::read(path).expect("was written");
+    let mut import = r2former();
+    import.args(["model", "import", "--half"]).arg(golden("tiny.pth")).arg(at("model.safetensors"));
+    import.assert().success();
+    let mut copy = r2former();
+    copy.args(["model", "copy", "--half", "--license", "MIT"])
+        .arg(at("model.safetensors"))
+        .arg(at("own.safetensors"));
+    copy.assert().success();
+    let mut export = r2former();
+    let said = report(export.args(["model", "export"]).arg(at("own.safetensors")).arg("--hf").arg(at("hub")));
+    assert_eq!((&said["files"], said["folder"].is_string()), (&serde_json::json!([]), true));
+    assert!(bytes(at("hub/model.safetensors")) == bytes(at("own.safetensors")));
+    let config: Value = serde_json::from_slice(&bytes(at("hub/config.json"))).expect("JSON");
+    assert_eq!((&config["model_type"], &config["local"]["count"]), (&"r2former".into(), &20.into()));
+    let page = String::from_utf8(bytes(at("hub/README.md"))).expect("text");
+    assert!(page.starts_with("---\nlicense: mit\nlibrary_name: r2former\n"), "{page}");
+
+    let mut back = r2former();
+    let said = report(back.args(["model", "import"]).arg(at("hub")).arg(at("back.safetensors")));
+    assert!(said["notes"].to_string().contains("copied as it is"));
+    assert!(bytes(at("back.safetensors")) == bytes(at("own.safetensors")));
+    let mut changed = r2former();
+    changed.args(["model", "import", "--name", "other"]).arg(at("hub")).arg(at("no.safetensors"));
+    names(&fails(&mut changed, 1), &["hub", "model copy"]);
+
+    // The built-in model, too.
+    r2former().args(["model", "export", "--hf"]).arg(at("tiny")).assert().success();
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/r2former-tiny.safetensors");
+    assert!(bytes(at("tiny/model.safetensors")) == bytes(built_in));
+}

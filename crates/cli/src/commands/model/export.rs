@@ -16,7 +16,8 @@ Examples:
   r2former model export megaloc.safetensors --onnx megaloc.onnx
   r2former model export megaloc.safetensors --onnx megaloc.onnx --image-size 322x322 --input pixels
   r2former model export megaloc.safetensors --hf megaloc
-  r2former model export --onnx tiny.onnx --local --reranker tiny-reranker.onnx       # the built-in model, both stages")]
+The built-in model, both stages:
+  r2former model export --onnx tiny.onnx --local --reranker tiny-reranker.onnx")]
 pub(crate) struct ExportArgs {
     /// Model file [default: the one built in].
     file: Option<PathBuf>,
