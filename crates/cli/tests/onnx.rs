@@ -303,7 +303,11 @@ fn what_is_written_is_reported() {
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     names(
         &printed,
-        &["image [batch, 3, height, width]", "descriptor [batch, 192]", "antialiasing on 8-bit pixels"],
+        &[
+            "image [batch, 3, height, width]",
+            "descriptor [batch, 192]",
+            "antialiasing on 8-bit pixels (PIL's BILINEAR)",
+        ],
     );
 }
 

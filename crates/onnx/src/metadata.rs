@@ -26,11 +26,17 @@ pub(crate) fn preprocessing(config: &ModelConfig, input: InputRange, size: Optio
         }
     };
     let filter = match config.input.resize {
-        ResizeMode::Direct => "bilinear without antialiasing, after the normalisation",
-        ResizeMode::Antialias => "bilinear with antialiasing on 8-bit pixels, as PIL's BILINEAR",
-        ResizeMode::AntialiasBicubic => "bicubic with antialiasing on 8-bit pixels, as PIL's BICUBIC",
-        ResizeMode::TensorBilinear => "bilinear with antialiasing on floats, as torchvision resizes tensors",
-        ResizeMode::TensorBicubic => "bicubic with antialiasing on floats, as torchvision resizes tensors",
+        ResizeMode::Direct => "by a bilinear filter without antialiasing, after the normalisation",
+        ResizeMode::Antialias => "by a bilinear filter with antialiasing on 8-bit pixels (PIL's BILINEAR)",
+        ResizeMode::AntialiasBicubic => {
+            "by a bicubic filter with antialiasing on 8-bit pixels (PIL's BICUBIC)"
+        }
+        ResizeMode::TensorBilinear => {
+            "by a bilinear filter with antialiasing on floats (torchvision's Resize of a tensor)"
+        }
+        ResizeMode::TensorBicubic => {
+            "by a bicubic filter with antialiasing on floats (torchvision's Resize of a tensor)"
+        }
     };
     let range = match input {
         InputRange::Normalised => format!(

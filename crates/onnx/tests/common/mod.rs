@@ -146,6 +146,11 @@ pub(crate) fn cases() -> Vec<Case> {
     let official = |change: fn(&mut VitConfig)| vit("deit-s", change);
     // Inside the grid, as large, wider, higher, and a wide one that is lower.
     let windows = || vec![[96, 80], [64, 48], [80, 80], [64, 176], [160, 96], [32, 96]];
+    // hloc's files subtract a mean from values of 0 to 255.
+    let mut hloc =
+        cnn(BackboneConfig::Vgg16, GlobalConfig::NetVlad(NetVladConfig { clusters: 6, whitened: Some(30) }));
+    (hloc.input.mean, hloc.input.std) = ([0.48, 0.45, 0.41], [1.0 / 255.0; 3]);
+    hloc.input.rule = Some("longest:1024".parse().expect("a rule"));
     vec![
         case("vit_bicubic_cls", plain(), patch16()),
         case("vit_gem", with(plain(), linear(24)), patch16()),
@@ -193,6 +198,7 @@ pub(crate) fn cases() -> Vec<Case> {
             cnn(BackboneConfig::Vgg16, GlobalConfig::NetVlad(NetVladConfig { clusters: 6, whitened: None })),
             vec![[64, 96]],
         ),
+        case("netvlad_hloc", hloc, odd()),
         case("local_attention", local(plain(), |_| {}), patch16()),
         case("local_official", local(vit("deit-s", |_| {}), |local| local.official_gather = true), windows()),
         case(

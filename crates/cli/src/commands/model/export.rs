@@ -134,8 +134,8 @@ fn print(out: &mut output::Out, path: &Path, graph: &Exported<'_>, saved: &Saved
     for (what, ports) in [("input", &graph.inputs), ("output", &graph.outputs)] {
         for port in ports {
             let shape: Vec<String> = port.shape.iter().map(ToString::to_string).collect();
-            let shown = format!("{} [{}]", port.name, shape.join(", "));
-            out.line(format_args!("{what:<7}{shown:<45}{}", port.doc))?;
+            out.line(format_args!("{what:<8} {} [{}]", port.name, shape.join(", ")))?;
+            out.line(format_args!("         {}", port.doc))?;
         }
     }
     for note in &graph.notes {
