@@ -304,7 +304,8 @@ fn finish<'a>(
     let tensors = g.used().clone();
     let graph = GraphProto {
         node: g.nodes,
-        name: Some(config.name.clone()),
+        // A graph has to have a name.
+        name: Some(if config.name.is_empty() { "model".into() } else { config.name.clone() }),
         initializer: Vec::new(),
         doc_string: None,
         input: inputs.iter().map(Port::info).collect(),

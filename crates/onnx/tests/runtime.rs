@@ -8,7 +8,7 @@ use common::{Case, cases, checkpoint, uniform};
 use r2former_model::{
     BackboneConfig, Checkpoint, Device, ModelConfig, PositionMode, R2Former, RerankerConfig,
 };
-use r2former_onnx::{ExportOptions, InputRange, export, export_reranker};
+use r2former_onnx::{ExportOptions, InputRange, Saved, export, export_reranker};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -153,17 +153,32 @@ fn every_model_gives_the_same_descriptors_and_local_features() {
     comparison.run(&python);
 }
 
-/// A preset, or DINOv2-g with half of its blocks: more than the 2 GiB of one file.
-fn published(name: &str) -> ModelConfig {
-    let known = ModelConfig::preset(name);
-    known.unwrap_or_else(|| {
-        let mut config = ModelConfig::preset("dinov2-g").expect("a preset");
-        if let BackboneConfig::Vit(vit) = &mut config.backbone {
-            (vit.depth, vit.position) = (20, PositionMode::Dinov2);
+/// Compares a model at its own size, one image and three.
+fn compare_at_own_size(python: &Path, config: &ModelConfig, local: bool) -> Saved {
+    let (mut comparison, name) = (Comparison::new(), config.name.as_str());
+    let size = [config.input.height, config.input.width];
+    let model = checkpoint(config);
+    let options = ExportOptions { image_size: None, local, input: InputRange::Normalised };
+    let saved = {
+        let exported = export(&model, &options).expect(name);
+        exported.save(&comparison.path(&format!("{name}.onnx")), false).expect("writes")
+    };
+    let network = R2Former::from_tensors(config, model.tensors, &Device::flex()).expect("it fits");
+    let mut runs = Vec::new();
+    for batch in [1, 3] {
+        let images = images(batch, size);
+        let features = network.extract(images.clone()).expect("its own size");
+        let mut outputs = json!({ "descriptor": comparison.tensor(features.global) });
+        if let Some(rows) = features.local.filter(|_| local) {
+            outputs["local"] = comparison.tensor(rows);
         }
-        (config.input.height, config.input.width) = (224, 224);
-        config
-    })
+        let image = comparison.tensor(images);
+        runs.push(json!({ "inputs": { "image": image }, "outputs": outputs }));
+    }
+    drop(network);
+    comparison.case(name, runs);
+    comparison.run(python);
+    saved
 }
 
 /// The figures of docs/onnx.md:
@@ -177,7 +192,6 @@ fn published_sizes() {
         ("vit-b", false),
         ("dinov2-s", true),
         ("dinov2-l", false),
-        ("dinov2-g, 20 blocks", false),
         ("dinov3-s", true),
         ("dinov3-s-plus", false),
         ("megaloc", false),
@@ -187,32 +201,23 @@ fn published_sizes() {
         ("cosplace-vgg16", false),
         ("mixvpr", false),
     ] {
-        let mut comparison = Comparison::new();
-        let config = published(name);
-        let size = [config.input.height, config.input.width];
-        let model = checkpoint(&config);
-        let options = ExportOptions { image_size: None, local, input: InputRange::Normalised };
-        let saved = {
-            let exported = export(&model, &options).expect(name);
-            exported.save(&comparison.path(&format!("{name}.onnx")), false).expect("writes")
-        };
-        eprintln!("{name}: {} bytes{}", saved.bytes, saved.data.map_or("", |_| ", and weights beside it"));
-        let network = R2Former::from_tensors(&config, model.tensors, &Device::flex()).expect("it fits");
-        let mut runs = Vec::new();
-        for batch in [1, 3] {
-            let images = images(batch, size);
-            let features = network.extract(images.clone()).expect("its own size");
-            let mut outputs = json!({ "descriptor": comparison.tensor(features.global) });
-            if let Some(rows) = features.local.filter(|_| local) {
-                outputs["local"] = comparison.tensor(rows);
-            }
-            let image = comparison.tensor(images);
-            runs.push(json!({ "inputs": { "image": image }, "outputs": outputs }));
-        }
-        drop(network);
-        comparison.case(name, runs);
-        comparison.run(&python);
+        compare_at_own_size(&python, &ModelConfig::preset(name).expect("a preset"), local);
     }
+}
+
+/// Half of DINOv2-g's blocks exceed what one file can hold.
+#[test]
+#[ignore = "takes 8 GB"]
+fn more_than_two_gigabytes() {
+    let python = python().expect("a Python with numpy, onnx and onnxruntime");
+    let mut config = ModelConfig::preset("dinov2-g").expect("a preset");
+    if let BackboneConfig::Vit(vit) = &mut config.backbone {
+        (vit.depth, vit.position) = (20, PositionMode::Dinov2);
+    }
+    (config.input.height, config.input.width) = (224, 224);
+    let saved = compare_at_own_size(&python, &config, false);
+    let (_, bytes) = saved.data.expect("a second file");
+    assert!(bytes > i32::MAX as u64 && saved.bytes < 1_000_000, "{bytes} bytes beside {}", saved.bytes);
 }
 
 #[test]
