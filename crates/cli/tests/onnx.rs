@@ -11,9 +11,9 @@ use r2former_town::{Camera, Condition, Town, TownConfig, View};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The largest difference of a value.
 const TOLERANCE: f64 = 1e-4;
@@ -154,8 +154,8 @@ fn layouts(folder: &Path) -> Vec<(String, PathBuf, Vec<String>)> {
     found
 }
 
-/// Loads photographs as docs/onnx.md does, runs the model on one and on all, and prints the largest differences from the tensors
-/// that `extract` wrote.
+/// Loads photographs as docs/onnx.md does. For each line with a model and the file that `extract` wrote it runs the model on one
+/// photograph and on all, and prints the largest differences.
 const COMPARE: &str = r#"
 import json, sys
 import numpy as np, onnx, onnxruntime
@@ -170,35 +170,44 @@ def tensors(path):
         for name, entry in header.items() if name != "__metadata__"
     }
 
-model, expected, *photos = sys.argv[1:]
-onnx.checker.check_model(model, full_check=True)
-session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-meta = session.get_modelmeta().custom_metadata_map
-images = np.stack([places.load(photo, meta) for photo in photos])
-expected = tensors(expected)
-worst = {}
-for batch in (slice(0, 1), slice(None)):
-    for output, found in zip(session.get_outputs(), session.run(None, {"image": images[batch]})):
-        wanted = expected["global" if output.name == "descriptor" else "local"][batch]
-        assert found.shape == wanted.shape, (found.shape, wanted.shape)
-        if output.name == "local":
-            # Patches of nearly equal attention may change places: rows are compared by x and y.
-            rows = lambda side: {(round(float(r[0]), 4), round(float(r[1]), 4)): r for r in side}
-            pairs = [(a[k], b[k]) for a, b in zip(map(rows, found), map(rows, wanted)) for k in a.keys() & b.keys()]
-            assert len(pairs) > 0.97 * found.shape[0] * found.shape[1], (len(pairs), found.shape)
-            found, wanted = map(np.stack, zip(*pairs))
-        worst[output.name] = max(worst.get(output.name, 0.0), float(np.abs(found - wanted).max()))
-print(json.dumps(worst))
+def compare(model, expected, photos):
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    meta = session.get_modelmeta().custom_metadata_map
+    images = np.stack([places.load(photo, meta) for photo in photos])
+    expected = tensors(expected)
+    worst = {}
+    for batch in (slice(0, 1), slice(None)):
+        for output, found in zip(session.get_outputs(), session.run(None, {"image": images[batch]})):
+            wanted = expected["global" if output.name == "descriptor" else "local"][batch]
+            assert found.shape == wanted.shape, (found.shape, wanted.shape)
+            if output.name == "local":
+                # Patches of nearly equal attention may change places: rows are compared by x and y.
+                rows = lambda side: {(round(float(r[0]), 4), round(float(r[1]), 4)): r for r in side}
+                pairs = [(a[k], b[k]) for a, b in zip(map(rows, found), map(rows, wanted)) for k in a.keys() & b.keys()]
+                assert len(pairs) > 0.97 * found.shape[0] * found.shape[1], (len(pairs), found.shape)
+                found, wanted = map(np.stack, zip(*pairs))
+            worst[output.name] = max(worst.get(output.name, 0.0), float(np.abs(found - wanted).max()))
+    return worst
+
+for line in sys.stdin:
+    model, expected = json.loads(line)
+    print(json.dumps(compare(model, expected, sys.argv[1:])), flush=True)
 "#;
 
 #[test]
 fn photographs_give_the_same_descriptors_in_onnx_runtime() {
     let Some(python) = python() else { return };
     let home = tempfile::tempdir().expect("temporary folder");
-    program(home.path());
-    std::fs::write(home.path().join("compare.py"), COMPARE).expect("temporary folders can be written");
-    let photos = photos(home.path());
     let at = |name: &str| home.path().join(name);
+    program(home.path());
+    std::fs::write(at("compare.py"), COMPARE).expect("temporary folders can be written");
+    let photos = photos(home.path());
+    let mut run = Command::new(&python);
+    run.arg(at("compare.py")).args(&photos).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = run.spawn().expect("it ran before");
+    let mut asked = child.stdin.take().expect("is piped");
+    let mut answers = BufReader::new(child.stdout.take().expect("is piped")).lines();
     let mut failures = Vec::new();
     let mut compare = |name: &str, model: Option<&Path>| {
         let (features, graph) = (at("features.safetensors"), at("model.onnx"));
@@ -215,12 +224,10 @@ fn photographs_give_the_same_descriptors_in_onnx_runtime() {
             export.args(["model", "export", "--onnx"]).arg(&graph).args(["--input", range]);
             export.args(model).args(local.then_some("--local"));
             report(&mut export);
-            let mut run = Command::new(&python);
-            run.arg(at("compare.py")).arg(&graph).arg(&features).args(&photos);
-            let output = run.output().expect("it ran before");
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success(), "{name}: {said}");
-            let worst: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            writeln!(asked, "{}", serde_json::json!([graph, features])).expect("it waits");
+            // What went wrong is on standard error.
+            let answer = answers.next().unwrap_or_else(|| panic!("{name}: no answer")).expect("text");
+            let worst: Value = serde_json::from_str(&answer).expect("JSON");
             eprintln!("{name} {range}: {worst}");
             for (output, worst) in worst.as_object().expect("an object") {
                 if worst.as_f64().expect("a number") > TOLERANCE {
@@ -235,6 +242,8 @@ fn photographs_give_the_same_descriptors_in_onnx_runtime() {
         r2former().args(["model", "import"]).arg(&file).arg(&model).args(&options).assert().success();
         compare(&name, Some(&model));
     }
+    drop(asked);
+    assert!(child.wait().expect("it ran").success());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
@@ -270,7 +279,7 @@ fn the_documented_program_reranks() {
             let at = words.iter().position(|word| *word == key).expect("is named");
             let found: f64 = words[at + 1].parse().expect("a number");
             let wanted = expected[key].as_f64().expect("a number");
-            assert!((found - wanted).abs() < 1e-3, "{key}: {found}, but match says {wanted}");
+            assert!((found - wanted).abs() < 2e-4, "{key}: {found}, but match says {wanted}");
         }
     }
 }
