@@ -162,7 +162,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// [`EngineError::Model`] for a file that cannot be opened any more. Reading fails at the end of one that has changed.
-    pub(crate) fn file(&self) -> Result<Box<dyn Read>> {
+    pub fn file(&self) -> Result<Box<dyn Read>> {
         Ok(match &self.source {
             Source::BuiltIn => Box::new(BUILT_IN),
             Source::File(path) => Box::new(checkpoint::reopen(path, &self.fingerprint)?),

@@ -382,7 +382,7 @@ fn compare_aggregate(global: GlobalConfig, size: [usize; 2], seed: u64, what: &s
         }
         attention
     };
-    Level::available().into_iter().map(compare).collect()
+    Level::available().map(compare).collect()
 }
 
 /// Tokens by the kernels of every level beside the model's own.

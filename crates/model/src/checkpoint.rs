@@ -235,7 +235,11 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomically_with(path, |file| file.write_all(bytes))
 }
 
-fn write_atomically_with(
+/// [`write_atomically`] of what `write` writes, a piece at a time.
+///
+/// # Errors
+/// As [`write_atomically`], and what `write` returns.
+pub fn write_atomically_with(
     path: &Path,
     write: impl FnOnce(&mut std::fs::File) -> std::io::Result<()>,
 ) -> Result<()> {

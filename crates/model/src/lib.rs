@@ -47,6 +47,7 @@ pub mod config;
 pub mod cost;
 pub mod device;
 pub mod error;
+pub mod hub;
 pub mod import;
 pub mod layers;
 pub mod local;

@@ -37,7 +37,8 @@
 //!
 //! A query may also be [bytes or pixels](QueryImage), as of a camera's frame. The crates behind this one have more:
 //! `r2former-engine` (descriptors, reranking, streams), `r2former-index` (the index itself), `r2former-data`
-//! (photographs, positions, datasets), `r2former-model` (the network), `r2former-eval` (recall) and `r2former-train`.
+//! (photographs, positions, datasets), `r2former-model` (the network), `r2former-onnx` (models for other runtimes), `r2former-eval`
+//! (recall) and `r2former-train`.
 //!
 //! # Features
 //! `cuda`, `metal`, `rocm`, `vulkan` and `wgpu` add the device of that name to [`parse_device`].

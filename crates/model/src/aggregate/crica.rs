@@ -13,9 +13,10 @@ use burn::nn::LayerNorm;
 use burn::tensor::Tensor;
 use burn::tensor::activation::gelu;
 
-/// Patches of 16 along each side that halves and thirds have.
-const HALVES: [std::ops::Range<usize>; 2] = [0..8, 8..16];
-const THIRDS: [std::ops::Range<usize>; 3] = [0..5, 5..11, 11..16];
+/// Patches of 16 along each side that each half has.
+pub const HALVES: [std::ops::Range<usize>; 2] = [0..8, 8..16];
+/// Patches of 16 along each side that each third has.
+pub const THIRDS: [std::ops::Range<usize>; 3] = [0..5, 5..11, 11..16];
 
 /// CLS and regions of two scales, then an encoder.
 #[derive(Module, Debug)]

@@ -10,11 +10,11 @@ mod salad;
 mod vlad;
 
 pub use boq::Boq;
-pub use crica::Crica;
+pub use crica::{Crica, HALVES as CRICA_HALVES, THIRDS as CRICA_THIRDS};
 pub use gem::Gem;
 pub use mixvpr::MixVpr;
 pub use netvlad::NetVlad;
-pub use salad::Salad;
+pub use salad::{ROUNDS as SINKHORN_ROUNDS, Salad};
 pub use vlad::Vlad;
 
 use crate::backbone::Tokens;

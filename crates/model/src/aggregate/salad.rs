@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 
 /// Rounds of the Sinkhorn algorithm.
-const ROUNDS: usize = 3;
+pub const ROUNDS: usize = 3;
 
 /// Assigns the patches to clusters by optimal transport, and sums their features by cluster.
 #[derive(Module, Debug)]

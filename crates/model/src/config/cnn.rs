@@ -67,7 +67,7 @@ impl ResNetConfig {
     }
 
     /// Kernel sides of a block's convolutions.
-    pub(crate) fn kernels(&self) -> &'static [usize] {
+    pub fn kernels(&self) -> &'static [usize] {
         if self.bottleneck() { &[1, 3, 1] } else { &[3, 3] }
     }
 
@@ -106,7 +106,7 @@ impl ResNetConfig {
 
 /// VGG16's convolutions up to `conv5_3`: its index in torchvision's `features`, channels in and out. A pooling
 /// comes before those whose index is two above the last ReLU's.
-pub(crate) const VGG16: [(usize, usize, usize); 13] = [
+pub const VGG16: [(usize, usize, usize); 13] = [
     (0, 3, 64),
     (2, 64, 64),
     (5, 64, 128),
@@ -123,7 +123,7 @@ pub(crate) const VGG16: [(usize, usize, usize); 13] = [
 ];
 
 /// Whether a maximum pooling precedes the convolution of this index in VGG16's `features`.
-pub(crate) fn vgg_pools_before(index: usize) -> bool {
+pub fn vgg_pools_before(index: usize) -> bool {
     matches!(index, 5 | 10 | 17 | 24)
 }
 

@@ -98,7 +98,7 @@ impl Facet {
         [("tokens", Self::Tokens), ("query", Self::Query), ("key", Self::Key), ("value", Self::Value)];
 
     /// The place among query, key and value; `None` for the token itself.
-    pub(crate) fn part(self) -> Option<usize> {
+    pub fn part(self) -> Option<usize> {
         match self {
             Self::Tokens => None,
             Self::Query => Some(0),

@@ -104,6 +104,35 @@ impl std::str::FromStr for Normalisation {
 }
 
 impl ImportOptions {
+    /// Whether nothing is asked for.
+    pub fn is_default(&self) -> bool {
+        let Self {
+            name,
+            heads,
+            local,
+            image_size,
+            grid,
+            pooling,
+            normalisation,
+            resize,
+            position,
+            vocabulary,
+            layer,
+            neighbours,
+        } = self;
+        let numbers = [heads, layer, neighbours];
+        name.is_none()
+            && numbers.iter().all(|number| number.is_none())
+            && local.is_empty()
+            && image_size.is_none()
+            && grid.is_none()
+            && pooling.is_none()
+            && normalisation.is_none()
+            && resize.is_none()
+            && position.is_none()
+            && vocabulary.is_none()
+    }
+
     /// Preprocessing: what is asked for, and otherwise these defaults.
     fn input(&self, normalisation: Normalisation, size: [usize; 2], resize: ResizeMode) -> InputConfig {
         let (mean, std) = self.normalisation.unwrap_or(normalisation).values();

@@ -10,7 +10,7 @@ use burn::tensor::activation::relu;
 
 /// Convolutions of the three branches by their names, with input and output channels as shares of the adapter's width, and
 /// kernel sides. Each is followed by a batch norm in the published files, which imports fold into it.
-pub(crate) const CONVOLUTIONS: [(&str, [usize; 2], usize); 5] = [
+pub const CONVOLUTIONS: [(&str, [usize; 2], usize); 5] = [
     ("branch1", [1, 2], 1),
     ("branch2.0", [1, 16], 1),
     ("branch2.1", [16, 4], 3),

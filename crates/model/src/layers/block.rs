@@ -35,7 +35,7 @@ pub struct BlockConfig {
 }
 
 /// Factor of the adapter beside an MLP, in the published code of CricaVPR and SelaVPR.
-const PARALLEL: f64 = 0.2;
+pub const PARALLEL: f64 = 0.2;
 
 /// What some models add to a block.
 #[derive(Debug, Clone, Copy, Default)]

@@ -11,9 +11,8 @@ mod rope;
 mod sincos;
 mod values;
 
-pub use adapter::Adapter;
-pub(crate) use adapter::CONVOLUTIONS;
-pub use block::{Block, BlockConfig, Extras};
+pub use adapter::{Adapter, CONVOLUTIONS};
+pub use block::{Block, BlockConfig, Extras, PARALLEL};
 pub(crate) use gradient_kernels::enabled as gradient_kernels;
 pub use gradient_kernels::without as without_gradient_kernels;
 pub(crate) use match_op::match_features;

@@ -1,19 +1,20 @@
-//! `r2former model`: import, copy, average and inspect checkpoints.
+//! `r2former model`: import, copy, export, average and inspect checkpoints.
 
 mod average;
 mod calibrate;
 mod catalog;
+mod export;
 mod local;
 
 use crate::common::{Machine, ensure_writable, load_model, parse_size};
 use crate::exit::ExitStatus;
-use crate::output::{self, print_json};
-use anyhow::{Context, Result};
+use crate::output::{self, escaped, print_json};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use r2former_model::checkpoint::Storage;
+use r2former_model::checkpoint::{Storage, write_atomically_with};
 use r2former_model::import::{self, ImportOptions, Imported, Normalisation, import};
 use r2former_model::{
-    Checkpoint, ImageSize, ModelConfig, Pooling, PositionMode, ResizeMode, cost, weights::Tensors,
+    Checkpoint, ImageSize, ModelConfig, Pooling, PositionMode, ResizeMode, cost, hub, weights::Tensors,
 };
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,13 @@ pub(crate) enum ModelCommand {
     /// other datasets and synthetic pictures of nothing are asked as well. A logistic regression without negative weights
     /// is fitted for each ranking that the model can give. Weights of the network are copied bit by bit.
     Calibrate(calibrate::CalibrateArgs),
+    /// Export a model for other programs: its network, and its reranker, as ONNX files (opset 17); or the model itself as a folder for a
+    /// hub.
+    ///
+    /// The network takes images [N,3,H,W] as `image` and gives descriptors of unit length [N,D] as `descriptor`. N is free, and so are
+    /// H and W unless --image-size or the model fixes them. The file's metadata says how photos are resized and normalised; docs/onnx.md has
+    /// a Python program that does it.
+    Export(export::ExportArgs),
     /// List published models: where their files are to be had, licences of code and weights, and which can be imported.
     Catalog(catalog::CatalogArgs),
     /// Show a model's architecture, preprocessing, trained parts and computational cost.
@@ -142,6 +150,7 @@ pub(crate) fn run(command: &ModelCommand, machine: &Machine) -> Result<ExitStatu
         ModelCommand::Copy(args) => run_copy(args),
         ModelCommand::Average(args) => average::run(args),
         ModelCommand::Calibrate(args) => calibrate::run(args, machine),
+        ModelCommand::Export(args) => export::run(args),
         ModelCommand::Catalog(args) => catalog::run(args),
         ModelCommand::Info(args) => run_info(args),
     }
@@ -163,8 +172,18 @@ fn run_import(args: &ImportArgs) -> Result<ExitStatus> {
         layer: args.layer,
         neighbours: args.neighbours,
     };
-    let Imported { config, tensors, leftovers, notes } = import(&args.input, &options)?;
-    write(&args.output, &config, &tensors, args.half)?;
+    let own = hub::model_file(&args.input)?;
+    let Imported { config, tensors, leftovers, notes } = match &own {
+        Some(file) if options.is_default() && !args.half => copied(file, &args.output)?,
+        Some(_) => bail!(
+            "{} holds an r2former model: import it without options, then change it by model copy",
+            escaped(&args.input.display().to_string())
+        ),
+        None => import(&args.input, &options)?,
+    };
+    if own.is_none() {
+        write(&args.output, &config, &tensors, args.half)?;
+    }
     if args.json {
         let report =
             json!({ "model": describe(&config, &tensors, None), "leftovers": leftovers, "notes": notes });
@@ -180,6 +199,16 @@ fn run_import(args: &ImportArgs) -> Result<ExitStatus> {
         out.line(format_args!("tensors not used: {}", leftovers.join(", ")))?;
     }
     Ok(ExitStatus::Done)
+}
+
+/// The model of a folder that `model export --hf` wrote, whose bytes are copied.
+fn copied(file: &Path, output: &Path) -> Result<Imported> {
+    let loaded = load_model(Some(file))?;
+    let mut bytes = loaded.file()?;
+    write_atomically_with(output, |out| std::io::copy(&mut bytes, out).map(drop))?;
+    let Checkpoint { config, tensors, .. } = loaded.into_checkpoint();
+    let notes = vec!["an r2former model, copied as it is".into()];
+    Ok(Imported { config, tensors, leftovers: Vec::new(), notes })
 }
 
 fn run_copy(args: &CopyArgs) -> Result<ExitStatus> {
