@@ -32,6 +32,14 @@ pub struct Published {
     pub image_size: &'static str,
     /// Authors, venue and year; empty where the name says enough.
     pub paper: &'static str,
+    /// Recall@1 as its repository or paper states it, of the longest descriptor; empty where neither was read. None of it was
+    /// measured here.
+    pub recall: &'static [PublishedRecall],
+    /// Where the recall is stated; empty where none is.
+    pub recall_source: &'static str,
+    /// Milliseconds of extracting one image of this size, of the longest descriptor, on two cores of an Intel Xeon with
+    /// AVX-512 (`benches/peers.py`). `None` where it was not measured.
+    pub milliseconds: Option<f64>,
     /// The repository of the code with which it was published.
     pub code: &'static str,
     /// Name of the file.
@@ -48,7 +56,22 @@ pub struct Published {
     pub note: &'static str,
 }
 
+/// A published result.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct PublishedRecall {
+    /// The dataset, and what is special about the measurement.
+    pub dataset: &'static str,
+    /// Recall@1 in percent.
+    pub recall_at_1: f64,
+}
+
 impl Published {
+    /// Megabytes of its weights in 32 bits. Extraction takes about 1.15 times as much memory, and the rest of the program
+    /// some 80 MB.
+    pub fn weight_megabytes(&self) -> Option<f64> {
+        self.parameters_millions.map(|millions| 4.0 * millions)
+    }
+
     /// Name, paper and repository in one line.
     pub fn origin(&self) -> String {
         let paper = if self.paper.is_empty() { String::new() } else { format!(" ({})", self.paper) };
@@ -78,6 +101,8 @@ mod tests {
             assert!(row.descriptors.is_sorted() && !row.descriptors.is_empty(), "{row:?}");
             assert!(!row.importable || !row.file.is_empty(), "{row:?}");
             assert!(row.importable || !row.note.is_empty(), "{row:?}: says what is missing");
+            assert_eq!(row.recall.is_empty(), row.recall_source.is_empty(), "{row:?}");
+            assert!(row.recall.iter().all(|of| (0.0..=100.0).contains(&of.recall_at_1)), "{row:?}");
             assert!(seen.insert((row.name, row.backbone)), "{row:?} is listed twice");
         }
     }

@@ -1,6 +1,6 @@
 //! The rows of the catalogue. Those that an import names are constants.
 
-use super::Published;
+use super::{Published, PublishedRecall};
 
 const NOT_STATED: &str = "not stated";
 
@@ -12,6 +12,12 @@ const NOT_MIT: &str =
 const DINOV3_LICENSE: &str = "DINOv3 License: copies need the agreement with them, papers an acknowledgement; military, \
                               nuclear and espionage uses, among others, are excluded";
 
+const README: &str = "its repository's README";
+
+const fn recall(dataset: &'static str, recall_at_1: f64) -> PublishedRecall {
+    PublishedRecall { dataset, recall_at_1 }
+}
+
 /// A row with what most models share, to be completed.
 const ROW: Published = Published {
     name: "",
@@ -20,6 +26,9 @@ const ROW: Published = Published {
     parameters_millions: None,
     image_size: "",
     paper: "",
+    recall: &[],
+    recall_source: "",
+    milliseconds: None,
     code: "",
     file: "",
     source: "",
@@ -70,6 +79,7 @@ pub(crate) const MEGALOC: Published = Published {
     parameters_millions: Some(228.6),
     image_size: "any, rounded to multiples of 14",
     paper: "Berton and Masone, 2025",
+    milliseconds: Some(411.0),
     code: "https://github.com/gmberton/MegaLoc",
     file: "model.safetensors",
     source: "https://huggingface.co/gberton/MegaLoc",
@@ -84,6 +94,9 @@ pub(crate) const SALAD: Published = Published {
     parameters_millions: Some(88.0),
     image_size: "322x322, bilinear",
     paper: "Izquierdo and Civera, CVPR 2024",
+    recall: &[recall("MSLS val", 92.2), recall("MSLS challenge", 75.0), recall("Nordland", 76.0)],
+    recall_source: README,
+    milliseconds: Some(358.0),
     code: "https://github.com/serizba/salad",
     file: "dino_salad.ckpt",
     source: "https://github.com/serizba/salad/releases/tag/v1.0.0",
@@ -95,6 +108,8 @@ pub(crate) const SALAD: Published = Published {
 pub(crate) const CLIQUE_MINING: Published = Published {
     name: "CliqueMining",
     paper: "Izquierdo and Civera, ECCV 2024",
+    recall: &[],
+    recall_source: "",
     code: "https://github.com/serizba/cliquemining",
     file: "cliquemining.ckpt",
     source: "Google Drive, linked by its repository",
@@ -116,6 +131,14 @@ pub(crate) const BOQ: Published = Published {
     parameters_millions: Some(95.2),
     image_size: "322x322, bicubic",
     paper: "Ali-bey, Chaib-draa and Giguère, CVPR 2024",
+    recall: &[
+        recall("MSLS val", 93.8),
+        recall("MSLS challenge", 79.0),
+        recall("Pitts30k", 93.7),
+        recall("Pitts250k", 96.6),
+    ],
+    recall_source: README,
+    milliseconds: Some(393.0),
     code: "https://github.com/amaralibey/Bag-of-Queries",
     file: "dinov2_12288.pth",
     source: "https://github.com/amaralibey/Bag-of-Queries/releases/tag/v1.0",
@@ -128,6 +151,8 @@ pub(crate) const BOQ_RESNET: Published = Published {
     descriptors: &[16384],
     parameters_millions: Some(23.8),
     image_size: "384x384, bicubic",
+    recall: &[recall("MSLS val", 91.2), recall("Pitts30k", 92.4), recall("Pitts250k", 95.0)],
+    milliseconds: None,
     file: "resnet50_16384.pth",
     ..BOQ
 };
@@ -139,6 +164,9 @@ pub(crate) const MIXVPR: Published = Published {
     parameters_millions: Some(10.9),
     image_size: "exactly 320x320, bilinear",
     paper: "Ali-bey, Chaib-draa and Giguère, WACV 2023",
+    recall: &[recall("MSLS val", 88.2), recall("Pitts30k", 91.6), recall("Pitts250k", 94.3)],
+    recall_source: README,
+    milliseconds: Some(56.0),
     code: "https://github.com/amaralibey/MixVPR",
     file: "resnet50_MixVPR_{dim}_channels({c})_rows({r}).ckpt",
     source: "Google Drive, linked by https://github.com/amaralibey/MixVPR",
@@ -189,6 +217,7 @@ pub(crate) const DINOV2: Published = Published {
     weights_license: "Apache-2.0",
     importable: true,
     note: "a backbone, not trained for places",
+    ..ROW
 };
 
 pub(crate) const DINOV3: Published = Published {
@@ -206,6 +235,7 @@ pub(crate) const DINOV3: Published = Published {
     weights_license: DINOV3_LICENSE,
     importable: true,
     note: "a backbone, not trained for places",
+    ..ROW
 };
 
 pub(crate) const ANYLOC: Published = Published {
@@ -222,6 +252,7 @@ pub(crate) const ANYLOC: Published = Published {
     weights_license: "Apache-2.0 (DINOv2); the vocabularies': not stated apart from the code's",
     importable: true,
     note: "domains: indoor, urban, aerial, structured, unstructured, global; eight of the 40 blocks are not needed",
+    ..ROW
 };
 
 pub(crate) const CRICAVPR: Published = Published {
@@ -246,6 +277,12 @@ pub(crate) const SELAVPR: Published = Published {
     parameters_millions: Some(357.4),
     image_size: "224x224, bilinear",
     paper: "Lu et al., ICLR 2024",
+    recall: &[
+        recall("MSLS val, its local features reranking", 90.8),
+        recall("Nordland, likewise", 85.2),
+        recall("Pitts30k, likewise, another file", 92.8),
+    ],
+    recall_source: README,
     code: "https://github.com/Lu-Feng/SelaVPR",
     file: "SelaVPR_msls.pth, SelaVPR_pitts30k.pth",
     source: "Google Drive, linked by https://github.com/Lu-Feng/SelaVPR",
@@ -260,6 +297,8 @@ pub(crate) const SELAVPR_PLUS: Published = Published {
     parameters_millions: Some(331.3),
     image_size: "322x322, bilinear",
     paper: "Lu et al., 2025",
+    recall: &[recall("MSLS val", 94.3), recall("Pitts30k", 94.4), recall("Nordland", 97.0)],
+    recall_source: README,
     code: "https://github.com/Lu-Feng/SelaVPRplusplus",
     file: "SelaVPRplusplus_{base,large}.pth, SelaVPRplusplus_{base,large}_rerank.pth",
     source: "https://huggingface.co/fenglu96/SelaVPRplusplus",
@@ -348,6 +387,13 @@ pub const CATALOG: &[Published] = &[
         descriptors: &[256],
         image_size: "480x640, bilinear without antialiasing",
         paper: "Zhu et al., CVPR 2023",
+        recall: &[
+            recall("MSLS val, reranked", 89.7),
+            recall("MSLS challenge, reranked", 73.0),
+            recall("Pitts30k, reranked", 88.4),
+            recall("Tokyo 24/7, reranked", 72.7),
+        ],
+        recall_source: "its paper",
         code: "https://github.com/bytedance/R2Former",
         file: "CVPR23_DeitS_Rerank.pth",
         source: "https://github.com/bytedance/R2Former",

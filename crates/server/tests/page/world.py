@@ -5,6 +5,7 @@ import csv
 import gzip
 import json
 import math
+import random
 import struct
 import subprocess
 import zlib
@@ -38,6 +39,13 @@ class World:
 
     def photo(self, row):
         return self.town / row["path"]
+
+    def noise(self):
+        """A picture of nothing."""
+        path = self.folder / "noise.png"
+        chance = random.Random(22)
+        path.write_bytes(png(320, 240, lambda: chance.randbytes(3)))
+        return path
 
     def local_table(self):
         """The same photographs in metres around the first."""
@@ -106,10 +114,11 @@ def varint(value):
 
 
 def png(width, height, colour):
-    """A PNG of one colour."""
+    """A PNG of one colour, or of what `colour` gives for each pixel."""
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    rows = (b"\0" + bytes(colour) * width) * height
+    row = (lambda: b"".join(bytes(colour()) for _ in range(width))) if callable(colour) else (lambda: bytes(colour) * width)
+    rows = b"".join(b"\0" + row() for _ in range(height))
     head = struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")

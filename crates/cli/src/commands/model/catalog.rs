@@ -29,11 +29,21 @@ pub(super) fn run(args: &CatalogArgs) -> Result<ExitStatus> {
         let lengths: Vec<String> = row.descriptors.iter().map(ToString::to_string).collect();
         let parameters =
             row.parameters_millions.map_or_else(String::new, |count| format!(", {count} M parameters"));
+        let memory =
+            row.weight_megabytes().map_or_else(String::new, |megabytes| format!(" ({megabytes:.0} MB)"));
         out.line(format_args!("{} ({})", row.name, row.backbone))?;
-        out.line(format_args!("  descriptor   {} dimensions{parameters}", lengths.join(", ")))?;
-        out.line(format_args!("  image size   {}", row.image_size))?;
+        out.line(format_args!("  descriptor   {} dimensions{parameters}{memory}", lengths.join(", ")))?;
+        let time = row
+            .milliseconds
+            .map_or_else(String::new, |time| format!("; {time:.0} ms an image on 2 cores (Xeon, AVX-512)"));
+        out.line(format_args!("  image size   {}{time}", row.image_size))?;
         let paper = if row.paper.is_empty() { String::new() } else { format!("{}; ", row.paper) };
         out.line(format_args!("  code         {paper}{}", row.code))?;
+        if !row.recall.is_empty() {
+            let each: Vec<String> =
+                row.recall.iter().map(|of| format!("{} {}", of.dataset, of.recall_at_1)).collect();
+            out.line(format_args!("  recall@1     {}, as {} says", each.join("; "), row.recall_source))?;
+        }
         let file = if row.file.is_empty() { "" } else { ": " };
         out.line(format_args!("  file         {}{file}{}", row.source, row.file))?;
         out.line(format_args!("  licence      code {}; weights {}", row.code_license, row.weights_license))?;
