@@ -35,7 +35,7 @@ pub(super) fn run(args: &CatalogArgs) -> Result<ExitStatus> {
         out.line(format_args!("  descriptor   {} dimensions{parameters}{memory}", lengths.join(", ")))?;
         let time = row
             .milliseconds
-            .map_or_else(String::new, |time| format!("; {time:.0} ms an image on 2 cores (Xeon, AVX-512)"));
+            .map_or_else(String::new, |time| format!("; {time:.0} ms per image on 2 cores (Xeon, AVX-512)"));
         out.line(format_args!("  image size   {}{time}", row.image_size))?;
         let paper = if row.paper.is_empty() { String::new() } else { format!("{}; ", row.paper) };
         out.line(format_args!("  code         {paper}{}", row.code))?;
