@@ -257,7 +257,7 @@ impl Model {
         let features = run(py, None, |watch| {
             let extractor = self.extractor()?;
             let view = |number: usize| {
-                watch.check();
+                watch.ended()?;
                 let decoded = extractor.decode(&images.query(number))?;
                 Ok(extractor.prepare(&decoded.pixels)?)
             };

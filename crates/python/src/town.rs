@@ -4,7 +4,7 @@ use crate::errors::Failure;
 use crate::watch::run;
 use pyo3::prelude::*;
 use r2former_data::dataset::{Kind, SourceOptions, escaped_name, list_images, list_photos};
-use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
+use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset_while};
 use serde::Deserialize;
 use serde_json::json;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ pub(crate) fn town(
         let town = Town::new(&TownConfig { seed: asked.seed, blocks: asked.blocks, ..Default::default() })?;
         let started = Instant::now();
         let show = |done: usize, total: usize| watch.at("images rendered", done as u64, total as u64);
-        let summary = write_dataset(&town, &dataset, &path, &show)?;
+        let summary = write_dataset_while(&town, &dataset, &path, &show)?;
         let all = (summary.database + summary.queries) as f64;
         let rate = 60.0 * all / started.elapsed().as_secs_f64();
         let document = json!({

@@ -3,6 +3,7 @@
 use crate::errors::Failure;
 use pyo3::prelude::*;
 use r2former_engine::Progress;
+use std::ops::ControlFlow;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -35,11 +36,19 @@ impl Watch {
         }
     }
 
-    /// Reports how far the work is; several threads may.
-    pub(crate) fn at(&self, what: &str, done: u64, total: u64) {
+    /// The same as an error, for the closures of parallel iterators: these stop at once for an error, but not for a panic.
+    pub(crate) fn ended(&self) -> Result<(), Failure> {
+        match self.cancelled.load(Ordering::Relaxed) {
+            true => Err(Failure::request("cancelled")),
+            false => Ok(()),
+        }
+    }
+
+    /// Reports how far work on several threads is, and says whether it is to be broken off.
+    pub(crate) fn at(&self, what: &str, done: u64, total: u64) -> ControlFlow<()> {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = (what.to_owned(), total);
         self.done.fetch_max(done, Ordering::Relaxed);
-        self.check();
+        if self.ended().is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Remarks of the work, in their order.

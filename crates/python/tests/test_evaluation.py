@@ -20,8 +20,8 @@ def test_recall_is_the_programs(town: r2former.Town, run: Any) -> None:
         "ransac,model", "--by", "condition", "--empty", "drop", "--json",
     )
     assert without_times(evaluation.to_dict()) == without_times(document)
-    assert set(evaluation.recall) == {"global", "ransac", "model"}
-    assert 0 <= evaluation.recall["model"][1] <= 1 and evaluation.queries > 0 and evaluation.unusable == []
+    assert set(evaluation.recall) == {"global", "ransac", "reranked"}
+    assert 0 <= evaluation.recall["reranked"][1] <= 1 and evaluation.queries > 0 and evaluation.unusable == []
     assert "recall@1" in repr(evaluation) and "R@1" in evaluation._repr_html_()
 
 

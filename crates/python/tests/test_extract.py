@@ -200,7 +200,7 @@ def test_errors_are_the_programs(model: r2former.Model, program: Path, tmp_path:
 @pytest.mark.parametrize(
     ("images", "said"),
     [
-        (np.zeros((4, 5, 7), np.uint8), r"\(4, 5, 7\) is no image"),
+        (np.zeros((6, 5, 7), np.uint8), r"\(6, 5, 7\) is no image"),
         (np.zeros((5,), np.uint8), "neither an image"),
         (np.full((4, 5, 3), 3.5), "floats from 0 to 1"),
         (np.full((4, 5, 3), np.nan), "floats from 0 to 1"),

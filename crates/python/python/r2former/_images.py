@@ -50,8 +50,9 @@ def is_one(images: Any) -> bool:
     return _is_array(images) and len(images.shape) in (2, 3)
 
 
-def each(images: Images) -> Iterable[ImageLike]:
+def each(given: Images) -> Iterable[ImageLike]:
     """The images one by one; a folder stands for every image in it, at any depth, sorted by name."""
+    images: Any = given
     if isinstance(images, _PATHS) and os.path.isdir(images):
         import json
 
@@ -70,7 +71,8 @@ def each(images: Images) -> Iterable[ImageLike]:
         return (images[i] for i in range(images.shape[0]))
     if isinstance(images, dict) or not isinstance(images, Iterable):
         raise RequestError(f"{type(images).__name__} is no image, and holds none")
-    return images
+    several: Iterable[ImageLike] = images
+    return several
 
 
 def batches(images: Images, size: int, names: Sequence[str] | None = None) -> Iterator[list[Item]]:
@@ -174,4 +176,5 @@ def _to_bytes(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
             f"{name}: its values go from {low:.3g} to {high:.3g}: pixels are uint8 from 0 to 255 or floats from 0 to 1 (a tensor "
             "that is normalised already goes to Model.extract_tensor)"
         )
-    return np.rint(np.clip(array, 0.0, 1.0) * 255.0).astype(np.uint8)
+    found: npt.NDArray[np.uint8] = np.rint(np.clip(array, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return found

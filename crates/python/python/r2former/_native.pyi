@@ -1,11 +1,14 @@
 """The native part. Its documents are JSON: `r2former` has the classes that people use."""
 
 from collections.abc import Callable, Sequence
+from typing import final
 
 _Items = Sequence[tuple[str, str | bytes | tuple[int, int, bytes]]]
 _Progress = Callable[[str, int, int], object] | None
 # Values of float32 in the machine's order: global descriptors, local features, and how many of these each image has.
 _Features = tuple[bytearray, bytearray, list[int]]
+
+__all__ = ["Answers", "Index", "Model", "build", "evaluate", "photos", "set_threads", "town"]
 
 def build() -> tuple[str, list[str]]: ...
 def set_threads(threads: int) -> None: ...
@@ -13,6 +16,7 @@ def town(path: str, options: str, progress: _Progress) -> str: ...
 def photos(source: str, kind: str | None, positions: bool) -> tuple[str, list[str]]: ...
 def evaluate(dataset: str, model: Model, options: str, progress: _Progress) -> tuple[str, list[str]]: ...
 
+@final
 class Model:
     @staticmethod
     def load_file(path: str | None, device: str, image_size: str | None, precision: str | None) -> Model: ...
@@ -42,10 +46,12 @@ class Model:
         self, query: bytes, references: Sequence[bytes], method: str
     ) -> tuple[bytearray, bytearray | None]: ...
 
+@final
 class Answers:
     def json(self) -> str: ...
     def geojson(self) -> str: ...
 
+@final
 class Index:
     @staticmethod
     def create(path: str, model: Model, positions: str, origin: Sequence[float] | None) -> Index: ...

@@ -26,8 +26,8 @@ class Evaluation:
 
     @property
     def recall(self) -> dict[str, dict[int, float]]:
-        """Recall@N of each ranking, 0 to 1: ``evaluation.recall["model"][1]``. Rankings are ``global``, ``ransac``,
-        ``model`` and so on."""
+        """Recall@N of each ranking, 0 to 1: ``evaluation.recall["global"][1]``. Rankings are ``global``, ``ransac``,
+        ``mutual``, and ``reranked`` by the model."""
         return {
             ranking: {int(n): float(value) for n, value in values.items()}
             for ranking, values in self._document["recall"].items()

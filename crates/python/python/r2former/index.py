@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timezone
-from typing import Any, Union, overload
+from typing import TYPE_CHECKING, Any, TypedDict, Union, overload
 
 from . import _native
 from ._html import table
@@ -22,6 +22,27 @@ from .results import AddReport, Answer, Answers, Places
 Time = Union[int, float, str, date, datetime]
 #: (lat, lon) in degrees, (x, y) or (x, y, z) in local metres.
 Coordinates = Sequence[float]
+
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class QueryOptions(TypedDict, total=False):
+    """Options of :meth:`Index.query`, for type checkers."""
+
+    top: int
+    candidates: int
+    rerank: str | None
+    adaptive: float | None
+    min_confidence: float | str | None
+    near: Coordinates | str | None
+    radius: float | None
+    tags: Mapping[str, str] | None
+    since: Time | None
+    until: Time | None
+    names: Sequence[str] | str | None
+    progress: Progress
 
 
 def _time(time: Time | None) -> int | float | str | None:
@@ -258,12 +279,15 @@ class Index:
         finally:
             self._native.release_writer()
 
+    # The options of each overload are those of the method below.
     @overload
-    def query(self, images: str | os.PathLike[str] | bytes, **options: Any) -> Answer: ...
+    def query(self, images: str | os.PathLike[str] | bytes, **options: Unpack[QueryOptions]) -> Answer: ...
     @overload
-    def query(self, images: builtins.list[Any] | tuple[Any, ...], **options: Any) -> Answers: ...
+    def query(
+        self, images: builtins.list[Any] | tuple[Any, ...] | Iterator[Any], **options: Unpack[QueryOptions]
+    ) -> Answers: ...
     @overload
-    def query(self, images: Any, **options: Any) -> Any: ...
+    def query(self, images: Any, **options: Unpack[QueryOptions]) -> Any: ...
     def query(
         self,
         images: ImageLike | Images,
@@ -280,7 +304,7 @@ class Index:
         until: Time | None = None,
         names: Sequence[str] | str | None = None,
         progress: Progress = None,
-    ) -> Answer | Answers:
+    ) -> Any:
         """Where were these photographs taken?
 
         Args:

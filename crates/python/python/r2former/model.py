@@ -46,7 +46,7 @@ class Features:
     def __len__(self) -> int:
         return len(self.global_)
 
-    def __getitem__(self, which: int | slice | Sequence[int]) -> Features:
+    def __getitem__(self, which: int | slice | Sequence[int] | npt.NDArray[np.intp]) -> Features:
         """The features of one image (n = 1) or of several."""
         if isinstance(which, (int, np.integer)):
             which = [int(which)]
