@@ -80,7 +80,10 @@ def test_reranking_is_the_programs(model: r2former.Model, queries: list[str], ru
     assert found.scores[found.order].tolist() == sorted(found.scores, reverse=True)
     rows = model.rerank(features.rows(0), [features.rows(1), features.rows(2)])
     assert rows.similarity is None and rows.scores.tolist() == found.scores[:2].tolist()
-    assert r2former.rerank(query, references).scores.tolist() == found.scores.tolist()
+    again = r2former.rerank(query, references)
+    assert again.scores.tolist() == found.scores.tolist()
+    assert [row["reference"] for row in again.to_dict()] == found.order.tolist()
+    assert again._repr_html_().count("<tr>") == 4 and "global_ (4, 192)" in repr(features)
 
 
 def test_methods(model: r2former.Model, queries: list[str]) -> None:

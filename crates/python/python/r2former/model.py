@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from ._images import ImageLike, Images, batches, each
 from ._progress import Progress, remark, reporting
 from .errors import RequestError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Floats = npt.NDArray[np.float32]
 Path = Union[str, "os.PathLike[str]"]
 
@@ -26,7 +29,7 @@ def floats(values: bytearray, shape: tuple[int, ...]) -> Floats:
     return np.frombuffer(values, dtype=np.float32).reshape(shape)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Features:
     """Descriptors of n images, in the order in which they were given.
 
@@ -81,13 +84,16 @@ class Features:
             [name for part in parts for name in part.names],
         )
 
+    def __repr__(self) -> str:
+        return f"<r2former.Features of {len(self)} images: global_ {self.global_.shape}, local {self.local.shape}>"
+
     def _repr_html_(self) -> str:
         rows = [(name, *np.round(self.global_[i, :4], 4), int(self.counts[i])) for i, name in enumerate(self.names[:10])]
         caption = f"{len(self)} images: global_ {self.global_.shape}, local {self.local.shape}"
         return table(["image", "global_[0]", "[1]", "[2]", "[3]", "local features"], rows, caption)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reranking:
     """References compared with a query by their local features.
 
@@ -105,6 +111,27 @@ class Reranking:
     similarity: Floats | None
     logits: Floats | None
     method: str
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """The references in their new order: number, score and similarity."""
+        return [
+            {
+                "reference": int(i),
+                "score": float(self.scores[i]),
+                "similarity": None if self.similarity is None else float(self.similarity[i]),
+            }
+            for i in self.order
+        ]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The same as a table."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_dict())
+
+    def _repr_html_(self) -> str:
+        rows = [tuple(row.values()) for row in self.to_dict()]
+        return table(["reference", "score", "similarity"], rows, f"{self.method}: {len(rows)} references")
 
 
 class Model:
