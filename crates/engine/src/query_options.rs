@@ -193,6 +193,10 @@ pub(crate) fn parse<T: Default + for<'a> Deserialize<'a>>(json: &str) -> Result<
     if json.trim().is_empty() {
         return Ok(T::default());
     }
+    // A list would be read as the values of the keys in their order.
+    if !json.trim_start().starts_with('{') {
+        return Err(request("the options are not understood: a JSON object is needed"));
+    }
     serde_json::from_str(json).map_err(|error| request(format!("the options are not understood: {error}")))
 }
 
