@@ -43,6 +43,7 @@
 
 mod adaptive;
 mod answer;
+mod answers_geojson;
 mod batch_limit;
 mod confidence;
 mod contribution;
@@ -58,9 +59,12 @@ mod geometry;
 mod host;
 mod indexing;
 mod locate;
+mod open_index;
+mod place_fields;
 mod place_index;
 mod progress;
 mod query_image;
+mod query_options;
 mod query_result;
 mod rerank;
 mod rerank_method;
@@ -71,20 +75,27 @@ mod unknown_tags;
 
 pub use adaptive::top1_margin;
 pub use answer::{Answer, Match, ScoreKind, Status, Timing};
+pub use answers_geojson::answers_geojson;
 pub use confidence::Evidence;
 pub use contribution::{Contribution, contributions};
-pub use error::{EngineError, Result};
+pub use error::{EngineError, FailureKind, Result};
 pub use estimate::{Ellipse, Estimate};
 pub use extract::{Extractor, ImageFeatures, LoadedModel, Settings};
 pub use framing::{Framing, View};
 pub use fused::{FusedBackbone, fused_reranker};
 pub use fused_aggregate::FusedAggregate;
 pub use geometry::{MutualPair, TOLERANCE_PX, Verification, Verifier};
-pub use indexing::{AddOptions, AddReport, Changed, Duplicate, FieldChange, add_photos, check_sources};
+pub use indexing::{
+    AddOptions, AddReport, Changed, Duplicate, FieldChange, MemoryImage, add_images, add_photos,
+    check_sources,
+};
 pub use locate::{LocateOptions, locate};
+pub use open_index::{OpenIndex, extractor_on};
+pub use place_fields::PlaceFields;
 pub use place_index::PlaceIndex;
 pub use progress::{NoProgress, Progress};
 pub use query_image::{DecodedQuery, QueryImage};
+pub use query_options::{QueryOptions, SearchFilter};
 pub use query_result::{QueryResult, answers_json};
 pub use r2former_data::{LatLon, LocalPoint, Photo, Position, Rgb8};
 pub use r2former_index::{Filter, Near, Origin, PositionKind, Positions, Source};

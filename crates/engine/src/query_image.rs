@@ -41,6 +41,22 @@ impl<'a> QueryImage<'a> {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// The file, where it is one.
+    pub fn path(&self) -> Option<&'a Path> {
+        match self.source {
+            Source::File(path) => Some(path),
+            Source::Bytes(_) | Source::Pixels(_) => None,
+        }
+    }
+
+    /// The bytes of an image file, where it is those.
+    pub fn bytes(&self) -> Option<&'a [u8]> {
+        match self.source {
+            Source::Bytes(bytes) => Some(bytes),
+            Source::File(_) | Source::Pixels(_) => None,
+        }
+    }
 }
 
 /// A query's pixels, and what speaks against them.

@@ -49,9 +49,11 @@ pub use r2former_data::dataset::{
 pub use r2former_data::{DataError, LatLon, PanoramaMode, PanoramaOptions, Photo, Rgb8, expand_panoramas};
 pub use r2former_engine::{
     AddOptions, AddReport, Answer, Changed, Duplicate, Ellipse, EngineError, Estimate, Extractor,
-    FieldChange, Fix, ImageFeatures, LoadedModel, LocateOptions, Match, Near, NoProgress, PairScore,
-    PlaceIndex, Progress, QueryImage, RerankMethod, Result, ScoreKind, SequenceFilter, SequenceFrame,
-    SequenceOptions, Settings, Status, Timing, add_photos, best_track, extract_stream, locate, score_pair,
+    FailureKind, FieldChange, Fix, ImageFeatures, LoadedModel, LocateOptions, Match, MemoryImage, Near,
+    NoProgress, OpenIndex, PairScore, PlaceFields, PlaceIndex, Progress, QueryImage, QueryOptions,
+    QueryResult, RerankMethod, Result, ScoreKind, SearchFilter, SequenceFilter, SequenceFrame,
+    SequenceOptions, Settings, Status, Timing, add_images, add_photos, answers_geojson, answers_json,
+    best_track, extract_stream, extractor_on, locate, score_pair,
 };
 pub use r2former_index::{
     Batch, FileFingerprint, Filter, IndexError, ReadPlaces, Reader, Source, WritePlaces, Writer,

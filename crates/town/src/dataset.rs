@@ -8,6 +8,7 @@ use r2former_data::{DataError, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -125,6 +126,22 @@ pub fn write_dataset(
     dir: &Path,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<TownDatasetSummary> {
+    write_dataset_while(town, config, dir, &|done, all| {
+        progress(done, all);
+        ControlFlow::Continue(())
+    })
+}
+
+/// As [`write_dataset`], until `progress` breaks: the photographs that are there stay, without tables.
+///
+/// # Errors
+/// As [`write_dataset`]; [`DataError::Request`] where it was broken off.
+pub fn write_dataset_while(
+    town: &Town,
+    config: &TownDatasetConfig,
+    dir: &Path,
+    progress: &(dyn Fn(usize, usize) -> ControlFlow<()> + Sync),
+) -> Result<TownDatasetSummary> {
     config.check()?;
     let points = town.street_positions(config.spacing);
     let planned = points.len().saturating_mul(config.headings as usize);
@@ -155,8 +172,10 @@ pub fn write_dataset(
             ..PhotoTags::default()
         };
         replace(&dir.join(&shot.name), &jpeg_with_tags(&picture, config.quality, &tags)?)?;
-        progress(done.fetch_add(1, Ordering::Relaxed) + 1, all);
-        Ok::<(), DataError>(())
+        match progress(done.fetch_add(1, Ordering::Relaxed) + 1, all) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(DataError::Request("the rendering was broken off".into())),
+        }
     })?;
     write_table(town, &database, &dir.join("database.csv"))?;
     write_table(town, &queries, &dir.join("queries.csv"))?;

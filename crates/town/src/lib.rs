@@ -50,7 +50,7 @@ mod vector;
 mod window;
 
 pub use camera::Camera;
-pub use dataset::{TownDatasetConfig, TownDatasetSummary, write_dataset};
+pub use dataset::{TownDatasetConfig, TownDatasetSummary, write_dataset, write_dataset_while};
 pub use light::Condition;
 pub use render::View;
 

@@ -2,13 +2,12 @@
 
 use super::{Out, escaped, escaped_json, print_json};
 use anyhow::{Result, bail};
-use geojson::{Feature, FeatureCollection, Geometry, GeometryValue};
 use r2former_engine::{
-    Answer, Match, Origin, Position, PositionKind, Positions, QueryResult, RerankMethod, ScoreKind, Status,
+    Answer, Match, PositionKind, Positions, QueryResult, RerankMethod, ScoreKind, Status, answers_geojson,
     answers_json,
 };
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 /// How answers are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +48,7 @@ pub(crate) fn print_answers(
         AnswerFormat::Json => print_json(&answers_json(results)).map(drop),
         AnswerFormat::GeoJson => out.line(format_args!(
             "{}",
-            escaped_json(&serde_json::to_string(&features(results, positions.origin()))?)
+            escaped_json(&answers_geojson(results, positions.origin()).to_string())
         )),
         AnswerFormat::Csv => super::answer_table::table(out, results, positions.kind()),
         AnswerFormat::Pairs(pairs) => print_pairs(out, results, pairs),
@@ -129,79 +128,6 @@ fn text(out: &mut Out, answer: &Answer, timing: bool, kind: PositionKind) -> Res
 /// A match's tags on a line.
 fn tags(m: &Match) -> String {
     m.tags.iter().map(|(key, value)| format!("  {}={}", escaped(key), escaped(value))).collect()
-}
-
-/// A point for each estimate and each match, and a feature without geometry for each query that has none; RFC 7946
-/// puts longitude first.
-fn features(results: &[QueryResult], origin: Option<Origin>) -> FeatureCollection {
-    let degrees = |position: Position| match position {
-        Position::Wgs84(position) => Some((position, None)),
-        Position::Local(point) => origin.map(|origin| (origin.position(point), origin.height_m(point))),
-    };
-    let feature = |position: Option<Position>, properties: Value| Feature {
-        bbox: None,
-        geometry: position.and_then(degrees).map(|(p, height)| {
-            let point: Vec<f64> = [p.lon, p.lat].into_iter().chain(height).collect();
-            Geometry::new(GeometryValue::new_point(point))
-        }),
-        id: None,
-        properties: match properties {
-            Value::Object(map) => Some(map),
-            _ => Some(Map::new()),
-        },
-        foreign_members: None,
-    };
-    let mut features = Vec::new();
-    for result in results {
-        let mut properties = json!({
-            "kind": "query", "query": result.query(), "status": result.status(),
-        });
-        let mut position = None;
-        match result {
-            QueryResult::Unreadable { error, .. } => properties["error"] = error.as_str().into(),
-            QueryResult::Answer(answer) => {
-                properties["reranking_skipped"] = answer.reranking_skipped.into();
-                properties["notes"] = answer.notes.clone().into();
-                properties["confidence"] = answer.confidence.into();
-                if let Some((e, best)) = answer.estimate.as_ref().zip(answer.matches.first()) {
-                    position = Some(e.weighted);
-                    properties["kind"] = "estimate".into();
-                    properties["path"] = best.path.as_str().into();
-                    properties["similarity"] = best.similarity.into();
-                    properties["score"] = word(best.score);
-                    properties["score_kind"] = word(best.score_kind);
-                    properties["agreeing"] = e.agreeing.into();
-                    properties["considered"] = e.considered.into();
-                    properties["spread_m"] = e.spread_m.into();
-                    properties["heading"] = e.heading.into();
-                    properties["ellipse"] = word(e.ellipse);
-                    if let Some((best, _)) = degrees(e.best) {
-                        properties["best_lat"] = best.lat.into();
-                        properties["best_lon"] = best.lon.into();
-                    }
-                    if let Position::Local(weighted) = e.weighted {
-                        properties["local"] = word(weighted);
-                    }
-                }
-            }
-        }
-        features.push(feature(position, properties));
-    }
-    for (result, m) in results.iter().flat_map(|result| result.matches().iter().map(move |m| (result, m))) {
-        let mut properties = json!({
-            "kind": "match", "query": result.query(), "rank": m.rank, "path": m.path, "heading": m.heading,
-            "similarity": m.similarity, "score": m.score, "score_kind": m.score_kind,
-            "distance_m": m.distance_m,
-        });
-        if let (Some(map), Some(Position::Local(point))) = (properties.as_object_mut(), m.position) {
-            map.insert("local".into(), word(point));
-        }
-        if let (Some(map), false) = (properties.as_object_mut(), m.tags.is_empty()) {
-            map.insert("tags".into(), word(&m.tags));
-        }
-        features.push(feature(m.position, properties));
-    }
-    FeatureCollection { bbox: None, features, foreign_members: None }
 }
 
 fn print_pairs(out: &mut Out, results: &[QueryResult], format: PairsFormat) -> Result<()> {

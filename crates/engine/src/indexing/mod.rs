@@ -1,10 +1,12 @@
 //! Photographs into an index: compare, decode, extract, write, in batches that are durable once written.
 
 mod compare;
+mod memory;
 mod report;
 mod sources;
 mod twins;
 
+pub use memory::{MemoryImage, add_images};
 pub use report::{AddOptions, AddReport, Changed, Duplicate, FieldChange};
 pub use sources::check_sources;
 

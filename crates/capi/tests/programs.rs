@@ -1,0 +1,128 @@
+//! C and C++ programs against the library, where there is a compiler: the header compiles, the example adds and asks, and the
+//! ROS node's logic is what it says. Without a compiler they are left out, loudly.
+
+use r2former_c as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The folder of this crate.
+const CRATE: &str = env!("CARGO_MANIFEST_DIR");
+
+fn root() -> PathBuf {
+    Path::new(CRATE).join("../..")
+}
+
+fn compiler(names: &[&str]) -> Option<String> {
+    let works =
+        |name: &&&str| Command::new(name).arg("--version").output().is_ok_and(|out| out.status.success());
+    let found = names.iter().find(works).map(|name| (*name).to_owned());
+    if found.is_none() {
+        eprintln!("!! NOT checked, as there is no compiler: {}", names.join(", "));
+    }
+    found
+}
+
+/// The library that was built beside this test: `target/release/deps/programs-...` has it one folder up or beside it.
+fn library() -> PathBuf {
+    let test = std::env::current_exe().expect("a test program");
+    let deps = test.parent().expect("a folder");
+    let name = format!("{}r2former_c{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let found = [deps.join(&name), deps.with_file_name(&name)].into_iter().find(|path| path.is_file());
+    found.expect("cargo builds the library with its tests")
+}
+
+fn succeeds(command: &mut Command) -> Output {
+    let output = command.output().expect("can be run");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+#[test]
+fn the_header_is_c_and_c_plus_plus() {
+    for (names, language, standard) in
+        [(["cc", "gcc", "clang"], "c", "-std=c99"), (["c++", "g++", "clang++"], "c++", "-std=c++11")]
+    {
+        let Some(compiler) = compiler(&names) else { continue };
+        let header = Path::new(CRATE).join("include/r2former.h");
+        let flags = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", standard, "-x", language];
+        succeeds(Command::new(compiler).args(flags).arg(header));
+    }
+}
+
+#[test]
+fn the_nodes_logic() {
+    let Some(compiler) = compiler(&["c++", "g++", "clang++"]) else { return };
+    let home = tempfile::tempdir().expect("temporary folder");
+    let (program, ros) = (home.path().join("logic"), root().join("examples/ros2"));
+    let mut compile = Command::new(compiler);
+    compile.args(["-std=c++17", "-Wall", "-Wextra", "-Werror", "-I"]).arg(ros.join("include"));
+    compile.arg("-I").arg(Path::new(CRATE).join("include")).arg(ros.join("test/test_logic.cpp"));
+    succeeds(compile.arg("-o").arg(&program));
+    assert_eq!(succeeds(&mut Command::new(&program)).stdout, b"ok\n");
+}
+
+#[test]
+fn the_example_adds_and_asks() {
+    let Some(compiler) = compiler(&["c++", "g++", "clang++"]) else { return };
+    let home = tempfile::tempdir().expect("temporary folder");
+    let (program, library) = (home.path().join("locate"), library());
+    let mut compile = Command::new(compiler);
+    compile.args(["-std=c++14", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-I"]);
+    compile.arg(Path::new(CRATE).join("include")).arg(root().join("examples/cpp/locate.cpp")).arg(&library);
+    let folder = library.parent().expect("a folder");
+    compile.arg(format!("-Wl,-rpath,{}", folder.display()));
+    succeeds(compile.arg("-o").arg(&program));
+
+    // Two pictures of noise, 60 m from each other.
+    let index = home.path().join("places");
+    let mut photos = Vec::new();
+    for (i, seed) in [1u32, 2].into_iter().enumerate() {
+        let photo = home.path().join(format!("{i}.ppm"));
+        let mut state = seed;
+        let mut bytes = b"P6 96 64 255\n".to_vec();
+        bytes.extend((0..96 * 64 * 3).map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        }));
+        std::fs::write(&photo, bytes).expect("can be written");
+        photos.push(photo);
+    }
+    for (i, (photo, lat)) in photos.iter().zip(["52.1", "52.2"]).enumerate() {
+        let mut add = Command::new(&program);
+        add.arg(&index).arg("--add").arg(format!("robot/{i}")).args([lat, "0.5"]).arg(photo);
+        let said = String::from_utf8(succeeds(&mut add).stdout).expect("text");
+        assert!(said.contains("\"added\":1"), "{said}");
+    }
+    let broken = home.path().join("broken.jpg");
+    std::fs::write(&broken, b"no photograph").expect("can be written");
+    let mut ask = Command::new(&program);
+    let said = succeeds(ask.arg(&index).args(&photos).arg(&broken).arg("missing.jpg")).stdout;
+    let said = String::from_utf8(said).expect("text");
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].contains(": at 52.1") && lines[1].contains(": at 52.2"), "{said}");
+    assert!(lines[2].ends_with("not a photograph") && lines[3].ends_with("cannot be read"), "{said}");
+
+    let mut missing = Command::new(&program);
+    let output = missing.arg(home.path().join("none")).arg("a.jpg").output().expect("can be run");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("this is no place index"), "{said}");
+}
+
+/// `cbindgen --config crates/capi/cbindgen.toml crates/capi -o crates/capi/include/r2former.h` writes it.
+#[test]
+fn the_header_is_up_to_date() {
+    let Some(cbindgen) = compiler(&["cbindgen"]) else { return };
+    let made = succeeds(
+        Command::new(cbindgen)
+            .args(["--quiet", "--config"])
+            .args([Path::new(CRATE).join("cbindgen.toml"), Path::new(CRATE).to_path_buf()]),
+    );
+    let header = std::fs::read(Path::new(CRATE).join("include/r2former.h")).expect("a header");
+    assert_eq!(String::from_utf8_lossy(&made.stdout), String::from_utf8_lossy(&header));
+}

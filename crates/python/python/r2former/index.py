@@ -1,0 +1,404 @@
+"""An index of photographs with known positions."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime, timezone
+from typing import TYPE_CHECKING, Any, TypedDict, Union, overload
+
+from . import _native
+from ._html import table
+from ._images import ImageLike, Images, batches, is_one
+from ._progress import Progress, remark, reporting
+from .errors import RequestError
+from .model import Floats, Model, Path, default_model, floats
+from .results import AddReport, Answer, Answers, Places
+
+#: Seconds since 1970 UTC, a datetime with its zone, a date, or a text such as "2024-05".
+Time = Union[int, float, str, date, datetime]
+#: (lat, lon) in degrees, (x, y) or (x, y, z) in local metres.
+Coordinates = Sequence[float]
+
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class QueryOptions(TypedDict, total=False):
+    """Options of :meth:`Index.query`, for type checkers."""
+
+    top: int
+    candidates: int
+    rerank: str | None
+    adaptive: float | None
+    min_confidence: float | str | None
+    near: Coordinates | str | None
+    radius: float | None
+    tags: Mapping[str, str] | None
+    since: Time | None
+    until: Time | None
+    names: Sequence[str] | str | None
+    progress: Progress
+
+
+def _time(time: Time | None) -> int | float | str | None:
+    if isinstance(time, datetime):
+        if time.tzinfo is None:
+            raise RequestError(f"{time}: its zone is not known: use datetime(..., tzinfo=timezone.utc)")
+        return int(time.astimezone(timezone.utc).timestamp())
+    return time.isoformat() if isinstance(time, date) else time
+
+
+def _numbers(position: Any) -> list[float]:
+    if isinstance(position, Mapping):
+        position = [position[key] for key in ("lat", "lon", "x", "y", "z") if position.get(key) is not None]
+    return [float(value) for value in position if value is not None]
+
+
+def _filter(
+    near: Coordinates | str | None,
+    radius: float | None,
+    tags: Mapping[str, str] | None,
+    since: Time | None,
+    until: Time | None,
+) -> dict[str, Any]:
+    options = {
+        "near": near if near is None or isinstance(near, str) else _numbers(near),
+        "radius": None if radius is None else float(radius),
+        "tags": None if tags is None else {str(key): str(value) for key, value in tags.items()},
+        "since": _time(since),
+        "until": _time(until),
+    }
+    return {key: value for key, value in options.items() if value is not None}
+
+
+class Index:
+    """An index on disk, with the model that fills it. Threads share it; any number of processes may read it while one
+    writes. What :meth:`add` has returned from would survive a power cut, and every reader's next call sees it."""
+
+    def __init__(self, native: _native.Index) -> None:
+        self._native = native
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        model: Model | None = None,
+        *,
+        positions: str = "wgs84",
+        origin: Coordinates | None = None,
+    ) -> Index:
+        """Creates an empty index in a new or empty folder. It keeps a copy of the model.
+
+        Args:
+            path: The folder.
+            model: The built-in one by default.
+            positions: ``wgs84`` (latitude and longitude), ``local`` (metres x, y, z of a map of your own) or ``none``.
+            origin: Of local positions: ``(lat, lon)`` or ``(lat, lon, altitude)`` of their origin; x is east, y north.
+        """
+        numbers = None if origin is None else _numbers(origin)
+        return cls(_native.Index.create(os.fspath(path), (model or default_model())._native, positions, numbers))
+
+    @classmethod
+    def open(cls, path: Path, *, device: str = "cpu", model: Model | None = None) -> Index:
+        """Opens an index.
+
+        Args:
+            path: The folder.
+            device: Where its model computes; it is loaded when it is first needed.
+            model: One that is loaded already: it has to be the index's own, under the same settings.
+        """
+        index = cls(_native.Index.open(os.fspath(path), device))
+        if model is not None:
+            index._native.share(model._native)
+        return index
+
+    @classmethod
+    def restore(cls, snapshot: Path, path: Path, *, device: str = "cpu") -> Index:
+        """Creates an index in a new folder from a snapshot of :meth:`export`."""
+        return cls(_native.Index.restore(os.fspath(snapshot), os.fspath(path), device))
+
+    @property
+    def path(self) -> str:
+        """The folder."""
+        return os.fspath(self._native.path)
+
+    @property
+    def positions(self) -> str:
+        """``wgs84``, ``local`` or ``none``."""
+        return self._native.positions
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return self._native.count()
+
+    def add(
+        self,
+        source: Path,
+        *,
+        label: str | None = None,
+        kind: str | None = None,
+        update: bool = False,
+        skip_duplicates: bool = False,
+        moved: bool = False,
+        utm_zone: str | None = None,
+        panorama: str = "views",
+        panorama_views: int | None = None,
+        panorama_fov: float | None = None,
+        panorama_offset: float = 0.0,
+        progress: Progress = None,
+    ) -> AddReport:
+        """Adds the photographs of a source; those that are in the index already are skipped, so an interrupted call
+        resumes. Unreadable ones are listed in the report.
+
+        Args:
+            source: A folder of photographs with GPS, a photograph, a table (CSV: path,lat,lon,...), a panorama set, a
+                datasets_vg or MSLS tree (docs/photos.md).
+            label: What names in the index begin with; the folder's or table's name by default.
+            kind: ``exif``, ``csv``, ``panoramas``, ``vg`` or ``msls``; detected by default.
+            update: Take what has changed since it was added.
+            skip_duplicates: Leave out files that have another name in the index already.
+            moved: The source was moved: its label stands for where it is now.
+            utm_zone: Of a table in metres without a column for it, as in ``33U``.
+            panorama: ``views`` (cut into perspective views), ``whole`` or ``skip``.
+            panorama_views: Views of a panorama.
+            panorama_fov: Their horizontal field of view in degrees.
+            panorama_offset: Degrees clockwise from the panorama's middle to the first view.
+            progress: True for a bar (tqdm), or a function of (what, done, total).
+
+        Raises:
+            BusyError: Another process is writing.
+        """
+        if not isinstance(source, (str, os.PathLike)):
+            raise RequestError("add takes a folder, a table or a photograph; add_images takes images in memory")
+        options = {
+            "label": label,
+            "kind": kind,
+            "update": update,
+            "skip_duplicates": skip_duplicates,
+            "moved": moved,
+            "utm_zone": utm_zone,
+            "panorama": panorama,
+            "panorama_views": panorama_views,
+            "panorama_fov": panorama_fov,
+            "panorama_offset": panorama_offset,
+        }
+        with reporting(progress) as report:
+            document, notes = self._native.add_source(os.fspath(source), json.dumps(options), report)
+        remark(notes)
+        return AddReport(json.loads(document))
+
+    def add_images(
+        self,
+        images: Images,
+        names: Sequence[str] | str,
+        positions: Sequence[Coordinates | None] | Coordinates | None = None,
+        *,
+        headings: Sequence[float | None] | float | None = None,
+        altitudes: Sequence[float | None] | float | None = None,
+        times: Sequence[Time | None] | Time | None = None,
+        tags: Sequence[Mapping[str, str]] | Mapping[str, str] | None = None,
+        update: bool = False,
+        batch: int = 32,
+        progress: Progress = None,
+    ) -> AddReport:
+        """Adds images from memory (or files) under names of your own. What is not given, their EXIF says.
+
+        Args:
+            images: As of :meth:`Model.extract`.
+            names: A name for each: an image's identity in the index.
+            positions: ``(lat, lon)``, or ``(x, y)`` or ``(x, y, z)`` in metres, for each image.
+            headings: Degrees clockwise from north, for each; one number stands for all.
+            altitudes: Metres above sea level, likewise.
+            times: When they were taken, likewise.
+            tags: Tags, likewise.
+            update: Replace images that are in the index with other data.
+            batch: Images that are computed and written at a time; each batch is durable once written.
+            progress: True for a bar (tqdm), or a function of (what, done, total).
+        """
+        one = is_one(images)
+        names = [names] if isinstance(names, str) else list(names)
+
+        def of(values: Any, number: int, is_value: Any) -> Any:
+            if values is None or is_value(values):
+                return values
+            return values[number]
+
+        def scalar(value: Any) -> bool:
+            return isinstance(value, (int, float, str, date, Mapping))
+
+        def point(value: Any) -> bool:
+            return isinstance(value, Mapping) or (one and len(value) > 0 and isinstance(value[0], (int, float)))
+
+        for what, values in (("positions", positions), ("headings", headings), ("altitudes", altitudes), ("times", times), ("tags", tags)):
+            is_value = point if what == "positions" else scalar
+            if values is not None and not is_value(values) and len(values) != len(names):  # type: ignore[arg-type]
+                raise RequestError(f"there are {len(names)} names and {len(values)} {what}")  # type: ignore[arg-type]
+        total: dict[str, Any] = {}
+        number = 0
+        with reporting(progress) as report:
+            for items in batches(images, batch, names):
+                fields = []
+                for i in range(number, number + len(items)):
+                    position, time = of(positions, i, point), _time(of(times, i, scalar))
+                    if isinstance(time, str):
+                        raise RequestError(f"times: {time!r}: seconds since 1970 or a datetime are needed")
+                    own = {
+                        "position": None if position is None else _numbers(position),
+                        "heading": of(headings, i, scalar),
+                        "altitude": of(altitudes, i, scalar),
+                        "time": time,
+                        "tags": of(tags, i, scalar),
+                    }
+                    fields.append(json.dumps({key: value for key, value in own.items() if value is not None}, default=float))
+                number += len(items)
+                document = json.loads(self._native.add_images(items, fields, update, None))
+                for key, value in document.items():
+                    total[key] = total[key] + value if key in total and key != "images_per_second" else value
+                if report is not None:
+                    report("images", number, len(names))
+        if not total:
+            raise RequestError("there is no image")
+        return AddReport(total)
+
+    @contextmanager
+    def writing(self) -> Iterator[Index]:
+        """Keeps the index locked for writing between calls, as each call otherwise opens it again and looks through it::
+
+            with index.writing():
+                for frame, position in robot:
+                    index.add_images(frame, next(names), position)
+        """
+        self._native.keep_writer()
+        try:
+            yield self
+        finally:
+            self._native.release_writer()
+
+    # The options of each overload are those of the method below.
+    @overload
+    def query(self, images: str | os.PathLike[str] | bytes, **options: Unpack[QueryOptions]) -> Answer: ...
+    @overload
+    def query(
+        self, images: builtins.list[Any] | tuple[Any, ...] | Iterator[Any], **options: Unpack[QueryOptions]
+    ) -> Answers: ...
+    @overload
+    def query(self, images: Any, **options: Unpack[QueryOptions]) -> Any: ...
+    def query(
+        self,
+        images: ImageLike | Images,
+        *,
+        top: int = 5,
+        candidates: int = 100,
+        rerank: str | None = None,
+        adaptive: float | None = None,
+        min_confidence: float | str | None = None,
+        near: Coordinates | str | None = None,
+        radius: float | None = None,
+        tags: Mapping[str, str] | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+        names: Sequence[str] | str | None = None,
+        progress: Progress = None,
+    ) -> Any:
+        """Where were these photographs taken?
+
+        Args:
+            images: One image, or several (a list, an iterator, an array (n, height, width, 3), a folder), as of
+                :meth:`Model.extract`.
+            top: Matches in each answer, 1 to 10,000.
+            candidates: Candidates of the global search that are reranked.
+            rerank: ``model``, ``ransac``, ``mutual`` or ``none``; the model's best by default.
+            adaptive: Skip reranking if the top-1 margin (a difference of cosines, 0 to 2) is at least this.
+            min_confidence: Answer ``not_in_index`` below this probability; ``"auto"`` is the model's own threshold.
+            near: Search only around this position: ``(lat, lon)``, or ``(x, y[, z])`` in metres; ``"exif"`` for each
+                query's own GPS position.
+            radius: Metres around ``near``.
+            tags: Consider only images with all of these tags.
+            since: Consider only images taken at this time or later.
+            until: Consider only images taken at this time or before; of a date, its end.
+            names: What queries are called in the answers; their paths by default.
+            progress: True for a bar (tqdm), or a function of (what, done, total).
+
+        Returns:
+            An :class:`Answer` for one image, :class:`Answers` for several. A query that cannot be read has the status
+            ``unreadable``.
+        """
+        one = is_one(images)
+        options: dict[str, Any] = {"top": top, "candidates": candidates, **_filter(near, radius, tags, since, until)}
+        optional = {"rerank": rerank, "adaptive": adaptive, "min_confidence": min_confidence}
+        options.update({key: value for key, value in optional.items() if value is not None})
+        if isinstance(names, str):
+            names = [names]
+        items = [item for part in batches(images, 256, names) for item in part]
+        with reporting(progress) as report:
+            answers = Answers(self._native.query(items, json.dumps(options), report))
+        return answers[0] if one else answers
+
+    def remove(self, names: Sequence[str] | str) -> int:
+        """Removes images by name; returns how many there were.
+
+        Raises:
+            RequestError: A name that is not in the index; the others are removed all the same.
+        """
+        names = [names] if isinstance(names, str) else list(names)
+        document = json.loads(self._native.remove(names))
+        if document["unknown"]:
+            raise RequestError(
+                f"not in the index: {', '.join(document['unknown'][:5])} ({document['removed']} others were removed)"
+            )
+        return int(document["removed"])
+
+    def list(
+        self,
+        *,
+        near: Coordinates | None = None,
+        radius: float | None = None,
+        tags: Mapping[str, str] | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+    ) -> Places:
+        """The images, sorted by name; the filters are those of :meth:`query`."""
+        return Places(json.loads(self._native.list(json.dumps(_filter(near, radius, tags, since, until)))))
+
+    def descriptors(self, names: Sequence[str]) -> Floats:
+        """Global descriptors of images by name, float32 (n, d)."""
+        values, dim = self._native.descriptors(names)
+        return floats(values, (len(names), dim))
+
+    def info(self) -> dict[str, Any]:
+        """Images, bytes, extent and model: the document of ``r2former index info --json``."""
+        document: dict[str, Any] = json.loads(self._native.info())
+        return document
+
+    def verify(self) -> dict[str, Any]:
+        """Reads everything: the document of ``r2former index verify --json``, whose ``problems`` should be empty."""
+        document: dict[str, Any] = json.loads(self._native.verify())
+        return document
+
+    def compact(self) -> None:
+        """Writes the index again without the room that removed images left."""
+        self._native.compact()
+
+    def export(self, file: Path) -> None:
+        """Writes a snapshot to one new file."""
+        self._native.export(os.fspath(file))
+
+    def __repr__(self) -> str:
+        return f"<r2former.Index {self.path}: {len(self)} images, model {self._native.model_name}>"
+
+    def _repr_html_(self) -> str:
+        info = self.info()
+        rows = [
+            ("folder", self.path),
+            ("images", info["images"]),
+            ("model", info["config"]["model"]),
+            ("positions", self.positions),
+            ("bytes per image", round(info["bytes_per_image"])),
+            ("extent", json.dumps(info["extent"])),
+        ]
+        return table(["index", ""], rows)

@@ -1,0 +1,1 @@
+"""r2former inside other tools."""

@@ -1,0 +1,387 @@
+"""Models and what they make of images."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _native
+from ._html import table
+from ._images import ImageLike, Images, batches, each
+from ._progress import Progress, remark, reporting
+from .errors import RequestError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = npt.NDArray[np.float32]
+Path = Union[str, "os.PathLike[str]"]
+
+
+def floats(values: bytearray, shape: tuple[int, ...]) -> Floats:
+    """An array of values of the native part, whose memory it takes over."""
+    return np.frombuffer(values, dtype=np.float32).reshape(shape)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Features:
+    """Descriptors of n images, in the order in which they were given.
+
+    Attributes:
+        global_: Global descriptors, float32 (n, d), each of unit length: the cosine of two images is their product.
+        local: Local features, float32 (n, k, 3 + d'): x and y from 0 to 1, the attention, and a vector of d' values, the
+            strongest first. Images with fewer than k have rows of zeros at the end. k is 0 for a global-only model.
+        counts: Number of local features of each image, (n,).
+        names: What each image is called: its path, its name, or "image" and its number.
+    """
+
+    global_: Floats
+    local: Floats
+    counts: npt.NDArray[np.intp]
+    names: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.global_)
+
+    def __getitem__(self, which: int | slice | Sequence[int] | npt.NDArray[np.intp]) -> Features:
+        """The features of one image (n = 1) or of several."""
+        if isinstance(which, (int, np.integer)):
+            which = [int(which)]
+        numbers = np.arange(len(self))[which]
+        return Features(
+            self.global_[numbers], self.local[numbers], self.counts[numbers], [self.names[i] for i in numbers]
+        )
+
+    def __iter__(self) -> Iterator[Features]:
+        return (self[i] for i in range(len(self)))
+
+    def rows(self, image: int = 0) -> Floats:
+        """The local features of one image, (k, 3 + d'), without the rows of zeros."""
+        return self.local[image, : self.counts[image]]
+
+    def similarity(self, other: Features) -> Floats:
+        """Cosines of all pairs, (n, m)."""
+        cosines: Floats = self.global_ @ other.global_.T
+        return cosines
+
+    @staticmethod
+    def concatenate(parts: Sequence[Features]) -> Features:
+        """The features of several calls as one."""
+        if not parts:
+            raise RequestError("there is no image")
+        most = max(part.local.shape[1] for part in parts)
+        local = [np.pad(part.local, ((0, 0), (0, most - part.local.shape[1]), (0, 0))) for part in parts]
+        return Features(
+            np.concatenate([part.global_ for part in parts]),
+            np.concatenate(local) if len(local) > 1 else local[0],
+            np.concatenate([part.counts for part in parts]),
+            [name for part in parts for name in part.names],
+        )
+
+    def __repr__(self) -> str:
+        return f"<r2former.Features of {len(self)} images: global_ {self.global_.shape}, local {self.local.shape}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, *np.round(self.global_[i, :4], 4), int(self.counts[i])) for i, name in enumerate(self.names[:10])]
+        caption = f"{len(self)} images: global_ {self.global_.shape}, local {self.local.shape}"
+        return table(["image", "global_[0]", "[1]", "[2]", "[3]", "local features"], rows, caption)
+
+
+@dataclass(frozen=True, eq=False)
+class Reranking:
+    """References compared with a query by their local features.
+
+    Attributes:
+        scores: float32 (n,): the reranker's probability of the same place (0 to 1), or a count of RANSAC's inliers or of
+            mutual matches. For ranking only: see docs/answers.md.
+        order: Numbers of the references, the highest score first; equal scores keep their order, (n,).
+        similarity: Cosines of the global descriptors, float32 (n,); None where only local features were given.
+        logits: The reranker's outputs (different place, same place), float32 (n, 2); None of another method.
+        method: ``model``, ``ransac`` or ``mutual``.
+    """
+
+    scores: Floats
+    order: npt.NDArray[np.intp]
+    similarity: Floats | None
+    logits: Floats | None
+    method: str
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """The references in their new order: number, score and similarity."""
+        return [
+            {
+                "reference": int(i),
+                "score": float(self.scores[i]),
+                "similarity": None if self.similarity is None else float(self.similarity[i]),
+            }
+            for i in self.order
+        ]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The same as a table."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_dict())
+
+    def _repr_html_(self) -> str:
+        rows = [tuple(row.values()) for row in self.to_dict()]
+        return table(["reference", "score", "similarity"], rows, f"{self.method}: {len(rows)} references")
+
+
+class Model:
+    """A model on a device. Threads share it; it is put on its device when it is first needed."""
+
+    def __init__(self, native: _native.Model) -> None:
+        self._native = native
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | None = None,
+        *,
+        device: str = "cpu",
+        image_size: str | tuple[int, int] | None = None,
+        precision: str | None = None,
+    ) -> Model:
+        """Reads a model file, or takes the built-in model.
+
+        Args:
+            path: A file made by ``r2former model import``, ``train`` or :meth:`save`; None for the built-in model.
+            device: ``cpu``; or ``cuda``, ``vulkan``, ``metal``, ``rocm``, ``wgpu`` in a build with that feature, with a
+                number where there are several (``cuda:1``).
+            image_size: ``(height, width)`` in pixels, or a rule such as ``"native"`` or ``"longest:640"``; the model's own by
+                default.
+            precision: ``f32`` or ``bf16``; the model's own by default.
+
+        Raises:
+            NotFoundError: There is no such file.
+            ModelError: It is damaged, or no model of r2former (:meth:`import_checkpoint` reads others' files).
+            DeviceError: An unknown device, or one that computes something else than the CPU.
+        """
+        size = image_size if isinstance(image_size, (str, type(None))) else f"{image_size[0]}x{image_size[1]}"
+        return cls(_native.Model.load_file(None if path is None else os.fspath(path), device, size, precision))
+
+    @classmethod
+    def import_checkpoint(cls, path: Path, *, device: str = "cpu", **options: Any) -> Model:
+        """Imports a published checkpoint: R2Former, MegaLoc, SALAD, BoQ, CosPlace, DINOv2 and others (docs/models.md).
+
+        Args:
+            path: The file, or a folder with config.json and model.safetensors. Pickles are parsed, never executed.
+            device: As of :meth:`load`.
+            **options: Those of ``r2former model import`` with underscores: name, heads, image_size, grid, pooling,
+                normalisation, resize, position, vocabulary, layer, neighbours, local, num_local, local_select, ...
+
+        Raises:
+            ModelError: A file of another kind; the message names what was missing or unexpected.
+        """
+        options = {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in options.items()}
+        size = options.get("image_size")
+        if isinstance(size, (tuple, list)):
+            options["image_size"] = f"{size[0]}x{size[1]}"
+        native, leftovers, notes = _native.Model.import_file(os.fspath(path), device, json.dumps(options))
+        remark(notes)
+        if leftovers:
+            remark([f"tensors not used: {', '.join(leftovers)}"])
+        return cls(native)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._native.name
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of its file; an index accepts the model that made it and no other."""
+        return self._native.fingerprint
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+        return self._native.device
+
+    @property
+    def image_size(self) -> str:
+        """``HxW``, or the rule by which the size follows from the photograph's."""
+        return self._native.image_size
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the network's input in pixels; of a rule, those of an ordinary photograph."""
+        return self._native.input_size
+
+    @property
+    def normalisation(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of red, green and blue, for pixels from 0 to 1."""
+        return self._native.normalisation
+
+    @property
+    def global_dim(self) -> int:
+        """d: dimensions of the global descriptor."""
+        return self._native.global_dim
+
+    @property
+    def local_dim(self) -> int:
+        """d': dimensions of a local feature's vector; 0 for a global-only model."""
+        return max(self._native.local_row - 3, 0)
+
+    def info(self) -> dict[str, Any]:
+        """Architecture, preprocessing, licence and cost: the document of ``r2former model info --json``."""
+        document: dict[str, Any] = json.loads(self._native.info())
+        return document
+
+    def save(self, path: Path, *, half: bool = False) -> None:
+        """Writes the model file (.safetensors); ``half`` stores 16-bit floats."""
+        self._native.save(os.fspath(path), half)
+
+    def extract(
+        self,
+        images: Images,
+        batch: int = 32,
+        *,
+        names: Sequence[str] | None = None,
+        progress: Progress = None,
+    ) -> Features:
+        """Descriptors of images.
+
+        Args:
+            images: One image or several: paths, bytes of image files, arrays (height, width, 3) of uint8 (RGB), PIL images,
+                torch tensors (3, height, width) of uint8 or of floats from 0 to 1, anything with ``__array_interface__``
+                or ``__dlpack__``; an array (n, height, width, 3); a folder; or an iterator of any of these. Each is resized
+                as the model wants it.
+            batch: Images that are decoded and computed at a time. More need more memory; results do not depend on it.
+            names: What images are called; their paths by default.
+            progress: True for a bar (tqdm), or a function of (what, done, total).
+
+        Raises:
+            DataError: An image that cannot be read: one bad image ends the call.
+        """
+        counted = list(each(images)) if progress and not hasattr(images, "__next__") else images
+        total = len(counted) if isinstance(counted, list) else 0
+        parts = []
+        with reporting(progress) as report:
+            done = 0
+            for part in self.stream(counted, batch, names=names):
+                parts.append(part)
+                done += len(part)
+                if report is not None:
+                    report("images", done, max(total, done))
+        return Features.concatenate(parts)
+
+    def stream(self, images: Images, batch: int = 32, *, names: Sequence[str] | None = None) -> Iterator[Features]:
+        """As :meth:`extract`, a batch at a time: for more images than fit into memory."""
+        for items in batches(images, batch, names):
+            yield self._features(self._native.extract(items), [name for name, _ in items])
+
+    def _features(self, found: tuple[bytearray, bytearray, list[int]], names: list[str]) -> Features:
+        global_, local, counts = found
+        n, row = len(counts), self._native.local_row
+        return Features(
+            floats(global_, (n, self.global_dim)),
+            floats(local, (n, max(counts, default=0), row)),
+            np.asarray(counts, dtype=np.intp),
+            names,
+        )
+
+    def extract_tensor(self, tensor: Any) -> Features:
+        """Descriptors of images that are resized and normalised already, as the network takes them.
+
+        Args:
+            tensor: float32 (n, 3, height, width) of :attr:`input_size`, an array or a torch tensor, with
+                :attr:`normalisation` applied.
+        """
+        if hasattr(tensor, "detach"):
+            tensor = tensor.detach().cpu().float().numpy()
+        array = np.ascontiguousarray(tensor, dtype=np.float32)
+        if array.ndim == 3:
+            array = array[None]
+        if array.ndim != 4 or array.shape[1] != 3 or not array.size:
+            raise RequestError(f"a tensor of shape {array.shape}: (n, 3, height, width) is needed")
+        found = self._native.extract_tensor(array.shape[2], array.shape[3], array.tobytes())
+        return self._features(found, [f"image {i}" for i in range(len(array))])
+
+    def rerank(
+        self,
+        query: Features | ImageLike,
+        references: Features | Images | Sequence[Floats],
+        *,
+        method: str = "model",
+    ) -> Reranking:
+        """Compares references with one query by their local features.
+
+        Args:
+            query: :class:`Features` of one image, an image, or local features (k, 3 + d').
+            references: Features, images, or a list of local features.
+            method: ``model`` (the reranker's probability), ``ransac`` (inliers of one homography) or ``mutual`` (mutual
+                nearest neighbours).
+        """
+        if method not in ("model", "ransac", "mutual"):
+            raise RequestError(f"'{method}' is not a method of comparing: model, ransac or mutual")
+        first, cosine = self._local(query)
+        others, cosines = self._local(references)
+        if len(first) != 1:
+            raise RequestError(f"the query is one image, not {len(first)}")
+        found, raw = self._native.rerank(first[0].tobytes(), [other.tobytes() for other in others], method)
+        scores = floats(found, (len(others),))
+        logits = None if raw is None else floats(raw, (len(others), 2))
+        order = np.argsort(-scores, kind="stable")
+        similarity = None
+        if cosine is not None and cosines is not None:
+            similarity = (cosines @ cosine.T)[:, 0]
+        return Reranking(scores, order, similarity, logits, method)
+
+    def _local(self, of: Any) -> tuple[list[Floats], Floats | None]:
+        row = self._native.local_row
+
+        def is_local(array: Any) -> bool:
+            return isinstance(array, np.ndarray) and array.dtype == np.float32 and array.ndim == 2 and array.shape[1] == row
+
+        if is_local(of):
+            return [of], None
+        if isinstance(of, (list, tuple)) and of and all(is_local(array) for array in of):
+            return list(of), None
+        features = of if isinstance(of, Features) else self.extract(of)
+        return [features.rows(i) for i in range(len(features))], features.global_
+
+    def __repr__(self) -> str:
+        return f"<r2former.Model {self.name} on {self.device}, images {self.image_size}, {self.global_dim} dimensions>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("name", self.name),
+            ("device", self.device),
+            ("images", self.image_size),
+            ("global descriptor", f"{self.global_dim} dimensions"),
+            ("local features", f"{self.local_dim} dimensions" if self.local_dim else "none"),
+        ]
+        return table(["model", ""], rows)
+
+
+def rerank(
+    query: Features | ImageLike,
+    references: Features | Images | Sequence[Floats],
+    *,
+    model: Model | None = None,
+    method: str = "model",
+) -> Reranking:
+    """As :meth:`Model.rerank`, of the built-in model by default."""
+    return (model or default_model()).rerank(query, references, method=method)
+
+
+_default: Model | None = None
+
+
+def default_model() -> Model:
+    """The built-in model on the CPU, loaded once."""
+    global _default
+    if _default is None:
+        _default = Model.load()
+    return _default
+
+
+__all__ = ["Features", "Model", "Reranking", "default_model", "rerank"]

@@ -1,0 +1,487 @@
+"""Answers: what an index says of photographs. Fields, units and JSON are those of docs/answers.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union, overload
+
+from . import _native
+from ._html import table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class LatLon(NamedTuple):
+    """A position in degrees of WGS 84."""
+
+    lat: float
+    lon: float
+
+    def __str__(self) -> str:
+        return f"{self.lat:.6f}, {self.lon:.6f}"
+
+
+class LocalPoint(NamedTuple):
+    """A position in metres of a map of its own."""
+
+    x: float
+    y: float
+    z: float | None = None
+
+
+Position: TypeAlias = Union[LatLon, LocalPoint]
+
+
+def position_of(document: Mapping[str, Any] | None) -> Position | None:
+    if document is None:
+        return None
+    if "lat" in document:
+        return LatLon(document["lat"], document["lon"])
+    return LocalPoint(document["x"], document["y"], document.get("z"))
+
+
+def coordinates(position: Position | None, prefix: str = "") -> dict[str, float | None]:
+    """Columns of a table."""
+    if isinstance(position, LocalPoint):
+        return {f"{prefix}x": position.x, f"{prefix}y": position.y, f"{prefix}z": position.z}
+    if position is None:
+        return {f"{prefix}lat": None, f"{prefix}lon": None}
+    return {f"{prefix}lat": position.lat, f"{prefix}lon": position.lon}
+
+
+@dataclass(frozen=True)
+class Match:
+    """A place that may show what the query shows.
+
+    Attributes:
+        rank: Place in the ranking, from 1.
+        id: Identifier of the reference in the index: the UUID of its name.
+        path: Its name in the index: the label of its source and its path in it.
+        tags: Its tags.
+        position: Where it was taken.
+        heading: Where it looks, degrees clockwise from north.
+        time: When it was taken, seconds since 1970 UTC.
+        distance_m: Metres from the prior position, where one was given.
+        similarity: Cosine of the two global descriptors, -1 to 1.
+        score: What reranking sorted by; None if it was not reranked.
+        score_kind: ``reranker_probability``, ``ransac_inliers`` or ``mutual_matches``.
+    """
+
+    rank: int
+    id: str
+    path: str
+    tags: dict[str, str]
+    position: Position | None
+    heading: float | None
+    time: int | None
+    distance_m: float | None
+    similarity: float
+    score: float | None
+    score_kind: str | None
+
+
+@dataclass(frozen=True)
+class Ellipse:
+    """The region around the weighted position that holds the true one in 90 % of correct answers.
+
+    Attributes:
+        major_m: Half the major axis in metres.
+        minor_m: Half the minor axis in metres.
+        angle_deg: Direction of the major axis, degrees clockwise from north.
+    """
+
+    major_m: float
+    minor_m: float
+    angle_deg: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Where the query was taken.
+
+    Attributes:
+        best: Position of the first match.
+        weighted: Mean position of the matches that agree, weighted by score and overlap.
+        heading: Where the query looks, degrees clockwise from north.
+        ellipse: The uncertainty; None of a model that is not calibrated.
+        agreeing: Matches within 25 m of the first one, itself included.
+        considered: Of the first 10 matches, those with a position.
+        spread_m: Largest distance from the first match to one that agrees, in metres.
+    """
+
+    best: Position
+    weighted: Position
+    heading: float | None
+    ellipse: Ellipse | None
+    agreeing: int
+    considered: int
+    spread_m: float
+
+
+class Answer:
+    """The answer for one query photograph."""
+
+    def __init__(self, document: Mapping[str, Any], answers: Answers | None = None) -> None:
+        self._document = dict(document)
+        self._answers = answers
+
+    @property
+    def query(self) -> str:
+        """The query's name."""
+        return str(self._document["query"])
+
+    @property
+    def status(self) -> str:
+        """``answered``, ``not_in_index``, ``no_match`` or ``unreadable``."""
+        return str(self._document["status"])
+
+    @property
+    def error(self) -> str | None:
+        """Why the query is unreadable."""
+        return self._document.get("error")
+
+    @property
+    def confidence(self) -> float | None:
+        """Probability that the first match is within 25 m of the truth, 0 to 1; None of a model that is not calibrated."""
+        return self._document.get("confidence")
+
+    @property
+    def matches(self) -> list[Match]:
+        """Places, best first."""
+        return [
+            Match(**{**match, "position": position_of(match["position"])}) for match in self._document.get("matches", [])
+        ]
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """Where it was taken; None if the first match has no position."""
+        document = self._document.get("estimate")
+        if document is None:
+            return None
+        best, weighted = position_of(document["best"]), position_of(document["weighted"])
+        assert best is not None and weighted is not None
+        ellipse = document.get("ellipse")
+        return Estimate(
+            best,
+            weighted,
+            document.get("heading"),
+            None if ellipse is None else Ellipse(ellipse["major_m"], ellipse["minor_m"], ellipse["angle_deg"]),
+            document["agreeing"],
+            document["considered"],
+            document["spread_m"],
+        )
+
+    @property
+    def rerank(self) -> str | None:
+        """``model``, ``ransac``, ``mutual`` or ``none``: what the ranking is by."""
+        return self._document.get("rerank")
+
+    @property
+    def reranking_skipped(self) -> bool:
+        """Whether the top-1 margin was large enough to keep the global ranking."""
+        return bool(self._document.get("reranking_skipped", False))
+
+    @property
+    def notes(self) -> list[str]:
+        """Reasons to distrust the answer."""
+        return list(self._document.get("notes", []))
+
+    @property
+    def timing(self) -> dict[str, float]:
+        """Milliseconds of each stage: decode_ms, extract_ms, search_ms, fetch_ms, rerank_ms."""
+        return dict(self._document.get("timing", {}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of ``r2former query --json``."""
+        return dict(self._document)
+
+    def to_geojson(self) -> dict[str, Any]:
+        """A FeatureCollection, as of ``r2former query --geojson``."""
+        answers = self._answers
+        if answers is None:
+            raise TypeError("this answer does not belong to a query")
+        collection = answers.to_geojson()
+        if len(answers) > 1:
+            raise TypeError("several queries: Answers.to_geojson() has the features of all")
+        return collection
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row for each match."""
+        return _frame([self])
+
+    def __repr__(self) -> str:
+        estimate = self.estimate
+        at = f" at {estimate.best}" if estimate is not None else ""
+        return f"<r2former.Answer {self.query}: {self.status}{at}, {len(self._document.get('matches', []))} matches>"
+
+    def _repr_html_(self) -> str:
+        columns = ["rank", "path", "position", "heading", "similarity", "score"]
+        rows = [
+            (m.rank, m.path, _shown(m.position), m.heading, round(m.similarity, 4), m.score) for m in self.matches
+        ]
+        return table(columns, rows, _caption(self))
+
+
+def _shown(position: Position | None) -> str:
+    if position is None:
+        return ""
+    return str(position) if isinstance(position, LatLon) else ", ".join(f"{v:.2f}" for v in position if v is not None)
+
+
+def _caption(answer: Answer) -> str:
+    caption = f"{answer.query}: {answer.status}"
+    if answer.error:
+        caption += f": {answer.error}"
+    if answer.confidence is not None:
+        caption += f", confidence {100 * answer.confidence:.0f} %"
+    estimate = answer.estimate
+    if estimate is not None:
+        caption += (
+            f", at {_shown(estimate.best)} ({estimate.agreeing} of {estimate.considered} matches agree, spread "
+            f"{estimate.spread_m:.0f} m)"
+        )
+    return caption
+
+
+class Answers(Sequence[Answer]):
+    """Answers in the order of their queries."""
+
+    def __init__(self, native: _native.Answers) -> None:
+        self._native = native
+        self._answers = [Answer(document, self) for document in json.loads(native.json())["answers"]]
+
+    @overload
+    def __getitem__(self, which: int) -> Answer: ...
+    @overload
+    def __getitem__(self, which: slice) -> list[Answer]: ...
+    def __getitem__(self, which: int | slice) -> Answer | list[Answer]:
+        return self._answers[which]
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def __iter__(self) -> Iterator[Answer]:
+        return iter(self._answers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of ``r2former query --json``."""
+        return {"answers": [answer.to_dict() for answer in self._answers]}
+
+    def to_geojson(self) -> dict[str, Any]:
+        """The FeatureCollection of ``r2former query --geojson``: longitude first, as in RFC 7946.
+
+        Raises:
+            RequestError: An index without positions, or in local metres without an origin.
+        """
+        collection: dict[str, Any] = json.loads(self._native.geojson())
+        return collection
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row for each match, and one for each query without any."""
+        return _frame(self._answers)
+
+    def __repr__(self) -> str:
+        return f"<r2former.Answers of {len(self)} queries>"
+
+    def _repr_html_(self) -> str:
+        columns = ["query", "status", "confidence", "position", "path", "similarity", "score", "agreeing"]
+        rows = []
+        for answer in self._answers:
+            first = answer.matches[0] if answer.matches else None
+            estimate = answer.estimate
+            rows.append(
+                (
+                    answer.query,
+                    answer.status,
+                    answer.confidence,
+                    _shown(estimate.best) if estimate else "",
+                    first.path if first else "",
+                    round(first.similarity, 4) if first else None,
+                    first.score if first else None,
+                    f"{estimate.agreeing} of {estimate.considered}" if estimate else "",
+                )
+            )
+        return table(columns, rows)
+
+
+def _frame(answers: Sequence[Answer]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = []
+    for answer in answers:
+        estimate = answer.estimate
+        about: dict[str, Any] = {"query": answer.query, "status": answer.status}
+        later: dict[str, Any] = {
+            **coordinates(estimate.best if estimate else None, "best_"),
+            **coordinates(estimate.weighted if estimate else None, "weighted_"),
+            "agreeing": estimate.agreeing if estimate else None,
+            "considered": estimate.considered if estimate else None,
+            "spread_m": estimate.spread_m if estimate else None,
+            "confidence": answer.confidence,
+            "error": answer.error,
+        }
+        for match in answer.matches:
+            own = {
+                "rank": match.rank,
+                "path": match.path,
+                **coordinates(match.position),
+                "heading": match.heading,
+                "time": match.time,
+                "distance_m": match.distance_m,
+                "similarity": match.similarity,
+                "score": match.score,
+                "score_kind": match.score_kind,
+                "tags": match.tags,
+            }
+            rows.append({**about, **own, **later})
+        if not answer.matches:
+            rows.append({**about, **later})
+    return pd.DataFrame(rows)
+
+
+class AddReport:
+    """What adding photographs did: the document of ``r2former index add --json``."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._document = dict(document)
+
+    @property
+    def added(self) -> int:
+        """Images added."""
+        return int(self._document["added"])
+
+    @property
+    def already_indexed(self) -> int:
+        """Images that were in the index already, unchanged."""
+        return int(self._document["already_indexed"])
+
+    @property
+    def updated(self) -> list[dict[str, Any]]:
+        """Images that were taken again, each with its name and what differed."""
+        return list(self._document["updated"])
+
+    @property
+    def changed(self) -> list[dict[str, Any]]:
+        """Images that differ from the index and were not taken, as ``update`` was not given."""
+        return list(self._document["changed"])
+
+    @property
+    def left_out(self) -> list[dict[str, str]]:
+        """Files that were not added: ``path`` and ``reason``."""
+        kinds = ("without_position", "unreadable", "unsupported")
+        return [entry for kind in kinds for entry in self._document[kind]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document."""
+        return dict(self._document)
+
+    def __repr__(self) -> str:
+        parts = [f"{self.added} added", f"{self.already_indexed} already indexed"]
+        for words, all_of in (("updated", self.updated), ("changed", self.changed), ("left out", self.left_out)):
+            if all_of:
+                parts.append(f"{len(all_of)} {words}")
+        return f"<r2former.AddReport: {', '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(key, len(value) if isinstance(value, list) else value) for key, value in self._document.items()]
+        return table(["", "images"], rows)
+
+
+@dataclass(frozen=True)
+class Place:
+    """An image of an index.
+
+    Attributes:
+        id: The UUID of its name.
+        name: The label of its source and its path in it.
+        position: Where it was taken.
+        heading: Degrees clockwise from north.
+        altitude: Metres above sea level.
+        time: Seconds since 1970 UTC.
+        tags: Its tags.
+    """
+
+    id: str
+    name: str
+    position: Position | None
+    heading: float | None
+    altitude: float | None
+    time: int | None
+    tags: dict[str, str]
+
+
+class Places(Sequence[Place]):
+    """Images of an index, sorted by name."""
+
+    def __init__(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        self._documents = list(documents)
+        self._places = [
+            Place(
+                entry["id"],
+                entry["place"]["name"],
+                position_of(entry["place"].get("position")),
+                entry["place"].get("heading"),
+                entry["place"].get("altitude"),
+                entry["place"].get("time"),
+                dict(entry["place"].get("tags", {})),
+            )
+            for entry in self._documents
+        ]
+
+    @overload
+    def __getitem__(self, which: int) -> Place: ...
+    @overload
+    def __getitem__(self, which: slice) -> list[Place]: ...
+    def __getitem__(self, which: int | slice) -> Place | list[Place]:
+        return self._places[which]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def to_dict(self) -> list[Mapping[str, Any]]:
+        """The document of ``r2former index list --json``."""
+        return list(self._documents)
+
+    def to_geojson(self) -> dict[str, Any]:
+        """A FeatureCollection of the places with a position in degrees."""
+        features = []
+        for place in self._places:
+            if isinstance(place.position, LatLon):
+                properties = {
+                    "name": place.name,
+                    "heading": place.heading,
+                    "altitude": place.altitude,
+                    "time": place.time,
+                    "tags": place.tags,
+                }
+                point = {"type": "Point", "coordinates": [place.position.lon, place.position.lat]}
+                features.append({"type": "Feature", "id": place.id, "geometry": point, "properties": properties})
+        return {"type": "FeatureCollection", "features": features}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row for each image."""
+        import pandas as pd
+
+        rows = [
+            {
+                "name": place.name,
+                **coordinates(place.position),
+                "heading": place.heading,
+                "altitude": place.altitude,
+                "time": place.time,
+                "tags": place.tags,
+                "id": place.id,
+            }
+            for place in self._places
+        ]
+        return pd.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        return f"<r2former.Places: {len(self)} images>"
+
+    def _repr_html_(self) -> str:
+        rows = [(p.name, _shown(p.position), p.heading, p.time) for p in self._places[:20]]
+        return table(["name", "position", "heading", "time"], rows, f"{len(self)} images")

@@ -1,0 +1,326 @@
+//! An open index: queries, changes, lists.
+
+use crate::adding;
+use crate::arrays::to_python;
+use crate::errors::Failure;
+use crate::images::Images;
+use crate::model::Model;
+use crate::watch::{Watch, run};
+use pyo3::prelude::*;
+use pyo3::types::PyByteArray;
+use r2former_data::dataset::composed_name;
+use r2former_data::image::{PhotoTags, read_tags, tags_of_bytes};
+use r2former_engine::{
+    AddOptions, EngineError, MemoryImage, Near, OpenIndex, Origin, PlaceFields, PlaceIndex, PositionKind,
+    Positions, Progress, QueryImage, QueryOptions, QueryResult, SearchFilter, add_images, answers_geojson,
+    answers_json,
+};
+use r2former_index::{Filter, ReadPlaces, WritePlaces, place_id};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Results of queries.
+#[pyclass(frozen, module = "r2former._native")]
+pub(crate) struct Answers {
+    results: Vec<QueryResult>,
+    positions: Positions,
+}
+
+#[pymethods]
+impl Answers {
+    /// As `r2former query --json`.
+    fn json(&self) -> String {
+        answers_json(&self.results).to_string()
+    }
+
+    /// As `r2former query --geojson`.
+    fn geojson(&self) -> PyResult<String> {
+        match self.positions.kind() {
+            PositionKind::Local if self.positions.origin().is_none() => Err(Failure::request(
+                "this index has positions in local metres without an origin, and GeoJSON needs degrees: create it with an \
+                 origin",
+            )
+            .into()),
+            PositionKind::None => Err(Failure::request("this index has no positions, and GeoJSON needs them").into()),
+            _ => Ok(answers_geojson(&self.results, self.positions.origin()).to_string()),
+        }
+    }
+}
+
+/// An open index. Threads share it.
+#[pyclass(frozen, module = "r2former._native")]
+pub(crate) struct Index {
+    open: OpenIndex,
+}
+
+impl Index {
+    fn kind(&self) -> PositionKind {
+        self.open.place().positions().kind()
+    }
+}
+
+/// What the EXIF of an image says; nothing of pixels and of what cannot be read.
+fn exif(image: &QueryImage<'_>) -> PhotoTags {
+    let tags = match (image.path(), image.bytes()) {
+        (Some(path), _) => read_tags(path),
+        (None, Some(bytes)) => tags_of_bytes(bytes, Path::new(image.name())),
+        (None, None) => Ok(PhotoTags::default()),
+    };
+    tags.unwrap_or_default()
+}
+
+#[pymethods]
+impl Index {
+    #[staticmethod]
+    fn create(
+        py: Python<'_>,
+        path: PathBuf,
+        model: &Model,
+        positions: &str,
+        origin: Option<Vec<f64>>,
+    ) -> PyResult<Self> {
+        run(py, None, |_| {
+            let kind: PositionKind = positions.parse().map_err(Failure::request)?;
+            let origin = match origin.as_deref() {
+                None => None,
+                Some(&[lat, lon]) => Some(Origin::new(lat, lon, None)),
+                Some(&[lat, lon, altitude]) => Some(Origin::new(lat, lon, Some(altitude))),
+                Some(_) => {
+                    return Err(Failure::request("origin: (lat, lon) or (lat, lon, altitude) is needed"));
+                }
+            };
+            let origin = origin.transpose().map_err(|error| Failure::request(error.to_string()))?;
+            let positions = match (kind, origin) {
+                (PositionKind::Local, origin) => Positions::Local { origin },
+                (kind, Some(_)) => {
+                    return Err(Failure::request(format!(
+                        "origin is that of local positions; positions are {kind}"
+                    )));
+                }
+                (PositionKind::Wgs84, None) => Positions::Wgs84,
+                (PositionKind::None, None) => Positions::None,
+            };
+            let place = PlaceIndex::create_with(&path, &model.load()?, model.settings(), positions)?;
+            let open = OpenIndex::of(place, model.device())?;
+            open.share(model.extractor()?)?;
+            Ok(Self { open })
+        })
+    }
+
+    #[staticmethod]
+    fn open(py: Python<'_>, path: PathBuf, device: &str) -> PyResult<Self> {
+        run(py, None, |_| Ok(Self { open: OpenIndex::open(&path, device)? }))
+    }
+
+    /// Creates an index from a snapshot.
+    #[staticmethod]
+    fn restore(py: Python<'_>, file: PathBuf, path: PathBuf, device: &str) -> PyResult<Self> {
+        run(py, None, |_| {
+            r2former_index::import(&file, &path)?;
+            let open = OpenIndex::open(&path, device)?;
+            open.place().model()?;
+            Ok(Self { open })
+        })
+    }
+
+    /// Uses a model that is loaded already.
+    fn share(&self, py: Python<'_>, model: &Model) -> PyResult<()> {
+        run(py, None, |_| Ok(self.open.share(model.extractor()?)?))
+    }
+
+    #[getter]
+    fn path(&self) -> PathBuf {
+        self.open.place().dir().to_path_buf()
+    }
+
+    #[getter]
+    fn positions(&self) -> String {
+        self.kind().to_string()
+    }
+
+    #[getter]
+    fn model_name(&self) -> String {
+        self.open.place().manifest.config.model.clone()
+    }
+
+    fn count(&self, py: Python<'_>) -> PyResult<usize> {
+        run(py, None, |_| Ok(self.open.reader().count(&Filter::default())?))
+    }
+
+    /// Where were these taken? `options` are those of [`QueryOptions`].
+    fn query(
+        &self,
+        py: Python<'_>,
+        images: Images,
+        options: &str,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Answers> {
+        let results = run(py, progress, |watch| {
+            let asked = QueryOptions::parse(options)?;
+            let usual = asked.locate_options(&*self.open.extractor()?, self.kind())?;
+            watch.start("queries", images.len() as u64);
+            let mut results = Vec::with_capacity(images.len());
+            for number in 0..images.len() {
+                let query = images.query(number);
+                let (mut options, mut note) = (usual.clone(), None);
+                if asked.near_exif() {
+                    let tags = exif(&query);
+                    options.filter.near = match tags.position {
+                        Some(position) => Some(Near::new(position, asked.radius()?)),
+                        None => None,
+                    };
+                    if tags.position.is_none() {
+                        let why =
+                            tags.no_position.unwrap_or_else(|| "has no GPS position in its EXIF".into());
+                        note = Some(format!("{why}: searched everywhere"));
+                    }
+                }
+                results.push(match self.open.locate(query, &options) {
+                    Ok(mut answer) => {
+                        answer.notes.extend(note);
+                        QueryResult::Answer(answer)
+                    }
+                    Err(error @ EngineError::Data(_)) => QueryResult::Unreadable {
+                        query: images.name(number).to_owned(),
+                        error: error.to_string(),
+                    },
+                    Err(error) => return Err(error.into()),
+                });
+                watch.advance(1);
+            }
+            Ok(results)
+        })?;
+        Ok(Answers { results, positions: self.open.place().positions() })
+    }
+
+    /// Adds a folder, a table or a photograph; the report as `r2former index add --json`, and notes.
+    fn add_source(
+        &self,
+        py: Python<'_>,
+        source: PathBuf,
+        options: &str,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<(String, Vec<String>)> {
+        run(py, progress, |watch| {
+            let report = adding::add(&self.open, &source, options, watch)?;
+            Ok((report.to_string(), watch.take_notes()))
+        })
+    }
+
+    /// Adds images from memory; `fields` has a document of [`PlaceFields`] for each.
+    fn add_images(
+        &self,
+        py: Python<'_>,
+        images: Images,
+        fields: Vec<String>,
+        update: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<String> {
+        run(py, progress, |watch| {
+            if fields.len() != images.len() {
+                return Err(Failure::request("each image needs its fields"));
+            }
+            let extractor = self.open.extractor()?;
+            let mut all = Vec::with_capacity(images.len());
+            for (number, fields) in fields.iter().enumerate() {
+                let image = images.query(number);
+                let photo =
+                    PlaceFields::parse(fields)?.photo(images.name(number), exif(&image), self.kind())?;
+                all.push(MemoryImage { image, photo });
+            }
+            let options = AddOptions::default().update(update);
+            let started = std::time::Instant::now();
+            let report = self.open.change(|writer| add_images(writer, &extractor, &all, &options, watch))?;
+            Ok(adding::document(report, &[], started.elapsed()).to_string())
+        })
+    }
+
+    /// As `r2former index remove --json`.
+    fn remove(&self, py: Python<'_>, names: Vec<String>) -> PyResult<String> {
+        run(py, None, |_| {
+            let mut ids: Vec<_> = names.iter().map(|name| place_id(name)).collect();
+            let (removed, unknown) = self.open.change(|writer| {
+                let mut known = writer.contains(&ids)?;
+                for (i, name) in names.iter().enumerate().filter(|(i, _)| !known[*i]).collect::<Vec<_>>() {
+                    // Letters may be typed in another form.
+                    ids[i] = place_id(&composed_name(name));
+                    known[i] = writer.contains(&ids[i..=i])?.contains(&true);
+                }
+                let unknown: Vec<&String> =
+                    names.iter().zip(&known).filter(|(_, known)| !**known).map(|(name, _)| name).collect();
+                Ok((writer.remove(&ids)?, unknown))
+            })?;
+            Ok(json!({ "removed": removed, "unknown": unknown }).to_string())
+        })
+    }
+
+    /// As `r2former index list --json`.
+    fn list(&self, py: Python<'_>, filter: &str) -> PyResult<String> {
+        run(py, None, |watch| {
+            let filter = SearchFilter::parse(filter)?.filter(self.kind())?;
+            let mut places = Vec::new();
+            self.open.reader().any_place(&filter, &mut |id, place| {
+                watch.check();
+                places.push((id, place));
+                false
+            })?;
+            places.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+            let list: Vec<_> = places.iter().map(|(id, place)| json!({ "id": id, "place": place })).collect();
+            Ok(serde_json::to_string(&list)?)
+        })
+    }
+
+    /// As `r2former index info --json`.
+    fn info(&self, py: Python<'_>) -> PyResult<String> {
+        run(py, None, |_| {
+            let info = self.open.reader().info()?;
+            let mut json = serde_json::to_value(&info)?;
+            json["bytes_per_image"] = info.bytes_per_image().into();
+            json["vector_bytes_per_image"] = info.config.vector_bytes().into();
+            Ok(json.to_string())
+        })
+    }
+
+    /// Global descriptors (n, d) of images by name, and d.
+    fn descriptors<'py>(
+        &self,
+        py: Python<'py>,
+        names: Vec<String>,
+    ) -> PyResult<(Bound<'py, PyByteArray>, usize)> {
+        let values = run(py, None, |_| {
+            let ids: Vec<_> = names.iter().map(|name| place_id(name)).collect();
+            let mut values = Vec::new();
+            for (name, global) in names.iter().zip(self.open.reader().globals(&ids)?) {
+                let global =
+                    global.ok_or_else(|| Failure::request(format!("{name}: is not in this index")))?;
+                values.extend(global);
+            }
+            Ok(values)
+        })?;
+        Ok((to_python(py, &values)?, self.open.place().manifest.config.global_dim))
+    }
+
+    /// As `r2former index verify --json`.
+    fn verify(&self, py: Python<'_>) -> PyResult<String> {
+        run(py, None, |_: &Watch| {
+            self.open.place().model()?;
+            Ok(serde_json::to_string(&r2former_index::verify(self.open.place().dir())?)?)
+        })
+    }
+
+    fn compact(&self, py: Python<'_>) -> PyResult<()> {
+        run(py, None, |_| Ok(self.open.change(|writer| Ok(writer.compact()?))?))
+    }
+
+    fn export(&self, py: Python<'_>, file: PathBuf) -> PyResult<()> {
+        run(py, None, |_| Ok(r2former_index::export(self.open.place().dir(), &file)?))
+    }
+
+    fn keep_writer(&self) {
+        self.open.keep_writer();
+    }
+
+    fn release_writer(&self, py: Python<'_>) -> PyResult<()> {
+        run(py, None, |_| Ok(self.open.release_writer()?))
+    }
+}

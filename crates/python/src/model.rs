@@ -1,0 +1,342 @@
+//! A model on its device.
+
+use crate::arrays::{rows, to_python};
+use crate::errors::Failure;
+use crate::images::Images;
+use crate::watch::run;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyByteArray;
+use r2former_engine::{Extractor, ImageFeatures, LoadedModel, RerankMethod, Settings, extractor_on, rerank};
+use r2former_model::checkpoint::Storage;
+use r2former_model::import::{ImportOptions, Imported, LocalOptions, import};
+use r2former_model::{ImageSize, ModelConfig, Precision, cost, save};
+use rayon::prelude::*;
+use serde::Deserialize;
+use serde_json::json;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+
+/// Where a model's parameters are to be had again: on the device they are packed for computing.
+#[derive(Debug)]
+enum Origin {
+    BuiltIn,
+    File(PathBuf),
+    Memory(Box<LoadedModel>),
+}
+
+impl Origin {
+    fn load(&self) -> Result<LoadedModel, Failure> {
+        Ok(match self {
+            Self::BuiltIn => LoadedModel::built_in()?,
+            Self::File(path) => LoadedModel::open(path)?,
+            Self::Memory(loaded) => (**loaded).clone(),
+        })
+    }
+}
+
+/// A model. Its device is prepared when it is first needed.
+#[pyclass(frozen, module = "r2former._native")]
+pub(crate) struct Model {
+    origin: Origin,
+    config: ModelConfig,
+    fingerprint: String,
+    settings: Settings,
+    #[pyo3(get)]
+    device: String,
+    extractor: OnceLock<Arc<Extractor>>,
+}
+
+/// One of the names that a type is read from; the type says what is wrong with others.
+fn parsed<T: FromStr<Err: ToString>>(text: Option<String>) -> Result<Option<T>, Failure> {
+    text.map(|text| text.parse::<T>().map_err(|error| Failure::request(error.to_string()))).transpose()
+}
+
+impl Model {
+    fn new(
+        origin: Origin,
+        loaded: &LoadedModel,
+        device: String,
+        size: Option<ImageSize>,
+        precision: Option<Precision>,
+    ) -> Result<Self, Failure> {
+        r2former_model::parse_device(&device)?;
+        let mut settings = Settings::of(&loaded.config);
+        if let Some(size) = size {
+            loaded.config.check_image_size(size)?;
+            settings = settings.sized(size, &loaded.config);
+        }
+        settings.precision = precision.unwrap_or(settings.precision);
+        let (config, fingerprint) = (loaded.config.clone(), loaded.fingerprint.clone());
+        Ok(Self { origin, config, fingerprint, settings, device, extractor: OnceLock::new() })
+    }
+
+    /// The model on its device. Two threads that need it first at the same time both make it.
+    pub(crate) fn extractor(&self) -> Result<Arc<Extractor>, Failure> {
+        if let Some(extractor) = self.extractor.get() {
+            return Ok(extractor.clone());
+        }
+        let made = Arc::new(extractor_on(&self.device, self.load()?, self.settings)?);
+        Ok(self.extractor.get_or_init(|| made).clone())
+    }
+
+    /// Its parameters, as they were when it was loaded.
+    pub(crate) fn load(&self) -> Result<LoadedModel, Failure> {
+        let loaded = self.origin.load()?;
+        if loaded.fingerprint == self.fingerprint {
+            return Ok(loaded);
+        }
+        Err(Failure::request(format!("the file of model {} is another now: load it again", self.config.name)))
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    pub(crate) fn device(&self) -> &str {
+        &self.device
+    }
+}
+
+/// Options of an import, as those of `r2former model import`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ImportDocument {
+    name: Option<String>,
+    heads: Option<usize>,
+    image_size: Option<String>,
+    grid: Option<[usize; 2]>,
+    pooling: Option<String>,
+    normalisation: Option<String>,
+    resize: Option<String>,
+    position: Option<String>,
+    vocabulary: Option<PathBuf>,
+    layer: Option<usize>,
+    neighbours: Option<usize>,
+    local: Option<String>,
+    num_local: Option<usize>,
+    local_select: Option<String>,
+    local_layer: Option<usize>,
+    local_facet: Option<String>,
+    local_dim: Option<String>,
+    local_min_attention: Option<f32>,
+    local_min_similarity: Option<f32>,
+}
+
+impl ImportDocument {
+    fn options(self) -> Result<ImportOptions, Failure> {
+        Ok(ImportOptions {
+            name: self.name,
+            heads: self.heads,
+            local: LocalOptions {
+                preset: parsed(self.local)?,
+                count: self.num_local,
+                layer: self.local_layer,
+                facet: parsed(self.local_facet)?,
+                select: parsed(self.local_select)?,
+                dim: parsed(self.local_dim)?,
+                min_attention: self.local_min_attention,
+                min_similarity: self.local_min_similarity,
+            },
+            image_size: parsed(self.image_size)?,
+            grid: self.grid,
+            pooling: parsed(self.pooling)?,
+            normalisation: parsed(self.normalisation)?,
+            resize: parsed(self.resize)?,
+            position: parsed(self.position)?,
+            vocabulary: self.vocabulary,
+            layer: self.layer,
+            neighbours: self.neighbours,
+        })
+    }
+}
+
+/// Features of n images: global descriptors (n, d), local features (n, k, 3 + d'), and how many of the k rows each image has.
+type Features<'py> = (Bound<'py, PyByteArray>, Bound<'py, PyByteArray>, Vec<usize>);
+
+#[pymethods]
+impl Model {
+    #[staticmethod]
+    #[pyo3(signature = (path, device, image_size, precision))]
+    fn load_file(
+        py: Python<'_>,
+        path: Option<PathBuf>,
+        device: String,
+        image_size: Option<String>,
+        precision: Option<String>,
+    ) -> PyResult<Self> {
+        run(py, None, |_| {
+            let origin = path.map_or(Origin::BuiltIn, Origin::File);
+            let loaded = origin.load()?;
+            Self::new(origin, &loaded, device, parsed(image_size)?, parsed(precision)?)
+        })
+    }
+
+    /// The model, tensors that it does not use, and notes.
+    #[staticmethod]
+    fn import_file(
+        py: Python<'_>,
+        path: PathBuf,
+        device: String,
+        options: &str,
+    ) -> PyResult<(Self, Vec<String>, Vec<String>)> {
+        run(py, None, |_| {
+            let options: ImportDocument = serde_json::from_str(options)?;
+            let Imported { config, tensors, leftovers, notes } = import(&path, &options.options()?)?;
+            let loaded = Box::new(LoadedModel::of(&config, &tensors)?);
+            let model = Self::new(Origin::Memory(loaded.clone()), &loaded, device, None, None)?;
+            Ok((model, leftovers, notes))
+        })
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    #[getter]
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    #[getter]
+    fn image_size(&self) -> String {
+        self.settings.image_size().to_string()
+    }
+
+    #[getter]
+    fn global_dim(&self) -> usize {
+        self.config.global_dim()
+    }
+
+    /// Values of a local feature; 0 without any.
+    #[getter]
+    fn local_row(&self) -> usize {
+        self.config.local_row()
+    }
+
+    /// Height and width that [`Model::extract_tensor`] takes by default.
+    #[getter]
+    fn input_size(&self) -> (usize, usize) {
+        (self.settings.height, self.settings.width)
+    }
+
+    /// Mean and standard deviation of each channel.
+    #[getter]
+    fn normalisation(&self) -> ([f32; 3], [f32; 3]) {
+        (self.config.input.mean, self.config.input.std)
+    }
+
+    /// As `r2former model info --json`.
+    fn info(&self, py: Python<'_>) -> PyResult<String> {
+        run(py, None, |_| {
+            let loaded = self.load()?;
+            let config = &loaded.config;
+            let size = self.settings.image_size();
+            let [height, width] = config.nominal_size(size);
+            let parameters: usize = loaded.tensors().values().map(|tensor| tensor.data.len()).sum();
+            let document = json!({
+                "config": config, "license": config.license(), "parameters": parameters, "image_size": size,
+                "cost": cost::cost(config, height, width), "fingerprint": self.fingerprint,
+            });
+            Ok(document.to_string())
+        })
+    }
+
+    fn save(&self, py: Python<'_>, path: PathBuf, half: bool) -> PyResult<()> {
+        run(py, None, |_| {
+            let loaded = self.load()?;
+            let storage = if half { Storage::F16 } else { Storage::F32 };
+            Ok(save(&path, &loaded.config, loaded.tensors(), storage)?)
+        })
+    }
+
+    /// Descriptors of images, decoded at once.
+    fn extract<'py>(&self, py: Python<'py>, images: Images) -> PyResult<Features<'py>> {
+        let features = run(py, None, |watch| {
+            let extractor = self.extractor()?;
+            let view = |number: usize| {
+                watch.ended()?;
+                let decoded = extractor.decode(&images.query(number))?;
+                Ok(extractor.prepare(&decoded.pixels)?)
+            };
+            let view = |number| view(number).map_err(|failure: Failure| failure.about(images.name(number)));
+            let views = (0..images.len()).into_par_iter().map(view).collect::<Result<Vec<_>, Failure>>()?;
+            Ok(extractor.extract_views(&views)?)
+        })?;
+        self.features(py, &features)
+    }
+
+    /// Descriptors of a normalised tensor (n, 3, height, width), as the network gets it.
+    fn extract_tensor<'py>(
+        &self,
+        py: Python<'py>,
+        height: usize,
+        width: usize,
+        tensor: PyBackedBytes,
+    ) -> PyResult<Features<'py>> {
+        let features = run(py, None, |_| {
+            let size = [self.settings.height, self.settings.width];
+            if [height, width] != size {
+                return Err(Failure::request(format!(
+                    "the tensor has images of {height} x {width}; this model takes {} x {}: load it with \
+                     image_size=({height}, {width}) for this size",
+                    size[0], size[1]
+                )));
+            }
+            let values = rows("the tensor", &tensor, 3 * height * width)?;
+            if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
+                return Err(Failure::request(format!("the tensor holds {bad}, not a finite number")));
+            }
+            let inputs: Vec<Vec<f32>> =
+                values.chunks_exact(3 * height * width).map(<[f32]>::to_vec).collect();
+            Ok(self.extractor()?.extract(&inputs)?)
+        })?;
+        self.features(py, &features)
+    }
+
+    /// Scores of references (n) by their local features against those of a query, and the reranker's logits (n, 2).
+    fn rerank<'py>(
+        &self,
+        py: Python<'py>,
+        query: PyBackedBytes,
+        references: Vec<PyBackedBytes>,
+        method: &str,
+    ) -> PyResult<(Bound<'py, PyByteArray>, Option<Bound<'py, PyByteArray>>)> {
+        let (scores, logits) = run(py, None, |_| {
+            let method: RerankMethod = method.parse().map_err(Failure::request)?;
+            let row = self.config.local_row();
+            let own = |bytes: &PyBackedBytes| rows("local features", bytes, row);
+            let (query, references) =
+                (own(&query)?, references.iter().map(own).collect::<Result<Vec<_>, Failure>>()?);
+            let extractor = self.extractor()?;
+            let references: Vec<&[f32]> = references.iter().map(Vec::as_slice).collect();
+            if method == RerankMethod::Model {
+                let pairs = rerank(&extractor, &query, &references)?;
+                let logits = pairs.iter().flat_map(|pair| pair.logits).collect::<Vec<f32>>();
+                return Ok((pairs.iter().map(|pair| pair.score).collect(), Some(logits)));
+            }
+            Ok((method.scores(&extractor, &query, &references)?, None))
+        })?;
+        Ok((to_python(py, &scores)?, logits.map(|logits| to_python(py, &logits)).transpose()?))
+    }
+}
+
+impl Model {
+    /// Rows of zeros follow where an image has fewer local features than another.
+    fn features<'py>(&self, py: Python<'py>, features: &[ImageFeatures]) -> PyResult<Features<'py>> {
+        let (dim, row) = (self.config.global_dim(), self.config.local_row());
+        let counts: Vec<usize> =
+            features.iter().map(|f| f.local.len().checked_div(row).unwrap_or(0)).collect();
+        let most = counts.iter().copied().max().unwrap_or(0);
+        let mut global = Vec::with_capacity(features.len() * dim);
+        let mut local = Vec::with_capacity(features.len() * most * row);
+        for (i, features) in features.iter().enumerate() {
+            global.extend_from_slice(&features.global);
+            local.extend_from_slice(&features.local);
+            local.resize((i + 1) * most * row, 0.0);
+        }
+        Ok((to_python(py, &global)?, to_python(py, &local)?, counts))
+    }
+}
