@@ -21,7 +21,7 @@ impl FusedAggregate {
     /// [`KernelError::Unsupported`] for what only the plain path covers: other aggregations, and bfloat16.
     pub fn new(model: &R2Former, level: Level) -> Result<Self, KernelError> {
         let config = model.config();
-        let (GlobalConfig::Boq(c), Some(aggregate), Precision::F32) =
+        let (GlobalConfig::Boq(c), Some(aggregate), Precision::F32 | Precision::Int8) =
             (&config.global, model.aggregate(), config.precision)
         else {
             return Err(KernelError::Unsupported("this aggregation".into()));

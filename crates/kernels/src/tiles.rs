@@ -5,7 +5,7 @@
 //! earlier tiles' context) makes a tokens x tokens matrix unnecessary.
 
 use crate::buffer::{Floats, vectors_mut};
-use crate::element::bf16x2;
+use crate::element::{Element, bf16x2};
 use crate::math::exp2;
 use crate::matrix::{KC, Matrix, Packing};
 use crate::panel::{NR_VECTORS, panel_columns};
@@ -32,7 +32,8 @@ pub(crate) struct Head {
 /// How tokens are laid out in panels, and how heads are packed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
-    pub(crate) packing: Packing,
+    pub(crate) keys: Packing,
+    pub(crate) values: Packing,
     /// Token width.
     pub(crate) dim: usize,
     /// NR of the level.
@@ -69,28 +70,37 @@ impl Head {
     /// Packs head `head` of `size` dimensions. bf16x2 elements need an even `size`.
     ///
     /// # Shapes
-    /// - kv: panels `[2 * dim, NR]`, keys before values
+    /// - kv: panels `[2 * dim, NR]`, keys before values; keys of 8 bits are packed already
+    ///   ([`DotProduct::quantise_rows`](crate::int8::DotProduct::quantise_rows))
     pub(crate) fn fill(&mut self, layout: Layout, head: usize, size: usize, kv: &[f32]) {
-        let Layout { packing, dim, columns, count } = layout;
+        let Layout { keys, values: packing, dim, columns, count } = layout;
         (self.index, self.dim) = (head, dim);
-        self.keys.resize(packing, count, size);
+        self.keys.resize(keys, count, size);
         self.values.resize(packing, size, count);
         self.elements.resize(columns, 0.0);
         let values = packing.element.values();
+        let rows = keys.element.count(size);
         for (p, panel) in kv.chunks_exact(2 * dim * columns).enumerate() {
             let first = p * columns;
             let here = columns.min(count - first);
             let row = |part: usize, h: usize| &panel[(part * dim + head * size + h) * columns..][..here];
-            for element in 0..size / values {
-                if values == 1 {
-                    self.keys.set_column(first, element, row(0, element));
-                    continue;
+            for element in 0..rows {
+                match keys.element {
+                    Element::F32 => self.keys.set_column(first, element, row(0, element)),
+                    Element::Bf16x2(_) => {
+                        let pairs = row(0, 2 * element).iter().zip(row(0, 2 * element + 1));
+                        for (packed, (low, high)) in self.elements.iter_mut().zip(pairs) {
+                            *packed = bf16x2(*low, *high);
+                        }
+                        self.keys.set_column(first, element, &self.elements[..here]);
+                    }
+                    Element::Int8(products) => {
+                        // Elements, scales, sums.
+                        let packed = |i: usize| &panel[(head * (rows + 2) + i) * columns..][..here];
+                        self.keys.set_column(first, element, packed(element));
+                        self.keys.set_scales(products, first, packed(rows), packed(rows + 1));
+                    }
                 }
-                let pairs = row(0, 2 * element).iter().zip(row(0, 2 * element + 1));
-                for (packed, (low, high)) in self.elements.iter_mut().zip(pairs) {
-                    *packed = bf16x2(*low, *high);
-                }
-                self.keys.set_column(first, element, &self.elements[..here]);
             }
             for h in 0..size {
                 let elements = &mut self.elements[..packing.element.count(here)];
@@ -104,7 +114,7 @@ impl Head {
     ///
     /// # Shapes
     /// - context: panels `[dim, NR]`, of which rows `index * size..(index + 1) * size` are this head's
-    /// - queries: likewise, in packed elements and scaled by log2(e) / sqrt(size)
+    /// - queries: panels of as many heads, in packed elements and scaled by log2(e) / sqrt(size)
     #[inline(always)]
     pub(crate) fn attend<S: Simd>(
         &self,
@@ -123,6 +133,8 @@ impl Head {
         let rows = |panel: usize| {
             panel * dim * NR_VECTORS + head * size..panel * dim * NR_VECTORS + (head + 1) * size
         };
+        let own = self.keys.panel_rows() * NR_VECTORS;
+        let heads = dim / self.values.rows;
         tile.scores.resize(tokens * columns);
         tile.max.resize(panels * columns);
         tile.sum.resize(panels * columns);
@@ -140,8 +152,7 @@ impl Head {
             let here = tokens.min(count - first);
             let scores = &mut scores[..here * NR_VECTORS];
             for panel in 0..panels {
-                let own = rows(panel);
-                let queries = &queries[own.start / values..own.end / values];
+                let queries = &queries[(panel * heads + head) * own..][..own];
                 self.keys.multiply_rows(simd, first, queries, scores);
                 if let (0, Some(attention)) = (panel, &mut attention) {
                     attention.keep(pulp::bytemuck::cast_slice(scores), columns, first);
@@ -269,7 +280,7 @@ mod tests {
             let (columns, size, count) = (panel_columns::<S>(), self.size, self.keys.len() / self.size);
             // Two heads, of which the second is tested.
             let packing = Packing::new(self.level, self.element);
-            let layout = Layout { packing, dim: 2 * size, columns, count };
+            let layout = Layout { keys: packing, values: packing, dim: 2 * size, columns, count };
             let mut kv = Floats::zeros(count.div_ceil(columns) * 4 * size * columns);
             for t in 0..count {
                 let panel = &mut kv[t / columns * 4 * size * columns..];

@@ -97,7 +97,10 @@ fn encoding_a_second_image_allocates_only_its_result() {
     let tokens = 2 + 9 * 13;
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     for (level, products) in Level::available()
-        .flat_map(|level| [(level, MatmulPrecision::F32), (level, MatmulPrecision::Bf16Emulated)])
+        .flat_map(|level| {
+            [MatmulPrecision::F32, MatmulPrecision::Bf16Emulated, MatmulPrecision::Int8Emulated]
+                .map(|products| (level, products))
+        })
     {
         let get = |name: &str| weights.get(name).map(Cow::from);
         let encoder = Encoder::new(level, products, shape, &get).unwrap();
@@ -165,9 +168,10 @@ fn extreme_and_non_finite_pixels() {
         local_layer: 1,
         all_outputs: false,
     };
-    for level in Level::available() {
+    let all = [MatmulPrecision::F32, MatmulPrecision::Int8Emulated];
+    for (level, products) in Level::available().flat_map(|level| all.map(|products| (level, products))) {
         let get = |name: &str| weights.get(name).map(Cow::from);
-        let encoder = Encoder::new(level, MatmulPrecision::F32, shape, &get).unwrap();
+        let encoder = Encoder::new(level, products, shape, &get).unwrap();
         let prefix = encoder.precompute_prefix(&vec![0.1; (1 + 6) * dim], 8, 12).unwrap();
         // Unaligned slices.
         let mut image = vec![0.5; 1 + 3 * 8 * 12];
@@ -178,7 +182,7 @@ fn extreme_and_non_finite_pixels() {
             image[50] = value;
             let found = encoder.run(&prefix, &image[1..]).unwrap();
             let finite = found.last.iter().all(|v| v.is_finite());
-            assert_eq!(finite, sound, "{level}: {value} gives {:?}", found.last);
+            assert_eq!(finite, sound, "{level}, {products:?}: {value} gives {:?}", found.last);
         }
         assert!(encoder.run(&prefix, &image).is_err(), "an image of another size");
         assert!(encoder.precompute_prefix(&[0.1; 5], 8, 12).is_err(), "no tokens");

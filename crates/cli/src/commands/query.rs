@@ -2,7 +2,7 @@
 
 use super::priors::PriorArgs;
 use super::sequence::{FrameArg, SequenceArgs};
-use crate::common::{Machine, parse_margin, rerank_or_default};
+use crate::common::{IndexPrecision, Machine, parse_margin, rerank_or_default};
 use crate::exit::ExitStatus;
 use crate::filters::FilterArgs;
 use crate::output::{self, AnswerFormat, PairsFormat, check_pair_names, escaped, print_answers};
@@ -54,6 +54,8 @@ pub(crate) struct QueryArgs {
     /// Require that the index was built with this model; the index's own copy is used otherwise.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
+    #[command(flatten)]
+    precision: IndexPrecision,
     /// Print query names relative to this folder, as image lists of other tools do.
     #[arg(long, value_name = "DIR")]
     query_root: Option<PathBuf>,
@@ -168,7 +170,8 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         options.top = options.top.max(options.candidates);
     }
     options.min_confidence = args.min_confidence.map(|least| least.value(&loaded.config));
-    let extractor = machine.extractor(loaded, index.settings)?.with_limits(args.read.limits());
+    let extractor =
+        machine.extractor_of(&index, loaded, args.precision.precision)?.with_limits(args.read.limits());
 
     let mut out = output::stdout();
     let (mut results, mut unreadable) = (Vec::new(), 0);
