@@ -4,9 +4,7 @@ use crate::progress::Bar;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use r2former_engine::doctor::{self, TrustCache};
-use r2former_engine::{
-    Extractor, LoadedModel, Origin, PlaceIndex, PrecisionChoice, RerankMethod, Settings,
-};
+use r2former_engine::{Extractor, LoadedModel, Origin, PlaceIndex, PrecisionChoice, RerankMethod, Settings};
 use r2former_model::device::describe;
 use r2former_model::{Device, ImageSize, ModelConfig, Precision, parse_device};
 use std::ops::RangeInclusive;

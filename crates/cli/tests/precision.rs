@@ -56,7 +56,11 @@ fn a_checked_model_is_extracted_in_8_bits_and_mixed() {
     let mut command = r2former();
     command.args(["model", "check", "--json", "--images"]).arg(town.join("database"));
     let found = json(command.arg("--out").arg(&checked));
-    assert_eq!((&found["keeps_ranking"], &found["check"]["precision"]), (&true.into(), &"int8".into()), "{found}");
+    assert_eq!(
+        (&found["keeps_ranking"], &found["check"]["precision"]),
+        (&true.into(), &"int8".into()),
+        "{found}"
+    );
     assert!(found["check"]["least_cosine"].as_f64() >= Some(0.998), "{found}");
     assert!(load(&checked).expect("a model").config.keeps_ranking(Precision::Int8));
     let about = text(r2former().args(["model", "info"]).arg(&checked));
@@ -104,7 +108,10 @@ fn an_unchecked_model_is_not_mixed() {
     let mut command = r2former();
     command.arg("extract").arg(photos.path()).arg("--out").arg(&out).args(["--precision", "int8"]);
     command.assert().success();
-    names(&fails(r2former().args(["bench", "extract", "--precision", "int7"]), 2), &["int7", "auto, f32, bf16 or int8"]);
+    names(
+        &fails(r2former().args(["bench", "extract", "--precision", "int7"]), 2),
+        &["int7", "auto, f32, bf16 or int8"],
+    );
     let mut command = r2former();
     command.args(["model", "check", "--precision", "f32", "--images"]).arg(photos.path());
     names(&fails(&mut command, 1), &["int8 or bf16"]);

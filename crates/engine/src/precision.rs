@@ -49,7 +49,9 @@ impl Settings {
     pub fn with_precision(self, choice: PrecisionChoice, config: &ModelConfig, device: &Device) -> Self {
         let precision = match choice {
             PrecisionChoice::Only(precision) => precision,
-            PrecisionChoice::Auto if fast_in_8_bits(config, device) && self.mixes(Precision::Int8, config) => {
+            PrecisionChoice::Auto
+                if fast_in_8_bits(config, device) && self.mixes(Precision::Int8, config) =>
+            {
                 Precision::Int8
             }
             PrecisionChoice::Auto if *device != Device::flex() && self.precision == Precision::Int8 => {
@@ -100,7 +102,8 @@ impl Settings {
 
 /// Whether this machine computes the model faster in 8 bits.
 fn fast_in_8_bits(config: &ModelConfig, device: &Device) -> bool {
-    let covered = matches!(&config.backbone, BackboneConfig::Vit(vit) if vit.adapters.is_none() && !vit.values);
+    let covered =
+        matches!(&config.backbone, BackboneConfig::Vit(vit) if vit.adapters.is_none() && !vit.values);
     covered && *device == Device::flex() && Level::current().is_ok_and(Level::multiplies_int8)
 }
 
@@ -118,9 +121,8 @@ pub fn check_precision(
     mut skipped: impl FnMut(usize, EngineError),
 ) -> Result<PrecisionCheck> {
     let settings = Settings::of(&loaded.config);
-    let extractor = |precision| {
-        Extractor::new(loaded.clone(), Settings { precision, ..settings }, &Device::flex())
-    };
+    let extractor =
+        |precision| Extractor::new(loaded.clone(), Settings { precision, ..settings }, &Device::flex());
     let (exact, other) = (extractor(Precision::F32)?, extractor(precision)?);
     let computed = other.fused_backbone().map_or(Precision::F32, |backbone| backbone.products());
     if precision == Precision::F32 || computed != precision {
@@ -192,7 +194,10 @@ fn compare(precision: Precision, pairs: &[[&[f32]; 2]]) -> Result<PrecisionCheck
 /// The cosine of two descriptors of unit length.
 fn similarity(a: &[f32], b: &[f32]) -> f64 {
     // In parts, whose sums are exact enough and fast.
-    a.chunks(256).zip(b.chunks(256)).map(|(a, b)| f64::from(a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>())).sum()
+    a.chunks(256)
+        .zip(b.chunks(256))
+        .map(|(a, b)| f64::from(a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>()))
+        .sum()
 }
 
 #[cfg(test)]

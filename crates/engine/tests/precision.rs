@@ -17,9 +17,8 @@ fn photographs(places: usize) -> Vec<[r2former_data::Rgb8; 2]> {
         .map(|i| {
             let at = &spots[i * spots.len() / places];
             let camera = Camera { x: at.x, y: at.y, heading: at.heading, ..Camera::default() };
-            [(Condition::Day, 0), (Condition::Dusk, 1)].map(|(condition, visit)| {
-                town.render(&View { camera, condition, visit }, 320, 320).unwrap()
-            })
+            [(Condition::Day, 0), (Condition::Dusk, 1)]
+                .map(|(condition, visit)| town.render(&View { camera, condition, visit }, 320, 320).unwrap())
         })
         .collect()
 }
@@ -75,7 +74,10 @@ fn the_built_in_model_ranks_alike_at_every_level() {
             ranking.sort_by(|i, j| dot(query, &rounded[0][*j]).total_cmp(&dot(query, &rounded[0][*i])));
             for pair in ranking.windows(2) {
                 let lost = exact[pair[1]] - exact[pair[0]];
-                assert!(lost < 4.0 * PrecisionCheck::TIE, "{level}: ranked first although less similar by {lost}");
+                assert!(
+                    lost < 4.0 * PrecisionCheck::TIE,
+                    "{level}: ranked first although less similar by {lost}"
+                );
             }
             let best = exact.iter().copied().fold(f64::MIN, f64::max);
             assert!(exact[ranking[0]] > best - PrecisionCheck::TIE, "{level}: another first answer");
@@ -101,8 +103,7 @@ fn a_check_measures_what_an_index_then_allows() {
     files.push(broken);
     let files: Vec<_> = files.iter().map(|file| file.as_path()).collect();
     let mut left_out = Vec::new();
-    let check =
-        check_precision(&loaded, Precision::Int8, &files, &NoProgress, |i, _| left_out.push(i));
+    let check = check_precision(&loaded, Precision::Int8, &files, &NoProgress, |i, _| left_out.push(i));
     let level = Level::current().unwrap();
     if !level.multiplies_int8() {
         assert!(check.unwrap_err().to_string().contains("nothing to compare"));

@@ -71,7 +71,7 @@ impl Element {
         }
     }
 
-    /// The element type of what is not quantised beside linear layers of this one: pixels, and attention's values.
+    /// The element type of what is not quantised beside linear layers of this one: pixels.
     pub(crate) fn unquantised(self) -> Self {
         if matches!(self, Self::Int8(_)) { Self::F32 } else { self }
     }
@@ -80,6 +80,12 @@ impl Element {
     pub(crate) fn of_keys(self, size: usize) -> Self {
         // Scales and sums need room behind the elements.
         if size < 4 { self.unquantised() } else { self }
+    }
+
+    /// The element type of attention's values and their weights, likewise, where panels have `columns` tokens.
+    pub(crate) fn of_values(self, columns: usize) -> Self {
+        // An element's tokens lie in one panel.
+        if columns.is_multiple_of(self.values()) { self } else { self.unquantised() }
     }
 
     /// Converts panels of floats, in place.

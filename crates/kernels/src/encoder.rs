@@ -285,7 +285,7 @@ impl Encoder {
         let EncoderShape { dim, heads, class_tokens, local_layer, all_outputs, .. } = self.shape;
         let columns = self.level.columns();
         let size = dim * columns;
-        let [keys, values] = [self.element.of_keys(dim / heads), self.element.unquantised()]
+        let [keys, values] = [self.element.of_keys(dim / heads), self.element.of_values(columns)]
             .map(|element| Packing::new(self.level, element));
         let layout = Layout { keys, values, dim, columns, count };
         let mut buffers = self.buffers.borrow();

@@ -157,6 +157,11 @@ impl Matrix {
         }
     }
 
+    /// With 8-bit integers, the scale of a row whose sums with columns begin at zero.
+    pub(crate) fn set_scale(&mut self, row: usize, scale: f32) {
+        self.scales[row] = scale;
+    }
+
     /// With 8-bit integers, the scales of rows `row..` and what their sums begin with, by the sums of their codes.
     #[inline(always)]
     pub(crate) fn set_scales(&mut self, products: DotProduct, row: usize, scales: &[f32], sums: &[f32]) {
@@ -332,11 +337,11 @@ impl Matrix {
         }
     }
 
-    /// `out += W[.., first..] x` without bias, over the slice of depth that begins at `first`, for one panel.
+    /// `out += W[.., first..] x` without bias, over as many elements of depth as `x` has, for one panel.
     ///
     /// # Shapes
-    /// - first: a multiple of [`KC`]
-    /// - x: a panel with as many rows as the slice has elements
+    /// - first: the elements that begin here lie in one slice
+    /// - x: a panel of elements, with scales after those of 8-bit integers
     /// - out: a panel `[rows, NR]`
     #[inline(always)]
     pub(crate) fn add_slice<S: Simd>(&self, simd: S, first: usize, x: &[S::f32s], out: &mut [S::f32s]) {
@@ -347,7 +352,7 @@ impl Matrix {
         }
     }
 
-    /// Rows `row..` times the slice of depth that begins at `first`, stored in or added (`ADD`) to `out`.
+    /// Rows `row..` times the elements of depth that begin at `first`, stored in or added (`ADD`) to `out`.
     #[inline(always)]
     fn partial<S: Simd, const R: usize, const ADD: bool>(
         &self,
@@ -358,11 +363,11 @@ impl Matrix {
         out: &mut [S::f32s],
     ) {
         let (x, out) = (x.as_chunks::<NR_VECTORS>().0, out.as_chunks_mut::<NR_VECTORS>().0);
+        let (x, scales) = x.split_at(x.len() - usize::from(!self.scales.is_empty()));
         for (index, rows) in out.chunks_mut(R).enumerate() {
             let mut sums = [[simd.splat_f32s(0.0); NR_VECTORS]; R];
             self.micro_kernel::<S, R>(simd, first, row / R + index, x, &mut sums, &[]);
-            // Behind its elements a panel has its scales.
-            self.scale::<S, R>(simd, row + index * R, &x[x.len() - 1..], &mut sums);
+            self.scale::<S, R>(simd, row + index * R, scales, &mut sums);
             if let Some(rows) = rows.as_mut_array::<R>() {
                 for r in 0..R {
                     for v in 0..NR_VECTORS {
@@ -379,8 +384,8 @@ impl Matrix {
         }
     }
 
-    /// The micro-kernel: adds micro-panel `index` of A times the rows of B from `first` to the end of the slice; with 8-bit
-    /// integers it begins with their sum. `x` begins at row `first`.
+    /// The micro-kernel: adds micro-panel `index` of A times the rows of B from `first` to the end of the slice, or of `x`, which
+    /// begins at row `first`. With 8-bit integers it begins with their sum.
     #[inline(always)]
     fn micro_kernel<S: Simd, const R: usize>(
         &self,
@@ -391,12 +396,14 @@ impl Matrix {
         sums: &mut [[S::f32s; NR_VECTORS]; R],
         ahead: &[f32],
     ) {
-        let length = KC.min(self.depth - first);
-        let start = (first * self.rows.div_ceil(R) + index * length) * R;
-        let weight = self.weight[start..start + length * R].as_chunks::<R>().0;
-        let x = &x[..length];
+        let slice = first / KC * KC;
+        let length = KC.min(self.depth - slice);
+        let start = (slice * self.rows.div_ceil(R) + index * length + first - slice) * R;
+        let count = (slice + length - first).min(x.len());
+        let weight = self.weight[start..start + count * R].as_chunks::<R>().0;
+        let x = &x[..count];
         if let Element::Int8(products) = self.packing.element {
-            let starts = self.starts[first / KC * self.scales.len() + index * R..].first_chunk();
+            let starts = self.starts[slice / KC * self.scales.len() + index * R..].first_chunk();
             let (starts, sums) = (starts.unwrap_or(&[0; R]), cast_slice_mut(sums));
             return products.sums::<R>(weight, cast_slice(x), starts, sums, ahead);
         }

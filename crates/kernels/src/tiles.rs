@@ -6,6 +6,7 @@
 
 use crate::buffer::{Floats, vectors_mut};
 use crate::element::{Element, bf16x2};
+use crate::int8::{largest, scale_of};
 use crate::math::exp2;
 use crate::matrix::{KC, Matrix, Packing};
 use crate::panel::{NR_VECTORS, panel_columns};
@@ -27,6 +28,8 @@ pub(crate) struct Head {
     values: Matrix,
     /// Scratch for a packed row.
     elements: Vec<f32>,
+    /// Scales of the values' rows.
+    scales: Vec<f32>,
 }
 
 /// How tokens are laid out in panels, and how heads are packed.
@@ -80,10 +83,15 @@ impl Head {
         self.elements.resize(columns, 0.0);
         let values = packing.element.values();
         let rows = keys.element.count(size);
+        if matches!(packing.element, Element::Int8(_)) {
+            self.scale_values(layout, size, kv);
+        }
         for (p, panel) in kv.chunks_exact(2 * dim * columns).enumerate() {
             let first = p * columns;
             let here = columns.min(count - first);
             let row = |part: usize, h: usize| &panel[(part * dim + head * size + h) * columns..][..here];
+            // Of keys of 8 bits: elements, scales, sums.
+            let packed_row = |i: usize| &panel[(head * (rows + 2) + i) * columns..][..here];
             for element in 0..rows {
                 match keys.element {
                     Element::F32 => self.keys.set_column(first, element, row(0, element)),
@@ -94,19 +102,40 @@ impl Head {
                         }
                         self.keys.set_column(first, element, &self.elements[..here]);
                     }
-                    Element::Int8(products) => {
-                        // Elements, scales, sums.
-                        let packed = |i: usize| &panel[(head * (rows + 2) + i) * columns..][..here];
-                        self.keys.set_column(first, element, packed(element));
-                        self.keys.set_scales(products, first, packed(rows), packed(rows + 1));
+                    Element::Int8(_) => {
+                        self.keys.set_column(first, element, packed_row(element));
                     }
                 }
             }
+            if let Element::Int8(products) = keys.element {
+                self.keys.set_scales(products, first, packed_row(rows), packed_row(rows + 1));
+            }
             for h in 0..size {
                 let elements = &mut self.elements[..packing.element.count(here)];
-                packing.element.pack_row(row(1, h), elements);
+                match packing.element {
+                    Element::Int8(products) => products.pack_values(row(1, h), self.scales[h], elements),
+                    element => element.pack_row(row(1, h), elements),
+                }
                 self.values.set_row(h, first / values, elements);
             }
+        }
+    }
+
+    /// The scale of each row of values of 8 bits, by its largest of all tokens.
+    fn scale_values(&mut self, layout: Layout, size: usize, kv: &[f32]) {
+        let Layout { dim, columns, count, .. } = layout;
+        self.scales.clear();
+        self.scales.resize(size, 0.0);
+        for (p, panel) in kv.chunks_exact(2 * dim * columns).enumerate() {
+            let here = columns.min(count - p * columns);
+            let rows = panel[(dim + self.index * size) * columns..].chunks_exact(columns);
+            for (most, row) in self.scales.iter_mut().zip(rows) {
+                *most = largest(*most, &row[..here]);
+            }
+        }
+        for (h, most) in self.scales.iter_mut().enumerate() {
+            *most = scale_of(*most);
+            self.values.set_scale(h, *most);
         }
     }
 
@@ -129,13 +158,18 @@ impl Head {
         let (count, size) = (self.keys.rows, self.values.rows * NR_VECTORS);
         let panels = context.len() / (dim * NR_VECTORS);
         let values = self.values.element().values();
-        let tokens = KC * values;
+        let int8 = match self.values.element() {
+            Element::Int8(products) => Some(products),
+            _ => None,
+        };
+        let tokens = if int8.is_some() { KC } else { KC * values };
         let rows = |panel: usize| {
             panel * dim * NR_VECTORS + head * size..panel * dim * NR_VECTORS + (head + 1) * size
         };
         let own = self.keys.panel_rows() * NR_VECTORS;
         let heads = dim / self.values.rows;
-        tile.scores.resize(tokens * columns);
+        // Weights of 8 bits have scales after them.
+        tile.scores.resize((tokens + 1) * columns);
         tile.max.resize(panels * columns);
         tile.sum.resize(panels * columns);
         let scores = vectors_mut::<S>(&mut tile.scores);
@@ -150,19 +184,28 @@ impl Head {
         }
         for first in (0..count).step_by(tokens) {
             let here = tokens.min(count - first);
-            let scores = &mut scores[..here * NR_VECTORS];
             for panel in 0..panels {
                 let queries = &queries[(panel * heads + head) * own..][..own];
+                let whole = &mut scores[..(here + 1) * NR_VECTORS];
+                let scores = &mut whole[..here * NR_VECTORS];
                 self.keys.multiply_rows(simd, first, queries, scores);
                 if let (0, Some(attention)) = (panel, &mut attention) {
                     attention.keep(pulp::bytemuck::cast_slice(scores), columns, first);
                 }
-                let scale = online_softmax(simd, scores, &mut max[panel], &mut sum[panel]);
+                let (max, sum) = (&mut max[panel], &mut sum[panel]);
+                let scale = match int8 {
+                    // Weights add up to what their codes do.
+                    Some(_) => online_softmax::<S, false>(simd, scores, max, sum),
+                    None => online_softmax::<S, true>(simd, scores, max, sum),
+                };
                 let context = &mut context[rows(panel)];
                 if first > 0 {
                     rescale(simd, context, scale);
                 }
-                let weights = self.values.input(simd, here, scores);
+                let weights = match int8 {
+                    Some(products) => products.quantise_weights(simd, whole, sum),
+                    None => self.values.input(simd, here, &mut whole[..here * NR_VECTORS]),
+                };
                 self.values.add_slice(simd, first / values, weights, context);
             }
         }
@@ -201,9 +244,9 @@ impl ClassAttention<'_> {
 }
 
 /// One step of an online softmax: updates the running maximum, replaces a tile's scores by 2^(score - maximum), adds
-/// those to the running sum, and returns the factor by which earlier tiles are to be rescaled.
+/// those to the running sum if `ADD`, and returns the factor by which earlier tiles are to be rescaled.
 #[inline(always)]
-fn online_softmax<S: Simd>(
+fn online_softmax<S: Simd, const ADD: bool>(
     simd: S,
     scores: &mut [S::f32s],
     max: &mut [S::f32s; NR_VECTORS],
@@ -229,8 +272,10 @@ fn online_softmax<S: Simd>(
             *score = simd.sub_f32s(*score, max[i % NR_VECTORS]);
         }
         *pair = exp2(simd, *pair);
-        for (i, weight) in pair.iter().enumerate() {
-            sum[i % NR_VECTORS] = simd.add_f32s(sum[i % NR_VECTORS], *weight);
+        if ADD {
+            for (i, weight) in pair.iter().enumerate() {
+                sum[i % NR_VECTORS] = simd.add_f32s(sum[i % NR_VECTORS], *weight);
+            }
         }
     }
     for row in rest.as_chunks_mut::<NR_VECTORS>().0 {
@@ -239,7 +284,9 @@ fn online_softmax<S: Simd>(
         }
         *row = exp2(simd, *row);
         for v in 0..NR_VECTORS {
-            sum[v] = simd.add_f32s(sum[v], row[v]);
+            if ADD {
+                sum[v] = simd.add_f32s(sum[v], row[v]);
+            }
         }
     }
     scale
@@ -259,6 +306,7 @@ mod tests {
     use super::*;
     use crate::Level;
     use crate::element::{Element, Instruction};
+    use crate::int8::DotProduct;
     use proptest::prelude::*;
     use pulp::WithSimd;
 
@@ -279,14 +327,20 @@ mod tests {
         fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
             let (columns, size, count) = (panel_columns::<S>(), self.size, self.keys.len() / self.size);
             // Two heads, of which the second is tested.
-            let packing = Packing::new(self.level, self.element);
-            let layout = Layout { keys: packing, values: packing, dim: 2 * size, columns, count };
+            let [keys, values] = [self.element.of_keys(size), self.element.of_values(columns)]
+                .map(|element| Packing::new(self.level, element));
+            let layout = Layout { keys, values, dim: 2 * size, columns, count };
             let mut kv = Floats::zeros(count.div_ceil(columns) * 4 * size * columns);
             for t in 0..count {
                 let panel = &mut kv[t / columns * 4 * size * columns..];
                 for h in 0..size {
                     panel[(size + h) * columns + t % columns] = self.keys[t * size + h];
                     panel[(3 * size + h) * columns + t % columns] = self.values[t * size + h];
+                }
+            }
+            if let Element::Int8(products) = keys.element {
+                for panel in vectors_mut::<S>(&mut kv).chunks_exact_mut(4 * size * NR_VECTORS) {
+                    products.quantise_rows(simd, size, &mut panel[..2 * size * NR_VECTORS]);
                 }
             }
             let mut head = Head::default();
@@ -302,7 +356,7 @@ mod tests {
             let mut attention = vec![0.0; count];
             let class_attention = &mut ClassAttention::new(1, &mut attention);
             let out = vectors_mut::<S>(&mut context);
-            let queries = head.keys.input(simd, 2 * size, vectors_mut::<S>(&mut queries));
+            let queries = head.keys.input(simd, size, vectors_mut::<S>(&mut queries));
             head.attend(simd, queries, out, &mut Tile::default(), Some(class_attention));
             ((0..size).map(|h| context[(5 * size + h + 1) * columns - 1]).collect(), attention)
         }
@@ -326,11 +380,19 @@ mod tests {
             let sum: f64 = weights.iter().sum();
             for (level, element) in Level::available().flat_map(|level| {
                 let pairs = Instruction::of(level).into_iter().chain([Instruction::Emulated]).map(Element::Bf16x2);
-                pairs.chain([Element::F32]).map(move |element| (level, element))
+                let products = DotProduct::available(level).into_iter().chain([DotProduct::Emulated]);
+                let others = pairs.chain(products.map(Element::Int8));
+                others.chain([Element::F32]).map(move |element| (level, element))
             }) {
-                // bfloat16 rounds its inputs to 8 bits, scores included, and needs an even head size.
-                let near = if element == Element::F32 { 2e-4 } else { 0.01 * f64::from(scale.max(1.0)) };
-                if element != Element::F32 && (size % 2 == 1 || scale > 3.0) {
+                // bfloat16 and 8-bit codes round scores, too, and bfloat16 needs an even head size.
+                let rounding = f64::from(scale.max(1.0));
+                let near = match element {
+                    Element::F32 => 2e-4,
+                    Element::Bf16x2(_) => 0.01 * rounding,
+                    Element::Int8(_) => 0.03 * rounding,
+                };
+                let odd = matches!(element, Element::Bf16x2(_)) && size % 2 == 1;
+                if element != Element::F32 && (odd || scale > 3.0) {
                     continue;
                 }
                 let run = Run { element, level, size, query: &query, keys, values };

@@ -29,7 +29,9 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<(Checkpoint, bool)>
         model.precision = precision;
     }
     if model.precision == Precision::Int8 {
-        return Err(TrainError::Config("model.precision: 8-bit integers have no gradients; use f32 or bf16".into()));
+        return Err(TrainError::Config(
+            "model.precision: 8-bit integers have no gradients; use f32 or bf16".into(),
+        ));
     }
     let mut fresh_head = false;
     if config.stage.trains_global()

@@ -16,7 +16,7 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use quantise::quantise_row;
+pub(crate) use quantise::{largest, quantise_row, scale_of};
 
 use crate::Level;
 

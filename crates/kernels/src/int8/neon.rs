@@ -3,7 +3,9 @@
 use super::CHAINS;
 use crate::Level;
 use crate::panel::NR_VECTORS;
-use std::arch::aarch64::{float32x4_t, int8x16_t, int32x4_t, vcvtq_f32_s32, vdupq_n_s8, vdupq_n_s32, vreinterpretq_s8_s32};
+use std::arch::aarch64::{
+    float32x4_t, int8x16_t, int32x4_t, vcvtq_f32_s32, vdupq_n_s8, vdupq_n_s32, vreinterpretq_s8_s32,
+};
 use std::arch::asm;
 
 /// Elements of a vector.

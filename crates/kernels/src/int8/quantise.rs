@@ -10,16 +10,30 @@ const SMALLEST: f32 = 1e-30;
 /// 1.5 x 2^23: adding it rounds to the nearest integer, which is left in the low mantissa bits.
 const MAGIC: f32 = 12_582_912.0;
 
+/// The scale of the largest magnitude of values: not a number if it is not finite.
+pub(crate) fn scale_of(most: f32) -> f32 {
+    if most.is_finite() { most.max(SMALLEST) / LARGEST } else { f32::NAN }
+}
+
+/// The largest magnitude of values and of `most`; NaN counts as larger than everything.
+pub(crate) fn largest(most: f32, values: &[f32]) -> f32 {
+    // Magnitudes are ordered as the integers of their bits are.
+    let bits = values
+        .iter()
+        .fold(most.to_bits().cast_signed(), |most, value| most.max((value.to_bits() & !SIGN).cast_signed()));
+    f32::from_bits(bits.cast_unsigned())
+}
+
 /// The sign of a float.
 const SIGN: u32 = 1 << 31;
 
 /// The codes of a row, and its scale: not a number if a value of the row is not finite.
 pub(crate) fn quantise_row(row: &[f32], codes: &mut Vec<i8>) -> f32 {
-    let most = row.iter().fold(0.0, |most: f32, v| most.max(v.abs()));
+    let most = largest(0.0, row);
     let inverse = f64::from(LARGEST) / f64::from(most.max(SMALLEST));
     codes.clear();
     codes.extend(row.iter().map(|v| (f64::from(*v) * inverse).round_ties_even() as i8));
-    if row.iter().all(|v| v.is_finite()) { most.max(SMALLEST) / LARGEST } else { f32::NAN }
+    scale_of(most)
 }
 
 impl DotProduct {
@@ -52,6 +66,86 @@ impl DotProduct {
             quantise::<S, 2, false, true>(simd, columns, x);
         }
     }
+}
+
+impl DotProduct {
+    /// The code of an attention weight of 1: unsigned codes have no sign to lose a bit to.
+    fn most_weight(self) -> f32 {
+        if self.values() == 4 && !self.is_biased() { 127.0 } else { 255.0 }
+    }
+
+    /// Attention weights, 0 to 1, to elements in place, scales after them; what the codes stand for is added to `sum`, so that
+    /// their rounding does not change what all weights add up to.
+    ///
+    /// # Shapes
+    /// - x: a panel `[count + 1, NR]`, of which the last row is free
+    /// - output: a panel `[elements + 1, NR]`
+    #[inline(always)]
+    pub(crate) fn quantise_weights<'a, S: Simd>(
+        self,
+        simd: S,
+        x: &'a mut [S::f32s],
+        sum: &mut [S::f32s; NR_VECTORS],
+    ) -> &'a [S::f32s] {
+        let most = self.most_weight();
+        if self.values() == 4 {
+            weights::<S, 4>(simd, most, x, sum)
+        } else {
+            weights::<S, 2>(simd, most, x, sum)
+        }
+    }
+
+    /// A part of a row of values that attention weighs to elements, by the row's scale.
+    pub(crate) fn pack_values(self, row: &[f32], scale: f32, elements: &mut [f32]) {
+        let inverse = 1.0 / scale;
+        let bits = 32 / self.values() as u32;
+        let mask = u32::MAX >> (32 - bits);
+        for (element, values) in elements.iter_mut().zip(row.chunks(self.values())) {
+            let mut word = 0;
+            for (i, value) in values.iter().enumerate() {
+                // Plain code: without the instruction a fused multiply-add would be a call.
+                let code = (value * inverse + MAGIC).to_bits().wrapping_sub(MAGIC.to_bits());
+                word |= (code & mask) << (bits * i as u32);
+            }
+            *element = f32::from_bits(word);
+        }
+    }
+}
+
+/// [`DotProduct::quantise_weights`] to elements of N codes, `most` of a weight of 1.
+#[inline(always)]
+fn weights<'a, S: Simd, const N: usize>(
+    simd: S,
+    most: f32,
+    x: &'a mut [S::f32s],
+    sum: &mut [S::f32s; NR_VECTORS],
+) -> &'a [S::f32s] {
+    let rows = x.as_chunks_mut::<NR_VECTORS>().0;
+    let count = rows.len() - 1;
+    let elements = count.div_ceil(N);
+    let (magic, scale) = (simd.splat_f32s(MAGIC), simd.splat_f32s(1.0 / most));
+    let mut codes = [simd.splat_f32s(0.0); NR_VECTORS];
+    for element in 0..elements {
+        let here = N.min(count - N * element);
+        for v in 0..NR_VECTORS {
+            let (mut word, mut excess) = (simd.splat_u32s(0), 0u32);
+            for i in 0..N {
+                let weight = if i < here { rows[N * element + i][v] } else { simd.splat_f32s(0.0) };
+                let code = simd.mul_add_e_f32s(weight, simd.splat_f32s(most), magic);
+                codes[v] = simd.add_f32s(codes[v], simd.sub_f32s(code, magic));
+                let shift = 32 / N as u32 * i as u32;
+                let code = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(code), simd.splat_u32s(shift));
+                word = if i == 0 { code } else { simd.add_u32s(word, code) };
+                excess = excess.wrapping_add(MAGIC.to_bits() << shift);
+            }
+            rows[element][v] = simd.transmute_f32s_u32s(simd.sub_u32s(word, simd.splat_u32s(excess)));
+        }
+    }
+    rows[elements] = [scale; NR_VECTORS];
+    for v in 0..NR_VECTORS {
+        sum[v] = simd.mul_add_e_f32s(codes[v], scale, sum[v]);
+    }
+    &x[..(elements + 1) * NR_VECTORS]
 }
 
 /// [`DotProduct::quantise`] to elements of N codes, with their sums after the scales or without.

@@ -217,8 +217,7 @@ fn check_products<E: Epilogue>(rows: usize, depth: usize, epilogue: E, finish: i
         let (columns, panels) = (level.columns(), 3);
         let (input, before) = (values(panels * depth * columns), values(panels * rows * columns));
         for products in all(level) {
-            let [mut x, mut same, mut out] =
-                [input.len(), input.len(), before.len()].map(Floats::zeros);
+            let [mut x, mut same, mut out] = [input.len(), input.len(), before.len()].map(Floats::zeros);
             x.copy_from_slice(&input);
             same.copy_from_slice(&input);
             out.copy_from_slice(&before);
@@ -251,7 +250,8 @@ fn check_products<E: Epilogue>(rows: usize, depth: usize, epilogue: E, finish: i
 
 #[test]
 fn products_equal_sums_of_codes() {
-    let sizes = [(1, 2), (1, 3), (5, 4), (6, 7), (12, 8), (13, 33), (30, 191), (7, 768), (14, 769), (3, 1537)];
+    let sizes =
+        [(1, 2), (1, 3), (5, 4), (6, 7), (12, 8), (13, 33), (30, 191), (7, 768), (14, 769), (3, 1537)];
     for (rows, depth) in sizes {
         check_products(rows, depth, Store, |sum, _| sum);
         check_products(rows, depth, Accumulate, |sum, before| before + sum);

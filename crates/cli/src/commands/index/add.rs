@@ -140,7 +140,8 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
         }
     }
     let mut writer = index.writer()?;
-    let extractor = machine.extractor_of(&index, index.model()?, args.precision.precision)?.with_limits(limits);
+    let extractor =
+        machine.extractor_of(&index, index.model()?, args.precision.precision)?.with_limits(limits);
     let bar = Bar::default();
     let started = std::time::Instant::now();
     let mut done = add_photos(&mut writer, &extractor, &photos, &how, &WithoutNotes(&bar))?;

@@ -82,7 +82,9 @@ fn print(out: &mut output::Out, args: &CheckArgs, check: &PrecisionCheck) -> Res
     out.line(format_args!("{}", first("first answer                ", same_first)))?;
     out.line(format_args!("{}", first("first answer, f32 searched  ", same_first_mixed)))?;
     let words = match (check.keeps_ranking(), *images < PrecisionCheck::FEWEST) {
-        (true, _) => "rankings stay: --precision auto uses it where it is faster, and mixes it with f32".to_string(),
+        (true, _) => {
+            "rankings stay: --precision auto uses it where it is faster, and mixes it with f32".to_string()
+        }
         (false, true) => format!("too few photographs: {} are needed", PrecisionCheck::FEWEST),
         (false, false) => format!(
             "rankings change (needed: cosine {} and {} % the same): --precision auto does not use it",
