@@ -4,7 +4,7 @@
 //! instruction two multiply-adds give the same sum, for tests rather than for speed.
 
 use crate::Level;
-use crate::int8::DotProduct;
+use crate::int8::{DotProduct, SCALES};
 use crate::panel::NR_VECTORS;
 use pulp::Simd;
 
@@ -57,9 +57,9 @@ impl Element {
         }
     }
 
-    /// Rows of a panel of elements: with 8-bit integers, the columns' scales follow.
+    /// Rows of a panel of elements: with 8-bit integers, the columns' scales and centres follow.
     pub(crate) fn panel_rows(self, columns: usize) -> usize {
-        self.count(columns) + usize::from(matches!(self, Self::Int8(_)))
+        self.count(columns) + if matches!(self, Self::Int8(_)) { SCALES } else { 0 }
     }
 
     /// Values per element.
@@ -82,10 +82,10 @@ impl Element {
         if size < 4 { self.unquantised() } else { self }
     }
 
-    /// The element type of attention's values and their weights, likewise, where panels have `columns` tokens.
-    pub(crate) fn of_values(self, columns: usize) -> Self {
-        // An element's tokens lie in one panel.
-        if columns.is_multiple_of(self.values()) { self } else { self.unquantised() }
+    /// The element type of attention's values and their weights, likewise: of 16-bit codes, where there are any.
+    pub(crate) fn of_values(self) -> Self {
+        let Self::Int8(products) = self else { return self };
+        products.wide().map_or(Self::F32, Self::Int8)
     }
 
     /// Converts panels of floats, in place.

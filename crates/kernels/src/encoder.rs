@@ -162,8 +162,8 @@ impl Encoder {
         if matches!(element, Element::Bf16x2(_)) && !(dim / heads).is_multiple_of(2) {
             return Err(KernelError::Unsupported(format!("bf16 with heads of {} dimensions", dim / heads)));
         }
-        // A scale needs room behind a panel's elements.
-        if matches!(element, Element::Int8(_)) && dim.min(hidden) < 2 {
+        // Scales need room behind a panel's elements.
+        if matches!(element, Element::Int8(_)) && dim.min(hidden) < 4 {
             return Err(KernelError::Unsupported(format!("int8 with width {dim}, hidden {hidden}")));
         }
         let source = TensorSource::new(Packing::new(level, element), get);
@@ -285,7 +285,7 @@ impl Encoder {
         let EncoderShape { dim, heads, class_tokens, local_layer, all_outputs, .. } = self.shape;
         let columns = self.level.columns();
         let size = dim * columns;
-        let [keys, values] = [self.element.of_keys(dim / heads), self.element.of_values(columns)]
+        let [keys, values] = [self.element.of_keys(dim / heads), self.element.of_values()]
             .map(|element| Packing::new(self.level, element));
         let layout = Layout { keys, values, dim, columns, count };
         let mut buffers = self.buffers.borrow();

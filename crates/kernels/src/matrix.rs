@@ -18,14 +18,14 @@
 //!
 //! An element of A or B is an `f32`, or two bfloat16 of neighbouring columns ([`Element`]): depth then counts pairs,
 //! and a product of two elements is two multiply-adds. Or it is some 8-bit integers ([`int8`](crate::int8)): then A has
-//! a scale for each row, a micro-panel of B one for each column after its last row, and a slice's integer sums are scaled
-//! before they are added to C.
+//! a scale for each row, a micro-panel of B a scale and a centre for each column after its last row, and a slice's integer
+//! sums are scaled before they are added to C.
 
 use crate::Level;
 use crate::buffer::Floats;
 use crate::element::{self, Element};
 use crate::epilogue::Epilogue;
-use crate::int8::{DotProduct, quantise_row};
+use crate::int8::{DotProduct, SCALES, quantise_row};
 use crate::panel::NR_VECTORS;
 use crate::prefetch::{LINE, prefetch, prefetch_near};
 use pulp::Simd;
@@ -77,6 +77,8 @@ pub(crate) struct Matrix {
     scales: Vec<f32>,
     /// With 8-bit integers what the sums of each slice begin with, row after row.
     starts: Vec<i32>,
+    /// With 8-bit integers the sum of what the codes of each slice stand for, row after row.
+    totals: Vec<f32>,
 }
 
 impl Matrix {
@@ -92,7 +94,9 @@ impl Matrix {
                 packed.scales[r] = quantise_row(row, &mut codes);
                 products.pack_row(&codes, &mut elements);
                 for (slice, codes) in codes.chunks(KC * products.values()).enumerate() {
-                    packed.starts[slice * padded + r] = products.start(codes);
+                    let sum = codes.iter().map(|code| i32::from(*code)).sum();
+                    packed.starts[slice * padded + r] = products.start_of(sum);
+                    packed.totals[slice * padded + r] = packed.scales[r] * sum as f32;
                 }
             } else {
                 packing.element.pack_row(row, &mut elements);
@@ -113,9 +117,11 @@ impl Matrix {
         self.bias.resize(padded, 0.0);
         self.scales.clear();
         self.starts.clear();
+        self.totals.clear();
         if matches!(packing.element, Element::Int8(_)) {
             self.scales.resize(padded, 0.0);
             self.starts.resize(padded * self.depth.div_ceil(KC), 0);
+            self.totals.resize(padded * self.depth.div_ceil(KC), 0.0);
         }
     }
 
@@ -166,8 +172,9 @@ impl Matrix {
     #[inline(always)]
     pub(crate) fn set_scales(&mut self, products: DotProduct, row: usize, scales: &[f32], sums: &[f32]) {
         self.scales[row..][..scales.len()].copy_from_slice(scales);
-        for (start, sum) in self.starts[row..].iter_mut().zip(sums) {
-            *start = products.start_of(*sum as i32);
+        for (i, (scale, sum)) in scales.iter().zip(sums).enumerate() {
+            self.starts[row + i] = products.start_of(*sum as i32);
+            self.totals[row + i] = scale * sum;
         }
     }
 
@@ -185,7 +192,7 @@ impl Matrix {
     ///
     /// # Shapes
     /// - x: panels `[columns, NR]`
-    /// - output: panels `[depth, NR]`, of 8-bit integers `[depth + 1, NR]`
+    /// - output: panels `[depth, NR]`, of 8-bit integers `[depth + 2, NR]`
     #[inline(always)]
     pub(crate) fn input<'a, S: Simd>(&self, simd: S, columns: usize, x: &'a mut [S::f32s]) -> &'a [S::f32s] {
         self.packing.element.convert(simd, columns, x)
@@ -193,7 +200,7 @@ impl Matrix {
 
     /// Rows of a panel of [`input`](Self::input).
     pub(crate) fn panel_rows(&self) -> usize {
-        self.depth + usize::from(!self.scales.is_empty())
+        self.depth + if self.scales.is_empty() { 0 } else { SCALES }
     }
 
     /// `out = W x + b` with an epilogue, for one panel or several.
@@ -283,7 +290,7 @@ impl Matrix {
         prefetch_near(whole);
         let mut sums = [[zero; NR_VECTORS]; R];
         self.micro_kernel::<S, R>(simd, first, row / R, x, &mut sums, ahead);
-        self.scale::<S, R>(simd, row, &x[self.depth - first..], &mut sums);
+        self.scale::<S, R>(simd, [first, row], &x[self.depth - first..], &mut sums);
         let bias = &self.bias[row..row + R];
         for r in 0..R {
             for v in 0..NR_VECTORS {
@@ -301,22 +308,25 @@ impl Matrix {
         }
     }
 
-    /// Scales the integer sums of a tile that begins at `row`; `columns` begins with the scales of the columns. Nothing
-    /// changes with other elements.
+    /// Scales the integer sums of a tile that begins at `row`, over a slice with element `first`; `columns` begins with the
+    /// scales and the centres of the columns. Nothing changes with other elements.
     #[inline(always)]
     fn scale<S: Simd, const R: usize>(
         &self,
         simd: S,
-        row: usize,
+        [first, row]: [usize; 2],
         columns: &[[S::f32s; NR_VECTORS]],
         sums: &mut [[S::f32s; NR_VECTORS]; R],
     ) {
-        let rows = self.scales.get(row..row + R).and_then(|rows| rows.first_chunk::<R>());
-        if let (Some(rows), Some(columns)) = (rows, columns.first()) {
+        let start = first / KC * self.scales.len() + row;
+        let rows = self.scales.get(row..).and_then(|rows| rows.first_chunk::<R>());
+        let totals = self.totals.get(start..).and_then(|rows| rows.first_chunk::<R>());
+        if let (Some(rows), Some(totals), [scales, centres, ..]) = (rows, totals, columns) {
             for r in 0..R {
-                let scale = simd.splat_f32s(rows[r]);
+                let (scale, total) = (simd.splat_f32s(rows[r]), simd.splat_f32s(totals[r]));
                 for v in 0..NR_VECTORS {
-                    sums[r][v] = simd.mul_f32s(sums[r][v], simd.mul_f32s(scale, columns[v]));
+                    let middle = simd.mul_f32s(centres[v], total);
+                    sums[r][v] = simd.mul_add_e_f32s(sums[r][v], simd.mul_f32s(scale, scales[v]), middle);
                 }
             }
         }
@@ -363,11 +373,11 @@ impl Matrix {
         out: &mut [S::f32s],
     ) {
         let (x, out) = (x.as_chunks::<NR_VECTORS>().0, out.as_chunks_mut::<NR_VECTORS>().0);
-        let (x, scales) = x.split_at(x.len() - usize::from(!self.scales.is_empty()));
+        let (x, scales) = x.split_at(x.len() - if self.scales.is_empty() { 0 } else { SCALES });
         for (index, rows) in out.chunks_mut(R).enumerate() {
             let mut sums = [[simd.splat_f32s(0.0); NR_VECTORS]; R];
             self.micro_kernel::<S, R>(simd, first, row / R + index, x, &mut sums, &[]);
-            self.scale::<S, R>(simd, row + index * R, scales, &mut sums);
+            self.scale::<S, R>(simd, [first, row + index * R], scales, &mut sums);
             if let Some(rows) = rows.as_mut_array::<R>() {
                 for r in 0..R {
                     for v in 0..NR_VECTORS {

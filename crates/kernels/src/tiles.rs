@@ -6,7 +6,7 @@
 
 use crate::buffer::{Floats, vectors_mut};
 use crate::element::{Element, bf16x2};
-use crate::int8::{largest, scale_of};
+use crate::int8::{SCALES, largest, pack_values, quantise_weights, scale_of_values};
 use crate::math::exp2;
 use crate::matrix::{KC, Matrix, Packing};
 use crate::panel::{NR_VECTORS, panel_columns};
@@ -113,7 +113,7 @@ impl Head {
             for h in 0..size {
                 let elements = &mut self.elements[..packing.element.count(here)];
                 match packing.element {
-                    Element::Int8(products) => products.pack_values(row(1, h), self.scales[h], elements),
+                    Element::Int8(_) => pack_values(row(1, h), self.scales[h], elements),
                     element => element.pack_row(row(1, h), elements),
                 }
                 self.values.set_row(h, first / values, elements);
@@ -121,7 +121,7 @@ impl Head {
         }
     }
 
-    /// The scale of each row of values of 8 bits, by its largest of all tokens.
+    /// The scale of each row of values, by its largest of all tokens.
     fn scale_values(&mut self, layout: Layout, size: usize, kv: &[f32]) {
         let Layout { dim, columns, count, .. } = layout;
         self.scales.clear();
@@ -134,7 +134,7 @@ impl Head {
             }
         }
         for (h, most) in self.scales.iter_mut().enumerate() {
-            *most = scale_of(*most);
+            *most = scale_of_values(*most);
             self.values.set_scale(h, *most);
         }
     }
@@ -158,18 +158,15 @@ impl Head {
         let (count, size) = (self.keys.rows, self.values.rows * NR_VECTORS);
         let panels = context.len() / (dim * NR_VECTORS);
         let values = self.values.element().values();
-        let int8 = match self.values.element() {
-            Element::Int8(products) => Some(products),
-            _ => None,
-        };
-        let tokens = if int8.is_some() { KC } else { KC * values };
+        let codes = matches!(self.values.element(), Element::Int8(_));
+        let tokens = if codes { KC } else { KC * values };
         let rows = |panel: usize| {
             panel * dim * NR_VECTORS + head * size..panel * dim * NR_VECTORS + (head + 1) * size
         };
         let own = self.keys.panel_rows() * NR_VECTORS;
         let heads = dim / self.values.rows;
-        // Weights of 8 bits have scales after them.
-        tile.scores.resize((tokens + 1) * columns);
+        // Codes have scales after them.
+        tile.scores.resize((tokens + SCALES) * columns);
         tile.max.resize(panels * columns);
         tile.sum.resize(panels * columns);
         let scores = vectors_mut::<S>(&mut tile.scores);
@@ -186,25 +183,25 @@ impl Head {
             let here = tokens.min(count - first);
             for panel in 0..panels {
                 let queries = &queries[(panel * heads + head) * own..][..own];
-                let whole = &mut scores[..(here + 1) * NR_VECTORS];
+                let whole = &mut scores[..(here + SCALES) * NR_VECTORS];
                 let scores = &mut whole[..here * NR_VECTORS];
                 self.keys.multiply_rows(simd, first, queries, scores);
                 if let (0, Some(attention)) = (panel, &mut attention) {
                     attention.keep(pulp::bytemuck::cast_slice(scores), columns, first);
                 }
                 let (max, sum) = (&mut max[panel], &mut sum[panel]);
-                let scale = match int8 {
-                    // Weights add up to what their codes do.
-                    Some(_) => online_softmax::<S, false>(simd, scores, max, sum),
-                    None => online_softmax::<S, true>(simd, scores, max, sum),
+                // Weights add up to what their codes do.
+                let scale = match codes {
+                    true => online_softmax::<S, false>(simd, scores, max, sum),
+                    false => online_softmax::<S, true>(simd, scores, max, sum),
                 };
                 let context = &mut context[rows(panel)];
                 if first > 0 {
                     rescale(simd, context, scale);
                 }
-                let weights = match int8 {
-                    Some(products) => products.quantise_weights(simd, whole, sum),
-                    None => self.values.input(simd, here, &mut whole[..here * NR_VECTORS]),
+                let weights = match codes {
+                    true => quantise_weights(simd, whole, sum),
+                    false => self.values.input(simd, here, &mut whole[..here * NR_VECTORS]),
                 };
                 self.values.add_slice(simd, first / values, weights, context);
             }
@@ -327,7 +324,7 @@ mod tests {
         fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
             let (columns, size, count) = (panel_columns::<S>(), self.size, self.keys.len() / self.size);
             // Two heads, of which the second is tested.
-            let [keys, values] = [self.element.of_keys(size), self.element.of_values(columns)]
+            let [keys, values] = [self.element.of_keys(size), self.element.of_values()]
                 .map(|element| Packing::new(self.level, element));
             let layout = Layout { keys, values, dim: 2 * size, columns, count };
             let mut kv = Floats::zeros(count.div_ceil(columns) * 4 * size * columns);

@@ -1,7 +1,8 @@
 //! Products of 8-bit integers.
 //!
-//! Weights are quantised by row (an output channel), activations by column (a token): a code is round(127 v / max |v|), so
-//! -127 to 127, and a product is the integer sum of codes times both scales. Four neighbouring codes share an element of
+//! Weights are quantised by row (an output channel): a code is round(127 v / max |v|), so -127 to 127. Activations are
+//! quantised by column (a token), between the least and the largest value. A product is the integer sum of codes times
+//! both scales, and the column's centre times the row's sum. Four neighbouring codes share an element of
 //! 32 bits, which one instruction multiplies with four others and adds to a 32-bit sum; where the machine only
 //! multiplies 16-bit integers without saturation, an element is two codes.
 //!
@@ -16,12 +17,15 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use quantise::{largest, quantise_row, scale_of};
+pub(crate) use quantise::{largest, pack_values, quantise_row, quantise_weights, scale_of_values};
 
 use crate::Level;
 
 /// The largest code.
 const LARGEST: f32 = 127.0;
+
+/// Rows that follow a panel's elements.
+pub(crate) const SCALES: usize = 2;
 
 /// What an unsigned code has more than a signed one.
 const BIAS: i32 = 128;
@@ -63,6 +67,16 @@ impl DotProduct {
         all
     }
 
+    /// That which multiplies 16-bit codes at the same level, for attention weights: most of them are small, and 8 bits of the
+    /// largest would lose what they add up to.
+    pub(crate) fn wide(self) -> Option<Self> {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::X86(instruction) => Some(Self::X86(instruction.wide())),
+            _ => None,
+        }
+    }
+
     /// Codes per element.
     pub(crate) fn values(self) -> usize {
         match self {
@@ -94,12 +108,7 @@ impl DotProduct {
         }
     }
 
-    /// What the sum of a row's codes with a column's begins with, so that it is that of signed codes.
-    pub(crate) fn start(self, codes: &[i8]) -> i32 {
-        self.start_of(codes.iter().map(|code| i32::from(*code)).sum::<i32>())
-    }
-
-    /// [`start`](Self::start) of codes by their sum.
+    /// What the sum of a row's codes with a column's begins with, so that it is that of signed codes, by the sum of the former.
     pub(crate) fn start_of(self, sum: i32) -> i32 {
         if self.is_biased() { -BIAS * sum } else { 0 }
     }
@@ -109,7 +118,7 @@ impl DotProduct {
     /// # Shapes
     /// - weight: `[depth, R]`
     /// - x: `[depth, NR]`, in elements
-    /// - starts: `[R]`, from [`start`](Self::start)
+    /// - starts: `[R]`, from [`start_of`](Self::start_of)
     /// - sums: `[R, NR]`
     #[inline(always)]
     pub(crate) fn sums<const R: usize>(

@@ -8,7 +8,11 @@ use pulp::{Simd, WithSimd};
 
 /// Every instruction of a level, and the emulation.
 fn all(level: Level) -> Vec<DotProduct> {
-    DotProduct::available(level).into_iter().chain([DotProduct::Emulated]).collect()
+    let all = DotProduct::available(level).into_iter();
+    all.flat_map(|products| [Some(products), products.wide()])
+        .flatten()
+        .chain([DotProduct::Emulated])
+        .collect()
 }
 
 /// A column's codes, as elements.
@@ -33,7 +37,7 @@ fn check_sums<const R: usize>(level: Level, depth: usize, mut code: impl FnMut()
         for (r, row) in rows.iter().enumerate() {
             products.pack_row(row, &mut elements);
             weight.iter_mut().zip(&elements).for_each(|(weight, element)| weight[r] = *element);
-            starts[r] = products.start(row);
+            starts[r] = products.start_of(row.iter().map(|code| i32::from(*code)).sum());
         }
         for (c, column) in others.iter().enumerate() {
             pack_column(products, column, &mut elements);
@@ -110,17 +114,27 @@ fn code_of(products: DotProduct, panel: &[f32], columns: usize, row: usize, colu
 }
 
 #[test]
-fn columns_are_quantised_by_their_largest_value() {
+fn columns_are_quantised_between_their_least_and_largest_value() {
     let mut random = fastrand::Rng::with_seed(5);
+    // Half of the range, and the middle.
+    let kinds = [
+        (1e-3, 0.0),
+        (1.0, 0.7),
+        (0.0, 0.0),
+        (1e25, -1e25),
+        (7.3, 700.0),
+        (0.0, -3.0),
+        (1e-6, 1.0),
+        (3e38, 0.0),
+    ];
     for level in Level::available() {
         let columns = level.columns();
         for products in all(level) {
-            for (rows, panels) in [(2, 1), (3, 2), (4, 1), (5, 3), (33, 2), (384, 1)] {
+            for (rows, panels) in [(4, 1), (5, 3), (33, 2), (384, 1)] {
                 let mut x = Floats::zeros(panels * rows * columns);
                 for (i, value) in x.iter_mut().enumerate() {
-                    // Columns of different sizes, one of them zero.
-                    let scale = [1e-3, 1.0, 0.0, 1e25, 7.3][i % columns % 5];
-                    *value = scale * (2.0 * random.f32() - 1.0);
+                    let (reach, middle) = kinds[i % columns % kinds.len()];
+                    *value = middle + reach * (2.0 * random.f32() - 1.0);
                 }
                 let before = x.to_vec();
                 let found = level.run(Quantise(products, rows, &mut x));
@@ -128,15 +142,20 @@ fn columns_are_quantised_by_their_largest_value() {
                 assert_eq!(found.len(), panels * own);
                 for (panel, before) in found.chunks_exact(own).zip(before.chunks_exact(rows * columns)) {
                     for c in 0..columns {
-                        let column: Vec<f32> = before.iter().skip(c).step_by(columns).copied().collect();
-                        let most = column.iter().fold(0.0f32, |most, v| most.max(v.abs())).max(1e-30);
-                        let scale = panel[own - columns + c];
-                        assert!((scale * 127.0 / most - 1.0).abs() < 1e-6, "{level}, {products:?}: {scale}");
-                        for (r, value) in column.iter().enumerate() {
+                        let column = before.iter().skip(c).step_by(columns).map(|v| f64::from(*v));
+                        let (least, most) =
+                            column.clone().fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(v), b.max(v)));
+                        let [scale, centre] = [2, 1].map(|back| f64::from(panel[own - back * columns + c]));
+                        let (reach, share) =
+                            if products.values() == 4 { (126.0, 4096.0) } else { (8190.0, 256.0) };
+                        let narrowest = (most + least).abs() / 2.0 / share;
+                        let expected = ((most - least) / 2.0).max(narrowest).max(1e-30) / reach;
+                        assert!((scale / expected - 1.0).abs() < 1e-5, "{level}, {products:?}: {scale}");
+                        for (r, value) in column.enumerate() {
                             let code = code_of(products, panel, columns, r, c);
-                            assert!((-127..=127).contains(&code), "{level}, {products:?}: {code}");
-                            let error = (f64::from(*value) / f64::from(scale) - f64::from(code)).abs();
-                            assert!(error < 0.5 + 1e-4, "{level}, {products:?}: {value} as {code}");
+                            assert!(f64::from(code.abs()) <= reach + 1.0, "{level}, {products:?}: {code}");
+                            let error = (centre + scale * f64::from(code) - value).abs() / scale;
+                            assert!(error < 0.8, "{level}, {products:?}: {value} as {code}: {error}");
                         }
                     }
                 }
@@ -155,7 +174,7 @@ fn a_column_that_is_not_finite_has_no_scale() {
                 x.fill(1.0);
                 x[3 * columns + 1] = wrong;
                 let found = level.run(Quantise(products, 6, &mut x));
-                let scales = &found[found.len() - columns..];
+                let scales = &found[found.len() - 2 * columns..][..columns];
                 for (c, scale) in scales.iter().enumerate() {
                     assert_eq!(scale.is_nan(), c == 1, "{level}, {products:?}: {scale}");
                 }
@@ -228,9 +247,9 @@ fn check_products<E: Epilogue>(rows: usize, depth: usize, epilogue: E, finish: i
             let own = Element::Int8(products).panel_rows(depth) * columns;
             for (p, panel) in quantised.chunks_exact(own).enumerate() {
                 for c in 0..columns {
-                    let scale = f64::from(panel[own - columns + c]);
+                    let [scale, centre] = [2, 1].map(|back| f64::from(panel[own - back * columns + c]));
                     let code = |k| f64::from(code_of(products, panel, columns, k, c));
-                    let column: Vec<f64> = (0..depth).map(|k| scale * code(k)).collect();
+                    let column: Vec<f64> = (0..depth).map(|k| centre + scale * code(k)).collect();
                     for r in 0..rows {
                         let sum: f64 = weights[r].iter().zip(&column).map(|(w, x)| w * x).sum();
                         let at = (p * rows + r) * columns + c;
@@ -251,7 +270,7 @@ fn check_products<E: Epilogue>(rows: usize, depth: usize, epilogue: E, finish: i
 #[test]
 fn products_equal_sums_of_codes() {
     let sizes =
-        [(1, 2), (1, 3), (5, 4), (6, 7), (12, 8), (13, 33), (30, 191), (7, 768), (14, 769), (3, 1537)];
+        [(1, 4), (1, 5), (5, 4), (6, 7), (12, 8), (13, 33), (30, 191), (7, 768), (14, 769), (3, 1537)];
     for (rows, depth) in sizes {
         check_products(rows, depth, Store, |sum, _| sum);
         check_products(rows, depth, Accumulate, |sum, before| before + sum);

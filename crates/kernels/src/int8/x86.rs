@@ -1,4 +1,5 @@
 //! x86-64: VPDPBUSD of 16 elements (AVX-512 VNNI) or 8 (AVX-VNNI), and VPMADDWD of 16-bit codes where the CPU has neither.
+//! VPDPWSSD multiplies 16-bit codes where 8 bits are too few.
 //!
 //! VPMADDUBSW is of no use here: its 16-bit sums of two products saturate.
 
@@ -8,7 +9,8 @@ use crate::panel::NR_VECTORS;
 use crate::prefetch::{LINE, prefetch};
 use std::arch::x86_64::{
     __m256, __m256i, __m512, __m512i, _mm256_add_epi32, _mm256_cvtepi32_ps, _mm256_dpbusd_avx_epi32,
-    _mm256_madd_epi16, _mm256_set1_epi32, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_set1_epi32,
+    _mm256_dpwssd_avx_epi32, _mm256_madd_epi16, _mm256_set1_epi32, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32,
+    _mm512_dpwssd_epi32, _mm512_set1_epi32,
 };
 
 /// Instructions that this CPU has been found to have.
@@ -19,6 +21,8 @@ pub(crate) struct Instruction(Kind);
 enum Kind {
     Avx512Vnni,
     AvxVnni,
+    Avx512Vnni16,
+    AvxVnni16,
     Avx2,
 }
 
@@ -34,12 +38,21 @@ impl Instruction {
         here.copied().map(Self).collect()
     }
 
+    /// That of 16-bit codes beside this one.
+    pub(super) fn wide(self) -> Self {
+        Self(match self.0 {
+            Kind::Avx512Vnni | Kind::Avx512Vnni16 => Kind::Avx512Vnni16,
+            Kind::AvxVnni | Kind::AvxVnni16 => Kind::AvxVnni16,
+            Kind::Avx2 => Kind::Avx2,
+        })
+    }
+
     pub(super) fn values(self) -> usize {
-        if self.0 == Kind::Avx2 { 2 } else { 4 }
+        if self.is_biased() { 4 } else { 2 }
     }
 
     pub(super) fn is_biased(self) -> bool {
-        self.0 != Kind::Avx2
+        matches!(self.0, Kind::Avx512Vnni | Kind::AvxVnni)
     }
 
     #[inline(always)]
@@ -58,6 +71,8 @@ impl Instruction {
             match self.0 {
                 Kind::Avx512Vnni => avx512_vnni(weight, x, starts, sums, ahead),
                 Kind::AvxVnni => avx_vnni(weight, x, starts, sums, ahead),
+                Kind::Avx512Vnni16 => avx512_vnni_16(weight, x, starts, sums, ahead),
+                Kind::AvxVnni16 => avx_vnni_16(weight, x, starts, sums, ahead),
                 Kind::Avx2 => avx2(weight, x, starts, sums, ahead),
             }
         }
@@ -72,6 +87,8 @@ impl Instruction {
             match self.0 {
                 Kind::Avx512Vnni => avx512_vnni_peak(rounds),
                 Kind::AvxVnni => avx_vnni_peak(rounds),
+                Kind::Avx512Vnni16 => avx512_vnni_16_peak(rounds),
+                Kind::AvxVnni16 => avx_vnni_16_peak(rounds),
                 Kind::Avx2 => avx2_peak(rounds),
             }
         }
@@ -83,8 +100,10 @@ impl Kind {
         let avx2 = is_x86_feature_detected!("avx2");
         match self {
             Self::Avx2 => avx2,
-            Self::AvxVnni => avx2 && is_x86_feature_detected!("avxvnni"),
-            Self::Avx512Vnni => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni"),
+            Self::AvxVnni | Self::AvxVnni16 => avx2 && is_x86_feature_detected!("avxvnni"),
+            Self::Avx512Vnni | Self::Avx512Vnni16 => {
+                is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni")
+            }
         }
     }
 }
@@ -177,6 +196,18 @@ micro_kernel!(
     #[target_feature(enable = "avx2,avxvnni")]
     avx_vnni, peak: avx_vnni_peak, lanes: 8, integers: __m256i, floats: __m256,
     splat: _mm256_set1_epi32, dot: _mm256_dpbusd_avx_epi32, convert: _mm256_cvtepi32_ps
+);
+
+micro_kernel!(
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    avx512_vnni_16, peak: avx512_vnni_16_peak, lanes: 16, integers: __m512i, floats: __m512,
+    splat: _mm512_set1_epi32, dot: _mm512_dpwssd_epi32, convert: _mm512_cvtepi32_ps
+);
+
+micro_kernel!(
+    #[target_feature(enable = "avx2,avxvnni")]
+    avx_vnni_16, peak: avx_vnni_16_peak, lanes: 8, integers: __m256i, floats: __m256,
+    splat: _mm256_set1_epi32, dot: _mm256_dpwssd_avx_epi32, convert: _mm256_cvtepi32_ps
 );
 
 micro_kernel!(
