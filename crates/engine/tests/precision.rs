@@ -77,7 +77,7 @@ fn the_built_in_model_ranks_alike_at_every_level() {
                 assert!(lost < 0.01, "{level}: ranked before although less similar by {lost}");
             }
             let best = exact.iter().copied().fold(f64::MIN, f64::max);
-            assert!(exact[ranking[0]] > best - PrecisionCheck::TIE, "{level}: another first answer");
+            assert!(exact[ranking[0]] >= best - PrecisionCheck::TIE, "{level}: another first answer");
         }
     }
 }
