@@ -21,7 +21,7 @@ fn text(command: &mut common::Command) -> String {
 fn town(home: &Path) -> PathBuf {
     let dir = home.join("town");
     let mut command = r2former();
-    command.arg("town").arg(&dir).args(["--blocks", "2x2", "--spacing", "20", "--conditions", "dusk"]);
+    command.arg("town").arg(&dir).args(["--blocks", "1x1", "--spacing", "20", "--conditions", "dusk"]);
     command.args(["--queries", "4", "--size", "240x320"]).assert().success();
     dir
 }

@@ -24,13 +24,11 @@ impl FromStr for PrecisionChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            other => other
-                .parse()
-                .map(Self::Only)
-                .map_err(|_: String| format!("{other} is not a precision: auto, f32, bf16 or int8")),
+        if text == "auto" {
+            return Ok(Self::Auto);
         }
+        let known = Precision::ALL.into_iter().find(|precision| precision.to_string() == text);
+        known.map(Self::Only).ok_or_else(|| format!("{text} is not a precision: auto, f32, bf16 or int8"))
     }
 }
 
