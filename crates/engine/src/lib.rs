@@ -44,6 +44,7 @@
 mod adaptive;
 mod answer;
 mod batch_limit;
+mod cascade;
 mod confidence;
 mod contribution;
 pub mod doctor;
@@ -72,6 +73,7 @@ mod unknown_tags;
 
 pub use adaptive::top1_margin;
 pub use answer::{Answer, Match, ScoreKind, Status, Timing};
+pub use cascade::{best_first, cascade_scores};
 pub use confidence::Evidence;
 pub use contribution::{Contribution, contributions};
 pub use error::{EngineError, Result};

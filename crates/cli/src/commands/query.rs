@@ -36,6 +36,10 @@ pub(crate) struct QueryArgs {
     /// (their number alone), or none for the global ranking [default: model if its reranker is trained, else none].
     #[arg(long, value_name = "METHOD")]
     rerank: Option<RerankMethod>,
+    /// Rerank by the model only the N candidates with the most RANSAC inliers (then mutual matches); the others follow in that
+    /// order, without a score [default: all candidates].
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    cascade: Option<u32>,
     /// Skip reranking if the top-1 margin is at least MARGIN: the cosine similarity of the best match minus that
     /// of the best match more than 25 m away from it; 0 to 2. `r2former eval ablate` measures what a value costs
     /// and saves [default: rerank every query].
@@ -239,6 +243,7 @@ fn options(args: &QueryArgs, method: RerankMethod) -> LocateOptions {
     let mut options =
         LocateOptions::default().top(args.top as usize).candidates(args.candidates as usize).rerank(method);
     options.adaptive = args.adaptive;
+    options.cascade = args.cascade.map(|count| count as usize);
     options
 }
 
