@@ -10,6 +10,7 @@ median of each, and the ratio. Peers:
   Runtime in f32; they compute the global descriptor alone, while r2former's time includes the selection of
   local features.
 
+- the same in 8 bits, beside ONNX Runtime in f32 and with dynamically quantised weights and activations;
 - published global descriptors (MegaLoc, SALAD, BoQ, CosPlace, MixVPR; `published.py`) in PyTorch eager and ONNX Runtime.
 
 A whole query of r2former (JPEG to answer, 100 candidates reranked) has no peer and stands alone.
@@ -34,6 +35,8 @@ sys.path.insert(0, str(root / "crates/model/tests/parity"))
 import reranker as plain  # noqa: E402
 
 K, DIM = 500, 128
+# Those whose backbones have 8-bit kernels.
+TRANSFORMERS = ("megaloc", "salad", "boq-dinov2")
 threads = os.cpu_count()
 torch.set_num_threads(threads)
 torch.set_grad_enabled(False)
@@ -105,13 +108,18 @@ def torch_extract(build, bf16=False):
         return median(lambda: model(image))
 
 
-def onnx_extract(build):
+def onnx_extract(build, int8=False):
     import onnxruntime
 
     model, image = build()
     with tempfile.TemporaryDirectory() as folder:
         file = f"{folder}/model.onnx"
         torch.onnx.export(model, (image,), file, input_names=["image"], dynamo=True, verbose=False)
+        if int8:
+            from onnxruntime.quantization import QuantType, quantize_dynamic
+
+            quantize_dynamic(file, f"{folder}/int8.onnx", weight_type=QuantType.QInt8)
+            file = f"{folder}/int8.onnx"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
@@ -125,11 +133,15 @@ def r2former(what, field, scale, *more, preset="deit-s", size=(480, 640)):
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)[field] * scale
 
 
-def published_sides(name):
+def published_sides(name, precision="f32"):
     """The turns of a published descriptor."""
     build = lambda: published.model(name)
     size = published.SIZES[name]
-    own = lambda: r2former("extract", "seconds_per_image", 1.0, "--runs", "15", preset=name, size=size)
+    more = ["--runs", "15", "--precision", precision]
+    own = lambda: r2former("extract", "seconds_per_image", 1.0, *more, preset=name, size=size)
+    if precision == "int8":
+        dynamic = lambda: onnx_extract(build, int8=True)
+        return {"r2former": own, "ONNX Runtime, f32": lambda: onnx_extract(build), "ONNX Runtime, dynamic int8": dynamic}
     return {"r2former": own, "PyTorch": lambda: torch_extract(build), "ONNX Runtime": lambda: onnx_extract(build)}
 
 
@@ -150,9 +162,15 @@ def main():
             "r2former": lambda: r2former("extract", "seconds_per_image", 1.0, "--precision", "bf16"),
             "PyTorch, autocast": lambda: torch_extract(deit, bf16=True),
         },
+        "extract, int8": {
+            "r2former": lambda: r2former("extract", "seconds_per_image", 1.0, "--precision", "int8"),
+            "ONNX Runtime, f32": lambda: onnx_extract(deit),
+            "ONNX Runtime, dynamic int8": lambda: onnx_extract(deit, int8=True),
+        },
         "query": {"r2former": lambda: r2former("query", "ms_per_query", 1e-3, "--images", "300")},
     }
     sides |= {f"{name} {h}x{w}": published_sides(name) for name, (h, w) in published.SIZES.items()}
+    sides |= {f"{name} {h}x{w}, int8": published_sides(name, "int8") for name, (h, w) in published.SIZES.items() if name in TRANSFORMERS}
     if sys.argv[2:]:
         sides = {what: calls for what, calls in sides.items() if what.split()[0].rstrip(",") in sys.argv[2:]}
     best = {(what, who): float("inf") for what, calls in sides.items() for who in calls}

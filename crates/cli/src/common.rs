@@ -4,7 +4,7 @@ use crate::progress::Bar;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use r2former_engine::doctor::{self, TrustCache};
-use r2former_engine::{Extractor, LoadedModel, Origin, RerankMethod, Settings};
+use r2former_engine::{Extractor, LoadedModel, Origin, PlaceIndex, PrecisionChoice, RerankMethod, Settings};
 use r2former_model::device::describe;
 use r2former_model::{Device, ImageSize, ModelConfig, Precision, parse_device};
 use std::ops::RangeInclusive;
@@ -39,8 +39,23 @@ impl Machine {
 
     /// The model on the device, after that has agreed with the CPU on this model.
     pub(crate) fn extractor(&self, loaded: LoadedModel, settings: Settings) -> Result<Extractor> {
+        if settings.precision == Precision::Int8 && parse_device(&self.device)? != Device::flex() {
+            bail!("--precision int8 is for the CPU: {} takes f32 or bf16", self.device);
+        }
         let device = self.trusted(&self.device, Some((&loaded, settings.precision)))?;
         Ok(Extractor::new(loaded, settings, &device)?)
+    }
+
+    /// The model of an index on the device, in the arithmetic of the index or another that ranks alike.
+    pub(crate) fn extractor_of(
+        &self,
+        index: &PlaceIndex,
+        loaded: LoadedModel,
+        precision: Option<PrecisionChoice>,
+    ) -> Result<Extractor> {
+        let settings = index.settings.mixed(precision, &loaded.config, &parse_device(&self.device)?);
+        let settings = settings.with_context(|| index.dir().display().to_string())?;
+        self.extractor(loaded, settings)
     }
 
     /// A device by name, compared with the CPU on a model when it is first used.
@@ -97,20 +112,30 @@ pub(crate) struct InputArgs {
     /// it, cut to them. A photo that has this size already is not resampled.
     #[arg(long, value_name = "SIZE")]
     pub(crate) image_size: Option<ImageSize>,
-    /// Arithmetic of the products: f32 or bf16 [default: the model's own]. A CPU without the instructions
-    /// (AVX-512 BF16) computes in f32 either way; the reranker always does on a CPU.
+    /// Arithmetic of the products: f32; bf16 (AVX-512 BF16, GPUs); int8 (8-bit integers in a transformer's blocks: VNNI, AVX2,
+    /// NEON's dot product); or auto: int8 where the model's file says that rankings stay (`r2former model check`) and this
+    /// CPU is faster in it, else the model's own. A CPU without the instructions computes in f32; the reranker always does.
+    #[arg(long, value_name = "PRECISION", default_value_t)]
+    pub(crate) precision: PrecisionChoice,
+}
+
+/// The arithmetic of photographs that are added to an index, or searched in it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct IndexPrecision {
+    /// Arithmetic of the products: f32, bf16, int8 or auto, as for `index create`; refused unless the model's file says that
+    /// it ranks as that of the index does (`r2former model check`) [default: that of the index].
     #[arg(long, value_name = "PRECISION")]
-    pub(crate) precision: Option<Precision>,
+    pub(crate) precision: Option<PrecisionChoice>,
 }
 
 impl InputArgs {
-    pub(crate) fn settings(&self, loaded: &LoadedModel) -> Settings {
+    /// The settings on the machine's device.
+    pub(crate) fn settings(&self, loaded: &LoadedModel, machine: &Machine) -> Result<Settings> {
         let mut settings = Settings::of(&loaded.config);
         if let Some(size) = self.image_size {
             settings = settings.sized(size, &loaded.config);
         }
-        settings.precision = self.precision.unwrap_or(settings.precision);
-        settings
+        Ok(settings.with_precision(self.precision, &loaded.config, &parse_device(&machine.device)?))
     }
 }
 
@@ -118,7 +143,7 @@ impl ModelArgs {
     /// The model under its settings; `size` is the images' own where they are tensors.
     pub(crate) fn extractor(&self, machine: &Machine, size: Option<[usize; 2]>) -> Result<Extractor> {
         let loaded = load_model(self.model.as_deref())?;
-        let mut settings = self.input.settings(&loaded);
+        let mut settings = self.input.settings(&loaded, machine)?;
         if let Some(size) = size {
             settings = settings.sized(ImageSize::Fixed(size), &loaded.config);
         }

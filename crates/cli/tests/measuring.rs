@@ -50,6 +50,35 @@ fn mutual_matches_are_those_that_ransac_chooses_from() {
 }
 
 #[test]
+fn a_cascade_leaves_the_reranker_what_geometry_ranks_first() {
+    let (_home, index, photos) = small_index();
+    let ask = |options: &[&str]| {
+        let mut command = r2former();
+        command.arg("query").arg(&index).arg(photos.path().join("0.jpg")).args(options);
+        json(command.arg("--json"))["answers"][0]["matches"].as_array().expect("matches").clone()
+    };
+    let (all, geometry) = (ask(&["--rerank", "model"]), ask(&["--rerank", "ransac"]));
+    let first = ask(&["--rerank", "model", "--cascade", "1"]);
+    assert_eq!(first.len(), 3);
+    // The one that has a score is the one with the most inliers; its score is what the reranker says without a cascade.
+    let scored: Vec<&Value> = first.iter().filter(|found| !found["score"].is_null()).collect();
+    assert_eq!((scored.len(), &scored[0]["rank"]), (1, &1.into()));
+    assert_eq!(scored[0]["score_kind"], "reranker_probability");
+    assert_eq!(scored[0]["path"], geometry[0]["path"]);
+    let same = all.iter().find(|found| found["path"] == scored[0]["path"]).expect("among all");
+    assert_eq!(same["score"], scored[0]["score"]);
+    // With room for all nothing changes, and other methods have no use for it.
+    let without_ids = |matches: &[Value]| -> Vec<(Value, Value)> {
+        matches.iter().map(|found| (found["path"].clone(), found["score"].clone())).collect()
+    };
+    assert_eq!(without_ids(&ask(&["--rerank", "model", "--cascade", "3"])), without_ids(&all));
+    assert_eq!(without_ids(&ask(&["--rerank", "ransac", "--cascade", "1"])), without_ids(&geometry));
+    let mut wrong = r2former();
+    wrong.arg("query").arg(&index).arg("0.jpg").args(["--cascade", "0"]);
+    names(&fails(&mut wrong, 2), &["--cascade"]);
+}
+
+#[test]
 fn costs_are_measured_for_every_ranking() {
     let photos = photo_folder();
     let report = tempfile::tempdir().expect("temporary folder");

@@ -221,8 +221,14 @@ impl Extractor {
     ///
     /// # Errors
     /// [`EngineError::Model`] for an image size that the architecture cannot take; [`EngineError::Request`] for
-    /// vector instructions that `R2FORMER_SIMD` forces and this machine lacks, and for an unknown `R2FORMER_BF16`.
+    /// vector instructions that `R2FORMER_SIMD` forces and this machine lacks, for an unknown `R2FORMER_BF16`, and for 8-bit
+    /// integers on another device than the CPU.
     pub fn new(loaded: LoadedModel, settings: Settings, device: &Device) -> Result<Self> {
+        if settings.precision == Precision::Int8 && *device != Device::flex() {
+            return Err(EngineError::Request(
+                "precision int8 is the CPU's: use f32 or bf16 on another device".into(),
+            ));
+        }
         let mut checkpoint = loaded.into_checkpoint();
         let fingerprint = checkpoint.fingerprint.clone();
         checkpoint.config.check_image_size(settings.image_size())?;
@@ -257,6 +263,7 @@ impl Extractor {
                 Precision::Bf16 => {
                     MatmulPrecision::bf16().map_err(|error| EngineError::Request(error.to_string()))?
                 }
+                Precision::Int8 => MatmulPrecision::Int8,
             };
             let size = [settings.height, settings.width];
             aggregate = FusedAggregate::new(&model, level).ok();

@@ -10,7 +10,7 @@ use r2former_kernels::{
 };
 use r2former_model::backbone::{Backbone, Tokens, Vit};
 use r2former_model::weights::TensorWriter;
-use r2former_model::{Device, ModelConfig, R2Former};
+use r2former_model::{Device, ModelConfig, Precision, R2Former};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -122,9 +122,13 @@ impl FusedBackbone {
         }
     }
 
-    /// Whether matrix products run in bfloat16.
-    pub fn is_bf16(&self) -> bool {
-        matches!(&self.network, Network::Vit { encoder, .. } if encoder.is_bf16())
+    /// The arithmetic of its products: that asked for where the level has the instructions, else f32.
+    pub fn products(&self) -> Precision {
+        match &self.network {
+            Network::Vit { encoder, .. } if encoder.is_bf16() => Precision::Bf16,
+            Network::Vit { encoder, .. } if encoder.is_int8() => Precision::Int8,
+            _ => Precision::F32,
+        }
     }
 
     /// The backbone's tokens of one image `[3, height, width]`. Where the global head uses only the first tokens,

@@ -11,6 +11,7 @@ use r2former_model::weights::TensorWriter;
 use r2former_model::{Features, GlobalConfig, Precision, R2Former};
 
 /// A model's aggregation as CPU kernels.
+#[allow(clippy::large_enum_variant, reason = "a model has one")]
 #[derive(Debug, Clone)]
 pub enum FusedAggregate {
     /// Attention of learned queries.
@@ -26,7 +27,8 @@ impl FusedAggregate {
     /// [`KernelError::Unsupported`] for what only the plain path covers: other aggregations, and bfloat16.
     pub fn new(model: &R2Former, level: Level) -> Result<Self, KernelError> {
         let config = model.config();
-        let (Some(aggregate), Precision::F32) = (model.aggregate(), config.precision) else {
+        let (Some(aggregate), Precision::F32 | Precision::Int8) = (model.aggregate(), config.precision)
+        else {
             return Err(KernelError::Unsupported("this aggregation".into()));
         };
         let save = |put: &mut TensorWriter| aggregate.save(put);

@@ -3,7 +3,7 @@
 use crate::framing::named;
 use crate::{
     Answer, DecodedQuery, EngineError, Estimate, Evidence, Extractor, Match, QueryImage, RerankMethod,
-    Result, ScoreKind, Status, Timing, Verifier, top1_margin,
+    Result, ScoreKind, Status, Timing, Verifier, best_first, cascade_scores, top1_margin,
 };
 use r2former_index::{Filter, Hit, Near, ReadPlaces};
 use std::path::Path;
@@ -30,6 +30,9 @@ pub struct LocateOptions {
     pub candidates: usize,
     /// Reranking method; by default [`RerankMethod::default_of`] the model.
     pub rerank: Option<RerankMethod>,
+    /// Of the candidates those that the model's reranker scores: the ones that geometry ranks first ([`cascade_scores`]); the
+    /// others follow in its order, without a score. By default all are scored; other methods do not use it.
+    pub cascade: Option<usize>,
     /// Keep the global ranking where its [`top1_margin`] (a difference of cosines) is at least this; by default
     /// every query is reranked.
     pub adaptive: Option<f32>,
@@ -46,6 +49,7 @@ impl Default for LocateOptions {
             top: 5,
             candidates: 100,
             rerank: None,
+            cascade: None,
             adaptive: None,
             min_confidence: None,
             filter: Filter::default(),
@@ -72,6 +76,13 @@ impl LocateOptions {
     #[must_use]
     pub fn rerank(mut self, method: RerankMethod) -> Self {
         self.rerank = Some(method);
+        self
+    }
+
+    /// Has geometry choose the candidates that the model's reranker scores, this many.
+    #[must_use]
+    pub fn cascade(mut self, candidates: usize) -> Self {
+        self.cascade = Some(candidates);
         self
     }
 
@@ -125,9 +136,10 @@ impl LocateOptions {
     }
 }
 
-/// A place that the search found, and its score once it is reranked.
+/// A place that the search found, and its place and score once it is reranked.
 struct Candidate {
     hit: Hit,
+    place: usize,
     score: Option<f32>,
 }
 
@@ -194,7 +206,7 @@ pub fn locate<'a>(
     let wanted = if all { options.candidates.max(ranked) } else { ranked };
     let found = index.search(&features.global, wanted, &options.filter)?;
     let mut candidates: Vec<Candidate> =
-        found.into_iter().map(|hit| Candidate { hit, score: None }).collect();
+        found.into_iter().map(|hit| Candidate { hit, place: 0, score: None }).collect();
     lap(&mut timing.search_ms);
 
     let count = options.candidates.min(candidates.len());
@@ -208,15 +220,15 @@ pub fn locate<'a>(
         lap(&mut timing.fetch_ms);
         let rows: Vec<&[u8]> =
             local.iter().map(|found| found.as_ref().map_or(&[][..], |local| &local.rows)).collect();
-        let scores = method.scores(extractor, &features.local, &rows)?;
+        let ranking = ranking(extractor, &features.local, &rows, method, options.cascade)?;
         if calibration.is_some() {
-            inliers = best_inliers(extractor, &features.local, &scores, &rows, method)?;
+            inliers = best_inliers(extractor, &features.local, ranking.first(), &rows, method)?;
         }
-        for (candidate, score) in head.iter_mut().zip(scores) {
-            candidate.score = Some(score);
+        for (place, (i, score)) in ranking.into_iter().enumerate() {
+            (head[i].place, head[i].score) = (place, score);
         }
-        // Stable: equal scores keep the global ranking; places beyond the candidates stay behind.
-        head.sort_by(|a, b| b.score.unwrap_or(0.0).total_cmp(&a.score.unwrap_or(0.0)));
+        // Places beyond the candidates stay behind.
+        head.sort_by_key(|candidate| candidate.place);
         lap(&mut timing.rerank_ms);
     }
     let mut matches: Vec<Match> = (1..)
@@ -256,26 +268,43 @@ pub fn locate<'a>(
     })
 }
 
-/// RANSAC's inliers of the candidate that a method ranks first; `None` where it has no local features.
+/// Candidates by a method, best first, and their scores; equal scores keep the global ranking. With a cascade the model scores
+/// only as many as geometry ranks first.
+fn ranking(
+    extractor: &Extractor,
+    query: &[f32],
+    rows: &[&[u8]],
+    method: RerankMethod,
+    cascade: Option<usize>,
+) -> Result<Vec<(usize, Option<f32>)>> {
+    let Some(count) = cascade.filter(|count| method == RerankMethod::Model && *count < rows.len()) else {
+        let scores = method.scores(extractor, query, rows)?;
+        return Ok(best_first(&scores).into_iter().map(|i| (i, Some(scores[i]))).collect());
+    };
+    let by_geometry = best_first(&cascade_scores(extractor, query, rows)?);
+    let (chosen, others) = by_geometry.split_at(count);
+    // In their global ranking, so that equal scores keep it.
+    let mut chosen = chosen.to_vec();
+    chosen.sort_unstable();
+    let chosen_rows: Vec<&[u8]> = chosen.iter().map(|i| rows[*i]).collect();
+    let scores = method.scores(extractor, query, &chosen_rows)?;
+    let ranked = best_first(&scores).into_iter().map(|i| (chosen[i], Some(scores[i])));
+    Ok(ranked.chain(others.iter().map(|i| (*i, None))).collect())
+}
+
+/// RANSAC's inliers of the candidate that a method ranks first, given with its score; `None` where it has no local features.
 fn best_inliers(
     extractor: &Extractor,
     query: &[f32],
-    scores: &[f32],
+    best: Option<&(usize, Option<f32>)>,
     rows: &[&[u8]],
     method: RerankMethod,
 ) -> Result<Option<usize>> {
-    // Of equal scores the first is ranked first.
-    let mut best: Option<usize> = None;
-    for (i, score) in scores.iter().enumerate() {
-        if best.is_none_or(|best| *score > scores[best]) {
-            best = Some(i);
-        }
+    let Some((best, score)) = best.filter(|(best, _)| !rows[*best].is_empty()) else { return Ok(None) };
+    if let (RerankMethod::Ransac, Some(score)) = (method, score) {
+        return Ok(Some(*score as usize));
     }
-    let Some(best) = best.filter(|best| !rows[*best].is_empty()) else { return Ok(None) };
-    if method == RerankMethod::Ransac {
-        return Ok(Some(scores[best] as usize));
-    }
-    Ok(Some(Verifier::new(extractor, query)?.inliers(rows[best])))
+    Ok(Some(Verifier::new(extractor, query)?.inliers(rows[*best])))
 }
 
 /// By how much the first candidate's similarity exceeds that of the first one of another place.
@@ -291,7 +320,7 @@ fn margin_of(candidates: &[Candidate]) -> f32 {
 
 fn place_match(
     rank: usize,
-    Candidate { hit, score }: Candidate,
+    Candidate { hit, score, .. }: Candidate,
     method: RerankMethod,
     near: Option<Near>,
 ) -> Match {

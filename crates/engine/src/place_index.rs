@@ -94,7 +94,8 @@ impl PlaceIndex {
     ///
     /// # Errors
     /// [`EngineError::Index`] for an index of another model, or a folder that holds other things;
-    /// [`EngineError::Request`] for an index of other settings; as [`create`](Self::create) and
+    /// [`EngineError::Request`] for an index of other settings, unless they differ in an arithmetic that
+    /// [mixes](Settings::mixes); as [`create`](Self::create) and
     /// [`open`](Self::open).
     pub fn open_or_create(dir: &Path, loaded: &LoadedModel, settings: Settings) -> Result<Self> {
         let index = match Self::open(dir) {
@@ -106,7 +107,8 @@ impl PlaceIndex {
             index => index?,
         };
         index.check_model(loaded)?;
-        if index.settings != settings {
+        let same = Settings { precision: settings.precision, ..index.settings } == settings;
+        if !same || !index.settings.mixes(settings.precision, &loaded.config) {
             let words = |s: &Settings| format!("{} in {}", s.image_size(), s.precision);
             return Err(EngineError::Request(format!(
                 "{}: images of this index are {}, not {}; use its settings, or build another index",

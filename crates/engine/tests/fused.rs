@@ -10,7 +10,7 @@ use r2former_model::import::{ImportOptions, import};
 use r2former_model::quantize::{dequantize, quantize};
 use r2former_model::{
     AdapterConfig, BackboneConfig, BoqConfig, GlobalConfig, LocalConfig, MixVprConfig, ModelConfig, Pooling,
-    PositionMode, R2Former, RerankerConfig, VitConfig,
+    PositionMode, Precision, R2Former, RerankerConfig, VitConfig,
 };
 use std::path::Path;
 
@@ -442,16 +442,60 @@ fn bf16_stays_close() {
             let backbone = FusedBackbone::new(&model, level, products, [height, width]).unwrap();
             let tokens = backbone.tokens(&pixels).unwrap();
             let host = |tensor: Tensor<3>| tensor.try_into_vec_as::<f32>().unwrap();
-            (host(tokens.last), host(tokens.local), backbone.is_bf16())
+            (host(tokens.last), host(tokens.local), backbone.products())
         };
         for level in Level::available() {
             let (exact, rounded) =
                 (tokens(level, MatmulPrecision::F32), tokens(level, MatmulPrecision::Bf16Emulated));
-            assert_eq!((exact.2, rounded.2), (false, true));
+            assert_eq!((exact.2, rounded.2), (Precision::F32, Precision::Bf16));
             assert_ne!(exact.0, rounded.0, "{what}, {level}: bf16 changed nothing, so it was not used");
             for (part, a, b) in [("last", &exact.0, &rounded.0), ("local", &exact.1, &rounded.1)] {
                 let near = cosine(a, b);
                 assert!(near > 0.9995, "{what}, {level}, {part}: {near}");
+            }
+        }
+    }
+}
+
+/// 8-bit integers in the linear layers of every kind of block, by every instruction set: near the 32-bit tokens, the farther the
+/// larger and deeper these random weights make a network.
+#[test]
+fn int8_stays_close() {
+    let cosine = |a: &[f32], b: &[f32]| {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
+        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+    };
+    for (what, change) in [
+        ("as published", (|_| ()) as fn(&mut VitConfig)),
+        ("heads of 64, pooled", |c| (c.dim, c.heads, c.distilled) = (128, 2, false)),
+        ("an odd width", |c| (c.dim, c.heads) = (37, 1)),
+        ("registers and layer scale", |c| (c.distilled, c.registers, c.layer_scale) = (false, 4, true)),
+        ("gated", |c| (c.distilled, c.swiglu) = (false, Some(41))),
+        ("rotary", |c| (c.distilled, c.rotary) = (false, VitConfig::rotary_periods(100.0, c.dim / c.heads))),
+    ] {
+        let model = transformer(change, None, 3);
+        let mut random = Random(17);
+        let (height, width) = (7 * 16, 14 * 16);
+        let pixels: Vec<f32> = (0..3 * height * width).map(|_| 2.0 * random.next()).collect();
+        let tokens = |level, products| {
+            let backbone = FusedBackbone::new(&model, level, products, [height, width]).unwrap();
+            let tokens = backbone.tokens(&pixels).unwrap();
+            let host = |tensor: Tensor<3>| tensor.try_into_vec_as::<f32>().unwrap();
+            (host(tokens.last), host(tokens.local), backbone.products())
+        };
+        for level in Level::available() {
+            let (exact, rounded) =
+                (tokens(level, MatmulPrecision::F32), tokens(level, MatmulPrecision::Int8Emulated));
+            assert_eq!((exact.2, rounded.2), (Precision::F32, Precision::Int8));
+            assert_ne!(exact.0, rounded.0, "{what}, {level}: 8 bits changed nothing, so they were not used");
+            for (part, a, b) in [("last", &exact.0, &rounded.0), ("local", &exact.1, &rounded.1)] {
+                let near = cosine(a, b);
+                assert!(near > 0.995, "{what}, {level}, {part}: {near}");
+            }
+            let fallback = tokens(level, MatmulPrecision::Int8);
+            match level.multiplies_int8() {
+                true => assert_eq!(fallback.0, rounded.0, "{what}, {level}"),
+                false => assert_eq!(fallback.0, exact.0, "{what}, {level}: without the instruction"),
             }
         }
     }

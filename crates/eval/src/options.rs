@@ -23,6 +23,9 @@ pub struct EvalOptions {
     pub rerank: Vec<RerankMethod>,
     /// Candidates of the global ranking that are reranked.
     pub candidates: usize,
+    /// Of the candidates those that the model's reranker scores, chosen by geometry
+    /// ([`cascade_scores`](r2former_engine::cascade_scores)). `None`: all.
+    pub cascade: Option<usize>,
     /// Adaptive reranking: skip queries whose [top-1 margin](crate::EvaluatedQuery::top1_margin) is at least this.
     /// `None`: rerank every query.
     pub adaptive: Option<f32>,
@@ -44,6 +47,7 @@ impl EvalOptions {
             rules,
             rerank: Vec::new(),
             candidates: 100,
+            cascade: None,
             adaptive: None,
             storage: FeatureStorage::default(),
             query_preprocessing: QueryPreprocessing::default(),
@@ -63,6 +67,13 @@ impl EvalOptions {
     #[must_use]
     pub fn candidates(mut self, candidates: usize) -> Self {
         self.candidates = candidates;
+        self
+    }
+
+    /// Has geometry choose the candidates that the model's reranker scores, this many; `None`: all are scored.
+    #[must_use]
+    pub fn cascade(mut self, candidates: Option<usize>) -> Self {
+        self.cascade = candidates;
         self
     }
 

@@ -77,11 +77,14 @@ pub struct Input {
     pub precision: String,
     /// Candidates that were reranked, 0 for none.
     pub candidates: usize,
+    /// Those of them that the model's reranker scored, chosen by geometry; `None` for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cascade: Option<usize>,
     /// How sequences were compared; `None` without sequences.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequences: Option<String>,
 }
 
 /// Names of [`Input`]'s fields in a serialised protocol.
-pub(crate) const INPUT: [&str; 6] =
-    ["resize", "image_size", "query_preprocessing", "precision", "candidates", "sequences"];
+pub(crate) const INPUT: [&str; 7] =
+    ["resize", "image_size", "query_preprocessing", "precision", "candidates", "cascade", "sequences"];

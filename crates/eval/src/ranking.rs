@@ -5,7 +5,9 @@ use crate::view::{Local, View};
 use crate::{Grouping, Result, nearest};
 use r2former_data::Photo;
 use r2former_data::dataset::distance_m;
-use r2former_engine::{Estimate, Extractor, LocalRows, Progress, RerankMethod, top1_margin};
+use r2former_engine::{
+    Estimate, Extractor, LocalRows, Progress, RerankMethod, best_first, cascade_scores, top1_margin,
+};
 use std::collections::BTreeMap;
 use std::iter::repeat_n;
 
@@ -76,16 +78,24 @@ pub(crate) fn top1_margins(rankings: &[Ranking], database: &[&Photo], candidates
     rankings.iter().map(of).collect()
 }
 
-/// Reranks the first `candidates` of each ranking, except where `skip`. Of sequences the best pair of frames counts.
+/// Candidates that are reranked, and those of them that geometry leaves to the model's reranker.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reranked {
+    pub(crate) candidates: usize,
+    pub(crate) cascade: Option<usize>,
+}
+
+/// Reranks the first candidates of each ranking, except where `skip`. Of sequences the best pair of frames counts.
 pub(crate) fn rerank_all(
     extractor: &Extractor,
     (database, queries): (&View<'_>, &View<'_>),
     rankings: &[Ranking],
     skip: &[bool],
     method: RerankMethod,
-    candidates: usize,
+    Reranked { candidates, cascade }: Reranked,
     progress: &dyn Progress,
 ) -> Result<Vec<Ranking>> {
+    let cascade = cascade.filter(|_| method == RerankMethod::Model);
     let row = extractor.config().local_row();
     progress.start("queries", rankings.len() as u64);
     let mut reranked = Vec::with_capacity(rankings.len());
@@ -105,18 +115,35 @@ pub(crate) fn rerank_all(
         let rows: Vec<LocalRows<'_>> = with.iter().flat_map(|i| &local[*i]).map(Local::rows).collect();
         let owners = with.iter().enumerate().flat_map(|(at, i)| repeat_n(at, local[*i].len()));
         let owners: Vec<usize> = owners.collect();
-        let mut scores = vec![f32::NEG_INFINITY; with.len()];
-        for local in queries.local(query)? {
-            for (at, score) in owners.iter().zip(method.scores(extractor, &local.floats(row), &rows)?) {
-                scores[*at] = scores[*at].max(score);
+        let frames: Vec<Vec<f32>> =
+            queries.local(query)?.into_iter().map(|local| local.floats(row)).collect();
+        // The best score of each candidate by its rows.
+        let best = |owners: &[usize], score: &dyn Fn(&[f32]) -> Result<Vec<f32>>| -> Result<Vec<f32>> {
+            let mut scores = vec![f32::NEG_INFINITY; with.len()];
+            for frame in &frames {
+                for (at, score) in owners.iter().zip(score(frame)?) {
+                    scores[*at] = scores[*at].max(score);
+                }
             }
+            Ok(scores)
+        };
+        // Geometry's ranking, of which the model scores the first.
+        let (mut chosen, mut others): (Vec<usize>, Vec<usize>) = ((0..with.len()).collect(), Vec::new());
+        if let Some(count) = cascade.filter(|count| *count < with.len()) {
+            let geometry = best(&owners, &|frame| Ok(cascade_scores(extractor, frame, &rows)?))?;
+            chosen = best_first(&geometry);
+            others = chosen.split_off(count);
         }
-        let mut best_first: Vec<usize> = (0..with.len()).collect();
-        // Stable: equal scores keep the global ranking.
-        best_first.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
-        let sorted = best_first.iter().map(|i| with[*i]).chain(without).map(|i| head[i]);
+        let scored: Vec<usize> = (0..rows.len()).filter(|i| chosen.contains(&owners[*i])).collect();
+        let scored_rows: Vec<LocalRows<'_>> = scored.iter().map(|i| rows[*i]).collect();
+        let scored_owners: Vec<usize> = scored.iter().map(|i| owners[*i]).collect();
+        let scores = best(&scored_owners, &|frame| Ok(method.scores(extractor, frame, &scored_rows)?))?;
+        // Equal scores keep the global ranking.
+        let mut ranked = best_first(&scores);
+        ranked.retain(|i| chosen.contains(i));
+        let sorted = ranked.iter().copied().chain(others).map(|i| with[i]).chain(without).map(|i| head[i]);
         let list = sorted.chain(tail.iter().copied());
-        let scores = best_first.iter().map(|i| scores[*i]).collect();
+        let scores = ranked.iter().map(|i| scores[*i]).collect();
         reranked.push(Ranking { references: list.collect(), scores });
         progress.advance(1);
     }

@@ -11,7 +11,7 @@ use crate::protocol::Input;
 use crate::query_result::{
     EvaluatedQuery, QueryResult, RankingQuality, comparisons, nearest_positive, quality,
 };
-use crate::ranking::{Ranking, rerank_all, search, top1_margins};
+use crate::ranking::{Ranking, Reranked, rerank_all, search, top1_margins};
 use crate::rules::{RuledDataset, not_empty};
 use crate::units::SEQUENCES;
 use crate::view::Choice;
@@ -242,13 +242,13 @@ pub(crate) fn rank_extracted(
         margins.iter().map(|margin| options.adaptive.is_some_and(|limit| *margin >= limit)).collect();
     let mut rankings = PerRanking { global, ransac: None, mutual: None, reranked: None };
     let mut rerank_ms = BTreeMap::new();
+    let depth = Reranked { candidates: options.candidates, cascade: options.cascade };
     let methods: BTreeSet<RerankMethod> =
         options.rerank.iter().copied().filter(|m| *m != RerankMethod::None).collect();
     for method in methods {
         let started = Instant::now();
         let views = (&database_view, &query_view);
-        let reranked =
-            rerank_all(extractor, views, &rankings.global, &skip, method, options.candidates, progress)?;
+        let reranked = rerank_all(extractor, views, &rankings.global, &skip, method, depth, progress)?;
         rerank_ms.insert(method, per_query(started));
         rankings.set(method, reranked);
     }
@@ -333,6 +333,7 @@ fn input(
         query_preprocessing: options.query_preprocessing,
         precision: settings.precision.to_string(),
         candidates: if reranked { options.candidates } else { 0 },
+        cascade: options.cascade.filter(|_| rankings.reranked.is_some()),
         sequences: sequences.then(|| SEQUENCES.to_string()),
     }
 }

@@ -1,11 +1,11 @@
 //! Each kernel on one thread, at every level of this machine: `cargo bench -p r2former-kernels`.
 //!
-//! criterion reports elements per second. An element is a floating-point operation for products, attention and
-//! correlation (`peak` is the machine's limit), and a value for activations.
+//! criterion reports elements per second. An element is an operation for products, attention and correlation (`peak` and
+//! `int8 peak` are the machine's limits), and a value for activations.
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use r2former_kernels::Level;
-use r2former_kernels::probe::{Activation, Correlation, Map, Peak, Product, SmallHeads};
+use r2former_kernels::probe::{Activation, Correlation, Int8Peak, Map, Peak, Product, SmallHeads};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -35,15 +35,27 @@ fn kernels(criterion: &mut Criterion) {
             group.throughput(Throughput::Elements(product.operations()));
             group.bench_function(BenchmarkId::new("product", name), |b| b.iter(|| product.run()));
         }
+        if let Some(peak) = Int8Peak::new(level) {
+            group.throughput(Throughput::Elements(peak.operations()));
+            group.bench_function("int8 peak", |b| b.iter(|| black_box(peak.run())));
+        }
+        for (name, rows, depth, tokens, gelu) in PRODUCTS {
+            let Some(mut product) = Product::int8(level, rows, depth, tokens, gelu) else { continue };
+            group.throughput(Throughput::Elements(product.operations()));
+            group.bench_function(BenchmarkId::new("int8 product", name), |b| b.iter(|| product.run()));
+        }
         let mut heads = SmallHeads::new(level, 1001);
         group.throughput(Throughput::Elements(heads.operations()));
         group.bench_function("attention of a head of 8, 1001 tokens", |b| b.iter(|| heads.run()));
         let mut correlation = Correlation::new(level, 500);
         group.throughput(Throughput::Elements(correlation.operations()));
         group.bench_function("correlation 500 x 500, best 5 of both", |b| b.iter(|| correlation.run()));
-        for (name, activation) in
-            [("2^x", Activation::Exp2), ("GELU", Activation::Gelu), ("layer norm", Activation::Norm)]
-        {
+        for (name, activation) in [
+            ("2^x", Activation::Exp2),
+            ("GELU", Activation::Gelu),
+            ("layer norm", Activation::Norm),
+            ("to 8 bits", Activation::Quantise),
+        ] {
             let mut map = Map::new(level, activation);
             group.throughput(Throughput::Elements(map.elements()));
             group.bench_function(BenchmarkId::new("map", name), |b| b.iter(|| map.run()));

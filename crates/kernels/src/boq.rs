@@ -151,7 +151,7 @@ impl Boq {
         let columns = self.level.columns();
         let size = width * columns;
         let panels = count.div_ceil(columns);
-        let layout = Layout { packing: self.packing, dim: width, columns, count };
+        let layout = Layout { keys: self.packing, values: self.packing, dim: width, columns, count };
         let mut buffers = self.buffers.borrow();
         let ImageBuffers { x, queries, kv, heads: packed } = buffers.sized(panels * size, heads);
         let group = size * panels_per_task(panels, rayon::current_num_threads());

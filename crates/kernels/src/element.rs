@@ -1,9 +1,10 @@
-//! Elements of packed matrices: `f32`, or two bfloat16 (bf16x2) in the bits of one `f32`.
+//! Elements of packed matrices: `f32`, or two bfloat16 (bf16x2) or several 8-bit integers in the bits of one `f32`.
 //!
 //! Multiplying two bf16x2 elements adds both products to an f32 accumulator, as VDPBF16PS does. Without that
 //! instruction two multiply-adds give the same sum, for tests rather than for speed.
 
 use crate::Level;
+use crate::int8::{DotProduct, SCALES};
 use crate::panel::NR_VECTORS;
 use pulp::Simd;
 
@@ -15,6 +16,8 @@ pub(crate) enum Element {
     F32,
     /// Two neighbouring columns per element, the first in the low half.
     Bf16x2(Instruction),
+    /// Neighbouring columns, quantised ([`int8`](crate::int8)).
+    Int8(DotProduct),
 }
 
 /// How bf16x2 elements are multiplied.
@@ -50,18 +53,60 @@ impl Element {
         match self {
             Self::F32 => columns,
             Self::Bf16x2(_) => columns.div_ceil(2),
+            Self::Int8(products) => columns.div_ceil(products.values()),
         }
+    }
+
+    /// Rows of a panel of elements: with 8-bit integers, the columns' scales and centres follow.
+    pub(crate) fn panel_rows(self, columns: usize) -> usize {
+        self.count(columns) + if matches!(self, Self::Int8(_)) { SCALES } else { 0 }
     }
 
     /// Values per element.
     pub(crate) fn values(self) -> usize {
-        if self == Self::F32 { 1 } else { 2 }
+        match self {
+            Self::F32 => 1,
+            Self::Bf16x2(_) => 2,
+            Self::Int8(products) => products.values(),
+        }
     }
 
-    /// Converts a row of values to elements; an odd last value is paired with zero.
+    /// The element type of what is not quantised beside linear layers of this one: pixels.
+    pub(crate) fn unquantised(self) -> Self {
+        if matches!(self, Self::Int8(_)) { Self::F32 } else { self }
+    }
+
+    /// The element type of the scores of heads of `size` dimensions beside linear layers of this one: that of keys.
+    pub(crate) fn of_keys(self, size: usize) -> Self {
+        // Scales and sums need room behind the elements.
+        if size < 4 { self.unquantised() } else { self }
+    }
+
+    /// The element type of attention's values and their weights, likewise: of 16-bit codes, where there are any.
+    pub(crate) fn of_values(self) -> Self {
+        let Self::Int8(products) = self else { return self };
+        products.wide().map_or(Self::F32, Self::Int8)
+    }
+
+    /// Converts panels of floats, in place.
+    ///
+    /// # Shapes
+    /// - x: panels `[columns, NR]`
+    /// - output: panels `[panel_rows, NR]`
+    #[inline(always)]
+    pub(crate) fn convert<S: Simd>(self, simd: S, columns: usize, x: &mut [S::f32s]) -> &[S::f32s] {
+        match self {
+            Self::F32 => x,
+            Self::Bf16x2(_) => from_rows(simd, columns, x),
+            Self::Int8(products) => products.quantise(simd, columns, x),
+        }
+    }
+
+    /// Converts a row of values to elements; an odd last value is paired with zero. Those of 8 bits, which need a scale, are
+    /// packed by [`DotProduct::pack_row`].
     pub(crate) fn pack_row(self, row: &[f32], elements: &mut [f32]) {
         match self {
-            Self::F32 => elements.copy_from_slice(row),
+            Self::F32 | Self::Int8(_) => elements.copy_from_slice(row),
             Self::Bf16x2(_) => {
                 for (element, pair) in elements.iter_mut().zip(row.chunks(2)) {
                     *element = bf16x2(pair[0], pair.get(1).copied().unwrap_or(0.0));

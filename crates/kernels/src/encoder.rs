@@ -7,6 +7,7 @@
 use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::element::{Element, Instruction};
 use crate::epilogue::Accumulate;
+use crate::int8::DotProduct;
 use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
 use crate::panel::{NR_VECTORS, panels_per_task};
@@ -53,7 +54,8 @@ pub struct EncoderShape {
 #[derive(Debug, Clone)]
 pub struct Encoder {
     level: Level,
-    packing: Packing,
+    /// Of the blocks' linear layers.
+    element: Element,
     patches: Matrix,
     blocks: Vec<Block>,
     /// After the last block.
@@ -153,16 +155,25 @@ impl Encoder {
             MatmulPrecision::Bf16Emulated => {
                 Element::Bf16x2(Instruction::of(level).unwrap_or(Instruction::Emulated))
             }
+            MatmulPrecision::Int8 => DotProduct::of(level).map_or(Element::F32, Element::Int8),
+            MatmulPrecision::Int8Emulated => {
+                Element::Int8(DotProduct::of(level).unwrap_or(DotProduct::Emulated))
+            }
         };
-        if element != Element::F32 && !(dim / heads).is_multiple_of(2) {
+        if matches!(element, Element::Bf16x2(_)) && !(dim / heads).is_multiple_of(2) {
             return Err(KernelError::Unsupported(format!("bf16 with heads of {} dimensions", dim / heads)));
         }
-        let packing = Packing::new(level, element);
-        let source = TensorSource::new(packing, get);
+        // Scales need room behind a panel's elements.
+        if matches!(element, Element::Int8(_)) && dim.min(hidden) < 4 {
+            return Err(KernelError::Unsupported(format!("int8 with width {dim}, hidden {hidden}")));
+        }
+        let source = TensorSource::new(Packing::new(level, element), get);
+        // Pixels are not quantised.
+        let pixels = TensorSource::new(Packing::new(level, element.unquantised()), get);
         let gated = shape.swiglu.is_some();
         let block = BlockShape { dim, heads, hidden, gated, epsilon, layer_scale };
         let patch_values = 3 * patch * patch;
-        let patches = source.get("patch_embed.proj.weight", dim * patch_values)?;
+        let patches = pixels.get("patch_embed.proj.weight", dim * patch_values)?;
         let mut blocks = (0..depth)
             .rev()
             .map(|i| Block::load(&source, &format!("blocks.{i}"), &block))
@@ -170,8 +181,8 @@ impl Encoder {
         blocks.reverse();
         Ok(Self {
             level,
-            packing,
-            patches: source.pack(patch_values, &patches, &vec![0.0; dim]),
+            element,
+            patches: pixels.pack(patch_values, &patches, &vec![0.0; dim]),
             blocks,
             norm: shape.final_norm.then(|| source.norm("norm", dim, epsilon)).transpose()?,
             shape,
@@ -187,7 +198,12 @@ impl Encoder {
 
     /// Whether matrix products run in bfloat16.
     pub fn is_bf16(&self) -> bool {
-        self.packing.element != Element::F32
+        matches!(self.element, Element::Bf16x2(_))
+    }
+
+    /// Whether linear layers run in 8-bit integers.
+    pub fn is_int8(&self) -> bool {
+        matches!(self.element, Element::Int8(_))
     }
 
     /// Prepares images of one size in pixels, both sides multiples of the patch.
@@ -273,7 +289,9 @@ impl Encoder {
         let EncoderShape { dim, heads, class_tokens, local_layer, all_outputs, .. } = self.shape;
         let columns = self.level.columns();
         let size = dim * columns;
-        let layout = Layout { packing: self.packing, dim, columns, count };
+        let [keys, values] = [self.element.of_keys(dim / heads), self.element.of_values()]
+            .map(|element| Packing::new(self.level, element));
+        let layout = Layout { keys, values, dim, columns, count };
         let mut buffers = self.buffers.borrow();
         let ImageBuffers { x, queries, kv, heads: packed } = buffers.sized(prefix.panels.len(), heads);
         let group = size * panels_per_task(x.len() / size, rayon::current_num_threads());

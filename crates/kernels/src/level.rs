@@ -1,5 +1,6 @@
 //! Which vector instructions run the kernels.
 
+use crate::int8::DotProduct;
 use crate::panel::NR_VECTORS;
 use pulp::{Simd, WithSimd};
 use std::fmt;
@@ -87,6 +88,11 @@ impl Level {
         }
     }
 
+    /// Whether 8-bit integers are multiplied faster than floats ([`MatmulPrecision::Int8`]).
+    pub fn multiplies_int8(self) -> bool {
+        DotProduct::of(self).is_some()
+    }
+
     /// Vector registers.
     pub(crate) fn registers(self) -> usize {
         if matches!(self, Self::Avx512 | Self::Neon) { 32 } else { 16 }
@@ -153,6 +159,11 @@ pub enum MatmulPrecision {
     Bf16,
     /// bfloat16 everywhere, by slower emulation where the instruction is missing: to measure the effect of rounding.
     Bf16Emulated,
+    /// 8-bit integers in the linear layers where the level multiplies them faster than floats (VNNI, AVX2, NEON's dot product),
+    /// else 32-bit floats. Weights have a scale for each row, activations one for each token; sums are exact.
+    Int8,
+    /// 8-bit integers everywhere, one by one where the instruction is missing: to measure the effect of rounding.
+    Int8Emulated,
 }
 
 impl MatmulPrecision {

@@ -44,6 +44,7 @@ mod element;
 mod encoder;
 mod epilogue;
 pub mod gradient;
+mod int8;
 mod level;
 mod math;
 mod matrix;

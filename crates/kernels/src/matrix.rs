@@ -17,15 +17,19 @@
 //! - An [`Epilogue`] adds bias and activation while the tile is in registers.
 //!
 //! An element of A or B is an `f32`, or two bfloat16 of neighbouring columns ([`Element`]): depth then counts pairs,
-//! and a product of two elements is two multiply-adds.
+//! and a product of two elements is two multiply-adds. Or it is some 8-bit integers ([`int8`](crate::int8)): then A has
+//! a scale for each row, a micro-panel of B a scale and a centre for each column after its last row, and a slice's integer
+//! sums are scaled before they are added to C.
 
 use crate::Level;
 use crate::buffer::Floats;
 use crate::element::{self, Element};
 use crate::epilogue::Epilogue;
+use crate::int8::{DotProduct, SCALES, quantise_row};
 use crate::panel::NR_VECTORS;
 use crate::prefetch::{LINE, prefetch, prefetch_near};
 use pulp::Simd;
+use pulp::bytemuck::{cast_slice, cast_slice_mut};
 
 /// Rows of the micro-kernel with 16 vector registers.
 pub(crate) const MR: usize = 6;
@@ -69,6 +73,12 @@ pub(crate) struct Matrix {
     /// to a multiple of MR.
     weight: Floats,
     bias: Vec<f32>,
+    /// With 8-bit integers the scale of each row.
+    scales: Vec<f32>,
+    /// With 8-bit integers what the sums of each slice begin with, row after row.
+    starts: Vec<i32>,
+    /// With 8-bit integers the sum of what the codes of each slice stand for, row after row.
+    totals: Vec<f32>,
 }
 
 impl Matrix {
@@ -77,9 +87,20 @@ impl Matrix {
         let mut packed = Self::default();
         packed.resize(packing, bias.len(), columns);
         packed.bias[..bias.len()].copy_from_slice(bias);
-        let mut elements = vec![0.0; packed.depth];
+        let (mut elements, mut codes) = (vec![0.0; packed.depth], Vec::new());
+        let padded = packed.scales.len();
         for (r, row) in weight.chunks_exact(columns.max(1)).enumerate() {
-            packing.element.pack_row(row, &mut elements);
+            if let Element::Int8(products) = packing.element {
+                packed.scales[r] = quantise_row(row, &mut codes);
+                products.pack_row(&codes, &mut elements);
+                for (slice, codes) in codes.chunks(KC * products.values()).enumerate() {
+                    let sum = codes.iter().map(|code| i32::from(*code)).sum();
+                    packed.starts[slice * padded + r] = products.start_of(sum);
+                    packed.totals[slice * padded + r] = packed.scales[r] * sum as f32;
+                }
+            } else {
+                packing.element.pack_row(row, &mut elements);
+            }
             for (slice, elements) in elements.chunks(KC).enumerate() {
                 packed.set_row(r, slice * KC, elements);
             }
@@ -94,6 +115,14 @@ impl Matrix {
         self.weight.resize(padded * self.depth);
         self.bias.clear();
         self.bias.resize(padded, 0.0);
+        self.scales.clear();
+        self.starts.clear();
+        self.totals.clear();
+        if matches!(packing.element, Element::Int8(_)) {
+            self.scales.resize(padded, 0.0);
+            self.starts.resize(padded * self.depth.div_ceil(KC), 0);
+            self.totals.resize(padded * self.depth.div_ceil(KC), 0.0);
+        }
     }
 
     /// Offset of an element in `weight`.
@@ -134,6 +163,21 @@ impl Matrix {
         }
     }
 
+    /// With 8-bit integers, the scale of a row whose sums with columns begin at zero.
+    pub(crate) fn set_scale(&mut self, row: usize, scale: f32) {
+        self.scales[row] = scale;
+    }
+
+    /// With 8-bit integers, the scales of rows `row..` and what their sums begin with, by the sums of their codes.
+    #[inline(always)]
+    pub(crate) fn set_scales(&mut self, products: DotProduct, row: usize, scales: &[f32], sums: &[f32]) {
+        self.scales[row..][..scales.len()].copy_from_slice(scales);
+        for (i, (scale, sum)) in scales.iter().zip(sums).enumerate() {
+            self.starts[row + i] = products.start_of(*sum as i32);
+            self.totals[row + i] = scale * sum;
+        }
+    }
+
     /// The type of the packed elements.
     pub(crate) fn element(&self) -> Element {
         self.packing.element
@@ -148,19 +192,21 @@ impl Matrix {
     ///
     /// # Shapes
     /// - x: panels `[columns, NR]`
-    /// - output: panels `[depth, NR]`
+    /// - output: panels `[depth, NR]`, of 8-bit integers `[depth + 2, NR]`
     #[inline(always)]
     pub(crate) fn input<'a, S: Simd>(&self, simd: S, columns: usize, x: &'a mut [S::f32s]) -> &'a [S::f32s] {
-        match self.packing.element {
-            Element::F32 => x,
-            Element::Bf16x2(_) => element::from_rows(simd, columns, x),
-        }
+        self.packing.element.convert(simd, columns, x)
+    }
+
+    /// Rows of a panel of [`input`](Self::input).
+    pub(crate) fn panel_rows(&self) -> usize {
+        self.depth + if self.scales.is_empty() { 0 } else { SCALES }
     }
 
     /// `out = W x + b` with an epilogue, for one panel or several.
     ///
     /// # Shapes
-    /// - x: panels `[depth, NR]` from [`input`](Self::input)
+    /// - x: panels from [`input`](Self::input)
     /// - out: as many panels `[rows, NR]`
     #[inline(always)]
     pub(crate) fn multiply<S: Simd, E: Epilogue>(
@@ -188,12 +234,13 @@ impl Matrix {
         epilogue: E,
     ) {
         let (x, out) = (x.as_chunks::<NR_VECTORS>().0, out.as_chunks_mut::<NR_VECTORS>().0);
-        let panels = x.len() / self.depth;
+        let own = self.panel_rows();
+        let panels = x.len() / own;
         for first in (0..self.depth).step_by(KC) {
             for block in (0..self.rows).step_by(MC) {
                 let end = self.rows.min(block + MC);
                 for panel in 0..panels {
-                    let x = &x[panel * self.depth + first..];
+                    let x = &x[panel * own + first..];
                     let out = &mut out[panel * self.rows..][..self.rows];
                     for row in (block..end).step_by(R) {
                         let ahead = self.ahead(first, row, end - block, [panel, panels]);
@@ -243,6 +290,7 @@ impl Matrix {
         prefetch_near(whole);
         let mut sums = [[zero; NR_VECTORS]; R];
         self.micro_kernel::<S, R>(simd, first, row / R, x, &mut sums, ahead);
+        self.scale::<S, R>(simd, [first, row], &x[self.depth - first..], &mut sums);
         let bias = &self.bias[row..row + R];
         for r in 0..R {
             for v in 0..NR_VECTORS {
@@ -257,6 +305,30 @@ impl Matrix {
         }
         if count < R {
             out[row..].copy_from_slice(&padded[..count]);
+        }
+    }
+
+    /// Scales the integer sums of a tile that begins at `row`, over a slice with element `first`; `columns` begins with the
+    /// scales and the centres of the columns. Nothing changes with other elements.
+    #[inline(always)]
+    fn scale<S: Simd, const R: usize>(
+        &self,
+        simd: S,
+        [first, row]: [usize; 2],
+        columns: &[[S::f32s; NR_VECTORS]],
+        sums: &mut [[S::f32s; NR_VECTORS]; R],
+    ) {
+        let start = first / KC * self.scales.len() + row;
+        let rows = self.scales.get(row..).and_then(|rows| rows.first_chunk::<R>());
+        let totals = self.totals.get(start..).and_then(|rows| rows.first_chunk::<R>());
+        if let (Some(rows), Some(totals), [scales, centres, ..]) = (rows, totals, columns) {
+            for r in 0..R {
+                let (scale, total) = (simd.splat_f32s(rows[r]), simd.splat_f32s(totals[r]));
+                for v in 0..NR_VECTORS {
+                    let middle = simd.mul_f32s(centres[v], total);
+                    sums[r][v] = simd.mul_add_e_f32s(sums[r][v], simd.mul_f32s(scale, scales[v]), middle);
+                }
+            }
         }
     }
 
@@ -275,11 +347,11 @@ impl Matrix {
         }
     }
 
-    /// `out += W[.., first..] x` without bias, over the slice of depth that begins at `first`, for one panel.
+    /// `out += W[.., first..] x` without bias, over as many elements of depth as `x` has, for one panel.
     ///
     /// # Shapes
-    /// - first: a multiple of [`KC`]
-    /// - x: a panel with as many rows as the slice has elements
+    /// - first: the elements that begin here lie in one slice
+    /// - x: a panel of elements, with scales after those of 8-bit integers
     /// - out: a panel `[rows, NR]`
     #[inline(always)]
     pub(crate) fn add_slice<S: Simd>(&self, simd: S, first: usize, x: &[S::f32s], out: &mut [S::f32s]) {
@@ -290,7 +362,7 @@ impl Matrix {
         }
     }
 
-    /// Rows `row..` times the slice of depth that begins at `first`, stored in or added (`ADD`) to `out`.
+    /// Rows `row..` times the elements of depth that begin at `first`, stored in or added (`ADD`) to `out`.
     #[inline(always)]
     fn partial<S: Simd, const R: usize, const ADD: bool>(
         &self,
@@ -301,9 +373,11 @@ impl Matrix {
         out: &mut [S::f32s],
     ) {
         let (x, out) = (x.as_chunks::<NR_VECTORS>().0, out.as_chunks_mut::<NR_VECTORS>().0);
+        let (x, scales) = x.split_at(x.len() - if self.scales.is_empty() { 0 } else { SCALES });
         for (index, rows) in out.chunks_mut(R).enumerate() {
             let mut sums = [[simd.splat_f32s(0.0); NR_VECTORS]; R];
             self.micro_kernel::<S, R>(simd, first, row / R + index, x, &mut sums, &[]);
+            self.scale::<S, R>(simd, [first, row + index * R], scales, &mut sums);
             if let Some(rows) = rows.as_mut_array::<R>() {
                 for r in 0..R {
                     for v in 0..NR_VECTORS {
@@ -320,8 +394,8 @@ impl Matrix {
         }
     }
 
-    /// The micro-kernel: adds micro-panel `index` of A times the rows of B from `first` to the end of the slice.
-    /// `x` begins at row `first`.
+    /// The micro-kernel: adds micro-panel `index` of A times the rows of B from `first` to the end of the slice, or of `x`, which
+    /// begins at row `first`. With 8-bit integers it begins with their sum.
     #[inline(always)]
     fn micro_kernel<S: Simd, const R: usize>(
         &self,
@@ -332,10 +406,17 @@ impl Matrix {
         sums: &mut [[S::f32s; NR_VECTORS]; R],
         ahead: &[f32],
     ) {
-        let length = KC.min(self.depth - first);
-        let start = (first * self.rows.div_ceil(R) + index * length) * R;
-        let weight = self.weight[start..start + length * R].as_chunks::<R>().0;
-        let x = &x[..length];
+        let slice = first / KC * KC;
+        let length = KC.min(self.depth - slice);
+        let start = (slice * self.rows.div_ceil(R) + index * length + first - slice) * R;
+        let count = (slice + length - first).min(x.len());
+        let weight = self.weight[start..start + count * R].as_chunks::<R>().0;
+        let x = &x[..count];
+        if let Element::Int8(products) = self.packing.element {
+            let starts = self.starts[slice / KC * self.scales.len() + index * R..].first_chunk();
+            let (starts, sums) = (starts.unwrap_or(&[0; R]), cast_slice_mut(sums));
+            return products.sums::<R>(weight, cast_slice(x), starts, sums, ahead);
+        }
         if let Element::Bf16x2(instruction) = self.packing.element {
             prefetch(ahead);
             return element::add_products::<S, R>(simd, instruction, weight, x, sums);

@@ -8,6 +8,7 @@ use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::correlate::{BestMatches, Correlate};
 use crate::element::Element;
 use crate::epilogue::{Epilogue, Gelu, Store};
+use crate::int8::DotProduct;
 use crate::math::{exp2, gelu};
 use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
@@ -65,12 +66,35 @@ impl WithSimd for MultiplyAdd {
     }
 }
 
+/// Independent chains of 8-bit products in registers: the peak of one thread.
+#[derive(Debug)]
+pub struct Int8Peak(Level, DotProduct);
+
+impl Int8Peak {
+    /// `None` for a level whose 8-bit products are computed in f32.
+    pub fn new(level: Level) -> Option<Self> {
+        Some(Self(level, DotProduct::of(level)?))
+    }
+
+    /// Operations of a run.
+    pub fn operations(&self) -> u64 {
+        self.1.peak_operations(self.0, Peak::ROUNDS)
+    }
+
+    /// Runs on one thread.
+    pub fn run(&self) -> f32 {
+        self.1.peak(Peak::ROUNDS)
+    }
+}
+
 /// The packed GEMM: a weight matrix times panels of tokens.
 #[derive(Debug)]
 pub struct Product {
     level: Level,
     matrix: Matrix,
-    depth: usize,
+    /// Values of a panel of tokens.
+    panel: usize,
+    operations: u64,
     x: Floats,
     out: Floats,
     gelu: bool,
@@ -79,21 +103,30 @@ pub struct Product {
 impl Product {
     /// `[rows, depth]` times `[depth, tokens]`, with a GELU epilogue or none. Tokens are rounded up to whole panels.
     pub fn new(level: Level, rows: usize, depth: usize, tokens: usize, gelu: bool) -> Self {
-        let columns = level.columns();
-        let panels = tokens.div_ceil(columns);
-        let matrix = Matrix::pack(
-            Packing::new(level, Element::F32),
-            depth,
-            &synthetic(rows * depth),
-            &synthetic(rows),
-        );
-        let (x, out) = (synthetic(panels * columns * depth), Floats::zeros(panels * columns * rows));
-        Self { level, matrix, depth, x, out, gelu }
+        Self::of(level, Element::F32, [rows, depth, tokens], gelu)
     }
 
-    /// Floating-point operations of a run, not counting the GELU.
+    /// The same in 8 bits, of tokens that are quantised already; `None` for a level that computes these in f32.
+    pub fn int8(level: Level, rows: usize, depth: usize, tokens: usize, gelu: bool) -> Option<Self> {
+        Some(Self::of(level, Element::Int8(DotProduct::of(level)?), [rows, depth, tokens], gelu))
+    }
+
+    fn of(level: Level, element: Element, [rows, depth, tokens]: [usize; 3], gelu: bool) -> Self {
+        let columns = level.columns();
+        let panels = tokens.div_ceil(columns);
+        let packing = Packing::new(level, element);
+        let matrix = Matrix::pack(packing, depth, &synthetic(rows * depth), &synthetic(rows));
+        let (mut x, out) = (synthetic(panels * columns * depth), Floats::zeros(panels * columns * rows));
+        let operations = 2 * (rows * x.len()) as u64;
+        level.run(Convert { element, depth, x: &mut x });
+        let panel = element.panel_rows(depth) * columns;
+        x.resize(panels * panel);
+        Self { level, matrix, panel, operations, x, out, gelu }
+    }
+
+    /// Operations of a run, not counting the GELU.
     pub fn operations(&self) -> u64 {
-        2 * (self.matrix.rows * self.x.len()) as u64
+        self.operations
     }
 
     /// Runs on one thread.
@@ -104,7 +137,7 @@ impl Product {
     fn run_with<E: Epilogue>(&mut self, epilogue: E) {
         let columns = self.level.columns();
         let out = self.out.chunks_exact_mut(self.matrix.rows * columns);
-        for (x, out) in self.x.chunks_exact(self.depth * columns).zip(out) {
+        for (x, out) in self.x.chunks_exact(self.panel).zip(out) {
             self.level.run(Multiply { matrix: &self.matrix, x, out, epilogue });
         }
     }
@@ -123,6 +156,22 @@ impl<E: Epilogue> WithSimd for Multiply<'_, E> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         self.matrix.multiply(simd, vectors::<S>(self.x), vectors_mut::<S>(self.out), self.epilogue);
+    }
+}
+
+/// Panels of floats to elements, in place.
+struct Convert<'a> {
+    element: Element,
+    depth: usize,
+    x: &'a mut Floats,
+}
+
+impl WithSimd for Convert<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        self.element.convert(simd, self.depth, vectors_mut::<S>(self.x));
     }
 }
 
@@ -189,6 +238,8 @@ pub enum Activation {
     Gelu,
     /// Layer norm of tokens of width 384.
     Norm,
+    /// Tokens of width 384 to 8 bits.
+    Quantise,
 }
 
 /// An [`Activation`] of a panel of tokens of width 384, in cache.
@@ -230,7 +281,7 @@ impl WithSimd for Apply<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Map { activation, norm, x, out, .. } = self.0;
+        let Map { level, activation, norm, x, out } = self.0;
         let (x, out) = (vectors::<S>(x), vectors_mut::<S>(out));
         match activation {
             Activation::Norm => norm.apply(simd, x, out),
@@ -243,6 +294,11 @@ impl WithSimd for Apply<'_> {
                 for (x, out) in x.iter().zip(out) {
                     *out = gelu(simd, *x);
                 }
+            }
+            Activation::Quantise => {
+                // In place: the copy counts, too.
+                out.copy_from_slice(x);
+                DotProduct::of(*level).unwrap_or(DotProduct::Emulated).quantise(simd, Map::DIM, out);
             }
         }
     }

@@ -4,6 +4,7 @@
 use crate::Level;
 use crate::attend::Attend;
 use crate::buffer::{Floats, vectors, vectors_mut};
+use crate::element::Element;
 use crate::epilogue::{Accumulate, Gelu, Store};
 use crate::math::{exp2, silu};
 use crate::matrix::Matrix;
@@ -294,7 +295,7 @@ pub(crate) struct Project<'a> {
     pub(crate) x: &'a [f32],
     /// Packed elements of queries, ready to be multiplied with keys.
     pub(crate) queries: Option<&'a mut [f32]>,
-    /// Panels `[2 * dim, NR]`: keys, then values.
+    /// Panels `[2 * dim, NR]`: keys (of 8 bits as [`quantise_rows`](crate::int8::DotProduct::quantise_rows) leaves them), then values.
     pub(crate) kv: &'a mut [f32],
     /// Cosines and sines of rotary positions ([`rotate`]); empty without them.
     pub(crate) turns: &'a [f32],
@@ -311,15 +312,22 @@ impl WithSimd for Project<'_> {
         let normed = vectors_mut::<S>(self.normed);
         self.block.norm1.apply(simd, vectors::<S>(self.x), normed);
         let normed = q.input(simd, dim, normed);
+        let size = dim / heads;
+        let element = q.element().of_keys(size);
         if let Some(queries) = self.queries {
             let queries = vectors_mut::<S>(queries);
             q.multiply(simd, normed, queries, Store);
-            rotate(simd, turns, [dim, dim / heads], queries, dim);
-            q.input(simd, dim, queries);
+            rotate(simd, turns, [dim, size], queries, dim);
+            element.convert(simd, size, queries);
         }
         let keys = vectors_mut::<S>(self.kv);
         kv.multiply(simd, normed, keys, Store);
-        rotate(simd, turns, [dim, dim / heads], keys, 2 * dim);
+        rotate(simd, turns, [dim, size], keys, 2 * dim);
+        if let Element::Int8(products) = element {
+            for panel in keys.chunks_exact_mut(2 * dim * NR_VECTORS) {
+                products.quantise_rows(simd, size, &mut panel[..dim * NR_VECTORS]);
+            }
+        }
     }
 }
 

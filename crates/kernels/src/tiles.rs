@@ -5,7 +5,8 @@
 //! earlier tiles' context) makes a tokens x tokens matrix unnecessary.
 
 use crate::buffer::{Floats, vectors_mut};
-use crate::element::bf16x2;
+use crate::element::{Element, bf16x2};
+use crate::int8::{SCALES, largest, pack_values, quantise_weights, scale_of_values};
 use crate::math::exp2;
 use crate::matrix::{KC, Matrix, Packing};
 use crate::panel::{NR_VECTORS, panel_columns};
@@ -27,12 +28,15 @@ pub(crate) struct Head {
     values: Matrix,
     /// Scratch for a packed row.
     elements: Vec<f32>,
+    /// Scales of the values' rows.
+    scales: Vec<f32>,
 }
 
 /// How tokens are laid out in panels, and how heads are packed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
-    pub(crate) packing: Packing,
+    pub(crate) keys: Packing,
+    pub(crate) values: Packing,
     /// Token width.
     pub(crate) dim: usize,
     /// NR of the level.
@@ -69,34 +73,69 @@ impl Head {
     /// Packs head `head` of `size` dimensions. bf16x2 elements need an even `size`.
     ///
     /// # Shapes
-    /// - kv: panels `[2 * dim, NR]`, keys before values
+    /// - kv: panels `[2 * dim, NR]`, keys before values; keys of 8 bits are packed already
+    ///   ([`DotProduct::quantise_rows`](crate::int8::DotProduct::quantise_rows))
     pub(crate) fn fill(&mut self, layout: Layout, head: usize, size: usize, kv: &[f32]) {
-        let Layout { packing, dim, columns, count } = layout;
+        let Layout { keys, values: packing, dim, columns, count } = layout;
         (self.index, self.dim) = (head, dim);
-        self.keys.resize(packing, count, size);
+        self.keys.resize(keys, count, size);
         self.values.resize(packing, size, count);
         self.elements.resize(columns, 0.0);
         let values = packing.element.values();
+        let rows = keys.element.count(size);
+        if matches!(packing.element, Element::Int8(_)) {
+            self.scale_values(layout, size, kv);
+        }
         for (p, panel) in kv.chunks_exact(2 * dim * columns).enumerate() {
             let first = p * columns;
             let here = columns.min(count - first);
             let row = |part: usize, h: usize| &panel[(part * dim + head * size + h) * columns..][..here];
-            for element in 0..size / values {
-                if values == 1 {
-                    self.keys.set_column(first, element, row(0, element));
-                    continue;
+            // Of keys of 8 bits: elements, scales, sums.
+            let packed_row = |i: usize| &panel[(head * (rows + 2) + i) * columns..][..here];
+            for element in 0..rows {
+                match keys.element {
+                    Element::F32 => self.keys.set_column(first, element, row(0, element)),
+                    Element::Bf16x2(_) => {
+                        let pairs = row(0, 2 * element).iter().zip(row(0, 2 * element + 1));
+                        for (packed, (low, high)) in self.elements.iter_mut().zip(pairs) {
+                            *packed = bf16x2(*low, *high);
+                        }
+                        self.keys.set_column(first, element, &self.elements[..here]);
+                    }
+                    Element::Int8(_) => {
+                        self.keys.set_column(first, element, packed_row(element));
+                    }
                 }
-                let pairs = row(0, 2 * element).iter().zip(row(0, 2 * element + 1));
-                for (packed, (low, high)) in self.elements.iter_mut().zip(pairs) {
-                    *packed = bf16x2(*low, *high);
-                }
-                self.keys.set_column(first, element, &self.elements[..here]);
+            }
+            if let Element::Int8(products) = keys.element {
+                self.keys.set_scales(products, first, packed_row(rows), packed_row(rows + 1));
             }
             for h in 0..size {
                 let elements = &mut self.elements[..packing.element.count(here)];
-                packing.element.pack_row(row(1, h), elements);
+                match packing.element {
+                    Element::Int8(_) => pack_values(row(1, h), self.scales[h], elements),
+                    element => element.pack_row(row(1, h), elements),
+                }
                 self.values.set_row(h, first / values, elements);
             }
+        }
+    }
+
+    /// The scale of each row of values, by its largest of all tokens.
+    fn scale_values(&mut self, layout: Layout, size: usize, kv: &[f32]) {
+        let Layout { dim, columns, count, .. } = layout;
+        self.scales.clear();
+        self.scales.resize(size, 0.0);
+        for (p, panel) in kv.chunks_exact(2 * dim * columns).enumerate() {
+            let here = columns.min(count - p * columns);
+            let rows = panel[(dim + self.index * size) * columns..].chunks_exact(columns);
+            for (most, row) in self.scales.iter_mut().zip(rows) {
+                *most = largest(*most, &row[..here]);
+            }
+        }
+        for (h, most) in self.scales.iter_mut().enumerate() {
+            *most = scale_of_values(*most);
+            self.values.set_scale(h, *most);
         }
     }
 
@@ -104,7 +143,7 @@ impl Head {
     ///
     /// # Shapes
     /// - context: panels `[dim, NR]`, of which rows `index * size..(index + 1) * size` are this head's
-    /// - queries: likewise, in packed elements and scaled by log2(e) / sqrt(size)
+    /// - queries: panels of as many heads, in packed elements and scaled by log2(e) / sqrt(size)
     #[inline(always)]
     pub(crate) fn attend<S: Simd>(
         &self,
@@ -119,11 +158,15 @@ impl Head {
         let (count, size) = (self.keys.rows, self.values.rows * NR_VECTORS);
         let panels = context.len() / (dim * NR_VECTORS);
         let values = self.values.element().values();
-        let tokens = KC * values;
+        let codes = matches!(self.values.element(), Element::Int8(_));
+        let tokens = if codes { KC } else { KC * values };
         let rows = |panel: usize| {
             panel * dim * NR_VECTORS + head * size..panel * dim * NR_VECTORS + (head + 1) * size
         };
-        tile.scores.resize(tokens * columns);
+        let own = self.keys.panel_rows() * NR_VECTORS;
+        let heads = dim / self.values.rows;
+        // Codes have scales after them.
+        tile.scores.resize((tokens + SCALES) * columns);
         tile.max.resize(panels * columns);
         tile.sum.resize(panels * columns);
         let scores = vectors_mut::<S>(&mut tile.scores);
@@ -138,20 +181,28 @@ impl Head {
         }
         for first in (0..count).step_by(tokens) {
             let here = tokens.min(count - first);
-            let scores = &mut scores[..here * NR_VECTORS];
             for panel in 0..panels {
-                let own = rows(panel);
-                let queries = &queries[own.start / values..own.end / values];
+                let queries = &queries[(panel * heads + head) * own..][..own];
+                let whole = &mut scores[..(here + SCALES) * NR_VECTORS];
+                let scores = &mut whole[..here * NR_VECTORS];
                 self.keys.multiply_rows(simd, first, queries, scores);
                 if let (0, Some(attention)) = (panel, &mut attention) {
                     attention.keep(pulp::bytemuck::cast_slice(scores), columns, first);
                 }
-                let scale = online_softmax(simd, scores, &mut max[panel], &mut sum[panel]);
+                let (max, sum) = (&mut max[panel], &mut sum[panel]);
+                // Weights add up to what their codes do.
+                let scale = match codes {
+                    true => online_softmax::<S, false>(simd, scores, max, sum),
+                    false => online_softmax::<S, true>(simd, scores, max, sum),
+                };
                 let context = &mut context[rows(panel)];
                 if first > 0 {
                     rescale(simd, context, scale);
                 }
-                let weights = self.values.input(simd, here, scores);
+                let weights = match codes {
+                    true => quantise_weights(simd, whole, sum),
+                    false => self.values.input(simd, here, &mut whole[..here * NR_VECTORS]),
+                };
                 self.values.add_slice(simd, first / values, weights, context);
             }
         }
@@ -190,9 +241,9 @@ impl ClassAttention<'_> {
 }
 
 /// One step of an online softmax: updates the running maximum, replaces a tile's scores by 2^(score - maximum), adds
-/// those to the running sum, and returns the factor by which earlier tiles are to be rescaled.
+/// those to the running sum if `ADD`, and returns the factor by which earlier tiles are to be rescaled.
 #[inline(always)]
-fn online_softmax<S: Simd>(
+fn online_softmax<S: Simd, const ADD: bool>(
     simd: S,
     scores: &mut [S::f32s],
     max: &mut [S::f32s; NR_VECTORS],
@@ -218,8 +269,10 @@ fn online_softmax<S: Simd>(
             *score = simd.sub_f32s(*score, max[i % NR_VECTORS]);
         }
         *pair = exp2(simd, *pair);
-        for (i, weight) in pair.iter().enumerate() {
-            sum[i % NR_VECTORS] = simd.add_f32s(sum[i % NR_VECTORS], *weight);
+        if ADD {
+            for (i, weight) in pair.iter().enumerate() {
+                sum[i % NR_VECTORS] = simd.add_f32s(sum[i % NR_VECTORS], *weight);
+            }
         }
     }
     for row in rest.as_chunks_mut::<NR_VECTORS>().0 {
@@ -228,7 +281,9 @@ fn online_softmax<S: Simd>(
         }
         *row = exp2(simd, *row);
         for v in 0..NR_VECTORS {
-            sum[v] = simd.add_f32s(sum[v], row[v]);
+            if ADD {
+                sum[v] = simd.add_f32s(sum[v], row[v]);
+            }
         }
     }
     scale
@@ -248,6 +303,7 @@ mod tests {
     use super::*;
     use crate::Level;
     use crate::element::{Element, Instruction};
+    use crate::int8::DotProduct;
     use proptest::prelude::*;
     use pulp::WithSimd;
 
@@ -268,14 +324,20 @@ mod tests {
         fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
             let (columns, size, count) = (panel_columns::<S>(), self.size, self.keys.len() / self.size);
             // Two heads, of which the second is tested.
-            let packing = Packing::new(self.level, self.element);
-            let layout = Layout { packing, dim: 2 * size, columns, count };
+            let [keys, values] = [self.element.of_keys(size), self.element.of_values()]
+                .map(|element| Packing::new(self.level, element));
+            let layout = Layout { keys, values, dim: 2 * size, columns, count };
             let mut kv = Floats::zeros(count.div_ceil(columns) * 4 * size * columns);
             for t in 0..count {
                 let panel = &mut kv[t / columns * 4 * size * columns..];
                 for h in 0..size {
                     panel[(size + h) * columns + t % columns] = self.keys[t * size + h];
                     panel[(3 * size + h) * columns + t % columns] = self.values[t * size + h];
+                }
+            }
+            if let Element::Int8(products) = keys.element {
+                for panel in vectors_mut::<S>(&mut kv).chunks_exact_mut(4 * size * NR_VECTORS) {
+                    products.quantise_rows(simd, size, &mut panel[..2 * size * NR_VECTORS]);
                 }
             }
             let mut head = Head::default();
@@ -291,7 +353,7 @@ mod tests {
             let mut attention = vec![0.0; count];
             let class_attention = &mut ClassAttention::new(1, &mut attention);
             let out = vectors_mut::<S>(&mut context);
-            let queries = head.keys.input(simd, 2 * size, vectors_mut::<S>(&mut queries));
+            let queries = head.keys.input(simd, size, vectors_mut::<S>(&mut queries));
             head.attend(simd, queries, out, &mut Tile::default(), Some(class_attention));
             ((0..size).map(|h| context[(5 * size + h + 1) * columns - 1]).collect(), attention)
         }
@@ -315,11 +377,19 @@ mod tests {
             let sum: f64 = weights.iter().sum();
             for (level, element) in Level::available().flat_map(|level| {
                 let pairs = Instruction::of(level).into_iter().chain([Instruction::Emulated]).map(Element::Bf16x2);
-                pairs.chain([Element::F32]).map(move |element| (level, element))
+                let products = DotProduct::available(level).into_iter().chain([DotProduct::Emulated]);
+                let others = pairs.chain(products.map(Element::Int8));
+                others.chain([Element::F32]).map(move |element| (level, element))
             }) {
-                // bfloat16 rounds its inputs to 8 bits, scores included, and needs an even head size.
-                let near = if element == Element::F32 { 2e-4 } else { 0.01 * f64::from(scale.max(1.0)) };
-                if element != Element::F32 && (size % 2 == 1 || scale > 3.0) {
+                // bfloat16 and 8-bit codes round scores, too, and bfloat16 needs an even head size.
+                let rounding = f64::from(scale.max(1.0));
+                let near = match element {
+                    Element::F32 => 2e-4,
+                    Element::Bf16x2(_) => 0.01 * rounding,
+                    Element::Int8(_) => 0.03 * rounding,
+                };
+                let odd = matches!(element, Element::Bf16x2(_)) && size % 2 == 1;
+                if element != Element::F32 && (odd || scale > 3.0) {
                     continue;
                 }
                 let run = Run { element, level, size, query: &query, keys, values };

@@ -65,7 +65,7 @@ pub fn average(first: &Checkpoint, second: &Checkpoint, weight: f64, only: &[Str
     let mut config = first.config.clone();
     let origin = |of: &Checkpoint| json!({ "name": of.config.name, "fingerprint": of.fingerprint, "provenance": of.config.provenance });
     // Measured on other weights.
-    config.calibration = None;
+    config.forget_measured();
     config.provenance = json!({
         "averaged": { "weight": weight, "only": only, "first": origin(first), "second": origin(second) },
     });

@@ -6,8 +6,8 @@ use burn::module::ParamId;
 use r2former_engine::LoadedModel;
 use r2former_model::weights::{RawTensor, Tensors, param_id};
 use r2former_model::{
-    BackboneConfig, Checkpoint, Device, GlobalConfig, LocalConfig, ModelConfig, R2Former, RerankerConfig,
-    load,
+    BackboneConfig, Checkpoint, Device, GlobalConfig, LocalConfig, ModelConfig, Precision, R2Former,
+    RerankerConfig, load,
 };
 
 /// Loads the start model and adds what the stage needs and the model lacks (a head, local features, a reranker), freshly
@@ -27,6 +27,11 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<(Checkpoint, bool)>
     model.input.rule = None;
     if let Some(precision) = changes.precision {
         model.precision = precision;
+    }
+    if model.precision == Precision::Int8 {
+        return Err(TrainError::Config(
+            "model.precision: 8-bit integers have no gradients; use f32 or bf16".into(),
+        ));
     }
     let mut fresh_head = false;
     if config.stage.trains_global()
@@ -71,7 +76,7 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<(Checkpoint, bool)>
     // A reranker belongs to its local features.
     model.trained.reranker &= config.stage != Stage::Local;
     // Measured on the weights of the start.
-    model.calibration = None;
+    model.forget_measured();
     model.validate()?;
     // Tensors of the checkpoint are used; the rest is initialised.
     let fresh = R2Former::random(model, config.seed, &Device::flex())?.to_tensors()?;

@@ -104,7 +104,7 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<ExitStatu
         BenchCommand::Step(args) => return step(args),
     };
     let loaded = model_or_preset(args.model.as_deref(), &args.preset)?;
-    let settings = args.input.settings(&loaded);
+    let settings = args.input.settings(&loaded, machine)?;
     let bench = Bench { args, extractor: machine.extractor(loaded.clone(), settings)?, loaded };
     let measured = match command {
         BenchCommand::Extract(_) => bench.extract()?,
@@ -184,7 +184,7 @@ impl Bench<'_> {
             "device": machine.device,
             "threads": rayon::current_num_threads(),
             "instructions": backbone.map(|backbone| backbone.level().name()),
-            "products": backbone.map(|backbone| if backbone.is_bf16() { "bf16" } else { "f32" }),
+            "products": backbone.map(|backbone| backbone.products().to_string()),
             "reranker_instructions": reranker,
             "runs": self.args.runs,
         });

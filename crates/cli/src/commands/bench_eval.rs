@@ -53,7 +53,7 @@ pub(crate) fn run(args: &EvalBenchArgs, machine: &Machine) -> Result<ExitStatus>
         Some(rerank) => rerank_or_default(Some(rerank), &loaded.config)?,
         None => best,
     };
-    let extractor = machine.extractor(loaded.clone(), args.input.settings(&loaded))?;
+    let extractor = machine.extractor(loaded.clone(), args.input.settings(&loaded, machine)?)?;
     let storage = FeatureStorage { memory_bytes: args.memory.saturating_mul(1 << 20), dir: None };
     let candidates = args.candidates as usize;
     let eval = EvalOptions::default().rerank(vec![rerank]).candidates(candidates).storage(storage);

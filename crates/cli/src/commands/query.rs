@@ -2,7 +2,7 @@
 
 use super::priors::PriorArgs;
 use super::sequence::{FrameArg, SequenceArgs};
-use crate::common::{Machine, parse_margin, rerank_or_default};
+use crate::common::{IndexPrecision, Machine, parse_margin, rerank_or_default};
 use crate::exit::ExitStatus;
 use crate::filters::FilterArgs;
 use crate::output::{self, AnswerFormat, PairsFormat, check_pair_names, escaped, print_answers};
@@ -36,6 +36,10 @@ pub(crate) struct QueryArgs {
     /// (their number alone), or none for the global ranking [default: model if its reranker is trained, else none].
     #[arg(long, value_name = "METHOD")]
     rerank: Option<RerankMethod>,
+    /// Rerank by the model only the N candidates with the most RANSAC inliers (then mutual matches); the others follow in that
+    /// order, without a score [default: all candidates].
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    cascade: Option<u32>,
     /// Skip reranking if the top-1 margin is at least MARGIN: the cosine similarity of the best match minus that
     /// of the best match more than 25 m away from it; 0 to 2. `r2former eval ablate` measures what a value costs
     /// and saves [default: rerank every query].
@@ -54,6 +58,8 @@ pub(crate) struct QueryArgs {
     /// Require that the index was built with this model; the index's own copy is used otherwise.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
+    #[command(flatten)]
+    precision: IndexPrecision,
     /// Print query names relative to this folder, as image lists of other tools do.
     #[arg(long, value_name = "DIR")]
     query_root: Option<PathBuf>,
@@ -168,7 +174,8 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         options.top = options.top.max(options.candidates);
     }
     options.min_confidence = args.min_confidence.map(|least| least.value(&loaded.config));
-    let extractor = machine.extractor(loaded, index.settings)?.with_limits(args.read.limits());
+    let extractor =
+        machine.extractor_of(&index, loaded, args.precision.precision)?.with_limits(args.read.limits());
 
     let mut out = output::stdout();
     let (mut results, mut unreadable) = (Vec::new(), 0);
@@ -236,6 +243,7 @@ fn options(args: &QueryArgs, method: RerankMethod) -> LocateOptions {
     let mut options =
         LocateOptions::default().top(args.top as usize).candidates(args.candidates as usize).rerank(method);
     options.adaptive = args.adaptive;
+    options.cascade = args.cascade.map(|count| count as usize);
     options
 }
 

@@ -190,7 +190,7 @@ fn open(args: &ServeArgs, machine: &Machine, options: &ServiceOptions) -> Result
         let extractor = match served.iter().find(alike) {
             Some(other) => other.extractor.clone(),
             None => {
-                let extractor = machine.extractor(index.model()?, index.settings)?;
+                let extractor = machine.extractor_of(&index, index.model()?, None)?;
                 Arc::new(extractor.with_limits(options.image_limits()))
             }
         };

@@ -129,7 +129,7 @@ impl IndexArgs {
         let loaded = index.model()?;
         let rerank = rerank_or_default(self.rerank, &loaded.config)?;
         let options = LocateOptions::default().top(top).candidates(self.candidates as usize).rerank(rerank);
-        let extractor = machine.extractor(loaded, index.settings)?;
+        let extractor = machine.extractor_of(&index, loaded, None)?;
         Ok((index, extractor, options))
     }
 }

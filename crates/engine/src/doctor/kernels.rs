@@ -37,7 +37,9 @@ impl Kernels {
         let found = packed(self.products)?;
         match self.products {
             // Where the machine lacks the instruction, the rounding is checked all the same.
-            MatmulPrecision::Bf16 if !found.is_bf16() => packed(MatmulPrecision::Bf16Emulated),
+            MatmulPrecision::Bf16 if found.products() != Precision::Bf16 => {
+                packed(MatmulPrecision::Bf16Emulated)
+            }
             _ => Some(found),
         }
     }
@@ -47,6 +49,7 @@ fn products(precision: Precision) -> MatmulPrecision {
     match precision {
         Precision::F32 => MatmulPrecision::F32,
         Precision::Bf16 => MatmulPrecision::Bf16,
+        Precision::Int8 => MatmulPrecision::Int8,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::extracted::Extracted;
 use crate::metrics::{Selective, quantile, selective};
-use crate::ranking::{Ranking, rerank_all, search};
+use crate::ranking::{Ranking, Reranked, rerank_all, search};
 use crate::units::Units;
 use crate::view::{Local, View};
 use crate::{EvalError, Grouping, PerRanking, Result, Rules};
@@ -217,7 +217,7 @@ impl<'a> Asked<'a> {
                 &rankings.global,
                 &skip,
                 *method,
-                self.candidates,
+                Reranked { candidates: self.candidates, cascade: None },
                 progress,
             )?;
             rankings.set(*method, ranked);

@@ -328,6 +328,10 @@ pub(super) fn protocol(p: &Protocol, adaptive: Option<&AdaptiveReranking>) -> Ve
         let input = format!("{size}, {} resize, {}", i.resize, i.precision);
         let reranked = match (i.candidates, adaptive) {
             (0, _) => "nothing".into(),
+            (candidates, None) if i.cascade.is_some() => format!(
+                "of the first {candidates} candidates of every query the {} that geometry ranks first",
+                i.cascade.unwrap_or_default()
+            ),
             (candidates, None) => format!("the first {candidates} candidates of every query"),
             (candidates, Some(adaptive)) => format!(
                 "the first {candidates} candidates, except for {} % of the queries, whose top-1 margin is at least {}",

@@ -8,6 +8,7 @@ mod heads;
 mod input;
 mod local;
 mod map_aggregate;
+mod precision_check;
 mod size;
 
 pub use aggregate::{BoqConfig, CricaConfig, GemConfig, SaladConfig};
@@ -19,6 +20,7 @@ pub use heads::{GlobalConfig, Pooling, RerankerConfig};
 pub use input::{InputConfig, Precision, ResizeMode};
 pub use local::{Facet, LocalConfig, Selection};
 pub use map_aggregate::{MixVprConfig, NetVladConfig, VladConfig};
+pub use precision_check::PrecisionCheck;
 pub use size::{Fit, ImageSize, Placement, Sides, SizeRule};
 
 use crate::{ModelError, Result};
@@ -73,6 +75,9 @@ pub struct ModelConfig {
     /// measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
+    /// What other arithmetic does to its descriptors; belongs to these weights. Empty where nothing was measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<PrecisionCheck>,
 }
 
 /// Which parts have trained weights. The others are randomly initialised.
@@ -128,6 +133,7 @@ impl ModelConfig {
             trained: Trained { global: false, local: false, reranker: false },
             provenance: serde_json::Value::Null,
             calibration: None,
+            checks: Vec::new(),
         })
     }
 
@@ -147,6 +153,18 @@ impl ModelConfig {
             };
         }
         self.provenance["license"] = text.into();
+    }
+
+    /// Whether descriptors in an arithmetic were measured to rank as those in 32 bits do.
+    pub fn keeps_ranking(&self, precision: Precision) -> bool {
+        let measured = self.checks.iter().find(|check| check.precision == precision);
+        precision == Precision::F32 || measured.is_some_and(PrecisionCheck::keeps_ranking)
+    }
+
+    /// Forgets what was measured with its weights, image size or heads, as they are others now.
+    pub fn forget_measured(&mut self) {
+        self.calibration = None;
+        self.checks.clear();
     }
 
     /// Dimensions of the global descriptor.
@@ -419,6 +437,7 @@ impl ModelConfig {
             return bad("input.std must be positive, input.mean finite".into());
         }
         self.calibration.as_ref().map_or(Ok(()), Calibration::validate)?;
+        self.checks.iter().try_for_each(PrecisionCheck::validate)?;
         self.check_image_size(self.input.image_size())?;
         self.check_size(self.input.height, self.input.width)
     }

@@ -270,6 +270,7 @@ fn global_only(
         trained: Trained { global: true, local: false, reranker: false },
         provenance,
         calibration: None,
+        checks: Vec::new(),
     }
 }
 

@@ -69,6 +69,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         precision: Precision::F32,
         provenance: file.provenance,
         calibration: None,
+        checks: Vec::new(),
     };
     Ok(Draft { config, tensors, leftovers, notes })
 }

@@ -28,6 +28,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         trained: Trained { global: false, local: false, reranker: false },
         provenance: file.provenance,
         calibration: None,
+        checks: Vec::new(),
     };
     let notes = vec![untrained_note(&format!("{pooling:?}").to_lowercase())];
     Ok(Draft { config, tensors, leftovers, notes })

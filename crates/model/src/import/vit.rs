@@ -99,6 +99,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         trained: Trained { global: false, local: false, reranker: false },
         provenance: file.provenance,
         calibration: None,
+        checks: Vec::new(),
     };
     let tensors = names::rename(tensors, &[("", "backbone.")]);
     Ok(Draft { config, tensors, leftovers, notes })

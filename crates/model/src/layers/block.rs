@@ -215,7 +215,7 @@ impl Block {
         class_tokens: usize,
     ) -> Option<(Tensor<3>, Tensor<2>)> {
         let device = x.device();
-        let supported = self.precision == Precision::F32
+        let supported = self.precision != Precision::Bf16
             && self.scale1.is_none()
             && !self.gated
             && x.dtype() == DType::F32
@@ -267,7 +267,7 @@ impl Block {
     fn attend(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<3> {
         match self.precision {
             // Queries are scaled already.
-            Precision::F32 if q.device() == Device::flex() => {
+            Precision::F32 | Precision::Int8 if q.device() == Device::flex() => {
                 let options = AttentionModuleOptions { scale: Some(1.0), ..Default::default() };
                 joined(attention(q, k, v, None, None, options))
             }
@@ -286,7 +286,7 @@ impl Block {
 
     fn product(&self, a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
         match self.precision {
-            Precision::F32 => a.matmul(b),
+            Precision::F32 | Precision::Int8 => a.matmul(b),
             Precision::Bf16 => product_bf16(a, b),
         }
     }

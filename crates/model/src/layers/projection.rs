@@ -72,7 +72,8 @@ impl Projection {
     /// - output: `[..., d_out]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         match self.precision {
-            Precision::F32 => self.linear.forward(x),
+            // 8 bits are the kernels'.
+            Precision::F32 | Precision::Int8 => self.linear.forward(x),
             Precision::Bf16 => {
                 let product = product_bf16(x, self.linear.weight.val().unsqueeze());
                 match &self.linear.bias {

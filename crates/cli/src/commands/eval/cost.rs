@@ -54,7 +54,7 @@ pub(crate) struct CostArgs {
 pub(crate) fn run(args: &CostArgs, machine: &Machine) -> Result<ExitStatus> {
     args.report.as_deref().map(ensure_writable_folder).transpose()?;
     let loaded = load_model(args.model.as_deref())?;
-    let settings = args.input.settings(&loaded);
+    let settings = args.input.settings(&loaded, machine)?;
     let device = machine.device()?;
     let bar = Bar::default();
     let town = tempfile::tempdir()?;

@@ -88,6 +88,10 @@ pub(crate) struct RunArgs {
     /// the global ranking alone [default: model if its reranker is trained].
     #[arg(long, value_name = "METHOD", value_delimiter = ',')]
     rerank: Vec<RerankMethod>,
+    /// Rerank by the model only the N candidates with the most RANSAC inliers (then mutual matches); the others follow in that
+    /// order [default: all candidates].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    cascade: Option<u32>,
     /// Adaptive reranking: skip queries whose top-1 margin is at least this, 0 to 2. The margin is the cosine
     /// similarity of the best candidate minus that of the best one at another place (more than 25 m away)
     /// [default: rerank every query].
@@ -205,6 +209,7 @@ impl RunArgs {
         Ok(EvalOptions::new(rules)
             .rerank(rerank)
             .candidates(self.candidates)
+            .cascade(self.cascade.map(|count| count as usize))
             .adaptive(self.adaptive)
             .storage(self.storage.storage())
             .query_preprocessing(self.query_preprocessing)

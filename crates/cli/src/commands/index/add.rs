@@ -3,7 +3,7 @@
 use super::changes;
 use super::left_out::LeftOut;
 use super::sources::Sources;
-use crate::common::{Machine, bounded};
+use crate::common::{IndexPrecision, Machine, bounded};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
 use crate::progress::{Bar, WithoutNotes};
@@ -54,6 +54,8 @@ pub(crate) struct AddArgs {
     utm_zone: Option<UtmZone>,
     #[command(flatten)]
     panoramas: PanoramaArgs,
+    #[command(flatten)]
+    precision: IndexPrecision,
     /// Add JPEGs that are cut short, their missing part grey; the summary counts them.
     #[arg(long)]
     accept_truncated: bool,
@@ -138,7 +140,8 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
         }
     }
     let mut writer = index.writer()?;
-    let extractor = machine.extractor(index.model()?, index.settings)?.with_limits(limits);
+    let extractor =
+        machine.extractor_of(&index, index.model()?, args.precision.precision)?.with_limits(limits);
     let bar = Bar::default();
     let started = std::time::Instant::now();
     let mut done = add_photos(&mut writer, &extractor, &photos, &how, &WithoutNotes(&bar))?;

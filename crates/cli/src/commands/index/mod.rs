@@ -116,7 +116,7 @@ pub(crate) struct ImportArgs {
 
 pub(crate) fn run(command: IndexCommand, machine: &Machine) -> Result<ExitStatus> {
     match command {
-        IndexCommand::Create(args) => create(&args),
+        IndexCommand::Create(args) => create(&args, machine),
         IndexCommand::Add(args) => add::add(&args, machine),
         IndexCommand::Remove(args) => remove(&args),
         IndexCommand::List(args) => list(&args),
@@ -140,9 +140,9 @@ pub(crate) fn run(command: IndexCommand, machine: &Machine) -> Result<ExitStatus
     }
 }
 
-fn create(args: &CreateArgs) -> Result<ExitStatus> {
+fn create(args: &CreateArgs, machine: &Machine) -> Result<ExitStatus> {
     let loaded = load_model(args.model.as_deref())?;
-    let settings = args.input.settings(&loaded);
+    let settings = args.input.settings(&loaded, machine)?;
     let positions = match (args.positions, args.origin) {
         (PositionKind::Local, origin) => Positions::Local { origin },
         (kind, Some(_)) => bail!("--origin is that of local positions; --positions is {kind}"),

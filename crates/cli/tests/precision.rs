@@ -1,0 +1,118 @@
+//! 8-bit extraction through the program: a model is checked, and its index says what its descriptors are made with.
+
+mod common;
+
+use common::{fails, names, r2former};
+use r2former_model::Precision;
+use r2former_model::checkpoint::load;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+fn json(command: &mut common::Command) -> Value {
+    let output = command.assert().success().get_output().stdout.clone();
+    serde_json::from_slice(&output).expect("JSON")
+}
+
+fn text(command: &mut common::Command) -> String {
+    String::from_utf8_lossy(&command.assert().success().get_output().stdout).into_owned()
+}
+
+/// A rendered town with at least 20 photographs in its database.
+fn town(home: &Path) -> PathBuf {
+    let dir = home.join("town");
+    let mut command = r2former();
+    command.arg("town").arg(&dir).args(["--blocks", "1x1", "--spacing", "20", "--conditions", "dusk"]);
+    command.args(["--queries", "4", "--size", "240x320"]).assert().success();
+    dir
+}
+
+/// Whether this machine multiplies 8-bit integers, by what a measurement says.
+fn multiplies_int8() -> bool {
+    let mut command = r2former();
+    command.args(["bench", "extract", "--preset", "vit-tiny", "--image-size", "64x64", "--runs", "1"]);
+    let found = json(command.args(["--precision", "int8", "--json"]));
+    assert_eq!(found["precision"], "int8");
+    found["products"] == "int8"
+}
+
+fn first_answers(index: &Path, photos: &Path, options: &[&str]) -> Vec<Value> {
+    let mut command = r2former();
+    command.arg("query").arg(index).arg(photos).args(["--rerank", "none", "--json"]).args(options);
+    let found = json(&mut command);
+    let answers = found["answers"].as_array().expect("a list").clone();
+    answers.into_iter().map(|answer| answer["matches"][0]["path"].clone()).collect()
+}
+
+#[test]
+fn a_checked_model_is_extracted_in_8_bits_and_mixed() {
+    if !multiplies_int8() {
+        eprintln!("SKIPPED: this CPU multiplies 8-bit integers no faster");
+        return;
+    }
+    let home = tempfile::tempdir().expect("temporary folder");
+    let home = home.path();
+    let town = town(home);
+    let checked = home.join("checked.safetensors");
+    let mut command = r2former();
+    command.args(["model", "check", "--json", "--images"]).arg(town.join("database"));
+    let found = json(command.arg("--out").arg(&checked));
+    assert_eq!(
+        (&found["keeps_ranking"], &found["check"]["precision"]),
+        (&true.into(), &"int8".into()),
+        "{found}"
+    );
+    assert!(found["check"]["least_cosine"].as_f64() >= Some(0.998), "{found}");
+    assert!(load(&checked).expect("a model").config.keeps_ranking(Precision::Int8));
+    let about = text(r2former().args(["model", "info"]).arg(&checked));
+    names(&about, &["int8         rankings stay: cosine to f32 0.99"]);
+
+    // Without being asked.
+    let [places, exact] = ["places", "exact"].map(|name| home.join(name));
+    let create = |index: &Path, options: &[&str]| {
+        let mut command = r2former();
+        command.args(["index", "create"]).arg(index).arg("--model").arg(&checked).args(options);
+        command.assert().success();
+        r2former().args(["index", "add"]).arg(index).arg(town.join("database.csv")).assert().success();
+    };
+    create(&places, &[]);
+    create(&exact, &["--precision", "f32"]);
+    names(&text(r2former().args(["index", "info"]).arg(&places)), &["320x320, int8"]);
+    names(&text(r2former().args(["index", "info"]).arg(&exact)), &["320x320, f32"]);
+    let queries = town.join("queries");
+    let answers = first_answers(&exact, &queries, &[]);
+    assert_eq!(answers.len(), 4);
+    for (index, options) in [
+        (&places, &[][..]),
+        (&places, &["--precision", "f32"]),
+        (&exact, &["--precision", "int8"]),
+        (&exact, &["--precision", "auto"]),
+    ] {
+        assert_eq!(first_answers(index, &queries, options), answers, "{options:?}");
+    }
+    // An arithmetic that was not measured.
+    let mut command = r2former();
+    command.arg("query").arg(&places).arg(&queries).args(["--precision", "bf16"]);
+    names(&fails(&mut command, 1), &["in int8, not bf16", "r2former-tiny", "model check"]);
+}
+
+#[test]
+fn an_unchecked_model_is_not_mixed() {
+    let (_home, index, photos) = common::small_index();
+    for command in ["query", "index add"] {
+        let mut program = r2former();
+        program.args(command.split(' ')).arg(&index).arg(photos.path()).args(["--precision", "int8"]);
+        names(&fails(&mut program, 1), &["in f32, not int8", "r2former-tiny", "model check"]);
+    }
+    // What is asked for is done where nothing is mixed.
+    let out = photos.path().join("out.safetensors");
+    let mut command = r2former();
+    command.arg("extract").arg(photos.path()).arg("--out").arg(&out).args(["--precision", "int8"]);
+    command.assert().success();
+    names(
+        &fails(r2former().args(["bench", "extract", "--precision", "int7"]), 2),
+        &["int7", "auto, f32, bf16 or int8"],
+    );
+    let mut command = r2former();
+    command.args(["model", "check", "--precision", "f32", "--images"]).arg(photos.path());
+    names(&fails(&mut command, 1), &["int8 or bf16"]);
+}

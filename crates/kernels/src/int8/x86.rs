@@ -1,0 +1,224 @@
+//! x86-64: VPDPBUSD of 16 elements (AVX-512 VNNI) or 8 (AVX-VNNI), and VPMADDWD of 16-bit codes where the CPU has neither.
+//! VPDPWSSD multiplies 16-bit codes where 8 bits are too few.
+//!
+//! VPMADDUBSW is of no use here: its 16-bit sums of two products saturate.
+
+use super::CHAINS;
+use crate::Level;
+use crate::panel::NR_VECTORS;
+use crate::prefetch::{LINE, prefetch};
+use std::arch::x86_64::{
+    __m256, __m256i, __m512, __m512i, _mm256_add_epi32, _mm256_cvtepi32_ps, _mm256_dpbusd_avx_epi32,
+    _mm256_dpwssd_avx_epi32, _mm256_madd_epi16, _mm256_set1_epi32, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32,
+    _mm512_dpwssd_epi32, _mm512_set1_epi32,
+};
+
+/// Instructions that this CPU has been found to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Instruction(Kind);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Avx512Vnni,
+    AvxVnni,
+    Avx512Vnni16,
+    AvxVnni16,
+    Avx2,
+}
+
+impl Instruction {
+    /// Those of a level, the best one first. 512-bit vectors without VNNI are not faster than in f32.
+    pub(super) fn available(level: Level) -> Vec<Self> {
+        let kinds: &[Kind] = match level {
+            Level::Avx512 => &[Kind::Avx512Vnni],
+            Level::Avx2 => &[Kind::AvxVnni, Kind::Avx2],
+            _ => &[],
+        };
+        let here = kinds.iter().filter(|kind| level.is_available() && kind.is_available());
+        here.copied().map(Self).collect()
+    }
+
+    /// That of 16-bit codes beside this one.
+    pub(super) fn wide(self) -> Self {
+        Self(match self.0 {
+            Kind::Avx512Vnni | Kind::Avx512Vnni16 => Kind::Avx512Vnni16,
+            Kind::AvxVnni | Kind::AvxVnni16 => Kind::AvxVnni16,
+            Kind::Avx2 => Kind::Avx2,
+        })
+    }
+
+    pub(super) fn values(self) -> usize {
+        if self.is_biased() { 4 } else { 2 }
+    }
+
+    pub(super) fn is_biased(self) -> bool {
+        matches!(self.0, Kind::Avx512Vnni | Kind::AvxVnni)
+    }
+
+    #[inline(always)]
+    pub(super) fn sums<const R: usize>(
+        self,
+        weight: &[[f32; R]],
+        x: &[f32],
+        starts: &[i32; R],
+        sums: &mut [f32],
+        ahead: &[f32],
+    ) {
+        // SAFETY: an `Instruction` is constructed only where `Kind::is_available` found the features that the function
+        // enables.
+        #[allow(unsafe_code, reason = "instructions that pulp's levels do not have")]
+        unsafe {
+            match self.0 {
+                Kind::Avx512Vnni => avx512_vnni(weight, x, starts, sums, ahead),
+                Kind::AvxVnni => avx_vnni(weight, x, starts, sums, ahead),
+                Kind::Avx512Vnni16 => avx512_vnni_16(weight, x, starts, sums, ahead),
+                Kind::AvxVnni16 => avx_vnni_16(weight, x, starts, sums, ahead),
+                Kind::Avx2 => avx2(weight, x, starts, sums, ahead),
+            }
+        }
+    }
+}
+
+impl Instruction {
+    pub(super) fn peak(self, rounds: usize) -> f32 {
+        // SAFETY: as above.
+        #[allow(unsafe_code, reason = "as above")]
+        unsafe {
+            match self.0 {
+                Kind::Avx512Vnni => avx512_vnni_peak(rounds),
+                Kind::AvxVnni => avx_vnni_peak(rounds),
+                Kind::Avx512Vnni16 => avx512_vnni_16_peak(rounds),
+                Kind::AvxVnni16 => avx_vnni_16_peak(rounds),
+                Kind::Avx2 => avx2_peak(rounds),
+            }
+        }
+    }
+}
+
+impl Kind {
+    fn is_available(self) -> bool {
+        let avx2 = is_x86_feature_detected!("avx2");
+        match self {
+            Self::Avx2 => avx2,
+            Self::AvxVnni | Self::AvxVnni16 => avx2 && is_x86_feature_detected!("avxvnni"),
+            Self::Avx512Vnni | Self::Avx512Vnni16 => {
+                is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni")
+            }
+        }
+    }
+}
+
+/// Defines the micro-kernel with vectors of `$lanes` elements: `$splat` fills one, `$dot` adds the products of a column's
+/// codes with a row's to sums, `$floats` converts those.
+macro_rules! micro_kernel {
+    (
+        $(#[$attribute:meta])* $name:ident, peak: $peak:ident, lanes: $lanes:literal, integers: $integers:ty,
+        floats: $floats:ty, splat: $splat:ident, dot: $dot:ident, convert: $convert:ident
+    ) => {
+        $(#[$attribute])*
+        fn $name<const R: usize>(
+            weight: &[[f32; R]],
+            x: &[f32],
+            starts: &[i32; R],
+            sums: &mut [f32],
+            ahead: &[f32],
+        ) {
+            #[allow(unsafe_code, reason = "the compiler's own vector types have no safe casts")]
+            let load = |elements: &[f32; $lanes]| -> $integers {
+                // SAFETY: both types are as many bytes without padding, and any bits are valid integers.
+                unsafe { std::mem::transmute(*elements) }
+            };
+            #[allow(unsafe_code, reason = "as above")]
+            let store = |floats: $floats| -> [f32; $lanes] {
+                // SAFETY: both types are as many bytes without padding, and any bits are valid floats.
+                unsafe { std::mem::transmute(floats) }
+            };
+            let rows = x.as_chunks::<$lanes>().0.as_chunks::<NR_VECTORS>().0;
+            let mut local = [[$splat(0); NR_VECTORS]; R];
+            for r in 0..R {
+                local[r] = [$splat(starts[r]); NR_VECTORS];
+            }
+            let steps = weight.len().div_ceil(STEP);
+            // As many lines with each step as bring all.
+            let mut lines = ahead.chunks(LINE * ahead.len().div_ceil(LINE * steps.max(1)).max(1));
+            for (weight, rows) in weight.chunks(STEP).zip(rows.chunks(STEP)) {
+                prefetch(lines.next().unwrap_or_default());
+                for (weight, x) in weight.iter().zip(rows) {
+                    let x: [$integers; NR_VECTORS] = [load(&x[0]), load(&x[1])];
+                    for r in 0..R {
+                        let w = $splat(weight[r].to_bits().cast_signed());
+                        for v in 0..NR_VECTORS {
+                            local[r][v] = $dot(local[r][v], x[v], w);
+                        }
+                    }
+                }
+            }
+            let sums = sums.as_chunks_mut::<$lanes>().0.as_chunks_mut::<NR_VECTORS>().0;
+            for (sums, local) in sums.iter_mut().zip(&local) {
+                for v in 0..NR_VECTORS {
+                    sums[v] = store($convert(local[v]));
+                }
+            }
+        }
+
+        /// Independent chains of products in registers.
+        $(#[$attribute])*
+        fn $peak(rounds: usize) -> f32 {
+            let weight = $splat(std::hint::black_box(0x0302_0100));
+            let mut sums = [$splat(std::hint::black_box(0x0102_0301)); CHAINS];
+            for _ in 0..rounds {
+                for sum in &mut sums {
+                    *sum = $dot(*sum, *sum, weight);
+                }
+            }
+            let mut all = sums[0];
+            for sum in &sums[1..] {
+                all = $dot(all, *sum, weight);
+            }
+            #[allow(unsafe_code, reason = "the compiler's own vector types have no safe casts")]
+            // SAFETY: both types are as many bytes without padding, and any bits are valid floats.
+            let floats: [f32; $lanes] = unsafe { std::mem::transmute($convert(all)) };
+            floats[0]
+        }
+    };
+}
+
+/// Elements of depth between prefetches.
+const STEP: usize = 8;
+
+micro_kernel!(
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    avx512_vnni, peak: avx512_vnni_peak, lanes: 16, integers: __m512i, floats: __m512,
+    splat: _mm512_set1_epi32, dot: _mm512_dpbusd_epi32, convert: _mm512_cvtepi32_ps
+);
+
+micro_kernel!(
+    #[target_feature(enable = "avx2,avxvnni")]
+    avx_vnni, peak: avx_vnni_peak, lanes: 8, integers: __m256i, floats: __m256,
+    splat: _mm256_set1_epi32, dot: _mm256_dpbusd_avx_epi32, convert: _mm256_cvtepi32_ps
+);
+
+micro_kernel!(
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    avx512_vnni_16, peak: avx512_vnni_16_peak, lanes: 16, integers: __m512i, floats: __m512,
+    splat: _mm512_set1_epi32, dot: _mm512_dpwssd_epi32, convert: _mm512_cvtepi32_ps
+);
+
+micro_kernel!(
+    #[target_feature(enable = "avx2,avxvnni")]
+    avx_vnni_16, peak: avx_vnni_16_peak, lanes: 8, integers: __m256i, floats: __m256,
+    splat: _mm256_set1_epi32, dot: _mm256_dpwssd_avx_epi32, convert: _mm256_cvtepi32_ps
+);
+
+micro_kernel!(
+    #[target_feature(enable = "avx2")]
+    avx2, peak: avx2_peak, lanes: 8, integers: __m256i, floats: __m256,
+    splat: _mm256_set1_epi32, dot: multiply_add, convert: _mm256_cvtepi32_ps
+);
+
+/// Adds products of 16-bit codes in pairs.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn multiply_add(sums: __m256i, x: __m256i, y: __m256i) -> __m256i {
+    _mm256_add_epi32(sums, _mm256_madd_epi16(x, y))
+}
