@@ -244,8 +244,9 @@ pub fn locate<'a>(
     if let (Some(own), Some(calibration), None) = (confidence, calibration, options.min_confidence)
         && own < calibration.threshold
     {
+        let words = if own < 0.5 { "is probably not" } else { "may not be" };
         notes.push(format!(
-            "is probably not in this index: the confidence in the best match is {own:.2}, below the model's threshold of {}",
+            "{words} in this index: the confidence in the best match is {own:.2}, below the model's threshold of {}",
             calibration.threshold
         ));
     }

@@ -168,7 +168,7 @@ function confidence(answer) {
   if (!Number.isFinite(answer.confidence)) return null;
   return h("div", { class: "confidence", title: t("locate.confidenceHelp") }, h("span", { id: "confidence-label", text: t("locate.confidence") }),
     h("meter", { class: "bar-meter", min: "0", max: "1", value: String(answer.confidence), "aria-labelledby": "confidence-label" }),
-    h("span", { class: "num", text: `${Math.round(answer.confidence * 100)} %` }));
+    h("span", { class: "num", text: `${Math.min(99, Math.round(answer.confidence * 100))} %` }));
 }
 
 function noteList(answer) {

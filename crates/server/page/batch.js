@@ -189,7 +189,7 @@ function rowOf(item) {
   return h("tr", { "data-state": item.state }, h("td", {}, open), state,
     cell(first?.similarity.toFixed(3)), cell(first && score(first.score)),
     cell(answer?.estimate && `${answer.estimate.agreeing}/${answer.estimate.considered}`),
-    cell(Number.isFinite(answer?.confidence) ? `${Math.round(answer.confidence * 100)} %` : ""));
+    cell(Number.isFinite(answer?.confidence) ? `${Math.min(99, Math.round(answer.confidence * 100))} %` : ""));
 }
 
 /** Where a photograph was taken, by the frames before it or by itself. */

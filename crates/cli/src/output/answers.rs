@@ -62,7 +62,8 @@ fn text(out: &mut Out, answer: &Answer, timing: bool, kind: PositionKind) -> Res
     }
     if let Some(confidence) = answer.confidence {
         let words = if answer.status == Status::NotInIndex { "not in this index: " } else { "" };
-        out.line(format_args!("  {words}confidence {:.0} %", 100.0 * confidence))?;
+        // Nothing is certain.
+        out.line(format_args!("  {words}confidence {:.0} %", (100.0 * confidence).min(99.0)))?;
     }
     if let Some(e) = &answer.estimate {
         let spread = if e.agreeing > 1 { format!(", spread {:.0} m", e.spread_m) } else { String::new() };
