@@ -46,7 +46,8 @@ def test_an_answer(index: r2former.Index, queries: list[str]) -> None:
     assert estimate is not None and estimate.best == first.position
     assert isinstance(first.position, r2former.LatLon) and first.score_kind == "reranker_probability"
     assert first.path.startswith("database/database/") and first.tags["condition"] == "day"
-    assert answer.confidence is None and answer.rerank == "model" and not answer.reranking_skipped
+    assert answer.confidence is not None and 0 < answer.confidence < 1 and estimate.ellipse is not None
+    assert answer.rerank == "model" and not answer.reranking_skipped
     assert set(answer.timing) == {"decode_ms", "extract_ms", "search_ms", "fetch_ms", "rerank_ms"}
     assert answer.to_geojson()["features"][0]["properties"]["kind"] == "estimate"
     assert "answered" in repr(answer) and first.path in answer._repr_html_()
@@ -156,7 +157,6 @@ def test_refused(image: np.ndarray, tmp_path: Path, index: r2former.Index) -> No
         ({"near": (52.0, 0.0)}, "radius"),
         ({"near": (1, 2, 3), "radius": 5}, "latitude, longitude"),
         ({"top": 0}, "top=0"),
-        ({"min_confidence": 0.5}, "not calibrated"),
         ({"min_confidence": 2}, "min_confidence=2"),
         ({"adaptive": 3}, "adaptive=3"),
         ({"rerank": "best"}, "best"),
@@ -165,6 +165,10 @@ def test_refused(image: np.ndarray, tmp_path: Path, index: r2former.Index) -> No
     ):
         with pytest.raises(r2former.RequestError, match=said):
             index.query(image, **options)
+    # The built-in model is calibrated at its own size alone.
+    small = r2former.Index.create(tmp_path / "small", model=r2former.Model.load(image_size=(64, 64)))
+    with pytest.raises(r2former.RequestError, match="not calibrated"):
+        small.query(image, min_confidence=0.5)
     with pytest.raises(r2former.NotFoundError, match="no place index"):
         r2former.Index.open(tmp_path)
     with pytest.raises(r2former.PlaceIndexError, match="not empty"):
