@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -37,6 +38,25 @@ def test_loader(town: r2former.Town, model: r2former.Model) -> None:
     for batch in shuffled:
         np.testing.assert_array_equal(batch.global_, whole.global_[batch.indices])
         break
+
+
+def test_loader_takes_what_extract_takes(image: np.ndarray, ppm: Path, model: r2former.Model) -> None:
+    pil = pytest.importorskip("PIL.Image")
+    images = [image, pil.fromarray(image[::-1]), ppm, ppm.read_bytes()]
+    batches = list(r2former.FeatureLoader(images, model, batch_size=3))
+    whole = model.extract(images)
+    assert [name for batch in batches for name in batch.names] == whole.names
+    np.testing.assert_array_equal(np.concatenate([batch.global_ for batch in batches]), whole.global_)
+    np.testing.assert_array_equal(batches[0].local, batches[0].features.local)
+    stacked = next(iter(r2former.FeatureLoader(np.stack([image, image[::-1]]), model)))
+    np.testing.assert_array_equal(stacked.global_, whole.global_[:2])
+
+
+def test_loader_takes_tensors(image: np.ndarray, model: r2former.Model) -> None:
+    torch = pytest.importorskip("torch")
+    tensors = torch.from_numpy(np.stack([image, image[::-1]])).permute(0, 3, 1, 2)
+    batch = next(iter(r2former.FeatureLoader(tensors, model)))
+    np.testing.assert_array_equal(batch.global_, model.extract(tensors).global_)
 
 
 def test_torch_loader(town: r2former.Town) -> None:

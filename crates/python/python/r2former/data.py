@@ -94,21 +94,26 @@ class FeatureBatch:
 
     Attributes:
         indices: Numbers of its images in the dataset, (b,).
-        names: What they are called.
-        global_: Global descriptors, float32 (b, d).
-        local: Local features, float32 (b, k, 3 + d').
+        features: As :meth:`Model.extract` gives them.
     """
 
     indices: npt.NDArray[np.intp]
-    names: list[str]
-    global_: Floats
-    local: Floats
+    features: Features
 
     @property
-    def features(self) -> Features:
-        """As :meth:`Model.extract` gives them."""
-        counts = (self.local != 0).any(axis=2).sum(axis=1)
-        return Features(self.global_, self.local, counts, self.names)
+    def names(self) -> list[str]:
+        """What its images are called."""
+        return self.features.names
+
+    @property
+    def global_(self) -> Floats:
+        """Global descriptors, float32 (b, d)."""
+        return self.features.global_
+
+    @property
+    def local(self) -> Floats:
+        """Local features, float32 (b, k, 3 + d')."""
+        return self.features.local
 
 
 class FeatureLoader:
@@ -153,5 +158,5 @@ class FeatureLoader:
         for i in range(len(self)):
             own = order[i * self.batch_size : (i + 1) * self.batch_size]
             named = [item(self.images[j], None, j) for j in own]
-            features = self.model.extract([image for _, image in named], self.batch_size, names=[name for name, _ in named])
-            yield FeatureBatch(np.asarray(own, dtype=np.intp), features.names, features.global_, features.local)
+            features = self.model._features(self.model._native.extract(named), [name for name, _ in named])
+            yield FeatureBatch(np.asarray(own, dtype=np.intp), features)
