@@ -287,10 +287,7 @@ pub unsafe extern "C" fn r2former_info(index: *const r2former_index) -> *mut c_c
 pub unsafe extern "C" fn r2former_release_writer(index: *const r2former_index) -> c_int {
     let released = guard(|| {
         // SAFETY: as the caller promises.
-        let index = unsafe { opened(index) }?;
-        index.open.release_writer()?;
-        index.open.keep_writer();
-        Ok(())
+        Ok(unsafe { opened(index) }?.open.pause_writer()?)
     });
     c_int::from(released.is_some())
 }

@@ -184,4 +184,14 @@ impl OpenIndex {
             }
         }
     }
+
+    /// Lets other programs write until the next change, which opens the writer again: it stays
+    /// [kept](Self::keep_writer) by whoever keeps it.
+    ///
+    /// # Errors
+    /// [`EngineError::Index`] where closing the writer fails.
+    pub fn pause_writer(&self) -> Result<()> {
+        let mut held = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        held.writer.take().map_or(Ok(()), |writer| Ok(writer.close()?))
+    }
 }

@@ -89,8 +89,16 @@ fn the_writer_is_let_go_unless_it_is_kept() {
     assert_eq!(add(&index, &one, false).added, 1);
     let busy = other.change(|_| Ok(())).expect_err("the index is locked");
     assert_eq!(busy.failure(), FailureKind::Busy);
+    // Paused, it is kept again from the next change on.
+    index.pause_writer().expect("paused");
+    index.pause_writer().expect("nothing to pause");
+    other.change(|_| Ok(())).expect("free");
+    index.change(|_| Ok(())).expect("a change");
+    other.change(|_| Ok(())).expect_err("the index is locked again");
     index.release_writer().expect("released");
     other.change(|_| Ok(())).expect("free");
+    index.change(|_| Ok(())).expect("a change");
+    other.change(|_| Ok(())).expect("nobody keeps the writer");
 
     // Readers see what another wrote, from any thread.
     std::thread::scope(|scope| {
