@@ -39,9 +39,7 @@ impl Machine {
 
     /// The model on the device, after that has agreed with the CPU on this model.
     pub(crate) fn extractor(&self, loaded: LoadedModel, settings: Settings) -> Result<Extractor> {
-        if settings.precision == Precision::Int8 && parse_device(&self.device)? != Device::flex() {
-            bail!("--precision int8 is for the CPU: {} takes f32 or bf16", self.device);
-        }
+        settings.check_device(&parse_device(&self.device)?)?;
         let device = self.trusted(&self.device, Some((&loaded, settings.precision)))?;
         Ok(Extractor::new(loaded, settings, &device)?)
     }
@@ -53,9 +51,18 @@ impl Machine {
         loaded: LoadedModel,
         precision: Option<PrecisionChoice>,
     ) -> Result<Extractor> {
-        let settings = index.settings.mixed(precision, &loaded.config, &parse_device(&self.device)?);
-        let settings = settings.with_context(|| index.dir().display().to_string())?;
+        let settings = self.settings_of(index, &loaded.config, precision)?;
         self.extractor(loaded, settings)
+    }
+
+    /// The settings of that model.
+    pub(crate) fn settings_of(
+        &self,
+        index: &PlaceIndex,
+        config: &ModelConfig,
+        precision: Option<PrecisionChoice>,
+    ) -> Result<Settings> {
+        Ok(index.settings_on(&parse_device(&self.device)?, config, precision)?)
     }
 
     /// A device by name, compared with the CPU on a model when it is first used.

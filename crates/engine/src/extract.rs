@@ -224,11 +224,7 @@ impl Extractor {
     /// vector instructions that `R2FORMER_SIMD` forces and this machine lacks, for an unknown `R2FORMER_BF16`, and for 8-bit
     /// integers on another device than the CPU.
     pub fn new(loaded: LoadedModel, settings: Settings, device: &Device) -> Result<Self> {
-        if settings.precision == Precision::Int8 && *device != Device::flex() {
-            return Err(EngineError::Request(
-                "precision int8 is the CPU's: use f32 or bf16 on another device".into(),
-            ));
-        }
+        settings.check_device(device)?;
         let mut checkpoint = loaded.into_checkpoint();
         let fingerprint = checkpoint.fingerprint.clone();
         checkpoint.config.check_image_size(settings.image_size())?;

@@ -15,10 +15,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// is first used with a driver, version and model, and refused if it disagrees.
 ///
 /// # Errors
-/// [`EngineError::Model`] for an unknown device and what [`Extractor::new`] refuses, [`EngineError::Untrusted`] for a
-/// device that disagrees.
+/// [`EngineError::Model`] for an unknown device, [`EngineError::Untrusted`] for a device that disagrees; as
+/// [`Extractor::new`].
 pub fn extractor_on(device: &str, loaded: LoadedModel, settings: Settings) -> Result<Extractor> {
     let on = parse_device(device)?;
+    settings.check_device(&on)?;
     if on != Device::flex() {
         let info = doctor::guarded(|| Ok(describe(device, &on)))?;
         // Only what this library computes is compared: the program's own check covers training, too.
@@ -90,10 +91,14 @@ impl OpenIndex {
     /// Uses a model that is loaded already.
     ///
     /// # Errors
-    /// [`EngineError::Request`] for another model than the index's, or under other settings.
+    /// [`EngineError::Request`] for another model than the index's, or under other settings, unless they differ in an
+    /// arithmetic that [mixes](Settings::mixes); as [`PlaceIndex::model`] for a model whose arithmetic differs.
     pub fn share(&self, extractor: Arc<Extractor>) -> Result<()> {
-        let config = &self.place.manifest.config;
-        if extractor.fingerprint() != config.fingerprint || extractor.settings() != self.place.settings {
+        let (settings, own) = (extractor.settings(), self.place.settings);
+        let fits = extractor.fingerprint() == self.place.manifest.config.fingerprint
+            // The extractor's configuration is that of its settings: what was measured is in the model's own.
+            && (settings == own || own.compare_with(&settings, &self.place.model()?.config));
+        if !fits {
             return Err(EngineError::Request(format!(
                 "{}: the model is not the one of this index, or has another image size or precision",
                 self.place.dir().display()
@@ -113,17 +118,19 @@ impl OpenIndex {
         &self.reader
     }
 
-    /// The model, loaded on first use.
+    /// The model, loaded on first use, under the settings of the index [on this device](PlaceIndex::settings_on).
     ///
     /// # Errors
-    /// As [`PlaceIndex::model`] and [`extractor_on`].
+    /// As [`PlaceIndex::model`], [`PlaceIndex::settings_on`] and [`extractor_on`].
     pub fn extractor(&self) -> Result<Arc<Extractor>> {
         let mut held = self.extractor.lock().unwrap_or_else(PoisonError::into_inner);
         match &*held {
             Some(extractor) => Ok(extractor.clone()),
             None => {
-                let made = extractor_on(&self.device, self.place.model()?, self.place.settings)?;
-                Ok(held.insert(Arc::new(made)).clone())
+                let loaded = self.place.model()?;
+                let on = parse_device(&self.device)?;
+                let settings = self.place.settings_on(&on, &loaded.config, None)?;
+                Ok(held.insert(Arc::new(extractor_on(&self.device, loaded, settings)?)).clone())
             }
         }
     }

@@ -1,9 +1,10 @@
 //! A place index together with the model that fills it: one folder is all that a query needs.
 
-use crate::{EngineError, LoadedModel, Result, Settings};
+use crate::{EngineError, LoadedModel, PrecisionChoice, Result, Settings};
 use r2former_index::{
     Attachment, IndexConfig, IndexError, Manifest, Positions, Reader, Writer, attachment_path,
 };
+use r2former_model::{Device, ModelConfig};
 use std::path::{Path, PathBuf};
 
 /// The model's copy inside the index.
@@ -107,8 +108,7 @@ impl PlaceIndex {
             index => index?,
         };
         index.check_model(loaded)?;
-        let same = Settings { precision: settings.precision, ..index.settings } == settings;
-        if !same || !index.settings.mixes(settings.precision, &loaded.config) {
+        if !index.settings.compare_with(&settings, &loaded.config) {
             let words = |s: &Settings| format!("{} in {}", s.image_size(), s.precision);
             return Err(EngineError::Request(format!(
                 "{}: images of this index are {}, not {}; use its settings, or build another index",
@@ -142,6 +142,25 @@ impl PlaceIndex {
         let loaded = LoadedModel::open(&attachment_path(&self.dir, MODEL_FILE))?;
         self.check_model(&loaded)?;
         Ok(loaded)
+    }
+
+    /// The settings in which its model computes on a device: those of the index, or the arithmetic that is asked for, if the two
+    /// [mix](Settings::mixes). 8 bits are the CPU's: elsewhere an index of them computes in another arithmetic by itself.
+    ///
+    /// # Errors
+    /// As [`Settings::mixed`].
+    pub fn settings_on(
+        &self,
+        device: &Device,
+        config: &ModelConfig,
+        precision: Option<PrecisionChoice>,
+    ) -> Result<Settings> {
+        self.settings.mixed(precision, config, device).map_err(|error| match error {
+            EngineError::Request(problem) => {
+                EngineError::Request(format!("{}: {problem}", self.dir.display()))
+            }
+            other => other,
+        })
     }
 
     /// Refuses a model other than the index's own: their descriptors do not compare.

@@ -68,6 +68,25 @@ impl Settings {
         self.precision == other || (keeps(self.precision) && keeps(other))
     }
 
+    /// Whether descriptors under other settings may be compared with those of these: all but the arithmetic is the same, and the
+    /// two [mix](Self::mixes).
+    pub(crate) fn compare_with(&self, other: &Self, config: &ModelConfig) -> bool {
+        Self { precision: other.precision, ..*self } == *other && self.mixes(other.precision, config)
+    }
+
+    /// Refuses an arithmetic that a device does not have.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] for 8-bit integers on another device than the CPU.
+    pub fn check_device(&self, device: &Device) -> Result<()> {
+        if self.precision == Precision::Int8 && *device != Device::flex() {
+            return Err(EngineError::Request(
+                "precision int8 is the CPU's: use f32 or bf16 on another device".into(),
+            ));
+        }
+        Ok(())
+    }
+
     /// The settings in which photographs are added to images of these settings, or searched among them: the same, or the
     /// arithmetic that is asked for, if the two [mix](Self::mixes).
     ///

@@ -2,9 +2,11 @@
 
 use r2former_data::Photo;
 use r2former_engine::{
-    AddOptions, AddReport, FailureKind, LatLon, LoadedModel, LocateOptions, MemoryImage, NoProgress,
-    OpenIndex, PlaceIndex, QueryImage, Rgb8, Settings, Status, add_images,
+    AddOptions, AddReport, Extractor, FailureKind, LatLon, LoadedModel, LocateOptions, MemoryImage,
+    NoProgress, OpenIndex, PlaceIndex, QueryImage, Rgb8, Settings, Status, add_images,
 };
+use r2former_model::{Device, Precision, PrecisionCheck};
+use std::sync::Arc;
 
 /// A picture of stripes.
 fn picture(step: usize) -> Rgb8 {
@@ -106,4 +108,38 @@ fn the_writer_is_let_go_unless_it_is_kept() {
         let threads = [scope.spawn(ask), scope.spawn(ask)];
         assert!(threads.into_iter().all(|thread| thread.join().expect("a thread") == Status::Answered));
     });
+}
+
+#[test]
+fn a_model_in_another_arithmetic_is_shared_where_the_two_rank_alike() {
+    let home = tempfile::tempdir().expect("temporary folder");
+    let check = PrecisionCheck {
+        precision: Precision::Int8,
+        images: 50,
+        least_cosine: 0.999,
+        mean_cosine: 0.9995,
+        same_first: 1.0,
+        same_first_mixed: 1.0,
+    };
+    let built_in = LoadedModel::built_in().expect("a model");
+    for (name, checks, size, shared) in [
+        ("measured", vec![check.clone()], None, true),
+        ("unmeasured", vec![], None, false),
+        ("at another size", vec![check], Some([64, 64]), false),
+    ] {
+        let model = built_in.with(|config, _| config.checks = checks).expect("a model");
+        let mut exact = Settings { precision: Precision::F32, ..Settings::of(&model.config) };
+        if let Some([height, width]) = size {
+            exact = Settings { height, width, ..exact };
+        }
+        let dir = home.path().join(name);
+        PlaceIndex::create(&dir, &model, Settings { precision: Precision::Int8, ..exact }).expect("an index");
+        let index = OpenIndex::open(&dir, "cpu").expect("an index");
+        let extractor = |settings| {
+            Arc::new(Extractor::new(model.clone(), settings, &Device::flex()).expect("an extractor"))
+        };
+        assert_eq!(index.share(extractor(exact)).is_ok(), shared, "{name}");
+        let other = Settings { height: exact.height / 2, ..exact };
+        assert_eq!(index.share(extractor(other)).expect_err(name).failure(), FailureKind::Request);
+    }
 }

@@ -6,6 +6,7 @@ use crate::output::{self, escaped};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use r2former_engine::{Extractor, LoadedModel, PlaceIndex};
+use r2former_model::ModelConfig;
 use r2former_server::{
     Basemap, Keys, Role, ServedIndex, Server, Service, ServiceOptions, is_key_name, new_key, tls_config,
 };
@@ -177,21 +178,31 @@ fn print_key(role: Role, name: &str) -> Result<ExitStatus> {
 fn open(args: &ServeArgs, machine: &Machine, options: &ServiceOptions) -> Result<Vec<ServedIndex>> {
     let expected = args.model.as_deref().map(LoadedModel::open).transpose()?;
     let mut served: Vec<ServedIndex> = Vec::with_capacity(args.indexes.len());
+    // With the configurations of their files: an extractor's is that of its settings.
+    let mut models: Vec<(ModelConfig, Arc<Extractor>)> = Vec::new();
     for text in &args.indexes {
         let (name, dir) = named(text)?;
         let index = PlaceIndex::open(&dir)?;
         if let Some(expected) = &expected {
             index.check_model(expected)?;
         }
-        let alike = |other: &&ServedIndex| {
-            let other: &Extractor = &other.extractor;
-            other.fingerprint() == index.manifest.config.fingerprint && other.settings() == index.settings
-        };
-        let extractor = match served.iter().find(alike) {
-            Some(other) => other.extractor.clone(),
+        let mut alike = None;
+        for (config, other) in &models {
+            if other.fingerprint() == index.manifest.config.fingerprint
+                && other.settings() == machine.settings_of(&index, config, None)?
+            {
+                alike = Some(other.clone());
+            }
+        }
+        let extractor = match alike {
+            Some(extractor) => extractor,
             None => {
-                let extractor = machine.extractor_of(&index, index.model()?, None)?;
-                Arc::new(extractor.with_limits(options.image_limits()))
+                let loaded = index.model()?;
+                let config = loaded.config.clone();
+                let extractor = machine.extractor_of(&index, loaded, None)?;
+                let extractor = Arc::new(extractor.with_limits(options.image_limits()));
+                models.push((config, extractor.clone()));
+                extractor
             }
         };
         served.push(ServedIndex { name, index, extractor, photos: args.photos.clone() });
