@@ -77,7 +77,10 @@ pub(crate) unsafe fn pixels(pixels: *const u8, [width, height, stride]: [usize; 
     };
     // SAFETY: the last row ends after `all` bytes.
     let bytes = unsafe { std::slice::from_raw_parts(pixels, all) };
-    let pixels = bytes.chunks(stride).flat_map(|line| &line[..row]).copied().collect();
+    let mut pixels = Vec::with_capacity(row * height);
+    for line in bytes.chunks(stride) {
+        pixels.extend_from_slice(&line[..row]);
+    }
     Ok(Rgb8 { width, height, pixels })
 }
 

@@ -267,13 +267,10 @@ pub unsafe extern "C" fn r2former_info(index: *const r2former_index) -> *mut c_c
     let document = guard(|| {
         // SAFETY: as the caller promises.
         let info = unsafe { opened(index) }?.open.reader().info()?;
-        let mut json = match serde_json::to_value(&info) {
-            Ok(json) => json,
-            Err(error) => return Err(EngineError::Model(ModelError::Config(error.to_string())).into()),
-        };
-        json["bytes_per_image"] = info.bytes_per_image().into();
-        json["vector_bytes_per_image"] = info.config.vector_bytes().into();
-        handed_over(json.to_string())
+        match info.document() {
+            Ok(document) => handed_over(document.to_string()),
+            Err(error) => Err(EngineError::Model(ModelError::Config(error.to_string())).into()),
+        }
     });
     document.unwrap_or(null_mut())
 }

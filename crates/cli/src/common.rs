@@ -3,6 +3,7 @@
 use crate::progress::Bar;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
+use r2former_data::geo::FARTHEST_M;
 use r2former_engine::doctor::{self, TrustCache};
 use r2former_engine::{Extractor, LoadedModel, Origin, PlaceIndex, PrecisionChoice, RerankMethod, Settings};
 use r2former_model::device::describe;
@@ -239,9 +240,6 @@ pub(crate) fn bounded(text: &str, what: &str, range: RangeInclusive<f64>) -> Res
     let value = text.trim().parse::<f64>().ok().filter(|value| range.contains(value));
     value.ok_or_else(|| format!("'{text}' is not {what}, {} to {}", range.start(), range.end()))
 }
-
-/// Half the Earth's circumference, rounded up: no two places are farther apart.
-const FARTHEST_M: f64 = 20_040_000.0;
 
 /// Metres from 0 on: a spacing, an offset.
 pub(crate) fn parse_metres(text: &str) -> Result<f64, String> {

@@ -192,6 +192,34 @@ fn a_folder_that_moved_says_so() {
     assert_eq!(add(&copy, &[&old], &[], 0).0["added"], 1);
 }
 
+/// Other systems' file systems refuse such names.
+#[cfg(target_os = "linux")]
+#[test]
+fn folders_that_are_no_text_are_shown_in_documents() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let home = tempfile::tempdir().expect("temporary folder");
+    let folder = home.path().join(OsStr::from_bytes(b"n\xe9"));
+    let json = |command: &mut common::Command| -> Value {
+        let output = command.assert().success().get_output().stdout.clone();
+        serde_json::from_slice(&output).expect("JSON")
+    };
+    let town = folder.join("town");
+    let mut command = r2former();
+    command.arg("town").arg(&town).args(["--blocks", "1x1", "--spacing", "200", "--queries", "1", "--json"]);
+    let found = json(command.args(["--conditions", "day", "--size", "32x32"]));
+    assert_eq!(found["dir"], town.to_string_lossy().as_ref());
+    let index = folder.join("places");
+    let found = json(r2former().args(["index", "create", "--json"]).arg(&index));
+    assert_eq!(found["index"], index.to_string_lossy().as_ref());
+    let photo = town.join("queries/day/000000.jpg");
+    let found = json(r2former().args(["match", "--json"]).arg(&photo).arg(&photo));
+    assert_eq!(found["a"], photo.to_string_lossy().as_ref());
+    let out = folder.join("features.safetensors");
+    let found = json(r2former().args(["extract", "--json"]).arg(&photo).arg("--out").arg(&out));
+    assert_eq!(found["out"], out.to_string_lossy().as_ref());
+}
+
 #[cfg(unix)]
 #[test]
 fn bytes_that_are_no_text_name_an_image() {

@@ -59,7 +59,7 @@ fn query(result: &QueryResult, origin: Option<Origin>) -> Value {
                 properties["spread_m"] = e.spread_m.into();
                 properties["heading"] = e.heading.into();
                 properties["ellipse"] = value(e.ellipse);
-                if let Some([lon, lat, ..]) = coordinates(e.best, origin).as_deref() {
+                if let Some([lon, lat, ..]) = geojson_coordinates(e.best, origin).as_deref() {
                     properties["best_lat"] = (*lat).into();
                     properties["best_lon"] = (*lon).into();
                 }
@@ -73,13 +73,14 @@ fn query(result: &QueryResult, origin: Option<Origin>) -> Value {
 }
 
 fn feature(position: Option<Position>, origin: Option<Origin>, properties: Value) -> Value {
-    let point = position.and_then(|position| coordinates(position, origin));
+    let point = position.and_then(|position| geojson_coordinates(position, origin));
     let geometry = point.map(|point| json!({ "type": "Point", "coordinates": point }));
     json!({ "type": "Feature", "geometry": geometry, "properties": properties })
 }
 
-/// Longitude, latitude and, where it is known, the height in metres.
-fn coordinates(position: Position, origin: Option<Origin>) -> Option<Vec<f64>> {
+/// A position as GeoJSON has it, longitude first: with latitude and, where it is known, the height in metres. `origin` is where
+/// local metres lie on the globe; without one, they have no such coordinates.
+pub fn geojson_coordinates(position: Position, origin: Option<Origin>) -> Option<Vec<f64>> {
     match position {
         Position::Wgs84(p) => Some(vec![p.lon, p.lat]),
         Position::Local(point) => {

@@ -1,6 +1,7 @@
 //! How an index is queried, as a document: what other languages hand over.
 
 use crate::{EngineError, Extractor, LocateOptions, Near, Position, PositionKind, RerankMethod, Result};
+use r2former_data::geo::FARTHEST_M;
 use r2former_data::{LatLon, LocalPoint, period};
 use r2former_index::Filter;
 use serde::Deserialize;
@@ -9,9 +10,6 @@ use std::collections::BTreeMap;
 
 /// Most matches and candidates of a query.
 const MOST: usize = 10_000;
-
-/// Half the Earth's circumference, rounded up: no two places are farther apart.
-const FARTHEST_M: f64 = 20_040_000.0;
 
 /// Which images of an index are considered. All keys may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -29,7 +27,8 @@ pub struct SearchFilter {
     pub until: Option<Value>,
 }
 
-/// Options of a query as a JSON object, with the names and the ranges of `r2former query`. All keys may be left out.
+/// Options of a query as a JSON object, with the names and the ranges of `r2former query`, whose `--cascade` is not among
+/// them. All keys may be left out.
 ///
 /// ```
 /// use r2former_engine::{PositionKind, QueryOptions};
@@ -149,15 +148,8 @@ impl QueryOptions {
                 }
             },
         };
-        match self.rerank {
-            Some(RerankMethod::Model) if config.reranker.is_none() => {
-                Err(request(format!("rerank=model: the model {} has no reranker", config.name)))
-            }
-            Some(RerankMethod::Ransac | RerankMethod::Mutual) if config.local.is_none() => {
-                Err(request(format!("rerank: the model {} has no local features", config.name)))
-            }
-            _ => Ok(options),
-        }
+        self.rerank.map_or(Ok(()), |method| method.check(config))?;
+        Ok(options)
     }
 }
 

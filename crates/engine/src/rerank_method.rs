@@ -1,7 +1,7 @@
 //! Reranking methods.
 
 use crate::geometry::Verifier;
-use crate::{Extractor, LocalRows, Result, rerank};
+use crate::{EngineError, Extractor, LocalRows, Result, rerank};
 use r2former_model::ModelConfig;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,23 @@ impl RerankMethod {
     /// The default for a model: its reranker if that is trained.
     pub fn default_of(config: &ModelConfig) -> Self {
         if config.trained.reranker { Self::Model } else { Self::None }
+    }
+
+    /// Refuses a method that needs what the model has not.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] for a model without a reranker, or without local features.
+    pub fn check(self, config: &ModelConfig) -> Result<()> {
+        let name = &config.name;
+        match self {
+            Self::Model if config.reranker.is_none() => {
+                Err(EngineError::Request(format!("rerank=model: the model {name} has no reranker")))
+            }
+            Self::Ransac | Self::Mutual if config.local.is_none() => {
+                Err(EngineError::Request(format!("rerank: the model {name} has no local features")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Its name, as it is written and read.

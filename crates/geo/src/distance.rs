@@ -14,6 +14,9 @@ static WGS84: LazyLock<Geodesic> = LazyLock::new(Geodesic::wgs84);
 /// Mean radius of the Earth in metres, where a sphere is exact enough.
 pub const EARTH_M: f64 = 6_371_008.8;
 
+/// Half the Earth's circumference in metres, rounded up: no two places are farther apart.
+pub const FARTHEST_M: f64 = 20_040_000.0;
+
 /// Length in metres of the shortest line on the ellipsoid between two positions.
 ///
 /// ```

@@ -20,7 +20,9 @@ mod position;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-pub use distance::{EARTH_M, bearing, destination, geodesic_m, heading_difference, wrap_longitude};
+pub use distance::{
+    EARTH_M, FARTHEST_M, bearing, destination, geodesic_m, heading_difference, wrap_longitude,
+};
 pub use local::{LocalPoint, MAX_LOCAL_M};
 pub use origin::{Origin, ecef};
 pub use position::{Position, PositionKind, Positions};

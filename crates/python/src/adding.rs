@@ -1,17 +1,16 @@
 //! Photographs of a folder or table into an index, as `r2former index add` adds them.
 
-use crate::errors::Failure;
+use crate::errors::{Failure, parsed};
 use crate::watch::Watch;
 use r2former_data::dataset::{
-    Kind, SkipKind, Skipped, SourceOptions, escaped_name, list_photos, source_root, unsupported_format,
+    Kind, SkipKind, Skipped, SourceOptions, escaped_name, list_photos, source_root,
 };
 use r2former_data::image::Limits;
 use r2former_data::{PanoramaOptions, UtmZone, expand_panoramas};
 use r2former_engine::{AddOptions, AddReport, OpenIndex, Progress, Source, add_photos, check_sources};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Options, with the names of those of `r2former index add`.
@@ -30,10 +29,6 @@ struct AddDocument {
     panorama_offset: f64,
 }
 
-fn parsed<T: FromStr<Err: ToString>>(text: Option<&str>) -> Result<Option<T>, Failure> {
-    text.map(|text| text.parse::<T>().map_err(|error| Failure::request(error.to_string()))).transpose()
-}
-
 impl AddDocument {
     fn panoramas(&self) -> Result<PanoramaOptions, Failure> {
         let usual = PanoramaOptions::default();
@@ -49,47 +44,35 @@ impl AddDocument {
 
 /// Adds a source; returns the report.
 pub(crate) fn add(open: &OpenIndex, path: &Path, options: &str, watch: &Watch) -> Result<Value, Failure> {
-    let document: AddDocument = serde_json::from_str(options)?;
-    let kind: Option<Kind> = parsed(document.kind.as_deref())?;
-    let panoramas = document.panoramas()?;
+    let asked: AddDocument = serde_json::from_str(options)?;
+    let kind: Option<Kind> = parsed(asked.kind.as_deref())?;
+    let panoramas = asked.panoramas()?;
     let positions = open.place().positions().kind();
-    let root = source_root(path, kind, document.label.as_deref())?;
+    let root = source_root(path, kind, asked.label.as_deref())?;
     let how = AddOptions::default()
-        .update(document.update)
-        .skip_duplicates(document.skip_duplicates)
-        .moved(document.moved)
+        .update(asked.update)
+        .skip_duplicates(asked.skip_duplicates)
+        .moved(asked.moved)
         .sources(vec![Source { label: root.label.clone(), root: root.root_text() }]);
     check_sources(open.reader(), &how)?;
     let options =
-        SourceOptions { utm_zone: document.utm_zone, positions: Some(positions), ..Default::default() };
+        SourceOptions { utm_zone: asked.utm_zone, positions: Some(positions), ..Default::default() };
     let mut listing = list_photos(path, kind, &options)?;
     root.label(&mut listing.photos);
     let expanded = expand_panoramas(listing.photos, &panoramas, &Limits::default());
     listing.notes.iter().chain(&expanded.notes).for_each(|note| watch.note(note));
-    let mut skipped = listing.skipped;
     let started = Instant::now();
     let mut report = AddReport::default();
     if !expanded.photos.is_empty() {
         let extractor = open.extractor()?;
         report = open.change(|writer| add_photos(writer, &extractor, &expanded.photos, &how, watch))?;
     }
-    let took = started.elapsed();
-    skipped.extend(
-        std::mem::take(&mut report.unreadable).into_iter().map(|(path, reason)| unusable(path, &reason)),
-    );
-    Ok(document_of(report, &skipped, took))
+    Ok(document(report, listing.skipped, started.elapsed()))
 }
 
-/// The report of images from memory, which names them itself.
-pub(crate) fn document(mut report: AddReport, skipped: &[Skipped], took: Duration) -> Value {
-    let unreadable = std::mem::take(&mut report.unreadable);
-    let mut skipped = skipped.to_vec();
-    skipped.extend(unreadable.into_iter().map(|(path, reason)| unusable(path, &reason)));
-    document_of(report, &skipped, took)
-}
-
-/// The document of `r2former index add --json`.
-fn document_of(report: AddReport, skipped: &[Skipped], took: Duration) -> Value {
+/// The document of `r2former index add --json`; `skipped` was left out before.
+pub(crate) fn document(report: AddReport, mut skipped: Vec<Skipped>, took: Duration) -> Value {
+    skipped.extend(report.unreadable.into_iter().map(|(path, reason)| Skipped::unusable(path, &reason)));
     let of = |kind: SkipKind| -> Vec<Value> {
         let own = skipped.iter().filter(|skipped| skipped.kind == kind);
         own.map(|s| json!({ "path": escaped_name(&s.path), "reason": s.reason })).collect()
@@ -110,15 +93,4 @@ fn document_of(report: AddReport, skipped: &[Skipped], took: Duration) -> Value 
         "truncated": cut.collect::<Vec<_>>(),
         "images_per_second": extracted / took.as_secs_f64(),
     })
-}
-
-/// A file that the extractor refused, without its path at the start of the reason.
-fn unusable(path: PathBuf, reason: &str) -> Skipped {
-    let own = format!("{}: ", path.display());
-    let reason = reason.strip_prefix(&own).unwrap_or(reason).to_owned();
-    let kind = match unsupported_format(&path) {
-        Some(_) => SkipKind::Unsupported,
-        None => SkipKind::Unreadable,
-    };
-    Skipped { path, reason, kind }
 }

@@ -6,6 +6,7 @@ use r2former_engine::{EngineError, FailureKind};
 use r2former_eval::EvalError;
 use r2former_index::IndexError;
 use r2former_model::ModelError;
+use std::str::FromStr;
 
 mod classes {
     pyo3::import_exception!(r2former.errors, BusyError);
@@ -17,6 +18,11 @@ mod classes {
     pyo3::import_exception!(r2former.errors, NotFoundError);
     pyo3::import_exception!(r2former.errors, PlaceIndexError);
     pyo3::import_exception!(r2former.errors, RequestError);
+}
+
+/// One of the names that a type is read from; the type says what is wrong with others.
+pub(crate) fn parsed<T: FromStr<Err: ToString>>(text: Option<&str>) -> Result<Option<T>, Failure> {
+    text.map(|text| text.parse::<T>().map_err(|error| Failure::request(error.to_string()))).transpose()
 }
 
 /// A failure on its way to Python; made without the interpreter.

@@ -18,6 +18,7 @@ use r2former_engine::{
 use r2former_index::{Filter, ReadPlaces, WritePlaces, place_id};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Results of queries.
 #[pyclass(frozen, module = "r2former._native")]
@@ -100,9 +101,10 @@ impl Index {
                 (PositionKind::Wgs84, None) => Positions::Wgs84,
                 (PositionKind::None, None) => Positions::None,
             };
-            let place = PlaceIndex::create_with(&path, &model.load()?, model.settings(), positions)?;
+            let loaded = model.load()?;
+            let place = PlaceIndex::create_with(&path, &loaded, model.settings(), positions)?;
             let open = OpenIndex::of(place, model.device())?;
-            open.share(model.extractor()?)?;
+            open.share(model.extractor_of(|| Ok(loaded))?)?;
             Ok(Self { open })
         })
     }
@@ -231,7 +233,7 @@ impl Index {
             let options = AddOptions::default().update(update);
             let started = std::time::Instant::now();
             let report = self.open.change(|writer| add_images(writer, &extractor, &all, &options, watch))?;
-            Ok(adding::document(report, &[], started.elapsed()).to_string())
+            Ok(adding::document(report, Vec::new(), started.elapsed()).to_string())
         })
     }
 
@@ -272,13 +274,7 @@ impl Index {
 
     /// As `r2former index info --json`.
     fn info(&self, py: Python<'_>) -> PyResult<String> {
-        run(py, None, |_| {
-            let info = self.open.reader().info()?;
-            let mut json = serde_json::to_value(&info)?;
-            json["bytes_per_image"] = info.bytes_per_image().into();
-            json["vector_bytes_per_image"] = info.config.vector_bytes().into();
-            Ok(json.to_string())
-        })
+        run(py, None, |_| Ok(self.open.reader().info()?.document()?.to_string()))
     }
 
     /// Global descriptors (n, d) of images by name, and d.
@@ -316,8 +312,19 @@ impl Index {
         run(py, None, |_| Ok(r2former_index::export(self.open.place().dir(), &file)?))
     }
 
-    fn keep_writer(&self) {
-        self.open.keep_writer();
+    /// Waits for the change of another thread.
+    fn keep_writer(&self, py: Python<'_>) -> PyResult<()> {
+        let kept = AtomicBool::new(false);
+        let waited = run(py, None, |_| {
+            self.open.keep_writer();
+            kept.store(true, Ordering::Relaxed);
+            Ok(())
+        });
+        if waited.is_err() && kept.into_inner() {
+            // Interrupted: the caller does not know that it was kept, and will not release it.
+            py.detach(|| self.open.release_writer()).map_err(Failure::from)?;
+        }
+        waited
     }
 
     fn release_writer(&self, py: Python<'_>) -> PyResult<()> {

@@ -1,7 +1,7 @@
 //! A model on its device.
 
 use crate::arrays::{rows, to_python};
-use crate::errors::Failure;
+use crate::errors::{Failure, parsed};
 use crate::images::Images;
 use crate::watch::run;
 use pyo3::prelude::*;
@@ -15,7 +15,6 @@ use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 /// Where a model's parameters are to be had again: on the device they are packed for computing.
@@ -48,36 +47,38 @@ pub(crate) struct Model {
     extractor: OnceLock<Arc<Extractor>>,
 }
 
-/// One of the names that a type is read from; the type says what is wrong with others.
-fn parsed<T: FromStr<Err: ToString>>(text: Option<String>) -> Result<Option<T>, Failure> {
-    text.map(|text| text.parse::<T>().map_err(|error| Failure::request(error.to_string()))).transpose()
-}
-
 impl Model {
     fn new(
         origin: Origin,
-        loaded: &LoadedModel,
+        (config, fingerprint): (ModelConfig, String),
         device: String,
         size: Option<ImageSize>,
         precision: Option<Precision>,
     ) -> Result<Self, Failure> {
         r2former_model::parse_device(&device)?;
-        let mut settings = Settings::of(&loaded.config);
+        let mut settings = Settings::of(&config);
         if let Some(size) = size {
-            loaded.config.check_image_size(size)?;
-            settings = settings.sized(size, &loaded.config);
+            config.check_image_size(size)?;
+            settings = settings.sized(size, &config);
         }
         settings.precision = precision.unwrap_or(settings.precision);
-        let (config, fingerprint) = (loaded.config.clone(), loaded.fingerprint.clone());
         Ok(Self { origin, config, fingerprint, settings, device, extractor: OnceLock::new() })
     }
 
     /// The model on its device. Two threads that need it first at the same time both make it.
     pub(crate) fn extractor(&self) -> Result<Arc<Extractor>, Failure> {
+        self.extractor_of(|| self.load())
+    }
+
+    /// The same of parameters that the caller has loaded.
+    pub(crate) fn extractor_of(
+        &self,
+        load: impl FnOnce() -> Result<LoadedModel, Failure>,
+    ) -> Result<Arc<Extractor>, Failure> {
         if let Some(extractor) = self.extractor.get() {
             return Ok(extractor.clone());
         }
-        let made = Arc::new(extractor_on(&self.device, self.load()?, self.settings)?);
+        let made = Arc::new(extractor_on(&self.device, load()?, self.settings)?);
         Ok(self.extractor.get_or_init(|| made).clone())
     }
 
@@ -130,21 +131,21 @@ impl ImportDocument {
             name: self.name,
             heads: self.heads,
             local: LocalOptions {
-                preset: parsed(self.local)?,
+                preset: parsed(self.local.as_deref())?,
                 count: self.num_local,
                 layer: self.local_layer,
-                facet: parsed(self.local_facet)?,
-                select: parsed(self.local_select)?,
-                dim: parsed(self.local_dim)?,
+                facet: parsed(self.local_facet.as_deref())?,
+                select: parsed(self.local_select.as_deref())?,
+                dim: parsed(self.local_dim.as_deref())?,
                 min_attention: self.local_min_attention,
                 min_similarity: self.local_min_similarity,
             },
-            image_size: parsed(self.image_size)?,
+            image_size: parsed(self.image_size.as_deref())?,
             grid: self.grid,
-            pooling: parsed(self.pooling)?,
-            normalisation: parsed(self.normalisation)?,
-            resize: parsed(self.resize)?,
-            position: parsed(self.position)?,
+            pooling: parsed(self.pooling.as_deref())?,
+            normalisation: parsed(self.normalisation.as_deref())?,
+            resize: parsed(self.resize.as_deref())?,
+            position: parsed(self.position.as_deref())?,
             vocabulary: self.vocabulary,
             layer: self.layer,
             neighbours: self.neighbours,
@@ -168,8 +169,9 @@ impl Model {
     ) -> PyResult<Self> {
         run(py, None, |_| {
             let origin = path.map_or(Origin::BuiltIn, Origin::File);
-            let loaded = origin.load()?;
-            Self::new(origin, &loaded, device, parsed(image_size)?, parsed(precision)?)
+            let LoadedModel { config, fingerprint, .. } = origin.load()?;
+            let (size, precision) = (parsed(image_size.as_deref())?, parsed(precision.as_deref())?);
+            Self::new(origin, (config, fingerprint), device, size, precision)
         })
     }
 
@@ -185,7 +187,8 @@ impl Model {
             let options: ImportDocument = serde_json::from_str(options)?;
             let Imported { config, tensors, leftovers, notes } = import(&path, &options.options()?)?;
             let loaded = Box::new(LoadedModel::of(&config, &tensors)?);
-            let model = Self::new(Origin::Memory(loaded.clone()), &loaded, device, None, None)?;
+            let about = (loaded.config.clone(), loaded.fingerprint.clone());
+            let model = Self::new(Origin::Memory(loaded), about, device, None, None)?;
             Ok((model, leftovers, notes))
         })
     }
@@ -285,12 +288,13 @@ impl Model {
                     size[0], size[1]
                 )));
             }
-            let values = rows("the tensor", &tensor, 3 * height * width)?;
-            if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
+            let values = 3 * height * width;
+            let images = tensor.chunks(size_of::<f32>() * values);
+            let inputs =
+                images.map(|image| rows("the tensor", image, values)).collect::<Result<Vec<_>, Failure>>()?;
+            if let Some(bad) = inputs.iter().flatten().find(|value| !value.is_finite()) {
                 return Err(Failure::request(format!("the tensor holds {bad}, not a finite number")));
             }
-            let inputs: Vec<Vec<f32>> =
-                values.chunks_exact(3 * height * width).map(<[f32]>::to_vec).collect();
             Ok(self.extractor()?.extract(&inputs)?)
         })?;
         self.features(py, &features)

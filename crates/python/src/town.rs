@@ -7,6 +7,7 @@ use r2former_data::dataset::{Kind, SourceOptions, escaped_name, list_images, lis
 use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset_while};
 use serde::Deserialize;
 use serde_json::json;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -54,20 +55,21 @@ pub(crate) fn town(
         let all = (summary.database + summary.queries) as f64;
         let rate = 60.0 * all / started.elapsed().as_secs_f64();
         let document = json!({
-            "dir": path, "database": summary.database, "queries": summary.queries, "images_per_minute": rate,
+            "dir": path.to_string_lossy(), "database": summary.database, "queries": summary.queries, "images_per_minute": rate,
         });
         Ok(document.to_string())
     })
 }
 
-/// Photographs of a source: those with positions, or every image of a folder.
+/// Photographs of a source, those with positions or every image of a folder: documents, files and notes. A file's name need
+/// not be text, and JSON has no bytes that are none.
 #[pyfunction]
 pub(crate) fn photos(
     py: Python<'_>,
     source: PathBuf,
     kind: Option<String>,
     positions: bool,
-) -> PyResult<(String, Vec<String>)> {
+) -> PyResult<(String, Vec<OsString>, Vec<String>)> {
     run(py, None, |_| {
         let kind = kind.map(|kind| kind.parse::<Kind>()).transpose();
         let kind = kind.map_err(|error| Failure::request(error.to_string()))?;
@@ -77,13 +79,14 @@ pub(crate) fn photos(
         };
         let photo = |photo: &r2former_data::Photo| {
             json!({
-                "path": photo.path, "name": photo.name, "position": photo.position, "heading": photo.heading,
+                "name": photo.name, "position": photo.position, "heading": photo.heading,
                 "altitude": photo.altitude, "time": photo.time, "tags": photo.tags,
             })
         };
         let photos: Vec<_> = listing.photos.iter().map(photo).collect();
+        let paths = listing.photos.iter().map(|photo| photo.path.clone().into_os_string()).collect();
         let skipped = listing.skipped.iter();
         let skipped = skipped.map(|s| format!("left out: {}: {}", escaped_name(&s.path), s.reason));
-        Ok((serde_json::to_string(&photos)?, listing.notes.into_iter().chain(skipped).collect()))
+        Ok((serde_json::to_string(&photos)?, paths, listing.notes.into_iter().chain(skipped).collect()))
     })
 }

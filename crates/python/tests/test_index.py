@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,8 @@ def test_images_from_memory(queries: list[str], image: np.ndarray, tmp_path: Pat
     moved = index.add_images(image, "robot/0", {"lat": 52.3, "lon": 0.5}, update=True)
     assert len(moved.updated) == 1 and index.list()[0].position == r2former.LatLon(52.3, 0.5)
 
+    rate = again.to_dict()["images_per_second"]
+    assert rate == 0 and 0 < report.to_dict()["images_per_second"] < float("inf")
     broken = index.add_images([image, b"broken"], ["a", "b"], [(1, 2), (3, 4)])
     assert broken.added == 1 and broken.left_out[0]["path"] == "b"
     assert index.remove("a") == 1
@@ -224,6 +227,59 @@ def test_one_writer_at_a_time(image: np.ndarray, tmp_path: Path) -> None:
         index.add_images(image, "a", (1, 2))
         assert add().startswith("busy") and len(index) == 1
     assert add() == "1" and len(index) == 2
+
+
+def test_batches_share_a_writer(image: np.ndarray, tmp_path: Path) -> None:
+    index, other = r2former.Index.create(tmp_path / "places"), r2former.Index.open(tmp_path / "places")
+    busy = []
+
+    def frames() -> Any:
+        yield image
+        yield image[::-1]
+        # The first batch is written, and the writer is open for the next.
+        assert len(index) == 2
+        with pytest.raises(r2former.BusyError):
+            other.remove("a")
+        busy.append(True)
+        time.sleep(0.5)
+        yield image[:, ::-1]
+
+    started = time.perf_counter()
+    report = index.add_images(frames(), ["a", "b", "c"], [(1, 2), (3, 4), (5, 6)], batch=2)
+    took = time.perf_counter() - started
+    assert busy == [True] and report.added == 3
+    # Of the whole, not of a batch.
+    assert 3 / took <= report.to_dict()["images_per_second"] <= 3 / 0.5
+    assert other.remove("a") == 1
+
+
+def test_keeping_the_writer_lets_other_threads_run(image: np.ndarray, tmp_path: Path) -> None:
+    index = r2former.Index.create(tmp_path / "places")
+    begun, seen = threading.Event(), []
+
+    def keep() -> None:
+        begun.wait(30)
+        with index.writing():
+            pass
+
+    def progress(_: str, done: int, total: int) -> None:
+        # In the middle of this thread's change, another waits for the writer.
+        seen.append((time.perf_counter(), done < total))
+        begun.set()
+
+    rows = "path,lat,lon\n"
+    height, width, _ = image.shape
+    for i in range(100):
+        (tmp_path / f"{i}.ppm").write_bytes(f"P6 {width} {height} 255\n".encode() + np.roll(image, i).tobytes())
+        rows += f"{i}.ppm,52,0.{i}\n"
+    (tmp_path / "all.csv").write_text(rows)
+    thread = threading.Thread(target=keep)
+    thread.start()
+    assert index.add(tmp_path / "all.csv", progress=progress).added == 100
+    thread.join(30)
+    assert not thread.is_alive()
+    if seen[-1][0] - seen[0][0] > 0.5:
+        assert sum(goes_on for _, goes_on in seen) > 2
 
 
 def test_threads_share_an_index(index: r2former.Index, queries: list[str]) -> None:

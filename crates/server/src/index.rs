@@ -74,17 +74,7 @@ impl Index {
 
     /// Refuses what the model cannot do.
     pub(crate) fn check_method(&self, method: Option<RerankMethod>) -> problem::Result<()> {
-        let config = self.extractor.config();
-        let name = &config.name;
-        match method {
-            Some(RerankMethod::Model) if config.reranker.is_none() => {
-                Err(Problem::unprocessable(format!("rerank=model: the model {name} has no reranker")))
-            }
-            Some(RerankMethod::Ransac | RerankMethod::Mutual) if config.local.is_none() => {
-                Err(Problem::unprocessable(format!("rerank: the model {name} has no local features")))
-            }
-            _ => Ok(()),
-        }
+        Ok(method.map_or(Ok(()), |method| method.check(self.extractor.config()))?)
     }
 
     /// A place by the identifier in an address.

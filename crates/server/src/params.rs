@@ -1,6 +1,7 @@
 //! Parameters of requests, from the query of the address and from the fields of a form alike.
 
 use crate::problem::{Problem, Result};
+use r2former_data::geo::FARTHEST_M;
 use r2former_data::{LatLon, LocalPoint, Position, PositionKind, period};
 use r2former_engine::{Filter, LocateOptions, Near, RerankMethod};
 use r2former_model::Calibration;
@@ -10,9 +11,6 @@ use std::str::FromStr;
 
 /// Most matches in an answer, and most candidates that are reranked.
 pub(crate) const MOST: u32 = 1000;
-
-/// Half the Earth's circumference, rounded up.
-const FARTHEST_M: f64 = 20_040_000.0;
 
 /// Most parameters of a request.
 const MOST_PARAMETERS: usize = 200;

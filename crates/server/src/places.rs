@@ -10,7 +10,7 @@ use crate::service::{Service, blocking};
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{Response, StatusCode};
-use r2former_engine::{Position, PositionKind, Positions};
+use r2former_engine::{Position, PositionKind, geojson_coordinates};
 use r2former_index::{Filter, Page, Place, ReadPlaces, WritePlaces};
 use serde_json::{Value, json};
 use std::str::FromStr;
@@ -127,20 +127,10 @@ pub(crate) fn entry(id: PlaceId, place: &Place) -> Value {
     json!({ "id": id.to_string(), "place": place })
 }
 
-/// A position as GeoJSON has it; `None` for local metres without an origin.
-pub(crate) fn degrees(positions: Positions, position: Position) -> Option<Vec<f64>> {
-    match position {
-        Position::Wgs84(at) => Some(vec![at.lon, at.lat]),
-        Position::Local(at) => positions.origin().map(|origin| {
-            let degrees = origin.position(at);
-            [degrees.lon, degrees.lat].into_iter().chain(origin.height_m(at)).collect()
-        }),
-    }
-}
-
 /// A place as a feature; RFC 7946 puts longitude first.
 fn feature(index: &Index, id: PlaceId, place: &Place) -> Value {
-    let point = place.position.and_then(|position| degrees(index.place.positions(), position));
+    let origin = index.place.positions().origin();
+    let point = place.position.and_then(|position| geojson_coordinates(position, origin));
     let mut properties = json!({
         "name": place.name, "heading": place.heading, "time": place.time, "altitude": place.altitude, "tags": place.tags,
     });

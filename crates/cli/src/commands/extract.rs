@@ -112,7 +112,7 @@ pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<ExitStatus> {
     let summary: serde_json::Map<String, serde_json::Value> =
         shapes.iter().map(|(name, shape, _)| ((*name).to_string(), json!(shape))).collect();
     if args.json {
-        return print_json(&json!({ "out": args.out, "names": names, "tensors": summary }));
+        return print_json(&json!({ "out": args.out.to_string_lossy(), "names": names, "tensors": summary }));
     }
     let mut out = output::stdout();
     for (name, shape, _) in &shapes {

@@ -51,7 +51,8 @@ pub(crate) fn run(args: &MatchArgs, machine: &Machine) -> Result<ExitStatus> {
     };
     if args.json {
         return print_json(&json!({
-            "a": args.a, "b": args.b, "model": config.name, "similarity": cosine,
+            "a": args.a.to_string_lossy(), "b": args.b.to_string_lossy(), "model": config.name,
+            "similarity": cosine,
             "logits": pair.map(|p| p.logits), "score": pair.map(|p| p.score),
             "score_kind": pair.map(|_| ScoreKind::RerankerProbability),
             "reranker_trained": config.trained.reranker,

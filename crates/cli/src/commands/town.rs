@@ -81,7 +81,7 @@ pub(crate) fn run(args: &TownArgs) -> Result<ExitStatus> {
     let rate = 60.0 * (database + queries) as f64 / started.elapsed().as_secs_f64();
     if args.json {
         return print_json(&json!({
-            "dir": args.dir, "database": database, "queries": queries, "images_per_minute": rate,
+            "dir": args.dir.to_string_lossy(), "database": database, "queries": queries, "images_per_minute": rate,
         }));
     }
     let mut out = output::stdout();

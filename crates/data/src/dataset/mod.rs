@@ -88,6 +88,19 @@ pub struct Skipped {
     pub kind: SkipKind,
 }
 
+impl Skipped {
+    /// A file that was refused when it was read, without its path at the start of the reason.
+    pub fn unusable(path: PathBuf, reason: &str) -> Self {
+        let own = format!("{}: ", path.display());
+        let reason = reason.strip_prefix(&own).unwrap_or(reason).to_owned();
+        let kind = match unsupported_format(&path) {
+            Some(_) => SkipKind::Unsupported,
+            None => SkipKind::Unreadable,
+        };
+        Self { path, reason, kind }
+    }
+}
+
 /// Why a photograph cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]

@@ -1,6 +1,6 @@
 //! Images in memory into an index: a robot's frames, uploads, arrays of another language.
 
-use super::compare::{differences, place_of};
+use super::compare::{differences, place_of, shows_another};
 use super::{AddOptions, AddReport, Changed, FieldChange, WRITE_BATCH};
 use crate::{EngineError, Extractor, Progress, QueryImage, Result};
 use r2former_data::Photo;
@@ -140,7 +140,7 @@ fn write(
         if pixels {
             changes.retain(|change| change.what != "file");
         }
-        if options.update && (pixels || changes.iter().any(|change| change.what == "file")) {
+        if options.update && (pixels || shows_another(&image.photo, &changes)) {
             chosen.push(Chosen { image, place, replaces: Some(changes) });
         } else if changes.is_empty() {
             report.already_indexed += 1;

@@ -54,13 +54,11 @@ def each(given: Images) -> Iterable[ImageLike]:
     """The images one by one; a folder stands for every image in it, at any depth, sorted by name."""
     images: Any = given
     if isinstance(images, _PATHS) and os.path.isdir(images):
-        import json
-
-        listing, notes = _native.photos(os.fspath(images), None, False)
+        _, paths, notes = _native.photos(os.fspath(images), None, False)
         if notes:
             # Rows are matched to images by number: none may be missing.
             raise DataError(notes[0])
-        return [photo["path"] for photo in json.loads(listing)]
+        return paths
     if is_one(images):
         return [images]
     if _is_array(images):
@@ -99,7 +97,8 @@ def item(image: ImageLike, name: str | None, number: int) -> Item:
     """An image with the name that messages and answers call it by."""
     if isinstance(image, _PATHS):
         path = os.fspath(image)
-        return (path if name is None else name, path)
+        # Bytes that are no text cannot be in a name: as the program shows them.
+        return (os.fsencode(path).decode("utf-8", "replace") if name is None else name, path)
     if name is None:
         own = getattr(image, "filename", None)
         name = own if isinstance(own, str) and own else f"image {number}"

@@ -65,11 +65,11 @@ class PhotoDataset(Sequence[Any]):
         positions: bool = True,
         transform: Callable[[Photo], Any] | None = None,
     ) -> None:
-        listing, notes = _native.photos(os.fspath(source), kind, positions)
+        listing, paths, notes = _native.photos(os.fspath(source), kind, positions)
         remark(notes)
         self.photos = [
-            Photo(**{**photo, "path": os.fspath(photo["path"]), "position": position_of(photo["position"])})
-            for photo in json.loads(listing)
+            Photo(**{**photo, "path": path, "position": position_of(photo["position"])})
+            for photo, path in zip(json.loads(listing), paths)
         ]
         self.transform = transform
 

@@ -214,4 +214,5 @@ def town(
     }
     with reporting(progress) as report:
         document = json.loads(_native.town(os.fspath(path), json.dumps(options), report))
-    return Town(**document)
+    # JSON has no bytes that are no text.
+    return Town(**{**document, "dir": os.fspath(path)})

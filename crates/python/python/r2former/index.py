@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timezone
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypedDict, Union, overload
 
 from . import _native
@@ -240,7 +241,9 @@ class Index:
                 raise RequestError(f"there are {len(names)} names and {len(values)} {what}")  # type: ignore[arg-type]
         total: dict[str, Any] = {}
         number = 0
-        with reporting(progress) as report:
+        started = perf_counter()
+        # Opening the writer looks through the index: once for all batches.
+        with reporting(progress) as report, self.writing():
             for items in batches(images, batch, names):
                 fields = []
                 for i in range(number, number + len(items)):
@@ -258,11 +261,13 @@ class Index:
                 number += len(items)
                 document = json.loads(self._native.add_images(items, fields, update, None))
                 for key, value in document.items():
-                    total[key] = total[key] + value if key in total and key != "images_per_second" else value
+                    total[key] = total[key] + value if key in total else value
                 if report is not None:
                     report("images", number, len(names))
         if not total:
             raise RequestError("there is no image")
+        extracted = total["added"] + len(total["updated"])
+        total["images_per_second"] = extracted / (perf_counter() - started)
         return AddReport(total)
 
     @contextmanager

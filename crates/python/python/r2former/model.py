@@ -157,7 +157,7 @@ class Model:
                 number where there are several (``cuda:1``).
             image_size: ``(height, width)`` in pixels, or a rule such as ``"native"`` or ``"longest:640"``; the model's own by
                 default.
-            precision: ``f32`` or ``bf16``; the model's own by default.
+            precision: ``f32``, ``bf16``, or ``int8`` on the CPU; the model's own by default.
 
         Raises:
             NotFoundError: There is no such file.

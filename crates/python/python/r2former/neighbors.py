@@ -102,9 +102,9 @@ class PlaceNeighbors:
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """The value of y of each image's nearest reference, (q,) or (q, m)."""
-        if self._fitted() is not None and self.y_ is None:
+        self._fitted()
+        if self.y_ is None:
             raise RequestError("predict needs what is known of the references: fit(X, y)")
-        assert self.y_ is not None
         nearest = self.kneighbors(X, 1, return_distance=False)
         assert isinstance(nearest, np.ndarray)
         return np.asarray(self.y_[nearest[:, 0]])

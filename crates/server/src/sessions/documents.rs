@@ -1,8 +1,7 @@
 //! What sessions answer with.
 
 use super::table::Session;
-use crate::places::degrees;
-use r2former_engine::{Answer, Fix, Position, QueryResult, Status};
+use r2former_engine::{Answer, Fix, Position, QueryResult, Status, geojson_coordinates};
 use serde_json::{Value, json};
 use std::time::Duration;
 use uuid::Uuid;
@@ -105,8 +104,8 @@ pub(super) fn listing(session: &Session, after: usize, idle: Duration) -> Value 
 /// The track behind a frame, as GeoJSON: a line along the frames, and a point for each of them.
 pub(super) fn collection(session: &Session, after: usize) -> Value {
     let state = session.lock();
-    let positions = session.question.index.place.positions();
-    let at = |point: &Point| point.position.and_then(|position| degrees(positions, position));
+    let origin = session.question.index.place.positions().origin();
+    let at = |point: &Point| point.position.and_then(|position| geojson_coordinates(position, origin));
     let line: Vec<Vec<f64>> = points(state.points.iter(), after).filter_map(at).collect();
     // A line has two ends.
     let line = (line.len() > 1).then(|| json!({ "type": "LineString", "coordinates": line }));

@@ -183,7 +183,8 @@ fn only_rank(
     if args.json {
         print_json(&json!({
             "dataset": dataset.name, "notes": dataset.notes, "queries": dataset.queries.len(),
-            "database": dataset.database.len(), "predictions": args.predictions, "unusable": ranked.unusable,
+            "database": dataset.database.len(), "unusable": ranked.unusable,
+            "predictions": args.predictions.as_deref().map(Path::to_string_lossy),
         }))?;
     } else {
         let mut out = output::stdout();

@@ -9,7 +9,7 @@ use crate::output::{self, escaped, print_json};
 use crate::progress::{Bar, WithoutNotes};
 use anyhow::{Result, bail};
 use clap::Args;
-use r2former_data::dataset::{Kind, SkipKind, Skipped, SourceOptions, escaped_name, unsupported_format};
+use r2former_data::dataset::{Kind, Skipped, SourceOptions, escaped_name};
 use r2former_data::image::Limits;
 use r2former_data::{PanoramaMode, PanoramaOptions, PositionKind, UtmZone, expand_panoramas};
 use r2former_engine::{AddOptions, AddReport, PlaceIndex, add_photos, check_sources};
@@ -146,9 +146,8 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     let started = std::time::Instant::now();
     let mut done = add_photos(&mut writer, &extractor, &photos, &how, &WithoutNotes(&bar))?;
     let rate = (done.added + done.updated.len()) as f64 / started.elapsed().as_secs_f64();
-    skipped.extend(
-        std::mem::take(&mut done.unreadable).into_iter().map(|(path, reason)| unusable(path, &reason)),
-    );
+    let unreadable = std::mem::take(&mut done.unreadable);
+    skipped.extend(unreadable.into_iter().map(|(path, reason)| Skipped::unusable(path, &reason)));
     report(args, &done, rate, &skipped)?;
     let usable = done.added
         + done.already_indexed
@@ -190,15 +189,4 @@ fn report(args: &AddArgs, done: &AddReport, rate: f64, skipped: &[Skipped]) -> R
         left_out.summary()
     ))?;
     Ok(())
-}
-
-/// A file that the extractor refused, without its path at the start of the reason.
-fn unusable(path: PathBuf, reason: &str) -> Skipped {
-    let own = format!("{}: ", path.display());
-    let reason = reason.strip_prefix(&own).unwrap_or(reason).to_owned();
-    let kind = match unsupported_format(&path) {
-        Some(_) => SkipKind::Unsupported,
-        None => SkipKind::Unreadable,
-    };
-    Skipped { path, reason, kind }
 }

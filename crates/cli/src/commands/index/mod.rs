@@ -151,7 +151,7 @@ fn create(args: &CreateArgs, machine: &Machine) -> Result<ExitStatus> {
     };
     let index = PlaceIndex::create_with(&args.index, &loaded, settings, positions)?;
     if args.json {
-        return print_json(&json!({ "index": args.index, "manifest": index.manifest }));
+        return print_json(&json!({ "index": args.index.to_string_lossy(), "manifest": index.manifest }));
     }
     let mut out = output::stdout();
     out.line(format_args!(
@@ -256,10 +256,7 @@ fn info(args: &OneIndex) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
     let info = index.reader()?.info()?;
     if args.json {
-        let mut json = serde_json::to_value(&info)?;
-        json["bytes_per_image"] = info.bytes_per_image().into();
-        json["vector_bytes_per_image"] = info.config.vector_bytes().into();
-        return print_json(&json);
+        return print_json(&info.document()?);
     }
     let manifest = &index.manifest;
     let mut out = output::stdout();

@@ -67,7 +67,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitStatus> {
             "check": check,
             "keeps_ranking": check.keeps_ranking(),
             "left_out": unreadable,
-            "out": args.out,
+            "out": args.out.as_deref().map(Path::to_string_lossy),
         });
         return print_json(&json);
     }

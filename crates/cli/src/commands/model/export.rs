@@ -87,7 +87,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitStatus> {
         let files: Vec<_> =
             written.iter().map(|(path, graph, saved)| described(path, graph, saved)).collect();
         return print_json(&json!({
-            "model": checkpoint.config.name, "opset": OPSET, "files": files, "folder": args.hf,
+            "model": checkpoint.config.name, "opset": OPSET, "files": files,
+            "folder": args.hf.as_deref().map(Path::to_string_lossy),
         }));
     }
     let mut out = output::stdout();
@@ -115,9 +116,9 @@ fn described(path: &Path, graph: &Exported<'_>, saved: &Saved) -> serde_json::Va
     let metadata: serde_json::Map<String, serde_json::Value> =
         graph.metadata.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
     json!({
-        "path": path,
+        "path": path.to_string_lossy(),
         "bytes": saved.bytes,
-        "data": saved.data.as_ref().map(|(path, bytes)| json!({ "path": path, "bytes": bytes })),
+        "data": saved.data.as_ref().map(|(path, bytes)| json!({ "path": path.to_string_lossy(), "bytes": bytes })),
         "inputs": ports(&graph.inputs),
         "outputs": ports(&graph.outputs),
         "metadata": metadata,
