@@ -188,12 +188,13 @@ pub fn export<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Result
         Some(size) => size.map(Axis::Fixed),
         None => [Axis::Named("height"), Axis::Named("width")],
     };
+    let preprocessing = metadata::preprocessing(config, options.input, size);
+    let metadata = metadata::of_model(checkpoint, options, size, &preprocessing);
     let inputs = vec![Port {
         name: "image".into(),
         shape: vec![Axis::Named("batch"), Axis::Fixed(3), rows, columns],
-        doc: metadata::preprocessing(config, options.input, size),
+        doc: preprocessing,
     }];
-    let metadata = metadata::of_model(checkpoint, options, size);
     finish(
         g,
         config,
