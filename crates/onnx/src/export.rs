@@ -302,7 +302,6 @@ fn finish<'a>(
         opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) }],
         metadata_props: metadata.iter().map(|(key, value)| crate::file::entry(key, value)).collect(),
     };
-    let tensors = g.used().clone();
     let graph = GraphProto {
         node: g.nodes,
         // A graph has to have a name.
@@ -313,5 +312,5 @@ fn finish<'a>(
         output: outputs.iter().map(Port::info).collect(),
     };
     let contents = Contents { model, graph, initializers: g.initializers };
-    Ok(Exported { contents, tensors, inputs, outputs, metadata, notes })
+    Ok(Exported { contents, tensors: g.used, inputs, outputs, metadata, notes })
 }
