@@ -104,7 +104,7 @@ impl Entries {
     fn common(&mut self, checkpoint: &Checkpoint) {
         let config = &checkpoint.config;
         for key in ["license", "origin", "code_license"] {
-            if let Some(text) = config.provenance.get(key).and_then(|text| text.as_str()) {
+            if let Some(text) = config.stated(key) {
                 self.add(key, text);
             }
         }

@@ -329,9 +329,10 @@ fn print_description(
     out.line(format_args!("input        {}", output::input(config)))?;
     let license = config.license().unwrap_or("not recorded: that of the file's origin");
     out.line(format_args!("licence      {license}"))?;
-    if let Some(origin) = config.provenance.get("origin").and_then(|text| text.as_str()) {
-        let code = config.provenance.get("code_license").and_then(|text| text.as_str());
-        let code = code.map_or_else(String::new, |text| format!("; licence of the code: {text}"));
+    if let Some(origin) = config.stated("origin") {
+        let code = config
+            .stated("code_license")
+            .map_or_else(String::new, |text| format!("; licence of the code: {text}"));
         out.line(format_args!("origin       {origin}{code}"))?;
     }
     match &config.calibration {
