@@ -1,4 +1,4 @@
-//! Small models with random weights, which are made anew from a seed.
+//! Small models with random weights, drawn from a seed.
 
 use burn::tensor::Device;
 use r2former_model::import::{ImportOptions, import};
