@@ -5,6 +5,8 @@ mod common;
 #[path = "../../model/tests/parity/generate.rs"]
 #[allow(dead_code, reason = "shared with the parity tests")]
 mod generate;
+#[path = "../../onnx/tests/common/python.rs"]
+mod python;
 
 use common::{fails, names, r2former};
 use r2former_town::{Camera, Condition, Town, TownConfig, View};
@@ -31,26 +33,8 @@ fn report(command: &mut common::Command) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// An interpreter that can run the comparison; `R2FORMER_PYTHON` names another.
 fn python() -> Option<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-    let named = std::env::var_os("R2FORMER_PYTHON").map(PathBuf::from);
-    let others =
-        ["python3".into(), "python".into(), home.join("venv/bin/python"), home.join(".venv/bin/python")];
-    let works = |python: &PathBuf| {
-        let test = Command::new(python).args(["-c", "import numpy, PIL, onnx, onnxruntime"]).output();
-        test.is_ok_and(|output| output.status.success())
-    };
-    let found = named.into_iter().chain(others).find(works);
-    if found.is_none() {
-        // Not by a macro, whose output a passing test does not show.
-        let _ = writeln!(
-            std::io::stderr(),
-            "!! exported models are NOT compared on photographs: no Python with numpy, PIL, onnx and onnxruntime (pip install \
-             pillow onnx onnxruntime; R2FORMER_PYTHON names another interpreter)"
-        );
-    }
-    found
+    python::python("numpy, PIL, onnx, onnxruntime", "on photographs", "pillow onnx onnxruntime")
 }
 
 /// Photographs of the rendered town without compression, which every decoder reads alike, and wide: where the width grows and the

@@ -52,7 +52,7 @@ impl FusedBackbone {
         let (blank, shape) = (Blank::of(vit, size)?, encoder_shape(model, vit)?);
         let save = |put: &mut TensorWriter| vit.save(put, "");
         let encoder = Encoder::new(level, products, shape, &|name| one(&format!(".{name}"), save))?;
-        blank.network(encoder, size)
+        blank.network(encoder)
     }
 
     /// The same, and frees the blocks of a transformer one by one as they are packed, so that they are never twice in memory
@@ -82,7 +82,7 @@ impl FusedBackbone {
         };
         let encoder = Encoder::new(level, products, shape, &get)?;
         model.into_inner().release_blocks(0);
-        blank.network(encoder, size)
+        blank.network(encoder)
     }
 
     fn convolutional(model: &R2Former, level: Level, size: [usize; 2]) -> Result<Self, KernelError> {
@@ -103,7 +103,7 @@ impl FusedBackbone {
                 return Err(EngineError::Request("a backbone that is no vision transformer".into()));
             };
             *of_size = Blank::of(vit, size)
-                .and_then(|blank| blank.of_encoder(encoder, size))
+                .and_then(|blank| blank.of_encoder(encoder))
                 .map_err(|error| EngineError::Request(error.to_string()))?;
         }
         Ok(Self { network, size, device: self.device.clone() })
@@ -207,6 +207,8 @@ fn encoder_shape(model: &R2Former, vit: &Vit) -> Result<EncoderShape, KernelErro
 
 /// A blank image of one size as a transformer embeds it.
 struct Blank {
+    /// Height and width.
+    size: [usize; 2],
     tokens: Vec<f32>,
     angles: Option<Vec<f32>>,
     prefix: usize,
@@ -214,22 +216,19 @@ struct Blank {
 }
 
 impl Blank {
-    /// `size` is height and width.
-    fn of(vit: &Vit, [height, width]: [usize; 2]) -> Result<Self, KernelError> {
+    fn of(vit: &Vit, size: [usize; 2]) -> Result<Self, KernelError> {
+        let [height, width] = size;
         let unusual = |error: &dyn std::fmt::Display| KernelError::Unsupported(error.to_string());
         let zeros = Tensor::zeros([1, 3, height, width], &Device::flex());
         let tokens =
             host(vit.embed(zeros).map_err(|error| unusual(&error))?).map_err(|error| unusual(&error))?;
         let c = vit.config();
         let angles = vit.rotary_angles([height / c.patch, width / c.patch]);
-        Ok(Self { tokens, angles, prefix: c.prefix_tokens(), patch: c.patch })
+        Ok(Self { size, tokens, angles, prefix: c.prefix_tokens(), patch: c.patch })
     }
 
-    fn of_encoder(
-        &self,
-        encoder: &Encoder,
-        [height, width]: [usize; 2],
-    ) -> Result<PrecomputedPrefix, KernelError> {
+    fn of_encoder(&self, encoder: &Encoder) -> Result<PrecomputedPrefix, KernelError> {
+        let [height, width] = self.size;
         let prefix = encoder.precompute_prefix(&self.tokens, height, width)?;
         match &self.angles {
             Some(angles) => encoder.with_rotary(prefix, angles),
@@ -237,11 +236,11 @@ impl Blank {
         }
     }
 
-    fn network(self, encoder: Encoder, size: [usize; 2]) -> Result<FusedBackbone, KernelError> {
-        let blank = self.of_encoder(&encoder, size)?;
+    fn network(self, encoder: Encoder) -> Result<FusedBackbone, KernelError> {
+        let blank = self.of_encoder(&encoder)?;
         let network =
             Network::Vit { encoder: Arc::new(encoder), blank, prefix: self.prefix, patch: self.patch };
-        Ok(FusedBackbone { network, size, device: Device::flex() })
+        Ok(FusedBackbone { network, size: self.size, device: Device::flex() })
     }
 }
 

@@ -5,6 +5,7 @@ use r2former_kernels::Level;
 use r2former_kernels::ransac::{
     Correspondence, HomographyFit, Mutual, RansacOptions, mutual_nearest, ransac,
 };
+use rayon::prelude::*;
 use serde::Serialize;
 
 /// Largest reprojection error of an inlier, in pixels of the network's input: one and a half patches of 16 pixels, as
@@ -105,6 +106,21 @@ impl Verifier {
         });
         Verification { pairs: pairs.collect(), homography, inliers }
     }
+}
+
+/// A score of each candidate, whose local features are in 8 bits or in full precision, by comparing it with the query.
+pub(crate) fn geometric_scores<'a, R>(
+    extractor: &Extractor,
+    query: &[f32],
+    candidates: &[R],
+    score: impl Fn(&Verifier, &[f32]) -> f32 + Sync,
+) -> Result<Vec<f32>>
+where
+    R: Copy + Into<LocalRows<'a>> + Sync,
+{
+    let verifier = Verifier::new(extractor, query)?;
+    let of = |rows: &R| score(&verifier, &(*rows).into().floats(verifier.row));
+    Ok(candidates.par_iter().map(of).collect())
 }
 
 /// Values of a row before the feature: x, y and attention.

@@ -78,7 +78,7 @@ mod unknown_tags;
 pub use adaptive::top1_margin;
 pub use answer::{Answer, Match, ScoreKind, Status, Timing};
 pub use answers_geojson::{answers_geojson, geojson_coordinates};
-pub use cascade::{best_first, cascade_scores};
+pub use cascade::{best_first, cascade_scores, cascade_split};
 pub use confidence::Evidence;
 pub use contribution::{Contribution, contributions};
 pub use error::{EngineError, FailureKind, Result};

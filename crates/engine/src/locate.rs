@@ -3,7 +3,7 @@
 use crate::framing::named;
 use crate::{
     Answer, DecodedQuery, EngineError, Estimate, Evidence, Extractor, Match, QueryImage, RerankMethod,
-    Result, ScoreKind, Status, Timing, Verifier, best_first, cascade_scores, top1_margin,
+    Result, ScoreKind, Status, Timing, Verifier, best_first, cascade_scores, cascade_split, top1_margin,
 };
 use r2former_index::{Filter, Hit, Near, ReadPlaces};
 use std::path::Path;
@@ -282,15 +282,11 @@ fn ranking(
         let scores = method.scores(extractor, query, rows)?;
         return Ok(best_first(&scores).into_iter().map(|i| (i, Some(scores[i]))).collect());
     };
-    let by_geometry = best_first(&cascade_scores(extractor, query, rows)?);
-    let (chosen, others) = by_geometry.split_at(count);
-    // In their global ranking, so that equal scores keep it.
-    let mut chosen = chosen.to_vec();
-    chosen.sort_unstable();
+    let (chosen, others) = cascade_split(&cascade_scores(extractor, query, rows)?, count);
     let chosen_rows: Vec<&[u8]> = chosen.iter().map(|i| rows[*i]).collect();
     let scores = method.scores(extractor, query, &chosen_rows)?;
     let ranked = best_first(&scores).into_iter().map(|i| (chosen[i], Some(scores[i])));
-    Ok(ranked.chain(others.iter().map(|i| (*i, None))).collect())
+    Ok(ranked.chain(others.into_iter().map(|i| (i, None))).collect())
 }
 
 /// RANSAC's inliers of the candidate that a method ranks first, given with its score; `None` where it has no local features.

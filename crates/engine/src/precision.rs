@@ -27,8 +27,8 @@ impl FromStr for PrecisionChoice {
         if text == "auto" {
             return Ok(Self::Auto);
         }
-        let known = Precision::ALL.into_iter().find(|precision| precision.to_string() == text);
-        known.map(Self::Only).ok_or_else(|| format!("{text} is not a precision: auto, f32, bf16 or int8"))
+        let known = text.parse().ok().map(Self::Only);
+        known.ok_or_else(|| format!("{text} is not a precision: auto, f32, bf16 or int8"))
     }
 }
 

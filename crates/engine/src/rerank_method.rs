@@ -1,9 +1,8 @@
 //! Reranking methods.
 
-use crate::geometry::Verifier;
+use crate::geometry::geometric_scores;
 use crate::{EngineError, Extractor, LocalRows, Result, rerank};
 use r2former_model::ModelConfig;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// A reranking method: what the candidates of the global search are ranked by.
@@ -57,26 +56,19 @@ impl RerankMethod {
     /// (`&[f32]`): the higher, the more likely the same place. Empty for [`RerankMethod::None`].
     ///
     /// # Errors
-    /// As [`rerank()`] and [`Verifier::new`].
+    /// As [`rerank()`] and [`Verifier::new`](crate::Verifier::new).
     pub fn scores<'a, R>(self, extractor: &Extractor, query: &[f32], candidates: &[R]) -> Result<Vec<f32>>
     where
         R: Copy + Into<LocalRows<'a>> + Sync,
     {
         match self {
             Self::Model => Ok(rerank(extractor, query, candidates)?.iter().map(|pair| pair.score).collect()),
-            Self::Ransac | Self::Mutual => {
-                let verifier = Verifier::new(extractor, query)?;
-                let row = extractor.config().local_row();
-                let score = |rows: &R| {
-                    let reference = (*rows).into().floats(row);
-                    let count = match self {
-                        Self::Mutual => verifier.mutual(&reference),
-                        _ => verifier.verify(&reference).inliers,
-                    };
-                    count as f32
-                };
-                Ok(candidates.par_iter().map(score).collect())
-            }
+            Self::Ransac => geometric_scores(extractor, query, candidates, |verifier, reference| {
+                verifier.verify(reference).inliers as f32
+            }),
+            Self::Mutual => geometric_scores(extractor, query, candidates, |verifier, reference| {
+                verifier.mutual(reference) as f32
+            }),
             Self::None => Ok(Vec::new()),
         }
     }

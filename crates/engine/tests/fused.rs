@@ -2,17 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
 
+mod random_models;
+
 use burn::tensor::{Device, Tensor, TensorData};
-use r2former_engine::{FusedAggregate, FusedBackbone, fused_reranker};
+use r2former_engine::{FusedBackbone, fused_reranker};
 use r2former_kernels::{KernelError, Level, MatmulPrecision};
 use r2former_model::backbone::Tokens;
-use r2former_model::import::{ImportOptions, import};
 use r2former_model::quantize::{dequantize, quantize};
 use r2former_model::{
-    AdapterConfig, BackboneConfig, BoqConfig, GlobalConfig, LocalConfig, MixVprConfig, ModelConfig, Pooling,
-    PositionMode, Precision, R2Former, RerankerConfig, VitConfig,
+    AdapterConfig, LocalConfig, ModelConfig, PositionMode, Precision, R2Former, RerankerConfig, VitConfig,
 };
-use std::path::Path;
+use random_models::{Random, fixture, transformer};
 
 const TOLERANCE: f32 = 1e-4;
 
@@ -33,22 +33,6 @@ fn model(change: impl FnOnce(&mut RerankerConfig, &mut LocalConfig), seed: u64) 
     }
     model = R2Former::from_tensors(&config, tensors, &Device::flex()).unwrap();
     model
-}
-
-fn fixture() -> R2Former {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/golden/tiny.pth");
-    let imported = import(&path, &ImportOptions::default()).unwrap();
-    R2Former::from_tensors(&imported.config, imported.tensors, &Device::flex()).unwrap()
-}
-
-struct Random(u64);
-
-impl Random {
-    /// -1 to 1.
-    fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 40) as f32) / (1 << 23) as f32 - 1.0
-    }
 }
 
 fn rows(config: &ModelConfig, count: usize, seed: u64) -> Vec<f32> {
@@ -157,27 +141,6 @@ fn no_number_stays_none() {
         let logits = fused.score_floats(&prepared, &reference).unwrap();
         assert!(logits.iter().all(|v| v.is_nan()), "{level}: {logits:?}");
     }
-}
-
-/// A small model of another transformer, all of whose weights are random and large enough to matter.
-fn transformer(change: impl FnOnce(&mut VitConfig), layer: Option<usize>, seed: u64) -> R2Former {
-    let mut config = fixture().config().clone();
-    let BackboneConfig::Vit(vit) = &mut config.backbone else { panic!("the fixture is a transformer") };
-    change(vit);
-    if let Some(local) = &mut config.local {
-        local.layer = layer;
-    }
-    (config.input.height, config.input.width) = (6 * vit.patch, 8 * vit.patch);
-    if !vit.distilled {
-        config.global = GlobalConfig::Pooled { pooling: Pooling::Gem };
-    }
-    let mut tensors = R2Former::random(&config, seed, &Device::flex()).unwrap().to_tensors().unwrap();
-    let mut random = Random(seed + 5);
-    for (name, tensor) in &mut tensors {
-        let base = if name.contains("norm") && name.ends_with("weight") { 1.0 } else { 0.0 };
-        tensor.data.iter_mut().for_each(|v| *v = base + 0.2 * random.next());
-    }
-    R2Former::from_tensors(&config, tensors, &Device::flex()).unwrap()
 }
 
 #[test]
@@ -297,94 +260,6 @@ fn an_early_layer_gives_local_features() {
     assert_ne!(early, last);
 }
 
-/// MixVPR's aggregation likewise: widths and numbers of rows that fill no panel.
-#[test]
-fn mixvpr_equals_the_model() {
-    let cases = [
-        (
-            "one row",
-            MixVprConfig { grid: [3, 5], depth: 2, hidden: 15, channels: 7, rows: 1 },
-            [3 * 16, 5 * 16],
-        ),
-        (
-            "more rows than a panel",
-            MixVprConfig { grid: [5, 4], depth: 4, hidden: 50, channels: 65, rows: 37 },
-            [80, 64],
-        ),
-        ("one position", MixVprConfig { grid: [1, 1], depth: 1, hidden: 2, channels: 3, rows: 2 }, [16, 16]),
-    ];
-    for (seed, (what, mix, size)) in cases.into_iter().enumerate() {
-        let global = GlobalConfig::MixVpr(mix);
-        for (i, found) in compare_aggregate(global, size, 90 + seed as u64, what).into_iter().enumerate() {
-            assert!(found.is_none(), "{what} {i}: MixVPR has no weights of patches");
-        }
-    }
-}
-
-/// BoQ by the kernels of every level beside the model's own: grids, heads and numbers of queries that fill no panel.
-#[test]
-fn boq_equals_the_model() {
-    let cases = [
-        ("one head", BoqConfig { width: 64, heads: 1, layers: 2, queries: 5, rows: 3 }, [96, 80]),
-        (
-            "more queries than a panel",
-            BoqConfig { width: 48, heads: 3, layers: 2, queries: 37, rows: 4 },
-            [48, 208],
-        ),
-        ("one patch", BoqConfig { width: 20, heads: 2, layers: 1, queries: 4, rows: 2 }, [16, 16]),
-    ];
-    for (seed, (what, boq, size)) in cases.into_iter().enumerate() {
-        for found in compare_aggregate(GlobalConfig::Boq(boq), size, 80 + seed as u64, what) {
-            assert!(found.is_some(), "{what}: BoQ weighs patches");
-        }
-    }
-}
-
-/// Compares an aggregation by the kernels of every level with the model's own, with random weights. Returns the weights of
-/// patches that each level found.
-fn compare_aggregate(global: GlobalConfig, size: [usize; 2], seed: u64, what: &str) -> Vec<Option<Vec<f32>>> {
-    let mut config = transformer(|c| c.distilled = false, None, 80).config().clone();
-    config.global = global;
-    [config.input.height, config.input.width] = size;
-    config.local = None;
-    config.reranker = None;
-    let mut tensors = R2Former::random(&config, 7, &Device::flex()).unwrap().to_tensors().unwrap();
-    let mut random = Random(seed);
-    for (name, tensor) in &mut tensors {
-        let norm = name.contains("norm") || name.ends_with("mix.0.weight");
-        let base = if norm && name.ends_with("weight") { 1.0 } else { 0.0 };
-        tensor.data.iter_mut().for_each(|v| *v = base + 0.2 * random.next());
-    }
-    let model = R2Former::from_tensors(&config, tensors, &Device::flex()).unwrap();
-    let pixels: Vec<f32> = (0..3 * size[0] * size[1]).map(|_| 2.0 * random.next()).collect();
-    let images = Tensor::<4>::from_data(TensorData::new(pixels, [1, 3, size[0], size[1]]), &Device::flex());
-    let tokens = || model.backbone().forward(images.clone()).unwrap();
-    let host = |tensor: Tensor<2>| tensor.try_into_vec_as::<f32>().unwrap();
-    let (expected, weights) = model.aggregate().unwrap().forward_with_weights(&tokens());
-    let length = host(expected.clone()).iter().map(|v| v * v).sum::<f32>().sqrt();
-    let (expected, weights) = (host(expected.div_scalar(length)), weights.map(host));
-    let compare = |level: Level| {
-        let fused = FusedAggregate::new(&model, level).unwrap();
-        // The second run finds the memory of the first.
-        fused.features(&model, tokens(), size).unwrap();
-        let (found, attention) = fused.aggregate(&model, &tokens()).unwrap().unwrap();
-        let (found, attention) = (host(found.div_scalar(length)), attention.map(host));
-        let parts = [
-            ("descriptor", Some(&found), Some(&expected)),
-            ("weights", attention.as_ref(), weights.as_ref()),
-        ];
-        for (part, found, expected) in parts {
-            let [found, expected] = [found, expected].map(|values| values.map_or(&[][..], |v| v));
-            assert_eq!(found.len(), expected.len(), "{what} {part}");
-            for (i, (a, b)) in found.iter().zip(expected).enumerate() {
-                assert!((a - b).abs() <= 1e-5, "{what} {part} {i}, {level}: {a}, not {b}");
-            }
-        }
-        attention
-    };
-    Level::available().map(compare).collect()
-}
-
 /// Tokens by the kernels of every level beside the model's own.
 fn compare_tokens(model: &R2Former, [height, width]: [usize; 2], seed: u64, what: &str) {
     let mut random = Random(seed + 99);
@@ -423,80 +298,84 @@ fn compare_tokens(model: &R2Former, [height, width]: [usize; 2], seed: u64, what
 /// What bfloat16 does to a backbone's tokens is what it does to the model's own, and little.
 #[test]
 fn bf16_stays_close() {
-    let cosine = |a: &[f32], b: &[f32]| {
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
-        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-    };
-    for (what, change) in [
-        ("as published", (|_| ()) as fn(&mut VitConfig)),
+    let kinds: [(&str, Change); 5] = [
+        ("as published", |_| ()),
         ("heads of 64, pooled", |c| (c.dim, c.heads, c.distilled) = (128, 2, false)),
         ("small patches of odd number", |c| (c.patch, c.depth) = (7, 2)),
         ("gated", |c| (c.distilled, c.swiglu) = (false, Some(41))),
         ("rotary", |c| (c.distilled, c.rotary) = (false, VitConfig::rotary_periods(100.0, c.dim / c.heads))),
-    ] {
-        let model = transformer(change, None, 3);
-        let mut random = Random(17);
-        let (height, width) = (7 * 16, 14 * 16);
-        let pixels: Vec<f32> = (0..3 * height * width).map(|_| 2.0 * random.next()).collect();
-        let tokens = |level, products| {
-            let backbone = FusedBackbone::new(&model, level, products, [height, width]).unwrap();
-            let tokens = backbone.tokens(&pixels).unwrap();
-            let host = |tensor: Tensor<3>| tensor.try_into_vec_as::<f32>().unwrap();
-            (host(tokens.last), host(tokens.local), backbone.products())
-        };
-        for level in Level::available() {
-            let (exact, rounded) =
-                (tokens(level, MatmulPrecision::F32), tokens(level, MatmulPrecision::Bf16Emulated));
-            assert_eq!((exact.2, rounded.2), (Precision::F32, Precision::Bf16));
-            assert_ne!(exact.0, rounded.0, "{what}, {level}: bf16 changed nothing, so it was not used");
-            for (part, a, b) in [("last", &exact.0, &rounded.0), ("local", &exact.1, &rounded.1)] {
-                let near = cosine(a, b);
-                assert!(near > 0.9995, "{what}, {level}, {part}: {near}");
-            }
-        }
-    }
+    ];
+    stays_close(&kinds, (MatmulPrecision::Bf16Emulated, Precision::Bf16), 0.9995, |_, _, _, _| ());
 }
 
 /// 8-bit integers in the linear layers of every kind of block, by every instruction set: near the 32-bit tokens, the farther the
 /// larger and deeper these random weights make a network.
 #[test]
 fn int8_stays_close() {
-    let cosine = |a: &[f32], b: &[f32]| {
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
-        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-    };
-    for (what, change) in [
-        ("as published", (|_| ()) as fn(&mut VitConfig)),
+    let kinds: [(&str, Change); 6] = [
+        ("as published", |_| ()),
         ("heads of 64, pooled", |c| (c.dim, c.heads, c.distilled) = (128, 2, false)),
         ("an odd width", |c| (c.dim, c.heads) = (37, 1)),
         ("registers and layer scale", |c| (c.distilled, c.registers, c.layer_scale) = (false, 4, true)),
         ("gated", |c| (c.distilled, c.swiglu) = (false, Some(41))),
         ("rotary", |c| (c.distilled, c.rotary) = (false, VitConfig::rotary_periods(100.0, c.dim / c.heads))),
-    ] {
-        let model = transformer(change, None, 3);
+    ];
+    let emulated = (MatmulPrecision::Int8Emulated, Precision::Int8);
+    stays_close(&kinds, emulated, 0.995, |what, level, [exact, rounded], tokens| {
+        let fallback = tokens(MatmulPrecision::Int8);
+        match level.multiplies_int8() {
+            true => assert_eq!(fallback.last, rounded.last, "{what}, {level}"),
+            false => assert_eq!(fallback.last, exact.last, "{what}, {level}: without the instruction"),
+        }
+    });
+}
+
+type Change = fn(&mut VitConfig);
+
+/// What a backbone found, and in which arithmetic.
+struct Found {
+    last: Vec<f32>,
+    local: Vec<f32>,
+    products: Precision,
+}
+
+/// Compares the tokens of random networks in another arithmetic with those in 32 bits, on every level: others, with a cosine of more
+/// than `least`. Then `also` is given both, and what finds tokens by other products.
+fn stays_close(
+    kinds: &[(&str, Change)],
+    (products, precision): (MatmulPrecision, Precision),
+    least: f64,
+    also: impl Fn(&str, Level, [&Found; 2], &dyn Fn(MatmulPrecision) -> Found),
+) {
+    let cosine = |a: &[f32], b: &[f32]| {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
+        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+    };
+    for (what, change) in kinds {
+        let model = transformer(*change, None, 3);
         let mut random = Random(17);
         let (height, width) = (7 * 16, 14 * 16);
         let pixels: Vec<f32> = (0..3 * height * width).map(|_| 2.0 * random.next()).collect();
-        let tokens = |level, products| {
-            let backbone = FusedBackbone::new(&model, level, products, [height, width]).unwrap();
-            let tokens = backbone.tokens(&pixels).unwrap();
-            let host = |tensor: Tensor<3>| tensor.try_into_vec_as::<f32>().unwrap();
-            (host(tokens.last), host(tokens.local), backbone.products())
-        };
         for level in Level::available() {
-            let (exact, rounded) =
-                (tokens(level, MatmulPrecision::F32), tokens(level, MatmulPrecision::Int8Emulated));
-            assert_eq!((exact.2, rounded.2), (Precision::F32, Precision::Int8));
-            assert_ne!(exact.0, rounded.0, "{what}, {level}: 8 bits changed nothing, so they were not used");
-            for (part, a, b) in [("last", &exact.0, &rounded.0), ("local", &exact.1, &rounded.1)] {
+            let tokens = |products| {
+                let backbone = FusedBackbone::new(&model, level, products, [height, width]).unwrap();
+                let tokens = backbone.tokens(&pixels).unwrap();
+                let host = |tensor: Tensor<3>| tensor.try_into_vec_as::<f32>().unwrap();
+                Found { last: host(tokens.last), local: host(tokens.local), products: backbone.products() }
+            };
+            let (exact, rounded) = (tokens(MatmulPrecision::F32), tokens(products));
+            assert_eq!((exact.products, rounded.products), (Precision::F32, precision));
+            assert_ne!(
+                exact.last, rounded.last,
+                "{what}, {level}: {precision} changed nothing, so it was not used"
+            );
+            for (part, a, b) in
+                [("last", &exact.last, &rounded.last), ("local", &exact.local, &rounded.local)]
+            {
                 let near = cosine(a, b);
-                assert!(near > 0.995, "{what}, {level}, {part}: {near}");
+                assert!(near > least, "{what}, {level}, {part}: {near}");
             }
-            let fallback = tokens(level, MatmulPrecision::Int8);
-            match level.multiplies_int8() {
-                true => assert_eq!(fallback.0, rounded.0, "{what}, {level}"),
-                false => assert_eq!(fallback.0, exact.0, "{what}, {level}: without the instruction"),
-            }
+            also(what, level, [&exact, &rounded], &tokens);
         }
     }
 }

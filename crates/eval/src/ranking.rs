@@ -6,7 +6,8 @@ use crate::{Grouping, Result, nearest};
 use r2former_data::Photo;
 use r2former_data::dataset::distance_m;
 use r2former_engine::{
-    Estimate, Extractor, LocalRows, Progress, RerankMethod, best_first, cascade_scores, top1_margin,
+    Estimate, Extractor, LocalRows, Progress, RerankMethod, best_first, cascade_scores, cascade_split,
+    top1_margin,
 };
 use std::collections::BTreeMap;
 use std::iter::repeat_n;
@@ -85,6 +86,9 @@ pub(crate) struct Reranked {
     pub(crate) cascade: Option<usize>,
 }
 
+/// Scores of rows of local features beside a query's.
+type Scoring<'a> = dyn Fn(&[f32], &[LocalRows<'_>]) -> r2former_engine::Result<Vec<f32>> + 'a;
+
 /// Reranks the first candidates of each ranking, except where `skip`. Of sequences the best pair of frames counts.
 pub(crate) fn rerank_all(
     extractor: &Extractor,
@@ -112,38 +116,33 @@ pub(crate) fn rerank_all(
         let local =
             head.iter().map(|d| database.local(*d as usize)).collect::<Result<Vec<Vec<Local<'_>>>>>()?;
         let (with, without): (Vec<usize>, Vec<usize>) = (0..head.len()).partition(|i| !local[*i].is_empty());
-        let rows: Vec<LocalRows<'_>> = with.iter().flat_map(|i| &local[*i]).map(Local::rows).collect();
-        let owners = with.iter().enumerate().flat_map(|(at, i)| repeat_n(at, local[*i].len()));
-        let owners: Vec<usize> = owners.collect();
         let frames: Vec<Vec<f32>> =
             queries.local(query)?.into_iter().map(|local| local.floats(row)).collect();
-        // The best score of each candidate by its rows.
-        let best = |owners: &[usize], score: &dyn Fn(&[f32]) -> Result<Vec<f32>>| -> Result<Vec<f32>> {
-            let mut scores = vec![f32::NEG_INFINITY; with.len()];
+        // The best score of each of some candidates by its rows.
+        let best = |of: &[usize], score: &Scoring<'_>| -> Result<Vec<f32>> {
+            let rows: Vec<LocalRows<'_>> = of.iter().flat_map(|i| &local[*i]).map(Local::rows).collect();
+            let owners = || of.iter().enumerate().flat_map(|(at, i)| repeat_n(at, local[*i].len()));
+            let mut scores = vec![f32::NEG_INFINITY; of.len()];
             for frame in &frames {
-                for (at, score) in owners.iter().zip(score(frame)?) {
-                    scores[*at] = scores[*at].max(score);
+                for (at, score) in owners().zip(score(frame, &rows)?) {
+                    scores[at] = scores[at].max(score);
                 }
             }
             Ok(scores)
         };
-        // Geometry's ranking, of which the model scores the first.
-        let (mut chosen, mut others): (Vec<usize>, Vec<usize>) = ((0..with.len()).collect(), Vec::new());
-        if let Some(count) = cascade.filter(|count| *count < with.len()) {
-            let geometry = best(&owners, &|frame| Ok(cascade_scores(extractor, frame, &rows)?))?;
-            chosen = best_first(&geometry);
-            others = chosen.split_off(count);
+        let (mut chosen, mut others) = (with, Vec::new());
+        if let Some(count) = cascade.filter(|count| *count < chosen.len()) {
+            let geometry = best(&chosen, &|frame, rows| cascade_scores(extractor, frame, rows))?;
+            let of = |indices: Vec<usize>| indices.into_iter().map(|at| chosen[at]).collect();
+            let (first, rest) = cascade_split(&geometry, count);
+            (chosen, others) = (of(first), of(rest));
         }
-        let scored: Vec<usize> = (0..rows.len()).filter(|i| chosen.contains(&owners[*i])).collect();
-        let scored_rows: Vec<LocalRows<'_>> = scored.iter().map(|i| rows[*i]).collect();
-        let scored_owners: Vec<usize> = scored.iter().map(|i| owners[*i]).collect();
-        let scores = best(&scored_owners, &|frame| Ok(method.scores(extractor, frame, &scored_rows)?))?;
+        let scores = best(&chosen, &|frame, rows| method.scores(extractor, frame, rows))?;
         // Equal scores keep the global ranking.
-        let mut ranked = best_first(&scores);
-        ranked.retain(|i| chosen.contains(i));
-        let sorted = ranked.iter().copied().chain(others).map(|i| with[i]).chain(without).map(|i| head[i]);
+        let ranked = best_first(&scores);
+        let sorted = ranked.iter().map(|at| chosen[*at]).chain(others).chain(without).map(|i| head[i]);
         let list = sorted.chain(tail.iter().copied());
-        let scores = ranked.iter().map(|i| scores[*i]).collect();
+        let scores = ranked.iter().map(|at| scores[*at]).collect();
         reranked.push(Ranking { references: list.collect(), scores });
         progress.advance(1);
     }

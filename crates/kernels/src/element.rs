@@ -59,7 +59,12 @@ impl Element {
 
     /// Rows of a panel of elements: with 8-bit integers, the columns' scales and centres follow.
     pub(crate) fn panel_rows(self, columns: usize) -> usize {
-        self.count(columns) + if matches!(self, Self::Int8(_)) { SCALES } else { 0 }
+        self.count(columns) + self.scale_rows()
+    }
+
+    /// Rows of scales and centres behind the elements of a panel.
+    pub(crate) fn scale_rows(self) -> usize {
+        if matches!(self, Self::Int8(_)) { SCALES } else { 0 }
     }
 
     /// Values per element.

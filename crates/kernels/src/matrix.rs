@@ -22,14 +22,17 @@
 //! sums are scaled before they are added to C.
 
 use crate::Level;
-use crate::buffer::Floats;
+use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::element::{self, Element};
 use crate::epilogue::Epilogue;
-use crate::int8::{DotProduct, SCALES, quantise_row};
+use crate::int8::{DotProduct, quantise_row};
 use crate::panel::NR_VECTORS;
 use crate::prefetch::{LINE, prefetch, prefetch_near};
-use pulp::Simd;
 use pulp::bytemuck::{cast_slice, cast_slice_mut};
+use pulp::{Simd, WithSimd};
+
+#[cfg(test)]
+mod tests;
 
 /// Rows of the micro-kernel with 16 vector registers.
 pub(crate) const MR: usize = 6;
@@ -200,7 +203,7 @@ impl Matrix {
 
     /// Rows of a panel of [`input`](Self::input).
     pub(crate) fn panel_rows(&self) -> usize {
-        self.depth + if self.scales.is_empty() { 0 } else { SCALES }
+        self.depth + self.packing.element.scale_rows()
     }
 
     /// `out = W x + b` with an epilogue, for one panel or several.
@@ -373,7 +376,7 @@ impl Matrix {
         out: &mut [S::f32s],
     ) {
         let (x, out) = (x.as_chunks::<NR_VECTORS>().0, out.as_chunks_mut::<NR_VECTORS>().0);
-        let (x, scales) = x.split_at(x.len() - if self.scales.is_empty() { 0 } else { SCALES });
+        let (x, scales) = x.split_at(x.len() - self.packing.element.scale_rows());
         for (index, rows) in out.chunks_mut(R).enumerate() {
             let mut sums = [[simd.splat_f32s(0.0); NR_VECTORS]; R];
             self.micro_kernel::<S, R>(simd, first, row / R + index, x, &mut sums, &[]);
@@ -449,6 +452,23 @@ impl Matrix {
     }
 }
 
+/// [`Matrix::multiply`] with the vectors of a level.
+pub(crate) struct Multiply<'a, E> {
+    pub(crate) matrix: &'a Matrix,
+    pub(crate) x: &'a [f32],
+    pub(crate) out: &'a mut [f32],
+    pub(crate) epilogue: E,
+}
+
+impl<E: Epilogue> WithSimd for Multiply<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        self.matrix.multiply(simd, vectors::<S>(self.x), vectors_mut::<S>(self.out), self.epilogue);
+    }
+}
+
 /// Adds the outer products of some elements of depth.
 #[inline(always)]
 fn multiply_add<S: Simd, const R: usize>(
@@ -462,72 +482,6 @@ fn multiply_add<S: Simd, const R: usize>(
             let w = simd.splat_f32s(weight[r]);
             for v in 0..NR_VECTORS {
                 sums[r][v] = simd.mul_add_e_f32s(w, x[v], sums[r][v]);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::buffer::vectors_mut;
-    use crate::element::Instruction;
-    use crate::epilogue::Accumulate;
-    use crate::panel::panel_columns;
-    use proptest::prelude::*;
-    use pulp::WithSimd;
-
-    struct Product<'a> {
-        packing: Packing,
-        rows: usize,
-        depth: usize,
-        weight: &'a [f32],
-        bias: &'a [f32],
-        x: &'a [f32],
-    }
-
-    impl WithSimd for Product<'_> {
-        type Output = Vec<f32>;
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-            let columns = panel_columns::<S>();
-            let matrix = Matrix::pack(self.packing, self.depth, self.weight, self.bias);
-            // Every column the same, so that the result does not depend on the level's width.
-            let mut x = Floats::zeros(self.depth * columns);
-            for (k, value) in self.x.iter().enumerate() {
-                x[k * columns..][..columns].fill(*value);
-            }
-            let mut out = Floats::zeros(self.rows * columns);
-            out.fill(1.0);
-            let x = matrix.input(simd, self.depth, vectors_mut::<S>(&mut x));
-            matrix.multiply(simd, x, vectors_mut::<S>(&mut out), Accumulate);
-            (0..self.rows).map(|r| out[r * columns + columns - 1]).collect()
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn products_equal_plain_sums(
-            rows in 1usize..30,
-            depth in prop::sample::select(vec![1usize, 2, 31, 191, 192, 193, 500]),
-            seed in prop::collection::vec(-2.0f32..2.0, 30 * 500 + 600),
-        ) {
-            let (weight, rest) = seed.split_at(rows * depth);
-            let (bias, x) = (&rest[..rows], &rest[rows..rows + depth]);
-            for level in Level::available() {
-                let mut all = vec![Element::F32, Element::Bf16x2(Instruction::Emulated)];
-                all.extend(Instruction::of(level).map(Element::Bf16x2));
-                for element in all {
-                    let packing = Packing::new(level, element);
-                    let found = level.run(Product { packing, rows, depth, weight, bias, x });
-                    let kept = |v: f32| if element == Element::F32 { v } else { element::rounded(v) };
-                    for r in 0..rows {
-                        let row = weight[r * depth..][..depth].iter().zip(x);
-                        let sum: f64 = row.map(|(w, x)| f64::from(kept(*w)) * f64::from(kept(*x))).sum();
-                        let expected = 1.0 + f64::from(bias[r]) + sum;
-                        prop_assert!((f64::from(found[r]) - expected).abs() < 1e-3, "{} {:?} row {}", level, element, r);
-                    }
-                }
             }
         }
     }

@@ -6,10 +6,10 @@
 //! columns in place of one per position.
 
 use crate::Level;
-use crate::buffer::{Floats, vectors, vectors_mut};
+use crate::buffer::{Floats, vectors_mut};
 use crate::element::Element;
 use crate::epilogue::{Accumulate, Relu, Store};
-use crate::matrix::{Matrix, Packing};
+use crate::matrix::{Matrix, Multiply, Packing};
 use crate::norm::Norm;
 use crate::panel::panels_per_task;
 use crate::pool::Pool;
@@ -173,7 +173,9 @@ impl Mix {
         }
         out.resize(groups * channels * columns);
         let parts = turned.par_chunks(width * columns).zip(out.par_chunks_mut(channels * columns));
-        parts.for_each(|(x, out)| self.level.run(Project { matrix: &self.channels, x, out }));
+        parts.for_each(|(x, out)| {
+            self.level.run(Multiply { matrix: &self.channels, x, out, epilogue: Store })
+        });
 
         let mut descriptor = self.bias.clone();
         for (c, values) in descriptor.chunks_exact_mut(rows).enumerate() {
@@ -207,21 +209,5 @@ impl WithSimd for MixPanels<'_> {
             second.multiply(simd, hidden, x, Accumulate);
         }
         self.mix.rows.multiply(simd, x, vectors_mut::<S>(self.projected), Store);
-    }
-}
-
-/// A product of one panel.
-struct Project<'a> {
-    matrix: &'a Matrix,
-    x: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl WithSimd for Project<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        self.matrix.multiply(simd, vectors::<S>(self.x), vectors_mut::<S>(self.out), Store);
     }
 }

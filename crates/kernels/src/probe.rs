@@ -10,7 +10,7 @@ use crate::element::Element;
 use crate::epilogue::{Epilogue, Gelu, Store};
 use crate::int8::DotProduct;
 use crate::math::{exp2, gelu};
-use crate::matrix::{Matrix, Packing};
+use crate::matrix::{Matrix, Multiply, Packing};
 use crate::norm::Norm;
 use pulp::{Simd, WithSimd};
 
@@ -143,22 +143,6 @@ impl Product {
     }
 }
 
-struct Multiply<'a, E> {
-    matrix: &'a Matrix,
-    x: &'a [f32],
-    out: &'a mut [f32],
-    epilogue: E,
-}
-
-impl<E: Epilogue> WithSimd for Multiply<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        self.matrix.multiply(simd, vectors::<S>(self.x), vectors_mut::<S>(self.out), self.epilogue);
-    }
-}
-
 /// Panels of floats to elements, in place.
 struct Convert<'a> {
     element: Element,
@@ -248,6 +232,7 @@ pub struct Map {
     level: Level,
     activation: Activation,
     norm: Norm,
+    products: DotProduct,
     x: Floats,
     out: Floats,
 }
@@ -260,7 +245,8 @@ impl Map {
         let norm = Norm { weight: vec![1.0; Self::DIM], bias: vec![0.0; Self::DIM], epsilon: 1e-6 };
         let x = synthetic(Self::DIM * level.columns());
         let out = Floats::zeros(x.len());
-        Self { level, activation, norm, x, out }
+        let products = DotProduct::of(level).unwrap_or(DotProduct::Emulated);
+        Self { level, activation, norm, products, x, out }
     }
 
     /// Elements of a run.
@@ -281,7 +267,7 @@ impl WithSimd for Apply<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Map { level, activation, norm, x, out } = self.0;
+        let Map { activation, norm, products, x, out, .. } = self.0;
         let (x, out) = (vectors::<S>(x), vectors_mut::<S>(out));
         match activation {
             Activation::Norm => norm.apply(simd, x, out),
@@ -298,7 +284,7 @@ impl WithSimd for Apply<'_> {
             Activation::Quantise => {
                 // In place: the copy counts, too.
                 out.copy_from_slice(x);
-                DotProduct::of(*level).unwrap_or(DotProduct::Emulated).quantise(simd, Map::DIM, out);
+                products.quantise(simd, Map::DIM, out);
             }
         }
     }

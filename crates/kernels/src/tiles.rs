@@ -91,7 +91,7 @@ impl Head {
             let here = columns.min(count - first);
             let row = |part: usize, h: usize| &panel[(part * dim + head * size + h) * columns..][..here];
             // Of keys of 8 bits: elements, scales, sums.
-            let packed_row = |i: usize| &panel[(head * (rows + 2) + i) * columns..][..here];
+            let packed_row = |i: usize| &panel[(head * (rows + SCALES) + i) * columns..][..here];
             for element in 0..rows {
                 match keys.element {
                     Element::F32 => self.keys.set_column(first, element, row(0, element)),

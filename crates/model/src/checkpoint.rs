@@ -36,7 +36,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 /// Key of the configuration in the header's metadata.
-const HEADER: &str = "r2former";
+pub(crate) const HEADER: &str = "r2former";
 
 /// Storage type of a checkpoint's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

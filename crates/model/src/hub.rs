@@ -20,7 +20,7 @@
 //! # }
 //! ```
 
-use crate::checkpoint::{write_atomically, write_atomically_with};
+use crate::checkpoint::{HEADER, write_atomically, write_atomically_with};
 use crate::stream::{self, Stream};
 use crate::{ModelConfig, ModelError, Result};
 use std::fmt::Write;
@@ -63,11 +63,11 @@ pub fn write_folder(folder: &Path, config: &ModelConfig, mut file: impl Read) ->
 /// [`ModelError::Io`] if the file cannot be read, [`ModelError::Checkpoint`] if it is damaged.
 pub fn model_file(folder: &Path) -> Result<Option<PathBuf>> {
     let path = folder.join(WEIGHTS);
-    if !folder.is_dir() || !path.is_file() {
+    if !path.is_file() {
         return Ok(None);
     }
     let (file, length) = stream::open(&path)?;
-    let own = Stream::new(file, length, &path)?.metadata().contains_key("r2former");
+    let own = Stream::new(file, length, &path)?.metadata().contains_key(HEADER);
     Ok(own.then_some(path))
 }
 
@@ -94,7 +94,7 @@ fn page(config: &ModelConfig) -> String {
         Some(_) => "not trained",
         None => "none",
     };
-    let license = config.license().unwrap_or("not stated");
+    let cell = |text: &str| text.replace('|', "/").replace('\n', " ");
     let _ = write!(
         out,
         "# {}\n\nA model for visual place recognition: which photographs of a database show the same place as another one.\n\n\
@@ -104,10 +104,10 @@ fn page(config: &ModelConfig) -> String {
         config.global_dim(),
         if config.trained.global { "trained" } else { "not trained" },
         config.input.image_size().described(),
-        license.replace('|', "/").replace('\n', " "),
+        cell(config.license().unwrap_or("not stated")),
     );
-    if let Some(origin) = config.provenance.get("origin").and_then(|text| text.as_str()) {
-        let _ = writeln!(out, "| origin | {} |", origin.replace('|', "/").replace('\n', " "));
+    if let Some(origin) = config.stated("origin") {
+        let _ = writeln!(out, "| origin | {} |", cell(origin));
     }
     out.push_str(
         "\nThis folder is read by the program [r2former](https://github.com/r2former/r2former):\n\n    \

@@ -6,7 +6,7 @@ use crate::layers::{Projection, bicubic_matrix};
 use crate::local::select;
 use crate::weights::{Init, TensorReader, TensorWriter, Tensors};
 use crate::{
-    BackboneConfig, Facet, GlobalConfig, ModelConfig, ModelError, Pooling, Reranker, Result, Selection,
+    BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, ModelError, Pooling, Reranker, Result, Selection,
 };
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -183,9 +183,7 @@ impl R2Former {
     /// Frees the weights of a vision transformer's blocks from `first` on, of which kernels hold a copy. The heads work on;
     /// the backbone's own forward pass fails from then on.
     pub fn release_blocks(&mut self, first: usize) {
-        let local = self.config.local.as_ref();
-        let facets =
-            local.is_some_and(|local| local.facet != Facet::Tokens || local.select == Selection::ClsKey);
+        let facets = self.config.local.as_ref().is_some_and(LocalConfig::needs_facets);
         if let Backbone::Vit(vit) = &mut self.backbone {
             vit.release_blocks(first, facets);
         }

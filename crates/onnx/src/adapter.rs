@@ -2,7 +2,6 @@
 
 use crate::backbone::Grid;
 use crate::graph::{Graph, Value};
-use crate::sizes::SAME;
 use r2former_model::layers::CONVOLUTIONS;
 
 /// `up(relu(down x))`.
@@ -16,8 +15,7 @@ pub(crate) fn convolutions(g: &mut Graph<'_>, x: &Value, name: &str, grid: &Grid
     let hidden = down(g, x, name);
     let patches = g.slice(&hidden, 1, grid.prefix, None);
     let prefix = g.slice(&hidden, 1, 0, Some(grid.prefix));
-    let map = g.transpose(&patches, &[0, 2, 1]);
-    let map = g.reshape(&map, &[SAME, SAME, grid.rows.clone(), grid.columns.clone()]);
+    let map = g.as_map(&patches, grid);
     let [first, second, third, fourth, fifth] = CONVOLUTIONS;
     let branches = [&[first][..], &[second, third], &[fourth, fifth]].map(|branch| {
         branch.iter().fold(map.clone(), |map, (part, _, side)| {

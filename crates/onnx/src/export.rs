@@ -188,12 +188,13 @@ pub fn export<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Result
         Some(size) => size.map(Axis::Fixed),
         None => [Axis::Named("height"), Axis::Named("width")],
     };
+    let preprocessing = metadata::preprocessing(config, options.input, size);
+    let metadata = metadata::of_model(checkpoint, options, size, &preprocessing);
     let inputs = vec![Port {
         name: "image".into(),
         shape: vec![Axis::Named("batch"), Axis::Fixed(3), rows, columns],
-        doc: metadata::preprocessing(config, options.input, size),
+        doc: preprocessing,
     }];
-    let metadata = metadata::of_model(checkpoint, options, size);
     finish(
         g,
         config,
@@ -301,7 +302,6 @@ fn finish<'a>(
         opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) }],
         metadata_props: metadata.iter().map(|(key, value)| crate::file::entry(key, value)).collect(),
     };
-    let tensors = g.used().clone();
     let graph = GraphProto {
         node: g.nodes,
         // A graph has to have a name.
@@ -312,5 +312,5 @@ fn finish<'a>(
         output: outputs.iter().map(Port::info).collect(),
     };
     let contents = Contents { model, graph, initializers: g.initializers };
-    Ok(Exported { contents, tensors, inputs, outputs, metadata, notes })
+    Ok(Exported { contents, tensors: g.used, inputs, outputs, metadata, notes })
 }

@@ -29,10 +29,20 @@ pub(crate) struct Contents<'a> {
 }
 
 impl Contents<'_> {
+    /// The tensors of the file beside the model, if there is one: index, place in that file, tensor.
+    fn large(&self) -> impl Iterator<Item = (usize, u64, &Initializer<'_>)> {
+        let large = self.initializers.iter().enumerate();
+        let large = large.filter(|(_, tensor)| tensor.data.bytes() >= SMALLEST_EXTERNAL);
+        large.scan(0u64, |end, (index, tensor)| {
+            let offset = end.next_multiple_of(ALIGNMENT);
+            *end = offset + tensor.data.bytes() as u64;
+            Some((index, offset, tensor))
+        })
+    }
+
     /// Bytes of the file beside the model, if large tensors are in one.
     pub(crate) fn external_bytes(&self) -> u64 {
-        let large = self.initializers.iter().filter(|tensor| is_large(tensor));
-        large.fold(0u64, |end, tensor| end.next_multiple_of(ALIGNMENT) + tensor.data.bytes() as u64)
+        self.large().last().map_or(0, |(_, offset, tensor)| offset + tensor.data.bytes() as u64)
     }
 
     /// Bytes of the file, with tensors inside, or, if named, in the file beside it.
@@ -61,11 +71,10 @@ impl Contents<'_> {
     /// Writes the large tensors as [`write`](Self::write) expects them in the other file.
     pub(crate) fn write_external(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut written = 0u64;
-        for tensor in self.initializers.iter().filter(|tensor| is_large(tensor)) {
-            let padding = written.next_multiple_of(ALIGNMENT) - written;
-            out.write_all(&vec![0; padding as usize])?;
+        for (_, offset, tensor) in self.large() {
+            out.write_all(&vec![0; (offset - written) as usize])?;
             write_data(out, &tensor.data)?;
-            written += padding + tensor.data.bytes() as u64;
+            written = offset + tensor.data.bytes() as u64;
         }
         Ok(())
     }
@@ -80,39 +89,31 @@ impl Contents<'_> {
 
     /// The tensors without their values.
     fn heads(&self, external: Option<&str>) -> Vec<TensorProto> {
-        let mut offset = 0u64;
-        let mut head = |tensor: &Initializer<'_>| {
-            let mut head = TensorProto {
-                dims: tensor.shape.iter().map(|size| *size as i64).collect(),
-                data_type: Some(if matches!(tensor.data, Data::Ints(_)) { INT64 } else { FLOAT }),
-                name: Some(tensor.name.clone()),
-                ..Default::default()
-            };
-            if let Some(file) = external.filter(|_| is_large(tensor)) {
-                offset = offset.next_multiple_of(ALIGNMENT);
-                let bytes = tensor.data.bytes() as u64;
+        let head = |tensor: &Initializer<'_>| TensorProto {
+            dims: tensor.shape.iter().map(|size| *size as i64).collect(),
+            data_type: Some(if matches!(tensor.data, Data::Ints(_)) { INT64 } else { FLOAT }),
+            name: Some(tensor.name.clone()),
+            ..Default::default()
+        };
+        let mut heads: Vec<TensorProto> = self.initializers.iter().map(head).collect();
+        if let Some(file) = external {
+            for (index, offset, tensor) in self.large() {
                 let place = [
                     ("location", file.to_string()),
                     ("offset", offset.to_string()),
-                    ("length", bytes.to_string()),
+                    ("length", tensor.data.bytes().to_string()),
                 ];
-                head.external_data = place.map(|(key, value)| entry(key, value)).into();
-                head.data_location = Some(EXTERNAL);
-                offset += bytes;
+                heads[index].external_data = place.map(|(key, value)| entry(key, value)).into();
+                heads[index].data_location = Some(EXTERNAL);
             }
-            head
-        };
-        self.initializers.iter().map(&mut head).collect()
+        }
+        heads
     }
 }
 
 /// A key and its value.
 pub(crate) fn entry(key: &str, value: impl Into<String>) -> StringStringEntryProto {
     StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) }
-}
-
-fn is_large(tensor: &Initializer<'_>) -> bool {
-    tensor.data.bytes() >= SMALLEST_EXTERNAL
 }
 
 fn is_external(head: &TensorProto) -> bool {

@@ -63,7 +63,8 @@ pub(crate) struct Graph<'a> {
     pub(crate) initializers: Vec<Initializer<'a>>,
     constants: HashMap<Constant, Value>,
     weights: HashMap<String, Value>,
-    used: BTreeSet<String>,
+    /// Names of the checkpoint's tensors that the graph uses.
+    pub(crate) used: BTreeSet<String>,
     missing: Vec<String>,
     /// Nodes by scope and operator.
     counts: BTreeMap<String, usize>,
@@ -149,40 +150,48 @@ impl<'a> Graph<'a> {
 
     /// A tensor of the checkpoint as it is stored.
     pub(crate) fn weight(&mut self, name: &str) -> Value {
-        if let Some(value) = self.weights.get(name) {
-            return value.clone();
-        }
-        let Some((shape, data)) = self.stored(name) else { return Value::named(name) };
-        self.initializer(name, shape.to_vec(), Data::Floats(Cow::Borrowed(data)))
+        self.stored_as(name, |shape, data| (shape.to_vec(), Data::Floats(data.into())))
     }
 
     /// The matrix `[out, in]` of a linear layer, or a convolution of 1 x 1, as `[in, out]`.
     pub(crate) fn transposed_weight(&mut self, name: &str) -> Value {
-        // A matrix is used in one of the two layouts.
-        if let Some(value) = self.weights.get(name) {
-            return value.clone();
-        }
-        let Some((shape, data)) = self.stored(name) else { return Value::named(name) };
-        let rows = shape.first().copied().unwrap_or(1).max(1);
-        let columns = data.len() / rows;
-        self.initializer(name, vec![columns, rows], Data::Transposed(data, columns))
+        self.stored_as(name, |shape, data| {
+            let rows = shape.first().copied().unwrap_or(1).max(1);
+            let columns = data.len() / rows;
+            (vec![columns, rows], Data::Transposed(data, columns))
+        })
     }
 
     /// A tensor of the checkpoint in another shape with as many values.
     pub(crate) fn weight_shaped(&mut self, name: &str, shape: &[usize]) -> Value {
+        self.stored_as(name, |_, data| (shape.to_vec(), Data::Floats(data.into())))
+    }
+
+    /// A tensor of the checkpoint by its shape and values in the file; each is used in one layout only.
+    fn stored_as(
+        &mut self,
+        name: &str,
+        layout: impl FnOnce(&'a [usize], &'a [f32]) -> (Vec<usize>, Data<'a>),
+    ) -> Value {
         if let Some(value) = self.weights.get(name) {
             return value.clone();
         }
-        let Some((_, data)) = self.stored(name) else { return Value::named(name) };
-        self.initializer(name, shape.to_vec(), Data::Floats(Cow::Borrowed(data)))
+        let Some((shape, data)) = self.stored(name) else { return Value::named(name) };
+        let (shape, data) = layout(shape, data);
+        self.initializer(name, shape, data)
     }
 
     /// A tensor that was computed from those of the checkpoint, which the caller has [read](Self::read).
-    pub(crate) fn computed_weight(&mut self, name: &str, shape: Vec<usize>, values: Vec<f32>) -> Value {
+    pub(crate) fn computed_weight(
+        &mut self,
+        name: &str,
+        shape: Vec<usize>,
+        values: impl Into<Cow<'a, [f32]>>,
+    ) -> Value {
         if let Some(value) = self.weights.get(name) {
             return value.clone();
         }
-        self.initializer(name, shape, Data::Floats(Cow::Owned(values)))
+        self.initializer(name, shape, Data::Floats(values.into()))
     }
 
     /// The values of a tensor of the checkpoint; empty if it is missing.
@@ -235,11 +244,6 @@ impl<'a> Graph<'a> {
         let value = Value(name.into());
         self.constants.insert(key, value.clone());
         value
-    }
-
-    /// Names of the checkpoint's tensors that the graph uses.
-    pub(crate) fn used(&self) -> &BTreeSet<String> {
-        &self.used
     }
 
     /// Checks that every tensor was there.

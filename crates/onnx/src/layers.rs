@@ -1,6 +1,7 @@
 //! Layers by the names of their tensors in a checkpoint.
 
 use crate::graph::{Graph, Value, float, int, ints};
+use crate::proto::AttributeProto;
 
 impl Graph<'_> {
     /// A linear layer on the last axis, from `{name}.weight` and `{name}.bias`.
@@ -31,10 +32,8 @@ impl Graph<'_> {
 
     /// A square convolution by its side, stride and padding.
     pub(crate) fn conv_padded(&mut self, x: &Value, name: &str, sizes: [usize; 3], bias: bool) -> Value {
-        let [side, stride, pad] = sizes.map(|size| size as i64);
         let weight = self.weight(&format!("{name}.weight"));
-        let attributes =
-            vec![ints("kernel_shape", &[side; 2]), ints("strides", &[stride; 2]), ints("pads", &[pad; 4])];
+        let attributes = window(sizes);
         match bias {
             true => {
                 let bias = self.weight(&format!("{name}.bias"));
@@ -53,10 +52,7 @@ impl Graph<'_> {
     }
 
     pub(crate) fn max_pool(&mut self, x: &Value, sizes: [usize; 3]) -> Value {
-        let [side, stride, pad] = sizes.map(|size| size as i64);
-        let attributes =
-            vec![ints("kernel_shape", &[side; 2]), ints("strides", &[stride; 2]), ints("pads", &[pad; 4])];
-        self.node("MaxPool", &[x], attributes)
+        self.node("MaxPool", &[x], window(sizes))
     }
 
     /// Generalised mean (GeM) over the tokens of `[batch, tokens, width]`, with the learned power of this name or 3.
@@ -71,4 +67,10 @@ impl Graph<'_> {
         let mean = self.mean(&raised, 1, false);
         self.with_number("Pow", &mean, inverse)
     }
+}
+
+/// A square window by its side, stride and padding.
+fn window(sizes: [usize; 3]) -> Vec<AttributeProto> {
+    let [side, stride, pad] = sizes.map(|size| size as i64);
+    vec![ints("kernel_shape", &[side; 2]), ints("strides", &[stride; 2]), ints("pads", &[pad; 4])]
 }

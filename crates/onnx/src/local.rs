@@ -64,23 +64,19 @@ fn weights(
     taken: &LocalTokens,
     aggregated: Option<&Value>,
 ) -> Value {
-    let patches = |g: &mut Graph<'_>, x: &Value| match taken.prefix {
-        0 => x.clone(),
-        prefix => g.slice(x, 1, prefix, None),
-    };
     match (local.select, aggregated, &taken.attention, &taken.facets) {
         (Selection::Aggregation, Some(weights), ..) => weights.clone(),
         (Selection::ClsKey, _, _, Some([queries, keys, _])) => {
             let key = g.slice(keys, 1, 0, Some(1));
             let key = g.transpose(&key, &[0, 2, 1]);
-            let queries = patches(g, queries);
+            let queries = g.after(queries, taken.prefix);
             let scores = g.matmul(&queries, &key);
             let scores = g.scale(&scores, (config.backbone_dim() as f64).powf(-0.5));
             let scores = g.squeeze(&scores, 2);
             g.softmax(&scores)
         }
         (Selection::Norm, ..) => {
-            let described = patches(g, &described(local, taken));
+            let described = g.after(&described(local, taken), taken.prefix);
             let lengths = g.length(&described);
             g.squeeze(&lengths, 2)
         }

@@ -2,7 +2,7 @@
 
 use crate::export::{ExportOptions, InputRange};
 use r2former_model::checkpoint::Checkpoint;
-use r2former_model::{Fit, GlobalConfig, ImageSize, ModelConfig, ResizeMode};
+use r2former_model::{Fit, GlobalConfig, ImageSize, ModelConfig, ResizeMode, SizeRule};
 
 /// Of the output `descriptor`.
 pub(crate) const DESCRIPTOR: &str = "Global descriptors of unit length: the dot product of two is their similarity, and the nearest are the candidates.";
@@ -19,11 +19,10 @@ pub(crate) const SCORES: &str =
 pub(crate) fn preprocessing(config: &ModelConfig, input: InputRange, size: Option<[usize; 2]>) -> String {
     let input_size = size.map_or(config.input.image_size(), ImageSize::Fixed);
     let step = match (input_size, config.size_step()) {
-        (ImageSize::Fixed(_), _) | (_, 1) => String::new(),
-        (ImageSize::Rule(rule), step) => {
-            let fitted = if rule.fit == Fit::Crop { "cut" } else { "resized" };
-            format!(", {fitted} to multiples of {step}")
+        (ImageSize::Rule(SizeRule { fit: Fit::Resize, .. }), step @ 2..) => {
+            format!(" to multiples of {step}")
         }
+        _ => String::new(),
     };
     let filter = match config.input.resize {
         ResizeMode::Direct => "by a bilinear filter without antialiasing, after the normalisation",
@@ -46,16 +45,17 @@ pub(crate) fn preprocessing(config: &ModelConfig, input: InputRange, size: Optio
         InputRange::Pixels => "from 0 to 255".into(),
     };
     format!(
-        "RGB photographs, turned upright, of {} (height x width){step}, resized {filter}; pixels {range}; channels, rows, columns.",
-        input_size.described().replace(" pixels (height x width)", "")
+        "RGB photographs, turned upright, of {}, resized{step} {filter}; pixels {range}; channels, rows, columns.",
+        input_size.described()
     )
 }
 
-/// Of the graph of descriptors.
+/// Of the graph of descriptors; `preprocessing` is the [text](preprocessing).
 pub(crate) fn of_model(
     checkpoint: &Checkpoint,
     options: &ExportOptions,
     size: Option<[usize; 2]>,
+    preprocessing: &str,
 ) -> Vec<(String, String)> {
     let config = &checkpoint.config;
     let input_size = size.map_or(config.input.image_size(), ImageSize::Fixed);
@@ -72,7 +72,7 @@ pub(crate) fn of_model(
     found.add("input", &options.input.to_string());
     found.add("mean", &numbers(config.input.mean));
     found.add("std", &numbers(config.input.std));
-    found.add("preprocessing", &preprocessing(config, options.input, size));
+    found.add("preprocessing", preprocessing);
     found.add("descriptor", DESCRIPTOR);
     if options.local {
         found.add("local", LOCAL);
@@ -104,7 +104,7 @@ impl Entries {
     fn common(&mut self, checkpoint: &Checkpoint) {
         let config = &checkpoint.config;
         for key in ["license", "origin", "code_license"] {
-            if let Some(text) = config.provenance.get(key).and_then(|text| text.as_str()) {
+            if let Some(text) = config.stated(key) {
                 self.add(key, text);
             }
         }
@@ -119,4 +119,26 @@ impl Entries {
 /// Three numbers as JSON, the same as the 32-bit floats.
 fn numbers(values: [f32; 3]) -> String {
     serde_json::to_string(&values).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preprocessing_in_words() {
+        let mut config = ModelConfig::preset("megaloc").expect("a preset");
+        let mut text = |rule: Option<&str>| {
+            config.input.rule = rule.map(|rule| rule.parse().expect("a rule"));
+            preprocessing(&config, InputRange::Pixels, None)
+        };
+        let begins = |text: String, with: &str| {
+            let expected = format!("RGB photographs, turned upright, of {with} by a bilinear filter");
+            assert!(text.starts_with(&expected), "{text}");
+        };
+        begins(text(None), "322x322 pixels (height x width), resized");
+        let shape = "own shape, longer side at most 1024 pixels";
+        begins(text(Some("longest:1024")), &format!("{shape}, resized to multiples of 14"));
+        begins(text(Some("longest:1024:crop")), &format!("{shape}, cut to multiples of the patch, resized"));
+    }
 }

@@ -1,7 +1,8 @@
 //! Operations of opset 17 with the arguments that models use.
 
+use crate::backbone::Grid;
 use crate::graph::{Graph, Value, int, ints};
-use crate::sizes::{Number, Size};
+use crate::sizes::{Number, REST, SAME, Size};
 
 impl Graph<'_> {
     fn binary(&mut self, op: &str, a: &Value, b: &Value) -> Value {
@@ -190,7 +191,21 @@ impl Graph<'_> {
 
     /// `[batch, channels, rows, columns]` as `[batch, rows * columns, channels]`.
     pub(crate) fn as_tokens(&mut self, map: &Value) -> Value {
-        let flat = self.reshape(map, &[crate::sizes::SAME, crate::sizes::SAME, crate::sizes::REST]);
+        let flat = self.reshape(map, &[SAME, SAME, REST]);
         self.transpose(&flat, &[0, 2, 1])
+    }
+
+    /// `[batch, rows * columns, channels]` as `[batch, channels, rows, columns]`.
+    pub(crate) fn as_map(&mut self, patches: &Value, grid: &Grid) -> Value {
+        let flat = self.transpose(patches, &[0, 2, 1]);
+        self.reshape(&flat, &[SAME, SAME, grid.rows.clone(), grid.columns.clone()])
+    }
+
+    /// The tokens after so many.
+    pub(crate) fn after(&mut self, tokens: &Value, prefix: usize) -> Value {
+        match prefix {
+            0 => tokens.clone(),
+            prefix => self.slice(tokens, 1, prefix, None),
+        }
     }
 }

@@ -4,6 +4,7 @@ use crate::block::{BlockSizes, Extras, block, qkv};
 use crate::graph::{Graph, Value};
 use crate::sizes::{REST, SAME, Size};
 use r2former_model::RerankerConfig;
+use r2former_model::layers::frequencies;
 
 /// One side of the pairs: x, y and attention `[pairs, count, 3]`, and features of unit length.
 struct Side {
@@ -128,10 +129,7 @@ fn first_of(
 
 /// Sines and cosines of x, then of y, of places `[pairs, count, 2 or more]`.
 fn sine_cosine(g: &mut Graph<'_>, places: &Value, dim: usize) -> Value {
-    let quarter = dim / 4;
-    let frequencies: Vec<f32> =
-        (0..quarter).map(|j| 10_000f64.powf(-(j as f64) / quarter as f64) as f32).collect();
-    let frequencies = g.floats(&[quarter], &frequencies);
+    let frequencies = g.floats(&[dim / 4], &frequencies(dim));
     let halves = [0, 1].map(|axis| {
         let place = g.slice(places, 2, axis, Some(axis + 1));
         let angles = g.mul(&place, &frequencies);

@@ -2,6 +2,8 @@
 //! the comparison is left out, and says so.
 
 mod common;
+#[path = "common/python.rs"]
+mod python;
 
 use burn::tensor::{Tensor, TensorData};
 use common::{Case, cases, checkpoint, uniform};
@@ -10,33 +12,14 @@ use r2former_model::{
 };
 use r2former_onnx::{ExportOptions, InputRange, Saved, export, export_reranker};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The largest difference of a value.
 const TOLERANCE: f64 = 1e-4;
 
-/// An interpreter that can run the comparison; `R2FORMER_PYTHON` names another.
 fn python() -> Option<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-    let named = std::env::var_os("R2FORMER_PYTHON").map(PathBuf::from);
-    let others =
-        ["python3".into(), "python".into(), home.join("venv/bin/python"), home.join(".venv/bin/python")];
-    let works = |python: &PathBuf| {
-        let test = Command::new(python).args(["-c", "import numpy, onnx, onnxruntime"]).output();
-        test.is_ok_and(|output| output.status.success())
-    };
-    let found = named.into_iter().chain(others).find(works);
-    if found.is_none() {
-        // Not by a macro, whose output a passing test does not show.
-        let _ = writeln!(
-            std::io::stderr(),
-            "!! exported models are NOT compared with ONNX Runtime: no Python with numpy, onnx and onnxruntime (pip install \
-             onnx onnxruntime; R2FORMER_PYTHON names another interpreter)"
-        );
-    }
-    found
+    python::python("numpy, onnx, onnxruntime", "with ONNX Runtime", "onnx onnxruntime")
 }
 
 /// The files of a comparison.
@@ -64,6 +47,20 @@ impl Comparison {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         std::fs::write(self.path(&file), bytes).expect("temporary folders can be written");
         json!({ "file": file, "shape": shape })
+    }
+
+    /// What a network makes of one image of this size, and of three.
+    fn runs(&mut self, network: &R2Former, size: [usize; 2], options: &ExportOptions) -> [Value; 2] {
+        [1, 3].map(|batch| {
+            let images = images(batch, size);
+            let features = network.extract(images.clone()).expect("it takes this size");
+            let mut outputs = json!({ "descriptor": self.tensor(features.global) });
+            if let Some(local) = features.local.filter(|_| options.local) {
+                outputs["local"] = self.tensor(local);
+            }
+            let image = self.tensor(input(network.config(), images, options.input));
+            json!({ "inputs": { "image": image }, "outputs": outputs })
+        })
     }
 
     fn case(&mut self, name: &str, runs: Vec<Value>) {
@@ -134,19 +131,8 @@ fn every_model_gives_the_same_descriptors_and_local_features() {
             let options = ExportOptions { image_size, local, input: range };
             let exported = export(&model, &options).expect(&name);
             exported.save(&comparison.path(&format!("{name}.onnx")), image_size.is_some()).expect("writes");
-            let mut runs = Vec::new();
-            for size in sizes.iter().filter(|size| image_size.is_none_or(|fixed| fixed == **size)) {
-                for batch in [1, 3] {
-                    let images = images(batch, *size);
-                    let features = network.extract(images.clone()).expect("it takes this size");
-                    let mut outputs = json!({ "descriptor": comparison.tensor(features.global) });
-                    if let Some(local) = features.local {
-                        outputs["local"] = comparison.tensor(local);
-                    }
-                    let image = comparison.tensor(input(&config, images, range));
-                    runs.push(json!({ "inputs": { "image": image }, "outputs": outputs }));
-                }
-            }
+            let sizes = sizes.iter().filter(|size| image_size.is_none_or(|fixed| fixed == **size));
+            let runs = sizes.flat_map(|size| comparison.runs(&network, *size, &options)).collect();
             comparison.case(&name, runs);
         }
     }
@@ -164,19 +150,9 @@ fn compare_at_own_size(python: &Path, config: &ModelConfig, local: bool) -> Save
         exported.save(&comparison.path(&format!("{name}.onnx")), false).expect("writes")
     };
     let network = R2Former::from_tensors(config, model.tensors, &Device::flex()).expect("it fits");
-    let mut runs = Vec::new();
-    for batch in [1, 3] {
-        let images = images(batch, size);
-        let features = network.extract(images.clone()).expect("its own size");
-        let mut outputs = json!({ "descriptor": comparison.tensor(features.global) });
-        if let Some(rows) = features.local.filter(|_| local) {
-            outputs["local"] = comparison.tensor(rows);
-        }
-        let image = comparison.tensor(images);
-        runs.push(json!({ "inputs": { "image": image }, "outputs": outputs }));
-    }
+    let runs = comparison.runs(&network, size, &options);
     drop(network);
-    comparison.case(name, runs);
+    comparison.case(name, runs.into());
     comparison.run(python);
     saved
 }

@@ -159,7 +159,7 @@ impl ConfidenceSummary {
             Some(RankingConfidence { ranking, quality: selective(&all?, own.threshold), position })
         });
         let unknown_queries = answers.global.iter().filter(|answer| answer.unknown).count();
-        let unasked_queries = queries - answers.global.len().min(queries);
+        let unasked_queries = queries.saturating_sub(answers.global.len());
         Self { unknown, unknown_queries, unasked_queries, rankings: rankings.collect() }
     }
 }

@@ -326,15 +326,14 @@ pub(super) fn protocol(p: &Protocol, adaptive: Option<&AdaptiveReranking>) -> Ve
     if let Some(i) = &p.input {
         let size = i.image_size.parse::<ImageSize>().map_or(i.image_size.clone(), ImageSize::described);
         let input = format!("{size}, {} resize, {}", i.resize, i.precision);
+        let of_them = i.cascade.map_or(String::new(), |count| {
+            format!(", of which the model scores the {count} that geometry ranks first")
+        });
         let reranked = match (i.candidates, adaptive) {
             (0, _) => "nothing".into(),
-            (candidates, None) if i.cascade.is_some() => format!(
-                "of the first {candidates} candidates of every query the {} that geometry ranks first",
-                i.cascade.unwrap_or_default()
-            ),
-            (candidates, None) => format!("the first {candidates} candidates of every query"),
+            (candidates, None) => format!("the first {candidates} candidates of every query{of_them}"),
             (candidates, Some(adaptive)) => format!(
-                "the first {candidates} candidates, except for {} % of the queries, whose top-1 margin is at least {}",
+                "the first {candidates} candidates{of_them}, except for {} % of the queries, whose top-1 margin is at least {}",
                 percent(adaptive.skipped),
                 adaptive.top1_margin
             ),

@@ -6,8 +6,9 @@
 //! 32 bits, which one instruction multiplies with four others and adds to a 32-bit sum; where the machine only
 //! multiplies 16-bit integers without saturation, an element is two codes.
 //!
-//! Sums are exact. A slice of depth ([`KC`](crate::matrix::KC) elements) has at most 768 products of at most 127 * 127, which
-//! even an f32 holds exactly, so every instruction gives the same.
+//! Integer sums are exact. Of elements of four codes a slice of depth ([`KC`](crate::matrix::KC) elements) has at most 768
+//! products of at most 127 * 127, which even an f32 holds exactly, so every such instruction gives the same; sums of 16-bit codes are
+//! rounded once, when they become floats.
 
 #[cfg(target_arch = "aarch64")]
 mod neon;

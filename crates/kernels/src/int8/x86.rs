@@ -77,9 +77,7 @@ impl Instruction {
             }
         }
     }
-}
 
-impl Instruction {
     pub(super) fn peak(self, rounds: usize) -> f32 {
         // SAFETY: as above.
         #[allow(unsafe_code, reason = "as above")]

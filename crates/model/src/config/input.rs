@@ -82,14 +82,9 @@ pub enum Precision {
     F32,
     /// bfloat16 inputs and f32 sums in backbone and heads. The reranker, whose inputs are coordinates, stays in f32.
     Bf16,
-    /// 8-bit integers in the linear layers of a vision transformer's blocks on a CPU that multiplies them faster, the rest
-    /// in f32. Everything is f32 where kernels do not cover the network, or the CPU has no such instructions.
+    /// 8-bit integers in the linear layers and attention's scores of a vision transformer's blocks (16 bits in attention's
+    /// weighted sums) on a CPU that multiplies them faster, the rest in f32. Everything is f32 where kernels do not cover the network, or the CPU has no such instructions.
     Int8,
-}
-
-impl Precision {
-    /// Every one.
-    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
 }
 
 impl std::str::FromStr for Precision {

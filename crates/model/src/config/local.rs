@@ -74,6 +74,11 @@ impl LocalConfig {
         let without = if self.min_attention.is_some() { 0.0 } else { f32::NEG_INFINITY };
         self.min_similarity.unwrap_or(without)
     }
+
+    /// Whether queries, keys or values of a transformer's block are needed, not its tokens alone.
+    pub fn needs_facets(&self) -> bool {
+        self.facet != Facet::Tokens || self.select == Selection::ClsKey
+    }
 }
 
 /// What describes a patch of a transformer: its token between two blocks, or what the attention of the next block makes

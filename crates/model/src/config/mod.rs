@@ -139,7 +139,12 @@ impl ModelConfig {
 
     /// The licence of the weights, where the header states it.
     pub fn license(&self) -> Option<&str> {
-        self.provenance.get("license")?.as_str()
+        self.stated("license")
+    }
+
+    /// A text of [`ModelConfig::provenance`], where the header states it.
+    pub fn stated(&self, key: &str) -> Option<&str> {
+        self.provenance.get(key)?.as_str()
     }
 
     /// States the licence of the weights, beside the rest of [`ModelConfig::provenance`].

@@ -39,7 +39,7 @@ use burn::tensor::Device;
 use std::path::{Path, PathBuf};
 
 /// Properties that tensors do not determine; `None` selects the default.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ImportOptions {
     /// Display name; the file name without extension by default.
     pub name: Option<String>,
@@ -106,31 +106,7 @@ impl std::str::FromStr for Normalisation {
 impl ImportOptions {
     /// Whether nothing is asked for.
     pub fn is_default(&self) -> bool {
-        let Self {
-            name,
-            heads,
-            local,
-            image_size,
-            grid,
-            pooling,
-            normalisation,
-            resize,
-            position,
-            vocabulary,
-            layer,
-            neighbours,
-        } = self;
-        let numbers = [heads, layer, neighbours];
-        name.is_none()
-            && numbers.iter().all(|number| number.is_none())
-            && local.is_empty()
-            && image_size.is_none()
-            && grid.is_none()
-            && pooling.is_none()
-            && normalisation.is_none()
-            && resize.is_none()
-            && position.is_none()
-            && vocabulary.is_none()
+        *self == Self::default()
     }
 
     /// Preprocessing: what is asked for, and otherwise these defaults.

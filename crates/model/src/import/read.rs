@@ -2,6 +2,7 @@
 
 use super::archive::{as_dictionary, without_zip64};
 use super::{folder, matlab};
+use crate::checkpoint::HEADER;
 use crate::stream::{self, Stream};
 use crate::weights::{RawTensor, Tensors};
 use crate::{ModelError, Result};
@@ -66,7 +67,7 @@ pub(super) fn safetensors(path: &Path) -> Result<(Tensors, HashMap<String, Strin
     let (file, length) = stream::open(path)?;
     let stream = Stream::new(file, length, path)?;
     let metadata = stream.metadata();
-    if metadata.contains_key("r2former") {
+    if metadata.contains_key(HEADER) {
         return Err(ModelError::checkpoint(path, "is already an r2former model and needs no import"));
     }
     let (tensors, fingerprint) = stream.tensors()?;

@@ -20,5 +20,5 @@ pub use position::{bicubic_matrix, fit_position};
 pub use projection::Projection;
 pub use rope::Rope;
 pub(crate) use rope::angles as rotary_angles;
-pub use sincos::sine_cosine;
+pub use sincos::{frequencies, sine_cosine};
 pub use values::Values;

@@ -4,14 +4,12 @@ use super::part;
 use crate::backbone::Grid;
 use crate::block::{BlockSizes, by_head, joined};
 use crate::graph::{Graph, Value};
-use crate::sizes::SAME;
 use r2former_model::BoqConfig;
 use r2former_model::aggregate::EPSILON;
 
 /// The descriptor, and the attention of the queries, `[batch, patches]`.
 pub(super) fn boq(g: &mut Graph<'_>, c: &BoqConfig, patches: &Value, grid: &Grid) -> (Value, Value) {
-    let map = g.transpose(patches, &[0, 2, 1]);
-    let map = g.reshape(&map, &[SAME, SAME, grid.rows.clone(), grid.columns.clone()]);
+    let map = g.as_map(patches, grid);
     let map = g.conv(&map, &part("proj_c"), 3, 1, true);
     let tokens = g.as_tokens(&map);
     let mut x = g.layer_norm(&tokens, &part("norm_input"), EPSILON);

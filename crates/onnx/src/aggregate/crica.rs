@@ -4,10 +4,7 @@ use super::part;
 use crate::graph::{Graph, Value};
 use crate::sizes::{REST, SAME, Size};
 use r2former_model::CricaConfig;
-use r2former_model::aggregate::{CRICA_HALVES, CRICA_THIRDS};
-
-/// Epsilon of the layer norms: PyTorch's default.
-const EPSILON: f64 = 1e-5;
+use r2former_model::aggregate::{CRICA_HALVES, CRICA_THIRDS, EPSILON};
 
 pub(super) fn crica(
     g: &mut Graph<'_>,

@@ -3,9 +3,7 @@
 use super::part;
 use crate::graph::{Graph, Value};
 use r2former_model::MixVprConfig;
-
-/// Epsilon of PyTorch's layer norm.
-const EPSILON: f64 = 1e-5;
+use r2former_model::aggregate::EPSILON;
 
 pub(super) fn mixvpr(g: &mut Graph<'_>, c: &MixVprConfig, map: &Value) -> Value {
     let mut x = g.transpose(map, &[0, 2, 1]);

@@ -43,10 +43,7 @@ pub(crate) fn global(g: &mut Graph<'_>, config: &ModelConfig, tokens: &Tokens) -
 
 /// The tokens after the prefix.
 fn patches(g: &mut Graph<'_>, tokens: &Tokens) -> Value {
-    match tokens.grid.prefix {
-        0 => tokens.last.clone(),
-        prefix => g.slice(&tokens.last, 1, prefix, None),
-    }
+    g.after(&tokens.last, tokens.grid.prefix)
 }
 
 /// The first token, `[batch, width]`.

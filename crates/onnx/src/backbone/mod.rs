@@ -9,7 +9,7 @@ mod vit;
 
 use crate::graph::{Graph, Value};
 use crate::sizes::Size;
-use r2former_model::{BackboneConfig, Facet, ModelConfig, Selection};
+use r2former_model::{BackboneConfig, LocalConfig, ModelConfig, Selection};
 
 /// The input of the graph.
 pub(crate) struct Image {
@@ -56,10 +56,9 @@ pub(crate) struct LocalTokens {
 
 /// Which parts of [`LocalTokens`] a model's local features need: facets, attention of the last block.
 pub(crate) fn local_needs(config: &ModelConfig) -> (bool, bool) {
-    config.local.as_ref().map_or((false, false), |local| {
-        let facets = local.facet != Facet::Tokens || local.select == Selection::ClsKey;
-        (facets, local.select == Selection::Attention)
-    })
+    let local = config.local.as_ref();
+    let attention = local.is_some_and(|local| local.select == Selection::Attention);
+    (local.is_some_and(LocalConfig::needs_facets), attention)
 }
 
 /// Adds the backbone; `local` asks for what local features need.

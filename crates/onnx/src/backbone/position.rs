@@ -19,7 +19,7 @@ pub(super) fn position(g: &mut Graph<'_>, c: &VitConfig, grid: &Grid) -> Value {
         return g.computed_weight("backbone.pos_embed", vec![1, target[0] * target[1], c.dim], fitted);
     }
     let stored = cells;
-    let cells = g.computed_weight("backbone.pos_embed", vec![c.grid[0], c.grid[1] * c.dim], stored.to_vec());
+    let cells = g.computed_weight("backbone.pos_embed", vec![c.grid[0], c.grid[1] * c.dim], stored);
     let fitted = match c.position {
         PositionMode::Official => official(g, c, grid, &cells, stored),
         _ => {

@@ -2,6 +2,10 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+#[path = "../../../model/tests/parity/generate.rs"]
+mod generate;
+
+pub(crate) use generate::uniform;
 use r2former_model::{
     AdapterConfig, BackboneConfig, BoqConfig, Checkpoint, CricaConfig, Device, Facet, GemConfig,
     GlobalConfig, LocalConfig, MixVprConfig, ModelConfig, NetVladConfig, Pooling, PositionMode, R2Former,
@@ -13,21 +17,6 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) config: ModelConfig,
     pub(crate) sizes: Vec<[usize; 2]>,
-}
-
-/// `count` values in `low..high` that depend on the name alone.
-pub(crate) fn uniform(name: &str, count: usize, low: f64, high: f64) -> Vec<f32> {
-    let mut state = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    (0..count)
-        .map(|_| {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            (low + (high - low) * (((z ^ (z >> 31)) >> 40) as f64 / (1u64 << 24) as f64)) as f32
-        })
-        .collect()
 }
 
 /// The range of a tensor's values by its name and shape.

@@ -179,18 +179,18 @@ fn run_import(args: &ImportArgs) -> Result<ExitStatus> {
         layer: args.layer,
         neighbours: args.neighbours,
     };
-    let own = hub::model_file(&args.input)?;
-    let Imported { config, tensors, leftovers, notes } = match &own {
-        Some(file) if options.is_default() && !args.half => copied(file, &args.output)?,
+    let Imported { config, tensors, leftovers, notes } = match hub::model_file(&args.input)? {
+        Some(file) if options.is_default() && !args.half => copied(&file, &args.output)?,
         Some(_) => bail!(
             "{} holds an r2former model: import it without options, then change it by model copy",
             escaped(&args.input.display().to_string())
         ),
-        None => import(&args.input, &options)?,
+        None => {
+            let imported = import(&args.input, &options)?;
+            write(&args.output, &imported.config, &imported.tensors, args.half)?;
+            imported
+        }
     };
-    if own.is_none() {
-        write(&args.output, &config, &tensors, args.half)?;
-    }
     if args.json {
         let report =
             json!({ "model": describe(&config, &tensors, None), "leftovers": leftovers, "notes": notes });
@@ -329,9 +329,10 @@ fn print_description(
     out.line(format_args!("input        {}", output::input(config)))?;
     let license = config.license().unwrap_or("not recorded: that of the file's origin");
     out.line(format_args!("licence      {license}"))?;
-    if let Some(origin) = config.provenance.get("origin").and_then(|text| text.as_str()) {
-        let code = config.provenance.get("code_license").and_then(|text| text.as_str());
-        let code = code.map_or_else(String::new, |text| format!("; licence of the code: {text}"));
+    if let Some(origin) = config.stated("origin") {
+        let code = config
+            .stated("code_license")
+            .map_or_else(String::new, |text| format!("; licence of the code: {text}"));
         out.line(format_args!("origin       {origin}{code}"))?;
     }
     match &config.calibration {
