@@ -17,11 +17,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Parameters of a query.
-pub(crate) const PARAMS: [&str; 12] = [
+pub(crate) const PARAMS: [&str; 13] = [
     "index",
     "top",
     "candidates",
     "rerank",
+    "cascade",
     "adaptive",
     "near",
     "radius",

@@ -35,6 +35,7 @@ class QueryOptions(TypedDict, total=False):
     top: int
     candidates: int
     rerank: str | None
+    cascade: int | None
     adaptive: float | None
     min_confidence: float | str | None
     near: Coordinates | str | None
@@ -300,6 +301,7 @@ class Index:
         top: int = 5,
         candidates: int = 100,
         rerank: str | None = None,
+        cascade: int | None = None,
         adaptive: float | None = None,
         min_confidence: float | str | None = None,
         near: Coordinates | str | None = None,
@@ -318,6 +320,7 @@ class Index:
             top: Matches in each answer, 1 to 10,000.
             candidates: Candidates of the global search that are reranked.
             rerank: ``model``, ``ransac``, ``mutual`` or ``none``; the model's best by default.
+            cascade: Rerank by the model only this many candidates, those that geometry ranks first.
             adaptive: Skip reranking if the top-1 margin (a difference of cosines, 0 to 2) is at least this.
             min_confidence: Answer ``not_in_index`` below this probability; ``"auto"`` is the model's own threshold.
             near: Search only around this position: ``(lat, lon)``, or ``(x, y[, z])`` in metres; ``"exif"`` for each
@@ -335,7 +338,7 @@ class Index:
         """
         one = is_one(images)
         options: dict[str, Any] = {"top": top, "candidates": candidates, **_filter(near, radius, tags, since, until)}
-        optional = {"rerank": rerank, "adaptive": adaptive, "min_confidence": min_confidence}
+        optional = {"rerank": rerank, "cascade": cascade, "adaptive": adaptive, "min_confidence": min_confidence}
         options.update({key: value for key, value in optional.items() if value is not None})
         if isinstance(names, str):
             names = [names]
