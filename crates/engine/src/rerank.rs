@@ -1,6 +1,7 @@
 //! Local features of pairs to scores: by the fused kernel on a CPU, by the model itself elsewhere and for
 //! what the kernel does not cover.
 
+use crate::geometry::Verifier;
 use crate::host::host;
 use crate::{EngineError, Extractor, Result};
 use burn::tensor::{Tensor, TensorData};
@@ -57,7 +58,8 @@ impl<'a> LocalRows<'a> {
 pub struct PairScore {
     /// Raw outputs: different place, same place.
     pub logits: [f32; 2],
-    /// Probability of the same place, 0 to 1: softmax of the logits. Candidates are ranked by it.
+    /// Probability of the same place, 0 to 1, by which candidates are ranked: softmax of the logits, or with RANSAC's inliers
+    /// if the model [weighs](r2former_model::InlierWeights) them.
     pub score: f32,
 }
 
@@ -78,6 +80,19 @@ where
     R: Copy + Into<LocalRows<'a>>,
 {
     let candidates: Vec<LocalRows<'a>> = candidates.iter().map(|rows| (*rows).into()).collect();
+    let mut pairs = by_network(extractor, query, &candidates)?;
+    let weights = extractor.config().reranker.as_ref().and_then(|own| own.inliers);
+    if let Some(weights) = weights.filter(|_| !pairs.is_empty()) {
+        let verifier = Verifier::new(extractor, query)?;
+        pairs.par_iter_mut().zip(&candidates).for_each(|(pair, rows)| {
+            pair.score = weights.score(pair.logits, verifier.inliers(*rows));
+        });
+    }
+    Ok(pairs)
+}
+
+/// The network's logits, and their softmax as score.
+fn by_network(extractor: &Extractor, query: &[f32], candidates: &[LocalRows<'_>]) -> Result<Vec<PairScore>> {
     if let Some((fused, prepared)) = prepare(extractor, query)? {
         let score = |candidate: &LocalRows<'_>| {
             covered(match candidate {
@@ -89,14 +104,14 @@ where
         // A candidate that the kernel does not cover has too few features: rare, and the model's.
         return scores
             .into_iter()
-            .zip(&candidates)
+            .zip(candidates)
             .map(|(score, candidate)| match score {
                 Some(score) => Ok(score),
                 None => Ok(by_model(extractor, query, std::slice::from_ref(candidate))?[0]),
             })
             .collect();
     }
-    by_model(extractor, query, &candidates)
+    by_model(extractor, query, candidates)
 }
 
 /// Compares two images by their local features in full precision.

@@ -64,7 +64,7 @@ pub use breakdown::{Breakdown, Group};
 pub use compare::{CompareError, Comparison, RecallDifference, compare};
 pub use confidence::{
     CalibrateOptions, Calibrated, ConfidenceSummary, JudgedAnswer, LeftOutSet, PositionQuality,
-    RankingConfidence, Unknown, calibrate,
+    RankingConfidence, Unknown, calibrate, weigh_inliers,
 };
 pub use error::{EvalError, Result};
 pub use features::{FeatureStorage, UnusableImage};

@@ -89,9 +89,9 @@ fn parts<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
 /// What the shapes do not show: the parts that are averaged compute the same in both models.
 fn same_architecture(first: &ModelConfig, second: &ModelConfig, parts: &[&str]) -> Result<()> {
     let tokens = |config: &ModelConfig| config.local.as_ref().map(|local| (local.layer, local.facet));
-    // Neighbours are a choice made at every query.
+    // Neighbours are a choice made at every query, and inliers are none of the network's.
     let reranker = |config: &ModelConfig| {
-        config.reranker.as_ref().map(|own| RerankerConfig { neighbours: 1, ..own.clone() })
+        config.reranker.as_ref().map(|own| RerankerConfig { neighbours: 1, inliers: None, ..own.clone() })
     };
     let normalisation = |config: &ModelConfig| (config.input.mean, config.input.std);
     let global = ["head", "head_dist", "gem"];

@@ -62,9 +62,10 @@ pub use bits::Bits;
 pub use checkpoint::{Checkpoint, load, save};
 pub use config::{
     AdapterConfig, BackboneConfig, BoqConfig, Calibration, CalibrationSet, Clue, Clues, ConfidenceFit,
-    CricaConfig, Facet, Fit, GemConfig, GlobalConfig, ImageSize, InputConfig, LocalConfig, MixVprConfig,
-    ModelConfig, NetVladConfig, Placement, Pooling, PositionMode, Precision, PrecisionCheck, RerankerConfig,
-    ResNetConfig, ResizeMode, SaladConfig, Selection, Sides, SizeRule, Trained, VitConfig, VladConfig,
+    CricaConfig, Facet, Fit, GemConfig, GlobalConfig, ImageSize, InlierWeights, InputConfig, LocalConfig,
+    MixVprConfig, ModelConfig, NetVladConfig, Placement, Pooling, PositionMode, Precision, PrecisionCheck,
+    RerankerConfig, ResNetConfig, ResizeMode, SaladConfig, Selection, Sides, SizeRule, Trained, VitConfig,
+    VladConfig,
 };
 pub use device::{Device, DeviceInfo, parse_device};
 pub use error::{ModelError, Result};

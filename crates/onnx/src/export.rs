@@ -243,6 +243,12 @@ pub fn export_reranker(checkpoint: &Checkpoint) -> Result<Exported<'_>> {
     if !config.trained.reranker {
         notes.push("the reranker is not trained: its scores mean nothing".into());
     }
+    if reranker.inliers.is_some() {
+        notes.push(
+            "scores are the network's alone: RANSAC's inliers, which this model weighs beside its logits, are not in the graph"
+                .into(),
+        );
+    }
     let metadata = metadata::of_reranker(checkpoint);
     finish(
         g,

@@ -140,7 +140,13 @@ pub(crate) fn backbone_is_frozen(config: &TrainConfig, model: &ModelConfig) -> b
 fn reranker_config(model: &ModelConfig, wanted: &RerankerConfig) -> Result<RerankerConfig> {
     match &model.reranker {
         None => Ok(wanted.clone()),
-        Some(own) if own == wanted || *wanted == RerankerConfig::default() => Ok(own.clone()),
+        // Inliers are weighed beside whatever the network says.
+        Some(own)
+            if RerankerConfig { inliers: wanted.inliers, ..own.clone() } == *wanted
+                || *wanted == RerankerConfig::default() =>
+        {
+            Ok(own.clone())
+        }
         Some(_) if model.trained.reranker => Err(TrainError::Config(
             "model.reranker: the start model has a trained reranker of other sizes or inputs; set \
              model.fresh_reranker = true to replace it"

@@ -2,9 +2,11 @@
 
 mod calibrate;
 mod fit;
+mod inliers;
 mod judge;
 mod nothing;
 
 pub use calibrate::{CalibrateOptions, Calibrated, LeftOutSet, calibrate};
+pub use inliers::weigh_inliers;
 pub(crate) use judge::{Asked, judge_all, similarities};
 pub use judge::{ConfidenceSummary, JudgedAnswer, PositionQuality, RankingConfidence, Unknown};

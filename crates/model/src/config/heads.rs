@@ -113,6 +113,38 @@ pub struct RerankerConfig {
     pub use_position_embedding: bool,
     /// Epsilon of every layer norm.
     pub norm_eps: f64,
+    /// How much RANSAC's inliers count in a pair's score beside the network's logits; absent: nothing, as in the paper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inliers: Option<InlierWeights>,
+}
+
+/// A pair's score from the network's logits and RANSAC's inliers: the logistic function of
+/// `logit * (same - different) + inliers * ln(1 + count) + bias`. Weights are not negative.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InlierWeights {
+    /// Weight of the difference of the logits.
+    pub logit: f32,
+    /// Weight of the logarithm of one more than the inliers.
+    pub inliers: f32,
+    /// What is added.
+    pub bias: f32,
+}
+
+impl InlierWeights {
+    /// The probability of the same place, 0 to 1.
+    ///
+    /// ```
+    /// use r2former_model::InlierWeights;
+    ///
+    /// let weights = InlierWeights { logit: 0.5, inliers: 2.0, bias: -4.0 };
+    /// assert_eq!(weights.score([0.0, 8.0], 0), 0.5);
+    /// assert!(weights.score([0.0, 8.0], 30) > 0.99 && weights.score([0.0, -8.0], 0) < 0.01);
+    /// ```
+    pub fn score(&self, [different, same]: [f32; 2], inliers: usize) -> f32 {
+        let odds = self.logit * (same - different) + self.inliers * (inliers as f32).ln_1p() + self.bias;
+        1.0 / (1.0 + (-odds).exp())
+    }
 }
 
 impl Default for RerankerConfig {
@@ -130,6 +162,7 @@ impl Default for RerankerConfig {
             use_correlation: true,
             use_position_embedding: true,
             norm_eps: 1e-6,
+            inliers: None,
         }
     }
 }
@@ -163,6 +196,11 @@ impl RerankerConfig {
         }
         if !(1..=16).contains(&self.mlp_ratio) {
             return bad("reranker.mlp_ratio is outside 1 to 16".into());
+        }
+        if let Some(InlierWeights { logit, inliers, bias }) = self.inliers
+            && ([logit, inliers, bias].iter().any(|v| !v.is_finite()) || logit.min(inliers) < 0.0)
+        {
+            return bad("reranker.inliers: weights are finite and not negative".into());
         }
         Ok(())
     }

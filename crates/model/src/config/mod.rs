@@ -16,7 +16,7 @@ pub(crate) use backbone::DINOV3_BASE;
 pub use backbone::{AdapterConfig, BackboneConfig, PositionMode, VitConfig};
 pub use calibration::{Calibration, CalibrationSet, Clue, Clues, ConfidenceFit};
 pub use cnn::{ResNetConfig, VGG16, vgg_pools_before};
-pub use heads::{GlobalConfig, Pooling, RerankerConfig};
+pub use heads::{GlobalConfig, InlierWeights, Pooling, RerankerConfig};
 pub use input::{InputConfig, Precision, ResizeMode};
 pub use local::{Facet, LocalConfig, Selection};
 pub use map_aggregate::{MixVprConfig, NetVladConfig, VladConfig};

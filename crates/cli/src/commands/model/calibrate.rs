@@ -8,9 +8,9 @@ use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::Args;
 use r2former_engine::Settings;
-use r2former_eval::{CalibrateOptions, Calibrated, calibrate, read_datasets};
-use r2former_model::Clue;
+use r2former_eval::{CalibrateOptions, Calibrated, calibrate, read_datasets, weigh_inliers};
 use r2former_model::checkpoint::save_with_config;
+use r2former_model::{Clue, InlierWeights};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -42,6 +42,10 @@ pub(crate) struct CalibrateArgs {
     /// Candidates to rerank per query.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     candidates: u32,
+    /// First fit how much RANSAC's inliers count beside the reranker's logits; from then on a pair's score, and so the ranking
+    /// by the model, is made of both.
+    #[arg(long)]
+    weigh_inliers: bool,
     /// Choose the threshold so that this share of the answers it accepts is correct.
     #[arg(long, default_value_t = 0.97, value_name = "SHARE", value_parser = parse_share)]
     precision: f64,
@@ -63,24 +67,46 @@ pub(super) fn run(args: &CalibrateArgs, machine: &Machine) -> Result<ExitStatus>
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         bail!("two datasets are called {}: give one of them another name", escaped(pair[0]));
     }
-    let loaded = load_model(Some(&args.input))?;
-    let mut config = loaded.config.clone();
-    let settings = Settings::of(&config);
-    let extractor = machine.extractor(loaded, settings)?;
+    let mut loaded = load_model(Some(&args.input))?;
+    let settings = Settings::of(&loaded.config);
     let mut options = CalibrateOptions::default();
     (options.radius_m, options.candidates) = (args.radius, args.candidates as usize);
     (options.precision, options.storage) = (args.precision, args.storage.storage());
+    if args.weigh_inliers {
+        let Some(reranker) = &mut loaded.config.reranker else {
+            bail!("{}: has no reranker beside which inliers could be weighed", args.input.display());
+        };
+        reranker.inliers = None;
+        let extractor = machine.extractor(loaded.clone(), settings)?;
+        let weights = weigh_inliers(&extractor, &datasets, &options, &Bar::default())?;
+        if let Some(reranker) = &mut loaded.config.reranker {
+            reranker.inliers = Some(weights);
+        }
+    }
+    let mut config = loaded.config.clone();
+    let extractor = machine.extractor(loaded, settings)?;
     let found = calibrate(&extractor, &datasets, &options, &Bar::default())?;
     config.calibration = Some(found.calibration.clone());
     save_with_config(&args.input, &args.output, &config)?;
     if args.json {
         return print_json(&found);
     }
-    print(&mut output::stdout(), args, &found)
+    let inliers = config.reranker.and_then(|reranker| reranker.inliers);
+    print(&mut output::stdout(), args, &found, inliers)
 }
 
-fn print(out: &mut output::Out, args: &CalibrateArgs, found: &Calibrated) -> Result<ExitStatus> {
+fn print(
+    out: &mut output::Out,
+    args: &CalibrateArgs,
+    found: &Calibrated,
+    inliers: Option<InlierWeights>,
+) -> Result<ExitStatus> {
     out.line(format_args!("wrote {}", args.output.display()))?;
+    if let Some(InlierWeights { logit, inliers, bias }) = inliers {
+        out.line(format_args!(
+            "a pair's score: {logit:.3} x logit + {inliers:.3} x ln(1 + inliers) {bias:+.3}"
+        ))?;
+    }
     for set in &found.calibration.fitted_on {
         let (database, queries, unknown) = (set.database, set.queries, set.unknown);
         let name = escaped(&set.dataset);

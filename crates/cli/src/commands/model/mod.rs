@@ -317,12 +317,13 @@ fn print_description(
     }
     match &config.reranker {
         Some(r) => out.line(format_args!(
-            "reranker     {} + {} blocks of width {}, {} neighbours, {}",
+            "reranker     {} + {} blocks of width {}, {} neighbours, {}{}",
             r.pair_depth,
             r.depth,
             r.dim,
             r.neighbours,
-            trained(config.trained.reranker)
+            trained(config.trained.reranker),
+            if r.inliers.is_some() { ", with RANSAC's inliers" } else { "" }
         ))?,
         None => out.line(format_args!("reranker     none"))?,
     }
