@@ -27,6 +27,7 @@ mod archive;
 mod attachment;
 mod blocks;
 mod change;
+mod check;
 mod clock;
 mod copy;
 mod error;
@@ -59,6 +60,7 @@ pub use options::{CollectionOptions, Quantization};
 pub use place::{
     Extent, FeatureBytes, Filter, Hit, LocalFeatures, Near, NewPlace, Page, Place, Source, place_id,
 };
+pub use query::unit_length;
 pub use r2former_geo::{LatLon, LocalPoint, Origin, Position, PositionKind, Positions};
 pub use reader::Reader;
 pub use traits::{Batch, Info, ReadPlaces, WritePlaces};
