@@ -5,7 +5,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use r2former_data::geo::FARTHEST_M;
 use r2former_engine::doctor::{self, TrustCache};
-use r2former_engine::{Extractor, LoadedModel, Origin, PlaceIndex, PrecisionChoice, RerankMethod, Settings};
+use clap::builder::{PathBufValueParser, TypedValueParser};
+use r2former_engine::{
+    Extractor, IndexAddress, LoadedModel, Origin, PlaceIndex, PrecisionChoice, RerankMethod, Settings,
+};
 use r2former_model::device::describe;
 use r2former_model::{Device, ImageSize, ModelConfig, Precision, parse_device};
 use std::ops::RangeInclusive;
@@ -93,6 +96,11 @@ impl Machine {
             .build_global()
             .context("the threads could not be started: is there a limit on memory or processes?")
     }
+}
+
+/// Reads the folder or the address of an index.
+pub(crate) fn index_address() -> impl TypedValueParser<Value = IndexAddress> {
+    PathBufValueParser::new().try_map(IndexAddress::parse)
 }
 
 /// Version, source revision and GPU backends of this program.

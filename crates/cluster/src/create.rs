@@ -1,7 +1,6 @@
 //! Creating a collection.
 use crate::address::Address;
-use crate::options::CollectionOptions;
-use r2former_index::{Attachment, IndexConfig, IndexError, Result};
+use r2former_index::{Attachment, CollectionOptions, IndexConfig, IndexError, Result};
 
 /// Creates an empty index.
 ///

@@ -62,6 +62,9 @@ impl ReadPlaces for ClusterWriter {
     fn search_many(&self, _: &[&[f32]], _: usize, _: &Filter) -> Result<Vec<Vec<Hit>>> {
         Err(self.none())
     }
+    fn search_approximate(&self, _: &[f32], _: usize, _: &Filter) -> Result<Vec<Hit>> {
+        Err(self.none())
+    }
     fn locals(&self, _: &[Uuid]) -> Result<Vec<Option<LocalFeatures>>> {
         Err(self.none())
     }

@@ -57,7 +57,7 @@ pub enum FailureKind {
     Device,
     /// An index that cannot be read or written.
     Index,
-    /// Another writer has the index: try again.
+    /// Another writer has the index, or a cluster does not answer: try again.
     Busy,
     /// A damaged index.
     Damaged,

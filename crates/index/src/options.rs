@@ -1,10 +1,12 @@
 //! How a collection of a cluster is kept: set once, at its creation. A folder has no such options.
 
+use serde::Deserialize;
 use std::str::FromStr;
 
 /// How many shards and replicas a collection has, and how its descriptors are kept. What is not set is the cluster's
-/// default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// default. As a document every key may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct CollectionOptions {
     /// Parts of the collection, spread over the nodes: one per node unless set.
     pub shards: Option<u32>,
@@ -42,7 +44,8 @@ impl CollectionOptions {
 }
 
 /// Smaller copies of the descriptors. Exact search does not use them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Quantization {
     /// None.
     #[default]

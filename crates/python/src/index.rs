@@ -11,12 +11,13 @@ use pyo3::types::PyByteArray;
 use r2former_data::dataset::composed_name;
 use r2former_data::image::{PhotoTags, read_tags, tags_of_bytes};
 use r2former_engine::{
-    AddOptions, EngineError, MemoryImage, Near, OpenIndex, Origin, PlaceFields, PlaceIndex, PositionKind,
+    AddOptions, CollectionOptions, EngineError, IndexAddress, MemoryImage, Near, OpenIndex, Origin, PlaceFields, PlaceIndex, PositionKind,
     Positions, Progress, QueryImage, QueryOptions, QueryResult, SearchFilter, add_images, answers_geojson,
     answers_json,
 };
 use r2former_index::{Filter, ReadPlaces, WritePlaces, place_id};
 use serde_json::json;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -79,8 +80,11 @@ impl Index {
         model: &Model,
         positions: &str,
         origin: Option<Vec<f64>>,
+        collection: &str,
     ) -> PyResult<Self> {
         run(py, None, |_| {
+            let collection: CollectionOptions = serde_json::from_str(collection)?;
+            let address = IndexAddress::parse(&path)?;
             let kind: PositionKind = positions.parse().map_err(Failure::request)?;
             let origin = match origin.as_deref() {
                 None => None,
@@ -102,7 +106,7 @@ impl Index {
                 (PositionKind::None, None) => Positions::None,
             };
             let loaded = model.load()?;
-            let place = PlaceIndex::create_with(&path, &loaded, model.settings(), positions)?;
+            let place = PlaceIndex::create_in(&address, &loaded, model.settings(), positions, &collection)?;
             let open = OpenIndex::of(place, model.device())?;
             open.share(model.extractor_of(|| Ok(loaded))?)?;
             Ok(Self { open })
@@ -118,10 +122,7 @@ impl Index {
     #[staticmethod]
     fn restore(py: Python<'_>, file: PathBuf, path: PathBuf, device: &str) -> PyResult<Self> {
         run(py, None, |_| {
-            r2former_index::import(&file, &path)?;
-            let open = OpenIndex::open(&path, device)?;
-            open.place().model()?;
-            Ok(Self { open })
+            Ok(Self { open: OpenIndex::of(PlaceIndex::import(&file, &path)?, device)? })
         })
     }
 
@@ -131,8 +132,8 @@ impl Index {
     }
 
     #[getter]
-    fn path(&self) -> PathBuf {
-        self.open.place().dir().to_path_buf()
+    fn path(&self) -> OsString {
+        AsRef::<OsStr>::as_ref(self.open.place().address()).to_owned()
     }
 
     #[getter]
@@ -299,8 +300,7 @@ impl Index {
     /// As `r2former index verify --json`.
     fn verify(&self, py: Python<'_>) -> PyResult<String> {
         run(py, None, |_: &Watch| {
-            self.open.place().model()?;
-            Ok(serde_json::to_string(&r2former_index::verify(self.open.place().dir())?)?)
+            Ok(serde_json::to_string(&self.open.place().verify()?)?)
         })
     }
 
@@ -309,7 +309,7 @@ impl Index {
     }
 
     fn export(&self, py: Python<'_>, file: PathBuf) -> PyResult<()> {
-        run(py, None, |_| Ok(r2former_index::export(self.open.place().dir(), &file)?))
+        run(py, None, |_| Ok(self.open.place().export(&file)?))
     }
 
     /// Waits for the change of another thread.
