@@ -317,8 +317,8 @@ impl PlaceIndex {
     ///
     /// # Errors
     /// [`EngineError::Request`] for a collection; as [`r2former_index::export`].
-    pub fn export(&self, file: &Path) -> Result<()> {
-        let folder = self.address.need_folder(
+    pub fn export(address: &IndexAddress, file: &Path) -> Result<()> {
+        let folder = address.need_folder(
             "a snapshot is made of an index in a folder; copy the collection into one with `r2former index copy`, or use the \
              cluster's own snapshots",
         )?;

@@ -309,7 +309,7 @@ impl Index {
     }
 
     fn export(&self, py: Python<'_>, file: PathBuf) -> PyResult<()> {
-        run(py, None, |_| Ok(self.open.place().export(&file)?))
+        run(py, None, |_| Ok(PlaceIndex::export(self.open.place().address(), &file)?))
     }
 
     /// Waits for the change of another thread.

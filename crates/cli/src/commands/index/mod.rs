@@ -142,7 +142,7 @@ pub(crate) fn run(command: IndexCommand, machine: &Machine) -> Result<ExitStatus
         IndexCommand::Copy(args) => copying::copy(&args),
         IndexCommand::Export(args) => {
             ensure_writable(&args.file)?;
-            PlaceIndex::open(&args.index)?.export(&args.file)?;
+            PlaceIndex::export(&args.index, &args.file)?;
             output::stdout().line(format_args!("wrote {}", args.file.display()))?;
             Ok(ExitStatus::Done)
         }
