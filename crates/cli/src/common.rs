@@ -11,6 +11,7 @@ use r2former_engine::{
 };
 use r2former_model::device::describe;
 use r2former_model::{Device, ImageSize, ModelConfig, Precision, parse_device};
+use std::ffi::OsStr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -100,7 +101,28 @@ impl Machine {
 
 /// Reads the folder or the address of an index.
 pub(crate) fn index_address() -> impl TypedValueParser<Value = IndexAddress> {
-    PathBufValueParser::new().try_map(IndexAddress::parse)
+    AddressParser
+}
+
+/// Unlike a function that may fail, it does not repeat a wrong address: somebody may have written a key into it.
+#[derive(Clone)]
+struct AddressParser;
+
+impl TypedValueParser for AddressParser {
+    type Value = IndexAddress;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<IndexAddress, clap::Error> {
+        let path = PathBufValueParser::new().parse_ref(command, arg, value)?;
+        IndexAddress::parse(path).map_err(|error| {
+            let text = format!("{error}\n");
+            clap::Error::raw(clap::error::ErrorKind::ValueValidation, text).with_cmd(command)
+        })
+    }
 }
 
 /// Version, source revision and GPU backends of this program.

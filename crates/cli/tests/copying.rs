@@ -126,6 +126,7 @@ fn an_address_that_is_none_is_a_wrong_command_line() {
     ] {
         let said = fails(r2former().args(["index", "info", address]), 2);
         names(&said, &[part]);
+        assert!(!said.contains("secret"), "{said}");
     }
     let home = tempfile::tempdir().expect("temporary folder");
     let file = home.path().join("snapshot");
