@@ -45,7 +45,7 @@ impl Checks {
         self.listed.resize(self.listed.len().max(index + 1), 0);
         self.samples.resize(self.samples.len().max(index + 1), Ids::new());
         self.listed[index] += ids.len();
-        // Identifiers are hashes of names: every so many of them are as good as random ones.
+        // Identifiers are hashes of names: evenly spaced ones are as good as random ones.
         let samples = (self.passed..).zip(ids).filter(|(number, _)| {
             self.stride.is_some_and(|stride| number.is_multiple_of(stride))
         });
