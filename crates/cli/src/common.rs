@@ -3,9 +3,9 @@
 use crate::progress::Bar;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use r2former_data::geo::FARTHEST_M;
 use r2former_engine::doctor::{self, TrustCache};
-use clap::builder::{PathBufValueParser, TypedValueParser};
 use r2former_engine::{
     Extractor, IndexAddress, LoadedModel, Origin, PlaceIndex, PrecisionChoice, RerankMethod, Settings,
 };

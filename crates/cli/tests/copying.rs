@@ -67,8 +67,14 @@ fn a_killed_copy_resumes() {
         let ended = r2former().args(["index", "copy", "--json"]).args([&from, &to]).assert().success();
         let report = json(&ended);
         assert_eq!((&report["copied"], &report["already_there"]), (&(IMAGES - there).into(), &there.into()));
-        assert_eq!((&report["verified"]["images"], &report["verified"]["problems"]), (&IMAGES.into(), &Value::Array(vec![])));
-        assert!(report["verified"]["samples"].as_u64().is_some_and(|samples| (900..=1000).contains(&samples)), "{report}");
+        assert_eq!(
+            (&report["verified"]["images"], &report["verified"]["problems"]),
+            (&IMAGES.into(), &Value::Array(vec![]))
+        );
+        assert!(
+            report["verified"]["samples"].as_u64().is_some_and(|samples| (900..=1000).contains(&samples)),
+            "{report}"
+        );
         r2former().args(["index", "verify"]).arg(&to).assert().success();
         if cut == 2 {
             return;
@@ -83,7 +89,10 @@ fn a_copy_answers_as_its_source() {
     let to = home.path().join("copy");
     let ended = r2former().args(["index", "copy", "--verify-all"]).args([&index, &to]).assert().success();
     let out = String::from_utf8_lossy(&ended.get_output().stdout).into_owned();
-    names(&out, &["copied 3 images", "0 already there", "3 images; 3 compared with their source, 0 problems"]);
+    names(
+        &out,
+        &["copied 3 images", "0 already there", "3 images; 3 compared with their source, 0 problems"],
+    );
     let answer = |index: &Path| {
         let photo = photos.path().join("1.jpg");
         let ended = r2former().arg("query").arg(index).arg(photo).args(["--csv"]).assert().success();
@@ -95,7 +104,8 @@ fn a_copy_answers_as_its_source() {
     r2former().args(["index", "add", "--update"]).args([&index, photos.path()]).assert().success();
     let said = fails(r2former().args(["index", "copy"]).args([&index, &to]), 1);
     names(&said, &["differs, and stays", "1.jpg", "position from", "--update"]);
-    let ended = r2former().args(["index", "copy", "--update", "--json"]).args([&index, &to]).assert().success();
+    let ended =
+        r2former().args(["index", "copy", "--update", "--json"]).args([&index, &to]).assert().success();
     assert_eq!((&json(&ended)["updated"], &json(&ended)["already_there"]), (&1.into(), &2.into()));
     assert_eq!(answer(&index), answer(&to));
 }
@@ -104,7 +114,13 @@ fn a_copy_answers_as_its_source() {
 fn what_only_a_collection_has_is_refused_for_a_folder() {
     let (home, index, photos) = small_index();
     let new = home.path().join("new");
-    for option in [&["--shards", "2"][..], &["--replicas", "2"], &["--write-consistency", "1"], &["--quantization", "int8"], &["--on-disk"]] {
+    for option in [
+        &["--shards", "2"][..],
+        &["--replicas", "2"],
+        &["--write-consistency", "1"],
+        &["--quantization", "int8"],
+        &["--on-disk"],
+    ] {
         let said = fails(r2former().args(["index", "create"]).arg(&new).args(option), 1);
         names(&said, &["options of a collection", "new"]);
         let said = fails(r2former().args(["index", "copy"]).args([&index, &new]).args(option), 1);

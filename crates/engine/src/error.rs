@@ -81,7 +81,9 @@ impl EngineError {
                 FailureKind::Device
             }
             Self::Model(_) => FailureKind::Model,
-            Self::Index(IndexError::NotAnIndex { .. } | IndexError::NoCollection { .. }) => FailureKind::NotFound,
+            Self::Index(IndexError::NotAnIndex { .. } | IndexError::NoCollection { .. }) => {
+                FailureKind::NotFound
+            }
             Self::Index(IndexError::Request { .. }) => FailureKind::Request,
             Self::Index(error) => match error.kind() {
                 ErrorKind::Retry => FailureKind::Busy,

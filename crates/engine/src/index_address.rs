@@ -101,7 +101,8 @@ impl IndexAddress {
             }
             #[cfg(feature = "cluster")]
             (Kept::Collection(one), Kept::Collection(other)) => {
-                one.collection() == other.collection() && one.hosts().iter().any(|host| other.hosts().contains(host))
+                one.collection() == other.collection()
+                    && one.hosts().iter().any(|host| other.hosts().contains(host))
             }
             #[cfg(feature = "cluster")]
             _ => false,
@@ -148,7 +149,16 @@ mod tests {
 
     #[test]
     fn what_has_no_scheme_is_a_folder() {
-        for text in ["places", "/data/places", "qdrant", "./qdrant://h:1/c", "http://h/c", "qdrant:c", "c:/places", "a//b"] {
+        for text in [
+            "places",
+            "/data/places",
+            "qdrant",
+            "./qdrant://h:1/c",
+            "http://h/c",
+            "qdrant:c",
+            "c:/places",
+            "a//b",
+        ] {
             let address = IndexAddress::parse(text).expect(text);
             assert_eq!((address.folder(), address.to_string()), (Some(Path::new(text)), text.to_owned()));
         }
@@ -174,12 +184,17 @@ mod tests {
     fn an_address_with_a_scheme_is_a_collection() {
         let text = "qdrant://a:6334,b:6334/streets";
         let address = IndexAddress::parse(text).expect("an address");
-        assert_eq!((address.folder(), address.to_string(), address.name()), (None, text.into(), "streets".into()));
+        assert_eq!(
+            (address.folder(), address.to_string(), address.name()),
+            (None, text.into(), "streets".into())
+        );
         let error = address.need_folder("cannot be compacted").expect_err("no folder").to_string();
         assert_eq!(error, format!("{text}: cannot be compacted"));
         let other = |text: &str| IndexAddress::parse(text).expect("an address");
         assert!(address.is_same(&other(text)) && !address.is_same(&other("qdrant://a:6334,b:6334/roads")));
-        for wrong in ["qdrant://", "qdrant://a:6334", "qdrant://a:6334/", "qdrant:///streets", "qdrant://a:x/streets"] {
+        for wrong in
+            ["qdrant://", "qdrant://a:6334", "qdrant://a:6334/", "qdrant:///streets", "qdrant://a:x/streets"]
+        {
             assert!(IndexAddress::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -6,7 +6,8 @@ use crate::{
     EngineError, IndexAddress, IndexReader, IndexWriter, LoadedModel, PrecisionChoice, Result, Settings,
 };
 use r2former_index::{
-    Attachment, CollectionOptions, ErrorKind, IndexConfig, IndexError, Manifest, Positions, Reader, Report, Writer,
+    Attachment, CollectionOptions, ErrorKind, IndexConfig, IndexError, Manifest, Positions, Reader, Report,
+    Writer,
 };
 use r2former_model::{Device, ModelConfig};
 use std::ffi::OsStr;
@@ -180,8 +181,9 @@ impl PlaceIndex {
                 r2former_cluster::ClusterReader::open(collection, None)?.manifest().clone()
             }
         };
-        let settings = serde_json::from_slice(&Attached::of(&address).settings()?)
-            .map_err(|e| EngineError::Request(format!("{address}: {SETTINGS_FILE} is not understood: {e}")))?;
+        let settings = serde_json::from_slice(&Attached::of(&address).settings()?).map_err(|e| {
+            EngineError::Request(format!("{address}: {SETTINGS_FILE} is not understood: {e}"))
+        })?;
         Ok(Self { address, manifest, settings })
     }
 
@@ -208,9 +210,7 @@ impl PlaceIndex {
         precision: Option<PrecisionChoice>,
     ) -> Result<Settings> {
         self.settings.mixed(precision, config, device).map_err(|error| match error {
-            EngineError::Request(problem) => {
-                EngineError::Request(format!("{}: {problem}", self.address))
-            }
+            EngineError::Request(problem) => EngineError::Request(format!("{}: {problem}", self.address)),
             other => other,
         })
     }
@@ -343,9 +343,7 @@ impl PlaceIndex {
     /// Whether the index at this address is still this one; `None` where that cannot be seen now.
     pub fn is_there(&self) -> Option<bool> {
         match Self::open(&self.address) {
-            Ok(now) => {
-                Some(now.manifest.config == self.manifest.config && now.settings == self.settings)
-            }
+            Ok(now) => Some(now.manifest.config == self.manifest.config && now.settings == self.settings),
             // A cluster may be out of reach for a moment.
             Err(EngineError::Index(error))
                 if self.address.folder().is_none() && error.kind() != ErrorKind::Caller =>

@@ -1,12 +1,12 @@
 //! Indexes copied into another one: merged, resumed, compared; what differs is named, and what is damaged is found.
 
 use r2former_engine::{
-    CopyOptions, CopyReport, EngineError, IndexAddress, LatLon, LoadedModel, NoProgress, PlaceIndex, Positions,
-    Settings, VerifySamples, copy_index,
+    CopyOptions, CopyReport, EngineError, IndexAddress, LatLon, LoadedModel, NoProgress, PlaceIndex,
+    Positions, Settings, VerifySamples, copy_index,
 };
 use r2former_index::{
-    Batch, CollectionOptions, FileFingerprint, Filter, IndexError, NewPlace, Place, ReadPlaces, Source, WritePlaces,
-    place_id,
+    Batch, CollectionOptions, FileFingerprint, Filter, IndexError, NewPlace, Place, ReadPlaces, Source,
+    WritePlaces, place_id,
 };
 use std::path::Path;
 use tempfile::TempDir;
@@ -142,7 +142,11 @@ fn what_differs_is_named_and_taken_on_request() {
     for _ in 0..2 {
         let report = copied(&from, &to, &all().update(true));
         // The first index replaces what the last one said, which replaces it again.
-        assert_eq!((report.copied, report.differing, report.verified.problems.len()), (0, 0, 0), "{report:?}");
+        assert_eq!(
+            (report.copied, report.differing, report.verified.problems.len()),
+            (0, 0, 0),
+            "{report:?}"
+        );
         let reader = to.reader().unwrap();
         let ids = [place_id(&moved.name), place_id(&changed.place.name)];
         assert_eq!(reader.get(&ids).unwrap()[0].as_ref(), Some(&moved));
@@ -184,7 +188,10 @@ fn what_cannot_be_copied_is_refused_before_anything_is_written() {
     let to = PlaceIndex::create(at("to"), &model, settings).unwrap();
     let both = [from, second];
     let said = refused(&both, &to).to_string();
-    assert!(said.contains("/data/street") && said.contains("/mnt/street") && said.contains("--moved"), "{said}");
+    assert!(
+        said.contains("/data/street") && said.contains("/mnt/street") && said.contains("--moved"),
+        "{said}"
+    );
     let report = copied(&both, &to, &CopyOptions::default().moved(true));
     assert_eq!((report.copied, report.sources), (9, 1));
     assert_eq!(to.reader().unwrap().sources().unwrap(), [source("/mnt/street")]);

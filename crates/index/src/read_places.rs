@@ -12,8 +12,7 @@ use crate::traits::{Info, ReadPlaces};
 use crate::writer::Writer;
 
 /// Why a folder has no approximate search.
-const EXACT: &str =
-    "the search of an index in a folder is exact; an approximate one is there for collections of a cluster alone";
+const EXACT: &str = "the search of an index in a folder is exact; an approximate one is there for collections of a cluster alone";
 
 macro_rules! read_places {
     ($open:ty) => {

@@ -11,9 +11,9 @@ use pyo3::types::PyByteArray;
 use r2former_data::dataset::composed_name;
 use r2former_data::image::{PhotoTags, read_tags, tags_of_bytes};
 use r2former_engine::{
-    AddOptions, CollectionOptions, EngineError, IndexAddress, MemoryImage, Near, OpenIndex, Origin, PlaceFields, PlaceIndex, PositionKind,
-    Positions, Progress, QueryImage, QueryOptions, QueryResult, SearchFilter, add_images, answers_geojson,
-    answers_json,
+    AddOptions, CollectionOptions, EngineError, IndexAddress, MemoryImage, Near, OpenIndex, Origin,
+    PlaceFields, PlaceIndex, PositionKind, Positions, Progress, QueryImage, QueryOptions, QueryResult,
+    SearchFilter, add_images, answers_geojson, answers_json,
 };
 use r2former_index::{Filter, ReadPlaces, WritePlaces, place_id};
 use serde_json::json;
@@ -121,9 +121,7 @@ impl Index {
     /// Creates an index from a snapshot.
     #[staticmethod]
     fn restore(py: Python<'_>, file: PathBuf, path: PathBuf, device: &str) -> PyResult<Self> {
-        run(py, None, |_| {
-            Ok(Self { open: OpenIndex::of(PlaceIndex::import(&file, &path)?, device)? })
-        })
+        run(py, None, |_| Ok(Self { open: OpenIndex::of(PlaceIndex::import(&file, &path)?, device)? }))
     }
 
     /// Uses a model that is loaded already.
@@ -299,9 +297,7 @@ impl Index {
 
     /// As `r2former index verify --json`.
     fn verify(&self, py: Python<'_>) -> PyResult<String> {
-        run(py, None, |_: &Watch| {
-            Ok(serde_json::to_string(&self.open.place().verify()?)?)
-        })
+        run(py, None, |_: &Watch| Ok(serde_json::to_string(&self.open.place().verify()?)?))
     }
 
     fn compact(&self, py: Python<'_>) -> PyResult<()> {

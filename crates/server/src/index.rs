@@ -66,8 +66,7 @@ impl Index {
         if looked.1 {
             return Ok(());
         }
-        let detail =
-            "the index is gone, or another one is in its place: the service has to be started again";
+        let detail = "the index is gone, or another one is in its place: the service has to be started again";
         Err(Problem::unavailable(detail, REPLACED))
     }
 

@@ -65,7 +65,8 @@ impl PhotoRoots {
     fn candidates(&self, id: PlaceId, place: &Place, sources: &[Source]) -> Vec<PathBuf> {
         let source = sources.iter().find(|source| source.holds(&place.name));
         if source.is_some_and(is_uploads) {
-            let upload = self.uploads.as_deref().zip(place.file).map(|(uploads, file)| upload(uploads, id, file));
+            let upload =
+                self.uploads.as_deref().zip(place.file).map(|(uploads, file)| upload(uploads, id, file));
             return upload.into_iter().collect();
         }
         let inside = place.name.split_once('/').map(|(_, inside)| inside);

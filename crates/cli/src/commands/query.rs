@@ -12,8 +12,8 @@ use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::PositionKind;
 use r2former_engine::{
-    EngineError, IndexAddress, LoadedModel, LocateOptions, PlaceIndex, Progress, QueryResult, RerankMethod, locate,
-    unknown_tags,
+    EngineError, IndexAddress, LoadedModel, LocateOptions, PlaceIndex, Progress, QueryResult, RerankMethod,
+    locate, unknown_tags,
 };
 use r2former_index::{Filter, ReadPlaces};
 use r2former_model::ModelConfig;
@@ -167,7 +167,10 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         None => index.model()?,
     };
     if args.approximate && args.index.folder().is_some() {
-        bail!("{}: --approximate is for collections of a cluster; the search of a folder is exact", args.index);
+        bail!(
+            "{}: --approximate is for collections of a cluster; the search of a folder is exact",
+            args.index
+        );
     }
     let reader = index.reader()?;
     if reader.list(None, 1, &Filter::default())?.places.is_empty() {

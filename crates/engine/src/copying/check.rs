@@ -1,7 +1,7 @@
 //! Whether everything arrived: by counts, and by comparing some images, or all, with what was read.
 
 use super::portion::sum;
-use super::{CopyOptions, Ids, VerifySamples, Verified, is_same_descriptor, together};
+use super::{CopyOptions, Ids, Verified, VerifySamples, is_same_descriptor, together};
 use crate::indexing::differences;
 use crate::{IndexAddress, IndexReader, PlaceIndex, Progress, Result};
 use r2former_index::{FileFingerprint, Filter, LocalFeatures, Place, Problem, ReadPlaces};
@@ -46,9 +46,9 @@ impl Checks {
         self.samples.resize(self.samples.len().max(index + 1), Ids::new());
         self.listed[index] += ids.len();
         // Identifiers are hashes of names: evenly spaced ones are as good as random ones.
-        let samples = (self.passed..).zip(ids).filter(|(number, _)| {
-            self.stride.is_some_and(|stride| number.is_multiple_of(stride))
-        });
+        let samples = (self.passed..)
+            .zip(ids)
+            .filter(|(number, _)| self.stride.is_some_and(|stride| number.is_multiple_of(stride)));
         self.samples[index].extend(samples.map(|(_, id)| id));
         self.passed += ids.len();
     }
@@ -120,7 +120,12 @@ impl Checks {
         let mut wanted: Ids = ids.iter().copied().filter(|id| !self.left_out.contains(id)).collect();
         for later in pair.later {
             let replaced = later.contains(&wanted)?;
-            wanted = wanted.into_iter().zip(replaced).filter(|(_, replaced)| !replaced).map(|(id, _)| id).collect();
+            wanted = wanted
+                .into_iter()
+                .zip(replaced)
+                .filter(|(_, replaced)| !replaced)
+                .map(|(id, _)| id)
+                .collect();
         }
         let (here, there) = (Side::read(pair.reader, &wanted)?, Side::read(pair.to, &wanted)?);
         for (i, &id) in wanted.iter().enumerate() {
@@ -172,7 +177,8 @@ impl Side {
             return vec!["it is missing in the target".into()];
         };
         let fields = differences(found, here).into_iter();
-        let mut all: Vec<String> = fields.map(|change| format!("its {} is another in the target", change.what)).collect();
+        let mut all: Vec<String> =
+            fields.map(|change| format!("its {} is another in the target", change.what)).collect();
         if let (Some(one), Some(other)) = (&self.globals[i], &there.globals[i])
             && !is_same_descriptor(one, other)
         {

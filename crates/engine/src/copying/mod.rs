@@ -4,7 +4,7 @@ mod check;
 mod portion;
 mod report;
 
-pub use report::{CopyOptions, CopyReport, Difference, VerifySamples, Verified};
+pub use report::{CopyOptions, CopyReport, Difference, Verified, VerifySamples};
 
 use self::check::Checks;
 use self::portion::{Portion, Portions};
@@ -51,7 +51,10 @@ pub fn copy_index(
 ) -> Result<CopyReport> {
     for index in from {
         if index.address().is_same(to.address()) {
-            return Err(EngineError::Request(format!("{}: an index is not copied into itself", to.address())));
+            return Err(EngineError::Request(format!(
+                "{}: an index is not copied into itself",
+                to.address()
+            )));
         }
         to.check_alike(index)?;
     }

@@ -65,9 +65,16 @@ pub(super) fn copy(args: &CopyArgs) -> Result<ExitStatus> {
     let (problems, differing) = (done.verified.problems.len(), done.differing);
     match (problems, differing) {
         (0, 0) => Ok(ExitStatus::Done),
-        (0, 1) => bail!("1 image differs from the target's of its name, which stays; --update takes the new one"),
-        (0, _) => bail!("{differing} images differ from the target's of their names, which stay; --update takes the new ones"),
-        _ => bail!("{}: the copy is not what was read: {problems} problems; see `r2former index verify`", args.to),
+        (0, 1) => {
+            bail!("1 image differs from the target's of its name, which stays; --update takes the new one")
+        }
+        (0, _) => bail!(
+            "{differing} images differ from the target's of their names, which stay; --update takes the new ones"
+        ),
+        _ => bail!(
+            "{}: the copy is not what was read: {problems} problems; see `r2former index verify`",
+            args.to
+        ),
     }
 }
 

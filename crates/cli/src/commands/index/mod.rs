@@ -164,8 +164,7 @@ fn create(args: &CreateArgs, machine: &Machine) -> Result<ExitStatus> {
         (PositionKind::Wgs84, None) => Positions::Wgs84,
         (PositionKind::None, None) => Positions::None,
     };
-    let index =
-        PlaceIndex::create_in(&args.index, &loaded, settings, positions, &args.collection.options())?;
+    let index = PlaceIndex::create_in(&args.index, &loaded, settings, positions, &args.collection.options())?;
     if args.json {
         return print_json(&json!({ "index": args.index.to_string(), "manifest": index.manifest }));
     }
