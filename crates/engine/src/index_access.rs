@@ -161,7 +161,7 @@ macro_rules! read_places {
                 self.reads().bytes()
             }
 
-            fn changes(&self) -> Result<u64> {
+            fn changes(&self) -> Result<Option<u64>> {
                 self.reads().changes()
             }
 

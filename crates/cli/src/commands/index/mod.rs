@@ -276,12 +276,14 @@ fn info(args: &OneIndex) -> Result<ExitStatus> {
     let manifest = &index.manifest;
     let mut out = output::stdout();
     out.line(format_args!("images      {}", info.images))?;
-    out.line(format_args!(
-        "on disk     {} ({} per image), {} in use",
-        bytes(info.bytes),
-        bytes(info.bytes_per_image().round() as u64),
-        bytes(info.bytes_in_use)
-    ))?;
+    let (all, each) = (bytes(info.bytes), bytes(info.bytes_per_image().round() as u64));
+    match args.index.folder() {
+        Some(_) => {
+            out.line(format_args!("on disk     {all} ({each} per image), {} in use", bytes(info.bytes_in_use)))?;
+        }
+        // A cluster does not say.
+        None => out.line(format_args!("in cluster  about {all} ({each} per image), all copies together"))?,
+    }
     out.line(format_args!(
         "            vectors per image up to {}: descriptor {}, local features {} x {} bytes",
         bytes(info.config.vector_bytes()),
