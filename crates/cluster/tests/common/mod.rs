@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use r2former_cluster::Address;
 
+pub mod stub;
+
 /// The index of the embedded store, whose images these tests use, too.
 #[path = "../../../index/tests/common/mod.rs"]
 pub mod images;
