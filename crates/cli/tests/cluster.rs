@@ -3,12 +3,12 @@
 #![cfg(target_os = "linux")]
 
 mod common;
-#[path = "../../cluster/tests/common/mod.rs"]
-mod cluster;
+#[path = "../../cluster/tests/common/nodes.rs"]
+mod nodes;
 
-use cluster::Nodes;
 use common::service::Serving;
 use common::{Command, Ended, fails, names, r2former};
+use nodes::Nodes;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 

@@ -263,7 +263,7 @@ fn queries(arguments: &Arguments) -> Vec<Vec<f32>> {
     // Half of them are near an image.
     let near = |i: usize, unit: Vec<f32>| {
         let image = new_place(arguments, (i as u64 * 7919) % arguments.images);
-        let part = if i % 2 == 0 { 0.0 } else { 1.0 };
+        let part = if i.is_multiple_of(2) { 0.0 } else { 1.0 };
         unit.iter().zip(image.global).map(|(x, y)| 0.3 * x + part * y).collect()
     };
     (0..arguments.queries).map(|i| near(i, random.unit(arguments.dim))).collect()
