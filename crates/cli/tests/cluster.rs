@@ -23,7 +23,8 @@ struct Home {
 impl Home {
     fn new() -> Self {
         let home = Self { dir: tempfile::tempdir().expect("temporary folder") };
-        let town = ["--seed", "5", "--blocks", "1x1", "--spacing", "30", "--conditions", "day", "--queries", "4"];
+        let town =
+            ["--seed", "5", "--blocks", "1x1", "--spacing", "30", "--conditions", "day", "--queries", "4"];
         r2former().arg("town").arg(home.at("town")).args(town).args(["--size", "120x160"]).assert().success();
         home
     }
@@ -84,8 +85,14 @@ fn a_collection_is_an_index_as_a_folder_is() {
     // Created once, with options.
     let said = fails(&mut home.run(&["index", "info", &streets]), 1);
     names(&said, &[&streets, "no such collection", "r2former index create"]);
-    let created = home.run(&["index", "create", &streets, "--shards", "2", "--quantization", "int8"]).assert().success();
-    names(&out(&created), &[&format!("{streets}: an empty index"), &format!("next: r2former index add {streets}")]);
+    let created = home
+        .run(&["index", "create", &streets, "--shards", "2", "--quantization", "int8"])
+        .assert()
+        .success();
+    names(
+        &out(&created),
+        &[&format!("{streets}: an empty index"), &format!("next: r2former index add {streets}")],
+    );
     let said = fails(&mut home.run(&["index", "create", &streets]), 1);
     names(&said, &[&streets, "choose another name"]);
     let said = fails(&mut home.run(&["query", &streets, queries]), 1);
@@ -124,7 +131,8 @@ fn a_collection_is_an_index_as_a_folder_is() {
     // Copied into a folder and back.
     let (back, again) = (home.at("back"), nodes.address("again").to_string());
     let back = text(&back);
-    let copied = json(&home.run(&["index", "copy", &streets, back, "--verify-all", "--json"]).assert().success());
+    let copied =
+        json(&home.run(&["index", "copy", &streets, back, "--verify-all", "--json"]).assert().success());
     assert_eq!((&copied["copied"], &copied["verified"]["samples"]), (&images.into(), &images.into()));
     assert_eq!((copied["from"][0].as_str(), copied["to"].as_str()), (Some(&*streets), Some(back)));
     assert_eq!((listed(back), ask(back, &[])), (listed(places), expected.clone()));
@@ -161,7 +169,8 @@ fn a_collection_is_served() {
     let mut serving = Serving::start(&streets, &["--uploads", text(&uploads)], &[(CACHE, text(&cache))]);
     let indexes = serving.ask("GET", "/v1/indexes", b"");
     assert!(indexes.contains(r#""name":"streets""#) && indexes.contains(r#""changes":null"#), "{indexes}");
-    let query = std::fs::read_dir(home.at("town/queries/day")).or_else(|_| std::fs::read_dir(home.at("town/queries")));
+    let query = std::fs::read_dir(home.at("town/queries/day"))
+        .or_else(|_| std::fs::read_dir(home.at("town/queries")));
     let query = query.expect("a folder").next().expect("a query").expect("an entry").path();
     let photo = std::fs::read(query).expect("a photograph");
     for path in ["/v1/locate?top=2", "/v1/locate?top=2&approximate=true"] {
@@ -171,7 +180,8 @@ fn a_collection_is_served() {
     // A place of a photograph that is sent, with its picture; it is found at once.
     let added = serving.post("/v1/places?position=51,0.1&name=sent.jpg", &photo);
     assert!(added.starts_with("HTTP/1.1 201 "), "{added}");
-    let document: Value = serde_json::from_str(added.split("\r\n\r\n").nth(1).expect("a body")).expect("JSON");
+    let document: Value =
+        serde_json::from_str(added.split("\r\n\r\n").nth(1).expect("a body")).expect("JSON");
     let place = format!("/v1/places/{}", document["id"].as_str().expect("text"));
     assert!(serving.ask("GET", &format!("{place}/thumbnail"), b"").starts_with("HTTP/1.1 200 "));
     assert!(serving.post("/v1/locate?top=1", &photo).contains("\"path\":\"uploads/sent.jpg\""));
@@ -182,7 +192,9 @@ fn a_collection_is_served() {
     serving.child.wait().expect("it was started");
     // Without a folder the photograph is not kept.
     let mut serving = Serving::start(format!("s={streets}"), &[], &[(CACHE, text(&cache))]);
-    assert!(serving.post("/v1/places?position=51,0.1&name=sent.jpg&index=s", &photo).starts_with("HTTP/1.1 201 "));
+    assert!(
+        serving.post("/v1/places?position=51,0.1&name=sent.jpg&index=s", &photo).starts_with("HTTP/1.1 201 ")
+    );
     let lost = serving.ask("GET", &format!("{place}/image"), b"");
     assert!(lost.starts_with("HTTP/1.1 404 ") && lost.contains("--uploads"), "{lost}");
     serving.child.kill().expect("it runs");

@@ -1,5 +1,11 @@
 //! What the tests of the cluster's index share.
-#![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used, reason = "each test uses some of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test uses some of it"
+)]
 
 pub mod nodes;
 pub mod stub;

@@ -279,7 +279,10 @@ fn info(args: &OneIndex) -> Result<ExitStatus> {
     let (all, each) = (bytes(info.bytes), bytes(info.bytes_per_image().round() as u64));
     match args.index.folder() {
         Some(_) => {
-            out.line(format_args!("on disk     {all} ({each} per image), {} in use", bytes(info.bytes_in_use)))?;
+            out.line(format_args!(
+                "on disk     {all} ({each} per image), {} in use",
+                bytes(info.bytes_in_use)
+            ))?;
         }
         // A cluster does not say.
         None => out.line(format_args!("in cluster  about {all} ({each} per image), all copies together"))?,
