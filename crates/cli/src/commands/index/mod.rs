@@ -68,11 +68,12 @@ pub(crate) struct CreateArgs {
     /// altitude is in metres above the ellipsoid.
     #[arg(long, value_name = "LAT,LON[,ALT]", value_parser = parse_origin, allow_hyphen_values = true)]
     origin: Option<Origin>,
-    #[command(flatten)]
-    collection: CollectionArgs,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
+    // Last: its heading is that of everything after it.
+    #[command(flatten)]
+    collection: CollectionArgs,
 }
 
 #[derive(Debug, Args)]
