@@ -143,9 +143,7 @@ impl Calls {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let dir = self.address().path();
-        // A call has several requests: each ends by its own deadline.
-        let longest = Duration::from_secs(24 * 3600).max(self.deadline);
-        runtime::wait(longest, requests(self.clone())).map_err(|problem| IndexError::Store {
+        runtime::wait(requests(self.clone())).map_err(|problem| IndexError::Store {
             dir,
             doing: "asking the cluster",
             problem,
