@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::OnceLock;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -34,20 +34,33 @@ fn runtime() -> Result<&'static Runtime, String> {
     }
 }
 
-/// Runs a request to its end and returns what it returns. It runs on the threads of this module, so that the caller
-/// may be a thread of another runtime; that thread is blocked meanwhile.
+/// A request on its way.
+#[derive(Debug)]
+pub(crate) struct Pending<T>(Receiver<T>);
+
+impl<T> Pending<T> {
+    /// Waits for its end. The thread is blocked meanwhile, whatever else runs on it.
+    ///
+    /// # Errors
+    /// If the request panicked.
+    pub(crate) fn wait(self) -> Result<T, String> {
+        self.0.recv().map_err(|error| format!("a request did not come to its end: {error}"))
+    }
+}
+
+/// Starts a request on the threads of this module, so that the caller may be a thread of another runtime.
 ///
 /// # Errors
-/// If there are no such threads, or the request panics.
-pub(crate) fn wait<T: Send + 'static>(
+/// If there are no such threads.
+pub(crate) fn start<T: Send + 'static>(
     request: impl Future<Output = T> + Send + 'static,
-) -> Result<T, String> {
+) -> Result<Pending<T>, String> {
     let (sender, receiver) = sync_channel(1);
     runtime()?.spawn(async move {
         // Whoever gave up waiting has no use for it.
         let _ = sender.send(request.await);
     });
-    receiver.recv().map_err(|error| format!("a request did not come to its end: {error}"))
+    Ok(Pending(receiver))
 }
 
 #[cfg(test)]
@@ -56,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_request_runs_inside_and_outside_of_another_runtime() {
-        let ask = || wait(async { 6 * 7 });
+        let ask = || start(async { 6 * 7 }).and_then(Pending::wait);
         assert_eq!(ask(), Ok(42));
         let other = Builder::new_current_thread().enable_all().build().unwrap();
         assert_eq!(other.block_on(async { ask() }), Ok(42));
@@ -66,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_request_that_panics_is_an_error() {
-        let failed: Result<(), String> = wait(async { panic!("on purpose") });
+        let failed: Result<(), String> = start(async { panic!("on purpose") }).and_then(Pending::wait);
         assert!(failed.is_err());
     }
 }
