@@ -13,12 +13,13 @@ use qdrant_client::qdrant::{
     ScalarQuantization, UpdateCollection, Value, VectorParams, VectorParamsMap, VectorsConfig,
     payload_index_params::IndexParams, vectors_config::Config,
 };
-use r2former_index::{Attachment, IndexConfig, IndexError, Manifest, PositionKind, Result};
+use r2former_index::{
+    Attachment, CollectionOptions, IndexConfig, IndexError, Manifest, PositionKind, Quantization, Result,
+};
 
 use crate::address::Address;
 use crate::attachments::{self, KIND};
 use crate::collection::{CREATION, Calls, MANIFEST, READY, manifest_text};
-use crate::options::{CollectionOptions, Quantization};
 use crate::packing::floats;
 use crate::payload::{FILE, GEO, LAT, LON, TAGS, TIME, X, Y, Z, string, text};
 

@@ -436,7 +436,7 @@ impl Collection {
             config: self.manifest.config.clone(),
             created: self.manifest.created.clone(),
             images: self.count(&Filter::default())?,
-            changes: 0,
+            changes: None,
             bytes,
             bytes_in_use: bytes,
             extent: self.extent()?,
@@ -496,6 +496,16 @@ macro_rules! read_places {
                 self.collection.search(self.mode, globals, top, filter)
             }
 
+            fn search_approximate(
+                &self,
+                global: &[f32],
+                top: usize,
+                filter: &r2former_index::Filter,
+            ) -> r2former_index::Result<Vec<r2former_index::Hit>> {
+                let found = self.collection.search(crate::read::Mode::Approximate, &[global], top, filter)?;
+                Ok(found.into_iter().next().unwrap_or_default())
+            }
+
             fn locals(
                 &self,
                 ids: &[uuid::Uuid],
@@ -549,7 +559,12 @@ macro_rules! read_places {
                 self.collection.bytes()
             }
 
-            /// Bytes are an estimate; changes are not counted, and 0.
+            /// Nobody counts them, as anybody may write.
+            fn changes(&self) -> r2former_index::Result<Option<u64>> {
+                Ok(None)
+            }
+
+            /// Bytes are an estimate; changes are not counted.
             fn info(&self) -> r2former_index::Result<r2former_index::Info> {
                 self.collection.info()
             }

@@ -37,6 +37,7 @@ mod fingerprint;
 mod lmdb;
 mod lock;
 mod manifest;
+mod options;
 mod picture;
 mod place;
 mod query;
@@ -55,6 +56,7 @@ pub use attachment::{Attachment, attachment_path};
 pub use error::{ErrorKind, IndexError, Result};
 pub use fingerprint::FileFingerprint;
 pub use manifest::{FORMAT, IndexConfig, MANIFEST, Manifest};
+pub use options::{CollectionOptions, Quantization};
 pub use place::{
     Extent, FeatureBytes, Filter, Hit, LocalFeatures, Near, NewPlace, Page, Place, Source, place_id,
 };

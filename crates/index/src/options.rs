@@ -1,8 +1,12 @@
-//! How a collection is kept: set once, at its creation.
+//! How a collection of a cluster is kept: set once, at its creation. A folder has no such options.
+
+use serde::Deserialize;
+use std::str::FromStr;
 
 /// How many shards and replicas a collection has, and how its descriptors are kept. What is not set is the cluster's
-/// default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// default. As a document every key may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct CollectionOptions {
     /// Parts of the collection, spread over the nodes: one per node unless set.
     pub shards: Option<u32>,
@@ -19,7 +23,10 @@ pub struct CollectionOptions {
 
 impl CollectionOptions {
     /// What cannot be: no shard, or more acknowledgements than copies.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn check(&self) -> Result<(), String> {
         let zero = |value: Option<u32>, what: &str| match value {
             Some(0) => Err(format!("0 {what}; at least 1 is possible")),
             _ => Ok(()),
@@ -37,13 +44,26 @@ impl CollectionOptions {
 }
 
 /// Smaller copies of the descriptors. Exact search does not use them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Quantization {
     /// None.
     #[default]
     None,
     /// 8 bits per dimension, in memory: a quarter of the descriptors. The best are scored again by the descriptors.
     Int8,
+}
+
+impl FromStr for Quantization {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::None),
+            "int8" => Ok(Self::Int8),
+            _ => Err(format!("{text:?} is no quantization: none or int8")),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -60,12 +80,8 @@ mod tests {
         };
         assert_eq!(of(None, None, None).check(), Ok(()));
         assert_eq!(of(Some(6), Some(2), Some(2)).check(), Ok(()));
-        for wrong in [
-            of(Some(0), None, None),
-            of(None, Some(0), None),
-            of(None, None, Some(0)),
-            of(None, Some(2), Some(3)),
-        ] {
+        let zeros = [of(Some(0), None, None), of(None, Some(0), None), of(None, None, Some(0))];
+        for wrong in zeros.into_iter().chain([of(None, Some(2), Some(3))]) {
             assert!(wrong.check().is_err());
         }
     }
