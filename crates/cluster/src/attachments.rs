@@ -8,7 +8,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use qdrant_client::qdrant::{PointStruct, RetrievedPoint, UpsertPoints};
+use qdrant_client::qdrant::{NamedVectors, PointStruct, RetrievedPoint, UpsertPoints, Vectors, vectors};
 use r2former_index::{Attachment, IndexError, Result};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -105,7 +105,9 @@ pub(crate) fn put(calls: &Calls, points: Vec<PointStruct>) -> Result<()> {
 
 /// A point without vectors.
 pub(crate) fn point(id: Uuid, payload: Payload) -> PointStruct {
-    PointStruct { id: Some(point_id(id)), payload, vectors: None }
+    // Qdrant refuses a point that does not say that it has none.
+    let none = vectors::VectorsOptions::Vectors(NamedVectors::default());
+    PointStruct { id: Some(point_id(id)), payload, vectors: Some(Vectors { vectors_options: Some(none) }) }
 }
 
 /// The content of the attachment called `name`.

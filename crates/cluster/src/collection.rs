@@ -21,7 +21,7 @@ use tonic::Code;
 use crate::address::Address;
 use crate::connection::{Ask, Cluster};
 use crate::payload::string;
-use crate::runtime;
+use crate::runtime::{self, Pending};
 
 /// The key of the manifest in a collection's metadata, as JSON in one text.
 pub(crate) const MANIFEST: &str = "r2former";
@@ -142,14 +142,21 @@ impl Calls {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let dir = self.address().path();
-        // A call has several requests: each ends by its own deadline.
-        let longest = Duration::from_secs(24 * 3600).max(self.deadline);
-        runtime::wait(longest, requests(self.clone())).map_err(|problem| IndexError::Store {
-            dir,
-            doing: "asking the cluster",
-            problem,
-        })?
+        self.finish(self.start(requests)?)
+    }
+
+    /// Starts requests, from any thread.
+    pub(crate) fn start<T, F>(&self, requests: impl FnOnce(Self) -> F) -> Result<Pending<Result<T>>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        runtime::start(requests(self.clone())).map_err(|problem| self.store("asking the cluster", problem))
+    }
+
+    /// Waits for started requests.
+    pub(crate) fn finish<T>(&self, pending: Pending<Result<T>>) -> Result<T> {
+        pending.wait().map_err(|problem| self.store("asking the cluster", problem))?
     }
 
     fn store(&self, doing: &'static str, problem: impl Into<String>) -> IndexError {

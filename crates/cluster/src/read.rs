@@ -58,7 +58,7 @@ impl Mode {
                 ..SearchParams::default()
             },
             Self::Approximate => SearchParams {
-                hnsw_ef: Some((2 * top as u64).clamp(128, 4096)),
+                hnsw_ef: Some((top as u64).saturating_mul(2).clamp(128, 4096)),
                 quantization: Some(QuantizationSearchParams {
                     rescore: Some(true),
                     oversampling: Some(2.0),
@@ -98,14 +98,18 @@ impl Collection {
         }
         // Some of what Qdrant finds is not within the filter: then more of it is asked for, until it suffices.
         let mut limit = if question.exact { top } else { top.saturating_add(top / 16 + 8) };
+        // Qdrant makes room for as many as it is asked for.
+        let most =
+            if limit > PAGE { self.count(&Filter::default())?.saturating_add(PAGE) } else { usize::MAX };
         let mut pending: Vec<usize> = (0..globals.len()).collect();
         while !pending.is_empty() {
+            limit = limit.min(most);
             let mut unfinished = Vec::new();
             for some in pending.chunks((HITS / limit).clamp(1, 256)) {
                 let queries = some.iter().map(|&i| units[i].clone()).collect();
                 let answers = self.query(mode, queries, limit, question.conditions.clone())?;
                 for (&i, points) in some.iter().zip(answers) {
-                    let all = points.len() < limit;
+                    let all = points.len() < limit || limit == most;
                     let hits = points.iter().map(|point| self.hit(point)).collect::<Result<Vec<_>>>()?;
                     found[i] = hits;
                     if !question.exact {
@@ -290,7 +294,7 @@ impl Collection {
         let mut page = Page::default();
         let mut offset = from.map(point_id);
         loop {
-            let missing = limit - page.places.len() + 1;
+            let missing = (limit - page.places.len()).saturating_add(1);
             let (points, next) = self.scroll(question.conditions.clone(), offset, missing.min(PAGE))?;
             for point in &points {
                 let (id, place) = self.place(point.id.as_ref(), &point.payload)?;

@@ -1,9 +1,8 @@
 //! Writing to an index of a cluster.
 
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::iter;
 use qdrant_client::qdrant::points_update_operation::{Operation, OverwritePayload};
 use qdrant_client::qdrant::{
     DeletePoints, DenseVector, MultiDenseVector, NamedVectors, PointStruct, PointsIdsList, PointsSelector,
@@ -19,6 +18,7 @@ use crate::create::{GLOBAL, LOCAL};
 use crate::packing::{floats, pack};
 use crate::payload::{encode, point_id};
 use crate::read::{Mode, read_places};
+use crate::runtime::Pending;
 
 /// Bytes of a message, unless one image has more: far below what a node takes at a time.
 const MESSAGE_BYTES: usize = 4 << 20;
@@ -81,12 +81,12 @@ impl ClusterWriter {
         let config = &self.collection.manifest.config;
         let row_bytes = 4 * floats(config.row_width);
         let mut messages = Messages::new(&self.collection);
-        for (new, unit) in add.iter().zip(units) {
+        let pushed = add.iter().zip(units).try_for_each(|(new, unit)| {
             let rows = new.local.len().checked_div(config.row_width).unwrap_or(0);
             let bytes = 4 * unit.len() + rows * row_bytes + 1024;
-            messages.push(self.point(new, unit)?, bytes)?;
-        }
-        messages.finish()
+            messages.push(self.point(new, unit)?, bytes)
+        });
+        messages.finish(pushed)
     }
 
     /// An image as a point.
@@ -94,7 +94,7 @@ impl ClusterWriter {
         let payload = encode(&new.place).map_err(|problem| self.about(&new.place, &problem))?;
         let dense = |vector| Vector { vector: Some(vector), ..Vector::default() };
         let global = dense(vector::Vector::Dense(DenseVector { data: unit }));
-        let mut named = std::collections::HashMap::from([(GLOBAL.to_owned(), global)]);
+        let mut named = HashMap::from([(GLOBAL.to_owned(), global)]);
         if !new.local.is_empty() {
             let rows = new.local.chunks(self.collection.manifest.config.row_width);
             let vectors = rows.map(|row| DenseVector { data: pack(row) }).collect();
@@ -191,46 +191,50 @@ struct Messages {
     calls: Calls,
     points: Vec<PointStruct>,
     bytes: usize,
-    full: Vec<Vec<PointStruct>>,
+    pending: VecDeque<Pending<Result<()>>>,
 }
 
 impl Messages {
     fn new(collection: &Collection) -> Self {
-        Self { calls: collection.calls(), points: Vec::new(), bytes: 0, full: Vec::new() }
+        Self { calls: collection.calls(), points: Vec::new(), bytes: 0, pending: VecDeque::new() }
     }
 
     fn push(&mut self, point: PointStruct, bytes: usize) -> Result<()> {
-        if !self.points.is_empty()
-            && (self.bytes + bytes > MESSAGE_BYTES || self.points.len() == MESSAGE_IMAGES)
-        {
-            self.full.push(std::mem::take(&mut self.points));
-            self.bytes = 0;
+        if self.bytes + bytes > MESSAGE_BYTES || self.points.len() == MESSAGE_IMAGES {
+            self.send()?;
         }
         self.points.push(point);
         self.bytes += bytes;
-        if self.full.len() == IN_FLIGHT { self.send() } else { Ok(()) }
+        Ok(())
     }
 
-    fn finish(mut self) -> Result<()> {
-        if !self.points.is_empty() {
-            self.full.push(std::mem::take(&mut self.points));
-        }
-        self.send()
-    }
-
-    /// Sends what is full, and waits until all of it is acknowledged.
+    /// Sends what there is, after the oldest message is acknowledged where there are too many.
     fn send(&mut self) -> Result<()> {
-        let full = std::mem::take(&mut self.full);
-        self.calls.block(|calls| async move {
-            let upsert = |points| {
-                let collection_name = calls.name();
-                calls.upsert(UpsertPoints { collection_name, points, ..UpsertPoints::default() })
-            };
-            let mut answers = iter(full.into_iter().map(upsert)).buffer_unordered(IN_FLIGHT);
-            while let Some(answer) = answers.next().await {
-                answer?;
-            }
-            Ok(())
-        })
+        if self.pending.len() == IN_FLIGHT
+            && let Some(oldest) = self.pending.pop_front()
+        {
+            self.calls.finish(oldest)?;
+        }
+        let points = std::mem::take(&mut self.points);
+        self.bytes = 0;
+        if points.is_empty() {
+            return Ok(());
+        }
+        let sent = self.calls.start(|calls| async move {
+            let collection_name = calls.name();
+            calls.upsert(UpsertPoints { collection_name, points, ..UpsertPoints::default() }).await
+        });
+        self.pending.push_back(sent?);
+        Ok(())
+    }
+
+    /// Waits for every message, also after one failed: what is on its way must not arrive after a later change.
+    fn finish(mut self, pushed: Result<()>) -> Result<()> {
+        let mut result = pushed.and_then(|()| self.send());
+        for pending in std::mem::take(&mut self.pending) {
+            let answer = self.calls.finish(pending);
+            result = result.and(answer);
+        }
+        result
     }
 }

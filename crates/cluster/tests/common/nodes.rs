@@ -20,6 +20,8 @@ pub struct Nodes {
     dir: tempfile::TempDir,
     nodes: Vec<Node>,
     key: Option<String>,
+    /// Settings besides those of every node.
+    settings: Vec<(&'static str, String)>,
     /// One cluster at a time: they are large programs.
     _one: MutexGuard<'static, ()>,
 }
@@ -34,11 +36,15 @@ struct Node {
 impl Nodes {
     /// Starts `count` nodes; none where there is no program.
     pub fn start(count: usize) -> Option<Self> {
-        Self::start_with_key(count, None)
+        Self::start_with(count, None, Vec::new())
     }
 
-    /// Like [`start`](Self::start), with a key that requests must have.
-    pub fn start_with_key(count: usize, key: Option<&str>) -> Option<Self> {
+    /// Like [`start`](Self::start), with a key that requests must have, and more settings.
+    pub fn start_with(
+        count: usize,
+        key: Option<&str>,
+        settings: Vec<(&'static str, String)>,
+    ) -> Option<Self> {
         static ONE: Mutex<()> = Mutex::new(());
         let Some(program) = std::env::var_os("R2FORMER_QDRANT") else {
             eprintln!("SKIPPED: R2FORMER_QDRANT names no program of Qdrant");
@@ -54,6 +60,7 @@ impl Nodes {
             dir: tempfile::tempdir().unwrap(),
             nodes: (0..count).map(node).collect(),
             key: key.map(Into::into),
+            settings,
             _one: one,
         };
         for i in 0..count {
@@ -84,6 +91,7 @@ impl Nodes {
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         if let Some(key) = &self.key {
             command.env("QDRANT__SERVICE__API_KEY", key);
         }
