@@ -129,9 +129,9 @@ struct r2former_index *r2former_create(const char *path,
 void r2former_close(struct r2former_index *index);
 
 // Where was this photograph taken? `bytes` are those of an image file (JPEG, PNG, WebP, TIFF, ...). `options` is NULL or a
-// JSON object: top, candidates, rerank, adaptive, approximate, min_confidence, near, radius, tags, since, until. Returns
-// the document of `r2former query --json`, to be freed by `r2former_free`; NULL where it fails. An image that cannot be
-// read is an answer with the status `unreadable`.
+// JSON object: top, candidates, rerank, cascade, adaptive, approximate, min_confidence, near, radius, tags, since, until.
+// Returns the document of `r2former query --json`, to be freed by `r2former_free`; NULL where it fails. An image that
+// cannot be read is an answer with the status `unreadable`.
 //
 // # Safety
 // `index` is open, `length` bytes can be read at `bytes`, `options` is text that ends with 0 or NULL.

@@ -145,9 +145,9 @@ pub unsafe extern "C" fn r2former_close(index: *mut r2former_index) {
 }
 
 /// Where was this photograph taken? `bytes` are those of an image file (JPEG, PNG, WebP, TIFF, ...). `options` is NULL or a
-/// JSON object: top, candidates, rerank, adaptive, approximate, min_confidence, near, radius, tags, since, until. Returns
-/// the document of `r2former query --json`, to be freed by `r2former_free`; NULL where it fails. An image that cannot be
-/// read is an answer with the status `unreadable`.
+/// JSON object: top, candidates, rerank, cascade, adaptive, approximate, min_confidence, near, radius, tags, since, until.
+/// Returns the document of `r2former query --json`, to be freed by `r2former_free`; NULL where it fails. An image that
+/// cannot be read is an answer with the status `unreadable`.
 ///
 /// # Safety
 /// `index` is open, `length` bytes can be read at `bytes`, `options` is text that ends with 0 or NULL.

@@ -67,12 +67,14 @@ fn a_cascade_leaves_the_reranker_what_geometry_ranks_first() {
     assert_eq!(scored[0]["path"], geometry[0]["path"]);
     let same = all.iter().find(|found| found["path"] == scored[0]["path"]).expect("among all");
     assert_eq!(same["score"], scored[0]["score"]);
-    // With room for all nothing changes, and other methods have no use for it.
+    // With room for all nothing changes; other methods have no use for it, and say so.
     let without_ids = |matches: &[Value]| -> Vec<(Value, Value)> {
         matches.iter().map(|found| (found["path"].clone(), found["score"].clone())).collect()
     };
     assert_eq!(without_ids(&ask(&["--rerank", "model", "--cascade", "3"])), without_ids(&all));
-    assert_eq!(without_ids(&ask(&["--rerank", "ransac", "--cascade", "1"])), without_ids(&geometry));
+    let mut useless = r2former();
+    useless.arg("query").arg(&index).arg(photos.path().join("0.jpg"));
+    names(&fails(useless.args(["--rerank", "ransac", "--cascade", "1"]), 2), &["cascade", "ransac"]);
     let mut wrong = r2former();
     wrong.arg("query").arg(&index).arg("0.jpg").args(["--cascade", "0"]);
     names(&fails(&mut wrong, 2), &["--cascade"]);

@@ -262,9 +262,11 @@ impl Extractor {
                 Precision::Int8 => MatmulPrecision::Int8,
             };
             let size = [settings.height, settings.width];
-            aggregate = FusedAggregate::new(&model, level).ok();
             backbone = match FusedBackbone::taking(&mut model, level, products, size) {
-                Ok(backbone) => Some(backbone),
+                Ok(backbone) => {
+                    aggregate = FusedAggregate::taking(&mut model, level).ok();
+                    Some(backbone)
+                }
                 Err(KernelError::Unsupported(_)) => None,
                 Err(error) => return Err(EngineError::Compute(error.to_string())),
             };

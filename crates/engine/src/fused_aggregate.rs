@@ -4,11 +4,16 @@ use crate::fused::one;
 use crate::host::host;
 use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
-use r2former_kernels::{Boq, BoqOutput, BoqShape, KernelError, Level, Mix, MixShape};
+use r2former_kernels::{
+    Boq, BoqOutput, BoqShape, KernelError, Level, MatmulPrecision, Mix, MixShape, Salad, SaladOutput,
+    SaladShape,
+};
 use r2former_model::aggregate::{self, Aggregate, EPSILON, NAME};
 use r2former_model::backbone::Tokens;
 use r2former_model::weights::TensorWriter;
 use r2former_model::{Features, GlobalConfig, Precision, R2Former};
+use std::borrow::Cow;
+use std::cell::RefCell;
 
 /// A model's aggregation as CPU kernels.
 #[allow(clippy::large_enum_variant, reason = "a model has one")]
@@ -18,49 +23,55 @@ pub enum FusedAggregate {
     Boq(Boq),
     /// Mixing of positions.
     MixVpr(Mix),
+    /// Optimal transport to clusters.
+    Salad(Salad),
 }
 
 impl FusedAggregate {
-    /// Packs a model's aggregation for a level of vector instructions.
+    /// Packs a model's aggregation for a level of vector instructions. Of the aggregations SALAD alone is computed in 8 bits
+    /// where the model is.
     ///
     /// # Errors
     /// [`KernelError::Unsupported`] for what only the plain path covers: other aggregations, and bfloat16.
     pub fn new(model: &R2Former, level: Level) -> Result<Self, KernelError> {
-        let config = model.config();
-        let (Some(aggregate), Precision::F32 | Precision::Int8) = (model.aggregate(), config.precision)
-        else {
-            return Err(KernelError::Unsupported("this aggregation".into()));
+        Self::packed(model, level, [None, None])
+    }
+
+    /// The same, and takes a linear layer that may be half of the model out of it, so that it is never twice in memory
+    /// ([`R2Former::take_linear`]).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and the model is as it was.
+    pub fn taking(model: &mut R2Former, level: Level) -> Result<Self, KernelError> {
+        shape_of(model)?;
+        let taken = model.take_linear().map_or([None, None], |taken| taken.map(Some));
+        Self::packed(model, level, taken)
+    }
+
+    /// `taken` are weight and bias of a linear layer that the model has no longer.
+    fn packed(model: &R2Former, level: Level, taken: [Option<Vec<f32>>; 2]) -> Result<Self, KernelError> {
+        let shape = shape_of(model)?;
+        let [weight, bias] = taken.map(RefCell::new);
+        let get = |name: &str| {
+            let taken = match name {
+                "linear.weight" => weight.take(),
+                "linear.bias" => bias.take(),
+                _ => None,
+            };
+            let save = |put: &mut TensorWriter| model.aggregate().into_iter().for_each(|own| own.save(put));
+            taken.map(Cow::Owned).or_else(|| one(&format!("{NAME}.{name}"), save))
         };
-        let save = |put: &mut TensorWriter| aggregate.save(put);
-        let get = |name: &str| one(&format!("{NAME}.{name}"), save);
-        let epsilon = EPSILON as f32;
-        match &config.global {
-            GlobalConfig::Boq(c) => {
-                let shape = BoqShape {
-                    input: config.backbone_dim(),
-                    width: c.width,
-                    heads: c.heads,
-                    hidden: 4 * c.width,
-                    queries: c.queries,
-                    layers: c.layers,
-                    epsilon,
+        Ok(match shape {
+            Shape::Boq(shape) => Self::Boq(Boq::new(level, shape, &get)?),
+            Shape::MixVpr(shape) => Self::MixVpr(Mix::new(level, shape, &get)?),
+            Shape::Salad(shape) => {
+                let products = match model.config().precision {
+                    Precision::Int8 => MatmulPrecision::Int8,
+                    _ => MatmulPrecision::F32,
                 };
-                Ok(Self::Boq(Boq::new(level, shape, &get)?))
+                Self::Salad(Salad::new(level, products, shape, &get)?)
             }
-            GlobalConfig::MixVpr(c) => {
-                let shape = MixShape {
-                    width: config.backbone_dim(),
-                    positions: c.positions(),
-                    hidden: c.hidden,
-                    depth: c.depth,
-                    channels: c.channels,
-                    rows: c.rows,
-                    epsilon,
-                };
-                Ok(Self::MixVpr(Mix::new(level, shape, &get)?))
-            }
-            _ => Err(KernelError::Unsupported("this aggregation".into())),
-        }
+        })
     }
 
     /// [`R2Former::features`] of one image; `model` is the one passed to [`FusedAggregate::new`].
@@ -98,8 +109,64 @@ impl FusedAggregate {
                 let shape = [1, descriptor.len()];
                 Ok(Some((Tensor::from_data(TensorData::new(descriptor, shape), &device), None)))
             }
+            (Self::Salad(fused), _) => {
+                let token = host(tokens.last.clone().narrow(1, 0, 1))?;
+                let SaladOutput { descriptor, used } = fused.run(&patches()?, &token).map_err(failed)?;
+                let of = |values: Vec<f32>| {
+                    let shape = [1, values.len()];
+                    Tensor::from_data(TensorData::new(values, shape), &device)
+                };
+                Ok(Some((of(descriptor), Some(of(used)))))
+            }
             _ => Ok(None),
         }
+    }
+}
+
+/// The sizes of an aggregation that has kernels.
+enum Shape {
+    Boq(BoqShape),
+    MixVpr(MixShape),
+    Salad(SaladShape),
+}
+
+fn shape_of(model: &R2Former) -> Result<Shape, KernelError> {
+    let config = model.config();
+    let width = config.backbone_dim();
+    let epsilon = EPSILON as f32;
+    match (&config.global, config.precision) {
+        (GlobalConfig::Boq(c), Precision::F32 | Precision::Int8) => Ok(Shape::Boq(BoqShape {
+            input: width,
+            width: c.width,
+            heads: c.heads,
+            hidden: 4 * c.width,
+            queries: c.queries,
+            layers: c.layers,
+            epsilon,
+        })),
+        (GlobalConfig::MixVpr(c), Precision::F32 | Precision::Int8) => Ok(Shape::MixVpr(MixShape {
+            width,
+            positions: c.positions(),
+            hidden: c.hidden,
+            depth: c.depth,
+            channels: c.channels,
+            rows: c.rows,
+            epsilon,
+        })),
+        (GlobalConfig::Salad(c), Precision::F32 | Precision::Int8) => {
+            let shape = SaladShape {
+                input: width,
+                hidden: c.hidden,
+                token: c.token,
+                dim: c.dim,
+                clusters: c.clusters,
+                linear: c.linear,
+            };
+            // Refused before anything is taken.
+            shape.check()?;
+            Ok(Shape::Salad(shape))
+        }
+        _ => Err(KernelError::Unsupported("this aggregation".into())),
     }
 }
 

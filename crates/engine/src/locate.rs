@@ -179,7 +179,7 @@ struct Candidate {
 /// # Errors
 /// [`EngineError::Data`] for a query that cannot be read as an image, [`EngineError::Index`] for an index that
 /// fails or options that it refuses, [`EngineError::Request`] for a reranking method that the model cannot
-/// do or a confidence that a model without calibration cannot have, [`EngineError::Compute`] for a device that fails.
+/// do, a cascade with another method than the model's reranker, or a confidence that a model without calibration cannot have, [`EngineError::Compute`] for a device that fails.
 pub fn locate<'a>(
     index: &impl ReadPlaces,
     extractor: &Extractor,
@@ -192,6 +192,16 @@ pub fn locate<'a>(
             "model {} is not calibrated, so its answers have no confidence: calibrate it with `r2former model calibrate`, \
              and build the index with the new file",
             extractor.config().name
+        )));
+    }
+    let method = options.rerank.unwrap_or_else(|| RerankMethod::default_of(extractor.config()));
+    if options.cascade == Some(0) {
+        return Err(EngineError::Request("cascade=0: at least 1 candidate is reranked".into()));
+    }
+    if options.cascade.is_some() && method != RerankMethod::Model {
+        return Err(EngineError::Request(format!(
+            "cascade: chooses candidates for the model's reranker; this query is reranked by {}",
+            method.name()
         )));
     }
     let query = query.into();
@@ -209,7 +219,6 @@ pub fn locate<'a>(
     let features = features.ok_or_else(|| EngineError::Compute("no descriptor came back".into()))?;
     lap(&mut timing.extract_ms);
 
-    let method = options.rerank.unwrap_or_else(|| RerankMethod::default_of(extractor.config()));
     let reranks = method != RerankMethod::None;
     let ranked = options.top.max(Estimate::CONSIDERED);
     // Confidence compares the best match with all candidates, reranked or not.

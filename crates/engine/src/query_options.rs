@@ -27,8 +27,7 @@ pub struct SearchFilter {
     pub until: Option<Value>,
 }
 
-/// Options of a query as a JSON object, with the names and the ranges of `r2former query`, whose `--cascade` is not among
-/// them. All keys may be left out.
+/// Options of a query as a JSON object, with the names and the ranges of `r2former query`. All keys may be left out.
 ///
 /// ```
 /// use r2former_engine::{PositionKind, QueryOptions};
@@ -48,6 +47,8 @@ pub struct QueryOptions {
     pub candidates: Option<usize>,
     /// Reranking method; the model's best by default.
     pub rerank: Option<RerankMethod>,
+    /// Candidates that the model reranks, 1 to 10,000: those that geometry ranks first; all by default.
+    pub cascade: Option<usize>,
     /// Top-1 margin from which on reranking is skipped, 0 to 2.
     pub adaptive: Option<f32>,
     /// Least confidence of an answer, 0 to 1, or `"auto"` for the model's own threshold.
@@ -118,17 +119,18 @@ impl QueryOptions {
     /// # Errors
     /// As [`filter`](Self::filter), and for what the model cannot do.
     pub fn locate_options(&self, extractor: &Extractor, kind: PositionKind) -> Result<LocateOptions> {
-        let count = |name: &str, asked: Option<usize>, usual: usize| match asked.unwrap_or(usual) {
+        let count = |name: &str, asked: usize| match asked {
             number @ 1..=MOST => Ok(number),
             other => Err(request(format!("{name}={other}: must be 1 to {MOST}"))),
         };
         let usual = LocateOptions::default();
         let mut options = LocateOptions::default()
-            .top(count("top", self.top, usual.top)?)
-            .candidates(count("candidates", self.candidates, usual.candidates)?)
+            .top(count("top", self.top.unwrap_or(usual.top))?)
+            .candidates(count("candidates", self.candidates.unwrap_or(usual.candidates))?)
             .approximate(self.approximate)
             .filter(self.filter(kind)?);
         options.rerank = self.rerank;
+        options.cascade = self.cascade.map(|number| count("cascade", number)).transpose()?;
         if let Some(margin) = self.adaptive {
             if !(0.0..=2.0).contains(&margin) {
                 return Err(request(format!("adaptive={margin}: a difference of two cosines is 0 to 2")));

@@ -1,6 +1,6 @@
 //! How a dataset is evaluated.
 
-use crate::{FeatureStorage, QueryPreprocessing, Rules, Unknown};
+use crate::{EvalError, FeatureStorage, QueryPreprocessing, Result, Rules, Unknown};
 use r2former_engine::RerankMethod;
 
 /// Options of [`crate::evaluate`] and [`crate::rank`].
@@ -110,6 +110,19 @@ impl EvalOptions {
     pub fn window(mut self, frames: Option<usize>) -> Self {
         self.window = frames;
         self
+    }
+}
+
+impl EvalOptions {
+    /// Refuses what would be ignored.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.cascade {
+            Some(0) => Err(EvalError::Request("cascade=0: at least 1 candidate is reranked".into())),
+            Some(_) if !self.rerank.contains(&RerankMethod::Model) => Err(EvalError::Request(
+                "cascade: chooses candidates for the model's reranker, which is not among the methods".into(),
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -151,7 +151,7 @@ impl EvalCost {
 ///
 /// # Errors
 /// - [`EvalError::Request`](crate::EvalError::Request): an empty dataset, a dataset without positions, no query that
-///   counts, a tag that no query has.
+///   counts, a tag that no query has, a cascade without the model's reranker.
 /// - [`EvalError::File`](crate::EvalError::File): a feature file cannot be read or written.
 /// - [`EvalError::Engine`](crate::EvalError::Engine): a query without a position, a failing device.
 pub fn evaluate(
@@ -193,7 +193,7 @@ pub fn evaluate(
 /// [`DatasetRankings::unusable`].
 ///
 /// # Errors
-/// - [`EvalError::Request`](crate::EvalError::Request): an empty dataset.
+/// - [`EvalError::Request`](crate::EvalError::Request): an empty dataset, a cascade without the model's reranker.
 /// - [`EvalError::File`](crate::EvalError::File): a feature file cannot be read or written.
 /// - [`EvalError::Engine`](crate::EvalError::Engine): a failing device.
 pub fn rank(
@@ -215,6 +215,7 @@ fn extract(
     options: &EvalOptions,
     progress: &dyn Progress,
 ) -> Result<Extracted> {
+    options.check()?;
     let layout = Layout::of(extractor, !options.rerank.is_empty(), Bits::Eight);
     Extracted::of(dataset, chosen, extractor, layout, options, progress)
 }

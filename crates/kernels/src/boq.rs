@@ -10,7 +10,7 @@ use crate::encoder::ImageBuffers;
 use crate::epilogue::{Accumulate, Relu, Store};
 use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
-use crate::panel::panels_per_task;
+use crate::panel::{self, panels_per_task};
 use crate::pool::Pool;
 use crate::tiles::{ClassAttention, Head, Layout, MAX_HEAD_SIZE, Tile};
 use crate::weights::{KernelError, Lookup, TensorSource, query_scale};
@@ -19,9 +19,6 @@ use rayon::prelude::*;
 
 /// Taps of the convolution.
 const TAPS: usize = 9;
-
-/// Values that are transposed at once when patches are gathered.
-const BLOCK: usize = 16;
 
 /// Sizes of BoQ.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -256,19 +253,7 @@ fn gather(
         let inside = patch < rows * across && (1..=rows).contains(&y) && (1..=across).contains(&x);
         inside.then(|| ((y - 1) * across + x - 1) * input)
     };
-    for (b, block) in panel.chunks_mut(BLOCK * columns).enumerate() {
-        let count = block.len() / columns;
-        for column in 0..columns {
-            let places = block[column..].iter_mut().step_by(columns);
-            match at(column) {
-                Some(at) => {
-                    let values = &patches[at + b * BLOCK..][..count];
-                    places.zip(values).for_each(|(place, value)| *place = *value);
-                }
-                None => places.for_each(|place| *place = 0.0),
-            }
-        }
-    }
+    panel::gather(columns, panel, |column| at(column).map(|at| &patches[at..at + input]));
 }
 
 impl BoqBlock {

@@ -3,9 +3,9 @@
 //! Multiplying two bf16x2 elements adds both products to an f32 accumulator, as VDPBF16PS does. Without that
 //! instruction two multiply-adds give the same sum, for tests rather than for speed.
 
-use crate::Level;
 use crate::int8::{DotProduct, SCALES};
 use crate::panel::NR_VECTORS;
+use crate::{Level, MatmulPrecision};
 use pulp::Simd;
 
 /// The type of a packed matrix's elements.
@@ -48,6 +48,21 @@ impl Instruction {
 }
 
 impl Element {
+    /// That of a precision at a level.
+    pub(crate) fn of(level: Level, precision: MatmulPrecision) -> Self {
+        match precision {
+            MatmulPrecision::F32 => Self::F32,
+            MatmulPrecision::Bf16 => Instruction::of(level).map_or(Self::F32, Self::Bf16x2),
+            MatmulPrecision::Bf16Emulated => {
+                Self::Bf16x2(Instruction::of(level).unwrap_or(Instruction::Emulated))
+            }
+            MatmulPrecision::Int8 => DotProduct::of(level).map_or(Self::F32, Self::Int8),
+            MatmulPrecision::Int8Emulated => {
+                Self::Int8(DotProduct::of(level).unwrap_or(DotProduct::Emulated))
+            }
+        }
+    }
+
     /// Elements in a row of `columns` values.
     pub(crate) fn count(self, columns: usize) -> usize {
         match self {

@@ -5,9 +5,8 @@
 //! all of them.
 
 use crate::buffer::{Floats, vectors, vectors_mut};
-use crate::element::{Element, Instruction};
+use crate::element::Element;
 use crate::epilogue::Accumulate;
-use crate::int8::DotProduct;
 use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
 use crate::panel::{NR_VECTORS, panels_per_task};
@@ -149,17 +148,7 @@ impl Encoder {
                 "heads of {size} dimensions, {class_tokens} class tokens"
             )));
         }
-        let element = match precision {
-            MatmulPrecision::F32 => Element::F32,
-            MatmulPrecision::Bf16 => Instruction::of(level).map_or(Element::F32, Element::Bf16x2),
-            MatmulPrecision::Bf16Emulated => {
-                Element::Bf16x2(Instruction::of(level).unwrap_or(Instruction::Emulated))
-            }
-            MatmulPrecision::Int8 => DotProduct::of(level).map_or(Element::F32, Element::Int8),
-            MatmulPrecision::Int8Emulated => {
-                Element::Int8(DotProduct::of(level).unwrap_or(DotProduct::Emulated))
-            }
-        };
+        let element = Element::of(level, precision);
         if matches!(element, Element::Bf16x2(_)) && !(dim / heads).is_multiple_of(2) {
             return Err(KernelError::Unsupported(format!("bf16 with heads of {} dimensions", dim / heads)));
         }

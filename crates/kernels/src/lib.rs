@@ -6,7 +6,7 @@
 //! every level of the machine with a plain reference.
 //!
 //! - [`Encoder`]: a vision transformer on one image, with the attention of its last block.
-//! - [`Boq`]: an aggregation of its tokens; [`Mix`]: MixVPR's of a map.
+//! - [`Boq`] and [`Salad`]: aggregations of its tokens; [`Mix`]: MixVPR's of a map.
 //! - [`ConvNet`]: a convolutional network on one image.
 //! - [`Reranker`]: one query against one candidate, from (8-bit) local features to logits.
 //! - [`gradient`]: forward and backward pass of a transformer block, for training.
@@ -43,6 +43,7 @@ mod correlate;
 mod element;
 mod encoder;
 mod epilogue;
+mod gemv;
 pub mod gradient;
 mod int8;
 mod level;
@@ -57,6 +58,7 @@ pub mod probe;
 pub mod ransac;
 mod rerank;
 mod rotary;
+mod salad;
 pub mod scan;
 mod side;
 mod stack;
@@ -69,4 +71,5 @@ pub use encoder::{Encoded, Encoder, EncoderShape, PrecomputedPrefix};
 pub use level::{Level, LevelError, MatmulPrecision};
 pub use mix::{Mix, MixShape};
 pub use rerank::{Query, Reranker};
+pub use salad::{Salad, SaladOutput, SaladShape};
 pub use weights::{KernelError, Lookup, RerankerShape};

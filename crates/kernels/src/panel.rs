@@ -26,3 +26,22 @@ pub(crate) fn panels_per_task(panels: usize, threads: usize) -> usize {
     let cost = |group: &usize| panels.div_ceil(*group).div_ceil(threads) * (10 * group + 3);
     (1..=6).min_by_key(cost).unwrap_or(1)
 }
+
+/// Values that are transposed at once by [`gather`].
+const BLOCK: usize = 16;
+
+/// Copies tokens to a panel `[rows, columns]`, one per column; zeros where there is none.
+pub(crate) fn gather<'a>(columns: usize, panel: &mut [f32], token: impl Fn(usize) -> Option<&'a [f32]>) {
+    for (b, block) in panel.chunks_mut(BLOCK * columns).enumerate() {
+        for column in 0..columns {
+            let places = block[column..].iter_mut().step_by(columns);
+            match token(column) {
+                Some(values) => {
+                    let values = values.iter().skip(b * BLOCK);
+                    places.zip(values).for_each(|(place, value)| *place = *value);
+                }
+                None => places.for_each(|place| *place = 0.0),
+            }
+        }
+    }
+}

@@ -189,6 +189,15 @@ impl R2Former {
         }
     }
 
+    /// Takes the weight `[d_out, d_in]` and the bias of the linear layer on SALAD's descriptor (MegaLoc), of which kernels hold
+    /// the only copy then: [`features`](Self::features) fails from then on. `None` for a model without it.
+    pub fn take_linear(&mut self) -> Option<[Vec<f32>; 2]> {
+        match &mut self.aggregate {
+            Some(Aggregate::Salad(salad)) => salad.take_linear(),
+            _ => None,
+        }
+    }
+
     /// The backbone, for example to pack its weights for a faster implementation.
     pub fn backbone(&self) -> &Backbone {
         &self.backbone
@@ -199,9 +208,15 @@ impl R2Former {
     ///
     /// # Errors
     /// [`ModelError::Config`] if feature maps do not fit the size, [`ModelError::Input`] for an image that is too small for
-    /// the global head, or if that takes another size only.
+    /// the global head, or if that takes another size only; [`ModelError::Config`] after [`take_linear`](Self::take_linear).
     pub fn features(&self, tokens: Tokens, size: [usize; 2]) -> Result<Features> {
         self.check_tokens(&tokens, size)?;
+        if let (Some(Aggregate::Salad(salad)), GlobalConfig::Salad(c)) =
+            (&self.aggregate, &self.config.global)
+            && salad.is_released(c)
+        {
+            return Err(ModelError::Config("the aggregation of this model was released to kernels".into()));
+        }
         let (global, weights) = self.global_and_weights(&tokens);
         self.with_local(global, weights, tokens, size)
     }

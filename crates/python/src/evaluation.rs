@@ -24,6 +24,7 @@ struct EvalDocument {
     query_preprocessing: Option<String>,
     candidates: Option<usize>,
     rerank: Option<Vec<RerankMethod>>,
+    cascade: Option<usize>,
     adaptive: Option<f32>,
     unknown: Option<f64>,
     seed: Option<u64>,
@@ -91,6 +92,7 @@ pub(crate) fn evaluate(
         let options = usual
             .rerank(methods)
             .candidates(candidates)
+            .cascade(asked.cascade)
             .adaptive(asked.adaptive)
             .storage(FeatureStorage { dir: asked.features, ..FeatureStorage::default() })
             .query_preprocessing(preprocessing)

@@ -134,6 +134,7 @@ impl Params {
         options.top = self.count("top", 1..=MOST)?.unwrap_or(options.top);
         options.candidates = self.count("candidates", 1..=MOST)?.unwrap_or(options.candidates);
         options.rerank = self.parsed::<RerankMethod>("rerank", "model, ransac, mutual or none")?;
+        options.cascade = self.count("cascade", 1..=MOST)?;
         options.adaptive = self.number("adaptive", 0.0..=2.0)?.map(|margin| margin as f32);
         options.approximate = self.flag("approximate")?;
         Ok(options)
@@ -299,6 +300,7 @@ mod tests {
             "top=1&top=2",
             "candidates=-1",
             "rerank=best",
+            "cascade=0",
             "adaptive=nan",
             "tag=x",
             "tag==x",

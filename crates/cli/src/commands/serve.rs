@@ -1,6 +1,6 @@
 //! `r2former serve`: indexes over HTTP.
 
-use crate::common::Machine;
+use crate::common::{IndexPrecision, Machine};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped};
 use anyhow::{Result, bail};
@@ -46,6 +46,8 @@ pub(crate) struct ServeArgs {
     /// Require that the indexes were built with this model; their own copies are used otherwise.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
+    #[command(flatten)]
+    precision: IndexPrecision,
     /// Folder below which photos of the indexes lie, for pictures and thumbnails: the folder that was added, or the folder
     /// above it. Needed where photos were moved since. May be repeated.
     #[arg(long, value_name = "DIR")]
@@ -185,6 +187,7 @@ fn open(args: &ServeArgs, machine: &Machine, options: &ServiceOptions) -> Result
     let mut served: Vec<ServedIndex> = Vec::with_capacity(args.indexes.len());
     // With the configurations of their files: an extractor's is that of its settings.
     let mut models: Vec<(ModelConfig, Arc<Extractor>)> = Vec::new();
+    let precision = args.precision.precision;
     for text in &args.indexes {
         let (name, address) = named(text)?;
         let address = IndexAddress::parse(address)?;
@@ -196,7 +199,7 @@ fn open(args: &ServeArgs, machine: &Machine, options: &ServiceOptions) -> Result
         let mut alike = None;
         for (config, other) in &models {
             if other.fingerprint() == index.manifest.config.fingerprint
-                && other.settings() == machine.settings_of(&index, config, None)?
+                && other.settings() == machine.settings_of(&index, config, precision)?
             {
                 alike = Some(other.clone());
             }
@@ -206,7 +209,7 @@ fn open(args: &ServeArgs, machine: &Machine, options: &ServiceOptions) -> Result
             None => {
                 let loaded = index.model()?;
                 let config = loaded.config.clone();
-                let extractor = machine.extractor_of(&index, loaded, None)?;
+                let extractor = machine.extractor_of(&index, loaded, precision)?;
                 let extractor = Arc::new(extractor.with_limits(options.image_limits()));
                 models.push((config, extractor.clone()));
                 extractor

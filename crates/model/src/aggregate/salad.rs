@@ -90,6 +90,17 @@ impl Salad {
         }
     }
 
+    /// Takes the values of the linear layer's weight `[d_out, d_in]` and bias, if there is one: the aggregation itself is of no
+    /// use without them.
+    pub(crate) fn take_linear(&mut self) -> Option<[Vec<f32>; 2]> {
+        self.linear.take()?.into_values()
+    }
+
+    /// Whether the linear layer of a configuration was taken.
+    pub(crate) fn is_released(&self, c: &SaladConfig) -> bool {
+        self.linear.is_some() != c.linear.is_some()
+    }
+
     /// Aggregates the tokens of a batch of images. Clusters lie in the descriptor as `channel * clusters + cluster`,
     /// after the feature of CLS.
     ///

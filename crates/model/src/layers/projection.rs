@@ -84,6 +84,14 @@ impl Projection {
         }
     }
 
+    /// The values of weight `[d_out, d_in]` and bias; of a layer that was read by [`load_large`](Self::load_large) they are
+    /// not copied.
+    pub(crate) fn into_values(self) -> Option<[Vec<f32>; 2]> {
+        let Linear { weight, bias } = self.linear;
+        let weight = weight.into_value().transpose().try_into_vec_as::<f32>().ok()?;
+        Some([weight, bias?.into_value().try_into_vec_as::<f32>().ok()?])
+    }
+
     /// Weight `[d_in, d_out]` and bias.
     pub(crate) fn parts(&self) -> Option<(Tensor<2>, Tensor<1>)> {
         Some((self.linear.weight.val(), self.linear.bias.as_ref()?.val()))

@@ -78,6 +78,7 @@ def evaluate(
     heading: float | None = None,
     rerank: Sequence[str] | str | None = None,
     candidates: int = 100,
+    cascade: int | None = None,
     adaptive: float | None = None,
     empty: str | None = None,
     per_city: bool = False,
@@ -103,6 +104,7 @@ def evaluate(
         rerank: Methods to evaluate beside the global ranking: ``model``, ``ransac``, ``mutual``; ``()`` for none of them; the
             model's best by default.
         candidates: Candidates to rerank per query.
+        cascade: Rerank by the model only this many of them, those that geometry ranks first.
         adaptive: Skip queries whose top-1 margin is at least this.
         empty: Queries without positives ``fail`` or are ``drop``-ped.
         per_city: Search each city on its own.
@@ -124,6 +126,7 @@ def evaluate(
         "heading": heading,
         "rerank": None if rerank is None else [rerank] if isinstance(rerank, str) else list(rerank),
         "candidates": candidates,
+        "cascade": cascade,
         "adaptive": adaptive,
         "empty": empty,
         "per_city": per_city,

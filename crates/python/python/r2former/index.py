@@ -35,6 +35,7 @@ class QueryOptions(TypedDict, total=False):
     top: int
     candidates: int
     rerank: str | None
+    cascade: int | None
     adaptive: float | None
     approximate: bool
     min_confidence: float | str | None
@@ -321,6 +322,7 @@ class Index:
         top: int = 5,
         candidates: int = 100,
         rerank: str | None = None,
+        cascade: int | None = None,
         adaptive: float | None = None,
         approximate: bool = False,
         min_confidence: float | str | None = None,
@@ -340,6 +342,7 @@ class Index:
             top: Matches in each answer, 1 to 10,000.
             candidates: Candidates of the global search that are reranked.
             rerank: ``model``, ``ransac``, ``mutual`` or ``none``; the model's best by default.
+            cascade: Rerank by the model only this many candidates, those that geometry ranks first.
             adaptive: Skip reranking if the top-1 margin (a difference of cosines, 0 to 2) is at least this.
             approximate: Search a collection by its graph: faster where it is large, and not exact.
             min_confidence: Answer ``not_in_index`` below this probability; ``"auto"`` is the model's own threshold.
@@ -358,7 +361,7 @@ class Index:
         """
         one = is_one(images)
         options: dict[str, Any] = {"top": top, "candidates": candidates, **_filter(near, radius, tags, since, until)}
-        optional = {"rerank": rerank, "adaptive": adaptive, "min_confidence": min_confidence}
+        optional = {"rerank": rerank, "cascade": cascade, "adaptive": adaptive, "min_confidence": min_confidence}
         if approximate:
             optional["approximate"] = approximate
         options.update({key: value for key, value in optional.items() if value is not None})

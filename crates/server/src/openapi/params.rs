@@ -54,6 +54,11 @@ pub(super) fn locate_params() -> Vec<Param> {
             "Reranking method; the model's best by default.",
         ),
         Param(
+            "cascade",
+            || json!({ "type": "integer", "minimum": 1, "maximum": crate::params::MOST }),
+            "Candidates that the model reranks: those that geometry ranks first; all by default.",
+        ),
+        Param(
             "adaptive",
             || json!({ "type": "number", "minimum": 0, "maximum": 2 }),
             "Keep the global ranking where its top-1 margin is at least this.",
@@ -134,8 +139,10 @@ pub(super) fn explain_params() -> Vec<Param> {
 
 /// How the frames of a session are searched: as a query, but for what would make its frames incomparable.
 pub(super) fn session_params() -> Vec<Param> {
-    let mut params: Vec<Param> =
-        locate_params().into_iter().filter(|Param(name, ..)| !matches!(*name, "adaptive" | "name")).collect();
+    let mut params: Vec<Param> = locate_params()
+        .into_iter()
+        .filter(|Param(name, ..)| !matches!(*name, "adaptive" | "cascade" | "name"))
+        .collect();
     params.push(Param(
         "max_speed",
         || json!({ "type": "number", "minimum": 0, "maximum": 1000, "default": 15 }),

@@ -1,0 +1,246 @@
+//! A matrix times one vector (GEMV), for layers that are applied once per image.
+//!
+//! Such a product takes as long as its weights take from memory: rows are read as they are stored, some at a time, and are
+//! not packed. In 8 bits they are a quarter as long; the vector stays in 32 bits, so only the weights are rounded.
+
+use crate::Level;
+use crate::buffer::Floats;
+use crate::element::Element;
+use crate::int8::quantise_row;
+use crate::weights::{KernelError, TensorSource};
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+use std::borrow::Cow;
+
+/// Rows that are multiplied at once, so that the vector is read less often.
+const ROWS: usize = 4;
+
+/// Codes in a word.
+const CODES: usize = 4;
+
+/// Rows of a task.
+const TASK: usize = 64;
+
+/// The bits of 2^23, whose unit in the last place is 1: a code in its low bits is a float.
+const UNITS: u32 = 0x4B00_0000;
+
+/// What is taken off it: 2^23 and the 128 that make codes positive.
+const OFFSET: f32 = 8_388_736.0;
+
+/// A matrix `[rows, depth]` and its bias.
+#[derive(Debug, Clone)]
+pub(crate) struct Gemv {
+    depth: usize,
+    weights: Weights,
+    bias: Vec<f32>,
+}
+
+#[derive(Debug, Clone)]
+enum Weights {
+    /// Row after row.
+    Full(Vec<f32>),
+    /// Row after row in groups of [`CODES`] vectors: byte `j` of word `i` belongs to value `i` of vector `j`. The last group is
+    /// padded with zeros.
+    Codes {
+        words: Vec<u32>,
+        /// Of each row.
+        scales: Vec<f32>,
+    },
+}
+
+impl Gemv {
+    /// Takes a weight `[rows, depth]`, row after row, and a bias, one value per row; as codes beside 8-bit elements.
+    pub(crate) fn new(level: Level, element: Element, weight: Cow<'_, [f32]>, bias: &[f32]) -> Self {
+        let depth = weight.len() / bias.len().max(1);
+        let weights = match element {
+            Element::Int8(_) => coded(level.lanes(), depth, &weight),
+            _ => Weights::Full(weight.into_owned()),
+        };
+        Self { depth, weights, bias: bias.to_vec() }
+    }
+
+    /// `{name}.weight` `[rows, depth]` and `{name}.bias` of a linear layer.
+    pub(crate) fn load(
+        level: Level,
+        element: Element,
+        source: &TensorSource<'_>,
+        name: &str,
+        [rows, depth]: [usize; 2],
+    ) -> Result<Self, KernelError> {
+        let bias = source.get(&format!("{name}.bias"), rows)?;
+        Ok(Self::new(level, element, source.get(&format!("{name}.weight"), rows * depth)?, &bias))
+    }
+
+    /// `W x + b` on the threads of the current rayon pool.
+    ///
+    /// # Shapes
+    /// - x: `[depth]`; its memory is used further
+    /// - output: `[rows]`
+    pub(crate) fn run(&self, level: Level, x: &mut Floats) -> Vec<f32> {
+        let mut out = self.bias.clone();
+        match &self.weights {
+            Weights::Full(weight) => {
+                let x = &x[..self.depth];
+                let parts = out.par_chunks_mut(TASK).zip(weight.par_chunks(TASK * self.depth.max(1)));
+                parts.for_each(|(out, weight)| level.run(Full { weight, x, out }));
+            }
+            Weights::Codes { words, scales } => {
+                let row = row_words(level.lanes(), self.depth);
+                x.resize(row * CODES);
+                x[self.depth..].fill(0.0);
+                let parts = out.par_chunks_mut(TASK).zip(words.par_chunks(TASK * row.max(1)));
+                parts.zip(scales.par_chunks(TASK)).for_each(|((out, words), scales)| {
+                    level.run(Coded { words, scales, x, out });
+                });
+            }
+        }
+        out
+    }
+}
+
+/// Words of a row of codes.
+fn row_words(lanes: usize, depth: usize) -> usize {
+    depth.div_ceil(CODES * lanes) * lanes
+}
+
+fn coded(lanes: usize, depth: usize, weight: &[f32]) -> Weights {
+    let row = row_words(lanes, depth);
+    let rows = weight.chunks_exact(depth.max(1));
+    let (mut words, mut scales) = (vec![0; rows.len() * row], vec![0.0; rows.len()]);
+    let parts =
+        words.par_chunks_exact_mut(row.max(1)).zip(&mut scales).zip(weight.par_chunks_exact(depth.max(1)));
+    parts.for_each_init(Vec::new, |codes, ((words, scale), values)| {
+        *scale = quantise_row(values, codes);
+        codes.resize(row * CODES, 0);
+        for (words, codes) in words.chunks_exact_mut(lanes).zip(codes.chunks_exact(CODES * lanes)) {
+            for (i, word) in words.iter_mut().enumerate() {
+                *word =
+                    u32::from_le_bytes([0, 1, 2, 3].map(|j| (i16::from(codes[j * lanes + i]) + 128) as u8));
+            }
+        }
+    });
+    Weights::Codes { words, scales }
+}
+
+/// Adds the products of some rows of floats to `out`.
+struct Full<'a> {
+    weight: &'a [f32],
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Full<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let depth = self.x.len();
+        let (x, tail) = S::as_simd_f32s(self.x);
+        for (weight, out) in self.weight.chunks(ROWS * depth.max(1)).zip(self.out.chunks_mut(ROWS)) {
+            // Of rows that are not there the first stands in.
+            let row = |r: usize| &weight[if r < out.len() { r * depth } else { 0 }..][..depth];
+            let rows = [0, 1, 2, 3].map(|r| S::as_simd_f32s(row(r)).0);
+            let mut sums = [simd.splat_f32s(0.0); ROWS];
+            for (i, x) in x.iter().enumerate() {
+                for r in 0..ROWS {
+                    sums[r] = simd.mul_add_e_f32s(rows[r][i], *x, sums[r]);
+                }
+            }
+            for (r, out) in out.iter_mut().enumerate() {
+                let last = &weight[r * depth + depth - tail.len()..][..tail.len()];
+                let rest: f32 = last.iter().zip(tail).map(|(w, x)| w * x).sum();
+                *out += simd.reduce_sum_f32s(sums[r]) + rest;
+            }
+        }
+    }
+}
+
+/// The same for rows of codes; `x` is padded as they are.
+struct Coded<'a> {
+    words: &'a [u32],
+    scales: &'a [f32],
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Coded<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let x = S::as_simd_f32s(self.x).0.as_chunks::<CODES>().0;
+        let row = self.x.len() / CODES;
+        let (byte, units) = (simd.splat_u32s(0xFF), simd.splat_u32s(UNITS));
+        let (offset, shift) = (simd.splat_f32s(OFFSET), simd.splat_u32s(8));
+        let parts = self.words.chunks(ROWS * row.max(1)).zip(self.out.chunks_mut(ROWS));
+        for ((words, out), scales) in parts.zip(self.scales.chunks(ROWS)) {
+            let row = |r: usize| &words[if r < out.len() { r * row } else { 0 }..][..row];
+            let rows = [0, 1, 2, 3].map(|r| S::as_simd_u32s(row(r)).0);
+            let mut sums = [simd.splat_f32s(0.0); ROWS];
+            for (i, x) in x.iter().enumerate() {
+                for r in 0..ROWS {
+                    let mut word = rows[r][i];
+                    for j in 0..CODES {
+                        let code = simd.or_u32s(simd.and_u32s(word, byte), units);
+                        let code = simd.sub_f32s(simd.transmute_f32s_u32s(code), offset);
+                        sums[r] = simd.mul_add_e_f32s(code, x[j], sums[r]);
+                        word = simd.wrapping_dyn_shr_u32s(word, shift);
+                    }
+                }
+            }
+            for (r, (out, scale)) in out.iter_mut().zip(scales).enumerate() {
+                *out += simd.reduce_sum_f32s(sums[r]) * scale;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::int8::DotProduct;
+
+    /// Values between -1 and 1 that repeat late.
+    fn values(count: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn products_are_those_of_plain_loops() {
+        for [rows, depth] in [[1, 1], [3, 5], [4, 64], [5, 67], [70, 129], [131, 260]] {
+            let (weight, bias, x) = (values(rows * depth, 1), values(rows, 2), values(depth, 3));
+            for level in Level::available() {
+                let floats = || {
+                    let mut floats = Floats::zeros(depth);
+                    floats.copy_from_slice(&x);
+                    floats
+                };
+                let full = Gemv::new(level, Element::F32, Cow::Borrowed(&weight), &bias);
+                let coded = Element::Int8(DotProduct::Emulated);
+                let coded = Gemv::new(level, coded, Cow::Borrowed(&weight), &bias);
+                let (full, coded) = (full.run(level, &mut floats()), coded.run(level, &mut floats()));
+                for (r, row) in weight.chunks_exact(depth).enumerate() {
+                    let dot = |row: &mut dyn Iterator<Item = f64>| {
+                        f64::from(bias[r]) + row.zip(&x).map(|(w, x)| w * f64::from(*x)).sum::<f64>()
+                    };
+                    let exact = dot(&mut row.iter().map(|w| f64::from(*w)));
+                    let mut codes = Vec::new();
+                    let scale = f64::from(quantise_row(row, &mut codes));
+                    let rounded = dot(&mut codes.iter().map(|code| f64::from(*code) * scale));
+                    for (found, expected) in [(full[r], exact), (coded[r], rounded)] {
+                        let error = (f64::from(found) - expected).abs();
+                        assert!(
+                            error < 1e-5 * (depth as f64).sqrt(),
+                            "{level} {rows}x{depth} row {r}: {found}, not {expected}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
