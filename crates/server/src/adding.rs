@@ -7,7 +7,7 @@ use crate::params::{Params, shown};
 use crate::photos::uploads_source;
 use crate::places::entry;
 use crate::problem::{Problem, Result};
-use crate::service::Service;
+use crate::service::{Service, blocking};
 use crate::writing::Held;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -146,7 +146,8 @@ pub(crate) async fn add(State(service): State<Arc<Service>>, request: Request) -
     let mut received = receive(&service, &parts, body, false).await?;
     received.params.only(&PARAMS)?;
     let index = service.index(&received.params)?;
-    index.check()?;
+    let looked = index.clone();
+    blocking(move || looked.check()).await?;
     let limits = Limits { max_pixels: service.limits.pixels, ..Limits::default() };
     let image = received.one()?;
     let place = NewPlace::of(&received.params, &index, image, &limits)?;

@@ -57,13 +57,23 @@ impl Index {
 
     /// Refuses to answer from a folder or collection that is another index now: its descriptors are of another model.
     pub(crate) fn check(&self) -> problem::Result<()> {
-        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        if looked.0.elapsed() >= LOOK {
-            // What cannot be seen now is as it was: the request itself says what is wrong.
-            let same = self.place.is_there().unwrap_or(looked.1);
-            *looked = (Instant::now(), same);
+        let lock = || self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let (due, before) = {
+            let mut looked = lock();
+            let due = looked.0.elapsed() >= LOOK;
+            if due {
+                looked.0 = Instant::now();
+            }
+            (due, looked.1)
+        };
+        let mut same = before;
+        if due {
+            // Nobody else waits meanwhile, as a cluster may take its time. What cannot be seen now is as it was: the request
+            // itself says what is wrong.
+            same = self.place.is_there().unwrap_or(before);
+            lock().1 = same;
         }
-        if looked.1 {
+        if same {
             return Ok(());
         }
         let detail = "the index is gone, or another one is in its place: the service has to be started again";
