@@ -53,6 +53,8 @@ pub struct QueryOptions {
     pub adaptive: Option<f32>,
     /// Least confidence of an answer, 0 to 1, or `"auto"` for the model's own threshold.
     pub min_confidence: Option<Value>,
+    /// Search a collection approximately; exactly by default.
+    pub approximate: bool,
     /// As in [`SearchFilter`].
     pub near: Option<Value>,
     /// As in [`SearchFilter`].
@@ -125,6 +127,7 @@ impl QueryOptions {
         let mut options = LocateOptions::default()
             .top(count("top", self.top.unwrap_or(usual.top))?)
             .candidates(count("candidates", self.candidates.unwrap_or(usual.candidates))?)
+            .approximate(self.approximate)
             .filter(self.filter(kind)?);
         options.rerank = self.rerank;
         options.cascade = self.cascade.map(|number| count("cascade", number)).transpose()?;

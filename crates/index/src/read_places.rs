@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::error::Result;
+use crate::error::{IndexError, Result};
 use crate::fingerprint::FileFingerprint;
 use crate::manifest::{IndexConfig, Manifest};
 use crate::place::{Extent, Filter, Hit, LocalFeatures, Page, Place, Source};
@@ -10,6 +10,9 @@ use crate::query::Request;
 use crate::reader::Reader;
 use crate::traits::{Info, ReadPlaces};
 use crate::writer::Writer;
+
+/// Why a folder has no approximate search.
+const EXACT: &str = "the search of an index in a folder is exact; an approximate one is there for collections of a cluster alone";
 
 macro_rules! read_places {
     ($open:ty) => {
@@ -20,6 +23,10 @@ macro_rules! read_places {
 
             fn search_many(&self, globals: &[&[f32]], top: usize, filter: &Filter) -> Result<Vec<Vec<Hit>>> {
                 self.with(|request| request.search(globals, top, filter))
+            }
+
+            fn search_approximate(&self, _: &[f32], _: usize, _: &Filter) -> Result<Vec<Hit>> {
+                Err(IndexError::request(self.dir(), EXACT))
             }
 
             fn locals(&self, ids: &[Uuid]) -> Result<Vec<Option<LocalFeatures>>> {
@@ -62,6 +69,10 @@ macro_rules! read_places {
                 self.with(|request| request.store.file_bytes())
             }
 
+            fn changes(&self) -> Result<Option<u64>> {
+                self.with(|request| Ok(Some(request.picture.counters().changes)))
+            }
+
             fn info(&self) -> Result<Info> {
                 self.with(|request| summary(request, self.manifest()))
             }
@@ -80,7 +91,7 @@ fn summary(request: Request<'_>, manifest: &Manifest) -> Result<Info> {
         config: manifest.config.clone(),
         created: manifest.created.clone(),
         images: counters.images as usize,
-        changes: counters.changes,
+        changes: Some(counters.changes),
         bytes: request.store.file_bytes()?,
         bytes_in_use: picture.used_bytes(),
         extent: request.extent()?,

@@ -24,6 +24,13 @@ pub trait ReadPlaces {
         Ok(self.search_many(&[global], top, filter)?.pop().unwrap_or_default())
     }
 
+    /// Like [`search`](Self::search) by the store's approximate search, which may miss some of the most similar places.
+    /// A store whose search is always exact refuses it.
+    ///
+    /// # Errors
+    /// As for [`search`](Self::search).
+    fn search_approximate(&self, global: &[f32], top: usize, filter: &Filter) -> Result<Vec<Hit>>;
+
     /// Like [`search`](Self::search) for several queries, which share one pass over the descriptors; an answer
     /// per query.
     ///
@@ -114,6 +121,13 @@ pub trait ReadPlaces {
     /// The system's.
     fn bytes(&self) -> Result<u64>;
 
+    /// How many changes the index has seen: another number says that there is something new. `None` where nobody counts
+    /// them.
+    ///
+    /// # Errors
+    /// The store's.
+    fn changes(&self) -> Result<Option<u64>>;
+
     /// A summary for people. Reads every position.
     ///
     /// # Errors
@@ -173,8 +187,8 @@ pub struct Info {
     pub created: String,
     /// Images in it.
     pub images: usize,
-    /// Changes since the index was created.
-    pub changes: u64,
+    /// Changes since the index was created; `None` where nobody counts them.
+    pub changes: Option<u64>,
     /// Bytes of the data file.
     pub bytes: u64,
     /// Bytes of the data file that hold something; the rest is used by later images, or given back by

@@ -17,13 +17,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Parameters of a query.
-pub(crate) const PARAMS: [&str; 13] = [
+pub(crate) const PARAMS: [&str; 14] = [
     "index",
     "top",
     "candidates",
     "rerank",
     "cascade",
     "adaptive",
+    "approximate",
     "near",
     "radius",
     "tag",

@@ -136,6 +136,7 @@ impl Params {
         options.rerank = self.parsed::<RerankMethod>("rerank", "model, ransac, mutual or none")?;
         options.cascade = self.count("cascade", 1..=MOST)?;
         options.adaptive = self.number("adaptive", 0.0..=2.0)?.map(|margin| margin as f32);
+        options.approximate = self.flag("approximate")?;
         Ok(options)
     }
 

@@ -3,7 +3,7 @@
 use super::changes;
 use super::left_out::LeftOut;
 use super::sources::Sources;
-use crate::common::{IndexPrecision, Machine, bounded};
+use crate::common::{IndexPrecision, Machine, bounded, index_address};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
 use crate::progress::{Bar, WithoutNotes};
@@ -12,7 +12,7 @@ use clap::Args;
 use r2former_data::dataset::{Kind, Skipped, SourceOptions, escaped_name};
 use r2former_data::image::Limits;
 use r2former_data::{PanoramaMode, PanoramaOptions, PositionKind, UtmZone, expand_panoramas};
-use r2former_engine::{AddOptions, AddReport, PlaceIndex, add_photos, check_sources};
+use r2former_engine::{AddOptions, AddReport, IndexAddress, PlaceIndex, add_photos, check_sources};
 use r2former_index::ReadPlaces;
 use serde_json::{Map, json};
 use std::collections::HashSet;
@@ -24,8 +24,9 @@ const POSITIONS: &str = "positions come from GPS in the photos' EXIF, or from a 
 
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
-    /// Folder of the index.
-    index: PathBuf,
+    /// Index: a folder, or qdrant://HOST:PORT/COLLECTION.
+    #[arg(value_parser = index_address())]
+    index: IndexAddress,
     /// Photos with GPS, folders of them, tables of positions (CSV: path,lat,lon,...), panorama sets, datasets_vg or
     /// MSLS trees. An index of local positions takes tables (CSV: path,x,y,z,...), one without positions any photos.
     #[arg(required = true)]
