@@ -3,11 +3,13 @@
 mod args;
 mod commands;
 mod common;
+mod descriptor_file;
 mod exit;
 mod filters;
 mod output;
 mod photos;
 mod progress;
+mod shards;
 mod tensors;
 
 use clap::Parser;

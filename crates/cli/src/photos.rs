@@ -1,8 +1,8 @@
 //! Photographs named on the command line: files, folders, standard input and pipes.
 
 use anyhow::{Result, bail};
-use r2former_data::DataError;
-use r2former_data::dataset::list_images;
+use r2former_data::{DataError, Photo};
+use r2former_data::dataset::{Kind, Shard, SourceRoot, escaped_name, list_images, source_root};
 use r2former_data::image::{Limits, PhotoTags, read_tags, tags_of_bytes};
 use r2former_engine::QueryImage;
 use std::fs::{File, FileType};
@@ -28,6 +28,8 @@ impl ReadArgs {
 pub(crate) struct PhotoArg {
     /// What messages and results call it.
     pub(crate) name: String,
+    /// Its name within the folder that was named, or that of its file.
+    inside: String,
     source: Source,
 }
 
@@ -63,6 +65,34 @@ impl<'a> Loaded<'a> {
     }
 }
 
+/// The photographs of a shard among those of a command line, with their numbers among all, how many those are, and the
+/// folders that they are from. What counts is the name that a photograph would have in an index.
+///
+/// # Errors
+/// A photograph that is read from a pipe, which other shards cannot read; as [`photo_args`].
+pub(crate) fn shard_of(
+    arguments: &[PathBuf],
+    shard: Shard,
+) -> Result<(Vec<(usize, PhotoArg)>, usize, Vec<SourceRoot>)> {
+    let (mut own, mut total, mut roots) = (Vec::new(), 0, Vec::new());
+    for argument in arguments {
+        if PhotoArg::of(argument).path().is_none() {
+            bail!("{}: is read from a pipe, and --shard takes files and folders alone", argument.display());
+        }
+        let root = source_root(argument, (!argument.is_dir()).then_some(Kind::Exif), None)?;
+        for photo in photo_args(std::slice::from_ref(argument))? {
+            if shard.holds(&format!("{}/{}", root.label, photo.inside)) {
+                own.push((total, photo));
+            }
+            total += 1;
+        }
+        if !roots.contains(&root) {
+            roots.push(root);
+        }
+    }
+    Ok((own, total, roots))
+}
+
 /// The photographs of a command line: a folder stands for every image in it, at any depth, sorted by name.
 ///
 /// What is wrong with a single photograph shows when it is read.
@@ -72,9 +102,11 @@ pub(crate) fn photo_args(arguments: &[PathBuf]) -> Result<Vec<PhotoArg>> {
         if argument.is_dir() {
             let listing = list_images(argument)?;
             let (photos, skipped) = (listing.photos, listing.skipped);
-            all.extend(photos.into_iter().map(|photo| PhotoArg::file(photo.path)));
+            let of = |photo: Photo| PhotoArg { inside: photo.name, ..PhotoArg::file(photo.path) };
+            all.extend(photos.into_iter().map(of));
             all.extend(skipped.into_iter().map(|skipped| PhotoArg {
                 name: skipped.path.display().to_string(),
+                inside: escaped_name(skipped.path.strip_prefix(argument).unwrap_or(&skipped.path)),
                 source: Source::Unreadable(skipped.path, skipped.reason),
             }));
         } else {
@@ -96,11 +128,13 @@ impl PhotoArg {
             Some(path) if is_descriptor(path) => Source::Stream(Some(argument.into())),
             _ => return Self::file(argument.into()),
         };
-        Self { name: argument.display().to_string(), source }
+        let name = argument.display().to_string();
+        Self { inside: name.clone(), name, source }
     }
 
     fn file(path: PathBuf) -> Self {
-        Self { name: path.display().to_string(), source: Source::File(path) }
+        let inside = path.file_name().map(escaped_name).unwrap_or_default();
+        Self { name: path.display().to_string(), inside, source: Source::File(path) }
     }
 
     pub(crate) fn is_stdin(&self) -> bool {

@@ -3,7 +3,7 @@
 use crate::output::escaped;
 use anyhow::{Result, bail};
 use r2former_data::dataset::{
-    Kind, Listing, SourceOptions, SourceRoot, escaped_name, list_photos, source_root,
+    Kind, Listing, Part, Shard, SourceOptions, SourceRoot, escaped_name, list_photos, source_root,
 };
 use r2former_data::{DataError, Photo};
 use r2former_engine::Source;
@@ -85,8 +85,20 @@ impl<'a> Sources<'a> {
         }
     }
 
-    /// Lists the photographs of all sources under their names in the index, each file once.
-    pub(super) fn list(&mut self, kind: Option<Kind>, options: &SourceOptions) -> Result<Listing, DataError> {
+    /// Lists the photographs of all sources under their names in the index, each file once; of a shard only its own.
+    pub(super) fn list(
+        &mut self,
+        kind: Option<Kind>,
+        options: &SourceOptions,
+        shard: Option<Shard>,
+    ) -> Result<Listing, DataError> {
+        let part = |root: &SourceRoot| shard.map(|shard| Part { shard, label: root.label.clone() });
+        if let [(path, root)] = self.each.as_slice() {
+            let options = SourceOptions { part: part(root), ..options.clone() };
+            let mut listing = list_photos(path, kind, &options)?;
+            root.label(&mut listing.photos);
+            return Ok(listing);
+        }
         let mut all = Listing::default();
         let mut holders: HashMap<PathBuf, (usize, usize)> = HashMap::new();
         let mut skipped = HashSet::new();
@@ -94,26 +106,33 @@ impl<'a> Sources<'a> {
         for (i, (path, root)) in self.each.iter().enumerate() {
             let mut found = list_photos(path, kind, options)?;
             root.label(&mut found.photos);
-            if self.each.len() > 1 {
-                let mut kept = Vec::with_capacity(found.photos.len());
-                for photo in found.photos {
-                    let at = all.photos.len() + kept.len();
-                    let (holder, first) = *holders.entry(real(&photo.path)).or_insert((i, at));
-                    if holder == i {
-                        kept.push(photo);
-                        continue;
-                    }
-                    shared += 1;
-                    differing +=
-                        usize::from(all.photos.get(first).is_some_and(|first| differs(first, &photo)));
-                    example.get_or_insert_with(|| (photo.path, self.each[holder].0));
+            let mut kept = Vec::with_capacity(found.photos.len());
+            for photo in found.photos {
+                let at = all.photos.len() + kept.len();
+                let (holder, first) = *holders.entry(real(&photo.path)).or_insert((i, at));
+                if holder == i {
+                    kept.push(photo);
+                    continue;
                 }
-                found.photos = kept;
-                found.skipped.retain(|s| skipped.insert((real(&s.path), s.reason.clone())));
+                shared += 1;
+                differing += usize::from(all.photos.get(first).is_some_and(|first| differs(first, &photo)));
+                example.get_or_insert_with(|| (photo.path, self.each[holder].0));
             }
-            all.photos.extend(found.photos);
+            found.skipped.retain(|s| skipped.insert((real(&s.path), s.reason.clone())));
+            if let Some(part) = part(root) {
+                found.skipped.retain(|skipped| part.reports(path, skipped));
+            }
+            all.photos.extend(kept);
             all.skipped.extend(found.skipped);
             all.notes.extend(found.notes);
+        }
+        // Which source holds a file is seen from all of them, so that every shard lists everything.
+        if let Some(shard) = shard {
+            all.photos.retain(|photo| shard.holds(&photo.name));
+            if !shard.is_first() {
+                all.notes.clear();
+                return Ok(all);
+            }
         }
         if let Some((path, holder)) = example {
             let but = match differing {
