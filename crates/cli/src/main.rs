@@ -9,6 +9,7 @@ mod filters;
 mod output;
 mod photos;
 mod progress;
+mod remote;
 mod shards;
 mod tensors;
 

@@ -1,13 +1,17 @@
 //! Photographs named on the command line: files, folders, standard input and pipes.
 
+use crate::remote::{ListOptions, Stores, address_of};
 use anyhow::{Result, bail};
-use r2former_data::{DataError, Photo};
-use r2former_data::dataset::{Kind, Shard, SourceRoot, escaped_name, list_images, source_root};
+use r2former_data::{DataError, Photo, PositionKind};
+use r2former_data::dataset::{
+    Kind, Shard, SourceOptions, SourceRoot, escaped_name, list_images, source_root,
+};
 use r2former_data::image::{Limits, PhotoTags, read_tags, tags_of_bytes};
 use r2former_engine::QueryImage;
 use std::fs::{File, FileType};
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How photographs are read.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -38,6 +42,8 @@ enum Source {
     File(PathBuf),
     /// Read once, to its end: standard input for `None`.
     Stream(Option<PathBuf>),
+    /// An object in a store, by its address: read by whoever has the store.
+    Object(PathBuf),
     /// A file that a folder holds and that cannot be read, with the reason.
     Unreadable(PathBuf, String),
 }
@@ -73,9 +79,20 @@ impl<'a> Loaded<'a> {
 pub(crate) fn shard_of(
     arguments: &[PathBuf],
     shard: Shard,
+    stores: &mut Option<Arc<Stores>>,
 ) -> Result<(Vec<(usize, PhotoArg)>, usize, Vec<SourceRoot>)> {
     let (mut own, mut total, mut roots) = (Vec::new(), 0, Vec::new());
     for argument in arguments {
+        if let Some((root, photos)) = objects(argument, stores)? {
+            for photo in photos {
+                if shard.holds(&format!("{}/{}", root.label, photo.inside)) {
+                    own.push((total, photo));
+                }
+                total += 1;
+            }
+            roots.push(root);
+            continue;
+        }
         if PhotoArg::of(argument).path().is_none() {
             bail!("{}: is read from a pipe, and --shard takes files and folders alone", argument.display());
         }
@@ -91,6 +108,49 @@ pub(crate) fn shard_of(
         }
     }
     Ok((own, total, roots))
+}
+
+/// Photographs of a command line as [`photo_args`], addresses of stores among them.
+pub(crate) fn photo_args_anywhere(
+    arguments: &[PathBuf],
+    stores: &mut Option<Arc<Stores>>,
+) -> Result<Vec<PhotoArg>> {
+    let mut all = Vec::with_capacity(arguments.len());
+    let mut files = Vec::new();
+    for argument in arguments {
+        match objects(argument, stores)? {
+            None => files.push(argument.clone()),
+            Some((_, photos)) => {
+                // In the order of the command line.
+                all.extend(photo_args(&std::mem::take(&mut files))?);
+                all.extend(photos);
+            }
+        }
+    }
+    all.extend(photo_args(&files)?);
+    Ok(all)
+}
+
+/// The photographs under an address, sorted by name; `None` for a path. What cannot be read ends the run when it is its turn.
+fn objects(argument: &Path, stores: &mut Option<Arc<Stores>>) -> Result<Option<(SourceRoot, Vec<PhotoArg>)>> {
+    let Some(address) = address_of(argument, stores)? else { return Ok(None) };
+    let Some(stores) = stores else { return Ok(None) };
+    let root = stores.root(&address, None, None)?;
+    let source = SourceOptions { positions: Some(PositionKind::None), ..SourceOptions::default() };
+    let none = |names: &[String]| Ok(vec![None; names.len()]);
+    let listing = stores.list(&address, &ListOptions { kind: None, source: &source, label: &root.label, indexed: &none })?;
+    let name = |path: &Path| path.display().to_string();
+    let mut photos: Vec<PhotoArg> = listing
+        .photos
+        .into_iter()
+        .map(|photo| PhotoArg { name: name(&photo.path), inside: photo.name, source: Source::Object(photo.path) })
+        .collect();
+    photos.extend(listing.skipped.into_iter().map(|skipped| PhotoArg {
+        name: name(&skipped.path),
+        inside: name(&skipped.path),
+        source: Source::Unreadable(skipped.path, skipped.reason),
+    }));
+    Ok(Some((root, photos)))
 }
 
 /// The photographs of a command line: a folder stands for every image in it, at any depth, sorted by name.
@@ -144,7 +204,7 @@ impl PhotoArg {
     /// The path that names a file; `None` for a stream.
     pub(crate) fn path(&self) -> Option<&Path> {
         match &self.source {
-            Source::File(path) | Source::Unreadable(path, _) => Some(path),
+            Source::File(path) | Source::Unreadable(path, _) | Source::Object(path) => Some(path),
             Source::Stream(_) => None,
         }
     }
@@ -161,7 +221,20 @@ impl PhotoArg {
                 self.read(File::open(path).map_err(|error| DataError::io(path, error))?)
             }
             Source::Unreadable(path, reason) => Err(DataError::image(path, reason)),
+            Source::Object(path) => Err(DataError::image(path, "is in a store, and this command reads files")),
         }
+    }
+
+    /// Refuses what is no photograph before anything is computed, as far as that shows without reading it.
+    pub(crate) fn check(&self) -> Result<(), DataError> {
+        match &self.source {
+            Source::Object(_) => Ok(()),
+            _ => self.load().map(drop),
+        }
+    }
+
+    pub(crate) fn is_object(&self) -> bool {
+        matches!(self.source, Source::Object(_))
     }
 
     fn read(&self, stream: impl Read + IsTerminal) -> Result<Loaded<'_>, DataError> {

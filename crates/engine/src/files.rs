@@ -22,8 +22,8 @@ pub trait PhotoFiles: Debug + Send + Sync {
     fn fingerprints(&self, paths: &[&Path]) -> Vec<Result<FileFingerprint>>;
 
     /// These are read next, about in this order: a store that is far away fetches the first of them.
-    fn announce(&self, paths: &[&Path]) {
-        let _ = paths;
+    fn announce(&self, paths: &[&Path], limits: &Limits) {
+        let _ = (paths, limits);
     }
 }
 

@@ -49,7 +49,7 @@ pub fn extract_framed(
     progress: &dyn Progress,
     mut each: impl FnMut(usize, Result<Vec<ImageFeatures>>) -> Result<()>,
 ) -> Result<()> {
-    extractor.files().announce(files);
+    extractor.files().announce(files, extractor.limits());
     let views: usize = framings.iter().map(|framing| framing.views()).sum();
     let prepare = |file: &&Path| {
         let views = extractor.frame_file(file, framings)?;
@@ -70,7 +70,7 @@ pub(crate) fn extract_photos(
     each: impl FnMut(usize, Result<Extracted>) -> Result<()>,
 ) -> Result<()> {
     let paths: Vec<&Path> = files.iter().filter_map(|photos| Some(photos.first()?.path.as_path())).collect();
-    extractor.files().announce(&paths);
+    extractor.files().announce(&paths, extractor.limits());
     let most = files.iter().map(|photos| photos.len()).max().unwrap_or(1);
     extract_prepared(extractor, files, most, |photos| prepare_photos(extractor, photos), each)
 }

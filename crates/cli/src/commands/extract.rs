@@ -4,7 +4,7 @@ use crate::common::{Machine, ModelArgs, ensure_writable};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
 use crate::descriptor_file::{DescriptorFile, Rows};
-use crate::photos::{PhotoArg, ReadArgs, photo_args, shard_of};
+use crate::photos::{PhotoArg, ReadArgs, photo_args_anywhere, shard_of};
 use crate::progress::Bar;
 use crate::shards::{Record, ShardArgs, recorded};
 use crate::tensors::tensor_images;
@@ -16,8 +16,9 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExtractArgs {
-    /// Photos, or folders of photos; `-` reads one photo from standard input. Or normalised tensors as
-    /// FILE.safetensors:NAME[:I], of shape (n, 3, H, W).
+    /// Photos, or folders of photos; `-` reads one photo from standard input. s3://BUCKET/PREFIX and gs://BUCKET/PREFIX are
+    /// folders, https://HOST/LIST a text of addresses. Or normalised tensors as FILE.safetensors:NAME[:I], of shape
+    /// (n, 3, H, W).
     #[arg(required = true)]
     images: Vec<PathBuf>,
     #[command(flatten)]
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<ExitStatus> {
     }
     let size = tensors.as_ref().map(|t| t.size);
     let extractor = args.model.extractor(machine, size)?.with_limits(args.read.limits());
-    let Some(tensors) = tensors else { return photographs(args, &extractor) };
+    let Some(tensors) = tensors else { return photographs(args, extractor) };
     let record = begin(args, &extractor, Vec::new())?;
     recorded(record, || {
         let mut features = Vec::with_capacity(tensors.inputs.len());
@@ -63,22 +64,26 @@ fn begin(args: &ExtractArgs, extractor: &Extractor, sources: Vec<Source>) -> Res
     Ok(record)
 }
 
-fn photographs(args: &ExtractArgs, extractor: &Extractor) -> Result<ExitStatus> {
+fn photographs(args: &ExtractArgs, mut extractor: Extractor) -> Result<ExitStatus> {
+    let mut stores = None;
     let (photos, part, roots) = match args.shard.part() {
-        None => (photo_args(&args.images)?, None, Vec::new()),
+        None => (photo_args_anywhere(&args.images, &mut stores)?, None, Vec::new()),
         Some(shard) => {
-            let (own, total, roots) = shard_of(&args.images, shard)?;
+            let (own, total, roots) = shard_of(&args.images, shard, &mut stores)?;
             let (rows, photos): (Vec<usize>, Vec<PhotoArg>) = own.into_iter().unzip();
             (photos, Some(Rows::of(shard, rows, total)), roots)
         }
     };
     let sources = roots.iter().map(|root| Source { label: root.label.clone(), root: root.root_text() });
-    let record = begin(args, extractor, sources.collect())?;
+    if let Some(stores) = stores {
+        extractor = extractor.with_files(stores);
+    }
+    let record = begin(args, &extractor, sources.collect())?;
     recorded(record, || {
         let mut features = Vec::with_capacity(photos.len());
-        extract(extractor, &photos, args.read.accept_truncated, |one| features.push(one))?;
+        extract(&extractor, &photos, args.read.accept_truncated, |one| features.push(one))?;
         let names = photos.into_iter().map(|photo| photo.name).collect();
-        write(args, extractor, names, features, part)
+        write(args, &extractor, names, features, part)
     })
 }
 
@@ -94,8 +99,8 @@ fn extract(
     bar.start("images", photos.len() as u64);
     let files: Option<Vec<&Path>> = photos.iter().map(PhotoArg::path).collect();
     match files {
-        Some(files) if !accept_truncated => {
-            photos.iter().try_for_each(|photo| photo.load().map(drop))?;
+        Some(files) if !accept_truncated || photos.iter().any(PhotoArg::is_object) => {
+            photos.iter().try_for_each(PhotoArg::check)?;
             extract_stream(extractor, &files, &bar, |_, features| {
                 keep(features?);
                 Ok(())

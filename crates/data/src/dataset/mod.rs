@@ -55,7 +55,7 @@ pub use names::{composed_name, escaped_name};
 pub use pairs::read_pairs;
 pub use panoramas::{list_panoramas, split_panoramas};
 pub use placed::distance_m;
-pub use positions_csv::list_positions_csv;
+pub use positions_csv::{LookUp, list_of_names, list_positions_bytes, list_positions_csv};
 pub use priors::{Prior, Priors, read_priors};
 pub use region::Region;
 pub use sequences::{SequenceSide, Sequences};

@@ -11,10 +11,10 @@ use crate::shards::{ShardArgs, recorded};
 use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::dataset::{Kind, Skipped, SourceOptions, escaped_name};
-use r2former_data::image::Limits;
-use r2former_data::{PanoramaMode, PanoramaOptions, PositionKind, UtmZone, expand_panoramas};
+use r2former_data::image::{Limits, shape};
+use r2former_data::{DataError, PanoramaMode, PanoramaOptions, PositionKind, UtmZone, expand_panoramas_by};
 use r2former_engine::{AddOptions, AddReport, PlaceIndex, ShardWork, add_photos, check_sources};
-use r2former_index::ReadPlaces;
+use r2former_index::{ReadPlaces, place_id};
 use serde_json::{Map, json};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -29,6 +29,8 @@ pub(crate) struct AddArgs {
     index: PathBuf,
     /// Photos with GPS, folders of them, tables of positions (CSV: path,lat,lon,...), panorama sets, datasets_vg or
     /// MSLS trees. An index of local positions takes tables (CSV: path,x,y,z,...), one without positions any photos.
+    /// s3://BUCKET/PREFIX and gs://BUCKET/PREFIX are folders or tables, https://HOST/LIST a table or a text of addresses;
+    /// credentials are those of the environment (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, ...).
     #[arg(required = true)]
     sources: Vec<PathBuf>,
     /// Kind of all sources: exif (photos and folders), csv, panoramas, vg or msls [default: detected].
@@ -139,9 +141,21 @@ fn add_to(
     if !args.skip_duplicates {
         sources.note_overlaps(&reader.sources()?);
     }
+    // With --update, what an object says of itself is read again.
+    let indexed = |names: &[String]| {
+        if args.update {
+            return Ok(vec![None; names.len()]);
+        }
+        let ids: Vec<_> = names.iter().map(|name| place_id(name)).collect();
+        reader.get(&ids).map_err(|error| DataError::Request(error.to_string()))
+    };
+    let listing = sources.list(args.kind, &options, args.shard.part(), &indexed)?;
     drop(reader);
-    let listing = sources.list(args.kind, &options, args.shard.part())?;
-    let expanded = expand_panoramas(listing.photos, &panoramas, &limits);
+    let stores = sources.stores.take();
+    let expanded = expand_panoramas_by(listing.photos, &panoramas, |path| match &stores {
+        Some(stores) if stores.holds(path) => stores.shape(path),
+        _ => shape(path, &limits).ok(),
+    });
     for note in listing.notes.iter().chain(&sources.notes).chain(&expanded.notes) {
         eprintln!("note: {}", escaped(note));
     }
@@ -169,8 +183,11 @@ fn add_to(
         }
     }
     let mut writer = index.writer()?;
-    let extractor =
+    let mut extractor =
         machine.extractor_of(index, index.model()?, args.precision.precision)?.with_limits(limits);
+    if let Some(stores) = stores {
+        extractor = extractor.with_files(stores);
+    }
     let bar = Bar::default();
     let started = std::time::Instant::now();
     let mut done = add_photos(&mut writer, &extractor, &photos, &how, &WithoutNotes(&bar))?;
