@@ -105,14 +105,16 @@ const char *r2former_last_error(void);
 int r2former_fix_of(const char *document,
                     struct r2former_fix *fix);
 
-// Opens an index. `device` may be NULL for the CPU. Returns NULL where it fails.
+// Opens an index: a folder, or a collection of a cluster as `qdrant://HOST:PORT/COLLECTION`. `device` may be NULL for the
+// CPU. Returns NULL where it fails.
 //
 // # Safety
 // `path` is text that ends with 0; `device` as well, or NULL.
 struct r2former_index *r2former_open(const char *path, const char *device);
 
-// Creates an empty index of positions in latitude and longitude in a new or empty folder, and opens it. `model` is a model
-// file, or NULL for the built-in model; `device` may be NULL for the CPU. Returns NULL where it fails.
+// Creates an empty index of positions in latitude and longitude, in a new or empty folder or as a new collection, and opens
+// it. `model` is a model file, or NULL for the built-in model; `device` may be NULL for the CPU. Returns NULL where it
+// fails.
 //
 // # Safety
 // `path` is text that ends with 0; `model` and `device` as well, or NULL.
@@ -127,9 +129,9 @@ struct r2former_index *r2former_create(const char *path,
 void r2former_close(struct r2former_index *index);
 
 // Where was this photograph taken? `bytes` are those of an image file (JPEG, PNG, WebP, TIFF, ...). `options` is NULL or a
-// JSON object: top, candidates, rerank, adaptive, min_confidence, near, radius, tags, since, until. Returns the document
-// of `r2former query --json`, to be freed by `r2former_free`; NULL where it fails. An image that cannot be read is an
-// answer with the status `unreadable`.
+// JSON object: top, candidates, rerank, adaptive, approximate, min_confidence, near, radius, tags, since, until. Returns
+// the document of `r2former query --json`, to be freed by `r2former_free`; NULL where it fails. An image that cannot be
+// read is an answer with the status `unreadable`.
 //
 // # Safety
 // `index` is open, `length` bytes can be read at `bytes`, `options` is text that ends with 0 or NULL.

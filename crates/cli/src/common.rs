@@ -3,11 +3,15 @@
 use crate::progress::Bar;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use r2former_data::geo::FARTHEST_M;
 use r2former_engine::doctor::{self, TrustCache};
-use r2former_engine::{Extractor, LoadedModel, Origin, PlaceIndex, PrecisionChoice, RerankMethod, Settings};
+use r2former_engine::{
+    Extractor, IndexAddress, LoadedModel, Origin, PlaceIndex, PrecisionChoice, RerankMethod, Settings,
+};
 use r2former_model::device::describe;
 use r2former_model::{Device, ImageSize, ModelConfig, Precision, parse_device};
+use std::ffi::OsStr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -92,6 +96,32 @@ impl Machine {
             .num_threads(self.threads.unwrap_or(0).into())
             .build_global()
             .context("the threads could not be started: is there a limit on memory or processes?")
+    }
+}
+
+/// Reads the folder or the address of an index.
+pub(crate) fn index_address() -> impl TypedValueParser<Value = IndexAddress> {
+    AddressParser
+}
+
+/// Unlike a function that may fail, it does not repeat a wrong address: somebody may have written a key into it.
+#[derive(Clone)]
+struct AddressParser;
+
+impl TypedValueParser for AddressParser {
+    type Value = IndexAddress;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<IndexAddress, clap::Error> {
+        let path = PathBufValueParser::new().parse_ref(command, arg, value)?;
+        IndexAddress::parse(path).map_err(|error| {
+            let text = format!("{error}\n");
+            clap::Error::raw(clap::error::ErrorKind::ValueValidation, text).with_cmd(command)
+        })
     }
 }
 

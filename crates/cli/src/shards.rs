@@ -29,7 +29,7 @@ impl ShardArgs {
     }
 
     /// Begins the record of a run that writes `target`, where one is kept.
-    pub(crate) fn record(&self, command: &str, target: &Path, sources: Vec<Source>) -> Result<Option<Record>> {
+    pub(crate) fn record(&self, command: &str, target: &str, sources: Vec<Source>) -> Result<Option<Record>> {
         if self.shard.is_none() && self.manifest.is_none() {
             return Ok(None);
         }
@@ -38,19 +38,18 @@ impl ShardArgs {
             None => Shard::new(0, 1)?,
         };
         let file = self.manifest.clone().unwrap_or_else(|| beside(target, shard));
-        if file == target {
+        if file == Path::new(target) {
             bail!("{}: is what this run writes, and cannot be its manifest as well", file.display());
         }
         ensure_writable(&file)?;
-        let manifest = ShardManifest::begin(command, shard, target.display().to_string(), sources);
+        let manifest = ShardManifest::begin(command, shard, target.to_owned(), sources);
         Ok(Some(Record { manifest, file }))
     }
 }
 
 /// Where the manifest of a target is kept by default; that of an address, in the current folder.
-fn beside(target: &Path, shard: Shard) -> PathBuf {
-    let text = target.to_string_lossy();
-    let own = if text.contains("://") { text.rsplit('/').next().unwrap_or_default() } else { &*text };
+fn beside(target: &str, shard: Shard) -> PathBuf {
+    let own = if target.contains("://") { target.rsplit('/').next().unwrap_or_default() } else { target };
     let own = own.trim_end_matches('/');
     let name = if own.is_empty() { "index" } else { own };
     format!("{name}.shard-{}-of-{}{SUFFIX}", shard.index(), shard.count()).into()
@@ -101,7 +100,7 @@ mod tests {
             ("qdrant://host:6334/streets", "streets.shard-1-of-4.json"),
             ("out.safetensors", "out.safetensors.shard-1-of-4.json"),
         ] {
-            assert_eq!(beside(Path::new(target), shard), Path::new(wanted));
+            assert_eq!(beside(target, shard), Path::new(wanted));
         }
     }
 }

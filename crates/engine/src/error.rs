@@ -57,7 +57,7 @@ pub enum FailureKind {
     Device,
     /// An index that cannot be read or written.
     Index,
-    /// Another writer has the index: try again.
+    /// Another writer has the index, or a cluster does not answer: try again.
     Busy,
     /// A damaged index.
     Damaged,
@@ -81,7 +81,9 @@ impl EngineError {
                 FailureKind::Device
             }
             Self::Model(_) => FailureKind::Model,
-            Self::Index(IndexError::NotAnIndex { .. }) => FailureKind::NotFound,
+            Self::Index(IndexError::NotAnIndex { .. } | IndexError::NoCollection { .. }) => {
+                FailureKind::NotFound
+            }
             Self::Index(IndexError::Request { .. }) => FailureKind::Request,
             Self::Index(error) => match error.kind() {
                 ErrorKind::Retry => FailureKind::Busy,

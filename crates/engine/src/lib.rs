@@ -44,10 +44,12 @@
 mod adaptive;
 mod answer;
 mod answers_geojson;
+mod attached;
 mod batch_limit;
 mod cascade;
 mod confidence;
 mod contribution;
+mod copying;
 pub mod doctor;
 mod error;
 mod estimate;
@@ -59,8 +61,12 @@ mod fused_aggregate;
 mod fused_conv;
 mod geometry;
 mod host;
+mod index_access;
+mod index_address;
 mod indexing;
 mod locate;
+#[cfg(feature = "cluster")]
+mod model_cache;
 mod open_index;
 mod place_fields;
 mod place_index;
@@ -76,6 +82,7 @@ mod shards;
 mod sizes;
 mod stream;
 mod unknown_tags;
+mod user_cache;
 
 pub use adaptive::top1_margin;
 pub use answer::{Answer, Match, ScoreKind, Status, Timing};
@@ -83,6 +90,7 @@ pub use answers_geojson::{answers_geojson, geojson_coordinates};
 pub use cascade::{best_first, cascade_scores, cascade_split};
 pub use confidence::Evidence;
 pub use contribution::{Contribution, contributions};
+pub use copying::{CopyOptions, CopyReport, Difference, Verified, VerifySamples, copy_index};
 pub use error::{EngineError, FailureKind, Result};
 pub use estimate::{Ellipse, Estimate};
 pub use extract::{Extractor, ImageFeatures, LoadedModel, Settings};
@@ -91,6 +99,8 @@ pub use framing::{Framing, View};
 pub use fused::{FusedBackbone, fused_reranker};
 pub use fused_aggregate::FusedAggregate;
 pub use geometry::{MutualPair, TOLERANCE_PX, Verification, Verifier};
+pub use index_access::{IndexReader, IndexWriter};
+pub use index_address::IndexAddress;
 pub use indexing::{
     AddOptions, AddReport, Changed, Duplicate, FieldChange, MemoryImage, add_images, add_photos,
     check_sources,
@@ -105,7 +115,9 @@ pub use query_image::{DecodedQuery, QueryImage};
 pub use query_options::{QueryOptions, SearchFilter};
 pub use query_result::{QueryResult, answers_json};
 pub use r2former_data::{LatLon, LocalPoint, Photo, Position, Rgb8};
-pub use r2former_index::{Filter, Near, Origin, PositionKind, Positions, Source};
+pub use r2former_index::{
+    CollectionOptions, Filter, Near, Origin, PositionKind, Positions, Quantization, Source,
+};
 pub use rerank::{LocalRows, PairScore, rerank, score_pair};
 pub use rerank_method::RerankMethod;
 pub use sequence::{Fix, SequenceFilter, SequenceFrame, SequenceOptions, best_track};

@@ -39,6 +39,9 @@ pub struct LocateOptions {
     /// Answers of less [confidence](Answer::confidence) are [`Status::NotInIndex`]; by default none are. A model that is
     /// not calibrated cannot meet it.
     pub min_confidence: Option<f64>,
+    /// Search a collection by its graph, which is faster and may miss some of the most similar places; exact by default. An
+    /// index in a folder refuses it: its search is always exact.
+    pub approximate: bool,
     /// Which places are searched: near a prior position, with tags, of a time; by default all.
     pub filter: Filter,
 }
@@ -52,6 +55,7 @@ impl Default for LocateOptions {
             cascade: None,
             adaptive: None,
             min_confidence: None,
+            approximate: false,
             filter: Filter::default(),
         }
     }
@@ -97,6 +101,13 @@ impl LocateOptions {
     #[must_use]
     pub fn min_confidence(mut self, probability: f64) -> Self {
         self.min_confidence = Some(probability);
+        self
+    }
+
+    /// Searches a collection approximately.
+    #[must_use]
+    pub fn approximate(mut self, approximate: bool) -> Self {
+        self.approximate = approximate;
         self
     }
 
@@ -204,7 +215,10 @@ pub fn locate<'a>(
     // Confidence compares the best match with all candidates, reranked or not.
     let all = reranks || calibration.is_some();
     let wanted = if all { options.candidates.max(ranked) } else { ranked };
-    let found = index.search(&features.global, wanted, &options.filter)?;
+    let found = match options.approximate {
+        false => index.search(&features.global, wanted, &options.filter)?,
+        true => index.search_approximate(&features.global, wanted, &options.filter)?,
+    };
     let mut candidates: Vec<Candidate> =
         found.into_iter().map(|hit| Candidate { hit, place: 0, score: None }).collect();
     lap(&mut timing.search_ms);

@@ -2,13 +2,12 @@
 
 use crate::doctor::{self, TrustCache};
 use crate::{
-    Answer, EngineError, Extractor, LoadedModel, LocateOptions, NoProgress, PlaceIndex, QueryImage, Result,
-    Settings, locate, unknown_tags,
+    Answer, EngineError, Extractor, IndexReader, IndexWriter, LoadedModel, LocateOptions, NoProgress,
+    PlaceIndex, QueryImage, Result, Settings, locate, unknown_tags,
 };
-use r2former_index::{Reader, Writer};
 use r2former_model::device::{FEATURES, describe};
 use r2former_model::{Device, parse_device};
-use std::path::Path;
+use std::ffi::OsStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A model on a device that is named as the program's `--device`. One other than the CPU is compared with the CPU when it
@@ -49,7 +48,7 @@ pub fn extractor_on(device: &str, loaded: LoadedModel, settings: Settings) -> Re
 #[derive(Debug)]
 pub struct OpenIndex {
     place: PlaceIndex,
-    reader: Reader,
+    reader: IndexReader,
     device: String,
     /// The model, once it is needed.
     extractor: Mutex<Option<Arc<Extractor>>>,
@@ -59,7 +58,7 @@ pub struct OpenIndex {
 
 #[derive(Debug, Default)]
 struct Held {
-    writer: Option<Writer>,
+    writer: Option<IndexWriter>,
     /// How many callers keep the writer beyond their changes.
     keepers: usize,
 }
@@ -69,8 +68,8 @@ impl OpenIndex {
     ///
     /// # Errors
     /// As [`PlaceIndex::open`] and [`PlaceIndex::reader`]; [`EngineError::Model`] for an unknown device.
-    pub fn open(dir: &Path, device: &str) -> Result<Self> {
-        Self::of(PlaceIndex::open(dir)?, device)
+    pub fn open(at: impl AsRef<OsStr>, device: &str) -> Result<Self> {
+        Self::of(PlaceIndex::open(at)?, device)
     }
 
     /// The same of an index that was just created.
@@ -101,20 +100,20 @@ impl OpenIndex {
         if !fits {
             return Err(EngineError::Request(format!(
                 "{}: the model is not the one of this index, or has another image size or precision",
-                self.place.dir().display()
+                self.place.address()
             )));
         }
         *self.extractor.lock().unwrap_or_else(PoisonError::into_inner) = Some(extractor);
         Ok(())
     }
 
-    /// Manifest, settings and folder.
+    /// Manifest, settings and address.
     pub fn place(&self) -> &PlaceIndex {
         &self.place
     }
 
     /// For reading; each call sees the last commit.
-    pub fn reader(&self) -> &Reader {
+    pub fn reader(&self) -> &IndexReader {
         &self.reader
     }
 
@@ -154,7 +153,7 @@ impl OpenIndex {
     ///
     /// # Errors
     /// As [`PlaceIndex::writer`], and those of the change; after one of those the writer is opened again by the next.
-    pub fn change<T>(&self, change: impl FnOnce(&mut Writer) -> Result<T>) -> Result<T> {
+    pub fn change<T>(&self, change: impl FnOnce(&mut IndexWriter) -> Result<T>) -> Result<T> {
         let mut held = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken out: a change that fails or panics leaves no writer behind.
         let mut writer = match held.writer.take() {

@@ -1,22 +1,23 @@
-//! A place index together with the model that fills it: one folder is all that a query needs.
+//! A place index together with the model that fills it: one address is all that a query needs.
 
-use crate::{EngineError, LoadedModel, PrecisionChoice, Result, Settings};
+use crate::attached::{Attached, MODEL_FILE, SETTINGS_FILE};
+use crate::index_address::Kept;
+use crate::{
+    EngineError, IndexAddress, IndexReader, IndexWriter, LoadedModel, PrecisionChoice, Result, Settings,
+};
 use r2former_index::{
-    Attachment, IndexConfig, IndexError, Manifest, Positions, Reader, Writer, attachment_path,
+    Attachment, CollectionOptions, ErrorKind, IndexConfig, IndexError, Manifest, Positions, Reader, Report,
+    Writer,
 };
 use r2former_model::{Device, ModelConfig};
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::path::Path;
 
-/// The model's copy inside the index.
-const MODEL_FILE: &str = "model.safetensors";
-
-/// How images are preprocessed for it.
-const SETTINGS_FILE: &str = "settings.json";
-
-/// A place index on disk.
+/// A place index: a folder, or a collection of a cluster. Wherever one is named, the folder's path or the collection's
+/// address is given ([`IndexAddress`]).
 #[derive(Debug, Clone)]
 pub struct PlaceIndex {
-    dir: PathBuf,
+    address: IndexAddress,
     /// Fingerprint and sizes.
     pub manifest: Manifest,
     /// How images are preprocessed, for every image of the index and every query.
@@ -24,13 +25,14 @@ pub struct PlaceIndex {
 }
 
 impl PlaceIndex {
-    /// Creates an empty index of WGS84 positions for a model in a folder that is new or empty, and keeps a copy of the model in it.
+    /// Creates an empty index of WGS84 positions for a model, in a folder that is new or empty or as a new collection, and
+    /// keeps a copy of the model in it.
     ///
     /// # Errors
-    /// [`EngineError::Index`] for a folder that holds anything, or cannot be written; [`EngineError::Model`] for an
-    /// image size that the model cannot take.
-    pub fn create(dir: &Path, loaded: &LoadedModel, settings: Settings) -> Result<Self> {
-        Self::create_with(dir, loaded, settings, Positions::Wgs84)
+    /// [`EngineError::Index`] for a folder that holds anything, a collection that exists, or what cannot be written;
+    /// [`EngineError::Model`] for an image size that the model cannot take.
+    pub fn create(at: impl AsRef<OsStr>, loaded: &LoadedModel, settings: Settings) -> Result<Self> {
+        Self::create_with(at, loaded, settings, Positions::Wgs84)
     }
 
     /// As [`create`](Self::create), for another kind of positions.
@@ -53,10 +55,25 @@ impl PlaceIndex {
     /// # Errors
     /// As [`create`](Self::create), and for an origin outside the globe.
     pub fn create_with(
-        dir: &Path,
+        at: impl AsRef<OsStr>,
         loaded: &LoadedModel,
         settings: Settings,
         positions: Positions,
+    ) -> Result<Self> {
+        let address = IndexAddress::parse(at)?;
+        Self::create_in(&address, loaded, settings, positions, &CollectionOptions::default())
+    }
+
+    /// As [`create_with`](Self::create_with), with options of a collection.
+    ///
+    /// # Errors
+    /// As [`create_with`](Self::create_with), and [`EngineError::Request`] for such options of a folder.
+    pub fn create_in(
+        address: &IndexAddress,
+        loaded: &LoadedModel,
+        settings: Settings,
+        positions: Positions,
+        options: &CollectionOptions,
     ) -> Result<Self> {
         let config = &loaded.config;
         config.check_image_size(settings.image_size())?;
@@ -71,12 +88,24 @@ impl PlaceIndex {
             positions,
         };
         let mut model = loaded.file()?;
-        let files: &mut [Attachment<'_>] = &mut [(MODEL_FILE, &mut model), (SETTINGS_FILE, &mut &*json)];
-        Writer::create_with(dir, shape, files)?.close()?;
-        Self::open(dir)
+        make(address, shape, options, &mut [(MODEL_FILE, &mut model), (SETTINGS_FILE, &mut &*json)])?;
+        Self::open(address)
     }
 
-    /// Opens the index in a folder, or creates it where there is none.
+    /// Creates an empty index like another one: of its model, settings and positions.
+    ///
+    /// # Errors
+    /// As [`create_in`](Self::create_in); [`EngineError::Model`] where the copy of the other's model is missing or damaged.
+    pub fn create_like(address: &IndexAddress, other: &Self, options: &CollectionOptions) -> Result<Self> {
+        let attached = Attached::of(&other.address);
+        let mut model = attached.model_file(&other.manifest.config.fingerprint)?;
+        let json = attached.settings()?;
+        let files: &mut [Attachment<'_>] = &mut [(MODEL_FILE, &mut model), (SETTINGS_FILE, &mut &*json)];
+        make(address, other.manifest.config.clone(), options, files)?;
+        Self::open(address)
+    }
+
+    /// Opens the index at an address, or creates it where there is none.
     ///
     /// ```
     /// use r2former_engine::{LoadedModel, PlaceIndex, Settings};
@@ -98,21 +127,19 @@ impl PlaceIndex {
     /// [`EngineError::Request`] for an index of other settings, unless they differ in an arithmetic that
     /// [mixes](Settings::mixes); as [`create`](Self::create) and
     /// [`open`](Self::open).
-    pub fn open_or_create(dir: &Path, loaded: &LoadedModel, settings: Settings) -> Result<Self> {
-        let index = match Self::open(dir) {
+    pub fn open_or_create(at: impl AsRef<OsStr>, loaded: &LoadedModel, settings: Settings) -> Result<Self> {
+        let address = IndexAddress::parse(at)?;
+        let index = match Self::open(&address) {
             // A writer that was killed while it created the index leaves a folder without a manifest, which
             // `create` refuses: it cannot know that nothing else is in it.
-            Err(EngineError::Index(IndexError::NotAnIndex { .. })) => {
-                return Self::create(dir, loaded, settings);
-            }
+            Err(error) if is_none(&error) => return Self::create(&address, loaded, settings),
             index => index?,
         };
         index.check_model(loaded)?;
         if !index.settings.compare_with(&settings, &loaded.config) {
             let words = |s: &Settings| format!("{} in {}", s.image_size(), s.precision);
             return Err(EngineError::Request(format!(
-                "{}: images of this index are {}, not {}; use its settings, or build another index",
-                dir.display(),
+                "{address}: images of this index are {}, not {}; use its settings, or build another index",
                 words(&index.settings),
                 words(&settings)
             )));
@@ -120,26 +147,53 @@ impl PlaceIndex {
         Ok(index)
     }
 
+    /// Opens the index at an address, or creates one [like another](Self::create_like) where there is none. The options of
+    /// a collection are those of its creation; they change nothing later.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) and [`create_like`](Self::create_like).
+    pub fn open_or_create_like(
+        address: &IndexAddress,
+        other: &Self,
+        options: &CollectionOptions,
+    ) -> Result<Self> {
+        refuse_for_folder(address, options)?;
+        match Self::open(address) {
+            Err(error) if is_none(&error) => Self::create_like(address, other, options),
+            index => index,
+        }
+    }
+
     /// Opens an existing index.
     ///
     /// # Errors
-    /// [`EngineError::Index`] for a folder that holds none, or one written by another version;
+    /// [`EngineError::Index`] for a folder or a collection that holds none, or one written by another version;
     /// [`EngineError::Data`] where the index's settings cannot be read.
-    pub fn open(dir: &Path) -> Result<Self> {
-        let manifest = Manifest::read(dir)?;
-        let path = attachment_path(dir, SETTINGS_FILE);
-        let bytes = std::fs::read(&path).map_err(|e| r2former_data::DataError::io(&path, e))?;
-        let settings = serde_json::from_slice(&bytes)
-            .map_err(|e| EngineError::Request(format!("{}: is not understood: {e}", path.display())))?;
-        Ok(Self { dir: dir.to_path_buf(), manifest, settings })
+    pub fn open(at: impl AsRef<OsStr>) -> Result<Self> {
+        Self::open_at(IndexAddress::parse(at)?)
     }
 
-    /// The model that belongs to the index.
+    fn open_at(address: IndexAddress) -> Result<Self> {
+        let manifest = match address.kept() {
+            Kept::Folder => Manifest::read(address.as_path())?,
+            #[cfg(feature = "cluster")]
+            Kept::Collection(collection) => {
+                r2former_cluster::ClusterReader::open(collection, None)?.manifest().clone()
+            }
+        };
+        let settings = serde_json::from_slice(&Attached::of(&address).settings()?).map_err(|e| {
+            EngineError::Request(format!("{address}: {SETTINGS_FILE} is not understood: {e}"))
+        })?;
+        Ok(Self { address, manifest, settings })
+    }
+
+    /// The model that belongs to the index. That of a collection is copied once into the user's cache folder
+    /// (`r2former/models`), under its fingerprint.
     ///
     /// # Errors
     /// [`EngineError::Model`] for a copy that is missing or damaged, [`EngineError::Index`] for one of another model.
     pub fn model(&self) -> Result<LoadedModel> {
-        let loaded = LoadedModel::open(&attachment_path(&self.dir, MODEL_FILE))?;
+        let loaded = Attached::of(&self.address).model(&self.manifest.config.fingerprint)?;
         self.check_model(&loaded)?;
         Ok(loaded)
     }
@@ -156,9 +210,7 @@ impl PlaceIndex {
         precision: Option<PrecisionChoice>,
     ) -> Result<Settings> {
         self.settings.mixed(precision, config, device).map_err(|error| match error {
-            EngineError::Request(problem) => {
-                EngineError::Request(format!("{}: {problem}", self.dir.display()))
-            }
+            EngineError::Request(problem) => EngineError::Request(format!("{}: {problem}", self.address)),
             other => other,
         })
     }
@@ -172,31 +224,134 @@ impl PlaceIndex {
         if loaded.fingerprint == config.fingerprint {
             return Ok(());
         }
+        Err(self.other_model(&loaded.config.name, &loaded.fingerprint))
+    }
+
+    fn other_model(&self, model: &str, fingerprint: &str) -> EngineError {
         let name = |name: &str, fingerprint: &str| {
             format!("{name} ({})", fingerprint.chars().take(12).collect::<String>())
         };
-        Err(EngineError::Index(IndexError::OtherModel {
-            dir: self.dir.clone(),
-            index: name(&config.model, &config.fingerprint),
-            given: name(&loaded.config.name, &loaded.fingerprint),
-        }))
+        let own = &self.manifest.config;
+        EngineError::Index(IndexError::OtherModel {
+            dir: self.address.as_path().into(),
+            index: name(&own.model, &own.fingerprint),
+            given: name(model, fingerprint),
+        })
+    }
+
+    /// Refuses an index that does not take the images of another one: of another model, or under other settings.
+    ///
+    /// # Errors
+    /// [`IndexError::OtherModel`], or [`EngineError::Request`] with what differs.
+    pub fn check_alike(&self, other: &Self) -> Result<()> {
+        let (own, given) = (&self.manifest.config, &other.manifest.config);
+        if own.fingerprint != given.fingerprint {
+            return Err(self.other_model(&given.model, &given.fingerprint));
+        }
+        let differs = if self.settings != other.settings {
+            let words = |s: &Settings| format!("{} in {}", s.image_size(), s.precision);
+            format!("images are {}, and {} there", words(&self.settings), words(&other.settings))
+        } else if own.positions != given.positions {
+            let words = |positions: Positions| match positions.origin() {
+                Some(origin) => format!("{} with the origin {origin}", positions.kind().words()),
+                None => positions.kind().words().to_owned(),
+            };
+            format!("it has {}, and {} there", words(own.positions), words(given.positions))
+        } else if own != given {
+            "its vectors have another shape".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(EngineError::Request(format!(
+            "{} does not take the images of {}: {differs}; copy into an index of its own",
+            self.address, other.address
+        )))
     }
 
     /// Opens for queries; any number of readers may work while one writer adds.
     ///
     /// # Errors
     /// [`EngineError::Index`] for a damaged index.
-    pub fn reader(&self) -> Result<Reader> {
-        Ok(Reader::open(&self.dir, None)?)
+    pub fn reader(&self) -> Result<IndexReader> {
+        Ok(match self.address.kept() {
+            Kept::Folder => Reader::open(self.address.as_path(), None)?.into(),
+            #[cfg(feature = "cluster")]
+            Kept::Collection(collection) => {
+                let fingerprint = &self.manifest.config.fingerprint;
+                r2former_cluster::ClusterReader::open(collection, Some(fingerprint))?.into()
+            }
+        })
     }
 
-    /// Opens for adding and removing; one writer at a time.
+    /// Opens for adding and removing; one writer at a time for a folder, any number of them for a collection.
     ///
     /// # Errors
     /// [`IndexError::Busy`] while another process writes, [`IndexError::ReadOnly`] for a folder that cannot be
     /// written.
-    pub fn writer(&self) -> Result<Writer> {
-        Ok(Writer::open(&self.dir, &self.manifest.config.fingerprint)?)
+    pub fn writer(&self) -> Result<IndexWriter> {
+        let fingerprint = &self.manifest.config.fingerprint;
+        Ok(match self.address.kept() {
+            Kept::Folder => Writer::open(self.address.as_path(), fingerprint)?.into(),
+            #[cfg(feature = "cluster")]
+            Kept::Collection(collection) => {
+                r2former_cluster::ClusterWriter::open(collection, fingerprint)?.into()
+            }
+        })
+    }
+
+    /// Reads the whole index and reports damage: of a folder every page and checksum, of a collection what its images are.
+    /// The model's copy is looked at, too.
+    ///
+    /// # Errors
+    /// As [`model`](Self::model) and [`reader`](Self::reader); what is wrong within it is in the report.
+    pub fn verify(&self) -> Result<Report> {
+        self.model()?;
+        Ok(match self.address.kept() {
+            Kept::Folder => r2former_index::verify(self.address.as_path())?,
+            #[cfg(feature = "cluster")]
+            Kept::Collection(collection) => r2former_cluster::verify(collection)?,
+        })
+    }
+
+    /// Writes a snapshot of an index in a folder to a new file.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] for a collection; as [`r2former_index::export`].
+    pub fn export(address: &IndexAddress, file: &Path) -> Result<()> {
+        let folder = address.need_folder(
+            "a snapshot is made of an index in a folder; copy the collection into one with `r2former index copy`, or use the \
+             cluster's own snapshots",
+        )?;
+        Ok(r2former_index::export(folder, file)?)
+    }
+
+    /// Creates an index in a folder from a snapshot.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] for the address of a collection; as [`r2former_index::import`].
+    pub fn import(file: &Path, at: impl AsRef<OsStr>) -> Result<Self> {
+        let address = IndexAddress::parse(at)?;
+        let folder = address.need_folder(
+            "a snapshot becomes an index in a folder; import it there, and copy that with `r2former index copy`",
+        )?;
+        r2former_index::import(file, folder)?;
+        let index = Self::open(&address)?;
+        index.model()?;
+        Ok(index)
+    }
+
+    /// Whether the index at this address is still this one; `None` where that cannot be seen now.
+    pub fn is_there(&self) -> Option<bool> {
+        match Self::open(&self.address) {
+            Ok(now) => Some(now.manifest.config == self.manifest.config && now.settings == self.settings),
+            // A cluster may be out of reach for a moment.
+            Err(EngineError::Index(error))
+                if self.address.folder().is_none() && error.kind() != ErrorKind::Caller =>
+            {
+                None
+            }
+            Err(_) => Some(false),
+        }
     }
 
     /// Which positions its images have.
@@ -204,8 +359,45 @@ impl PlaceIndex {
         self.manifest.config.positions
     }
 
-    /// The folder.
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    /// Where it is kept.
+    pub fn address(&self) -> &IndexAddress {
+        &self.address
     }
+}
+
+/// Makes an empty index with its attachments.
+fn make(
+    address: &IndexAddress,
+    config: IndexConfig,
+    options: &CollectionOptions,
+    attachments: &mut [Attachment<'_>],
+) -> Result<()> {
+    refuse_for_folder(address, options)?;
+    match address.kept() {
+        Kept::Folder => {
+            Writer::create_with(address.as_path(), config, attachments)?.close()?;
+            Ok(())
+        }
+        #[cfg(feature = "cluster")]
+        Kept::Collection(collection) => {
+            r2former_cluster::create(collection, config, options, attachments)?;
+            Ok(())
+        }
+    }
+}
+
+/// Refuses options of a collection for a folder.
+fn refuse_for_folder(address: &IndexAddress, options: &CollectionOptions) -> Result<()> {
+    if address.folder().is_none() || *options == CollectionOptions::default() {
+        return Ok(());
+    }
+    Err(EngineError::Request(format!(
+        "{address}: shards, replicas, write consistency, quantization and descriptors on disk are options of a collection \
+         (qdrant://HOST:PORT/COLLECTION); an index in a folder has none of them"
+    )))
+}
+
+/// Whether an error says that there is no index yet.
+fn is_none(error: &EngineError) -> bool {
+    matches!(error, EngineError::Index(IndexError::NotAnIndex { .. } | IndexError::NoCollection { .. }))
 }

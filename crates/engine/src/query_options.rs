@@ -52,6 +52,8 @@ pub struct QueryOptions {
     pub adaptive: Option<f32>,
     /// Least confidence of an answer, 0 to 1, or `"auto"` for the model's own threshold.
     pub min_confidence: Option<Value>,
+    /// Search a collection approximately; exactly by default.
+    pub approximate: bool,
     /// As in [`SearchFilter`].
     pub near: Option<Value>,
     /// As in [`SearchFilter`].
@@ -124,6 +126,7 @@ impl QueryOptions {
         let mut options = LocateOptions::default()
             .top(count("top", self.top, usual.top)?)
             .candidates(count("candidates", self.candidates, usual.candidates)?)
+            .approximate(self.approximate)
             .filter(self.filter(kind)?);
         options.rerank = self.rerank;
         if let Some(margin) = self.adaptive {

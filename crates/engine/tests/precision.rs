@@ -118,7 +118,7 @@ fn a_check_measures_what_an_index_then_allows() {
     let asked = Some(PrecisionChoice::Only(Precision::Int8));
     assert!(own.settings.mixed(asked, &loaded.config, &cpu).is_err());
     let int8 = Settings { precision: Precision::Int8, ..exact };
-    let refused = PlaceIndex::open_or_create(own.dir(), &loaded, int8).unwrap_err().to_string();
+    let refused = PlaceIndex::open_or_create(own.address(), &loaded, int8).unwrap_err().to_string();
     assert!(refused.contains("in f32") && refused.contains("in int8"), "{refused}");
 
     let measured = loaded.with(|config, _| config.checks.push(check)).unwrap();
@@ -126,5 +126,5 @@ fn a_check_measures_what_an_index_then_allows() {
     let index = PlaceIndex::create(&home.path().join("measured"), &measured, exact).unwrap();
     assert_eq!(index.settings.mixed(asked, &measured.config, &cpu).unwrap(), int8);
     // The index stays what it is, however it is opened.
-    assert_eq!(PlaceIndex::open_or_create(index.dir(), &measured, int8).unwrap().settings, exact);
+    assert_eq!(PlaceIndex::open_or_create(index.address(), &measured, int8).unwrap().settings, exact);
 }

@@ -127,6 +127,76 @@ pub enum IndexError {
         /// The index directory.
         dir: PathBuf,
     },
+    /// No node of a cluster answers, or none does securely.
+    #[error(
+        "{address}: no node answers ({problem}); check the address (the ports are those of gRPC), that the nodes run, and the network between"
+    )]
+    Unreachable {
+        /// The collection's address.
+        address: String,
+        /// What the nodes said, each by its name.
+        problem: String,
+    },
+    /// A cluster refuses the key, or the lack of one.
+    #[error(
+        "{address}: the cluster refuses {key} ({problem}); set R2FORMER_QDRANT_KEY, or R2FORMER_QDRANT_KEY_FILE to a file that holds it"
+    )]
+    KeyRefused {
+        /// The collection's address.
+        address: String,
+        /// Which key: where it came from.
+        key: &'static str,
+        /// The cluster's words.
+        problem: String,
+    },
+    /// There is no such collection.
+    #[error("{address}: the cluster has no such collection; make one with `r2former index create`")]
+    NoCollection {
+        /// The collection's address.
+        address: String,
+    },
+    /// Creation under a name that is taken.
+    #[error(
+        "{address}: the cluster has a collection {collection:?}; choose another name, or delete it there first"
+    )]
+    CollectionExists {
+        /// The address of the index to create.
+        address: String,
+        /// The collection that is there.
+        collection: String,
+    },
+    /// A collection that another program created.
+    #[error(
+        "{address}: this collection is no place index (its metadata has no \"r2former\"); choose another name, and make an index with `r2former index create`"
+    )]
+    OtherCollection {
+        /// The collection's address.
+        address: String,
+    },
+    /// A creation that did not come to its end.
+    #[error(
+        "{address}: its creation did not come to its end: delete {leftover} of the cluster, and create it again"
+    )]
+    HalfCreated {
+        /// The collection's address.
+        address: String,
+        /// The collections that are there.
+        leftover: String,
+    },
+    /// A cluster did not finish in time.
+    #[error(
+        "{address}: {doing} took longer than {seconds} s ({problem}); try again later: what was acknowledged is kept, and a repeated change does no harm"
+    )]
+    Deadline {
+        /// The collection's address.
+        address: String,
+        /// What took that long.
+        doing: &'static str,
+        /// The deadline in seconds.
+        seconds: u64,
+        /// What the last attempt ended with.
+        problem: String,
+    },
     /// An exported file that cannot be trusted or read.
     #[error("{file}: {problem}; nothing was imported", file = file.display())]
     Archive {
@@ -145,8 +215,15 @@ impl IndexError {
             | Self::Exists { .. }
             | Self::OtherModel { .. }
             | Self::OtherFormat { .. }
-            | Self::Request { .. } => ErrorKind::Caller,
-            Self::Busy { .. } | Self::Stopped { .. } => ErrorKind::Retry,
+            | Self::Request { .. }
+            | Self::KeyRefused { .. }
+            | Self::NoCollection { .. }
+            | Self::CollectionExists { .. }
+            | Self::OtherCollection { .. }
+            | Self::HalfCreated { .. } => ErrorKind::Caller,
+            Self::Busy { .. } | Self::Stopped { .. } | Self::Unreachable { .. } | Self::Deadline { .. } => {
+                ErrorKind::Retry
+            }
             Self::ReadOnly { .. } | Self::Full { .. } | Self::Io { .. } | Self::Store { .. } => {
                 ErrorKind::Machine
             }

@@ -2,11 +2,12 @@
 
 use r2former_geo::{EARTH_M, LatLon, LocalPoint, Position, Positions, geodesic_m};
 use rayon::prelude::*;
+use uuid::Uuid;
 
 use crate::blocks::Tagged;
 use crate::error::{IndexError, Result};
 use crate::picture::Picture;
-use crate::place::{Filter, Near};
+use crate::place::{Filter, Near, Place};
 use crate::schema::{Db, FACT_ROWS, tag_key};
 use crate::slots::SlotSet;
 use crate::store::Cache;
@@ -31,6 +32,31 @@ pub(crate) fn check(filter: &Filter, positions: Positions) -> Result<(), String>
         return Err(format!("a time from {since} to {until}: it ends before it begins"));
     }
     Ok(())
+}
+
+/// For stores that have places and not slots.
+impl Filter {
+    /// Refuses a filter that nothing can be compared with.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, positions: Positions) -> Result<(), String> {
+        check(self, positions)
+    }
+
+    /// Whether a place passes, by the rule of every index.
+    pub fn holds(&self, id: Uuid, place: &Place) -> bool {
+        let since = self.since.unwrap_or(i64::MIN);
+        let until = self.until.unwrap_or(i64::MAX);
+        // The least time stands for none, as in the columns of a folder's index.
+        let time = place.time.filter(|&time| time != i64::MIN);
+        let timed = self.since.is_some() || self.until.is_some();
+        let region = self.near.map(Region::new);
+        (!timed || time.is_some_and(|time| (since..=until).contains(&time)))
+            && self.tags.iter().all(|(key, value)| place.tags.get(key) == Some(value))
+            && !self.exclude.contains(&id)
+            && region.is_none_or(|region| place.position.is_some_and(|at| region.holds(at)))
+    }
 }
 
 /// The slots that pass; none if all slots do, and none is free.

@@ -27,6 +27,7 @@ mod archive;
 mod attachment;
 mod blocks;
 mod change;
+mod check;
 mod clock;
 mod copy;
 mod error;
@@ -36,6 +37,7 @@ mod fingerprint;
 mod lmdb;
 mod lock;
 mod manifest;
+mod options;
 mod picture;
 mod place;
 mod query;
@@ -55,9 +57,11 @@ pub use clock::now_utc;
 pub use error::{ErrorKind, IndexError, Result};
 pub use fingerprint::FileFingerprint;
 pub use manifest::{FORMAT, IndexConfig, MANIFEST, Manifest};
+pub use options::{CollectionOptions, Quantization};
 pub use place::{
     Extent, FeatureBytes, Filter, Hit, LocalFeatures, Near, NewPlace, Page, Place, Source, place_id,
 };
+pub use query::unit_length;
 pub use r2former_geo::{LatLon, LocalPoint, Origin, Position, PositionKind, Positions};
 pub use reader::Reader;
 pub use traits::{Batch, Info, ReadPlaces, WritePlaces};

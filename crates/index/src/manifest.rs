@@ -60,7 +60,10 @@ pub struct Manifest {
 
 impl Manifest {
     /// A manifest created now, after a check of the configuration.
-    pub(crate) fn new(dir: &Path, config: IndexConfig) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`IndexError::Request`] about the index at `dir`.
+    pub fn new(dir: &Path, config: IndexConfig) -> Result<Self> {
         check(&config).map_err(|problem| IndexError::request(dir, problem))?;
         Ok(Self { format: FORMAT, created: now_utc(), config })
     }
@@ -79,9 +82,17 @@ impl Manifest {
             }
             bytes => bytes.at(&path)?,
         };
+        Self::parse(dir, &bytes)
+    }
+
+    /// Reads and checks the text of a manifest, that of the index at `dir`.
+    ///
+    /// # Errors
+    /// [`IndexError::OtherFormat`] or [`IndexError::Damaged`].
+    pub fn parse(dir: &Path, text: &[u8]) -> Result<Self> {
         let broken = |problem: String| IndexError::damaged(dir, format!("{MANIFEST}: {problem}"));
         let raw: serde_json::Value =
-            serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
+            serde_json::from_slice(text).map_err(|error| broken(error.to_string()))?;
         let found = raw.get("format").and_then(serde_json::Value::as_u64);
         let found = found.ok_or_else(|| broken("it has no format number".into()))?;
         if found != u64::from(FORMAT) {
@@ -100,7 +111,10 @@ impl Manifest {
     }
 
     /// Refuses a caller whose model is not the index's.
-    pub(crate) fn expect_model(&self, dir: &Path, fingerprint: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`IndexError::OtherModel`] about the index at `dir`.
+    pub fn expect_model(&self, dir: &Path, fingerprint: &str) -> Result<()> {
         if self.config.fingerprint == fingerprint {
             return Ok(());
         }

@@ -213,7 +213,7 @@ pub enum Extent {
 
 impl Extent {
     /// The box around one position.
-    pub(crate) fn around(position: Position) -> Self {
+    pub fn around(position: Position) -> Self {
         match position {
             Position::Wgs84(at) => Self::Wgs84 { south_west: at, north_east: at },
             Position::Local(at) => Self::Local { min: at, max: at },
@@ -221,7 +221,7 @@ impl Extent {
     }
 
     /// Grows so that it holds another position of the same kind.
-    pub(crate) fn include(&mut self, position: Position) {
+    pub fn include(&mut self, position: Position) {
         match (self, position) {
             (Self::Wgs84 { south_west, north_east }, Position::Wgs84(LatLon { lat, lon })) => {
                 south_west.lat = south_west.lat.min(lat);

@@ -268,7 +268,10 @@ pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
 }
 
 /// A descriptor at unit length, or what makes it unusable. One that has unit length but for rounding stays as it is.
-pub(crate) fn unit_length(global: &[f32], dim: usize) -> Result<Vec<f32>, String> {
+///
+/// # Errors
+/// What is wrong with it: another number of dimensions than `dim`, not finite, or all zero.
+pub fn unit_length(global: &[f32], dim: usize) -> Result<Vec<f32>, String> {
     if global.len() != dim {
         return Err(format!("a descriptor of {} dimensions; this index has {dim}", global.len()));
     }

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::error::Result;
+use crate::error::{IndexError, Result};
 use crate::fingerprint::FileFingerprint;
 use crate::manifest::{IndexConfig, Manifest};
 use crate::place::{Extent, Filter, Hit, LocalFeatures, Page, Place, Source};
@@ -10,6 +10,9 @@ use crate::query::Request;
 use crate::reader::Reader;
 use crate::traits::{Info, ReadPlaces};
 use crate::writer::Writer;
+
+/// Why a folder has no approximate search.
+const EXACT: &str = "the search of an index in a folder is exact; an approximate one is there for collections of a cluster alone";
 
 macro_rules! read_places {
     ($open:ty) => {
@@ -20,6 +23,10 @@ macro_rules! read_places {
 
             fn search_many(&self, globals: &[&[f32]], top: usize, filter: &Filter) -> Result<Vec<Vec<Hit>>> {
                 self.with(|request| request.search(globals, top, filter))
+            }
+
+            fn search_approximate(&self, _: &[f32], _: usize, _: &Filter) -> Result<Vec<Hit>> {
+                Err(IndexError::request(self.dir(), EXACT))
             }
 
             fn locals(&self, ids: &[Uuid]) -> Result<Vec<Option<LocalFeatures>>> {
@@ -60,6 +67,10 @@ macro_rules! read_places {
 
             fn bytes(&self) -> Result<u64> {
                 self.with(|request| request.store.file_bytes())
+            }
+
+            fn changes(&self) -> Result<u64> {
+                self.with(|request| Ok(request.picture.counters().changes))
             }
 
             fn info(&self) -> Result<Info> {

@@ -49,14 +49,6 @@ impl Reader {
         &self.dir
     }
 
-    /// How many changes the index has seen: another number says that there is something new.
-    ///
-    /// # Errors
-    /// As for every other call.
-    pub fn changes(&self) -> Result<u64> {
-        self.with(|request| Ok(request.picture.counters().changes))
-    }
-
     /// The data file that counts.
     pub(crate) fn store(&self) -> Result<Arc<Store>> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner).clone();

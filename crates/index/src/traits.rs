@@ -24,6 +24,13 @@ pub trait ReadPlaces {
         Ok(self.search_many(&[global], top, filter)?.pop().unwrap_or_default())
     }
 
+    /// Like [`search`](Self::search) by the store's approximate search, which may miss some of the most similar places.
+    /// A store whose search is always exact refuses it.
+    ///
+    /// # Errors
+    /// As for [`search`](Self::search).
+    fn search_approximate(&self, global: &[f32], top: usize, filter: &Filter) -> Result<Vec<Hit>>;
+
     /// Like [`search`](Self::search) for several queries, which share one pass over the descriptors; an answer
     /// per query.
     ///
@@ -113,6 +120,14 @@ pub trait ReadPlaces {
     /// # Errors
     /// The system's.
     fn bytes(&self) -> Result<u64>;
+
+    /// How many changes the index has seen: another number says that there is something new.
+    ///
+    /// # Errors
+    /// The store's.
+    fn changes(&self) -> Result<u64> {
+        Ok(self.info()?.changes)
+    }
 
     /// A summary for people. Reads every position.
     ///

@@ -1,6 +1,6 @@
 //! Writing to an index of a directory.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,8 +16,7 @@ use crate::files::{need_room, sync_dir};
 use crate::lock::WriterLock;
 use crate::manifest::{IndexConfig, Manifest};
 use crate::picture::Picture;
-use crate::place::{NewPlace, Place, Source};
-use crate::query::{Request, unit_length};
+use crate::query::Request;
 use crate::schema::{SUM, Shape};
 use crate::store::{self, Access, Store, data_path, remove_others};
 use crate::traits::{Batch, WritePlaces};
@@ -25,9 +24,6 @@ use crate::traits::{Batch, WritePlaces};
 /// Room that is left besides what a change takes: blocks and pages of trees are written again, and images can be
 /// removed when no more can be added.
 const MARGIN: u64 = 4 << 20;
-
-/// Longest label in bytes: keys of LMDB end at 511.
-const LONGEST_LABEL: usize = 255;
 
 /// The one writer of an index. It also reads, and sees its own changes at once, like every reader.
 #[derive(Debug)]
@@ -244,29 +240,8 @@ impl WritePlaces for Writer {
         if add.is_empty() && describe.is_empty() && sources.is_empty() {
             return Ok(());
         }
-        let mut names = HashSet::new();
-        let mut once = |place: &Place| {
-            if names.insert(place.name.clone()) { Ok(()) } else { Err("it is twice in one batch".to_owned()) }
-        };
-        let about = |place: &Place, problem: String| {
-            IndexError::request(&self.dir, format!("the image {:?}: {problem}", place.name))
-        };
-        let mut units = Vec::with_capacity(add.len());
-        for new in add {
-            let unit = check(&self.manifest.config, new).and_then(|unit| once(&new.place).map(|()| unit));
-            units.push(unit.map_err(|problem| about(&new.place, problem))?);
-        }
-        for place in describe {
-            let checked = check_place(&self.manifest.config, place).and_then(|()| once(place));
-            checked.map_err(|problem| about(place, problem))?;
-        }
-        for Source { label, .. } in sources {
-            if !(1..=LONGEST_LABEL).contains(&label.len()) || label.contains('/') {
-                let problem =
-                    format!("the label {label:?}: 1 to {LONGEST_LABEL} bytes without '/' are possible");
-                return Err(IndexError::request(&self.dir, problem));
-            }
-        }
+        let checked = batch.check(&self.manifest.config);
+        let units = checked.map_err(|problem| IndexError::request(&self.dir, problem))?;
         let bytes = add.iter().map(|new| 5 * new.global.len() + new.local.len() + 1024).sum::<usize>()
             + 2048 * describe.len();
         let picture = self.opened()?.store.picture()?;
@@ -315,36 +290,6 @@ impl WritePlaces for Writer {
         self.open = Some(Open::new(&self.dir, self.map)?);
         Ok(())
     }
-}
-
-/// The image's descriptor at unit length, or what is wrong with the image.
-fn check(config: &IndexConfig, new: &NewPlace) -> Result<Vec<f32>, String> {
-    check_place(config, &new.place)?;
-    let unit = unit_length(&new.global, config.global_dim)?;
-    let most = config.row_width * config.max_rows;
-    let whole = config.row_width == 0 || new.local.len().is_multiple_of(config.row_width);
-    if new.local.len() > most || !whole {
-        let (rows, width) = (config.max_rows, config.row_width);
-        return Err(format!("{} bytes of local features; up to {rows} rows of {width} fit", new.local.len()));
-    }
-    Ok(unit)
-}
-
-/// What is wrong with what is known about an image.
-fn check_place(config: &IndexConfig, place: &Place) -> Result<(), String> {
-    if place.name.is_empty() {
-        return Err("it has no name".into());
-    }
-    if let Some(refusal) = place.position.and_then(|position| config.positions.refusal(position)) {
-        return Err(format!("its position: {refusal}"));
-    }
-    if [place.heading, place.altitude].into_iter().flatten().any(|number| !number.is_finite()) {
-        return Err("its heading or altitude is not finite".into());
-    }
-    if place.tags.keys().any(|key| key.is_empty() || key.contains('=')) {
-        return Err("the key of a tag is empty or holds '='".into());
-    }
-    Ok(())
 }
 
 /// Makes `dir` if it is missing, and refuses it if anything is in it.

@@ -11,12 +11,13 @@ use pyo3::types::PyByteArray;
 use r2former_data::dataset::composed_name;
 use r2former_data::image::{PhotoTags, read_tags, tags_of_bytes};
 use r2former_engine::{
-    AddOptions, EngineError, MemoryImage, Near, OpenIndex, Origin, PlaceFields, PlaceIndex, PositionKind,
-    Positions, Progress, QueryImage, QueryOptions, QueryResult, SearchFilter, add_images, answers_geojson,
-    answers_json,
+    AddOptions, CollectionOptions, EngineError, IndexAddress, MemoryImage, Near, OpenIndex, Origin,
+    PlaceFields, PlaceIndex, PositionKind, Positions, Progress, QueryImage, QueryOptions, QueryResult,
+    SearchFilter, add_images, answers_geojson, answers_json,
 };
 use r2former_index::{Filter, ReadPlaces, WritePlaces, place_id};
 use serde_json::json;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -79,8 +80,11 @@ impl Index {
         model: &Model,
         positions: &str,
         origin: Option<Vec<f64>>,
+        collection: &str,
     ) -> PyResult<Self> {
         run(py, None, |_| {
+            let collection: CollectionOptions = serde_json::from_str(collection)?;
+            let address = IndexAddress::parse(&path)?;
             let kind: PositionKind = positions.parse().map_err(Failure::request)?;
             let origin = match origin.as_deref() {
                 None => None,
@@ -102,7 +106,7 @@ impl Index {
                 (PositionKind::None, None) => Positions::None,
             };
             let loaded = model.load()?;
-            let place = PlaceIndex::create_with(&path, &loaded, model.settings(), positions)?;
+            let place = PlaceIndex::create_in(&address, &loaded, model.settings(), positions, &collection)?;
             let open = OpenIndex::of(place, model.device())?;
             open.share(model.extractor_of(|| Ok(loaded))?)?;
             Ok(Self { open })
@@ -117,12 +121,7 @@ impl Index {
     /// Creates an index from a snapshot.
     #[staticmethod]
     fn restore(py: Python<'_>, file: PathBuf, path: PathBuf, device: &str) -> PyResult<Self> {
-        run(py, None, |_| {
-            r2former_index::import(&file, &path)?;
-            let open = OpenIndex::open(&path, device)?;
-            open.place().model()?;
-            Ok(Self { open })
-        })
+        run(py, None, |_| Ok(Self { open: OpenIndex::of(PlaceIndex::import(&file, &path)?, device)? }))
     }
 
     /// Uses a model that is loaded already.
@@ -131,8 +130,8 @@ impl Index {
     }
 
     #[getter]
-    fn path(&self) -> PathBuf {
-        self.open.place().dir().to_path_buf()
+    fn path(&self) -> OsString {
+        AsRef::<OsStr>::as_ref(self.open.place().address()).to_owned()
     }
 
     #[getter]
@@ -298,10 +297,7 @@ impl Index {
 
     /// As `r2former index verify --json`.
     fn verify(&self, py: Python<'_>) -> PyResult<String> {
-        run(py, None, |_: &Watch| {
-            self.open.place().model()?;
-            Ok(serde_json::to_string(&r2former_index::verify(self.open.place().dir())?)?)
-        })
+        run(py, None, |_: &Watch| Ok(serde_json::to_string(&self.open.place().verify()?)?))
     }
 
     fn compact(&self, py: Python<'_>) -> PyResult<()> {
@@ -309,7 +305,7 @@ impl Index {
     }
 
     fn export(&self, py: Python<'_>, file: PathBuf) -> PyResult<()> {
-        run(py, None, |_| Ok(r2former_index::export(self.open.place().dir(), &file)?))
+        run(py, None, |_| Ok(PlaceIndex::export(self.open.place().address(), &file)?))
     }
 
     /// Waits for the change of another thread.

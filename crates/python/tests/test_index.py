@@ -162,6 +162,7 @@ def test_refused(image: np.ndarray, tmp_path: Path, index: r2former.Index) -> No
         ({"top": 0}, "top=0"),
         ({"min_confidence": 2}, "min_confidence=2"),
         ({"adaptive": 3}, "adaptive=3"),
+        ({"approximate": True}, "exact"),
         ({"rerank": "best"}, "best"),
         ({"since": "May"}, "since"),
         ({"since": datetime(2024, 1, 1)}, "zone"),
@@ -178,6 +179,22 @@ def test_refused(image: np.ndarray, tmp_path: Path, index: r2former.Index) -> No
         r2former.Index.create(tmp_path)
     with pytest.raises(r2former.RequestError, match="not the one of this index"):
         r2former.Index.open(index.path, model=r2former.Model.load(image_size=(64, 64)))
+
+
+def test_addresses_of_collections_are_checked(tmp_path: Path) -> None:
+    for address, said in (
+        ("qdrant://localhost:6334", "names no collection"),
+        (Path("qdrant://localhost:6334/streets"), "two slashes"),
+        ("qdrant://secret@localhost:6334/streets", "R2FORMER_QDRANT_KEY"),
+    ):
+        with pytest.raises(r2former.RequestError, match=said):
+            r2former.Index.open(address)
+    for option in ({"shards": 2}, {"replicas": 2}, {"write_consistency": 1}, {"quantization": "int8"}, {"on_disk": True}):
+        with pytest.raises(r2former.RequestError, match="options of a collection"):
+            r2former.Index.create(tmp_path / "places", **option)
+    with pytest.raises(r2former.RequestError, match="int4"):
+        r2former.Index.create("qdrant://localhost:6334/streets", quantization="int4")
+    assert not (tmp_path / "places").exists()
 
 
 def test_local_metres(image: np.ndarray, tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ use axum::http::header::{HeaderValue, LOCATION};
 use axum::http::{Response, StatusCode};
 use r2former_data::Photo;
 use r2former_data::image::{Limits, shape_of_bytes, tags_of_bytes};
-use r2former_engine::{AddOptions, NoProgress, PositionKind, add_photos};
+use r2former_engine::{
+    AddOptions, MemoryImage, NoProgress, PositionKind, QueryImage, add_images, add_photos,
+};
 use r2former_index::{ReadPlaces, place_id};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -85,9 +87,19 @@ impl NewPlace {
         self.photo.name = format!("{}/{}", source.label, self.name);
         let id = place_id(&self.photo.name);
         let failed = |error: std::io::Error| Problem::internal(format!("storing a photograph: {error}"));
-        self.photo.path = index.photos.store(id, &self.image.bytes).map_err(failed)?;
+        let stored = index.photos.store(id, &self.image.bytes).map_err(failed)?;
         let options = AddOptions::default().update(self.replace).sources(vec![source]);
-        let report = add_photos(writer, extractor, &[self.photo], &options, &NoProgress);
+        let report = match stored {
+            Some(path) => {
+                self.photo.path = path;
+                add_photos(writer, extractor, &[self.photo], &options, &NoProgress)
+            }
+            None => {
+                let image = QueryImage::from(&*self.image.bytes).named("image");
+                let image = MemoryImage { image, photo: self.photo };
+                add_images(writer, extractor, &[image], &options, &NoProgress)
+            }
+        };
         let known = writer.get(&[id]).map(|mut places| places.pop().flatten());
         if let Ok(known) = &known {
             index.photos.keep_only(id, known.as_ref().and_then(|place| place.file));

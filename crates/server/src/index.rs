@@ -5,14 +5,14 @@ use crate::options::ServedIndex;
 use crate::photos::PhotoRoots;
 use crate::problem::{self, Problem};
 use crate::writing::Writing;
-use r2former_engine::{Extractor, PlaceIndex, PositionKind, RerankMethod};
-use r2former_index::{Extent, Filter, Place, ReadPlaces, Reader};
+use r2former_engine::{Extractor, IndexReader, PlaceIndex, PositionKind, RerankMethod};
+use r2former_index::{Extent, Filter, Place, ReadPlaces};
 use serde_json::{Value, json};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often the folder is looked at: another index may have taken its place.
+/// How often the folder or collection is looked at: another index may have taken its place.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Waiting time until somebody has probably restarted the service.
@@ -26,7 +26,7 @@ pub(crate) type PlaceId = uuid::Uuid;
 pub(crate) struct Index {
     pub(crate) name: String,
     pub(crate) place: PlaceIndex,
-    pub(crate) reader: Reader,
+    pub(crate) reader: IndexReader,
     pub(crate) extractor: Arc<Extractor>,
     pub(crate) photos: PhotoRoots,
     pub(crate) writing: Writing,
@@ -37,11 +37,12 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn open(served: ServedIndex) -> Result<Self> {
-        let ServedIndex { name, index, extractor, photos } = served;
+        let ServedIndex { name, index, extractor, photos, uploads } = served;
+        let uploads = index.address().folder().map(|folder| folder.join("uploads")).or(uploads);
         Ok(Self {
             reader: index.reader()?,
             writing: Writing::new(index.clone(), extractor.clone()),
-            photos: PhotoRoots::new(index.dir(), photos),
+            photos: PhotoRoots::new(uploads, photos),
             name,
             place: index,
             extractor,
@@ -54,21 +55,18 @@ impl Index {
         self.place.positions().kind()
     }
 
-    /// Refuses to answer from a folder that holds another index now: its descriptors are of another model.
+    /// Refuses to answer from a folder or collection that is another index now: its descriptors are of another model.
     pub(crate) fn check(&self) -> problem::Result<()> {
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         if looked.0.elapsed() >= LOOK {
-            let now = PlaceIndex::open(self.place.dir());
-            let same = now.is_ok_and(|now| {
-                now.manifest.config == self.place.manifest.config && now.settings == self.place.settings
-            });
+            // What cannot be seen now is as it was: the request itself says what is wrong.
+            let same = self.place.is_there().unwrap_or(looked.1);
             *looked = (Instant::now(), same);
         }
         if looked.1 {
             return Ok(());
         }
-        let detail =
-            "the folder of the index is gone, or holds another index: the service has to be started again";
+        let detail = "the index is gone, or another one is in its place: the service has to be started again";
         Err(Problem::unavailable(detail, REPLACED))
     }
 

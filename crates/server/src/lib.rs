@@ -13,10 +13,10 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let listen = "127.0.0.1:8080".parse()?;
 //! let options = ServiceOptions::default().for_address(listen, Vec::new(), None, false)?;
-//! let index = PlaceIndex::open("streets".as_ref())?;
+//! let index = PlaceIndex::open("streets")?;
 //! let extractor = Extractor::new(index.model()?, index.settings, &parse_device("cpu")?)?;
 //! let extractor = Arc::new(extractor.with_limits(options.image_limits()));
-//! let served = ServedIndex { name: "streets".into(), index, extractor, photos: Vec::new() };
+//! let served = ServedIndex { name: "streets".into(), index, extractor, photos: Vec::new(), uploads: None };
 //! let server = Server::start(Service::new(vec![served], options)?, listen, None)?;
 //! println!("http://{}", server.address());
 //! server.run_until_signal()?;

@@ -17,12 +17,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Parameters of a query.
-pub(crate) const PARAMS: [&str; 12] = [
+pub(crate) const PARAMS: [&str; 13] = [
     "index",
     "top",
     "candidates",
     "rerank",
     "adaptive",
+    "approximate",
     "near",
     "radius",
     "tag",

@@ -22,6 +22,9 @@ pub struct ServedIndex {
     /// Folders below which its photographs lie, besides those that the index remembers: the folder that was added, or the
     /// folder above it.
     pub photos: Vec<PathBuf>,
+    /// Folder of its own that keeps the photographs that are sent to an index of a cluster; without it they are not kept. One
+    /// in a folder keeps them there.
+    pub uploads: Option<PathBuf>,
 }
 
 /// Bounds and rights of a service.

@@ -135,6 +135,7 @@ impl Params {
         options.candidates = self.count("candidates", 1..=MOST)?.unwrap_or(options.candidates);
         options.rerank = self.parsed::<RerankMethod>("rerank", "model, ransac, mutual or none")?;
         options.adaptive = self.number("adaptive", 0.0..=2.0)?.map(|margin| margin as f32);
+        options.approximate = self.flag("approximate")?;
         Ok(options)
     }
 

@@ -19,7 +19,8 @@ const ROOT: &str = "uploads";
 /// Folders below which photographs are looked for.
 #[derive(Debug)]
 pub(crate) struct PhotoRoots {
-    uploads: PathBuf,
+    /// None where they are not kept.
+    uploads: Option<PathBuf>,
     given: Vec<PathBuf>,
 }
 
@@ -31,8 +32,8 @@ pub(crate) struct StoredPhoto {
 }
 
 impl PhotoRoots {
-    pub(crate) fn new(index: &Path, given: Vec<PathBuf>) -> Self {
-        Self { uploads: index.join("uploads"), given }
+    pub(crate) fn new(uploads: Option<PathBuf>, given: Vec<PathBuf>) -> Self {
+        Self { uploads, given }
     }
 
     /// The photograph of a place, if it lies below one of the folders and is the one that was indexed.
@@ -50,8 +51,12 @@ impl PhotoRoots {
             }
             return Ok(StoredPhoto { bytes, format });
         }
+        let sent = || sources.iter().any(|source| is_uploads(source) && source.holds(&place.name));
         Err(Problem::not_found(match changed {
             true => "the photograph has changed since it was indexed",
+            false if self.uploads.is_none() && sent() => {
+                "photographs that are sent to this index are not kept; --uploads says where to"
+            }
             false => "the photograph does not lie where it was indexed; --photos says where it is",
         }))
     }
@@ -60,7 +65,9 @@ impl PhotoRoots {
     fn candidates(&self, id: PlaceId, place: &Place, sources: &[Source]) -> Vec<PathBuf> {
         let source = sources.iter().find(|source| source.holds(&place.name));
         if source.is_some_and(is_uploads) {
-            return place.file.map(|file| self.upload(id, file)).into_iter().collect();
+            let upload =
+                self.uploads.as_deref().zip(place.file).map(|(uploads, file)| upload(uploads, id, file));
+            return upload.into_iter().collect();
         }
         let inside = place.name.split_once('/').map(|(_, inside)| inside);
         let recorded = source.map(|source| PathBuf::from(&source.root)).map(|root| match root.is_file() {
@@ -76,26 +83,28 @@ impl PhotoRoots {
         given.flatten().chain(recorded).flat_map(|(root, name)| below(root, name)).collect()
     }
 
-    /// Writes a photograph under a name of ours, durably; returns its path.
-    pub(crate) fn store(&self, id: PlaceId, bytes: &[u8]) -> io::Result<PathBuf> {
-        if !self.uploads.is_dir() {
-            fs::create_dir_all(&self.uploads)?;
-            self.uploads.parent().map_or(Ok(()), sync_dir)?;
+    /// Writes a photograph under a name of ours, durably; returns its path, if photographs are kept.
+    pub(crate) fn store(&self, id: PlaceId, bytes: &[u8]) -> io::Result<Option<PathBuf>> {
+        let Some(uploads) = &self.uploads else { return Ok(None) };
+        if !uploads.is_dir() {
+            fs::create_dir_all(uploads)?;
+            uploads.parent().map_or(Ok(()), sync_dir)?;
         }
-        let path = self.upload(id, FileFingerprint::of(bytes));
-        let mut file = tempfile::Builder::new().prefix(".part-").tempfile_in(&self.uploads)?;
+        let path = upload(uploads, id, FileFingerprint::of(bytes));
+        let mut file = tempfile::Builder::new().prefix(".part-").tempfile_in(uploads)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(&path).map_err(|error| error.error)?;
-        sync_dir(&self.uploads)?;
-        Ok(path)
+        sync_dir(uploads)?;
+        Ok(Some(path))
     }
 
     /// Removes uploads of a place but for the one that the index means.
     pub(crate) fn keep_only(&self, id: PlaceId, file: Option<FileFingerprint>) {
-        let keep = file.map(|file| self.upload(id, file));
+        let Some(uploads) = &self.uploads else { return };
+        let keep = file.map(|file| upload(uploads, id, file));
         let prefix = format!("{id}-");
-        let Ok(entries) = fs::read_dir(&self.uploads) else { return };
+        let Ok(entries) = fs::read_dir(uploads) else { return };
         for entry in entries.flatten() {
             let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix));
             if ours && keep.as_deref() != Some(&entry.path()) {
@@ -104,11 +113,11 @@ impl PhotoRoots {
             }
         }
     }
+}
 
-    /// The file of an upload: identifier and fingerprint, so that a replaced one never stands for the new one.
-    fn upload(&self, id: PlaceId, file: FileFingerprint) -> PathBuf {
-        self.uploads.join(format!("{id}-{:016x}", file.xxh3))
-    }
+/// The file of an upload: identifier and fingerprint, so that a replaced one never stands for the new one.
+fn upload(uploads: &Path, id: PlaceId, file: FileFingerprint) -> PathBuf {
+    uploads.join(format!("{id}-{:016x}", file.xxh3))
 }
 
 /// Whether a source stands for uploads.

@@ -202,6 +202,9 @@ impl From<DataError> for Problem {
 /// Waiting time until another writer has probably ended.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// Waiting time until a cluster has probably come back.
+const AWAY: Duration = Duration::from_secs(10);
+
 impl From<IndexError> for Problem {
     fn from(error: IndexError) -> Self {
         match error {
@@ -214,6 +217,9 @@ impl From<IndexError> for Problem {
                 "the disk of the index is full; what was acknowledged is safe",
             ),
             IndexError::ReadOnly { .. } => Self::forbidden("the service has no right to write to this index"),
+            error @ (IndexError::Unreachable { .. } | IndexError::Deadline { .. }) => {
+                Self::unavailable(index_problem(&error), AWAY)
+            }
             error => Self::internal(index_problem(&error)),
         }
     }
@@ -224,9 +230,11 @@ fn index_problem(error: &IndexError) -> String {
     match error {
         IndexError::Io { source, .. } => format!("the index: {source}"),
         IndexError::Damaged { problem, .. } => format!("the index is damaged: {problem}"),
+        IndexError::Unreachable { .. } => "no node of the index's cluster answers".into(),
+        IndexError::Deadline { .. } => "the cluster of the index did not answer in time".into(),
         IndexError::Store { doing, problem, .. } => format!("the index failed while {doing}: {problem}"),
         error => match error.kind() {
-            ErrorKind::Caller => "the folder holds no index of this model any more".into(),
+            ErrorKind::Caller => "there is no index of this model any more".into(),
             ErrorKind::Retry => "the index stopped after an earlier failure".into(),
             ErrorKind::Machine => "the machine failed under the index".into(),
             ErrorKind::Repair => "the index is damaged".into(),

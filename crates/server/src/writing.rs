@@ -2,8 +2,7 @@
 //! do and a moment longer, so that other programs can write in between.
 
 use crate::problem::{Problem, Result};
-use r2former_engine::{Extractor, PlaceIndex};
-use r2former_index::Writer;
+use r2former_engine::{Extractor, IndexWriter, PlaceIndex};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,12 +38,12 @@ type Task = Box<dyn FnOnce(&mut Held) + Send>;
 pub(crate) struct Held {
     index: PlaceIndex,
     pub(crate) extractor: Arc<Extractor>,
-    writer: Option<Writer>,
+    writer: Option<IndexWriter>,
 }
 
 impl Held {
     /// The writer, opened where it is not; looking through a large index takes a moment.
-    pub(crate) fn writer(&mut self) -> Result<&mut Writer> {
+    pub(crate) fn writer(&mut self) -> Result<&mut IndexWriter> {
         match &mut self.writer {
             Some(writer) => Ok(writer),
             none => Ok(none.insert(self.index.writer()?)),
@@ -52,7 +51,7 @@ impl Held {
     }
 
     /// The writer and the model.
-    pub(crate) fn both(&mut self) -> Result<(&mut Writer, &Extractor)> {
+    pub(crate) fn both(&mut self) -> Result<(&mut IndexWriter, &Extractor)> {
         self.writer()?;
         match &mut self.writer {
             Some(writer) => Ok((writer, &self.extractor)),

@@ -178,7 +178,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
         ))?;
     }
     if args.keep.is_some() {
-        out.line(format_args!("Kept: r2former query {} PHOTO", index.dir().display()))?;
+        out.line(format_args!("Kept: r2former query {} PHOTO", index.address()))?;
     }
     Ok(ExitStatus::Done)
 }
@@ -208,7 +208,7 @@ fn serve(
 ) -> Result<ExitStatus> {
     let options = ServiceOptions::default().for_address(listen, Vec::new(), None, false)?;
     let extractor = Arc::new(extractor.with_limits(options.image_limits()));
-    let served = ServedIndex { name: "town".into(), index, extractor, photos: Vec::new() };
+    let served = ServedIndex { name: "town".into(), index, extractor, photos: Vec::new(), uploads: None };
     let server = Server::start(Service::new(vec![served], options)?, listen, None)?;
     out.line(format_args!("4. Serving the town: open http://{} in a browser.", server.address()))?;
     out.line(format_args!("   Photographs to ask with: {}", photos.join("queries").display()))?;

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<ExitStatus> {
 
 /// Begins the record of this run, where one is kept.
 fn begin(args: &ExtractArgs, extractor: &Extractor, sources: Vec<Source>) -> Result<Option<Record>> {
-    let mut record = args.shard.record("extract", &args.out, sources)?;
+    let mut record = args.shard.record("extract", &args.out.to_string_lossy(), sources)?;
     if let Some(record) = &mut record {
         record.begin(&extractor.config().name, extractor.fingerprint(), extractor.settings())?;
     }

@@ -2,7 +2,7 @@
 
 use super::priors::PriorArgs;
 use super::sequence::{FrameArg, SequenceArgs};
-use crate::common::{IndexPrecision, Machine, parse_margin, rerank_or_default};
+use crate::common::{IndexPrecision, Machine, index_address, parse_margin, rerank_or_default};
 use crate::exit::ExitStatus;
 use crate::filters::FilterArgs;
 use crate::output::{self, AnswerFormat, PairsFormat, check_pair_names, escaped, print_answers};
@@ -12,8 +12,8 @@ use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::PositionKind;
 use r2former_engine::{
-    EngineError, LoadedModel, LocateOptions, PlaceIndex, Progress, QueryResult, RerankMethod, locate,
-    unknown_tags,
+    EngineError, IndexAddress, LoadedModel, LocateOptions, PlaceIndex, Progress, QueryResult, RerankMethod,
+    locate, unknown_tags,
 };
 use r2former_index::{Filter, ReadPlaces};
 use r2former_model::ModelConfig;
@@ -21,8 +21,9 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct QueryArgs {
-    /// Index folder.
-    index: PathBuf,
+    /// Index: a folder, or qdrant://HOST:PORT/COLLECTION.
+    #[arg(value_parser = index_address())]
+    index: IndexAddress,
     /// Photos, or folders of photos; `-` reads one photo from standard input.
     #[arg(required_unless_present = "sequence")]
     images: Vec<PathBuf>,
@@ -45,6 +46,10 @@ pub(crate) struct QueryArgs {
     /// and saves [default: rerank every query].
     #[arg(long, value_name = "MARGIN", allow_negative_numbers = true, value_parser = parse_margin)]
     adaptive: Option<f32>,
+    /// Search an index of a cluster by its graph: faster where it is large, and it may miss some of the best candidates
+    /// [default: exact search, as in a folder].
+    #[arg(long)]
+    approximate: bool,
     /// Answer "not in this index" where the confidence in the best match is below P, 0 to 1; `auto` is the model's own
     /// threshold. The matches are printed all the same [default: never].
     #[arg(long, value_name = "P|auto", allow_negative_numbers = true)]
@@ -161,10 +166,15 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         }
         None => index.model()?,
     };
+    if args.approximate && args.index.folder().is_some() {
+        bail!(
+            "{}: --approximate is for collections of a cluster; the search of a folder is exact",
+            args.index
+        );
+    }
     let reader = index.reader()?;
     if reader.list(None, 1, &Filter::default())?.places.is_empty() {
-        let dir = args.index.display();
-        bail!("{dir}: the index is empty: add photos with `r2former index add {dir} PHOTOS`");
+        bail!("{0}: the index is empty: add photos with `r2former index add {0} PHOTOS`", args.index);
     }
     let unknown = unknown_tags(&reader, &filter)?;
     let mut options = options(args, rerank_or_default(args.rerank, &loaded.config)?).filter(filter);
@@ -243,6 +253,7 @@ fn options(args: &QueryArgs, method: RerankMethod) -> LocateOptions {
     let mut options =
         LocateOptions::default().top(args.top as usize).candidates(args.candidates as usize).rerank(method);
     options.adaptive = args.adaptive;
+    options.approximate = args.approximate;
     options.cascade = args.cascade.map(|count| count as usize);
     options
 }

@@ -5,7 +5,7 @@ use crate::exit::ExitStatus;
 use crate::output::{self, escaped};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use r2former_engine::{Extractor, LoadedModel, PlaceIndex};
+use r2former_engine::{Extractor, IndexAddress, LoadedModel, PlaceIndex};
 use r2former_model::ModelConfig;
 use r2former_server::{
     Basemap, Keys, Role, ServedIndex, Server, Service, ServiceOptions, is_key_name, new_key, tls_config,
@@ -32,7 +32,8 @@ SIGTERM finishes what was taken, and ends.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ServeArgs {
-    /// Index folders. Requests name one by its folder's name, or by NAME in NAME=FOLDER; the first is the default.
+    /// Indexes: folders, or collections as qdrant://HOST:PORT/COLLECTION. Requests name one by the name of its folder or
+    /// collection, or by NAME in NAME=FOLDER; the first is the default.
     #[arg(required_unless_present = "new_key", value_name = "INDEX")]
     indexes: Vec<String>,
     /// Address and port; port 0 is any free one. 0.0.0.0 is reached from other machines, and needs --keys.
@@ -49,6 +50,10 @@ pub(crate) struct ServeArgs {
     /// above it. Needed where photos were moved since. May be repeated.
     #[arg(long, value_name = "DIR")]
     photos: Vec<PathBuf>,
+    /// Folder that keeps the photos that are sent to indexes of a cluster, in a folder for each index [default: they are not
+    /// kept]. An index in a folder keeps them there.
+    #[arg(long, value_name = "DIR")]
+    uploads: Option<PathBuf>,
     /// Folder whose new photos with GPS are added to the first index, or to NAME in NAME=DIR; looked through every 2 seconds.
     /// May be repeated.
     #[arg(long, value_name = "DIR")]
@@ -181,8 +186,10 @@ fn open(args: &ServeArgs, machine: &Machine, options: &ServiceOptions) -> Result
     // With the configurations of their files: an extractor's is that of its settings.
     let mut models: Vec<(ModelConfig, Arc<Extractor>)> = Vec::new();
     for text in &args.indexes {
-        let (name, dir) = named(text)?;
-        let index = PlaceIndex::open(&dir)?;
+        let (name, address) = named(text)?;
+        let address = IndexAddress::parse(address)?;
+        let index = PlaceIndex::open(&address)?;
+        let name = name.unwrap_or_else(|| address.name());
         if let Some(expected) = &expected {
             index.check_model(expected)?;
         }
@@ -205,33 +212,28 @@ fn open(args: &ServeArgs, machine: &Machine, options: &ServiceOptions) -> Result
                 extractor
             }
         };
-        served.push(ServedIndex { name, index, extractor, photos: args.photos.clone() });
+        let uploads = args.uploads.as_ref().map(|folder| folder.join(&name));
+        served.push(ServedIndex { name, index, extractor, photos: args.photos.clone(), uploads });
     }
     Ok(served)
 }
 
-/// `NAME=FOLDER`, or a folder, which is called by its own name.
-fn named(text: &str) -> Result<(String, PathBuf)> {
-    if let Some((name, dir)) = text.split_once('=')
-        && !Path::new(text).exists()
-    {
-        if name.is_empty() || name.contains(['/', '\\']) || name.contains(char::is_control) {
-            bail!("{text}: a name before = has no slashes and is not empty, as in streets=/data/places");
+/// What stands behind `NAME=`, and the name, if there is one.
+fn named(text: &str) -> Result<(Option<String>, &str)> {
+    match text.split_once('=') {
+        Some((name, rest)) if !Path::new(text).exists() => {
+            if name.is_empty() || name.contains(['/', '\\']) || name.contains(char::is_control) {
+                bail!("{text}: a name before = has no slashes and is not empty, as in streets=/data/places");
+            }
+            Ok((Some(name.to_owned()), rest))
         }
-        return Ok((name.to_owned(), dir.into()));
+        _ => Ok((None, text)),
     }
-    let dir = PathBuf::from(text);
-    let full = dir.canonicalize().unwrap_or_else(|_| dir.clone());
-    let name = full.file_name().map(|name| name.to_string_lossy().into_owned());
-    Ok((name.unwrap_or_else(|| "index".into()), dir))
 }
 
 /// A folder to watch, and the name of its index, if that is not the first.
 fn watched(text: &str) -> Result<(Option<String>, PathBuf)> {
-    match text.contains('=') && !Path::new(text).exists() {
-        true => named(text).map(|(name, dir)| (Some(name), dir)),
-        false => Ok((None, text.into())),
-    }
+    named(text).map(|(name, dir)| (name, dir.into()))
 }
 
 /// Lines on standard error: one per request, with its identifier.
@@ -254,8 +256,11 @@ mod tests {
         let dir = home.path().join("a=b");
         std::fs::create_dir(&dir).expect("a folder");
         let text = |path: &Path| path.to_str().expect("text").to_owned();
-        assert_eq!(named(&text(&dir)).expect("a folder").0, "a=b");
-        assert_eq!(named("streets=x/y").expect("a name"), ("streets".into(), "x/y".into()));
+        assert_eq!(named(&text(&dir)).expect("a folder"), (None, &*text(&dir)));
+        assert_eq!(named("streets=x/y").expect("a name"), (Some("streets".into()), "x/y"));
+        let collection = "qdrant://localhost:6334/streets";
+        assert_eq!(named(collection).expect("an address"), (None, collection));
+        assert_eq!(named("s=qdrant://h/c").expect("an address"), (Some("s".into()), "qdrant://h/c"));
         assert!(named("a/b=x").is_err() && named("=x").is_err());
     }
 }

@@ -1,13 +1,13 @@
 //! `r2former show`: pictures of attention, matches and answers.
 
-use crate::common::{Machine, ModelArgs, ensure_writable, parse_radius, rerank_or_default};
+use crate::common::{Machine, ModelArgs, ensure_writable, index_address, parse_radius, rerank_or_default};
 use crate::exit::ExitStatus;
 use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::dataset::{SourceOptions, list_photos};
 use r2former_data::{Position, PositionKind, geo};
-use r2former_engine::{Extractor, LocateOptions, PlaceIndex, Progress, RerankMethod, locate};
+use r2former_engine::{Extractor, IndexAddress, LocateOptions, PlaceIndex, Progress, RerankMethod, locate};
 use r2former_eval::pictures::{
     GalleryRow, MapPoint, Photograph, Tile, draw_attention, draw_matches, gallery, map,
 };
@@ -56,8 +56,9 @@ pub(crate) struct MatchesArgs {
 /// An index, and options of its queries.
 #[derive(Debug, Args)]
 struct IndexArgs {
-    /// Folder of the index.
-    index: PathBuf,
+    /// Index: a folder, or qdrant://HOST:PORT/COLLECTION.
+    #[arg(value_parser = index_address())]
+    index: IndexAddress,
     /// Candidates to rerank per query.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     candidates: u32,
@@ -174,7 +175,7 @@ fn query(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
             "none of the matches is in {}: --photos must be the folder that was added to the index (r2former index \
              list {} prints its names: a label, then the path relative to that folder)",
             args.photos.display(),
-            args.index.index.display()
+            args.index.index
         );
     }
     write(&args.out, &gallery(&rows))

@@ -1,6 +1,7 @@
 //! A device is used after it has agreed with the CPU.
 
 use super::{Extent, Options, Report, Stage, check};
+use crate::user_cache::user_cache;
 use crate::{EngineError, LoadedModel, Progress, Result};
 use r2former_model::checkpoint::write_atomically;
 use r2former_model::{Device, DeviceInfo, Precision};
@@ -61,14 +62,7 @@ impl TrustCache {
     /// In the user's cache folder (`$XDG_CACHE_HOME/r2former/devices` or `~/.cache/r2former/devices`,
     /// `~/Library/Caches/r2former/devices`, `%LOCALAPPDATA%\r2former\devices`); without one, nothing is remembered.
     pub fn of_user(build: impl Into<String>) -> Self {
-        let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-        let home = |below: &str| set("HOME").map(|home| home.join(below));
-        let caches = match std::env::consts::OS {
-            "windows" => set("LOCALAPPDATA"),
-            "macos" => home("Library/Caches"),
-            _ => set("XDG_CACHE_HOME").or_else(|| home(".cache")),
-        };
-        Self { folder: caches.map(|folder| folder.join("r2former/devices")), build: build.into() }
+        Self { folder: user_cache().map(|folder| folder.join("devices")), build: build.into() }
     }
 
     fn file(&self, key: &Key) -> Option<PathBuf> {

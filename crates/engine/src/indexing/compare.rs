@@ -31,7 +31,7 @@ pub(super) fn place_of(photo: &Photo, file: Option<FileFingerprint>) -> Place {
 }
 
 /// What differs between two places of one name.
-pub(super) fn differences(old: &Place, new: &Place) -> Vec<FieldChange> {
+pub(crate) fn differences(old: &Place, new: &Place) -> Vec<FieldChange> {
     let mut changes = Vec::new();
     let mut compare = |what: &str, from: Option<String>, to: Option<String>| {
         if from != to {

@@ -10,7 +10,8 @@ pub use memory::{MemoryImage, add_images};
 pub use report::{AddOptions, AddReport, Changed, Duplicate, FieldChange};
 pub use sources::check_sources;
 
-use self::compare::{differences, place_of, shows_another};
+pub(crate) use self::compare::differences;
+use self::compare::{place_of, shows_another};
 use self::twins::{Twins, name_of_photo};
 use crate::stream::{Extracted, extract_photos};
 use crate::{EngineError, Extractor, PhotoFiles, Progress, Result};

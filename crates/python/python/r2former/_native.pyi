@@ -54,7 +54,9 @@ class Answers:
 @final
 class Index:
     @staticmethod
-    def create(path: str, model: Model, positions: str, origin: Sequence[float] | None) -> Index: ...
+    def create(
+        path: str, model: Model, positions: str, origin: Sequence[float] | None, collection: str
+    ) -> Index: ...
     @staticmethod
     def open(path: str, device: str) -> Index: ...
     @staticmethod

@@ -36,6 +36,7 @@ class QueryOptions(TypedDict, total=False):
     candidates: int
     rerank: str | None
     adaptive: float | None
+    approximate: bool
     min_confidence: float | str | None
     near: Coordinates | str | None
     radius: float | None
@@ -78,7 +79,8 @@ def _filter(
 
 
 class Index:
-    """An index on disk, with the model that fills it. Threads share it; any number of processes may read it while one
+    """An index with the model that fills it: a folder, or a collection of a Qdrant cluster, whose address
+    (``"qdrant://HOST:PORT/COLLECTION"``) stands wherever a folder can. Threads share it; any number of processes may read it while one
     writes. What :meth:`add` has returned from would survive a power cut, and every reader's next call sees it."""
 
     def __init__(self, native: _native.Index) -> None:
@@ -92,24 +94,43 @@ class Index:
         *,
         positions: str = "wgs84",
         origin: Coordinates | None = None,
+        shards: int | None = None,
+        replicas: int | None = None,
+        write_consistency: int | None = None,
+        quantization: str | None = None,
+        on_disk: bool = False,
     ) -> Index:
-        """Creates an empty index in a new or empty folder. It keeps a copy of the model.
+        """Creates an empty index in a new or empty folder, or as a new collection. It keeps a copy of the model.
 
         Args:
-            path: The folder.
+            path: The folder, or the address of the collection.
             model: The built-in one by default.
             positions: ``wgs84`` (latitude and longitude), ``local`` (metres x, y, z of a map of your own) or ``none``.
             origin: Of local positions: ``(lat, lon)`` or ``(lat, lon, altitude)`` of their origin; x is east, y north.
+            shards: Parts of a collection; one for each node by default.
+            replicas: Copies of each part, on different nodes; 1 by default.
+            write_consistency: Copies that have applied a change before it counts as made; 1 by default.
+            quantization: ``int8`` for smaller copies of the descriptors in memory, for the approximate search.
+            on_disk: Keep the descriptors and their graph on disk.
         """
         numbers = None if origin is None else _numbers(origin)
-        return cls(_native.Index.create(os.fspath(path), (model or default_model())._native, positions, numbers))
+        given = {
+            "shards": shards,
+            "replicas": replicas,
+            "write_consistency": write_consistency,
+            "quantization": quantization,
+            "on_disk": on_disk,
+        }
+        collection = json.dumps({key: value for key, value in given.items() if value is not None})
+        own = (model or default_model())._native
+        return cls(_native.Index.create(os.fspath(path), own, positions, numbers, collection))
 
     @classmethod
     def open(cls, path: Path, *, device: str = "cpu", model: Model | None = None) -> Index:
         """Opens an index.
 
         Args:
-            path: The folder.
+            path: The folder, or the address of the collection.
             device: Where its model computes; it is loaded when it is first needed.
             model: One that is loaded already: it has to be the index's own, under the same settings.
         """
@@ -125,7 +146,7 @@ class Index:
 
     @property
     def path(self) -> str:
-        """The folder."""
+        """The folder, or the address of the collection."""
         return os.fspath(self._native.path)
 
     @property
@@ -301,6 +322,7 @@ class Index:
         candidates: int = 100,
         rerank: str | None = None,
         adaptive: float | None = None,
+        approximate: bool = False,
         min_confidence: float | str | None = None,
         near: Coordinates | str | None = None,
         radius: float | None = None,
@@ -319,6 +341,7 @@ class Index:
             candidates: Candidates of the global search that are reranked.
             rerank: ``model``, ``ransac``, ``mutual`` or ``none``; the model's best by default.
             adaptive: Skip reranking if the top-1 margin (a difference of cosines, 0 to 2) is at least this.
+            approximate: Search a collection by its graph: faster where it is large, and not exact.
             min_confidence: Answer ``not_in_index`` below this probability; ``"auto"`` is the model's own threshold.
             near: Search only around this position: ``(lat, lon)``, or ``(x, y[, z])`` in metres; ``"exif"`` for each
                 query's own GPS position.
@@ -336,6 +359,8 @@ class Index:
         one = is_one(images)
         options: dict[str, Any] = {"top": top, "candidates": candidates, **_filter(near, radius, tags, since, until)}
         optional = {"rerank": rerank, "adaptive": adaptive, "min_confidence": min_confidence}
+        if approximate:
+            optional["approximate"] = approximate
         options.update({key: value for key, value in optional.items() if value is not None})
         if isinstance(names, str):
             names = [names]

@@ -58,6 +58,7 @@ pub(super) fn locate_params() -> Vec<Param> {
             || json!({ "type": "number", "minimum": 0, "maximum": 2 }),
             "Keep the global ranking where its top-1 margin is at least this.",
         ),
+        Param("approximate", flag, "Search an index of a cluster by its graph: faster, and not exact."),
         NEAR,
         RADIUS,
         TAG,

@@ -26,11 +26,12 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// Parameters of a new session: how its frames are searched, and how far it moves.
-pub(crate) const PARAMS: [&str; 12] = [
+pub(crate) const PARAMS: [&str; 13] = [
     "index",
     "top",
     "candidates",
     "rerank",
+    "approximate",
     "near",
     "radius",
     "tag",

@@ -132,6 +132,7 @@ impl Home {
         ServedIndex {
             name: "places".into(),
             index: PlaceIndex::open(&self.index).expect("an index"),
+            uploads: None,
             extractor: self.model.clone(),
             photos: Vec::new(),
         }

@@ -3,7 +3,7 @@
 use super::changes;
 use super::left_out::LeftOut;
 use super::sources::Sources;
-use crate::common::{IndexPrecision, Machine, bounded};
+use crate::common::{IndexPrecision, Machine, bounded, index_address};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
 use crate::progress::{Bar, WithoutNotes};
@@ -13,7 +13,7 @@ use clap::Args;
 use r2former_data::dataset::{Kind, Skipped, SourceOptions, escaped_name};
 use r2former_data::image::{Limits, shape};
 use r2former_data::{DataError, PanoramaMode, PanoramaOptions, PositionKind, UtmZone, expand_panoramas_by};
-use r2former_engine::{AddOptions, AddReport, PlaceIndex, ShardWork, add_photos, check_sources};
+use r2former_engine::{AddOptions, AddReport, IndexAddress, PlaceIndex, ShardWork, add_photos, check_sources};
 use r2former_index::{ReadPlaces, place_id};
 use serde_json::{Map, json};
 use std::collections::HashSet;
@@ -25,8 +25,9 @@ const POSITIONS: &str = "positions come from GPS in the photos' EXIF, or from a 
 
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
-    /// Folder of the index.
-    index: PathBuf,
+    /// Index: a folder, or qdrant://HOST:PORT/COLLECTION.
+    #[arg(value_parser = index_address())]
+    index: IndexAddress,
     /// Photos with GPS, folders of them, tables of positions (CSV: path,lat,lon,...), panorama sets, datasets_vg or
     /// MSLS trees. An index of local positions takes tables (CSV: path,x,y,z,...), one without positions any photos.
     /// s3://BUCKET/PREFIX and gs://BUCKET/PREFIX are folders or tables, https://HOST/LIST a table or a text of addresses;
@@ -112,7 +113,7 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     }
     let index = PlaceIndex::open(&args.index)?;
     let sources = Sources::new(&args.sources, args.kind, &args.labels)?;
-    let mut record = args.shard.record("index add", &args.index, sources.remembered())?;
+    let mut record = args.shard.record("index add", &args.index.to_string(), sources.remembered())?;
     if let Some(record) = &mut record {
         let config = &index.manifest.config;
         record.begin(&config.model, &config.fingerprint, index.settings)?;

@@ -45,7 +45,7 @@ fn more(count: usize) -> Option<String> {
     (count > NAMED).then(|| format!("  and {} more (--json lists all)", count - NAMED))
 }
 
-fn change(FieldChange { what, from, to }: &FieldChange) -> String {
+pub(super) fn change(FieldChange { what, from, to }: &FieldChange) -> String {
     let words = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
     format!("{what} from {} to {}", words(from), words(to))
 }

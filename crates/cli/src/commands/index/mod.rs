@@ -2,18 +2,22 @@
 
 mod add;
 mod changes;
+mod collection;
+mod copying;
 mod left_out;
 mod sources;
 
 use self::add::AddArgs;
-use crate::common::{InputArgs, Machine, ensure_writable, load_model, parse_origin};
+use self::collection::CollectionArgs;
+use self::copying::CopyArgs;
+use crate::common::{InputArgs, Machine, ensure_writable, index_address, load_model, parse_origin};
 use crate::exit::ExitStatus;
 use crate::filters::{FilterArgs, NearArgs};
 use crate::output::{self, bytes, escaped, print_json, unescaped};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::dataset::{composed_name, escaped_name};
-use r2former_engine::{Origin, PlaceIndex, Position, PositionKind, Positions, unknown_tags};
+use r2former_engine::{IndexAddress, Origin, PlaceIndex, Position, PositionKind, Positions, unknown_tags};
 use r2former_index::{Extent, Filter, ReadPlaces, WritePlaces, place_id};
 use serde_json::json;
 use std::ffi::OsString;
@@ -36,6 +40,9 @@ pub(crate) enum IndexCommand {
     Compact(OneIndex),
     /// Read everything and report damage.
     Verify(OneIndex),
+    /// Copy the images of indexes into another one: folder to collection and back, or several into one. Images that are
+    /// there already are skipped, so an interrupted copy resumes.
+    Copy(CopyArgs),
     /// Write a snapshot of an index to one file.
     Export(ExportArgs),
     /// Create an index from a snapshot.
@@ -44,8 +51,10 @@ pub(crate) enum IndexCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
-    /// Folder to create.
-    index: PathBuf,
+    /// Folder to create, or collection: qdrant://HOST:PORT[,HOST:PORT...]/COLLECTION (qdrants:// with TLS; the ports are
+    /// those of gRPC). A key is read from R2FORMER_QDRANT_KEY, or from the file that R2FORMER_QDRANT_KEY_FILE names.
+    #[arg(value_parser = index_address())]
+    index: IndexAddress,
     /// Model file made by `r2former model import` [default: the built-in model]. The index keeps a copy.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
@@ -59,6 +68,8 @@ pub(crate) struct CreateArgs {
     /// altitude is in metres above the ellipsoid.
     #[arg(long, value_name = "LAT,LON[,ALT]", value_parser = parse_origin, allow_hyphen_values = true)]
     origin: Option<Origin>,
+    #[command(flatten)]
+    collection: CollectionArgs,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -66,8 +77,9 @@ pub(crate) struct CreateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RemoveArgs {
-    /// Folder of the index.
-    index: PathBuf,
+    /// Index: a folder, or qdrant://HOST:PORT/COLLECTION.
+    #[arg(value_parser = index_address())]
+    index: IndexAddress,
     /// Names of images, as `r2former index list` prints them.
     #[arg(required = true)]
     names: Vec<OsString>,
@@ -78,8 +90,9 @@ pub(crate) struct RemoveArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Folder of the index.
-    index: PathBuf,
+    /// Index: a folder, or qdrant://HOST:PORT/COLLECTION.
+    #[arg(value_parser = index_address())]
+    index: IndexAddress,
     #[command(flatten)]
     near: NearArgs,
     #[command(flatten)]
@@ -91,8 +104,9 @@ pub(crate) struct ListArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct OneIndex {
-    /// Folder of the index.
-    index: PathBuf,
+    /// Index: a folder, or qdrant://HOST:PORT/COLLECTION.
+    #[arg(value_parser = index_address())]
+    index: IndexAddress,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -100,8 +114,9 @@ pub(crate) struct OneIndex {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// Folder of the index.
-    index: PathBuf,
+    /// Index: a folder, or qdrant://HOST:PORT/COLLECTION.
+    #[arg(value_parser = index_address())]
+    index: IndexAddress,
     /// Snapshot file to write; it must not exist.
     file: PathBuf,
 }
@@ -111,7 +126,8 @@ pub(crate) struct ImportArgs {
     /// Snapshot made by `r2former index export`.
     file: PathBuf,
     /// Folder to create.
-    index: PathBuf,
+    #[arg(value_parser = index_address())]
+    index: IndexAddress,
 }
 
 pub(crate) fn run(command: IndexCommand, machine: &Machine) -> Result<ExitStatus> {
@@ -123,18 +139,17 @@ pub(crate) fn run(command: IndexCommand, machine: &Machine) -> Result<ExitStatus
         IndexCommand::Info(args) => info(&args),
         IndexCommand::Compact(args) => compact(&args),
         IndexCommand::Verify(args) => verify(&args),
+        IndexCommand::Copy(args) => copying::copy(&args),
         IndexCommand::Export(args) => {
             ensure_writable(&args.file)?;
-            r2former_index::export(&args.index, &args.file)?;
+            PlaceIndex::export(&args.index, &args.file)?;
             output::stdout().line(format_args!("wrote {}", args.file.display()))?;
             Ok(ExitStatus::Done)
         }
         IndexCommand::Import(args) => {
-            r2former_index::import(&args.file, &args.index)?;
-            let index = PlaceIndex::open(&args.index)?;
-            index.model()?;
+            let index = PlaceIndex::import(&args.file, &args.index)?;
             let count = index.reader()?.count(&Filter::default())?;
-            output::stdout().line(format_args!("{}: {count} images", args.index.display()))?;
+            output::stdout().line(format_args!("{}: {count} images", args.index))?;
             Ok(ExitStatus::Done)
         }
     }
@@ -149,14 +164,14 @@ fn create(args: &CreateArgs, machine: &Machine) -> Result<ExitStatus> {
         (PositionKind::Wgs84, None) => Positions::Wgs84,
         (PositionKind::None, None) => Positions::None,
     };
-    let index = PlaceIndex::create_with(&args.index, &loaded, settings, positions)?;
+    let index = PlaceIndex::create_in(&args.index, &loaded, settings, positions, &args.collection.options())?;
     if args.json {
-        return print_json(&json!({ "index": args.index.to_string_lossy(), "manifest": index.manifest }));
+        return print_json(&json!({ "index": args.index.to_string(), "manifest": index.manifest }));
     }
     let mut out = output::stdout();
     out.line(format_args!(
         "{}: an empty index for model {} at {}",
-        args.index.display(),
+        args.index,
         loaded.config.name,
         settings.image_size()
     ))?;
@@ -174,7 +189,7 @@ fn create(args: &CreateArgs, machine: &Machine) -> Result<ExitStatus> {
         PositionKind::Local => "positions.csv (path,x,y,z)",
         PositionKind::Wgs84 | PositionKind::None => "PHOTOS",
     };
-    out.line(format_args!("next: r2former index add {} {sources}", args.index.display()))?;
+    out.line(format_args!("next: r2former index add {} {sources}", args.index))?;
     Ok(ExitStatus::Done)
 }
 
@@ -303,14 +318,13 @@ fn compact(args: &OneIndex) -> Result<ExitStatus> {
     if args.json {
         return print_json(&index.reader()?.info()?);
     }
-    output::stdout().line(format_args!("{}: compacted", args.index.display()))?;
+    output::stdout().line(format_args!("{}: compacted", args.index))?;
     Ok(ExitStatus::Done)
 }
 
 fn verify(args: &OneIndex) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
-    index.model()?;
-    let report = r2former_index::verify(&args.index)?;
+    let report = index.verify()?;
     if args.json {
         print_json(&report)?;
     } else {
@@ -324,5 +338,5 @@ fn verify(args: &OneIndex) -> Result<ExitStatus> {
     if report.problems.is_empty() {
         return Ok(ExitStatus::Done);
     }
-    bail!("{}: the index is damaged; add the named images again, or import a snapshot", args.index.display())
+    bail!("{}: the index is damaged; add the named images again, or import a snapshot", args.index)
 }
