@@ -2,11 +2,11 @@
 
 use crate::remote::{ListOptions, Stores, address_of};
 use anyhow::{Result, bail};
-use r2former_data::{DataError, Photo, PositionKind};
 use r2former_data::dataset::{
     Kind, Shard, SourceOptions, SourceRoot, escaped_name, list_images, source_root,
 };
 use r2former_data::image::{Limits, PhotoTags, read_tags, tags_of_bytes};
+use r2former_data::{DataError, Photo, PositionKind};
 use r2former_engine::QueryImage;
 use std::fs::{File, FileType};
 use std::io::{IsTerminal, Read};
@@ -138,12 +138,17 @@ fn objects(argument: &Path, stores: &mut Option<Arc<Stores>>) -> Result<Option<(
     let root = stores.root(&address, None, None)?;
     let source = SourceOptions { positions: Some(PositionKind::None), ..SourceOptions::default() };
     let none = |names: &[String]| Ok(vec![None; names.len()]);
-    let listing = stores.list(&address, &ListOptions { kind: None, source: &source, label: &root.label, indexed: &none })?;
+    let listing = stores
+        .list(&address, &ListOptions { kind: None, source: &source, label: &root.label, indexed: &none })?;
     let name = |path: &Path| path.display().to_string();
     let mut photos: Vec<PhotoArg> = listing
         .photos
         .into_iter()
-        .map(|photo| PhotoArg { name: name(&photo.path), inside: photo.name, source: Source::Object(photo.path) })
+        .map(|photo| PhotoArg {
+            name: name(&photo.path),
+            inside: photo.name,
+            source: Source::Object(photo.path),
+        })
         .collect();
     photos.extend(listing.skipped.into_iter().map(|skipped| PhotoArg {
         name: name(&skipped.path),
@@ -221,7 +226,9 @@ impl PhotoArg {
                 self.read(File::open(path).map_err(|error| DataError::io(path, error))?)
             }
             Source::Unreadable(path, reason) => Err(DataError::image(path, reason)),
-            Source::Object(path) => Err(DataError::image(path, "is in a store, and this command reads files")),
+            Source::Object(path) => {
+                Err(DataError::image(path, "is in a store, and this command reads files"))
+            }
         }
     }
 

@@ -70,7 +70,10 @@ impl Record {
 }
 
 /// Does some work, and writes what became of it into its record.
-pub(crate) fn recorded<T>(record: Option<Record>, work: impl FnOnce() -> Result<(T, ShardWork)>) -> Result<T> {
+pub(crate) fn recorded<T>(
+    record: Option<Record>,
+    work: impl FnOnce() -> Result<(T, ShardWork)>,
+) -> Result<T> {
     let Some(mut record) = record else { return Ok(work()?.0) };
     match work() {
         Ok((done, work)) => {

@@ -30,7 +30,8 @@ fn filled(home: &Path) -> (Store, PathBuf) {
     let sky = Rgb8 { width: 2000, height: 1000, pixels: vec![90; 2000 * 1000 * 3] };
     let position = Some(LatLon { lat: 52.3, lon: 0.12 });
     let tags = PhotoTags { position, heading: Some(10.0), ..Default::default() };
-    std::fs::write(folder.join("sky.jpg"), jpeg_with_tags(&sky, 50, &tags).expect("encodes")).expect("written");
+    std::fs::write(folder.join("sky.jpg"), jpeg_with_tags(&sky, 50, &tags).expect("encodes"))
+        .expect("written");
     let store = Store::start();
     put(&store, &folder, "streets/data/camera");
     store.put("streets/data/camera2/other.jpg", b"not below the prefix");
@@ -67,7 +68,14 @@ fn create(index: &Path) {
 
 fn add(store: &Store, index: &Path, source: &str, more: &[&str]) -> (Value, String, Option<i32>) {
     let mut command = of_store(store);
-    let output = command.args(["index", "add", "--json"]).arg(index).arg(source).args(more).assert().get_output().clone();
+    let output = command
+        .args(["index", "add", "--json"])
+        .arg(index)
+        .arg(source)
+        .args(more)
+        .assert()
+        .get_output()
+        .clone();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON: {said}"));
     (report, said, output.status.code())
@@ -75,7 +83,8 @@ fn add(store: &Store, index: &Path, source: &str, more: &[&str]) -> (Value, Stri
 
 /// Everything that an index says of its images but for what identifies their files.
 fn places(index: &Path) -> BTreeMap<String, Value> {
-    let output = r2former().args(["index", "list", "--json"]).arg(index).assert().success().get_output().clone();
+    let output =
+        r2former().args(["index", "list", "--json"]).arg(index).assert().success().get_output().clone();
     let list: Vec<Value> = serde_json::from_slice(&output.stdout).expect("JSON");
     list.into_iter()
         .map(|mut one| {
@@ -122,11 +131,15 @@ fn a_bucket_is_a_folder() {
 
     // Another photograph under the same key.
     write_photo(&folder.join("new.jpg"), 77, Some(LatLon { lat: 52.2, lon: 0.12 }));
-    store.put("streets/data/camera/day 1/00 ä+&.jpg", std::fs::read(folder.join("new.jpg")).expect("written"));
+    store
+        .put("streets/data/camera/day 1/00 ä+&.jpg", std::fs::read(folder.join("new.jpg")).expect("written"));
     let (report, _, code) = add(&store, &remote, CAMERA, &[]);
     assert_eq!((code, &report["changed"][0]["changes"][0]["what"]), (Some(3), &Value::from("file")));
     let (report, _, _) = add(&store, &remote, CAMERA, &["--update"]);
-    assert_eq!((report["updated"].as_array().map(Vec::len), &report["changed"]), (Some(1), &Value::from(Vec::<Value>::new())));
+    assert_eq!(
+        (report["updated"].as_array().map(Vec::len), &report["changed"]),
+        (Some(1), &Value::from(Vec::<Value>::new()))
+    );
 
     // Copied to another bucket, where ETags are the same.
     let said = {
@@ -151,11 +164,15 @@ fn shards_of_a_bucket_are_one_run() {
     let count = |report: &Value, kind: &str| report[kind].as_array().map_or(0, Vec::len);
     for i in 0..3 {
         let (report, _, _) = add(&store, &parts, CAMERA, &["--shard", &format!("{i}/3")]);
-        left_out += ["without_position", "unreadable", "unsupported"].map(|kind| count(&report, kind)).iter().sum::<usize>();
+        left_out += ["without_position", "unreadable", "unsupported"]
+            .map(|kind| count(&report, kind))
+            .iter()
+            .sum::<usize>();
     }
     assert_eq!(places(&parts), places(&whole));
     assert_eq!((left_out, count(&one, "unreadable")), (3, 1));
-    let said = fails(r2former().args(["shards", "check"]).arg(home.path().join("parts.shard-0-of-3.json")), 1);
+    let said =
+        fails(r2former().args(["shards", "check"]).arg(home.path().join("parts.shard-0-of-3.json")), 1);
     names(&said, &["1, 2 of 3"]);
     r2former().args(["shards", "check"]).arg(home.path()).assert().success();
 }
@@ -180,7 +197,10 @@ fn a_table_in_a_bucket() {
     let (report, _, _) = add(&store, &index, "s3://streets/data/t.csv", &[]);
     assert_eq!(report["already_indexed"], 2);
     let requests = store.requests();
-    assert!(requests.iter().all(|request| request.starts_with("LIST") || request.ends_with("t.csv")), "{requests:?}");
+    assert!(
+        requests.iter().all(|request| request.starts_with("LIST") || request.ends_with("t.csv")),
+        "{requests:?}"
+    );
 }
 
 #[test]
@@ -214,7 +234,10 @@ fn descriptors_of_a_bucket() {
         let mut command = of_store(&store);
         command.args(["extract", "--image-size", "64x64", "--json", source, "--out"]).arg(at(out)).args(more);
         let output = command.assert().success().get_output().clone();
-        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")["names"].as_array().expect("names").clone()
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")["names"]
+            .as_array()
+            .expect("names")
+            .clone()
     };
     let files = extract("files", &folder.to_string_lossy(), &[]);
     let objects = extract("objects", CAMERA, &[]);

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{PROGRAM, fails, names, r2former, write_photo};
-use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
 use r2former_data::LatLon;
+use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,9 @@ fn answers(index: &Path, query: &Path) -> Value {
 fn left_out(report: &Value) -> Vec<String> {
     let mut all: Vec<String> = ["without_position", "unreadable", "unsupported"]
         .iter()
-        .flat_map(|kind| report[kind].as_array().expect("a list").iter().map(move |one| format!("{kind} {one}")))
+        .flat_map(|kind| {
+            report[kind].as_array().expect("a list").iter().map(move |one| format!("{kind} {one}"))
+        })
         .collect();
     all.sort();
     all
@@ -88,7 +90,11 @@ fn shards_together_are_one_run() {
             let mut command = r2former();
             command.args(["index", "add", "--json", "--shard", &shard]).args([index, &photos]);
             let output = command.assert().get_output().clone();
-            assert!(matches!(output.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&output.stderr));
+            assert!(
+                matches!(output.status.code(), Some(0 | 3)),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
             serde_json::from_slice::<Value>(&output.stdout).expect("JSON on standard output")
         };
         let report = add();
@@ -140,8 +146,10 @@ fn a_job_is_whole_when_all_of_it_is() {
     names(&said, &["not whole", "without a manifest: 1 of 3"]);
     // One that cannot work says why.
     let lost = home.path().join("lost");
-    let said =
-        fails(r2former().args(["index", "add", "--shard", "1/3"]).args([&index, &photos]).arg("--label").arg("x/y"), 1);
+    let said = fails(
+        r2former().args(["index", "add", "--shard", "1/3"]).args([&index, &photos]).arg("--label").arg("x/y"),
+        1,
+    );
     names(&said, &["label"]);
     assert!(!manifest(1).exists());
     let bad = home.path().join("bad.csv");
@@ -204,7 +212,8 @@ fn files_in_several_sources_count_once_in_all_shards() {
     let mut outer_notes = 0;
     for i in 0..3 {
         let shard = format!("{i}/3");
-        let ended = r2former().args(["index", "add", "--shard", &shard]).args([&parts, &inner, &photos]).assert();
+        let ended =
+            r2former().args(["index", "add", "--shard", &shard]).args([&parts, &inner, &photos]).assert();
         let said = String::from_utf8_lossy(&ended.get_output().stderr).into_owned();
         outer_notes += usize::from(said.contains("are in several sources and count once"));
     }

@@ -110,10 +110,8 @@ pub fn expand_panoramas_by(
     options: &PanoramaOptions,
     shape: impl Fn(&Path) -> Option<Shape> + Sync,
 ) -> ExpandedPhotos {
-    let shapes: Vec<Option<Shape>> = photos
-        .par_iter()
-        .map(|photo| if photo.view.is_some() { None } else { shape(&photo.path) })
-        .collect();
+    let shapes: Vec<Option<Shape>> =
+        photos.par_iter().map(|photo| if photo.view.is_some() { None } else { shape(&photo.path) }).collect();
     let mut out = ExpandedPhotos::default();
     let mut cut = 0;
     let (mut untagged, mut whole, mut skipped, mut degenerate) =

@@ -52,7 +52,9 @@ impl Address {
             Err(error) => return refuse(&format!("is no address: {error}")),
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return refuse("holds a name or a password, which would be printed and stored with every photograph's path");
+            return refuse(
+                "holds a name or a password, which would be printed and stored with every photograph's path",
+            );
         }
         Ok(Self {
             scheme: Scheme::Http,
@@ -88,7 +90,20 @@ impl Address {
     pub(crate) fn is_photo(&self) -> bool {
         matches!(
             self.extension().as_deref(),
-            Some("jpg" | "jpeg" | "jfif" | "png" | "webp" | "tif" | "tiff" | "bmp" | "ppm" | "gif" | "qoi" | "heic")
+            Some(
+                "jpg"
+                    | "jpeg"
+                    | "jfif"
+                    | "png"
+                    | "webp"
+                    | "tif"
+                    | "tiff"
+                    | "bmp"
+                    | "ppm"
+                    | "gif"
+                    | "qoi"
+                    | "heic"
+            )
         )
     }
 

@@ -8,7 +8,8 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
 use object_store::path::Path as ObjectPath;
 use object_store::{
-    BackoffConfig, ClientConfigKey, ClientOptions, Error, GetOptions, GetResult, ObjectMeta, ObjectStore, RetryConfig,
+    BackoffConfig, ClientConfigKey, ClientOptions, Error, GetOptions, GetResult, ObjectMeta, ObjectStore,
+    RetryConfig,
 };
 use r2former_index::FileFingerprint;
 use std::ops::Range;
@@ -43,7 +44,11 @@ fn given(names: &[&str]) -> bool {
 /// A client of the store that an address is in.
 pub(crate) fn client(address: &Address, options: &FetchOptions) -> Result<Arc<dyn ObjectStore>, Error> {
     let retry = RetryConfig {
-        backoff: BackoffConfig { init_backoff: options.backoff, max_backoff: Duration::from_secs(10), base: 2.0 },
+        backoff: BackoffConfig {
+            init_backoff: options.backoff,
+            max_backoff: Duration::from_secs(10),
+            base: 2.0,
+        },
         max_retries: options.retries,
         retry_timeout: Duration::from_secs(90),
     };
@@ -115,10 +120,8 @@ pub(crate) fn about(address: &Address, meta: &ObjectMeta) -> About {
         }
         None => None,
     };
-    let version = text.map(|text| FileFingerprint {
-        bytes: meta.size,
-        xxh3: FileFingerprint::of(text.as_bytes()).xxh3,
-    });
+    let version = text
+        .map(|text| FileFingerprint { bytes: meta.size, xxh3: FileFingerprint::of(text.as_bytes()).xxh3 });
     About { bytes: meta.size, version }
 }
 

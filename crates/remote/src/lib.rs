@@ -18,5 +18,5 @@ mod stores;
 mod table;
 
 pub use address::{Address, is_address};
-pub use list::ListOptions;
+pub use list::{Indexed, ListOptions};
 pub use stores::{FetchOptions, Stores};

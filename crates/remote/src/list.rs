@@ -14,8 +14,24 @@ use std::path::Path;
 
 /// Names whose objects are no photographs; they are not asked for.
 const OTHERS: [&str; 18] = [
-    "csv", "tsv", "txt", "json", "jsonl", "geojson", "xml", "md", "html", "parquet", "zip", "tar", "gz", "tgz", "npy",
-    "npz", "h5", "safetensors",
+    "csv",
+    "tsv",
+    "txt",
+    "json",
+    "jsonl",
+    "geojson",
+    "xml",
+    "md",
+    "html",
+    "parquet",
+    "zip",
+    "tar",
+    "gz",
+    "tgz",
+    "npy",
+    "npz",
+    "h5",
+    "safetensors",
 ];
 
 /// What an index knows of names: a place each, or none.
@@ -35,7 +51,10 @@ pub struct ListOptions<'a> {
 
 impl fmt::Debug for ListOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ListOptions").field("kind", &self.kind).field("label", &self.label).finish_non_exhaustive()
+        f.debug_struct("ListOptions")
+            .field("kind", &self.kind)
+            .field("label", &self.label)
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,15 +124,18 @@ impl Stores {
                  the columns path,x,y,z"
             )));
         }
-        let mut listing = if table { self.list_table(address, options)? } else { self.list_prefix(address, options)? };
+        let mut listing =
+            if table { self.list_table(address, options)? } else { self.list_prefix(address, options)? };
         listing.photos.sort_by(|a, b| a.name.cmp(&b.name));
         if options.source.positions == Some(PositionKind::None) {
             for photo in &mut listing.photos {
-                (photo.position, photo.utm, photo.position_error, photo.position_method) = (None, None, None, None);
+                (photo.position, photo.utm, photo.position_error, photo.position_method) =
+                    (None, None, None, None);
             }
         }
         let kind = if table { Kind::Csv } else { Kind::Exif };
-        let of_shard = options.source.part.as_ref().map(|part| format!(" in shard {}", part.shard)).unwrap_or_default();
+        let of_shard =
+            options.source.part.as_ref().map(|part| format!(" in shard {}", part.shard)).unwrap_or_default();
         let count = listing.photos.len();
         listing.notes.insert(0, format!("{address}: read as {kind}, {count} photographs{of_shard}"));
         Ok(listing)
@@ -132,7 +154,8 @@ impl Stores {
         }
         let mut items = Vec::new();
         for (name, at, about) in objects {
-            let other = Path::new(&name).extension().and_then(|ext| ext.to_str()).map(str::to_ascii_lowercase);
+            let other =
+                Path::new(&name).extension().and_then(|ext| ext.to_str()).map(str::to_ascii_lowercase);
             let other = other.is_some_and(|ext| OTHERS.contains(&ext.as_str()));
             if !other && !is_left_out(&name) && options.holds(&name) {
                 let path = self.shared.remember(&at, about);
@@ -175,7 +198,8 @@ impl Stores {
     ) -> Result<(Vec<Item>, Vec<Before>)> {
         let mut before = Vec::with_capacity(items.len());
         for chunk in items.chunks_mut(4096) {
-            let names: Vec<String> = chunk.iter().map(|item| format!("{}/{}", options.label, item.name)).collect();
+            let names: Vec<String> =
+                chunk.iter().map(|item| format!("{}/{}", options.label, item.name)).collect();
             let places = (options.indexed)(&names)?;
             let asked = chunk.iter().zip(&places).map(|(item, place)| {
                 let (shared, address) = (self.shared.clone(), item.address.clone());
@@ -184,7 +208,8 @@ impl Stores {
                 async move { if needed { shared.about(&address).await.ok() } else { about } }
             });
             let concurrency = self.shared.options.concurrency;
-            let asked = self.wait(futures_util::stream::iter(asked).buffered(concurrency).collect::<Vec<_>>());
+            let asked =
+                self.wait(futures_util::stream::iter(asked).buffered(concurrency).collect::<Vec<_>>());
             for ((item, place), about) in chunk.iter_mut().zip(places).zip(asked) {
                 item.about = about;
                 if let Some(about) = about {
@@ -192,7 +217,9 @@ impl Stores {
                 }
                 let version = about.and_then(|about| about.version);
                 before.push(match place {
-                    Some(place) if version.is_some() && place.file == version => Before::Unchanged(Box::new(place)),
+                    Some(place) if version.is_some() && place.file == version => {
+                        Before::Unchanged(Box::new(place))
+                    }
                     _ => Before::Unknown,
                 });
             }

@@ -131,7 +131,12 @@ impl Shared {
     }
 
     /// The bytes of an object, or its first ones.
-    pub(crate) async fn fetch(&self, address: &Address, head: Option<u64>, most: u64) -> Result<Fetched, String> {
+    pub(crate) async fn fetch(
+        &self,
+        address: &Address,
+        head: Option<u64>,
+        most: u64,
+    ) -> Result<Fetched, String> {
         let client = self.client(address)?;
         let _turn = self.requests.acquire().await.map_err(|error| error.to_string())?;
         fetch(&*client, address, head, most, &self.options).await
@@ -195,7 +200,9 @@ impl Stores {
             .thread_name("requests")
             .enable_all()
             .build()
-            .map_err(|error| DataError::Request(format!("threads for requests could not be started: {error}")))?;
+            .map_err(|error| {
+                DataError::Request(format!("threads for requests could not be started: {error}"))
+            })?;
         let shared = Shared {
             requests: Semaphore::new(options.concurrency.max(1)),
             options,

@@ -5,7 +5,9 @@ use crate::client::About;
 use crate::heads::{Item, Seen, look};
 use crate::list::{Before, ListOptions, left_out};
 use crate::stores::Stores;
-use r2former_data::dataset::{HeadOfPhoto, Listing, SkipKind, Skipped, list_heads, list_of_names, list_positions_bytes};
+use r2former_data::dataset::{
+    HeadOfPhoto, Listing, SkipKind, Skipped, list_heads, list_of_names, list_positions_bytes,
+};
 use r2former_data::{DataError, Photo, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -122,7 +124,8 @@ impl Stores {
         if named.table.scheme == Scheme::Http || photos.is_empty() {
             return Ok(None);
         }
-        let own = |address: &&Address| address.scheme == named.table.scheme && address.host == named.table.host;
+        let own =
+            |address: &&Address| address.scheme == named.table.scheme && address.host == named.table.host;
         let keys: Vec<&str> = photos
             .iter()
             .filter_map(|photo| named.addresses.get(&photo.path))
@@ -140,7 +143,9 @@ impl Stores {
 fn common_folder<'a>(keys: &[&'a str]) -> &'a str {
     let Some(first) = keys.first() else { return "" };
     let mut shared = first.rsplit_once('/').map_or("", |(folder, _)| folder);
-    while !shared.is_empty() && !keys.iter().all(|key| key.starts_with(shared) && key[shared.len()..].starts_with('/')) {
+    while !shared.is_empty()
+        && !keys.iter().all(|key| key.starts_with(shared) && key[shared.len()..].starts_with('/'))
+    {
         shared = shared.rsplit_once('/').map_or("", |(folder, _)| folder);
     }
     shared
@@ -160,9 +165,15 @@ impl Named {
     /// The path that stands for what the table names.
     fn look(&mut self, path: &Path) -> Result<PathBuf, String> {
         let text = path.to_str().ok_or("is no text")?;
-        let address = Address::parse(text).map_err(|_| "is no address, and not relative to the table".to_owned())?;
-        if address.scheme != Scheme::Http && (address.scheme, &address.host) != (self.table.scheme, &self.table.host) {
-            return Err("lies in another bucket than the table, or in another store: give those a table of their own".into());
+        let address =
+            Address::parse(text).map_err(|_| "is no address, and not relative to the table".to_owned())?;
+        if address.scheme != Scheme::Http
+            && (address.scheme, &address.host) != (self.table.scheme, &self.table.host)
+        {
+            return Err(
+                "lies in another bucket than the table, or in another store: give those a table of their own"
+                    .into(),
+            );
         }
         let path = address.path();
         self.addresses.insert(path.clone(), address);

@@ -26,7 +26,7 @@ fn here(i: u32) -> Option<LatLon> {
 fn stores() -> Arc<Stores> {
     let options = FetchOptions::default()
         .with_retries(3, Duration::from_millis(5))
-        .with_stall(Duration::from_millis(300));
+        .with_stall(Duration::from_millis(1500));
     Stores::new(options).expect("threads")
 }
 
@@ -48,7 +48,9 @@ fn a_list_of_addresses_has_the_positions_of_its_photographs() {
     let mut text = String::from("# photographs\n\n");
     text.extend((0..8).map(|i| format!("img/{i}.jpg\n")));
     let own = &store.address;
-    text.push_str(&format!("{own}/a/img/8.jpg?sig=secret\nimg/bare.jpg\nimg/text.jpg\nimg/gone.jpg\nimg/0.jpg\n"));
+    text.push_str(&format!(
+        "{own}/a/img/8.jpg?sig=secret\nimg/bare.jpg\nimg/text.jpg\nimg/gone.jpg\nimg/0.jpg\n"
+    ));
     store.put("a/list.txt", text);
     let stores = stores();
     let listing = list(&stores, &format!("{own}/a/list.txt"), PositionKind::Wgs84).expect("a list");
@@ -77,7 +79,10 @@ fn tables_say_where_photographs_were_taken() {
         store.put(&format!("a/{i}.jpg"), jpeg(i, 48, here(40 + i)));
     }
     let own = &store.address;
-    store.put("a/t.csv", format!("url,lat,lon,city\n0.jpg,1.5,2,ulm\n{own}/a/1.jpg,1,2,\n2.jpg,,,\ngone.jpg,1,2,\n"));
+    store.put(
+        "a/t.csv",
+        format!("url,lat,lon,city\n0.jpg,1.5,2,ulm\n{own}/a/1.jpg,1,2,\n2.jpg,,,\ngone.jpg,1,2,\n"),
+    );
     let stores = stores();
     let listing = list(&stores, &format!("{own}/a/t.csv"), PositionKind::Wgs84).expect("a table");
     let names: Vec<_> = listing.photos.iter().map(|photo| photo.name.as_str()).collect();
@@ -90,7 +95,8 @@ fn tables_say_where_photographs_were_taken() {
     store.put("a/u.csv", "url,city\n0.jpg,ulm\n");
     let listing = list(&stores, &format!("{own}/a/u.csv"), PositionKind::Wgs84).expect("a table");
     assert_eq!((listing.photos[0].lat_lon(), listing.photos[0].tags["city"].as_str()), (here(40), "ulm"));
-    let error = list(&stores, &format!("{own}/a/gone.csv"), PositionKind::Wgs84).expect_err("no table").to_string();
+    let error =
+        list(&stores, &format!("{own}/a/gone.csv"), PositionKind::Wgs84).expect_err("no table").to_string();
     assert!(error.contains("gone.csv: does not exist"), "{error}");
 }
 
@@ -101,7 +107,7 @@ fn what_breaks_is_tried_again() {
     let photo = jpeg(1, 400, here(1));
     store.put("a/x.jpg", photo.clone());
     let read = || stores().read(Path::new(&own), &Limits::default());
-    for fault in [Fault::Busy, Fault::Cut, Fault::Stall(Duration::from_millis(900))] {
+    for fault in [Fault::Busy, Fault::Cut, Fault::Stall(Duration::from_secs(4))] {
         store.fault("a/x.jpg", fault, 2);
         assert_eq!(read().unwrap_or_else(|error| panic!("{fault:?}: {error}")).0, photo);
         assert!(store.requests().len() >= 3, "{fault:?}");
@@ -116,7 +122,8 @@ fn what_breaks_is_tried_again() {
     let small = Limits { max_bytes: 1000, ..Limits::default() };
     let error = stores().read(Path::new(&own), &small).expect_err("too large").to_string();
     assert!(error.contains("at most 1000"), "{error}");
-    let error = stores().read(Path::new("http://127.0.0.1:9/x.jpg"), &small).expect_err("nobody there").to_string();
+    let error =
+        stores().read(Path::new("http://127.0.0.1:9/x.jpg"), &small).expect_err("nobody there").to_string();
     assert!(error.contains("127.0.0.1:9"), "{error}");
 }
 
@@ -134,7 +141,10 @@ fn a_server_that_says_nothing_of_versions_costs_the_bytes() {
     assert_ne!(version(&self::stores()), first, "it was put again");
     store.plain(false, false);
     assert_eq!(version(&self::stores()), FileFingerprint::of(&photo));
-    assert_eq!(self::stores().read(&own, &Limits::default()).expect("an object").1, FileFingerprint::of(&photo));
+    assert_eq!(
+        self::stores().read(&own, &Limits::default()).expect("an object").1,
+        FileFingerprint::of(&photo)
+    );
     // Without ranges the whole file is the head.
     let listing = list(&self::stores(), &own.to_string_lossy(), PositionKind::Wgs84).expect("one photograph");
     assert_eq!(listing.photos[0].lat_lon(), here(1));
@@ -155,8 +165,17 @@ fn what_is_announced_is_fetched_once_and_ahead() {
     store.requests();
     let all: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
     stores.announce(&all, &Limits::default());
-    std::thread::sleep(Duration::from_millis(800));
-    assert_eq!(store.requests().len(), 64, "the window is full, and no fuller");
+    let mut ahead = 0;
+    for _ in 0..400 {
+        ahead += store.requests().len();
+        if ahead >= 64 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    ahead += store.requests().len();
+    assert_eq!(ahead, 64, "the window is full, and no fuller");
     for (i, path) in all.iter().enumerate().rev() {
         let (bytes, _) = stores.read(path, &Limits::default()).expect("an object");
         assert_eq!(bytes, jpeg(i as u32, 64, here(1)), "{i}");

@@ -1,9 +1,9 @@
 //! `r2former extract`: descriptors of photographs as a safetensors file.
 
 use crate::common::{Machine, ModelArgs, ensure_writable};
+use crate::descriptor_file::{DescriptorFile, Rows};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
-use crate::descriptor_file::{DescriptorFile, Rows};
 use crate::photos::{PhotoArg, ReadArgs, photo_args_anywhere, shard_of};
 use crate::progress::Bar;
 use crate::shards::{Record, ShardArgs, recorded};

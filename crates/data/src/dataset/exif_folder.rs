@@ -63,12 +63,7 @@ pub(super) fn list_folder(root: &Path, positions: bool, part: Option<&Part>) -> 
 }
 
 /// Reads the tags of images into a listing; returns how many lack a position as well.
-fn read(
-    images: Vec<(PathBuf, String)>,
-    listing: Listing,
-    what: &str,
-    positions: bool,
-) -> (Listing, usize) {
+fn read(images: Vec<(PathBuf, String)>, listing: Listing, what: &str, positions: bool) -> (Listing, usize) {
     let of = |path: &Path| match content::of_file(path) {
         Content::Unsupported(reason) => Err((SkipKind::Unsupported, reason)),
         Content::Photo | Content::Other => read_tags(path).map_err(unreadable),

@@ -90,7 +90,10 @@ pub(super) fn resolve(root: &Path, cell: &str) -> (PathBuf, String) {
         let plain = cell.split(['?', '#']).next().unwrap_or(cell);
         let name = match Path::new(plain).strip_prefix(root) {
             Ok(inside) => relative_name(Path::new(""), inside),
-            Err(_) => relative_name(Path::new(""), Path::new(plain.split_once("://").map_or(plain, |(_, rest)| rest))),
+            Err(_) => relative_name(
+                Path::new(""),
+                Path::new(plain.split_once("://").map_or(plain, |(_, rest)| rest)),
+            ),
         };
         return (cell.into(), name);
     }

@@ -92,7 +92,8 @@ pub fn list_positions_bytes(
 pub fn list_of_names(bytes: &[u8], path: &Path) -> Option<Vec<(PathBuf, String)>> {
     let text = std::str::from_utf8(bytes).ok()?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).peekable();
+    let mut lines =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).peekable();
     let first = *lines.peek()?;
     // A header has no dot and no slash; a row of a table without one is no name of a photograph.
     let one = is_address(first) || is_photo_by_name(Path::new(first));

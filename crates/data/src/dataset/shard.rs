@@ -75,7 +75,8 @@ impl FromStr for Shard {
     type Err = DataError;
 
     fn from_str(text: &str) -> Result<Self> {
-        let parsed = text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+        let parsed =
+            text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
         let Some((index, count)) = parsed else {
             return Err(DataError::Request(format!(
                 "\"{text}\" is no shard: INDEX/COUNT is expected, as 0/4 to 3/4 for four of them"

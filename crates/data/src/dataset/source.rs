@@ -5,8 +5,8 @@ use super::exif_folder::list_folder;
 use super::panoramas::TABLE;
 use super::table::not_a_file;
 use super::{
-    Listing, MslsOptions, Part, SkipKind, Skipped, VgOptions, list_panoramas, list_positions_csv,
-    msls, read_msls, read_vg, vg,
+    Listing, MslsOptions, Part, SkipKind, Skipped, VgOptions, list_panoramas, list_positions_csv, msls,
+    read_msls, read_vg, vg,
 };
 use crate::{DataError, PositionKind, Result, UtmZone};
 use std::path::Path;
@@ -133,7 +133,9 @@ pub fn list_photos(path: &Path, kind: Option<Kind>, options: &SourceOptions) -> 
     let database =
         |set: super::Dataset| Listing { photos: set.database, skipped: Vec::new(), notes: set.notes };
     let mut listing = match kind {
-        Kind::Exif => list_folder(path, options.positions != Some(PositionKind::None), options.part.as_ref())?,
+        Kind::Exif => {
+            list_folder(path, options.positions != Some(PositionKind::None), options.part.as_ref())?
+        }
         Kind::Csv => list_positions_csv(path, options.utm_zone, options.positions)?,
         Kind::Panoramas => list_panoramas(path)?,
         Kind::Vg => database(read_vg(path, &options.vg)?),

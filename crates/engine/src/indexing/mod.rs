@@ -219,7 +219,8 @@ impl<'p> Work<'p> {
         let mut known = index.get(&ids)?.into_iter();
         let known: Vec<Vec<Option<Place>>> =
             files.iter().map(|file| known.by_ref().take(file.len()).collect()).collect();
-        let needed = |known: &[Option<Place>]| self.options.skip_duplicates || known.iter().any(Option::is_some);
+        let needed =
+            |known: &[Option<Place>]| self.options.skip_duplicates || known.iter().any(Option::is_some);
         let needed: Vec<bool> = known.iter().map(|known| needed(known)).collect();
         let paths = files.iter().zip(&needed).filter(|(_, needed)| **needed);
         let paths: Vec<&Path> = paths.filter_map(|(file, _)| Some(file.first()?.path.as_path())).collect();

@@ -64,9 +64,8 @@ pub fn check_job(manifests: &[(PathBuf, ShardManifest)]) -> JobReport {
             report.differences.push(format!("{} and {}: {what}", first_file.display(), file.display()));
             continue;
         }
-        let better = |known: &ShardManifest| {
-            (manifest.finished, &manifest.started) > (known.finished, &known.started)
-        };
+        let better =
+            |known: &ShardManifest| (manifest.finished, &manifest.started) > (known.finished, &known.started);
         if each.get(&manifest.shard).is_none_or(|(_, known)| better(known)) {
             each.insert(manifest.shard, (file, manifest));
         }
@@ -141,7 +140,8 @@ mod tests {
         assert!(!report.whole);
         assert_eq!((report.missing, report.unfinished[0].shard), (vec![2], 1));
         // A lost shard that ran again elsewhere.
-        let report = check_job(&[manifest(1, false), manifest(0, true), manifest(2, true), manifest(1, true)]);
+        let report =
+            check_job(&[manifest(1, false), manifest(0, true), manifest(2, true), manifest(1, true)]);
         assert!(report.whole, "{report:?}");
         assert!(!check_job(&[]).whole);
     }
@@ -172,7 +172,10 @@ mod tests {
         assert_eq!(ShardManifest::read(&file).expect("as written"), written);
         written.fail("the disk is full");
         written.write(&file).expect("is replaced");
-        assert_eq!(ShardManifest::read(&file).expect("as written").error.as_deref(), Some("the disk is full"));
+        assert_eq!(
+            ShardManifest::read(&file).expect("as written").error.as_deref(),
+            Some("the disk is full")
+        );
         for (text, wanted) in [("{}", "no manifest"), ("", "no manifest")] {
             std::fs::write(&file, text).expect("can be written");
             let message = ShardManifest::read(&file).expect_err(text).to_string();

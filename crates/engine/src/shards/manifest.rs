@@ -1,8 +1,8 @@
 //! The file in which a shard says what it did.
 
 use crate::{AddReport, EngineError, Result, Settings, Source};
-use r2former_data::dataset::{Shard, SkipKind, Skipped, escaped_name};
 use r2former_data::DataError;
+use r2former_data::dataset::{Shard, SkipKind, Skipped, escaped_name};
 use r2former_index::now_utc;
 use r2former_model::checkpoint::write_atomically;
 use serde::{Deserialize, Serialize};
@@ -156,7 +156,8 @@ impl ShardManifest {
     /// # Errors
     /// [`EngineError::Model`] names the file that cannot be written.
     pub fn write(&self, file: &Path) -> Result<()> {
-        let mut text = serde_json::to_vec_pretty(self).map_err(|error| EngineError::Request(error.to_string()))?;
+        let mut text =
+            serde_json::to_vec_pretty(self).map_err(|error| EngineError::Request(error.to_string()))?;
         text.push(b'\n');
         Ok(write_atomically(file, &text)?)
     }

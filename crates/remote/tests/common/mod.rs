@@ -128,7 +128,8 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
             return Ok(());
         }
         let mut parts = line.split_whitespace();
-        let (method, target) = (parts.next().unwrap_or_default().to_owned(), parts.next().unwrap_or_default().to_owned());
+        let (method, target) =
+            (parts.next().unwrap_or_default().to_owned(), parts.next().unwrap_or_default().to_owned());
         let mut headers = BTreeMap::new();
         loop {
             let mut header = String::new();
@@ -147,8 +148,15 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     }
 }
 
-fn simple(out: &mut TcpStream, status: &str, body: &str) -> std::io::Result<()> {
-    write!(out, "HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+/// An answer without an object; that to a HEAD has no body.
+fn simple(out: &mut TcpStream, method: &str, status: &str, body: &str) -> std::io::Result<()> {
+    let length = body.len();
+    let body = if method == "HEAD" { "" } else { body };
+    write!(
+        out,
+        "HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn answer(
@@ -161,9 +169,10 @@ fn answer(
 ) -> std::io::Result<()> {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(wanted) = &state.access_key {
-        let signed = headers.get("authorization").is_some_and(|text| text.contains(&format!("Credential={wanted}/")));
+        let signed =
+            headers.get("authorization").is_some_and(|text| text.contains(&format!("Credential={wanted}/")));
         if !signed {
-            return simple(out, "403 Forbidden", "<Error><Code>AccessDenied</Code></Error>");
+            return simple(out, method, "403 Forbidden", "<Error><Code>AccessDenied</Code></Error>");
         }
     }
     if query.contains_key("list-type") {
@@ -171,9 +180,12 @@ fn answer(
         return list(out, key, query, &state);
     }
     let range = headers.get("range").filter(|_| state.ranges).cloned();
-    state.log.push(format!("{method} {key}{}", range.as_ref().map(|range| format!(" {range}")).unwrap_or_default()));
+    state.log.push(format!(
+        "{method} {key}{}",
+        range.as_ref().map(|range| format!(" {range}")).unwrap_or_default()
+    ));
     let Some((bytes, version)) = state.objects.get(key).cloned() else {
-        return simple(out, "404 Not Found", "<Error><Code>NoSuchKey</Code></Error>");
+        return simple(out, method, "404 Not Found", "<Error><Code>NoSuchKey</Code></Error>");
     };
     let fault = match state.faults.get_mut(key) {
         Some((fault, times)) if *times > 0 && method == "GET" => {
@@ -185,10 +197,12 @@ fn answer(
     let etags = state.etags;
     drop(state);
     if fault == Some(Fault::Busy) {
-        return simple(out, "503 Slow Down", "<Error><Code>SlowDown</Code></Error>");
+        return simple(out, method, "503 Slow Down", "<Error><Code>SlowDown</Code></Error>");
     }
     let (mut status, mut from, mut to) = ("200 OK", 0, bytes.len());
-    if let Some((start, end)) = range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) {
+    if let Some((start, end)) =
+        range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.split_once('-'))
+    {
         from = start.parse::<usize>().unwrap_or(0).min(bytes.len());
         to = end.parse::<usize>().map_or(bytes.len(), |end| (end + 1).min(bytes.len()));
         status = "206 Partial Content";
@@ -222,11 +236,18 @@ fn answer(
 
 /// 32 digits that depend on the bytes and, as here nothing needs MD5, on how often they were put.
 fn etag(bytes: &[u8], version: u32) -> String {
-    let sum = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let sum = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     format!("{sum:016x}{:016x}", version)
 }
 
-fn list(out: &mut TcpStream, bucket: &str, query: &BTreeMap<String, String>, state: &State) -> std::io::Result<()> {
+fn list(
+    out: &mut TcpStream,
+    bucket: &str,
+    query: &BTreeMap<String, String>,
+    state: &State,
+) -> std::io::Result<()> {
     let prefix = format!("{bucket}/{}", query.get("prefix").map_or("", String::as_str));
     let after = query.get("continuation-token").cloned().unwrap_or_default();
     let mut keys = state.objects.iter().filter(|(key, _)| key.starts_with(&prefix) && **key > after);
@@ -246,5 +267,5 @@ fn list(out: &mut TcpStream, bucket: &str, query: &BTreeMap<String, String>, sta
         body.push_str(&format!("<NextContinuationToken>{last}</NextContinuationToken>"));
     }
     body.push_str("</ListBucketResult>");
-    simple(out, "200 OK", &body)
+    simple(out, "GET", "200 OK", &body)
 }

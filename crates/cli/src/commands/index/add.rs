@@ -13,7 +13,9 @@ use clap::Args;
 use r2former_data::dataset::{Kind, Skipped, SourceOptions, escaped_name};
 use r2former_data::image::{Limits, shape};
 use r2former_data::{DataError, PanoramaMode, PanoramaOptions, PositionKind, UtmZone, expand_panoramas_by};
-use r2former_engine::{AddOptions, AddReport, IndexAddress, PlaceIndex, ShardWork, add_photos, check_sources};
+use r2former_engine::{
+    AddOptions, AddReport, IndexAddress, PlaceIndex, ShardWork, add_photos, check_sources,
+};
 use r2former_index::{ReadPlaces, place_id};
 use serde_json::{Map, json};
 use std::collections::HashSet;

@@ -113,9 +113,8 @@ impl<'a> Sources<'a> {
         indexed: &Indexed<'_>,
     ) -> Result<Listing, DataError> {
         let mut listing = match (&one.address, &self.stores) {
-            (Some(address), Some(stores)) => {
-                stores.list(address, &ListOptions { kind, source: options, label: &one.root.label, indexed })?
-            }
+            (Some(address), Some(stores)) => stores
+                .list(address, &ListOptions { kind, source: options, label: &one.root.label, indexed })?,
             _ => list_photos(one.path, kind, options)?,
         };
         one.root.label(&mut listing.photos);

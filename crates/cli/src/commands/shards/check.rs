@@ -57,7 +57,10 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     if files.is_empty() {
-        bail!("{}: no manifest in this folder: files called NAME.shard-I-of-N.json are needed", path.display());
+        bail!(
+            "{}: no manifest in this folder: files called NAME.shard-I-of-N.json are needed",
+            path.display()
+        );
     }
     files.sort();
     Ok(files)

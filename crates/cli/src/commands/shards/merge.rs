@@ -31,7 +31,9 @@ pub(super) fn run(args: &MergeArgs) -> Result<ExitStatus> {
     let whole = merge(shards)?;
     let tensors = whole.write(&args.out)?;
     if args.json {
-        return print_json(&json!({ "out": args.out.to_string_lossy(), "images": whole.names.len(), "tensors": tensors.json() }));
+        return print_json(
+            &json!({ "out": args.out.to_string_lossy(), "images": whole.names.len(), "tensors": tensors.json() }),
+        );
     }
     let (images, out) = (whole.names.len(), escaped(&args.out.display().to_string()).into_owned());
     output::stdout().line(format_args!("wrote {out}: {images} images of {} shards", args.files.len()))?;
@@ -63,19 +65,30 @@ fn merge(shards: Vec<(&Path, DescriptorFile)>) -> Result<DescriptorFile> {
             bail!("{}: shard {}/{} was named twice", path.display(), part.shard, part.of);
         }
         if part.rows.len() != file.names.len() {
-            bail!("{}: is damaged: {} rows of {} photographs", path.display(), part.rows.len(), file.names.len());
+            bail!(
+                "{}: is damaged: {} rows of {} photographs",
+                path.display(),
+                part.rows.len(),
+                file.names.len()
+            );
         }
         let globals = file.global.chunks_exact(file.dim.max(1));
         let locals = std::mem::take(&mut file.locals);
         for (((row, name), global), local) in part.rows.iter().zip(file.names).zip(globals).zip(locals) {
             match rows.get_mut(*row) {
                 Some(slot @ None) => *slot = Some((name, global.to_vec(), local)),
-                _ => bail!("{}: row {row} has another photograph already, or is beyond {}", path.display(), all.total),
+                _ => bail!(
+                    "{}: row {row} has another photograph already, or is beyond {}",
+                    path.display(),
+                    all.total
+                ),
             }
         }
     }
-    let missing: Vec<String> =
-        (0..all.of).filter(|shard| !seen.contains(shard)).map(|shard| format!("{shard}/{}", all.of)).collect();
+    let missing: Vec<String> = (0..all.of)
+        .filter(|shard| !seen.contains(shard))
+        .map(|shard| format!("{shard}/{}", all.of))
+        .collect();
     if !missing.is_empty() {
         bail!("nothing was written: shards are missing: {}", missing.join(", "));
     }
@@ -83,7 +96,10 @@ fn merge(shards: Vec<(&Path, DescriptorFile)>) -> Result<DescriptorFile> {
     let (mut names, mut global, mut locals) = (Vec::new(), Vec::new(), Vec::new());
     for (number, slot) in rows.into_iter().enumerate() {
         let Some((name, values, local)) = slot else {
-            bail!("nothing was written: photograph {number} of {} is in no shard: the folders changed between their runs", all.total)
+            bail!(
+                "nothing was written: photograph {number} of {} is in no shard: the folders changed between their runs",
+                all.total
+            )
         };
         names.push(name);
         global.extend(values);
