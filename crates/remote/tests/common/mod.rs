@@ -154,8 +154,7 @@ fn simple(out: &mut TcpStream, method: &str, status: &str, body: &str) -> std::i
     let body = if method == "HEAD" { "" } else { body };
     write!(
         out,
-        "HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
+        "HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {length}\r\n\r\n{body}"
     )
 }
 
