@@ -215,11 +215,19 @@ async fn body(
     Ok(Fetched { bytes, about, all })
 }
 
+/// Whether a store wants a key, or another one. What it says of a list comes as a text alone.
+fn refused(error: &Error) -> bool {
+    let said = || error.to_string();
+    matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. })
+        || matches!(error, Error::Generic { .. })
+            && ["403 Forbidden", "401 Unauthorized"].iter().any(|code| said().contains(code))
+}
+
 /// An error of a store in a line, with what to do about it.
 pub(crate) fn words(error: &Error, address: &Address) -> String {
     match error {
         Error::NotFound { .. } => "does not exist".into(),
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => match address.scheme {
+        error if refused(error) => match address.scheme {
             Scheme::S3 => "the store refuses: are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION set, and may they \
                            list and read this? (without a key, requests are anonymous)"
                 .into(),

@@ -22,7 +22,7 @@ pub(crate) struct Item {
 /// What was seen of an object.
 #[derive(Debug)]
 pub(crate) enum Seen {
-    Photo(HeadOfPhoto),
+    Photo(Box<HeadOfPhoto>),
     Other,
     /// It cannot be read, in words.
     Failed(String),

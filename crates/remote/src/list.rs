@@ -174,7 +174,7 @@ impl Stores {
         }
         for (item, seen) in unread.iter().zip(self.wait(look(&self.shared, &unread))) {
             match seen {
-                Seen::Photo(head) => heads.push(head),
+                Seen::Photo(head) => heads.push(*head),
                 Seen::Other => {}
                 Seen::Failed(problem) => {
                     heads.push(HeadOfPhoto::unreadable(item.path.clone(), item.name.clone(), problem));

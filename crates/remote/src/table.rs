@@ -93,7 +93,7 @@ impl Stores {
                     listing.photos.push(photo);
                     continue;
                 }
-                Seen::Photo(head) => head,
+                Seen::Photo(head) => *head,
                 Seen::Other => HeadOfPhoto::unreadable(item.path, item.name, "is no photograph".into()),
                 Seen::Failed(problem) => HeadOfPhoto::unreadable(item.path, item.name, problem),
             };
@@ -165,8 +165,9 @@ impl Named {
     /// The path that stands for what the table names.
     fn look(&mut self, path: &Path) -> Result<PathBuf, String> {
         let text = path.to_str().ok_or("is no text")?;
-        let address =
-            Address::parse(text).map_err(|_| "is no address, and not relative to the table".to_owned())?;
+        let Ok(address) = Address::parse(text) else {
+            return Err("is no address, and not relative to the table".into());
+        };
         if address.scheme != Scheme::Http
             && (address.scheme, &address.host) != (self.table.scheme, &self.table.host)
         {

@@ -14,7 +14,7 @@ pub const HEAD_BYTES: u64 = 256 << 10;
 #[derive(Debug)]
 pub enum Head {
     /// It is a photograph, or called one.
-    Photo(HeadOfPhoto),
+    Photo(Box<HeadOfPhoto>),
     /// It is something else.
     Other,
     /// They do not reach far enough: all bytes are needed.
@@ -54,7 +54,7 @@ pub fn look_at_head(path: &Path, name: &str, bytes: &[u8], all: bool) -> Head {
         Content::Photo | Content::Other => tags_of_bytes(bytes, path).map_err(unreadable),
     };
     let shape = shape_of_bytes(bytes, path, &Limits::default()).ok();
-    Head::Photo(HeadOfPhoto { read: (tags, path.to_owned(), name.to_owned()), shape })
+    Head::Photo(Box::new(HeadOfPhoto { read: (tags, path.to_owned(), name.to_owned()), shape }))
 }
 
 /// A listing of photographs by their heads, as [`list_exif_folder`](super::list_exif_folder) makes one of a folder;
@@ -86,11 +86,11 @@ mod tests {
         assert!(matches!(look("a", &jpeg[..60], false), Head::Short));
         assert!(matches!(look("a.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", false), Head::Short));
         assert!(matches!(look("a.txt", b"hello", true), Head::Other));
-        let mut heads = vec![head];
+        let mut heads = vec![*head];
         for (name, bytes) in [("b.jpg", &b"hello"[..]), ("c.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")] {
             let Head::Photo(head) = look(name, bytes, true) else { panic!("{name}") };
             assert!(head.problem().is_some());
-            heads.push(head);
+            heads.push(*head);
         }
         let listing = list_heads(heads, "prefix", true);
         assert_eq!(listing.photos[0].lat_lon(), tags.position);

@@ -254,7 +254,7 @@ fn list(
     let more = keys.next().is_some();
     let mut body = format!("<?xml version=\"1.0\"?><ListBucketResult><IsTruncated>{more}</IsTruncated>");
     for (key, (bytes, version)) in &page {
-        let name = key[bucket.len() + 1..].replace('&', "&amp;").replace('<', "&lt;");
+        let name = escaped(&key[bucket.len() + 1..]);
         body.push_str(&format!(
             "<Contents><Key>{name}</Key><LastModified>2024-05-01T10:00:00.000Z</LastModified><ETag>\"{}\"</ETag>\
              <Size>{}</Size></Contents>",
@@ -263,7 +263,7 @@ fn list(
         ));
     }
     if let Some((last, _)) = page.last().filter(|_| more) {
-        body.push_str(&format!("<NextContinuationToken>{last}</NextContinuationToken>"));
+        body.push_str(&format!("<NextContinuationToken>{}</NextContinuationToken>", escaped(last)));
     }
     body.push_str("</ListBucketResult>");
     simple(out, "GET", "200 OK", &body)
