@@ -83,7 +83,7 @@ fn shards_together_are_one_run() {
     for (i, index) in shards.iter().enumerate() {
         create(index);
         let shard = format!("{i}/{SHARDS}");
-        let mut add = || {
+        let add = || {
             let mut command = r2former();
             command.args(["index", "add", "--json", "--shard", &shard]).args([index, &photos]);
             let output = command.assert().get_output().clone();

@@ -268,3 +268,7 @@ fn list(
     body.push_str("</ListBucketResult>");
     simple(out, "GET", "200 OK", &body)
 }
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
+}
