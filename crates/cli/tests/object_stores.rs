@@ -148,7 +148,7 @@ fn a_bucket_is_a_folder() {
         said
     };
     assert!(said.contains("as they are in the index") || said.contains("changed since"), "{said}");
-    let (_, said, _) = add(&store, &remote, CAMERA, &["--label", "elsewhere"]);
+    let (_, said, _) = add(&store, &remote, "s3://copy/camera/day 1", &["--label", "elsewhere"]);
     names(&said, &["overlaps", "camera"]);
 }
 
