@@ -3,50 +3,10 @@
 
 mod common;
 
-use common::{PROGRAM, fails, names, picture, r2former, small_index};
+use common::service::Serving;
+use common::{fails, names, picture, r2former, small_index};
 use r2former_data::image::{PhotoTags, jpeg_with_tags};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-
-/// The program, serving on a free port.
-struct Serving {
-    child: Child,
-    address: String,
-}
-
-impl Serving {
-    fn start(index: &Path) -> Self {
-        let mut child = Command::new(PROGRAM)
-            .arg("serve")
-            .arg(index)
-            .args(["--listen", "127.0.0.1:0", "--log", "json"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut line = String::new();
-        let out = child.stdout.take().expect("a pipe");
-        BufReader::new(out).read_line(&mut line).expect("a line");
-        let address = line.split_whitespace().next().and_then(|url| url.strip_prefix("http://"));
-        Self { address: address.unwrap_or_else(|| panic!("{line}")).to_owned(), child }
-    }
-
-    /// Sends a photograph; returns the whole answer.
-    fn post(&self, path: &str, body: &[u8]) -> String {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n",
-            self.address,
-            body.len()
-        );
-        stream.write_all(&[head.as_bytes(), body].concat()).expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
-    }
-}
+use std::process::Command;
 
 /// Seeds that differ by 11 give the same picture; those below 3 are in the index.
 fn photo(seed: u32) -> Vec<u8> {
@@ -57,7 +17,7 @@ fn photo(seed: u32) -> Vec<u8> {
 fn what_was_acknowledged_survives_a_kill() {
     let (_home, index, _photos) = small_index();
     for round in 0..3u32 {
-        let mut serving = Serving::start(&index);
+        let mut serving = Serving::start(&index, &[], &[]);
         for i in 0..2 {
             let answer =
                 serving.post(&format!("/v1/places?position=1,{round}.{i}"), &photo(3 + 2 * round + i));
@@ -71,7 +31,7 @@ fn what_was_acknowledged_survives_a_kill() {
         assert_eq!(uploads as u32, 2 * (round + 1), "{listed}");
     }
     r2former().args(["index", "verify"]).arg(&index).assert().success();
-    let serving = Serving::start(&index);
+    let serving = Serving::start(&index, &[], &[]);
     assert!(serving.post("/v1/locate?top=1", &photo(4)).contains("\"path\":\"uploads/"));
     // A signal ends it in order. Its log names neither photographs nor folders.
     let pid = serving.child.id().to_string();

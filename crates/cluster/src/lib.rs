@@ -47,6 +47,7 @@ mod writer;
 pub use address::Address;
 pub use attachments::{attachment, attachment_to};
 pub use create::create;
+pub use r2former_index::{CollectionOptions, Quantization};
 pub use reader::ClusterReader;
 pub use verify::verify;
 pub use writer::ClusterWriter;

@@ -1,88 +1,61 @@
-//! Reading.
+//! Reading from an index of a cluster.
+
+use std::time::Duration;
+
+use r2former_index::{Manifest, Result};
 
 use crate::address::Address;
-use r2former_index::{
-    Extent, FileFingerprint, Filter, Hit, IndexConfig, IndexError, Info, LocalFeatures, Manifest, Page,
-    Place, ReadPlaces, Result, Source,
-};
-use uuid::Uuid;
+use crate::collection::Collection;
+use crate::read::{Mode, read_places};
 
-/// An index of a cluster, open for reading.
-#[derive(Debug)]
+/// An index of a cluster, open for reading. Any number of readers and writers may be open at a time, anywhere.
+///
+/// It can be shared by threads, which may be those of another runtime: a call blocks its thread alone.
+#[derive(Debug, Clone)]
 pub struct ClusterReader {
-    address: Address,
-    manifest: Manifest,
-    exact: bool,
+    collection: Collection,
+    mode: Mode,
 }
 
 impl ClusterReader {
     /// Opens the index at `address` and, with `fingerprint`, refuses an index of another model.
     ///
     /// # Errors
-    /// See [`IndexError`].
-    pub fn open(address: &Address, _fingerprint: Option<&str>) -> Result<Self> {
-        Err(IndexError::NoCollection { address: address.to_string() })
+    /// [`Unreachable`](r2former_index::IndexError::Unreachable),
+    /// [`KeyRefused`](r2former_index::IndexError::KeyRefused),
+    /// [`NoCollection`](r2former_index::IndexError::NoCollection),
+    /// [`OtherCollection`](r2former_index::IndexError::OtherCollection),
+    /// [`HalfCreated`](r2former_index::IndexError::HalfCreated),
+    /// [`OtherFormat`](r2former_index::IndexError::OtherFormat),
+    /// [`OtherModel`](r2former_index::IndexError::OtherModel), or the cluster's.
+    pub fn open(address: &Address, fingerprint: Option<&str>) -> Result<Self> {
+        Ok(Self { collection: Collection::open(address, fingerprint)?, mode: Mode::Exact })
     }
-    /// Chooses exact search (the default), or that of the graph.
+
+    /// Chooses exact search (the default), which compares with every descriptor, or the approximate graph, which is
+    /// quicker for millions of images and may miss some.
     #[must_use]
     pub fn exact(mut self, exact: bool) -> Self {
-        self.exact = exact;
+        self.mode = if exact { Mode::Exact } else { Mode::Approximate };
         self
     }
+
+    /// How long a request may take with all its repetitions: 120 s unless set. Another node is asked after a third of it.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.collection.deadline = deadline;
+        self
+    }
+
     /// The index's manifest.
     pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+        &self.collection.manifest
     }
+
     /// The index's address.
     pub fn address(&self) -> &Address {
-        &self.address
-    }
-    fn none(&self) -> IndexError {
-        IndexError::NoCollection { address: self.address.to_string() }
+        self.collection.address()
     }
 }
 
-impl ReadPlaces for ClusterReader {
-    fn config(&self) -> &IndexConfig {
-        &self.manifest.config
-    }
-    fn search_many(&self, _: &[&[f32]], _: usize, _: &Filter) -> Result<Vec<Vec<Hit>>> {
-        Err(self.none())
-    }
-    fn search_approximate(&self, _: &[f32], _: usize, _: &Filter) -> Result<Vec<Hit>> {
-        Err(self.none())
-    }
-    fn locals(&self, _: &[Uuid]) -> Result<Vec<Option<LocalFeatures>>> {
-        Err(self.none())
-    }
-    fn globals(&self, _: &[Uuid]) -> Result<Vec<Option<Vec<f32>>>> {
-        Err(self.none())
-    }
-    fn list(&self, _: Option<Uuid>, _: usize, _: &Filter) -> Result<Page> {
-        Err(self.none())
-    }
-    fn get(&self, _: &[Uuid]) -> Result<Vec<Option<Place>>> {
-        Err(self.none())
-    }
-    fn contains(&self, _: &[Uuid]) -> Result<Vec<bool>> {
-        Err(self.none())
-    }
-    fn with_file(&self, _: &[FileFingerprint]) -> Result<Vec<Vec<Place>>> {
-        Err(self.none())
-    }
-    fn sources(&self) -> Result<Vec<Source>> {
-        Err(self.none())
-    }
-    fn count(&self, _: &Filter) -> Result<usize> {
-        Err(self.none())
-    }
-    fn extent(&self) -> Result<Option<Extent>> {
-        Err(self.none())
-    }
-    fn bytes(&self) -> Result<u64> {
-        Err(self.none())
-    }
-    fn info(&self) -> Result<Info> {
-        Err(self.none())
-    }
-}
+read_places!(ClusterReader);

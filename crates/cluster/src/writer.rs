@@ -1,101 +1,240 @@
-//! Writing.
-use r2former_index::{Batch, WritePlaces};
+//! Writing to an index of a cluster.
 
-use crate::address::Address;
-use r2former_index::{
-    Extent, FileFingerprint, Filter, Hit, IndexConfig, IndexError, Info, LocalFeatures, Manifest, Page,
-    Place, ReadPlaces, Result, Source,
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use qdrant_client::qdrant::points_update_operation::{Operation, OverwritePayload};
+use qdrant_client::qdrant::{
+    DeletePoints, DenseVector, MultiDenseVector, NamedVectors, PointStruct, PointsIdsList, PointsSelector,
+    PointsUpdateOperation, UpdateBatchPoints, UpsertPoints, Vector, Vectors, points_selector, vector,
+    vectors,
 };
+use r2former_index::{Batch, IndexError, Manifest, NewPlace, Place, Result, WritePlaces, place_id};
 use uuid::Uuid;
 
-/// An index of a cluster, open for writing.
+use crate::address::Address;
+use crate::collection::{Calls, Collection};
+use crate::create::{GLOBAL, LOCAL};
+use crate::packing::{floats, pack};
+use crate::payload::{encode, point_id};
+use crate::read::{Mode, read_places};
+use crate::runtime::Pending;
+
+/// Bytes of a message, unless one image has more: far below what a node takes at a time.
+const MESSAGE_BYTES: usize = 4 << 20;
+
+/// Images of a message at most.
+const MESSAGE_IMAGES: usize = 512;
+
+/// Messages that are on their way at a time: no more are made before one is acknowledged.
+const IN_FLIGHT: usize = 4;
+
+/// Descriptions, and removals, in a message.
+const DESCRIPTIONS: usize = 128;
+const REMOVALS: usize = 1000;
+
+/// An index of a cluster, open for writing. It also reads, and sees its own changes.
+///
+/// What is promised is less than for a folder: see the [crate](crate). There is no lock: several writers may work at a
+/// time, on different images or with the same content.
 #[derive(Debug)]
 pub struct ClusterWriter {
-    address: Address,
-    manifest: Manifest,
+    collection: Collection,
+    mode: Mode,
 }
 
 impl ClusterWriter {
     /// Opens the index at `address` for the model with this fingerprint.
     ///
     /// # Errors
-    /// See [`IndexError`].
-    pub fn open(address: &Address, _fingerprint: &str) -> Result<Self> {
-        Err(IndexError::NoCollection { address: address.to_string() })
+    /// As for [`ClusterReader::open`](crate::ClusterReader::open).
+    pub fn open(address: &Address, fingerprint: &str) -> Result<Self> {
+        Ok(Self { collection: Collection::open(address, Some(fingerprint))?, mode: Mode::Exact })
     }
-    /// Ends. Everything that was acknowledged is there.
+
+    /// How long a message may take with all its repetitions: 120 s unless set. Another node is asked after a third of it.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.collection.deadline = deadline;
+        self
+    }
+
+    /// Ends. Everything that was acknowledged is there already.
     ///
     /// # Errors
     /// None today.
     pub fn close(self) -> Result<()> {
         Ok(())
     }
+
     /// The index's manifest.
     pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+        &self.collection.manifest
     }
+
     /// The index's address.
     pub fn address(&self) -> &Address {
-        &self.address
+        self.collection.address()
     }
-    fn none(&self) -> IndexError {
-        IndexError::NoCollection { address: self.address.to_string() }
+
+    fn add_all(&self, add: &[NewPlace], units: Vec<Vec<f32>>) -> Result<()> {
+        let config = &self.collection.manifest.config;
+        let row_bytes = 4 * floats(config.row_width);
+        let mut messages = Messages::new(&self.collection);
+        let pushed = add.iter().zip(units).try_for_each(|(new, unit)| {
+            let rows = new.local.len().checked_div(config.row_width).unwrap_or(0);
+            let bytes = 4 * unit.len() + rows * row_bytes + 1024;
+            messages.push(self.point(new, unit)?, bytes)
+        });
+        messages.finish(pushed)
+    }
+
+    /// An image as a point.
+    fn point(&self, new: &NewPlace, unit: Vec<f32>) -> Result<PointStruct> {
+        let payload = encode(&new.place).map_err(|problem| self.about(&new.place, &problem))?;
+        let dense = |vector| Vector { vector: Some(vector), ..Vector::default() };
+        let global = dense(vector::Vector::Dense(DenseVector { data: unit }));
+        let mut named = HashMap::from([(GLOBAL.to_owned(), global)]);
+        if !new.local.is_empty() {
+            let rows = new.local.chunks(self.collection.manifest.config.row_width);
+            let vectors = rows.map(|row| DenseVector { data: pack(row) }).collect();
+            let local = dense(vector::Vector::MultiDense(MultiDenseVector { vectors }));
+            named.insert(LOCAL.to_owned(), local);
+        }
+        let vectors = Vectors {
+            vectors_options: Some(vectors::VectorsOptions::Vectors(NamedVectors { vectors: named })),
+        };
+        Ok(PointStruct { id: Some(point_id(place_id(&new.place.name))), payload, vectors: Some(vectors) })
+    }
+
+    fn describe_all(&self, describe: &[Place]) -> Result<()> {
+        let ids: Vec<_> = describe.iter().map(|place| place_id(&place.name)).collect();
+        let there = self.collection.contains(&ids)?;
+        if let Some((place, _)) = describe.iter().zip(there).find(|(_, there)| !there) {
+            return Err(self.about(place, "it is not in the index"));
+        }
+        let calls = self.collection.calls();
+        for some in describe.chunks(DESCRIPTIONS) {
+            let operation = |place: &Place| {
+                let payload = encode(place).map_err(|problem| self.about(place, &problem))?;
+                let overwrite = OverwritePayload {
+                    payload,
+                    points_selector: Some(these(vec![place_id(&place.name)])),
+                    ..OverwritePayload::default()
+                };
+                Ok(PointsUpdateOperation { operation: Some(Operation::OverwritePayload(overwrite)) })
+            };
+            let operations = some.iter().map(operation).collect::<Result<_>>()?;
+            calls.block(|calls| async move {
+                let collection_name = calls.name();
+                calls
+                    .batch(UpdateBatchPoints { collection_name, operations, ..UpdateBatchPoints::default() })
+                    .await
+            })?;
+        }
+        Ok(())
+    }
+
+    fn about(&self, place: &Place, problem: &str) -> IndexError {
+        self.collection.request(format!("the image {:?}: {problem}", place.name))
     }
 }
 
+read_places!(ClusterWriter);
+
 impl WritePlaces for ClusterWriter {
-    fn write(&mut self, _: &Batch<'_>) -> Result<()> {
-        Err(self.none())
+    fn write(&mut self, batch: &Batch<'_>) -> Result<()> {
+        let checked = batch.check(&self.collection.manifest.config);
+        let units = checked.map_err(|problem| self.collection.request(problem))?;
+        if !batch.sources.is_empty() {
+            self.collection.put_sources(batch.sources)?;
+        }
+        if !batch.describe.is_empty() {
+            self.describe_all(batch.describe)?;
+        }
+        if batch.add.is_empty() { Ok(()) } else { self.add_all(batch.add, units) }
     }
-    fn remove(&mut self, _: &[Uuid]) -> Result<usize> {
-        Err(self.none())
+
+    fn remove(&mut self, ids: &[Uuid]) -> Result<usize> {
+        let there = self.collection.contains(ids)?;
+        let mut there: Vec<_> =
+            ids.iter().zip(there).filter(|(_, there)| *there).map(|(&id, _)| id).collect();
+        there.sort_unstable();
+        there.dedup();
+        let calls = self.collection.calls();
+        for some in there.chunks(REMOVALS) {
+            let points = Some(these(some.to_vec()));
+            calls.block(|calls| async move {
+                let collection_name = calls.name();
+                calls.delete(DeletePoints { collection_name, points, ..DeletePoints::default() }).await
+            })?;
+        }
+        Ok(there.len())
     }
+
+    /// Nothing to do: the cluster gives room back by itself.
     fn compact(&mut self) -> Result<()> {
         Ok(())
     }
 }
 
-impl ReadPlaces for ClusterWriter {
-    fn config(&self) -> &IndexConfig {
-        &self.manifest.config
+/// Points by identifier.
+fn these(ids: Vec<Uuid>) -> PointsSelector {
+    let ids = ids.into_iter().map(point_id).collect();
+    PointsSelector {
+        points_selector_one_of: Some(points_selector::PointsSelectorOneOf::Points(PointsIdsList { ids })),
     }
-    fn search_many(&self, _: &[&[f32]], _: usize, _: &Filter) -> Result<Vec<Vec<Hit>>> {
-        Err(self.none())
+}
+
+/// Images on their way to the cluster: messages of bounded size, and a few of them at a time.
+struct Messages {
+    calls: Calls,
+    points: Vec<PointStruct>,
+    bytes: usize,
+    pending: VecDeque<Pending<Result<()>>>,
+}
+
+impl Messages {
+    fn new(collection: &Collection) -> Self {
+        Self { calls: collection.calls(), points: Vec::new(), bytes: 0, pending: VecDeque::new() }
     }
-    fn search_approximate(&self, _: &[f32], _: usize, _: &Filter) -> Result<Vec<Hit>> {
-        Err(self.none())
+
+    fn push(&mut self, point: PointStruct, bytes: usize) -> Result<()> {
+        if self.bytes + bytes > MESSAGE_BYTES || self.points.len() == MESSAGE_IMAGES {
+            self.send()?;
+        }
+        self.points.push(point);
+        self.bytes += bytes;
+        Ok(())
     }
-    fn locals(&self, _: &[Uuid]) -> Result<Vec<Option<LocalFeatures>>> {
-        Err(self.none())
+
+    /// Sends what there is, after the oldest message is acknowledged where there are too many.
+    fn send(&mut self) -> Result<()> {
+        if self.pending.len() == IN_FLIGHT
+            && let Some(oldest) = self.pending.pop_front()
+        {
+            self.calls.finish(oldest)?;
+        }
+        let points = std::mem::take(&mut self.points);
+        self.bytes = 0;
+        if points.is_empty() {
+            return Ok(());
+        }
+        let sent = self.calls.start(|calls| async move {
+            let collection_name = calls.name();
+            calls.upsert(UpsertPoints { collection_name, points, ..UpsertPoints::default() }).await
+        });
+        self.pending.push_back(sent?);
+        Ok(())
     }
-    fn globals(&self, _: &[Uuid]) -> Result<Vec<Option<Vec<f32>>>> {
-        Err(self.none())
-    }
-    fn list(&self, _: Option<Uuid>, _: usize, _: &Filter) -> Result<Page> {
-        Err(self.none())
-    }
-    fn get(&self, _: &[Uuid]) -> Result<Vec<Option<Place>>> {
-        Err(self.none())
-    }
-    fn contains(&self, _: &[Uuid]) -> Result<Vec<bool>> {
-        Err(self.none())
-    }
-    fn with_file(&self, _: &[FileFingerprint]) -> Result<Vec<Vec<Place>>> {
-        Err(self.none())
-    }
-    fn sources(&self) -> Result<Vec<Source>> {
-        Err(self.none())
-    }
-    fn count(&self, _: &Filter) -> Result<usize> {
-        Err(self.none())
-    }
-    fn extent(&self) -> Result<Option<Extent>> {
-        Err(self.none())
-    }
-    fn bytes(&self) -> Result<u64> {
-        Err(self.none())
-    }
-    fn info(&self) -> Result<Info> {
-        Err(self.none())
+
+    /// Waits for every message, also after one failed: what is on its way must not arrive after a later change.
+    fn finish(mut self, pushed: Result<()>) -> Result<()> {
+        let mut result = pushed.and_then(|()| self.send());
+        for pending in std::mem::take(&mut self.pending) {
+            let answer = self.calls.finish(pending);
+            result = result.and(answer);
+        }
+        result
     }
 }

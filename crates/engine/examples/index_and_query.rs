@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // An index belongs to one model, whose copy it keeps.
     let model = LoadedModel::built_in()?;
     let settings = Settings::of(&model.config);
-    let index = PlaceIndex::open_or_create(&home.path().join("places"), &model, settings)?;
+    let index = PlaceIndex::open_or_create(home.path().join("places"), &model, settings)?;
     let extractor = Extractor::new(model, settings, &Device::flex())?;
 
     let listing = list_photos(&photos, None, &SourceOptions::default())?;

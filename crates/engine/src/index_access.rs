@@ -23,7 +23,7 @@ pub struct IndexWriter(WriterOf);
 
 #[derive(Debug)]
 enum WriterOf {
-    Folder(Writer),
+    Folder(Box<Writer>),
     #[cfg(feature = "cluster")]
     Collection(r2former_cluster::ClusterWriter),
 }
@@ -53,7 +53,7 @@ impl IndexWriter {
 
     fn reads(&self) -> &dyn ReadPlaces {
         match &self.0 {
-            WriterOf::Folder(writer) => writer,
+            WriterOf::Folder(writer) => &**writer,
             #[cfg(feature = "cluster")]
             WriterOf::Collection(writer) => writer,
         }
@@ -61,7 +61,7 @@ impl IndexWriter {
 
     fn writes(&mut self) -> &mut dyn WritePlaces {
         match &mut self.0 {
-            WriterOf::Folder(writer) => writer,
+            WriterOf::Folder(writer) => &mut **writer,
             #[cfg(feature = "cluster")]
             WriterOf::Collection(writer) => writer,
         }
@@ -76,7 +76,7 @@ impl From<Reader> for IndexReader {
 
 impl From<Writer> for IndexWriter {
     fn from(writer: Writer) -> Self {
-        Self(WriterOf::Folder(writer))
+        Self(WriterOf::Folder(Box::new(writer)))
     }
 }
 
@@ -161,7 +161,7 @@ macro_rules! read_places {
                 self.reads().bytes()
             }
 
-            fn changes(&self) -> Result<u64> {
+            fn changes(&self) -> Result<Option<u64>> {
                 self.reads().changes()
             }
 

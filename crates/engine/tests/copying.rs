@@ -1,4 +1,5 @@
 //! Indexes copied into another one: merged, resumed, compared; what differs is named, and what is damaged is found.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use r2former_engine::{
     CopyOptions, CopyReport, EngineError, IndexAddress, LatLon, LoadedModel, NoProgress, PlaceIndex,
@@ -9,6 +10,7 @@ use r2former_index::{
     WritePlaces, place_id,
 };
 use std::path::Path;
+use std::slice::from_ref;
 use tempfile::TempDir;
 
 fn model() -> LoadedModel {
@@ -120,11 +122,11 @@ fn what_differs_is_named_and_taken_on_request() {
     let (one, other) = (made(&home, "one", 0..40), made(&home, "other", 20..60));
     let mut writer = other.writer().unwrap();
     let moved = Place { heading: Some(90.0), ..image(&other, 25).place };
-    writer.write(&Batch { describe: std::slice::from_ref(&moved), ..Batch::default() }).unwrap();
+    writer.write(&Batch { describe: from_ref(&moved), ..Batch::default() }).unwrap();
     // An image that is in no file: its descriptor says that it is another.
     let changed = NewPlace { global: image(&other, 99).global, ..image(&other, 30) };
     assert_eq!(changed.place.file, None);
-    writer.add(std::slice::from_ref(&changed)).unwrap();
+    writer.add(from_ref(&changed)).unwrap();
     writer.close().unwrap();
 
     let to = made(&home, "to", 0..0);
@@ -166,18 +168,18 @@ fn what_cannot_be_copied_is_refused_before_anything_is_written() {
         assert_eq!(to.reader().unwrap().changes().unwrap(), before);
         error
     };
-    assert!(refused(&[from.clone()], &from).to_string().contains("into itself"));
+    assert!(refused(from_ref(&from), &from).to_string().contains("into itself"));
     let model = model();
     let settings = Settings::of(&model.config);
     let small = Settings { height: 64, width: 64, ..settings };
     let small = PlaceIndex::create(at("small"), &model, small).unwrap();
-    assert!(refused(&[from.clone()], &small).to_string().contains("64"));
+    assert!(refused(from_ref(&from), &small).to_string().contains("64"));
     let local = Positions::Local { origin: None };
     let local = PlaceIndex::create_with(at("local"), &model, settings, local).unwrap();
-    assert!(refused(&[from.clone()], &local).to_string().contains("local metres"));
+    assert!(refused(from_ref(&from), &local).to_string().contains("local metres"));
     let other = model.with(|config, _| config.name = "other".into()).unwrap();
     let other = PlaceIndex::create(at("other"), &other, settings).unwrap();
-    let error = refused(&[from.clone()], &other);
+    let error = refused(from_ref(&from), &other);
     assert!(matches!(error, EngineError::Index(IndexError::OtherModel { .. })), "{error}");
 
     // One label, two folders.
@@ -236,7 +238,7 @@ fn vectors_that_are_not_what_was_read_are_found() {
     let mut other = image(&to, 7);
     assert!(other.place.file.is_some() && !other.local.is_empty());
     other.local[3] ^= 1;
-    to.writer().unwrap().add(std::slice::from_ref(&other)).unwrap();
+    to.writer().unwrap().add(from_ref(&other)).unwrap();
     let report = copied(&from, &to, &all());
     assert_eq!((report.copied, report.already_there, report.verified.samples), (0, 30, 30));
     let problem = &report.verified.problems[0];

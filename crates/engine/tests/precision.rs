@@ -113,7 +113,7 @@ fn a_check_measures_what_an_index_then_allows() {
 
     // A model that says so is extracted in 8 bits, into an index of 32 bits, too.
     let exact = Settings::of(&loaded.config);
-    let own = PlaceIndex::create(&home.path().join("unmeasured"), &loaded, exact).unwrap();
+    let own = PlaceIndex::create(home.path().join("unmeasured"), &loaded, exact).unwrap();
     let cpu = Device::flex();
     let asked = Some(PrecisionChoice::Only(Precision::Int8));
     assert!(own.settings.mixed(asked, &loaded.config, &cpu).is_err());
@@ -123,7 +123,7 @@ fn a_check_measures_what_an_index_then_allows() {
 
     let measured = loaded.with(|config, _| config.checks.push(check)).unwrap();
     assert_eq!(exact.with_precision(PrecisionChoice::Auto, &measured.config, &cpu), int8);
-    let index = PlaceIndex::create(&home.path().join("measured"), &measured, exact).unwrap();
+    let index = PlaceIndex::create(home.path().join("measured"), &measured, exact).unwrap();
     assert_eq!(index.settings.mixed(asked, &measured.config, &cpu).unwrap(), int8);
     // The index stays what it is, however it is opened.
     assert_eq!(PlaceIndex::open_or_create(index.address(), &measured, int8).unwrap().settings, exact);

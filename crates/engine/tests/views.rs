@@ -57,7 +57,7 @@ fn places(index: &PlaceIndex) -> Vec<Place> {
 fn views_of_a_panorama_are_images_of_the_index() {
     let dir = tempfile::tempdir().unwrap();
     let (loaded, settings) = model();
-    let index = PlaceIndex::open_or_create(&dir.path().join("index"), &loaded, settings).unwrap();
+    let index = PlaceIndex::open_or_create(dir.path().join("index"), &loaded, settings).unwrap();
     let extractor = Extractor::new(loaded, settings, &Device::flex()).unwrap();
     let gpano = "<r GPano:ProjectionType='equirectangular' GPano:PoseHeadingDegrees='90'/>";
     let photos = vec![
@@ -100,7 +100,7 @@ fn views_of_a_panorama_are_images_of_the_index() {
 fn the_index_keeps_what_a_position_is_worth() {
     let dir = tempfile::tempdir().unwrap();
     let (loaded, settings) = model();
-    let index = PlaceIndex::open_or_create(&dir.path().join("index"), &loaded, settings).unwrap();
+    let index = PlaceIndex::open_or_create(dir.path().join("index"), &loaded, settings).unwrap();
     let extractor = Extractor::new(loaded, settings, &Device::flex()).unwrap();
     let mut photo =
         write(dir.path(), "a.jpg", &jpeg_with_tags(&panorama(), 90, &PhotoTags::default()).unwrap());
@@ -121,7 +121,7 @@ fn the_index_keeps_what_a_position_is_worth() {
 fn cut_files_are_left_out_or_counted() {
     let dir = tempfile::tempdir().unwrap();
     let (loaded, settings) = model();
-    let index = PlaceIndex::open_or_create(&dir.path().join("index"), &loaded, settings).unwrap();
+    let index = PlaceIndex::open_or_create(dir.path().join("index"), &loaded, settings).unwrap();
     let extractor = Extractor::new(loaded, settings, &Device::flex()).unwrap();
     let whole = jpeg_with_tags(&panorama(), 90, &PhotoTags::default()).unwrap();
     let photos = [

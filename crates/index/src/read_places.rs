@@ -69,8 +69,8 @@ macro_rules! read_places {
                 self.with(|request| request.store.file_bytes())
             }
 
-            fn changes(&self) -> Result<u64> {
-                self.with(|request| Ok(request.picture.counters().changes))
+            fn changes(&self) -> Result<Option<u64>> {
+                self.with(|request| Ok(Some(request.picture.counters().changes)))
             }
 
             fn info(&self) -> Result<Info> {
@@ -91,7 +91,7 @@ fn summary(request: Request<'_>, manifest: &Manifest) -> Result<Info> {
         config: manifest.config.clone(),
         created: manifest.created.clone(),
         images: counters.images as usize,
-        changes: counters.changes,
+        changes: Some(counters.changes),
         bytes: request.store.file_bytes()?,
         bytes_in_use: picture.used_bytes(),
         extent: request.extent()?,

@@ -121,13 +121,12 @@ pub trait ReadPlaces {
     /// The system's.
     fn bytes(&self) -> Result<u64>;
 
-    /// How many changes the index has seen: another number says that there is something new.
+    /// How many changes the index has seen: another number says that there is something new. `None` where nobody counts
+    /// them.
     ///
     /// # Errors
     /// The store's.
-    fn changes(&self) -> Result<u64> {
-        Ok(self.info()?.changes)
-    }
+    fn changes(&self) -> Result<Option<u64>>;
 
     /// A summary for people. Reads every position.
     ///
@@ -188,8 +187,8 @@ pub struct Info {
     pub created: String,
     /// Images in it.
     pub images: usize,
-    /// Changes since the index was created.
-    pub changes: u64,
+    /// Changes since the index was created; `None` where nobody counts them.
+    pub changes: Option<u64>,
     /// Bytes of the data file.
     pub bytes: u64,
     /// Bytes of the data file that hold something; the rest is used by later images, or given back by

@@ -124,7 +124,7 @@ fn the_summary_knows_the_extent() {
     assert_eq!((south_west.lon, north_east.lon), (11.0, 11.123_456_789));
     assert_eq!(info.images, 10);
     assert!(0 < info.bytes_in_use && info.bytes_in_use <= info.bytes, "{info:?}");
-    assert_eq!(info.changes, 1);
+    assert_eq!(info.changes, Some(1));
 }
 
 #[test]

@@ -131,6 +131,32 @@ fn a_radius_is_exact_everywhere() {
     }
 }
 
+/// What other stores ask of a filter is what this one answers.
+#[test]
+fn a_filter_holds_what_is_counted() {
+    let (_dir, writer, images) = filled(200);
+    let near = |radius_m| Near { center: LatLon { lat: 48.05, lon: 11.0 }.into(), radius_m };
+    let bonn = || [("city".to_owned(), "bonn".to_owned())].into();
+    for filter in [
+        Filter::default(),
+        Filter { tags: bonn(), ..Filter::default() },
+        Filter { near: Some(near(3_000.0)), ..Filter::default() },
+        Filter { since: Some(1_700_000_050), until: Some(1_700_000_090), ..Filter::default() },
+        Filter { since: Some(i64::MIN), ..Filter::default() },
+        Filter {
+            near: Some(near(5_000.0)),
+            tags: bonn(),
+            until: Some(1_700_000_100),
+            exclude: (0..70).map(|i| place_id(&images[i].place.name)).collect(),
+            ..Filter::default()
+        },
+    ] {
+        assert_eq!(filter.check(config().positions), Ok(()));
+        let held = images.iter().filter(|new| filter.holds(place_id(&new.place.name), &new.place));
+        assert_eq!(held.count(), writer.count(&filter).unwrap(), "{filter:?}");
+    }
+}
+
 /// Several blocks of codes and of facts, removed and replaced images, many queries in one pass, and filters.
 #[test]
 fn answers_are_those_of_a_comparison_with_all() {

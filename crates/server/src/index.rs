@@ -124,9 +124,9 @@ impl Index {
         }))
     }
 
-    /// The box around all positions, read again after changes alone.
+    /// The box around all positions, read again after changes alone, where these are counted.
     fn extent(&self) -> problem::Result<Option<Extent>> {
-        let changes = self.reader.changes()?;
+        let Some(changes) = self.reader.changes()? else { return Ok(self.reader.extent()?) };
         let known = *self.extent.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, extent)) = known
             && of == changes

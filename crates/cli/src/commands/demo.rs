@@ -91,7 +91,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
     )?;
 
     say(&mut out, quiet, format!("2. Building an index with model {}.", loaded.config.name))?;
-    let index = PlaceIndex::create(&dir.join("index"), &loaded, settings)?;
+    let index = PlaceIndex::create(dir.join("index"), &loaded, settings)?;
     let extractor = machine.extractor(loaded, settings)?;
     let table = photos.join("database.csv");
     let listing = list_photos(&table, Some(Kind::Csv), &SourceOptions::default())?;

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod service;
+
 use r2former_data::LatLon;
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
 use std::ffi::OsStr;

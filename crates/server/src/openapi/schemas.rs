@@ -97,7 +97,7 @@ pub(super) fn schemas() -> Value {
         "Indexes": object(json!({
             "version": text(),
             "indexes": list(object(json!({
-                "name": text(), "images": integer(), "changes": integer(), "created": text(),
+                "name": text(), "images": integer(), "changes": or_null("integer"), "created": text(),
                 "positions": { "type": "object", "required": ["kind"], "properties": {
                     "kind": { "enum": ["wgs84", "local", "none"] }, "origin": { "type": "object" },
                 } },

@@ -15,7 +15,7 @@ pub(super) struct CollectionArgs {
     /// Copies that have applied a change before it counts as made [default: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     write_consistency: Option<u32>,
-    /// Smaller copies of the descriptors in memory, for --approximate: none or int8, a quarter of their size.
+    /// Smaller copies of the descriptors in memory, for --approximate: int8, a quarter of their size [default: none].
     #[arg(long, value_name = "KIND", default_value = "none", hide_default_value = true)]
     quantization: Quantization,
     /// Keep the descriptors and their graph on disk, and not in memory.

@@ -39,11 +39,12 @@ pub(crate) struct CopyArgs {
     /// Compare all images.
     #[arg(long, conflicts_with = "verify_samples")]
     verify_all: bool,
-    #[command(flatten)]
-    collection: CollectionArgs,
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
+    // Last: its heading is that of everything after it.
+    #[command(flatten)]
+    collection: CollectionArgs,
 }
 
 pub(super) fn copy(args: &CopyArgs) -> Result<ExitStatus> {

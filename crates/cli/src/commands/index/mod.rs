@@ -68,11 +68,12 @@ pub(crate) struct CreateArgs {
     /// altitude is in metres above the ellipsoid.
     #[arg(long, value_name = "LAT,LON[,ALT]", value_parser = parse_origin, allow_hyphen_values = true)]
     origin: Option<Origin>,
-    #[command(flatten)]
-    collection: CollectionArgs,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
+    // Last: its heading is that of everything after it.
+    #[command(flatten)]
+    collection: CollectionArgs,
 }
 
 #[derive(Debug, Args)]
@@ -276,12 +277,17 @@ fn info(args: &OneIndex) -> Result<ExitStatus> {
     let manifest = &index.manifest;
     let mut out = output::stdout();
     out.line(format_args!("images      {}", info.images))?;
-    out.line(format_args!(
-        "on disk     {} ({} per image), {} in use",
-        bytes(info.bytes),
-        bytes(info.bytes_per_image().round() as u64),
-        bytes(info.bytes_in_use)
-    ))?;
+    let (all, each) = (bytes(info.bytes), bytes(info.bytes_per_image().round() as u64));
+    match args.index.folder() {
+        Some(_) => {
+            out.line(format_args!(
+                "on disk     {all} ({each} per image), {} in use",
+                bytes(info.bytes_in_use)
+            ))?;
+        }
+        // A cluster does not say.
+        None => out.line(format_args!("in cluster  about {all} ({each} per image), all copies together"))?,
+    }
     out.line(format_args!(
         "            vectors per image up to {}: descriptor {}, local features {} x {} bytes",
         bytes(info.config.vector_bytes()),
