@@ -4,7 +4,7 @@
 
 Each shard fills WORK/I, an index of its own (on a disk of the worker; WORK is the same path everywhere, and of a cluster of several
 machines a target is what gathers them), or the collection that `r2former index create` made. Indexes in folders become one by
-`r2former index copy WORK/[0-9]* places`.
+`r2former index copy WORK/*[0-9] places`.
 """
 
 from __future__ import annotations
