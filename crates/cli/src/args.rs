@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::commands::{
-    bench, demo, doctor, eval, extract, index, matching, model, query, serve, show, town, train,
+    bench, demo, doctor, eval, extract, index, matching, model, query, serve, shards, show, town, train,
 };
 use crate::common::Machine;
 use clap::{Parser, Subcommand};
@@ -69,6 +69,9 @@ pub(crate) enum Command {
     Match(matching::MatchArgs),
     /// Write the descriptors of photos to a file.
     Extract(extract::ExtractArgs),
+    /// Work that several machines share by `--shard`: is it whole, and one file of their files.
+    #[command(subcommand)]
+    Shards(shards::ShardsCommand),
     /// Measure recall on datasets; compare and ablate.
     #[command(subcommand)]
     Eval(eval::EvalCommand),

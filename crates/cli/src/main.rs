@@ -3,11 +3,14 @@
 mod args;
 mod commands;
 mod common;
+mod descriptor_file;
 mod exit;
 mod filters;
 mod output;
 mod photos;
 mod progress;
+mod remote;
+mod shards;
 mod tensors;
 
 use clap::Parser;

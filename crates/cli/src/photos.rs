@@ -1,13 +1,17 @@
 //! Photographs named on the command line: files, folders, standard input and pipes.
 
+use crate::remote::{ListOptions, Stores, address_of};
 use anyhow::{Result, bail};
-use r2former_data::DataError;
-use r2former_data::dataset::list_images;
+use r2former_data::dataset::{
+    Kind, Shard, SourceOptions, SourceRoot, escaped_name, list_images, source_root,
+};
 use r2former_data::image::{Limits, PhotoTags, read_tags, tags_of_bytes};
+use r2former_data::{DataError, Photo, PositionKind};
 use r2former_engine::QueryImage;
 use std::fs::{File, FileType};
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How photographs are read.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -28,6 +32,8 @@ impl ReadArgs {
 pub(crate) struct PhotoArg {
     /// What messages and results call it.
     pub(crate) name: String,
+    /// Its name within the folder that was named, or that of its file.
+    inside: String,
     source: Source,
 }
 
@@ -36,6 +42,8 @@ enum Source {
     File(PathBuf),
     /// Read once, to its end: standard input for `None`.
     Stream(Option<PathBuf>),
+    /// An object in a store, by its address: read by whoever has the store.
+    Object(PathBuf),
     /// A file that a folder holds and that cannot be read, with the reason.
     Unreadable(PathBuf, String),
 }
@@ -63,6 +71,93 @@ impl<'a> Loaded<'a> {
     }
 }
 
+/// The photographs of a shard among those of a command line, with their numbers among all, how many those are, and the
+/// folders that they are from. What counts is the name that a photograph would have in an index.
+///
+/// # Errors
+/// A photograph that is read from a pipe, which other shards cannot read; as [`photo_args`].
+pub(crate) fn shard_of(
+    arguments: &[PathBuf],
+    shard: Shard,
+    stores: &mut Option<Arc<Stores>>,
+) -> Result<(Vec<(usize, PhotoArg)>, usize, Vec<SourceRoot>)> {
+    let (mut own, mut total, mut roots) = (Vec::new(), 0, Vec::new());
+    for argument in arguments {
+        if let Some((root, photos)) = objects(argument, stores)? {
+            for photo in photos {
+                if shard.holds(&format!("{}/{}", root.label, photo.inside)) {
+                    own.push((total, photo));
+                }
+                total += 1;
+            }
+            roots.push(root);
+            continue;
+        }
+        if PhotoArg::of(argument).path().is_none() {
+            bail!("{}: is read from a pipe, and --shard takes files and folders alone", argument.display());
+        }
+        let root = source_root(argument, (!argument.is_dir()).then_some(Kind::Exif), None)?;
+        for photo in photo_args(std::slice::from_ref(argument))? {
+            if shard.holds(&format!("{}/{}", root.label, photo.inside)) {
+                own.push((total, photo));
+            }
+            total += 1;
+        }
+        if !roots.contains(&root) {
+            roots.push(root);
+        }
+    }
+    Ok((own, total, roots))
+}
+
+/// Photographs of a command line as [`photo_args`], addresses of stores among them.
+pub(crate) fn photo_args_anywhere(
+    arguments: &[PathBuf],
+    stores: &mut Option<Arc<Stores>>,
+) -> Result<Vec<PhotoArg>> {
+    let mut all = Vec::with_capacity(arguments.len());
+    let mut files = Vec::new();
+    for argument in arguments {
+        match objects(argument, stores)? {
+            None => files.push(argument.clone()),
+            Some((_, photos)) => {
+                // In the order of the command line.
+                all.extend(photo_args(&std::mem::take(&mut files))?);
+                all.extend(photos);
+            }
+        }
+    }
+    all.extend(photo_args(&files)?);
+    Ok(all)
+}
+
+/// The photographs under an address, sorted by name; `None` for a path. What cannot be read ends the run when it is its turn.
+fn objects(argument: &Path, stores: &mut Option<Arc<Stores>>) -> Result<Option<(SourceRoot, Vec<PhotoArg>)>> {
+    let Some(address) = address_of(argument, stores)? else { return Ok(None) };
+    let Some(stores) = stores else { return Ok(None) };
+    let root = stores.root(&address, None, None)?;
+    let source = SourceOptions { positions: Some(PositionKind::None), ..SourceOptions::default() };
+    let none = |names: &[String]| Ok(vec![None; names.len()]);
+    let listing = stores
+        .list(&address, &ListOptions { kind: None, source: &source, label: &root.label, indexed: &none })?;
+    let name = |path: &Path| path.display().to_string();
+    let mut photos: Vec<PhotoArg> = listing
+        .photos
+        .into_iter()
+        .map(|photo| PhotoArg {
+            name: name(&photo.path),
+            inside: photo.name,
+            source: Source::Object(photo.path),
+        })
+        .collect();
+    photos.extend(listing.skipped.into_iter().map(|skipped| PhotoArg {
+        name: name(&skipped.path),
+        inside: name(&skipped.path),
+        source: Source::Unreadable(skipped.path, skipped.reason),
+    }));
+    Ok(Some((root, photos)))
+}
+
 /// The photographs of a command line: a folder stands for every image in it, at any depth, sorted by name.
 ///
 /// What is wrong with a single photograph shows when it is read.
@@ -72,9 +167,11 @@ pub(crate) fn photo_args(arguments: &[PathBuf]) -> Result<Vec<PhotoArg>> {
         if argument.is_dir() {
             let listing = list_images(argument)?;
             let (photos, skipped) = (listing.photos, listing.skipped);
-            all.extend(photos.into_iter().map(|photo| PhotoArg::file(photo.path)));
+            let of = |photo: Photo| PhotoArg { inside: photo.name, ..PhotoArg::file(photo.path) };
+            all.extend(photos.into_iter().map(of));
             all.extend(skipped.into_iter().map(|skipped| PhotoArg {
                 name: skipped.path.display().to_string(),
+                inside: escaped_name(skipped.path.strip_prefix(argument).unwrap_or(&skipped.path)),
                 source: Source::Unreadable(skipped.path, skipped.reason),
             }));
         } else {
@@ -96,11 +193,13 @@ impl PhotoArg {
             Some(path) if is_descriptor(path) => Source::Stream(Some(argument.into())),
             _ => return Self::file(argument.into()),
         };
-        Self { name: argument.display().to_string(), source }
+        let name = argument.display().to_string();
+        Self { inside: name.clone(), name, source }
     }
 
     fn file(path: PathBuf) -> Self {
-        Self { name: path.display().to_string(), source: Source::File(path) }
+        let inside = path.file_name().map(escaped_name).unwrap_or_default();
+        Self { name: path.display().to_string(), inside, source: Source::File(path) }
     }
 
     pub(crate) fn is_stdin(&self) -> bool {
@@ -110,7 +209,7 @@ impl PhotoArg {
     /// The path that names a file; `None` for a stream.
     pub(crate) fn path(&self) -> Option<&Path> {
         match &self.source {
-            Source::File(path) | Source::Unreadable(path, _) => Some(path),
+            Source::File(path) | Source::Unreadable(path, _) | Source::Object(path) => Some(path),
             Source::Stream(_) => None,
         }
     }
@@ -127,7 +226,22 @@ impl PhotoArg {
                 self.read(File::open(path).map_err(|error| DataError::io(path, error))?)
             }
             Source::Unreadable(path, reason) => Err(DataError::image(path, reason)),
+            Source::Object(path) => {
+                Err(DataError::image(path, "is in a store, and this command reads files"))
+            }
         }
+    }
+
+    /// Refuses what is no photograph before anything is computed, as far as that shows without reading it.
+    pub(crate) fn check(&self) -> Result<(), DataError> {
+        match &self.source {
+            Source::Object(_) => Ok(()),
+            _ => self.load().map(drop),
+        }
+    }
+
+    pub(crate) fn is_object(&self) -> bool {
+        matches!(self.source, Source::Object(_))
     }
 
     fn read(&self, stream: impl Read + IsTerminal) -> Result<Loaded<'_>, DataError> {

@@ -20,4 +20,4 @@ pub use geo::{LatLon, LocalPoint, Position, PositionKind, Utm, UtmZone};
 pub use image::Rgb8;
 pub use period::period;
 pub use photo::{PanoramaView, Photo};
-pub use views::{ExpandedPhotos, PanoramaMode, PanoramaOptions, expand_panoramas};
+pub use views::{ExpandedPhotos, PanoramaMode, PanoramaOptions, expand_panoramas, expand_panoramas_by};

@@ -4,6 +4,7 @@ use crate::image::{Limits, Shape, shape};
 use crate::{DataError, PanoramaView, Photo, Result};
 use rayon::prelude::*;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 /// What is done with a panorama.
@@ -100,10 +101,17 @@ pub struct ExpandedPhotos {
 /// 360 degrees, or are not equirectangular, stay whole, with a note. Files that cannot be read are passed on as they
 /// are: decoding them says why.
 pub fn expand_panoramas(photos: Vec<Photo>, options: &PanoramaOptions, limits: &Limits) -> ExpandedPhotos {
-    let shapes: Vec<Option<Shape>> = photos
-        .par_iter()
-        .map(|photo| if photo.view.is_some() { None } else { shape(&photo.path, limits).ok() })
-        .collect();
+    expand_panoramas_by(photos, options, |path| shape(path, limits).ok())
+}
+
+/// As [`expand_panoramas`], of photographs whose shapes are found by `shape`, wherever they are.
+pub fn expand_panoramas_by(
+    photos: Vec<Photo>,
+    options: &PanoramaOptions,
+    shape: impl Fn(&Path) -> Option<Shape> + Sync,
+) -> ExpandedPhotos {
+    let shapes: Vec<Option<Shape>> =
+        photos.par_iter().map(|photo| if photo.view.is_some() { None } else { shape(&photo.path) }).collect();
     let mut out = ExpandedPhotos::default();
     let mut cut = 0;
     let (mut untagged, mut whole, mut skipped, mut degenerate) =

@@ -5,7 +5,7 @@ use crate::fused::{FusedBackbone, fused_reranker};
 use crate::fused_aggregate::FusedAggregate;
 use crate::host::host;
 use crate::sizes::SizeCache;
-use crate::{EngineError, QueryImage, Result, View};
+use crate::{Disk, EngineError, PhotoFiles, QueryImage, Result, View};
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode};
 use r2former_kernels::{KernelError, Level, MatmulPrecision};
@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How images are preprocessed for the model; descriptors are comparable only under equal settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,6 +185,7 @@ pub struct Extractor {
     preprocess: Preprocess,
     device: Device,
     limits: Limits,
+    files: Arc<dyn PhotoFiles>,
     /// The reranker on CPU kernels; `None` where they do not cover it.
     fused: Option<r2former_kernels::Reranker>,
     /// The backbone on CPU kernels; `None` where they do not cover it.
@@ -280,6 +282,7 @@ impl Extractor {
             preprocess,
             device,
             limits,
+            files: Arc::new(Disk),
             fused,
             backbone,
             sizes: SizeCache::default(),
@@ -328,6 +331,17 @@ impl Extractor {
     /// How pixels are resized and normalised.
     pub(crate) fn preprocess(&self) -> &Preprocess {
         &self.preprocess
+    }
+
+    /// Reads photographs through `files`; by default they are [files of this machine](Disk).
+    #[must_use]
+    pub fn with_files(mut self, files: Arc<dyn PhotoFiles>) -> Self {
+        self.files = files;
+        self
+    }
+
+    pub(crate) fn files(&self) -> &dyn PhotoFiles {
+        &*self.files
     }
 
     /// Sets the limits of a photograph's size, and whether one that was cut short is accepted.

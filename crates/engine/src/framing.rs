@@ -2,7 +2,7 @@
 
 use crate::{EngineError, Extractor, Result};
 use r2former_data::DataError;
-use r2former_data::image::{Rgb8, crop_input, decode_file, to_input};
+use r2former_data::image::{Rgb8, crop_input, decode_bytes, to_input};
 use r2former_model::Placement;
 use std::path::Path;
 
@@ -48,7 +48,13 @@ impl Extractor {
     /// # Errors
     /// [`EngineError::Data`] for a file that is missing, no usable image, or of a shape that the network cannot take.
     pub fn prepare_file(&self, path: &Path) -> Result<View> {
-        self.prepare(&decode_file(path, self.limits())?).map_err(|error| named(path, error))
+        self.prepare(&self.decode_path(path)?).map_err(|error| named(path, error))
+    }
+
+    /// The pixels of a photograph, wherever its bytes are.
+    fn decode_path(&self, path: &Path) -> Result<Rgb8> {
+        let (bytes, _) = self.files().read(path, self.limits())?;
+        Ok(decode_bytes(&bytes, path, self.limits())?)
     }
 
     /// Resizes and normalises pixels into the network's input.
@@ -89,7 +95,7 @@ impl Extractor {
     /// # Errors
     /// [`EngineError::Data`] for a file that is missing, no usable image, or too elongated for the framing.
     pub fn frame_file(&self, path: &Path, framings: &[Framing]) -> Result<Vec<View>> {
-        let image = decode_file(path, self.limits())?;
+        let image = self.decode_path(path)?;
         let framed = framings.iter().map(|framing| self.frame(&image, *framing));
         let framed = framed.collect::<Result<Vec<_>>>().map_err(|error| named(path, error))?;
         Ok(framed.into_iter().flatten().collect())

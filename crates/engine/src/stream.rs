@@ -2,7 +2,7 @@
 
 use crate::framing::named;
 use crate::{EngineError, Extractor, Framing, ImageFeatures, Progress, Result, View};
-use r2former_data::image::{cut_views, decode_bytes_noting, read_file};
+use r2former_data::image::{cut_views, decode_bytes_noting};
 use r2former_data::{PanoramaView, Photo};
 use r2former_index::FileFingerprint;
 use rayon::prelude::*;
@@ -49,6 +49,7 @@ pub fn extract_framed(
     progress: &dyn Progress,
     mut each: impl FnMut(usize, Result<Vec<ImageFeatures>>) -> Result<()>,
 ) -> Result<()> {
+    extractor.files().announce(files, extractor.limits());
     let views: usize = framings.iter().map(|framing| framing.views()).sum();
     let prepare = |file: &&Path| {
         let views = extractor.frame_file(file, framings)?;
@@ -68,6 +69,8 @@ pub(crate) fn extract_photos(
     files: &[&[&Photo]],
     each: impl FnMut(usize, Result<Extracted>) -> Result<()>,
 ) -> Result<()> {
+    let paths: Vec<&Path> = files.iter().filter_map(|photos| Some(photos.first()?.path.as_path())).collect();
+    extractor.files().announce(&paths, extractor.limits());
     let most = files.iter().map(|photos| photos.len()).max().unwrap_or(1);
     extract_prepared(extractor, files, most, |photos| prepare_photos(extractor, photos), each)
 }
@@ -77,9 +80,7 @@ fn prepare_photos(extractor: &Extractor, photos: &[&Photo]) -> Result<Prepared> 
     let Some(first) = photos.first() else {
         return Ok(Prepared { views: Vec::new(), about: About::default() });
     };
-    let bytes = read_file(&first.path, extractor.limits())?;
-    // Of the bytes that are decoded: the file may be another by the next time that it is read.
-    let file = Some(FileFingerprint::of(&bytes));
+    let (bytes, file) = extractor.files().read(&first.path, extractor.limits())?;
     let decoded = decode_bytes_noting(&bytes, &first.path, extractor.limits())?;
     drop(bytes);
     let views: Vec<PanoramaView> = photos.iter().filter_map(|photo| photo.view).collect();
@@ -89,7 +90,7 @@ fn prepare_photos(extractor: &Extractor, photos: &[&Photo]) -> Result<Prepared> 
     };
     let views = images.iter().map(|image| extractor.prepare(image)).collect::<Result<Vec<_>>>();
     let views = views.map_err(|error| named(&first.path, error))?;
-    let about = About { file, missing: decoded.missing };
+    let about = About { file: Some(file), missing: decoded.missing };
     Ok(Prepared { views, about })
 }
 

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Now, as `2026-07-24T12:00:00Z`.
-pub(crate) fn now_utc() -> String {
+pub fn now_utc() -> String {
     utc(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()))
 }
 

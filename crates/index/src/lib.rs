@@ -53,6 +53,7 @@ mod writer;
 
 pub use archive::{export, import};
 pub use attachment::{Attachment, attachment_path};
+pub use clock::now_utc;
 pub use error::{ErrorKind, IndexError, Result};
 pub use fingerprint::FileFingerprint;
 pub use manifest::{FORMAT, IndexConfig, MANIFEST, Manifest};

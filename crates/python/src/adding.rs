@@ -3,14 +3,16 @@
 use crate::errors::{Failure, parsed};
 use crate::watch::Watch;
 use r2former_data::dataset::{
-    Kind, SkipKind, Skipped, SourceOptions, escaped_name, list_photos, source_root,
+    Kind, Part, Shard, SkipKind, Skipped, SourceOptions, SourceRoot, escaped_name, list_photos, source_root,
 };
 use r2former_data::image::Limits;
 use r2former_data::{PanoramaOptions, UtmZone, expand_panoramas};
-use r2former_engine::{AddOptions, AddReport, OpenIndex, Progress, Source, add_photos, check_sources};
+use r2former_engine::{
+    AddOptions, AddReport, OpenIndex, Progress, ShardManifest, ShardWork, Source, add_photos, check_sources,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Options, with the names of those of `r2former index add`.
@@ -27,6 +29,10 @@ struct AddDocument {
     panorama_views: Option<u32>,
     panorama_fov: Option<f64>,
     panorama_offset: f64,
+    /// Which part of the source, as `0/4`.
+    shard: Option<String>,
+    /// Where the record of what was done goes.
+    manifest: Option<PathBuf>,
 }
 
 impl AddDocument {
@@ -42,21 +48,70 @@ impl AddDocument {
     }
 }
 
-/// Adds a source; returns the report.
+/// Adds a source, or a shard of it, and records that where it is asked for; returns the report.
 pub(crate) fn add(open: &OpenIndex, path: &Path, options: &str, watch: &Watch) -> Result<Value, Failure> {
     let asked: AddDocument = serde_json::from_str(options)?;
+    let shard: Option<Shard> = parsed(asked.shard.as_deref())?;
+    if asked.skip_duplicates && shard.is_some_and(|shard| shard.count() > 1) {
+        return Err(Failure::request(
+            "skip_duplicates compares every file with all others, and a shard reads its own alone: leave one of shard and \
+             skip_duplicates out",
+        ));
+    }
     let kind: Option<Kind> = parsed(asked.kind.as_deref())?;
+    let root = source_root(path, kind, asked.label.as_deref())?;
+    let Some(file) = asked.manifest.clone() else {
+        return Ok(add_part(open, path, &asked, kind, &root, shard, watch)?.0);
+    };
+    let config = &open.place().manifest.config;
+    let sources = vec![Source { label: root.label.clone(), root: root.root_text() }];
+    let target = open.place().address().to_string();
+    let shard_of_record = match shard {
+        Some(shard) => shard,
+        None => Shard::new(0, 1)?,
+    };
+    let mut record = ShardManifest::begin("index add", shard_of_record, target, sources).with_model(
+        &config.model,
+        &config.fingerprint,
+        open.place().settings,
+    );
+    record.write(&file)?;
+    match add_part(open, path, &asked, kind, &root, shard, watch) {
+        Ok((document, work)) => {
+            record.finish(work);
+            record.write(&file)?;
+            Ok(document)
+        }
+        Err(failure) => {
+            record.fail(failure.text());
+            // What the work failed of counts, not that its record cannot be written for the same reason.
+            let _ = record.write(&file);
+            Err(failure)
+        }
+    }
+}
+
+/// Adds a source, or a shard of it; returns the report, and what a record says of it.
+fn add_part(
+    open: &OpenIndex,
+    path: &Path,
+    asked: &AddDocument,
+    kind: Option<Kind>,
+    root: &SourceRoot,
+    shard: Option<Shard>,
+    watch: &Watch,
+) -> Result<(Value, ShardWork), Failure> {
     let panoramas = asked.panoramas()?;
     let positions = open.place().positions().kind();
-    let root = source_root(path, kind, asked.label.as_deref())?;
     let how = AddOptions::default()
         .update(asked.update)
         .skip_duplicates(asked.skip_duplicates)
         .moved(asked.moved)
         .sources(vec![Source { label: root.label.clone(), root: root.root_text() }]);
     check_sources(open.reader(), &how)?;
+    let part = shard.map(|shard| Part { shard, label: root.label.clone() });
     let options =
-        SourceOptions { utm_zone: asked.utm_zone, positions: Some(positions), ..Default::default() };
+        SourceOptions { utm_zone: asked.utm_zone, positions: Some(positions), part, ..Default::default() };
     let mut listing = list_photos(path, kind, &options)?;
     root.label(&mut listing.photos);
     let expanded = expand_panoramas(listing.photos, &panoramas, &Limits::default());
@@ -67,7 +122,12 @@ pub(crate) fn add(open: &OpenIndex, path: &Path, options: &str, watch: &Watch) -
         let extractor = open.extractor()?;
         report = open.change(|writer| add_photos(writer, &extractor, &expanded.photos, &how, watch))?;
     }
-    Ok(document(report, listing.skipped, started.elapsed()))
+    let mut skipped = listing.skipped;
+    let unreadable = report.unreadable.iter();
+    skipped.extend(unreadable.map(|(path, reason)| Skipped::unusable(path.clone(), reason)));
+    let work = ShardWork::of(expanded.photos.len(), &report, &skipped);
+    report.unreadable.clear();
+    Ok((document(report, skipped, started.elapsed()), work))
 }
 
 /// The document of `r2former index add --json`; `skipped` was left out before.

@@ -44,6 +44,11 @@ impl Failure {
         Self { kind: None, text }
     }
 
+    /// What went wrong, in words.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The same, about an image that only its caller can name.
     pub(crate) fn about(self, name: &str) -> Self {
         if self.text.starts_with(name) {

@@ -313,3 +313,23 @@ def test_threads_share_an_index(index: r2former.Index, queries: list[str]) -> No
         thread.join()
     assert found == expected
     json.dumps(found)
+
+
+def test_shards_are_one_run(town: r2former.Town, index: r2former.Index, run: Any, tmp_path: Path) -> None:
+    whole = {place.name for place in index.list()}
+    parts: list[set[str]] = []
+    for i in range(3):
+        part = r2former.Index.create(tmp_path / str(i))
+        manifest = tmp_path / f"{i}.shard-{i}-of-3.json"
+        report = part.add(town.database_table, shard=(i, 3), manifest=manifest)
+        assert report.added == len(part) and json.loads(manifest.read_text())["finished"]
+        again = part.add(town.database_table, shard=f"{i}/3")
+        assert (again.added, again.already_indexed) == (0, len(part))
+        parts.append({place.name for place in part.list()})
+    assert set().union(*parts) == whole and sum(map(len, parts)) == len(whole)
+    job = run("shards", "check", tmp_path, "--json")
+    assert job["whole"] and job["listed"] == len(whole)
+    with pytest.raises(r2former.RequestError, match="0/3 to 2/3"):
+        index.add(town.database_table, shard=(3, 3))
+    with pytest.raises(r2former.RequestError, match="skip_duplicates"):
+        index.add(town.database_table, shard=(0, 3), skip_duplicates=True)

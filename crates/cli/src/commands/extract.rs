@@ -1,24 +1,24 @@
 //! `r2former extract`: descriptors of photographs as a safetensors file.
 
 use crate::common::{Machine, ModelArgs, ensure_writable};
+use crate::descriptor_file::{DescriptorFile, Rows};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
-use crate::photos::{PhotoArg, ReadArgs, photo_args};
+use crate::photos::{PhotoArg, ReadArgs, photo_args_anywhere, shard_of};
 use crate::progress::Bar;
+use crate::shards::{Record, ShardArgs, recorded};
 use crate::tensors::tensor_images;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
-use r2former_engine::{DecodedQuery, ImageFeatures, Progress, extract_stream};
-use r2former_model::checkpoint::write_atomically;
-use safetensors::{Dtype, tensor::TensorView};
+use r2former_engine::{DecodedQuery, Extractor, ImageFeatures, Progress, ShardWork, Source, extract_stream};
 use serde_json::json;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExtractArgs {
-    /// Photos, or folders of photos; `-` reads one photo from standard input. Or normalised tensors as
-    /// FILE.safetensors:NAME[:I], of shape (n, 3, H, W).
+    /// Photos, or folders of photos; `-` reads one photo from standard input. s3://BUCKET/PREFIX and gs://BUCKET/PREFIX are
+    /// folders, https://HOST/LIST a text of addresses. Or normalised tensors as FILE.safetensors:NAME[:I], of shape
+    /// (n, 3, H, W).
     #[arg(required = true)]
     images: Vec<PathBuf>,
     #[command(flatten)]
@@ -29,6 +29,8 @@ pub(crate) struct ExtractArgs {
     out: PathBuf,
     #[command(flatten)]
     read: ReadArgs,
+    #[command(flatten)]
+    shard: ShardArgs,
     /// Print a JSON summary.
     #[arg(long)]
     json: bool,
@@ -37,87 +39,124 @@ pub(crate) struct ExtractArgs {
 pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<ExitStatus> {
     ensure_writable(&args.out)?;
     let tensors = tensor_images(&args.images)?;
-    let extractor =
-        args.model.extractor(machine, tensors.as_ref().map(|t| t.size))?.with_limits(args.read.limits());
-    let (mut global, mut locals) = (Vec::new(), Vec::new());
-    let mut keep = |features: ImageFeatures| {
-        global.extend(features.global);
-        locals.push(features.local);
-    };
-    let names: Vec<String> = match tensors {
-        Some(tensors) => {
-            for input in tensors.inputs {
-                extractor.extract(&[input])?.into_iter().for_each(&mut keep);
-            }
-            tensors.names
+    if tensors.is_some() && args.shard.part().is_some() {
+        bail!("--shard is for photographs: name the tensors of this part as FILE.safetensors:NAME:I");
+    }
+    let size = tensors.as_ref().map(|t| t.size);
+    let extractor = args.model.extractor(machine, size)?.with_limits(args.read.limits());
+    let Some(tensors) = tensors else { return photographs(args, extractor) };
+    let record = begin(args, &extractor, Vec::new())?;
+    recorded(record, || {
+        let mut features = Vec::with_capacity(tensors.inputs.len());
+        for input in tensors.inputs {
+            features.extend(extractor.extract(&[input])?);
         }
-        None => {
-            let photos = photo_args(&args.images)?;
-            let bar = Bar::default();
-            bar.start("images", photos.len() as u64);
-            // One bad image ends the run: a row would be missing, and rows are matched to names by number.
-            let files: Option<Vec<&Path>> = photos.iter().map(PhotoArg::path).collect();
-            match files {
-                Some(files) if !args.read.accept_truncated => {
-                    photos.iter().try_for_each(|photo| photo.load().map(drop))?;
-                    extract_stream(&extractor, &files, &bar, |_, features| {
-                        keep(features?);
-                        Ok(())
-                    })?;
-                }
-                _ => {
-                    for photo in &photos {
-                        let loaded = photo.load()?;
-                        let DecodedQuery { pixels, notes } = extractor.decode(&loaded.query())?;
-                        for note in notes {
-                            bar.note(&format!("note: {}: {}", escaped(&photo.name), escaped(&note)));
-                        }
-                        keep(extractor.extract_image(&*pixels)?);
-                        bar.advance(1);
-                    }
-                }
-            }
-            bar.finish();
-            photos.into_iter().map(|photo| photo.name).collect()
-        }
-    };
+        write(args, &extractor, tensors.names, features, None)
+    })
+}
 
+/// Begins the record of this run, where one is kept.
+fn begin(args: &ExtractArgs, extractor: &Extractor, sources: Vec<Source>) -> Result<Option<Record>> {
+    let mut record = args.shard.record("extract", &args.out.to_string_lossy(), sources)?;
+    if let Some(record) = &mut record {
+        record.begin(&extractor.config().name, extractor.fingerprint(), extractor.settings())?;
+    }
+    Ok(record)
+}
+
+fn photographs(args: &ExtractArgs, mut extractor: Extractor) -> Result<ExitStatus> {
+    let mut stores = None;
+    let (photos, part, roots) = match args.shard.part() {
+        None => (photo_args_anywhere(&args.images, &mut stores)?, None, Vec::new()),
+        Some(shard) => {
+            let (own, total, roots) = shard_of(&args.images, shard, &mut stores)?;
+            let (rows, photos): (Vec<usize>, Vec<PhotoArg>) = own.into_iter().unzip();
+            (photos, Some(Rows::of(shard, rows, total)), roots)
+        }
+    };
+    let sources = roots.iter().map(|root| Source { label: root.label.clone(), root: root.root_text() });
+    if let Some(stores) = stores {
+        extractor = extractor.with_files(stores);
+    }
+    let record = begin(args, &extractor, sources.collect())?;
+    recorded(record, || {
+        let mut features = Vec::with_capacity(photos.len());
+        extract(&extractor, &photos, args.read.accept_truncated, |one| features.push(one))?;
+        let names = photos.into_iter().map(|photo| photo.name).collect();
+        write(args, &extractor, names, features, part)
+    })
+}
+
+/// Extracts photographs in their order. One bad image ends the run: a row would be missing, and rows are matched to names by
+/// number.
+fn extract(
+    extractor: &Extractor,
+    photos: &[PhotoArg],
+    accept_truncated: bool,
+    mut keep: impl FnMut(ImageFeatures),
+) -> Result<()> {
+    let bar = Bar::default();
+    bar.start("images", photos.len() as u64);
+    let files: Option<Vec<&Path>> = photos.iter().map(PhotoArg::path).collect();
+    match files {
+        Some(files) if !accept_truncated || photos.iter().any(PhotoArg::is_object) => {
+            photos.iter().try_for_each(PhotoArg::check)?;
+            extract_stream(extractor, &files, &bar, |_, features| {
+                keep(features?);
+                Ok(())
+            })?;
+        }
+        _ => {
+            for photo in photos {
+                let loaded = photo.load()?;
+                let DecodedQuery { pixels, notes } = extractor.decode(&loaded.query())?;
+                for note in notes {
+                    bar.note(&format!("note: {}: {}", escaped(&photo.name), escaped(&note)));
+                }
+                keep(extractor.extract_image(&*pixels)?);
+                bar.advance(1);
+            }
+        }
+    }
+    bar.finish();
+    Ok(())
+}
+
+/// Writes the file and prints what is in it.
+fn write(
+    args: &ExtractArgs,
+    extractor: &Extractor,
+    names: Vec<String>,
+    features: Vec<ImageFeatures>,
+    part: Option<Rows>,
+) -> Result<(ExitStatus, ShardWork)> {
     let config = extractor.config();
-    let (n, row) = (names.len(), config.local_row());
-    // Photographs of different sizes may have fewer patches than others: rows of zeros follow.
-    let longest = locals.iter().map(Vec::len).max().unwrap_or(0);
-    let mut local = Vec::with_capacity(n * longest);
-    for values in &locals {
-        local.extend(values);
-        local.resize(local.len() + longest - values.len(), 0.0);
+    let (mut global, mut locals) = (Vec::new(), Vec::with_capacity(features.len()));
+    for one in features {
+        global.extend(one.global);
+        locals.push(one.local);
     }
-    let as_bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-    let (global_bytes, local_bytes) = (as_bytes(&global), as_bytes(&local));
-    let mut shapes = vec![("global", vec![n, config.global_dim()], &global_bytes)];
-    if row > 0 {
-        shapes.push(("local", vec![n, local.len() / (n * row), row], &local_bytes));
-    }
-    let views = shapes
-        .iter()
-        .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-        .collect::<Result<Vec<_>>>()?;
-    let settings = serde_json::to_string(&extractor.settings())?;
-    let header = HashMap::from([
-        ("names".to_string(), serde_json::to_string(&names)?),
-        ("model".to_string(), config.name.clone()),
-        ("settings".to_string(), settings),
-    ]);
-    write_atomically(&args.out, &safetensors::serialize(views, Some(header))?)?;
-
-    let summary: serde_json::Map<String, serde_json::Value> =
-        shapes.iter().map(|(name, shape, _)| ((*name).to_string(), json!(shape))).collect();
+    let file = DescriptorFile {
+        names,
+        model: config.name.clone(),
+        settings: serde_json::to_string(&extractor.settings())?,
+        global,
+        dim: config.global_dim(),
+        locals,
+        row: config.local_row(),
+        part,
+    };
+    let tensors = file.write(&args.out)?;
+    let work = ShardWork::extracted(file.names.len());
     if args.json {
-        return print_json(&json!({ "out": args.out.to_string_lossy(), "names": names, "tensors": summary }));
+        let out = args.out.to_string_lossy();
+        let document = json!({ "out": out, "names": file.names, "tensors": tensors.json() });
+        return Ok((print_json(&document)?, work));
     }
     let mut out = output::stdout();
-    for (name, shape, _) in &shapes {
+    for (name, shape) in &tensors.0 {
         out.line(format_args!("{name:<7} {shape:?}"))?;
     }
     out.line(format_args!("wrote   {}", escaped(&args.out.display().to_string())))?;
-    Ok(ExitStatus::Done)
+    Ok((ExitStatus::Done, work))
 }

@@ -14,6 +14,7 @@ mod priors;
 pub(crate) mod query;
 pub(crate) mod sequence;
 pub(crate) mod serve;
+pub(crate) mod shards;
 pub(crate) mod show;
 pub(crate) mod town;
 pub(crate) mod train;
@@ -34,6 +35,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitStatus> {
         Command::Show(command) => show::run(&command, &machine),
         Command::Match(args) => matching::run(&args, &machine),
         Command::Extract(args) => extract::run(&args, &machine),
+        Command::Shards(command) => shards::run(&command),
         Command::Eval(command) => eval::run(&command, &machine),
         Command::Model(command) => model::run(&command, &machine),
         Command::Demo(args) => demo::run(&args, &machine),

@@ -36,7 +36,7 @@ pub(super) const NAMES: [(Role, &[&str]); 23] = [
         "path", "sourcefile", "file", "filename", "image", "img", "name", "filepath", "imagepath", "imgpath",
         "imagefile", "imagename", "imgname", "relativepath", "relpath", "photo", "picture", "datei",
         "dateiname", "dateipfad", "pfad", "bild", "bilddatei", "foto", "fichier", "nomfichier", "nomdufichier",
-        "chemin", "archivo", "fichero",
+        "chemin", "archivo", "fichero", "url", "imageurl",
     ]),
     (Role::Lat, &[
         "lat", "latitude", "gpslatitude", "gpslat", "maplatitude", "latitud", "latitudine", "breitengrad",

@@ -1,11 +1,11 @@
 //! Photographs that carry their position in EXIF: a folder of them, or one.
 
 use super::content::{self, Content};
-use super::names::escaped_name;
+use super::names::{escaped_name, relative_name};
 use super::table::not_a_file;
 use super::walk::images_under;
-use super::{Listing, SkipKind, Skipped};
-use crate::image::{read_tags, summarise_notes};
+use super::{Listing, Part, SkipKind, Skipped};
+use crate::image::{PhotoTags, read_tags, summarise_notes};
 use crate::{DataError, Result};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -22,27 +22,26 @@ use std::path::{Path, PathBuf};
 /// [`DataError::Io`] when `root` cannot be read; [`DataError::Request`] when it is neither a folder nor a regular file,
 /// or holds no image at all.
 pub fn list_exif_folder(root: &Path) -> Result<Listing> {
-    list(root, true)
+    list_folder(root, true, None)
 }
 
-/// As [`list_exif_folder`], with the photographs that have no position, or one that cannot be read.
+/// As [`list_exif_folder`] where `positions` are needed; else with the photographs that have no position, or one that cannot
+/// be read. Of a part only its own photographs are read.
 ///
 /// # Errors
 /// As [`list_exif_folder`].
-pub(super) fn list_folder_without_positions(root: &Path) -> Result<Listing> {
-    list(root, false)
-}
-
-fn list(root: &Path, positions: bool) -> Result<Listing> {
+pub(super) fn list_folder(root: &Path, positions: bool, part: Option<&Part>) -> Result<Listing> {
     let about = std::fs::metadata(root).map_err(|e| DataError::io(root, e))?;
     if about.is_file() {
         let name = root.file_name().map(escaped_name).unwrap_or_default();
-        return Ok(read(vec![(root.to_owned(), name)], Listing::default(), "photograph", positions).0);
+        let mut images = vec![(root.to_owned(), name)];
+        images.retain(|(_, name)| part.is_none_or(|part| part.holds(name)));
+        return Ok(read(images, Listing::default(), "photograph", positions).0);
     }
     if let Some(what) = not_a_file(&about).filter(|_| !about.is_dir()) {
         return Err(DataError::Request(format!("{}: is {what}, a folder or file is needed", root.display())));
     }
-    let found = images_under(root)?;
+    let mut found = images_under(root)?;
     if found.images.is_empty() && found.skipped.is_empty() {
         let hints = found.companions.hints(root, true);
         return Err(DataError::Request(format!(
@@ -51,31 +50,43 @@ fn list(root: &Path, positions: bool) -> Result<Listing> {
             hints.first().map(|hint| format!("; {hint}")).unwrap_or_default()
         )));
     }
+    if let Some(part) = part {
+        found.images.retain(|(_, name)| part.holds(name));
+        found.skipped.retain(|skipped| part.holds(&relative_name(root, &skipped.path)));
+    }
     let listing = Listing { skipped: found.skipped, ..Listing::default() };
     let (mut listing, without) = read(found.images, listing, "EXIF folder", positions);
-    listing.notes.extend(found.companions.hints(root, positions && without > 0));
+    if part.is_none_or(|part| part.shard.is_first()) {
+        listing.notes.extend(found.companions.hints(root, positions && without > 0));
+    }
     Ok(listing)
 }
 
 /// Reads the tags of images into a listing; returns how many lack a position as well.
-fn read(
-    images: Vec<(PathBuf, String)>,
-    mut listing: Listing,
-    what: &str,
-    positions: bool,
-) -> (Listing, usize) {
+fn read(images: Vec<(PathBuf, String)>, listing: Listing, what: &str, positions: bool) -> (Listing, usize) {
     let of = |path: &Path| match content::of_file(path) {
         Content::Unsupported(reason) => Err((SkipKind::Unsupported, reason)),
-        Content::Photo | Content::Other => read_tags(path).map_err(|error| {
-            let reason = match error {
-                DataError::Image { problem, .. } => problem,
-                DataError::Io { source, .. } => source.to_string(),
-                other => other.to_string(),
-            };
-            (SkipKind::Unreadable, reason)
-        }),
+        Content::Photo | Content::Other => read_tags(path).map_err(unreadable),
     };
-    let read: Vec<_> = images.into_par_iter().map(|(path, name)| (of(&path), path, name)).collect();
+    let read = images.into_par_iter().map(|(path, name)| (of(&path), path, name)).collect();
+    tally(read, listing, what, positions)
+}
+
+/// Why tags cannot be read, without the file's name.
+pub(super) fn unreadable(error: DataError) -> (SkipKind, String) {
+    let reason = match error {
+        DataError::Image { problem, .. } => problem,
+        DataError::Io { source, .. } => source.to_string(),
+        other => other.to_string(),
+    };
+    (SkipKind::Unreadable, reason)
+}
+
+/// What the tags of a photograph said, or why it cannot be used.
+pub(super) type Read = (Result<PhotoTags, (SkipKind, String)>, PathBuf, String);
+
+/// Puts photographs whose tags were read into a listing, and counts them; returns how many lack a position as well.
+pub(super) fn tally(read: Vec<Read>, mut listing: Listing, what: &str, positions: bool) -> (Listing, usize) {
     let mut without = 0;
     let mut notes = Vec::new();
     for (tags, path, name) in read {
@@ -116,7 +127,7 @@ fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::{PhotoTags, jpeg_with_tags};
+    use crate::image::jpeg_with_tags;
     use crate::{LatLon, Rgb8};
 
     fn jpeg(tags: &PhotoTags) -> Vec<u8> {

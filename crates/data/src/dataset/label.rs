@@ -18,6 +18,25 @@ pub struct SourceRoot {
 }
 
 impl SourceRoot {
+    /// A source at `root`, with the label that somebody chose, or else its `own` name.
+    ///
+    /// # Errors
+    /// [`DataError::Request`] for a label that cannot be one, and for a source without a name.
+    pub fn at(root: PathBuf, own: Option<String>, label: Option<&str>) -> Result<Self> {
+        let refuse = |problem: &str| {
+            DataError::Request(format!("{}: {problem}: give it one with --label", root.display()))
+        };
+        let label = match label {
+            Some(label) => check(label)?.to_owned(),
+            None => own.ok_or_else(|| refuse("has no name of its own"))?,
+        };
+        // A folder's name of 255 bytes can be longer when escaped.
+        if label.len() > LONGEST {
+            return Err(refuse("its name is too long for a label"));
+        }
+        Ok(Self { label, root })
+    }
+
     /// Puts the label before the names of photographs.
     pub fn label(&self, photos: &mut [Photo]) {
         for photo in photos {
@@ -75,23 +94,7 @@ pub fn source_root(path: &Path, kind: Option<Kind>, label: Option<&str>) -> Resu
             (parent()?.join(name), Path::new(name).file_stem().map(escaped_name))
         }
     };
-    let label = match label {
-        Some(label) => check(label)?.to_owned(),
-        None => own.ok_or_else(|| {
-            DataError::Request(format!(
-                "{}: has no name of its own: give it one with --label",
-                path.display()
-            ))
-        })?,
-    };
-    // A folder's name of 255 bytes can be longer when escaped.
-    if label.len() > LONGEST {
-        return Err(DataError::Request(format!(
-            "{}: its name is too long for a label: give it one with --label",
-            path.display()
-        )));
-    }
-    Ok(SourceRoot { label, root })
+    SourceRoot::at(root, own, label)
 }
 
 /// Longest label in bytes.

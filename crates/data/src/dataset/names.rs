@@ -75,9 +75,28 @@ fn composed(text: String) -> String {
     if is_nfc(&text) { text } else { text.nfc().collect() }
 }
 
+/// Whether a text is an address in an object store or behind HTTP.
+pub(super) fn is_address(text: &str) -> bool {
+    ["s3://", "gs://", "http://", "https://"].iter().any(|scheme| text.starts_with(scheme))
+}
+
 /// The file that a table's cell means, and its name: relative to `root` unless absolute. Backslashes count as
 /// separators, since tables travel between systems.
+///
+/// An address (`https://host/a.jpg?key`) is its own path; its name has neither scheme nor query, and is relative to `root`
+/// where it lies there.
 pub(super) fn resolve(root: &Path, cell: &str) -> (PathBuf, String) {
+    if is_address(cell) {
+        let plain = cell.split(['?', '#']).next().unwrap_or(cell);
+        let name = match Path::new(plain).strip_prefix(root) {
+            Ok(inside) => relative_name(Path::new(""), inside),
+            Err(_) => relative_name(
+                Path::new(""),
+                Path::new(plain.split_once("://").map_or(plain, |(_, rest)| rest)),
+            ),
+        };
+        return (cell.into(), name);
+    }
     let path = root.join(cell.replace('\\', "/"));
     let name = relative_name(root, &path);
     (path, name)

@@ -2,12 +2,13 @@
 
 use super::angle::{self, Axis, Side};
 use super::columns::{Columns, Place};
-use super::names::{Finder, resolve};
+use super::names::{Finder, is_address, resolve};
 use super::number::{Quantity, number_of};
 use super::remarks::Remarks;
 use super::row::{Problem, Row};
 use super::table::{Table, not_a_file};
 use super::timestamps;
+use super::walk::is_photo_by_name;
 use super::{Listing, SkipKind, Skipped};
 use crate::{DataError, Photo, PositionKind, Result, UtmZone};
 use std::collections::{BTreeSet, HashMap};
@@ -58,6 +59,45 @@ pub fn list_positions_csv(
     let mut finder = Finder::default();
     let options = Options { zone, positions, needs_position };
     list_table(&table, folder(path), options, &mut |file| look_up(&mut finder, file))
+}
+
+/// What somebody says of a path in a table: the path to read, or why there is nothing that can be read.
+pub type LookUp<'a> = dyn FnMut(&Path) -> Result<PathBuf, String> + 'a;
+
+/// As [`list_positions_csv`], of a table whose `bytes` were read from `path`, wherever that is; `look` says what is at the paths
+/// that it names. A table without any column of positions is listed without them.
+///
+/// Also returns whether it has such columns.
+///
+/// # Errors
+/// As [`list_positions_csv`], of the bytes.
+pub fn list_positions_bytes(
+    bytes: &[u8],
+    path: &Path,
+    zone: Option<UtmZone>,
+    positions: Option<PositionKind>,
+    look: &mut LookUp<'_>,
+) -> Result<(Listing, bool)> {
+    let table = Table::parse(bytes, path)?;
+    let wanted = positions.or(zone.map(|_| PositionKind::Wgs84));
+    let has_positions = Columns::detect(&table, wanted)?.place.is_some();
+    let needs_position = has_positions && positions != Some(PositionKind::None);
+    let mut found = |file: &Path| look(file).map_or_else(Found::Not, Found::File);
+    let options = Options { zone, positions, needs_position };
+    Ok((list_table(&table, folder(path), options, &mut found)?, has_positions))
+}
+
+/// The photographs that a plain text names, one a line: paths relative to its folder, or addresses; and their names within the
+/// source. Empty lines and those that start with `#` are no names. `None` for what is a table.
+pub fn list_of_names(bytes: &[u8], path: &Path) -> Option<Vec<(PathBuf, String)>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut lines =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).peekable();
+    let first = *lines.peek()?;
+    // A header has no dot and no slash; a row of a table without one is no name of a photograph.
+    let one = is_address(first) || is_photo_by_name(Path::new(first));
+    one.then(|| lines.map(|line| resolve(folder(path), line)).collect())
 }
 
 /// As [`list_positions_csv`], of a table that may do without positions, and whose every row must be sound otherwise.

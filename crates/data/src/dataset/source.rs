@@ -1,12 +1,12 @@
 //! Any supported layout as a flat list of photographs with positions, for indexing.
 
 use super::content::{self, Content};
-use super::exif_folder::list_folder_without_positions;
+use super::exif_folder::list_folder;
 use super::panoramas::TABLE;
 use super::table::not_a_file;
 use super::{
-    Listing, MslsOptions, SkipKind, Skipped, VgOptions, list_exif_folder, list_panoramas, list_positions_csv,
-    msls, read_msls, read_vg, vg,
+    Listing, MslsOptions, Part, SkipKind, Skipped, VgOptions, list_panoramas, list_positions_csv, msls,
+    read_msls, read_vg, vg,
 };
 use crate::{DataError, PositionKind, Result, UtmZone};
 use std::path::Path;
@@ -64,6 +64,9 @@ pub struct SourceOptions {
     pub vg: VgOptions,
     /// Part of MSLS.
     pub msls: MslsOptions,
+    /// The shard whose photographs are listed; all by default. Of a folder only its own are read, and counted in the notes;
+    /// other sources are read whole, and the first shard has their notes.
+    pub part: Option<Part>,
 }
 
 /// Finds out what a file or folder is: a file by its first bytes.
@@ -130,8 +133,9 @@ pub fn list_photos(path: &Path, kind: Option<Kind>, options: &SourceOptions) -> 
     let database =
         |set: super::Dataset| Listing { photos: set.database, skipped: Vec::new(), notes: set.notes };
     let mut listing = match kind {
-        Kind::Exif if options.positions == Some(PositionKind::None) => list_folder_without_positions(path)?,
-        Kind::Exif => list_exif_folder(path)?,
+        Kind::Exif => {
+            list_folder(path, options.positions != Some(PositionKind::None), options.part.as_ref())?
+        }
         Kind::Csv => list_positions_csv(path, options.utm_zone, options.positions)?,
         Kind::Panoramas => list_panoramas(path)?,
         Kind::Vg => database(read_vg(path, &options.vg)?),
@@ -149,9 +153,16 @@ pub fn list_photos(path: &Path, kind: Option<Kind>, options: &SourceOptions) -> 
         Some(PositionKind::None) => drop_positions(&mut listing),
         _ => {}
     }
-    listing
-        .notes
-        .insert(0, format!("{}: read as {kind}, {} photographs", path.display(), listing.photos.len()));
+    let mut of_shard = String::new();
+    if let Some(part) = &options.part {
+        // A folder's listing is the part's already.
+        if kind != Kind::Exif {
+            part.keep(path, &mut listing);
+        }
+        of_shard = format!(" in shard {}", part.shard);
+    }
+    let count = listing.photos.len();
+    listing.notes.insert(0, format!("{}: read as {kind}, {count} photographs{of_shard}", path.display()));
     Ok(listing)
 }
 

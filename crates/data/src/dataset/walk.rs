@@ -41,7 +41,7 @@ pub(super) fn images_under(root: &Path) -> Result<Found> {
     let mut found = Found::default();
     let entries = WalkDir::new(root).follow_links(true).into_iter().filter_entry(|e| {
         let name = e.file_name().to_string_lossy();
-        e.depth() == 0 || !(name.starts_with('.') || FOREIGN_FOLDERS.contains(&&*name))
+        e.depth() == 0 || !is_hidden(&name)
     });
     for entry in entries {
         let entry = match entry {
@@ -64,8 +64,7 @@ pub(super) fn images_under(root: &Path) -> Result<Found> {
             continue;
         }
         let path = entry.into_path();
-        let named = extension(&path).is_some_and(|e| IMAGES.contains(&e.as_str()));
-        match if named { Content::Photo } else { content::of_file(&path) } {
+        match if is_photo_by_name(&path) { Content::Photo } else { content::of_file(&path) } {
             Content::Photo => {
                 let name = relative_name(root, &path);
                 found.images.push((path, name));
@@ -79,6 +78,16 @@ pub(super) fn images_under(root: &Path) -> Result<Found> {
     found.images.sort_by(|a, b| a.1.cmp(&b.1));
     found.skipped.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
+}
+
+/// Whether a file or folder of this name is left out, with all that is in it.
+pub(super) fn is_hidden(name: &str) -> bool {
+    name.starts_with('.') || FOREIGN_FOLDERS.contains(&name)
+}
+
+/// Whether a file's extension is that of a photograph.
+pub(super) fn is_photo_by_name(path: &Path) -> bool {
+    extension(path).is_some_and(|e| IMAGES.contains(&e.as_str()))
 }
 
 fn extension(path: &Path) -> Option<String> {

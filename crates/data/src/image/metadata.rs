@@ -4,7 +4,7 @@ use super::format::Format;
 use super::other;
 use crate::{DataError, Result};
 use exif::{Context, Exif, In, Reader, Tag, Value};
-use std::io::{BufRead, ErrorKind, Seek};
+use std::io::{BufRead, Cursor, ErrorKind, Seek};
 use std::path::Path;
 
 /// How the EXIF segment of a JPEG begins.
@@ -82,6 +82,12 @@ pub(super) fn read(format: Format, reader: &mut (impl BufRead + Seek), name: &Pa
         _ => {}
     }
     Ok(metadata)
+}
+
+/// Whether these first bytes of a JPEG reach its first scan: all of its tags and its dimensions lie before that.
+pub fn jpeg_header_ends(head: &[u8]) -> bool {
+    let (mut exif, mut xmp) = (None, None);
+    head.starts_with(b"\xff\xd8") && search_segments(&mut Cursor::new(head), &mut exif, &mut xmp).is_ok()
 }
 
 /// The EXIF block and the XMP packet among the segments before a JPEG's first scan.

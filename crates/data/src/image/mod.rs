@@ -43,6 +43,7 @@ pub use decode::{
     Decoded, decode_bytes, decode_bytes_noting, decode_file, decode_file_noting, dimensions, read_file,
 };
 pub use input::{Preprocess, ResizeMode, to_input, to_input_into};
+pub use metadata::jpeg_header_ends;
 pub use panorama::{PANORAMA_MIN_WIDTH, Panorama, Shape, cut_views, shape, shape_of_bytes};
 pub use perspective::{AngularGrid, DirectedView, render_view};
 pub use photo_tags::{HeadingReference, PhotoTags, TagNote, summarise_notes};

@@ -14,12 +14,12 @@ pub(crate) use self::compare::differences;
 use self::compare::{place_of, shows_another};
 use self::twins::{Twins, name_of_photo};
 use crate::stream::{Extracted, extract_photos};
-use crate::{EngineError, Extractor, Progress, Result};
+use crate::{EngineError, Extractor, PhotoFiles, Progress, Result};
 use r2former_data::Photo;
 use r2former_index::{Batch, FileFingerprint, NewPlace, Place, ReadPlaces, Source, WritePlaces, place_id};
 use r2former_model::quantize;
-use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 /// Images in a write. Larger batches cost less per image; smaller ones lose less work when a run is interrupted.
 const WRITE_BATCH: usize = 32;
@@ -94,7 +94,7 @@ pub fn add_photos(
     let mut work = Work::new(options, sources::unknown(index, &options.sources)?);
     progress.start("photos compared with the index", photos.len() as u64);
     for chunk in files.chunks(COMPARED) {
-        work.compare(index, chunk)?;
+        work.compare(index, extractor.files(), chunk)?;
         progress.advance(chunk.iter().map(|file| file.len() as u64).sum());
     }
     progress.finish();
@@ -209,18 +209,24 @@ impl<'p> Work<'p> {
     }
 
     /// Sorts files by what has to be done with them. Files of known names are read, all at once.
-    fn compare(&mut self, index: &impl ReadPlaces, files: &[&[&'p Photo]]) -> Result<()> {
+    fn compare(
+        &mut self,
+        index: &impl ReadPlaces,
+        read: &dyn PhotoFiles,
+        files: &[&[&'p Photo]],
+    ) -> Result<()> {
         let ids: Vec<_> = files.iter().flat_map(|file| *file).map(|photo| place_id(&photo.name)).collect();
         let mut known = index.get(&ids)?.into_iter();
         let known: Vec<Vec<Option<Place>>> =
             files.iter().map(|file| known.by_ref().take(file.len()).collect()).collect();
-        let read = |(file, known): (&&[&Photo], &Vec<Option<Place>>)| {
-            let needed = self.options.skip_duplicates || known.iter().any(Option::is_some);
-            let first = file.first().filter(|_| needed)?;
-            Some(FileFingerprint::of_file(&first.path))
-        };
-        let read: Vec<_> = files.par_iter().zip(&known).map(read).collect();
-        for ((photos, known), read) in files.iter().zip(known).zip(read) {
+        let needed =
+            |known: &[Option<Place>]| self.options.skip_duplicates || known.iter().any(Option::is_some);
+        let needed: Vec<bool> = known.iter().map(|known| needed(known)).collect();
+        let paths = files.iter().zip(&needed).filter(|(_, needed)| **needed);
+        let paths: Vec<&Path> = paths.filter_map(|(file, _)| Some(file.first()?.path.as_path())).collect();
+        let mut read = read.fingerprints(&paths).into_iter();
+        for ((photos, known), needed) in files.iter().zip(known).zip(needed) {
+            let read = if needed { read.next() } else { None };
             let fresh = known.iter().all(Option::is_none);
             let file = match read.transpose() {
                 Ok(file) => file,

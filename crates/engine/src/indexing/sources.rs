@@ -28,7 +28,7 @@ pub fn check_sources(index: &impl ReadPlaces, options: &AddOptions) -> Result<()
         if !has_images(index, label)? {
             continue;
         }
-        let cure = if Path::new(known).exists() {
+        let cure = if known.contains("://") || Path::new(known).exists() {
             "Give it a label of its own: --label NAME. (--moved would take it for the same source in a new place)"
         } else {
             "The first no longer exists: if it was moved or renamed, say so with --moved; if this is another source, \

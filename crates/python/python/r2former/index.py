@@ -173,6 +173,8 @@ class Index:
         panorama_views: int | None = None,
         panorama_fov: float | None = None,
         panorama_offset: float = 0.0,
+        shard: tuple[int, int] | str | None = None,
+        manifest: Path | None = None,
         progress: Progress = None,
     ) -> AddReport:
         """Adds the photographs of a source; those that are in the index already are skipped, so an interrupted call
@@ -191,6 +193,9 @@ class Index:
             panorama_views: Views of a panorama.
             panorama_fov: Their horizontal field of view in degrees.
             panorama_offset: Degrees clockwise from the panorama's middle to the first view.
+            shard: ``(i, n)`` or ``"i/n"``: part i of n of the photographs, counted from 0, where n workers share them. A
+                photograph's name alone decides which part it is in (docs/SCALE.md).
+            manifest: A file that says what this call did, for ``r2former shards check``.
             progress: True for a bar (tqdm), or a function of (what, done, total).
 
         Raises:
@@ -209,6 +214,8 @@ class Index:
             "panorama_views": panorama_views,
             "panorama_fov": panorama_fov,
             "panorama_offset": panorama_offset,
+            "shard": f"{shard[0]}/{shard[1]}" if isinstance(shard, tuple) else shard,
+            "manifest": None if manifest is None else os.fspath(manifest),
         }
         with reporting(progress) as report:
             document, notes = self._native.add_source(os.fspath(source), json.dumps(options), report)

@@ -7,13 +7,16 @@ use crate::common::{IndexPrecision, Machine, bounded, index_address};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
 use crate::progress::{Bar, WithoutNotes};
+use crate::shards::{ShardArgs, recorded};
 use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::dataset::{Kind, Skipped, SourceOptions, escaped_name};
-use r2former_data::image::Limits;
-use r2former_data::{PanoramaMode, PanoramaOptions, PositionKind, UtmZone, expand_panoramas};
-use r2former_engine::{AddOptions, AddReport, IndexAddress, PlaceIndex, add_photos, check_sources};
-use r2former_index::ReadPlaces;
+use r2former_data::image::{Limits, shape};
+use r2former_data::{DataError, PanoramaMode, PanoramaOptions, PositionKind, UtmZone, expand_panoramas_by};
+use r2former_engine::{
+    AddOptions, AddReport, IndexAddress, PlaceIndex, ShardWork, add_photos, check_sources,
+};
+use r2former_index::{ReadPlaces, place_id};
 use serde_json::{Map, json};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -29,6 +32,8 @@ pub(crate) struct AddArgs {
     index: IndexAddress,
     /// Photos with GPS, folders of them, tables of positions (CSV: path,lat,lon,...), panorama sets, datasets_vg or
     /// MSLS trees. An index of local positions takes tables (CSV: path,x,y,z,...), one without positions any photos.
+    /// s3://BUCKET/PREFIX and gs://BUCKET/PREFIX are folders or tables, https://HOST/LIST a table or a text of addresses;
+    /// credentials are those of the environment (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, ...).
     #[arg(required = true)]
     sources: Vec<PathBuf>,
     /// Kind of all sources: exif (photos and folders), csv, panoramas, vg or msls [default: detected].
@@ -57,6 +62,8 @@ pub(crate) struct AddArgs {
     panoramas: PanoramaArgs,
     #[command(flatten)]
     precision: IndexPrecision,
+    #[command(flatten)]
+    shard: ShardArgs,
     /// Add JPEGs that are cut short, their missing part grey; the summary counts them.
     #[arg(long)]
     accept_truncated: bool,
@@ -100,12 +107,33 @@ impl PanoramaArgs {
 }
 
 pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
+    if args.skip_duplicates && args.shard.part().is_some() {
+        bail!(
+            "--skip-duplicates compares every file with all others, and a shard reads its own alone: leave one of \
+             --shard and --skip-duplicates out"
+        );
+    }
+    let index = PlaceIndex::open(&args.index)?;
+    let sources = Sources::new(&args.sources, args.kind, &args.labels)?;
+    let mut record = args.shard.record("index add", &args.index.to_string(), sources.remembered())?;
+    if let Some(record) = &mut record {
+        let config = &index.manifest.config;
+        record.begin(&config.model, &config.fingerprint, index.settings)?;
+    }
+    recorded(record, || add_to(&index, sources, args, machine))
+}
+
+/// Lists, compares, extracts and writes; also returns what was done, for the record.
+fn add_to(
+    index: &PlaceIndex,
+    mut sources: Sources<'_>,
+    args: &AddArgs,
+    machine: &Machine,
+) -> Result<(ExitStatus, ShardWork)> {
     let panoramas = args.panoramas.options()?;
     let limits = Limits { accept_truncated: args.accept_truncated, ..Limits::default() };
-    let index = PlaceIndex::open(&args.index)?;
     let kind = index.positions().kind();
     let options = SourceOptions { utm_zone: args.utm_zone, positions: Some(kind), ..Default::default() };
-    let mut sources = Sources::new(&args.sources, args.kind, &args.labels)?;
     let how = AddOptions::default()
         .update(args.update)
         .skip_duplicates(args.skip_duplicates)
@@ -116,9 +144,21 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     if !args.skip_duplicates {
         sources.note_overlaps(&reader.sources()?);
     }
+    // With --update, what an object says of itself is read again.
+    let indexed = |names: &[String]| {
+        if args.update {
+            return Ok(vec![None; names.len()]);
+        }
+        let ids: Vec<_> = names.iter().map(|name| place_id(name)).collect();
+        reader.get(&ids).map_err(|error| DataError::Request(error.to_string()))
+    };
+    let listing = sources.list(args.kind, &options, args.shard.part(), &indexed)?;
     drop(reader);
-    let listing = sources.list(args.kind, &options)?;
-    let expanded = expand_panoramas(listing.photos, &panoramas, &limits);
+    let stores = sources.stores.take();
+    let expanded = expand_panoramas_by(listing.photos, &panoramas, |path| match &stores {
+        Some(stores) if stores.holds(path) => stores.shape(path),
+        _ => shape(path, &limits).ok(),
+    });
     for note in listing.notes.iter().chain(&sources.notes).chain(&expanded.notes) {
         eprintln!("note: {}", escaped(note));
     }
@@ -128,6 +168,11 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     skipped.retain(|s| seen.insert((s.path.clone(), s.reason.clone())));
     if photos.is_empty() {
         report(args, &AddReport::default(), 0.0, &skipped)?;
+        // Others have some, or this says what is wrong with all.
+        if args.shard.part().is_some() {
+            let work = ShardWork::of(0, &AddReport::default(), &skipped);
+            return Ok((partial_if(!skipped.is_empty()), work));
+        }
         match kind {
             PositionKind::Wgs84 => {
                 bail!("no photograph with a position was found; nothing was added: {POSITIONS}")
@@ -141,25 +186,33 @@ pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
         }
     }
     let mut writer = index.writer()?;
-    let extractor =
-        machine.extractor_of(&index, index.model()?, args.precision.precision)?.with_limits(limits);
+    let mut extractor =
+        machine.extractor_of(index, index.model()?, args.precision.precision)?.with_limits(limits);
+    if let Some(stores) = stores {
+        extractor = extractor.with_files(stores);
+    }
     let bar = Bar::default();
     let started = std::time::Instant::now();
     let mut done = add_photos(&mut writer, &extractor, &photos, &how, &WithoutNotes(&bar))?;
     let rate = (done.added + done.updated.len()) as f64 / started.elapsed().as_secs_f64();
     let unreadable = std::mem::take(&mut done.unreadable);
-    skipped.extend(unreadable.into_iter().map(|(path, reason)| Skipped::unusable(path, &reason)));
+    skipped.extend(unreadable.iter().map(|(path, reason)| Skipped::unusable(path.clone(), reason)));
     report(args, &done, rate, &skipped)?;
     let usable = done.added
         + done.already_indexed
         + done.updated.len()
         + done.changed.len()
         + done.skipped_duplicates.len();
+    done.unreadable = unreadable;
+    let work = ShardWork::of(photos.len(), &done, &skipped);
     match (skipped.is_empty() && done.changed.is_empty(), usable) {
-        (true, _) => Ok(ExitStatus::Done),
-        (false, 0) => bail!("no photograph could be used; nothing was added"),
-        (false, _) => Ok(ExitStatus::Partial),
+        (false, 0) if args.shard.part().is_none() => bail!("no photograph could be used; nothing was added"),
+        (all, _) => Ok((partial_if(!all), work)),
     }
+}
+
+fn partial_if(partial: bool) -> ExitStatus {
+    if partial { ExitStatus::Partial } else { ExitStatus::Done }
 }
 
 /// Prints what was done and what was left out.

@@ -1,14 +1,17 @@
 //! The sources of `index add`: labels, sources named twice, files that lie in several.
 
 use crate::output::escaped;
+use crate::remote::{Address, ListOptions, Stores, address_of};
 use anyhow::{Result, bail};
 use r2former_data::dataset::{
-    Kind, Listing, SourceOptions, SourceRoot, escaped_name, list_photos, source_root,
+    Kind, Listing, Part, Shard, SourceOptions, SourceRoot, escaped_name, list_photos, source_root,
 };
 use r2former_data::{DataError, Photo};
 use r2former_engine::Source;
+use r2former_index::Place;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The path without links and detours, where it exists.
 fn real(path: &Path) -> PathBuf {
@@ -18,9 +21,21 @@ fn real(path: &Path) -> PathBuf {
 /// The sources of one run, each once, and what people should know about them.
 pub(super) struct Sources<'a> {
     /// In the order in which they are listed: a folder before those within it.
-    each: Vec<(&'a Path, SourceRoot)>,
+    each: Vec<One<'a>>,
     pub(super) notes: Vec<String>,
+    /// Where addresses are read; none where there are no addresses.
+    pub(super) stores: Option<Arc<Stores>>,
 }
+
+/// A source.
+struct One<'a> {
+    path: &'a Path,
+    root: SourceRoot,
+    address: Option<Address>,
+}
+
+/// What the index has under some names.
+pub(super) type Indexed<'a> = dyn Fn(&[String]) -> Result<Vec<Option<Place>>, DataError> + 'a;
 
 impl<'a> Sources<'a> {
     /// Labels are either none, or one for each source in the order of the sources.
@@ -32,10 +47,15 @@ impl<'a> Sources<'a> {
                 paths.len()
             );
         }
-        let mut sources = Self { each: Vec::with_capacity(paths.len()), notes: Vec::new() };
+        let mut sources = Self { each: Vec::with_capacity(paths.len()), notes: Vec::new(), stores: None };
         let mut seen: HashMap<PathBuf, (&Path, SourceRoot)> = HashMap::new();
         for (i, path) in paths.iter().enumerate() {
-            let root = source_root(path, kind, labels.get(i).map(String::as_str))?;
+            let label = labels.get(i).map(String::as_str);
+            let address = address_of(path, &mut sources.stores)?;
+            let root = match (&address, &sources.stores) {
+                (Some(address), Some(stores)) => stores.root(address, kind, label)?,
+                _ => source_root(path, kind, label)?,
+            };
             match seen.get(&real(path)) {
                 Some((first, before)) if before.label == root.label => {
                     sources.notes.push(format!("{} is {}: it counts once", shown(path), shown(first)));
@@ -49,25 +69,24 @@ impl<'a> Sources<'a> {
                 ),
                 None => {
                     seen.insert(real(path), (path, root.clone()));
-                    sources.each.push((path, root));
+                    sources.each.push(One { path, root, address });
                 }
             }
         }
         // A file that several hold has the name that the outermost gives it, in whatever order they are named.
-        sources.each.sort_by_key(|(_, root)| root.root.components().count());
+        sources.each.sort_by_key(|one| one.root.root.components().count());
         Ok(sources)
     }
 
     /// As the index remembers them.
     pub(super) fn remembered(&self) -> Vec<Source> {
-        let source =
-            |(_, root): &(&Path, SourceRoot)| Source { label: root.label.clone(), root: root.root_text() };
+        let source = |one: &One<'_>| Source { label: one.root.label.clone(), root: one.root.root_text() };
         self.each.iter().map(source).collect()
     }
 
     /// Notes sources that hold one of the index's, or lie in one: their files have two names.
     pub(super) fn note_overlaps(&mut self, known: &[Source]) {
-        for (path, root) in &self.each {
+        for One { path, root, .. } in &self.each {
             let text = root.root_text();
             let root_path = Path::new(&text);
             for other in known.iter().filter(|other| other.label != root.label) {
@@ -85,35 +104,69 @@ impl<'a> Sources<'a> {
         }
     }
 
-    /// Lists the photographs of all sources under their names in the index, each file once.
-    pub(super) fn list(&mut self, kind: Option<Kind>, options: &SourceOptions) -> Result<Listing, DataError> {
+    /// Lists the photographs of one source.
+    fn list_one(
+        &self,
+        one: &One<'_>,
+        kind: Option<Kind>,
+        options: &SourceOptions,
+        indexed: &Indexed<'_>,
+    ) -> Result<Listing, DataError> {
+        let mut listing = match (&one.address, &self.stores) {
+            (Some(address), Some(stores)) => stores
+                .list(address, &ListOptions { kind, source: options, label: &one.root.label, indexed })?,
+            _ => list_photos(one.path, kind, options)?,
+        };
+        one.root.label(&mut listing.photos);
+        Ok(listing)
+    }
+
+    /// Lists the photographs of all sources under their names in the index, each file once; of a shard only its own.
+    pub(super) fn list(
+        &mut self,
+        kind: Option<Kind>,
+        options: &SourceOptions,
+        shard: Option<Shard>,
+        indexed: &Indexed<'_>,
+    ) -> Result<Listing, DataError> {
+        let part = |root: &SourceRoot| shard.map(|shard| Part { shard, label: root.label.clone() });
+        if let [one] = self.each.as_slice() {
+            let options = SourceOptions { part: part(&one.root), ..options.clone() };
+            return self.list_one(one, kind, &options, indexed);
+        }
         let mut all = Listing::default();
         let mut holders: HashMap<PathBuf, (usize, usize)> = HashMap::new();
         let mut skipped = HashSet::new();
         let (mut shared, mut differing, mut example) = (0, 0, None);
-        for (i, (path, root)) in self.each.iter().enumerate() {
-            let mut found = list_photos(path, kind, options)?;
-            root.label(&mut found.photos);
-            if self.each.len() > 1 {
-                let mut kept = Vec::with_capacity(found.photos.len());
-                for photo in found.photos {
-                    let at = all.photos.len() + kept.len();
-                    let (holder, first) = *holders.entry(real(&photo.path)).or_insert((i, at));
-                    if holder == i {
-                        kept.push(photo);
-                        continue;
-                    }
-                    shared += 1;
-                    differing +=
-                        usize::from(all.photos.get(first).is_some_and(|first| differs(first, &photo)));
-                    example.get_or_insert_with(|| (photo.path, self.each[holder].0));
+        for (i, one) in self.each.iter().enumerate() {
+            let mut found = self.list_one(one, kind, options, indexed)?;
+            let mut kept = Vec::with_capacity(found.photos.len());
+            for photo in found.photos {
+                let at = all.photos.len() + kept.len();
+                let (holder, first) = *holders.entry(real(&photo.path)).or_insert((i, at));
+                if holder == i {
+                    kept.push(photo);
+                    continue;
                 }
-                found.photos = kept;
-                found.skipped.retain(|s| skipped.insert((real(&s.path), s.reason.clone())));
+                shared += 1;
+                differing += usize::from(all.photos.get(first).is_some_and(|first| differs(first, &photo)));
+                example.get_or_insert_with(|| (photo.path, self.each[holder].path));
             }
-            all.photos.extend(found.photos);
+            found.skipped.retain(|s| skipped.insert((real(&s.path), s.reason.clone())));
+            if let Some(part) = part(&one.root) {
+                found.skipped.retain(|skipped| part.reports(one.path, skipped));
+            }
+            all.photos.extend(kept);
             all.skipped.extend(found.skipped);
             all.notes.extend(found.notes);
+        }
+        // Which source holds a file is seen from all of them, so that every shard lists everything.
+        if let Some(shard) = shard {
+            all.photos.retain(|photo| shard.holds(&photo.name));
+            if !shard.is_first() {
+                all.notes.clear();
+                return Ok(all);
+            }
         }
         if let Some((path, holder)) = example {
             let but = match differing {
