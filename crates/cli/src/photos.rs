@@ -71,8 +71,17 @@ impl<'a> Loaded<'a> {
     }
 }
 
-/// The photographs of a shard among those of a command line, with their numbers among all, how many those are, and the
-/// folders that they are from. What counts is the name that a photograph would have in an index.
+/// A shard's part of a command line's photographs.
+pub(crate) struct OwnPhotos {
+    /// Its photographs, with their numbers among all.
+    pub(crate) own: Vec<(usize, PhotoArg)>,
+    /// How many all are.
+    pub(crate) total: usize,
+    /// The folders that all are from.
+    pub(crate) roots: Vec<SourceRoot>,
+}
+
+/// The photographs of a shard among those of a command line. What counts is the name that a photograph would have in an index.
 ///
 /// # Errors
 /// A photograph that is read from a pipe, which other shards cannot read; as [`photo_args`].
@@ -80,7 +89,7 @@ pub(crate) fn shard_of(
     arguments: &[PathBuf],
     shard: Shard,
     stores: &mut Option<Arc<Stores>>,
-) -> Result<(Vec<(usize, PhotoArg)>, usize, Vec<SourceRoot>)> {
+) -> Result<OwnPhotos> {
     let (mut own, mut total, mut roots) = (Vec::new(), 0, Vec::new());
     for argument in arguments {
         if let Some((root, photos)) = objects(argument, stores)? {
@@ -107,7 +116,7 @@ pub(crate) fn shard_of(
             roots.push(root);
         }
     }
-    Ok((own, total, roots))
+    Ok(OwnPhotos { own, total, roots })
 }
 
 /// Photographs of a command line as [`photo_args`], addresses of stores among them.

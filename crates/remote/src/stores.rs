@@ -77,10 +77,13 @@ pub struct Stores {
     pub(crate) shared: Arc<Shared>,
 }
 
+/// Scheme and host, and the query of a signed address.
+type ClientKey = (String, Option<String>);
+
 /// What requests share.
 pub(crate) struct Shared {
     pub(crate) options: FetchOptions,
-    clients: Mutex<HashMap<(String, Option<String>), Arc<dyn ObjectStore>>>,
+    clients: Mutex<HashMap<ClientKey, Arc<dyn ObjectStore>>>,
     known: Mutex<HashMap<PathBuf, Known>>,
     ahead: Mutex<Ahead>,
     requests: Semaphore,

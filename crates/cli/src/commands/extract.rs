@@ -4,7 +4,7 @@ use crate::common::{Machine, ModelArgs, ensure_writable};
 use crate::descriptor_file::{DescriptorFile, Rows};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
-use crate::photos::{PhotoArg, ReadArgs, photo_args_anywhere, shard_of};
+use crate::photos::{OwnPhotos, PhotoArg, ReadArgs, photo_args_anywhere, shard_of};
 use crate::progress::Bar;
 use crate::shards::{Record, ShardArgs, recorded};
 use crate::tensors::tensor_images;
@@ -69,7 +69,7 @@ fn photographs(args: &ExtractArgs, mut extractor: Extractor) -> Result<ExitStatu
     let (photos, part, roots) = match args.shard.part() {
         None => (photo_args_anywhere(&args.images, &mut stores)?, None, Vec::new()),
         Some(shard) => {
-            let (own, total, roots) = shard_of(&args.images, shard, &mut stores)?;
+            let OwnPhotos { own, total, roots } = shard_of(&args.images, shard, &mut stores)?;
             let (rows, photos): (Vec<usize>, Vec<PhotoArg>) = own.into_iter().unzip();
             (photos, Some(Rows::of(shard, rows, total)), roots)
         }
