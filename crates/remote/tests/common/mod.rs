@@ -13,7 +13,7 @@ const PAGE: usize = 7;
 
 /// What goes wrong with an object, each time until its count is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The server says 503.
     Busy,
     /// The connection ends in the middle of the body.
@@ -35,14 +35,14 @@ struct State {
 }
 
 /// The store.
-pub struct Store {
-    pub address: String,
+pub(crate) struct Store {
+    pub(crate) address: String,
     state: Arc<Mutex<State>>,
 }
 
 impl Store {
     /// An empty one, which runs until the test's process ends.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
         let address = format!("http://{}", listener.local_addr().expect("is bound"));
         let state = Arc::new(Mutex::new(State { etags: true, ranges: true, ..State::default() }));
@@ -64,33 +64,33 @@ impl Store {
     }
 
     /// Puts an object, `BUCKET/KEY`, in place of what was there.
-    pub fn put(&self, key: &str, bytes: impl Into<Vec<u8>>) {
+    pub(crate) fn put(&self, key: &str, bytes: impl Into<Vec<u8>>) {
         let mut state = self.lock();
         let version = state.objects.get(key).map_or(1, |(_, version)| version + 1);
         state.objects.insert(key.to_owned(), (bytes.into(), version));
     }
 
-    pub fn remove(&self, key: &str) {
+    pub(crate) fn remove(&self, key: &str) {
         self.lock().objects.remove(key);
     }
 
     /// Breaks the next `times` answers with this object.
-    pub fn fault(&self, key: &str, fault: Fault, times: usize) {
+    pub(crate) fn fault(&self, key: &str, fault: Fault, times: usize) {
         self.lock().faults.insert(key.to_owned(), (fault, times));
     }
 
-    pub fn require_key(&self, key: &str) {
+    pub(crate) fn require_key(&self, key: &str) {
         self.lock().access_key = Some(key.to_owned());
     }
 
     /// A server that says nothing of versions, or knows no ranges.
-    pub fn plain(&self, etags: bool, ranges: bool) {
+    pub(crate) fn plain(&self, etags: bool, ranges: bool) {
         let mut state = self.lock();
         (state.etags, state.ranges) = (etags, ranges);
     }
 
     /// The requests since the last call.
-    pub fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().log)
     }
 }
