@@ -69,8 +69,8 @@ impl DescriptorFile {
         let as_bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
         let (global_bytes, local_bytes) = (as_bytes(&self.global), as_bytes(&local));
         let mut shapes = vec![("global", vec![n, self.dim], &global_bytes)];
-        if let Some(count) = longest.checked_div(row) {
-            shapes.push(("local", vec![n, count, row], &local_bytes));
+        if let Some(rows) = longest.checked_div(row) {
+            shapes.push(("local", vec![n, rows, row], &local_bytes));
         }
         let views = shapes
             .iter()

@@ -71,14 +71,31 @@ impl<'a> Loaded<'a> {
     }
 }
 
-/// A shard's part of a command line's photographs.
-pub(crate) struct OwnPhotos {
-    /// Its photographs, with their numbers among all.
-    pub(crate) own: Vec<(usize, PhotoArg)>,
-    /// How many all are.
+/// A shard of the photographs of a command line.
+#[derive(Debug, Default)]
+pub(crate) struct ShardPhotos {
+    pub(crate) photos: Vec<PhotoArg>,
+    /// For each its number among all.
+    pub(crate) rows: Vec<usize>,
+    /// How many there are in all shards.
     pub(crate) total: usize,
-    /// The folders that all are from.
+    /// The folders that they are from.
     pub(crate) roots: Vec<SourceRoot>,
+}
+
+impl ShardPhotos {
+    fn take(&mut self, photos: Vec<PhotoArg>, root: SourceRoot, shard: Shard) {
+        for photo in photos {
+            if shard.holds(&format!("{}/{}", root.label, photo.inside)) {
+                self.photos.push(photo);
+                self.rows.push(self.total);
+            }
+            self.total += 1;
+        }
+        if !self.roots.contains(&root) {
+            self.roots.push(root);
+        }
+    }
 }
 
 /// The photographs of a shard among those of a command line. What counts is the name that a photograph would have in an index.
@@ -89,34 +106,20 @@ pub(crate) fn shard_of(
     arguments: &[PathBuf],
     shard: Shard,
     stores: &mut Option<Arc<Stores>>,
-) -> Result<OwnPhotos> {
-    let (mut own, mut total, mut roots) = (Vec::new(), 0, Vec::new());
+) -> Result<ShardPhotos> {
+    let mut own = ShardPhotos::default();
     for argument in arguments {
         if let Some((root, photos)) = objects(argument, stores)? {
-            for photo in photos {
-                if shard.holds(&format!("{}/{}", root.label, photo.inside)) {
-                    own.push((total, photo));
-                }
-                total += 1;
-            }
-            roots.push(root);
+            own.take(photos, root, shard);
             continue;
         }
         if PhotoArg::of(argument).path().is_none() {
             bail!("{}: is read from a pipe, and --shard takes files and folders alone", argument.display());
         }
         let root = source_root(argument, (!argument.is_dir()).then_some(Kind::Exif), None)?;
-        for photo in photo_args(std::slice::from_ref(argument))? {
-            if shard.holds(&format!("{}/{}", root.label, photo.inside)) {
-                own.push((total, photo));
-            }
-            total += 1;
-        }
-        if !roots.contains(&root) {
-            roots.push(root);
-        }
+        own.take(photo_args(std::slice::from_ref(argument))?, root, shard);
     }
-    Ok(OwnPhotos { own, total, roots })
+    Ok(own)
 }
 
 /// Photographs of a command line as [`photo_args`], addresses of stores among them.

@@ -83,7 +83,8 @@ type ClientKey = (String, Option<String>);
 /// What requests share.
 pub(crate) struct Shared {
     pub(crate) options: FetchOptions,
-    clients: Mutex<HashMap<ClientKey, Arc<dyn ObjectStore>>>,
+    /// By scheme and host.
+    clients: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
     known: Mutex<HashMap<PathBuf, Known>>,
     ahead: Mutex<Ahead>,
     requests: Semaphore,
@@ -102,16 +103,17 @@ impl fmt::Debug for Stores {
 
 impl Shared {
     fn client(&self, address: &Address) -> Result<Arc<dyn ObjectStore>, String> {
-        let scheme = format!("{:?} {}", address.scheme, address.host);
-        let key = (scheme, address.query.clone());
+        let new = || client(address, &self.options).map_err(|error| words(&error, address));
+        // Signed addresses have a client each, which nobody asks for twice.
+        if address.query.is_some() {
+            return new();
+        }
+        let key = format!("{:?} {}", address.scheme, address.host);
         if let Some(client) = lock(&self.clients).get(&key) {
             return Ok(client.clone());
         }
-        let new = client(address, &self.options).map_err(|error| words(&error, address))?;
-        // Signed addresses have a client each, which nobody asks for twice.
-        if address.query.is_none() {
-            lock(&self.clients).insert(key, new.clone());
-        }
+        let new = new()?;
+        lock(&self.clients).insert(key, new.clone());
         Ok(new)
     }
 

@@ -69,9 +69,8 @@ fn photographs(args: &ExtractArgs, mut extractor: Extractor) -> Result<ExitStatu
     let (photos, part, roots) = match args.shard.part() {
         None => (photo_args_anywhere(&args.images, &mut stores)?, None, Vec::new()),
         Some(shard) => {
-            let OwnPhotos { own, total, roots } = shard_of(&args.images, shard, &mut stores)?;
-            let (rows, photos): (Vec<usize>, Vec<PhotoArg>) = own.into_iter().unzip();
-            (photos, Some(Rows::of(shard, rows, total)), roots)
+            let own = shard_of(&args.images, shard, &mut stores)?;
+            (own.photos, Some(Rows::of(shard, own.rows, own.total)), own.roots)
         }
     };
     let sources = roots.iter().map(|root| Source { label: root.label.clone(), root: root.root_text() });

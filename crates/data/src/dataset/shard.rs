@@ -127,7 +127,7 @@ mod tests {
     fn every_name_is_in_one_shard_and_stays() {
         for count in [1, 2, 3, 7, 64] {
             let shards: Vec<_> = (0..count).map(|index| Shard::new(index, count).unwrap()).collect();
-            let mut sizes = vec![0usize; count as usize];
+            let mut sizes = vec![0_usize; count as usize];
             for i in 0..6400 {
                 let name = format!("camera/IMG_{i:05}.jpg");
                 let holders: Vec<_> = shards.iter().filter(|shard| shard.holds(&name)).collect();

@@ -36,7 +36,7 @@ struct State {
 
 /// The store.
 pub(crate) struct Store {
-    pub address: String,
+    pub(crate) address: String,
     state: Arc<Mutex<State>>,
 }
 
