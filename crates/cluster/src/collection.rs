@@ -337,9 +337,10 @@ where
     Err(calls.store("waiting for a change", "the cluster noted it and did not apply it in time: repeat it"))
 }
 
-/// Changes of one shard pass through one of its replicas, so that all apply them in one order.
+/// The node that is asked brings a change to all replicas itself. The stricter orders pass it to a leader of the shard: while
+/// nodes disagree on who is alive, they pass it to each other, around and around, until nothing else is answered.
 fn ordering() -> Option<WriteOrdering> {
-    Some(WriteOrdering { r#type: WriteOrderingType::Medium as i32 })
+    Some(WriteOrdering { r#type: WriteOrderingType::Weak as i32 })
 }
 
 /// The manifest in a collection's metadata; none if another program created it.

@@ -23,7 +23,8 @@ pub(crate) enum Trouble {
 pub(crate) fn sort(address: &Address, key: &'static str, doing: &'static str, status: &Status) -> Trouble {
     // Statuses that the connection made have a source; those of the server have none.
     if status.source().is_some() {
-        return Trouble::Connection(chain(status));
+        let problem = status.source().map_or_else(|| status.message().to_owned(), chain);
+        return Trouble::Connection(problem);
     }
     let problem = status.message().trim().to_owned();
     if is_full(&problem) {
@@ -93,6 +94,9 @@ fn advice(text: &str) -> Option<&'static str> {
     }
     if has("InvalidContentType") || has("corrupt message") {
         return Some("this port does not speak TLS: qdrant:// instead of qdrants://");
+    }
+    if has("BrokenPipe") || has("broken pipe") || has("ConnectionReset") {
+        return Some("if this is a port with TLS: qdrants://");
     }
     if has("h2 protocol error") || has("http2 error") || has("InvalidPreface") {
         return Some(

@@ -20,6 +20,9 @@
 //! - A batch is **not** one change of the whole cluster: it is sent in parts, which are shared among shards. After an
 //!   error some of it may be there. Every part can be repeated safely, since it names its points and what they become:
 //!   repeat the batch.
+//! - Writers are not kept apart. Two that say different things of one image at the same time may leave its replicas
+//!   different; so may a change that was not acknowledged, if a node that hung for a third of the deadline applies it
+//!   after a later one. Give each writer images of its own.
 //! - Qdrant writes changes to disk every few seconds. A killed process loses nothing (the system has its pages); a
 //!   power cut of *all* replicas of a shard within these seconds can lose acknowledged images. Two replicas or more on
 //!   machines that do not fail together are the protection.

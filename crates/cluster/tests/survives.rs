@@ -53,7 +53,15 @@ fn kill_one(first: usize, victim: usize, write_consistency: u32) {
     let acknowledged = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let slowest = Mutex::new(Duration::ZERO);
+    /// Ends the threads also where this one panics.
+    struct Stop<'s>(&'s AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         let writing = scope.spawn(|| {
             let mut writer = ClusterWriter::open(&address, MODEL).unwrap();
             let mut number = 0;
@@ -112,7 +120,6 @@ fn kill_one(first: usize, victim: usize, write_consistency: u32) {
         }
         nodes.restart(victim);
         until(acknowledged.load(Ordering::SeqCst) + 10);
-        stop.store(true, Ordering::Relaxed);
     });
     let acknowledged = acknowledged.load(Ordering::SeqCst);
     eprintln!("{acknowledged} batches; the slowest took {:?}", slowest.lock().unwrap());
