@@ -77,9 +77,6 @@ pub struct Stores {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// Scheme and host, and the query of a signed address.
-type ClientKey = (String, Option<String>);
-
 /// What requests share.
 pub(crate) struct Shared {
     pub(crate) options: FetchOptions,

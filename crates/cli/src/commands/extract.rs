@@ -4,7 +4,7 @@ use crate::common::{Machine, ModelArgs, ensure_writable};
 use crate::descriptor_file::{DescriptorFile, Rows};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
-use crate::photos::{OwnPhotos, PhotoArg, ReadArgs, photo_args_anywhere, shard_of};
+use crate::photos::{PhotoArg, ReadArgs, photo_args_anywhere, shard_of};
 use crate::progress::Bar;
 use crate::shards::{Record, ShardArgs, recorded};
 use crate::tensors::tensor_images;
