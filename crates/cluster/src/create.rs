@@ -7,11 +7,10 @@
 
 use qdrant_client::qdrant::quantization_config::Quantization as Kind;
 use qdrant_client::qdrant::{
-    CreateCollection, CreateFieldIndexCollection, Datatype, Distance, FieldType, FloatIndexParams,
-    GeoIndexParams, HnswConfigDiff, IntegerIndexParams, KeywordIndexParams, MultiVectorComparator,
-    MultiVectorConfig, OptimizersConfigDiff, PayloadIndexParams, QuantizationConfig, QuantizationType,
-    ScalarQuantization, UpdateCollection, Value, VectorParams, VectorParamsMap, VectorsConfig,
-    payload_index_params::IndexParams, vectors_config::Config,
+    CreateCollection, CreateFieldIndexCollection, Distance, FieldType, FloatIndexParams, GeoIndexParams,
+    HnswConfigDiff, IntegerIndexParams, KeywordIndexParams, PayloadIndexParams, QuantizationConfig,
+    QuantizationType, ScalarQuantization, UpdateCollection, Value, VectorParams, VectorParamsMap,
+    VectorsConfig, payload_index_params::IndexParams, vectors_config::Config,
 };
 use r2former_index::{
     Attachment, CollectionOptions, IndexConfig, IndexError, Manifest, PositionKind, Quantization, Result,
@@ -20,18 +19,13 @@ use r2former_index::{
 use crate::address::Address;
 use crate::attachments::{self, KIND};
 use crate::collection::{CREATION, Calls, MANIFEST, READY, manifest_text};
-use crate::packing::floats;
 use crate::payload::{FILE, GEO, LAT, LON, TAGS, TIME, X, Y, Z, string, text};
 
-/// The vectors of a point.
+/// The vector of a point.
 pub(crate) const GLOBAL: &str = "global";
-pub(crate) const LOCAL: &str = "local";
 
-/// Floats of one point's local features that Qdrant takes, and one more.
-const TOO_MANY: usize = 1 << 20;
-
-/// Images of a segment below which no graph of it is built: to compare with all of them is as quick.
-const FEW: u64 = 10_000;
+/// Bytes of one image's local features that Qdrant does not take: its log holds a change in 32 MiB.
+const TOO_MANY: usize = 16 << 20;
 
 /// Creates an empty index: the collection of `address`, and the one of its files with `attachments` in it (names and
 /// content; [`attachment`](crate::attachment) reads them). How it is kept can be changed later with Qdrant's own tools.
@@ -50,12 +44,10 @@ pub fn create(
     let refuse = |problem: String| IndexError::Request { dir: address.path(), problem };
     options.check().map_err(refuse)?;
     let config = &manifest.config;
-    let packed = floats(config.row_width) * config.max_rows;
-    if packed >= TOO_MANY {
+    let local = config.row_width * config.max_rows;
+    if local >= TOO_MANY {
         return Err(refuse(format!(
-            "{} bytes of local features per image; a cluster takes up to {}",
-            config.row_width * config.max_rows,
-            3 * (TOO_MANY - 1)
+            "{local} bytes of local features per image; a cluster takes less than {TOO_MANY}"
         )));
     }
     let manifest_json = manifest_text(&manifest).map_err(refuse)?;
@@ -91,11 +83,6 @@ pub fn create(
         collection_name: main.clone(),
         shard_number: options.shards,
         vectors_config: Some(vectors(config, options)),
-        optimizers_config: Some(OptimizersConfigDiff {
-            // In kilobytes of the largest vector.
-            indexing_threshold: Some((FEW * (4 * packed.max(config.global_dim)) as u64 / 1024).max(10_000)),
-            ..OptimizersConfigDiff::default()
-        }),
         metadata: [(MANIFEST.to_owned(), text(manifest_json)), (CREATION.to_owned(), text(&*creation))]
             .into(),
         ..common(options)
@@ -168,7 +155,7 @@ fn common(options: &CollectionOptions) -> CreateCollection {
     }
 }
 
-/// The vectors of images.
+/// The vector of images.
 fn vectors(config: &IndexConfig, options: &CollectionOptions) -> VectorsConfig {
     let int8 = ScalarQuantization {
         r#type: QuantizationType::Int8 as i32,
@@ -187,20 +174,7 @@ fn vectors(config: &IndexConfig, options: &CollectionOptions) -> VectorsConfig {
         },
         ..VectorParams::default()
     };
-    let mut map = std::collections::HashMap::from([(GLOBAL.to_owned(), global)]);
-    if config.has_local() {
-        // They are read by identifier, and never searched for.
-        let local = VectorParams {
-            size: floats(config.row_width) as u64,
-            distance: Distance::Dot as i32,
-            on_disk: Some(true),
-            datatype: Some(Datatype::Float32 as i32),
-            hnsw_config: Some(HnswConfigDiff { m: Some(0), ..HnswConfigDiff::default() }),
-            multivector_config: Some(MultiVectorConfig { comparator: MultiVectorComparator::MaxSim as i32 }),
-            ..VectorParams::default()
-        };
-        map.insert(LOCAL.into(), local);
-    }
+    let map = [(GLOBAL.to_owned(), global)].into();
     VectorsConfig { config: Some(Config::ParamsMap(VectorParamsMap { map })) }
 }
 

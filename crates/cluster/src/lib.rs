@@ -8,9 +8,15 @@
 //! |---|---|
 //! | identifier | [`place_id`](r2former_index::place_id) of the name |
 //! | vector `global` | the descriptor at unit length, f32, compared by dot product |
-//! | vector `local` | the local features, three bytes in a float (see `packing.rs`), a row of features per vector; none if the image has none |
 //! | payload `place` | the place as JSON: what answers hold, to the last bit |
+//! | payload `local` | the local features as base64; none if the image has none |
 //! | payload `geo`, `at`, `time`, `tags`, `file` | what filters read, indexed |
+//!
+//! Local features are no vectors: gRPC has floats alone. Of 1000 images with 500 rows of 131 bytes in one node (Qdrant
+//! 1.18, on a busy machine), those of 100 came in 1180 ms as vectors of 8-bit numbers, in 363 ms as floats that hold
+//! three bytes each, and in 65 ms from the payload; images were added at 52, 100 and 335 per second, and took 65, 86 and
+//! 86 kB each. Segments of the graph are then measured by the descriptors alone, too. The price: to list places reads past
+//! the features, 0.18 ms per image with 500 rows.
 //!
 //! # What is promised
 //!
@@ -38,7 +44,6 @@ mod connection;
 mod create;
 mod failure;
 mod filters;
-mod packing;
 mod payload;
 mod read;
 mod reader;

@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use qdrant_client::qdrant::{ListValue, PointId, Struct, Value, point_id::PointIdOptions, value::Kind};
 use r2former_geo::Position;
 use r2former_index::{Place, place_id};
@@ -28,6 +30,12 @@ pub(crate) const TIME: &str = "time";
 pub(crate) const TAGS: &str = "tags";
 /// The fingerprint of the file.
 pub(crate) const FILE: &str = "file";
+
+/// The local features, as base64.
+pub(crate) const LOCAL: &str = "local";
+
+/// What filters read.
+pub(crate) const FIELDS: [&str; 5] = [GEO, AT, TIME, TAGS, FILE];
 
 /// A point's payload.
 pub(crate) type Payload = HashMap<String, Value>;
@@ -78,6 +86,22 @@ pub(crate) fn decode_of(id: Uuid, payload: &Payload) -> Result<Place, String> {
 /// A tag as one word. A key holds no `=`.
 pub(crate) fn tag(key: &str, value: &str) -> String {
     format!("{key}={value}")
+}
+
+/// Local features as a value.
+pub(crate) fn encode_local(rows: &[u8]) -> Value {
+    text(STANDARD.encode(rows))
+}
+
+/// The local features of a payload: none if it has none.
+pub(crate) fn decode_local(payload: &Payload) -> Result<Vec<u8>, String> {
+    match payload.get(LOCAL) {
+        None => Ok(Vec::new()),
+        Some(_) => {
+            let rows = string(payload, LOCAL).and_then(|rows| STANDARD.decode(rows).ok());
+            rows.ok_or_else(|| "its local features are unreadable".into())
+        }
+    }
 }
 
 /// The text of a field.
@@ -165,6 +189,19 @@ mod tests {
             prop_assert_eq!(integer(&payload, TIME), time.filter(|&time| time != i64::MIN));
             prop_assert_eq!(payload.contains_key(TAGS), !place.tags.is_empty());
             prop_assert_eq!(string(&payload, FILE).map(str::to_owned), file.map(|file| file.to_string()));
+        }
+    }
+
+    #[test]
+    fn local_features_come_back() {
+        for length in [0, 1, 2, 3, 131 * 50] {
+            let rows: Vec<u8> = (0..length).map(|i| (i * 7) as u8).collect();
+            let payload = Payload::from([(LOCAL.into(), encode_local(&rows))]);
+            assert_eq!(decode_local(&payload).unwrap(), rows);
+        }
+        assert!(decode_local(&Payload::new()).unwrap().is_empty());
+        for broken in [text("?"), value(Kind::IntegerValue(3))] {
+            assert!(decode_local(&Payload::from([(LOCAL.into(), broken)])).is_err());
         }
     }
 

@@ -16,10 +16,11 @@ use r2former_index::{
 use uuid::Uuid;
 
 use crate::collection::{Calls, Collection};
-use crate::create::{GLOBAL, LOCAL};
+use crate::create::GLOBAL;
 use crate::filters::{Question, keywords};
-use crate::packing::{floats, unpack};
-use crate::payload::{FILE, LAT, LON, PLACE, Payload, X, Y, Z, decode_of, point_id, uuid};
+use crate::payload::{
+    FILE, LAT, LOCAL, LON, PLACE, Payload, X, Y, Z, decode_local, decode_of, point_id, uuid,
+};
 
 /// Places in one answer, and identifiers in one request.
 const PAGE: usize = 4096;
@@ -27,8 +28,8 @@ const PAGE: usize = 4096;
 /// Hits in one answer, of all its queries.
 const HITS: usize = 20_000;
 
-/// Bytes of vectors in one answer, and answers that are on their way at a time.
-const VECTOR_BYTES: usize = 8 << 20;
+/// Bytes of descriptors or local features in one answer, and answers that are on their way at a time.
+const ANSWER_BYTES: usize = 8 << 20;
 const IN_FLIGHT: usize = 3;
 
 /// Files that are looked for at a time.
@@ -178,41 +179,31 @@ impl Collection {
             let none = |there| bool::then_some(there, LocalFeatures { rows: Vec::new().into(), row_width });
             return Ok(self.contains(ids)?.into_iter().map(none).collect());
         }
-        let found =
-            self.vectors(ids, LOCAL, 4 * floats(row_width) * config.max_rows, |collection, point| {
-                collection.local(point).map(|rows| LocalFeatures { rows: rows.into(), row_width })
-            })?;
+        // Base64 has four bytes for three.
+        let page = self.page(row_width * config.max_rows * 4 / 3);
+        let points = self.points(ids, page, Some(vec![LOCAL].into()), None)?;
+        let found = self.each(&points, |point| {
+            self.local(point).map(|rows| LocalFeatures { rows: rows.into(), row_width })
+        })?;
         Ok(in_order(ids, &found))
     }
 
-    /// The rows of a point, one after the other.
+    /// The local features of a point: rows one after the other.
     pub(crate) fn local(&self, point: &RetrievedPoint) -> Result<Vec<u8>> {
-        let width = self.manifest.config.row_width;
-        let packed = floats(width);
-        let mut rows = Vec::new();
-        let whole = match vector(point, LOCAL) {
-            None => true,
-            Some(VectorOutput { vector: Some(vector_output::Vector::MultiDense(multi)), .. }) => {
-                rows.reserve(multi.vectors.len() * width);
-                multi.vectors.iter().all(|row| unpack(&row.data, width, &mut rows))
-            }
-            #[allow(deprecated, reason = "servers up to 1.16 answer so")]
-            Some(VectorOutput { vector: None, data, .. }) => {
-                data.chunks(packed).all(|row| unpack(row, width, &mut rows))
-            }
-            Some(_) => false,
-        };
-        let most = self.manifest.config.max_rows * width;
-        if whole && rows.len() <= most {
-            return Ok(rows);
-        }
+        let (width, most) = (self.manifest.config.row_width, self.manifest.config.max_rows);
         let id = uuid(point.id.as_ref()).unwrap_or_default();
-        Err(self.damaged(format!("image {id} has local features that are not rows of {width} bytes")))
+        let rows = decode_local(&point.payload);
+        let rows = rows.map_err(|problem| self.damaged(format!("image {id}: {problem}")))?;
+        if rows.len() > width * most || rows.len().checked_rem(width).unwrap_or(0) != 0 {
+            return Err(self.damaged(format!("image {id} has {} bytes of local features", rows.len())));
+        }
+        Ok(rows)
     }
 
     pub(crate) fn globals(&self, ids: &[Uuid]) -> Result<Vec<Option<Vec<f32>>>> {
-        let bytes = 4 * self.manifest.config.global_dim;
-        Ok(in_order(ids, &self.vectors(ids, GLOBAL, bytes, Self::global)?))
+        let page = self.page(4 * self.manifest.config.global_dim);
+        let points = self.points(ids, page, None, Some(WithVectorsSelector::from(vec![GLOBAL])))?;
+        Ok(in_order(ids, &self.each(&points, |point| self.global(point))?))
     }
 
     /// The descriptor of a point.
@@ -233,20 +224,21 @@ impl Collection {
         Err(self.damaged(format!("image {id} has a descriptor of {} dimensions and not {dim}", found.len())))
     }
 
-    /// One vector of each image that is there, read in parts of bounded size.
-    fn vectors<T>(
+    /// Images in one answer, of so many bytes each.
+    pub(crate) fn page(&self, bytes: usize) -> usize {
+        (ANSWER_BYTES / (bytes + 64)).clamp(1, PAGE)
+    }
+
+    /// What is read of each point, by identifier.
+    fn each<T>(
         &self,
-        ids: &[Uuid],
-        name: &'static str,
-        bytes: usize,
-        read: impl Fn(&Self, &RetrievedPoint) -> Result<T>,
+        points: &[RetrievedPoint],
+        read: impl Fn(&RetrievedPoint) -> Result<T>,
     ) -> Result<HashMap<Uuid, T>> {
-        let selector = WithVectorsSelector::from(vec![name]);
-        let points = self.points(ids, (VECTOR_BYTES / bytes.max(1)).clamp(1, PAGE), None, Some(selector))?;
         let mut found = HashMap::with_capacity(points.len());
-        for point in &points {
+        for point in points {
             let id = uuid(point.id.as_ref()).ok_or_else(|| self.damaged("a point has no identifier"))?;
-            found.insert(id, read(self, point)?);
+            found.insert(id, read(point)?);
         }
         Ok(found)
     }

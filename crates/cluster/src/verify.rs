@@ -6,15 +6,11 @@ use uuid::Uuid;
 
 use crate::address::Address;
 use crate::collection::Collection;
-use crate::create::{GLOBAL, LOCAL};
-use crate::packing::floats;
-use crate::payload::{Payload, decode, encode, uuid};
+use crate::create::GLOBAL;
+use crate::payload::{LOCAL, Payload, decode, encode, uuid};
 
 /// How far the length of a stored global descriptor may be from 1.
 const TOLERANCE: f64 = 1e-3;
-
-/// Bytes of vectors that are looked at together.
-const PAGE_BYTES: usize = 8 << 20;
 
 /// Checks every image of the index at `address`: that its identifier is that of its name, that the place can be read and
 /// is what filters read, that its position is of the index's kind, its descriptor (width, finite, length 1 within 0.001)
@@ -28,13 +24,12 @@ pub fn verify(address: &Address) -> Result<Report> {
     let collection = Collection::open(address, None)?;
     let config = &collection.manifest.config;
     let mut report = Report::default();
-    let bytes = 4 * (config.global_dim + floats(config.row_width) * config.max_rows) + 1024;
-    let vectors = if config.has_local() { vec![GLOBAL, LOCAL] } else { vec![GLOBAL] };
+    let bytes = 4 * config.global_dim + config.row_width * config.max_rows * 4 / 3;
     let mut request = ScrollPoints {
         collection_name: address.collection().into(),
-        limit: Some((PAGE_BYTES / bytes).clamp(1, 1000) as u32),
+        limit: Some(collection.page(bytes) as u32),
         with_payload: Some(true.into()),
-        with_vectors: Some(WithVectorsSelector::from(vectors)),
+        with_vectors: Some(WithVectorsSelector::from(vec![GLOBAL])),
         ..ScrollPoints::default()
     };
     loop {
@@ -94,9 +89,7 @@ fn image(collection: &Collection, point: &RetrievedPoint, report: &mut Report) {
         }
         Err(error) => note(report, id, name.as_deref(), error),
     }
-    if collection.manifest.config.has_local()
-        && let Err(error) = collection.local(point)
-    {
+    if let Err(error) = collection.local(point) {
         note(report, id, name.as_deref(), error);
     }
 }
@@ -109,7 +102,7 @@ fn note(report: &mut Report, id: Uuid, name: Option<&str>, error: IndexError) {
     say(report, Some(id), name, what);
 }
 
-/// Whether two payloads are one, but for the last bits of numbers.
+/// Whether two payloads are one, but for the last bits of numbers, and the local features.
 fn same(expected: &Payload, found: &Payload) -> bool {
     use qdrant_client::qdrant::value::Kind;
     fn equal(a: &Option<Kind>, b: &Option<Kind>) -> bool {
@@ -135,7 +128,7 @@ fn same(expected: &Payload, found: &Payload) -> bool {
             _ => None,
         }
     }
-    expected.len() == found.len()
+    expected.len() == found.len() - usize::from(found.contains_key(LOCAL))
         && expected
             .iter()
             .all(|(key, value)| found.get(key).is_some_and(|other| equal(&value.kind, &other.kind)))

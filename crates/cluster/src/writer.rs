@@ -3,9 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use qdrant_client::qdrant::points_update_operation::{Operation, OverwritePayload};
+use qdrant_client::qdrant::points_update_operation::{DeletePayload, Operation, SetPayload};
 use qdrant_client::qdrant::{
-    DeletePoints, DenseVector, MultiDenseVector, NamedVectors, PointStruct, PointsIdsList, PointsSelector,
+    DeletePoints, DenseVector, NamedVectors, PointStruct, PointsIdsList, PointsSelector,
     PointsUpdateOperation, UpdateBatchPoints, UpsertPoints, Vector, Vectors, points_selector, vector,
     vectors,
 };
@@ -14,9 +14,8 @@ use uuid::Uuid;
 
 use crate::address::Address;
 use crate::collection::{Calls, Collection};
-use crate::create::{GLOBAL, LOCAL};
-use crate::packing::{floats, pack};
-use crate::payload::{encode, point_id};
+use crate::create::GLOBAL;
+use crate::payload::{FIELDS, LOCAL, encode, encode_local, point_id};
 use crate::read::{Mode, read_places};
 use crate::runtime::Pending;
 
@@ -78,12 +77,9 @@ impl ClusterWriter {
     }
 
     fn add_all(&self, add: &[NewPlace], units: Vec<Vec<f32>>) -> Result<()> {
-        let config = &self.collection.manifest.config;
-        let row_bytes = 4 * floats(config.row_width);
         let mut messages = Messages::new(&self.collection);
         let pushed = add.iter().zip(units).try_for_each(|(new, unit)| {
-            let rows = new.local.len().checked_div(config.row_width).unwrap_or(0);
-            let bytes = 4 * unit.len() + rows * row_bytes + 1024;
+            let bytes = 4 * unit.len() + new.local.len() * 4 / 3 + 1024;
             messages.push(self.point(new, unit)?, bytes)
         });
         messages.finish(pushed)
@@ -91,15 +87,12 @@ impl ClusterWriter {
 
     /// An image as a point.
     fn point(&self, new: &NewPlace, unit: Vec<f32>) -> Result<PointStruct> {
-        let payload = encode(&new.place).map_err(|problem| self.about(&new.place, &problem))?;
+        let mut payload = encode(&new.place).map_err(|problem| self.about(&new.place, &problem))?;
         let dense = |vector| Vector { vector: Some(vector), ..Vector::default() };
         let global = dense(vector::Vector::Dense(DenseVector { data: unit }));
-        let mut named = HashMap::from([(GLOBAL.to_owned(), global)]);
+        let named = HashMap::from([(GLOBAL.to_owned(), global)]);
         if !new.local.is_empty() {
-            let rows = new.local.chunks(self.collection.manifest.config.row_width);
-            let vectors = rows.map(|row| DenseVector { data: pack(row) }).collect();
-            let local = dense(vector::Vector::MultiDense(MultiDenseVector { vectors }));
-            named.insert(LOCAL.to_owned(), local);
+            payload.insert(LOCAL.to_owned(), encode_local(&new.local));
         }
         let vectors = Vectors {
             vectors_options: Some(vectors::VectorsOptions::Vectors(NamedVectors { vectors: named })),
@@ -115,16 +108,21 @@ impl ClusterWriter {
         }
         let calls = self.collection.calls();
         for some in describe.chunks(DESCRIPTIONS) {
-            let operation = |place: &Place| {
+            let mut operations = Vec::new();
+            for place in some {
                 let payload = encode(place).map_err(|problem| self.about(place, &problem))?;
-                let overwrite = OverwritePayload {
-                    payload,
-                    points_selector: Some(these(vec![place_id(&place.name)])),
-                    ..OverwritePayload::default()
-                };
-                Ok(PointsUpdateOperation { operation: Some(Operation::OverwritePayload(overwrite)) })
-            };
-            let operations = some.iter().map(operation).collect::<Result<_>>()?;
+                // The local features stay; fields that the place no longer has go.
+                let gone = FIELDS.iter().filter(|&&field| !payload.contains_key(field));
+                let keys: Vec<String> = gone.map(|&field| field.to_owned()).collect();
+                let points_selector = Some(these(vec![place_id(&place.name)]));
+                let set =
+                    SetPayload { payload, points_selector: points_selector.clone(), ..Default::default() };
+                let delete = DeletePayload { keys, points_selector, ..Default::default() };
+                // Of the two kinds of positions one is always missing: there is something to delete.
+                for operation in [Operation::DeletePayload(delete), Operation::SetPayload(set)] {
+                    operations.push(PointsUpdateOperation { operation: Some(operation) });
+                }
+            }
             calls.block(|calls| async move {
                 let collection_name = calls.name();
                 calls

@@ -71,7 +71,7 @@ fn what_is_no_qdrant_is_an_error() {
 
 #[test]
 fn a_shape_or_options_that_cannot_be_kept_are_refused_before_anything_is_asked() {
-    let large = IndexConfig { row_width: 3000, max_rows: 2000, ..config() };
+    let large = IndexConfig { row_width: 10_000, max_rows: 2000, ..config() };
     let error = create(&nowhere(), large, &CollectionOptions::default(), &mut []).err().unwrap();
     assert!(error.to_string().contains("local features per image"), "{error}");
     let options = CollectionOptions { shards: Some(0), ..CollectionOptions::default() };
