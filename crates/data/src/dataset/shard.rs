@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(["a/b.jpg", "camera/ä.jpg", ""].map(at), FIXED);
     }
 
-    const FIXED: [Option<u32>; 3] = [Some(0), Some(0), Some(2)];
+    const FIXED: [Option<u32>; 3] = [Some(5), Some(0), Some(2)];
 
     #[test]
     fn only_shards_are_shards() {
