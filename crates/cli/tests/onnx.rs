@@ -231,7 +231,7 @@ fn photographs_give_the_same_descriptors_in_onnx_runtime() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// The program of docs/onnx.md prints what `match` prints.
+/// The program of docs/onnx.md prints the similarity of `match`, and the softmax of its logits.
 #[test]
 fn the_documented_program_reranks() {
     let Some(python) = python() else { return };
@@ -259,10 +259,13 @@ fn the_documented_program_reranks() {
             .find(|line| line.starts_with(&*photo.to_string_lossy()))
             .expect("a line per photograph");
         let words: Vec<&str> = line.split_whitespace().collect();
-        for key in ["similarity", "score"] {
+        let logit = |i: usize| expected["logits"][i].as_f64().expect("a number");
+        let score = 1.0 / (1.0 + (logit(0) - logit(1)).exp());
+        for (key, wanted) in
+            [("similarity", expected["similarity"].as_f64().expect("a number")), ("score", score)]
+        {
             let at = words.iter().position(|word| *word == key).expect("is named");
             let found: f64 = words[at + 1].parse().expect("a number");
-            let wanted = expected[key].as_f64().expect("a number");
             assert!((found - wanted).abs() < 2e-4, "{key}: {found}, but match says {wanted}");
         }
     }
