@@ -58,7 +58,8 @@ pub fn image(i: u64, v: u64) -> NewPlace {
         place: Place {
             name: format!("images/{i:06}.jpg"),
             position: (!i.is_multiple_of(7)).then_some(
-                LatLon { lat: 48.0 + (i % 40_000) as f64 * 0.001, lon: 11.0 + v as f64 * 0.123_456_789 }.into(),
+                LatLon { lat: 48.0 + (i % 40_000) as f64 * 0.001, lon: 11.0 + v as f64 * 0.123_456_789 }
+                    .into(),
             ),
             heading: i.is_multiple_of(2).then_some(i as f64 / 3.0),
             time: i.is_multiple_of(3).then_some(1_700_000_000 + i as i64),
