@@ -270,7 +270,6 @@ fn queries(arguments: &Arguments) -> Vec<Vec<f32>> {
 }
 
 fn compare(arguments: &Arguments, reader: &ClusterReader, folder: &Writer) {
-    let approximate = reader.clone().exact(false);
     let all = Filter::default();
     let mut times: [Vec<Duration>; 5] = Default::default();
     let (mut equal, mut recalled, mut most) = (0, 0, 0.0_f32);
@@ -286,7 +285,7 @@ fn compare(arguments: &Arguments, reader: &ClusterReader, folder: &Writer) {
         equal += usize::from(same(&expected, &found));
         let differences = expected.iter().zip(&found).map(|(a, b)| (a.similarity - b.similarity).abs());
         most = differences.fold(most, f32::max);
-        let found = timed(2, &|| approximate.search(&query, CANDIDATES, &all).unwrap());
+        let found = timed(2, &|| reader.search_approximate(&query, CANDIDATES, &all).unwrap());
         recalled += expected[..10].iter().filter(|hit| found.iter().any(|other| other.id == hit.id)).count();
         let ids: Vec<_> = expected.iter().map(|hit| hit.id).collect();
         let started = Instant::now();

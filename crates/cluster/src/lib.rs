@@ -46,6 +46,7 @@ mod failure;
 mod filters;
 mod payload;
 mod read;
+mod read_places;
 mod reader;
 mod runtime;
 mod sources;

@@ -6,7 +6,7 @@ use r2former_index::{Manifest, Result};
 
 use crate::address::Address;
 use crate::collection::Collection;
-use crate::read::{Mode, read_places};
+use crate::read_places::read_places;
 
 /// An index of a cluster, open for reading. Any number of readers and writers may be open at a time, anywhere.
 ///
@@ -14,7 +14,6 @@ use crate::read::{Mode, read_places};
 #[derive(Debug, Clone)]
 pub struct ClusterReader {
     collection: Collection,
-    mode: Mode,
 }
 
 impl ClusterReader {
@@ -29,15 +28,7 @@ impl ClusterReader {
     /// [`OtherFormat`](r2former_index::IndexError::OtherFormat),
     /// [`OtherModel`](r2former_index::IndexError::OtherModel), or the cluster's.
     pub fn open(address: &Address, fingerprint: Option<&str>) -> Result<Self> {
-        Ok(Self { collection: Collection::open(address, fingerprint)?, mode: Mode::Exact })
-    }
-
-    /// Chooses exact search (the default), which compares with every descriptor, or the approximate graph, which is
-    /// quicker for millions of images and may miss some.
-    #[must_use]
-    pub fn exact(mut self, exact: bool) -> Self {
-        self.mode = if exact { Mode::Exact } else { Mode::Approximate };
-        self
+        Ok(Self { collection: Collection::open(address, fingerprint)? })
     }
 
     /// How long a request may take with all its repetitions: 120 s unless set. Another node is asked after a third of it.

@@ -16,7 +16,7 @@ use crate::address::Address;
 use crate::collection::{Calls, Collection};
 use crate::create::GLOBAL;
 use crate::payload::{FIELDS, LOCAL, encode, encode_local, point_id};
-use crate::read::{Mode, read_places};
+use crate::read_places::read_places;
 use crate::runtime::Pending;
 
 /// Bytes of a message, unless one image has more: far below what a node takes at a time.
@@ -39,7 +39,6 @@ const REMOVALS: usize = 1000;
 #[derive(Debug)]
 pub struct ClusterWriter {
     collection: Collection,
-    mode: Mode,
 }
 
 impl ClusterWriter {
@@ -48,7 +47,7 @@ impl ClusterWriter {
     /// # Errors
     /// As for [`ClusterReader::open`](crate::ClusterReader::open).
     pub fn open(address: &Address, fingerprint: &str) -> Result<Self> {
-        Ok(Self { collection: Collection::open(address, Some(fingerprint))?, mode: Mode::Exact })
+        Ok(Self { collection: Collection::open(address, Some(fingerprint))? })
     }
 
     /// How long a message may take with all its repetitions: 120 s unless set. Another node is asked after a third of it.

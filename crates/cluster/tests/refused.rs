@@ -9,13 +9,12 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use common::Nodes;
-use common::images::{DIM, MODEL, WIDTH, config, image};
+use common::images::{DIM, MODEL, config, image, unusable};
 use r2former_cluster::{
     Address, ClusterReader, ClusterWriter, CollectionOptions, attachment, attachment_to, create, verify,
 };
 use r2former_index::{
-    Batch, ErrorKind, Filter, IndexConfig, IndexError, LatLon, Near, NewPlace, ReadPlaces, Source,
-    WritePlaces,
+    Batch, ErrorKind, Filter, IndexConfig, IndexError, LatLon, Near, ReadPlaces, Source, WritePlaces,
 };
 
 fn address(text: &str) -> Address {
@@ -202,24 +201,7 @@ fn a_batch_with_an_unusable_image_is_refused_as_a_whole() {
     create(&address, config(), &CollectionOptions::default(), &mut []).unwrap();
     let mut writer = ClusterWriter::open(&address, MODEL).unwrap();
     let good = image(1, 0);
-    let change = |change: &dyn Fn(&mut NewPlace)| {
-        let mut new = image(2, 0);
-        change(&mut new);
-        new
-    };
-    let bad = [
-        change(&|new| new.global = vec![1.0; DIM - 1]),
-        change(&|new| new.global = vec![0.0; DIM]),
-        change(&|new| new.global[3] = f32::NAN),
-        change(&|new| new.local = vec![0; WIDTH + 1]),
-        change(&|new| new.local = vec![0; WIDTH * 6]),
-        change(&|new| new.place.name.clear()),
-        change(&|new| new.place.position = Some(LatLon { lat: 91.0, lon: 0.0 }.into())),
-        change(&|new| new.place.heading = Some(f64::INFINITY)),
-        change(&|new| drop(new.place.tags.insert("a=b".into(), "c".into()))),
-        good.clone(),
-    ];
-    for bad in bad {
+    for bad in unusable().into_iter().chain([good.clone()]) {
         let error = writer.add(&[good.clone(), bad]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Caller, "{error}");
     }

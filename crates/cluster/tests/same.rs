@@ -358,10 +358,10 @@ fn quantisation_and_the_graph_leave_the_exact_search_exact() {
         (0..4000).map(|i| NewPlace { global: random.unit(64), local: Vec::new(), ..image(i, 0) }).collect();
     both.add(&images);
     both.compare(&[Filter::default()]);
-    let approximate = ClusterReader::open(&address, None).unwrap().exact(false);
+    let reader = ClusterReader::open(&address, None).unwrap();
     let mut found = 0;
     for new in images.iter().step_by(40) {
-        let hits = approximate.search(&new.global, 10, &Filter::default()).unwrap();
+        let hits = reader.search_approximate(&new.global, 10, &Filter::default()).unwrap();
         found += usize::from(hits.first().is_some_and(|hit| hit.id == place_id(&new.place.name)));
     }
     assert!(found >= 95, "{found}");

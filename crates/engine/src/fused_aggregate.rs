@@ -8,7 +8,7 @@ use r2former_kernels::{
     Boq, BoqOutput, BoqShape, KernelError, Level, MatmulPrecision, Mix, MixShape, Salad, SaladOutput,
     SaladShape,
 };
-use r2former_model::aggregate::{self, Aggregate, EPSILON, NAME};
+use r2former_model::aggregate::{self, Aggregate, EPSILON, NAME, SINKHORN_ROUNDS};
 use r2former_model::backbone::Tokens;
 use r2former_model::weights::TensorWriter;
 use r2former_model::{Features, GlobalConfig, Precision, R2Former};
@@ -34,7 +34,7 @@ impl FusedAggregate {
     /// # Errors
     /// [`KernelError::Unsupported`] for what only the plain path covers: other aggregations, and bfloat16.
     pub fn new(model: &R2Former, level: Level) -> Result<Self, KernelError> {
-        Self::packed(model, level, [None, None])
+        Self::packed(model, level, shape_of(model)?, [None, None])
     }
 
     /// The same, and takes a linear layer that may be half of the model out of it, so that it is never twice in memory
@@ -43,14 +43,18 @@ impl FusedAggregate {
     /// # Errors
     /// As [`new`](Self::new), and the model is as it was.
     pub fn taking(model: &mut R2Former, level: Level) -> Result<Self, KernelError> {
-        shape_of(model)?;
+        let shape = shape_of(model)?;
         let taken = model.take_linear().map_or([None, None], |taken| taken.map(Some));
-        Self::packed(model, level, taken)
+        Self::packed(model, level, shape, taken)
     }
 
     /// `taken` are weight and bias of a linear layer that the model has no longer.
-    fn packed(model: &R2Former, level: Level, taken: [Option<Vec<f32>>; 2]) -> Result<Self, KernelError> {
-        let shape = shape_of(model)?;
+    fn packed(
+        model: &R2Former,
+        level: Level,
+        shape: Shape,
+        taken: [Option<Vec<f32>>; 2],
+    ) -> Result<Self, KernelError> {
         let [weight, bias] = taken.map(RefCell::new);
         let get = |name: &str| {
             let taken = match name {
@@ -161,6 +165,7 @@ fn shape_of(model: &R2Former) -> Result<Shape, KernelError> {
                 dim: c.dim,
                 clusters: c.clusters,
                 linear: c.linear,
+                rounds: SINKHORN_ROUNDS,
             };
             // Refused before anything is taken.
             shape.check()?;

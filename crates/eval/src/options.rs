@@ -111,9 +111,7 @@ impl EvalOptions {
         self.window = frames;
         self
     }
-}
 
-impl EvalOptions {
     /// Refuses what would be ignored.
     pub(crate) fn check(&self) -> Result<()> {
         match self.cascade {

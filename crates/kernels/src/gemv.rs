@@ -122,6 +122,12 @@ fn coded(lanes: usize, depth: usize, weight: &[f32]) -> Weights {
     Weights::Codes { words, scales }
 }
 
+/// The rows of a group. Of those that are not there the first stands in.
+#[inline(always)]
+fn rows<T>(group: &[T], length: usize) -> [&[T]; ROWS] {
+    [0, 1, 2, 3].map(|r| group.get(r * length..(r + 1) * length).unwrap_or(&group[..length]))
+}
+
 /// Adds the products of some rows of floats to `out`.
 struct Full<'a> {
     weight: &'a [f32],
@@ -137,9 +143,7 @@ impl WithSimd for Full<'_> {
         let depth = self.x.len();
         let (x, tail) = S::as_simd_f32s(self.x);
         for (weight, out) in self.weight.chunks(ROWS * depth.max(1)).zip(self.out.chunks_mut(ROWS)) {
-            // Of rows that are not there the first stands in.
-            let row = |r: usize| &weight[if r < out.len() { r * depth } else { 0 }..][..depth];
-            let rows = [0, 1, 2, 3].map(|r| S::as_simd_f32s(row(r)).0);
+            let rows = rows(weight, depth).map(|row| S::as_simd_f32s(row).0);
             let mut sums = [simd.splat_f32s(0.0); ROWS];
             for (i, x) in x.iter().enumerate() {
                 for r in 0..ROWS {
@@ -174,8 +178,7 @@ impl WithSimd for Coded<'_> {
         let (offset, shift) = (simd.splat_f32s(OFFSET), simd.splat_u32s(8));
         let parts = self.words.chunks(ROWS * row.max(1)).zip(self.out.chunks_mut(ROWS));
         for ((words, out), scales) in parts.zip(self.scales.chunks(ROWS)) {
-            let row = |r: usize| &words[if r < out.len() { r * row } else { 0 }..][..row];
-            let rows = [0, 1, 2, 3].map(|r| S::as_simd_u32s(row(r)).0);
+            let rows = rows(words, row).map(|row| S::as_simd_u32s(row).0);
             let mut sums = [simd.splat_f32s(0.0); ROWS];
             for (i, x) in x.iter().enumerate() {
                 for r in 0..ROWS {

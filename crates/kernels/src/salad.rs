@@ -17,9 +17,6 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::f32::consts::LOG2_E;
 
-/// Rounds of the Sinkhorn algorithm.
-const ROUNDS: usize = 3;
-
 /// Logarithm of what no patch gives: [`exp2`] makes 2^-126 of it.
 const NOTHING: f32 = -1e6;
 
@@ -44,6 +41,8 @@ pub struct SaladShape {
     pub clusters: usize,
     /// Output of a linear layer on the aggregated descriptor, if there is one.
     pub linear: Option<usize>,
+    /// Rounds of the Sinkhorn algorithm.
+    pub rounds: usize,
 }
 
 impl SaladShape {
@@ -52,7 +51,7 @@ impl SaladShape {
     /// # Errors
     /// [`KernelError::Unsupported`], naming the sizes.
     pub fn check(&self) -> Result<(), KernelError> {
-        let Self { input, hidden, token, dim, clusters, linear } = *self;
+        let Self { input, hidden, token, dim, clusters, linear, .. } = *self;
         // The scales of 8-bit integers need room behind a panel's elements.
         if [token, dim, clusters, linear.unwrap_or(1)].contains(&0) || input.min(hidden) < 4 {
             return Err(KernelError::Unsupported(format!("SALAD of width {input}, hidden {hidden}")));
@@ -115,6 +114,8 @@ struct Buffers {
 struct Scratch {
     x: Floats,
     hidden: Floats,
+    /// The panel of CLS's feature.
+    token: Floats,
 }
 
 impl Salad {
@@ -131,7 +132,7 @@ impl Salad {
         shape: SaladShape,
         get: &'a Lookup<'a>,
     ) -> Result<Self, KernelError> {
-        let SaladShape { input, hidden, token, dim, clusters, linear } = shape;
+        let SaladShape { input, hidden, token, dim, clusters, linear, .. } = shape;
         let element = Element::of(level, precision);
         shape.check()?;
         let source = TensorSource::new(Packing::new(level, element), get);
@@ -166,7 +167,7 @@ impl Salad {
     /// # Errors
     /// [`KernelError::Input`] for tokens of another width, or too few patches.
     pub fn run(&self, patches: &[f32], token: &[f32]) -> Result<SaladOutput, KernelError> {
-        let SaladShape { input, hidden, token: token_dim, dim, clusters, linear } = self.shape;
+        let SaladShape { input, hidden, token: token_dim, dim, clusters, rounds, .. } = self.shape;
         let count = patches.len() / input;
         if !patches.len().is_multiple_of(input) || token.len() != input || count <= clusters {
             let (patches, token) = (patches.len(), token.len());
@@ -190,7 +191,7 @@ impl Salad {
             .zip(scores.par_chunks_mut(group * clusters * columns));
         parts.enumerate().for_each(|(g, (features, scores))| {
             let mut scratch = self.scratches.borrow();
-            let Scratch { x, hidden: inner } = &mut *scratch;
+            let Scratch { x, hidden: inner, .. } = &mut *scratch;
             let panels = features.len() / (dim * columns);
             x.resize(panels * input * columns);
             inner.resize(panels * hidden * columns);
@@ -209,6 +210,7 @@ impl Salad {
             from,
             used,
             counts: [count, clusters],
+            rounds,
             dust_bin: self.dust_bin * LOG2_E,
         });
 
@@ -218,14 +220,13 @@ impl Salad {
             self.level.run(Sums { features, shares: scores, feature, dim, sums });
         });
         for cluster in 0..clusters {
-            unit(of_clusters.iter_mut().skip(cluster).step_by(clusters));
+            unit(&mut of_clusters[cluster..], clusters);
         }
-        unit(aggregated.iter_mut());
+        unit(aggregated, 1);
         let descriptor = match &self.linear {
             Some(linear) => linear.run(self.level, aggregated),
             None => aggregated.to_vec(),
         };
-        debug_assert_eq!(descriptor.len(), linear.unwrap_or(self.shape.aggregated()));
         Ok(SaladOutput { descriptor, used: used[..count].to_vec() })
     }
 
@@ -234,25 +235,25 @@ impl Salad {
         let SaladShape { input, hidden, .. } = self.shape;
         let columns = self.level.columns();
         let mut scratch = self.scratches.borrow();
-        let Scratch { x, hidden: inner } = &mut *scratch;
+        let Scratch { x, hidden: inner, token: projected } = &mut *scratch;
         x.resize(input * columns);
         inner.resize(hidden * columns);
         gather(columns, x, |column| (column == 0).then_some(token));
-        let mut projected = Floats::zeros(out.len() * columns);
-        let mlps = [(&self.token, &mut *projected)];
+        projected.resize(out.len() * columns);
+        let mlps = [(&self.token, &mut **projected)];
         self.level.run(Project { mlps, input, x, hidden: inner });
         for (out, row) in out.iter_mut().zip(projected.chunks_exact(columns)) {
             *out = row[0];
         }
-        unit(out.iter_mut());
+        unit(out, 1);
     }
 }
 
-/// Gives a vector unit length.
-fn unit<'a>(values: impl Iterator<Item = &'a mut f32>) {
-    let mut values: Vec<&mut f32> = values.collect();
-    let length = values.iter().map(|v| **v * **v).sum::<f32>().sqrt().max(SHORTEST);
-    values.iter_mut().for_each(|value| **value /= length);
+/// Gives every `step`th value, which are a vector, unit length.
+fn unit(values: &mut [f32], step: usize) {
+    let square: f32 = values.iter().step_by(step).map(|v| v * v).sum();
+    let length = square.sqrt().max(SHORTEST);
+    values.iter_mut().step_by(step).for_each(|value| *value /= length);
 }
 
 /// Some panels of tokens through one MLP or several.
@@ -288,6 +289,7 @@ struct Transport<'a> {
     used: &'a mut [f32],
     /// Patches and clusters.
     counts: [usize; 2],
+    rounds: usize,
     dust_bin: f32,
 }
 
@@ -296,7 +298,7 @@ impl WithSimd for Transport<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { scores, from, used, counts: [count, clusters], dust_bin } = self;
+        let Self { scores, from, used, counts: [count, clusters], rounds, dust_bin } = self;
         for value in vectors_mut::<S>(scores).iter_mut() {
             *value = simd.mul_f32s(*value, simd.splat_f32s(LOG2_E));
         }
@@ -306,7 +308,7 @@ impl WithSimd for Transport<'_> {
         from[count..].fill(NOTHING);
         // What each cluster takes, and last the dust bin.
         let mut into = vec![0.0; clusters + 1];
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             {
                 let (scores, from) = (vectors::<S>(scores), vectors::<S>(from));
                 let (scores, from) = (scores.as_chunks::<NR_VECTORS>().0, from.as_chunks::<NR_VECTORS>().0);

@@ -51,6 +51,7 @@ pub mod hub;
 pub mod import;
 pub mod layers;
 pub mod local;
+mod pooling;
 pub mod quantize;
 pub mod r2former;
 pub mod reranker;

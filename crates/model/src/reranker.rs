@@ -2,7 +2,7 @@
 //! (paper section 3.3), in Burn operations on any device.
 
 use crate::layers::{Block, BlockConfig, Projection, gradient_kernels, match_features, sine_cosine};
-use crate::r2former::unit;
+use crate::pooling::unit;
 use crate::weights::{Init, TensorReader, TensorWriter};
 use crate::{ModelError, Precision, RerankerConfig, Result};
 use burn::module::{Module, Param};

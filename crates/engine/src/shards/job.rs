@@ -1,6 +1,6 @@
 //! All manifests of a job, together.
 
-use super::{LeftOut, ShardManifest};
+use super::{ShardManifest, ShardWork};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,20 +21,9 @@ pub struct JobReport {
     pub unfinished: Vec<Unfinished>,
     /// What differs between shards that should be asked the same.
     pub differences: Vec<String>,
-    /// Images in the sources, and what was left out.
-    pub listed: usize,
-    /// Images that were added, or extracted.
-    pub added: usize,
-    /// Images that were in the index already.
-    pub already_indexed: usize,
-    /// Images that were in the index and have changed.
-    pub updated: usize,
-    /// Images that have changed, and stay as they were.
-    pub changed: usize,
-    /// Files that were added although they were cut short.
-    pub truncated: usize,
-    /// What was left out.
-    pub skipped: Vec<LeftOut>,
+    /// What finished shards did, together.
+    #[serde(flatten)]
+    pub work: ShardWork,
     /// What finished shards filled, each once, in the order of the shards.
     pub targets: Vec<String>,
 }
@@ -82,14 +71,7 @@ pub fn check_job(manifests: &[(PathBuf, ShardManifest)]) -> JobReport {
             continue;
         }
         report.finished.push(shard);
-        let work = &manifest.work;
-        report.listed += work.listed;
-        report.added += work.added;
-        report.already_indexed += work.already_indexed;
-        report.updated += work.updated;
-        report.changed += work.changed;
-        report.truncated += work.truncated;
-        report.skipped.extend(work.skipped.iter().cloned());
+        report.work.add(&manifest.work);
         if !report.targets.contains(&manifest.target) {
             report.targets.push(manifest.target.clone());
         }
@@ -116,7 +98,8 @@ fn difference(a: &ShardManifest, b: &ShardManifest) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ShardWork, Source};
+    use crate::Source;
+    use crate::shards::LeftOut;
     use r2former_data::dataset::Shard;
 
     fn manifest(shard: u32, finished: bool) -> (PathBuf, ShardManifest) {
@@ -134,7 +117,7 @@ mod tests {
         let all = [manifest(2, true), manifest(0, true), manifest(1, true)];
         let report = check_job(&all);
         assert!(report.whole, "{report:?}");
-        assert_eq!((report.listed, report.added, report.already_indexed), (15, 9, 6));
+        assert_eq!((report.work.listed, report.work.added, report.work.already_indexed), (15, 9, 6));
         assert_eq!(report.targets, ["p0/3", "p1/3", "p2/3"]);
         let report = check_job(&[manifest(0, true), manifest(1, false)]);
         assert!(!report.whole);

@@ -106,6 +106,17 @@ impl ShardWork {
         }
     }
 
+    /// Adds what another shard did.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.listed += other.listed;
+        self.added += other.added;
+        self.already_indexed += other.already_indexed;
+        self.updated += other.updated;
+        self.changed += other.changed;
+        self.truncated += other.truncated;
+        self.skipped.extend(other.skipped.iter().cloned());
+    }
+
     /// That of images that were all extracted.
     pub fn extracted(images: usize) -> Self {
         Self { listed: images, added: images, ..Self::default() }

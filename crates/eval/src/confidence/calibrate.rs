@@ -48,6 +48,28 @@ impl Default for CalibrateOptions {
     }
 }
 
+impl CalibrateOptions {
+    /// How a dataset is ranked by some methods.
+    pub(super) fn eval(&self, methods: Vec<RerankMethod>) -> EvalOptions {
+        let rules = Rules { radius_m: self.radius_m, ..Rules::default() };
+        EvalOptions::new(rules).rerank(methods).candidates(self.candidates).storage(self.storage.clone())
+    }
+}
+
+/// What the rules make of a dataset, and its features with local ones in 8 bits, as an index has them.
+pub(super) fn extract(
+    extractor: &Extractor,
+    (name, dataset): (&str, &Dataset),
+    eval: &EvalOptions,
+    progress: &dyn Progress,
+) -> Result<(RuledDataset, Extracted)> {
+    progress.note(&format!("{name}: {} queries", dataset.queries.len()));
+    let ruled = eval.rules.apply(dataset)?;
+    let layout = Layout::of(extractor, true, Bits::Eight);
+    let extracted = Extracted::of(dataset, ruled.counted.clone(), extractor, layout, eval, progress)?;
+    Ok((ruled, extracted))
+}
+
 /// A calibration, and how it does where it was not fitted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Calibrated {
@@ -98,17 +120,10 @@ pub fn calibrate(
         return Err(EvalError::Request("a calibration needs at least one dataset".into()));
     }
     let methods = methods(extractor);
-    let rules = Rules { radius_m: options.radius_m, ..Rules::default() };
-    let eval = EvalOptions::new(rules)
-        .rerank(methods.clone())
-        .candidates(options.candidates)
-        .storage(options.storage.clone());
+    let eval = options.eval(methods.clone());
     let mut all = Vec::new();
     for (name, dataset) in datasets {
-        progress.note(&format!("{name}: {} queries", dataset.queries.len()));
-        let ruled = eval.rules.apply(dataset)?;
-        let layout = Layout::of(extractor, true, Bits::Eight);
-        let extracted = Extracted::of(dataset, ruled.counted.clone(), extractor, layout, &eval, progress)?;
+        let (ruled, extracted) = extract(extractor, (name, dataset), &eval, progress)?;
         all.push((name, dataset, ruled, extracted));
     }
     let nothings = nothings(extractor)?;

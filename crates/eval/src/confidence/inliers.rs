@@ -1,15 +1,13 @@
 //! How much RANSAC's inliers count beside the reranker's logits.
 
-use super::calibrate::CalibrateOptions;
+use super::calibrate::{CalibrateOptions, extract};
 use super::fit::{Example, fit};
-use crate::extracted::Extracted;
-use crate::layout::Layout;
 use crate::ranking::Ranking;
 use crate::run::rank_extracted;
-use crate::{EvalError, EvalOptions, Result, Rules};
+use crate::{EvalError, Result};
 use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, Progress, RerankMethod};
-use r2former_model::{Bits, Clue, InlierWeights};
+use r2former_model::{Clue, InlierWeights};
 use std::collections::HashMap;
 
 /// Least distance of a score from 0 and 1 of which a logit is taken.
@@ -35,17 +33,10 @@ pub fn weigh_inliers(
             config.name
         )));
     }
-    let rules = Rules { radius_m: options.radius_m, ..Rules::default() };
-    let eval = EvalOptions::new(rules)
-        .rerank(vec![RerankMethod::Ransac, RerankMethod::Model])
-        .candidates(options.candidates)
-        .storage(options.storage.clone());
+    let eval = options.eval(vec![RerankMethod::Ransac, RerankMethod::Model]);
     let mut examples = Vec::new();
     for (name, dataset) in datasets {
-        progress.note(&format!("{name}: {} queries", dataset.queries.len()));
-        let ruled = eval.rules.apply(dataset)?;
-        let layout = Layout::of(extractor, true, Bits::Eight);
-        let extracted = Extracted::of(dataset, ruled.counted.clone(), extractor, layout, &eval, progress)?;
+        let (ruled, extracted) = extract(extractor, (name, dataset), &eval, progress)?;
         let rankings = rank_extracted(dataset, &extracted, None, extractor, &eval, progress)?.rankings;
         let (Some(ransac), Some(reranked)) = (&rankings.ransac, &rankings.reranked) else { continue };
         let positives = ruled.positives();

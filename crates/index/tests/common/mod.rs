@@ -72,3 +72,24 @@ pub fn image(i: u64, v: u64) -> NewPlace {
         local: random.bytes(WIDTH * (i as usize % (ROWS + 1))),
     }
 }
+
+/// Images that no index of [`config`] takes.
+pub fn unusable() -> Vec<NewPlace> {
+    let change = |change: &dyn Fn(&mut NewPlace)| {
+        let mut new = image(2, 0);
+        change(&mut new);
+        new
+    };
+    vec![
+        change(&|new| new.global = vec![1.0; DIM - 1]),
+        change(&|new| new.global = vec![0.0; DIM]),
+        change(&|new| new.global[3] = f32::NAN),
+        change(&|new| new.local = vec![0; WIDTH + 1]),
+        change(&|new| new.local = vec![0; WIDTH * 6]),
+        change(&|new| new.place.name.clear()),
+        change(&|new| new.place.position = Some(LatLon { lat: 91.0, lon: 0.0 }.into())),
+        change(&|new| new.place.position = Some(LatLon { lat: 0.0, lon: f64::NAN }.into())),
+        change(&|new| new.place.heading = Some(f64::INFINITY)),
+        change(&|new| drop(new.place.tags.insert("a=b".into(), "c".into()))),
+    ]
+}

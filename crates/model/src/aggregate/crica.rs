@@ -5,7 +5,7 @@
 
 use super::EPSILON;
 use crate::layers::Projection;
-use crate::r2former::{gem, unit};
+use crate::pooling::{gem, unit};
 use crate::weights::{Init, TensorReader, TensorWriter};
 use crate::{CricaConfig, Precision};
 use burn::module::{Module, Param};

@@ -1,7 +1,7 @@
 //! GeM over L2-normalised patch tokens: SelaVPR, and between two linear layers SelaVPR++.
 
 use crate::layers::Projection;
-use crate::r2former::{gem, unit};
+use crate::pooling::{gem, unit};
 use crate::weights::{Init, TensorReader, TensorWriter};
 use crate::{GemConfig, Precision};
 use burn::module::{Module, Param};

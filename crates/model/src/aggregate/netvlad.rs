@@ -1,7 +1,7 @@
 //! NetVLAD (Arandjelović et al., CVPR 2016) as Patch-NetVLAD has it, with whitening by a linear layer.
 
 use crate::NetVladConfig;
-use crate::r2former::unit;
+use crate::pooling::unit;
 use crate::weights::{Init, TensorReader, TensorWriter};
 use burn::module::{Module, Param};
 use burn::nn::Linear;

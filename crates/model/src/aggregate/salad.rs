@@ -2,7 +2,7 @@
 //! layer that MegaLoc (Berton and Masone, 2025) adds.
 
 use crate::layers::Projection;
-use crate::r2former::unit;
+use crate::pooling::unit;
 use crate::weights::{Init, TensorReader, TensorWriter};
 use crate::{Precision, SaladConfig};
 use burn::module::{Module, Param};

@@ -1,7 +1,7 @@
 //! VLAD with a vocabulary that is part of no training: AnyLoc (Keetha et al., RA-L 2024).
 
 use crate::VladConfig;
-use crate::r2former::unit;
+use crate::pooling::unit;
 use crate::weights::{Init, TensorReader, TensorWriter};
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};

@@ -193,17 +193,15 @@ fn add_to(
     }
     let bar = Bar::default();
     let started = std::time::Instant::now();
-    let mut done = add_photos(&mut writer, &extractor, &photos, &how, &WithoutNotes(&bar))?;
+    let done = add_photos(&mut writer, &extractor, &photos, &how, &WithoutNotes(&bar))?;
     let rate = (done.added + done.updated.len()) as f64 / started.elapsed().as_secs_f64();
-    let unreadable = std::mem::take(&mut done.unreadable);
-    skipped.extend(unreadable.iter().map(|(path, reason)| Skipped::unusable(path.clone(), reason)));
+    skipped.extend(done.unreadable.iter().map(|(path, reason)| Skipped::unusable(path.clone(), reason)));
     report(args, &done, rate, &skipped)?;
     let usable = done.added
         + done.already_indexed
         + done.updated.len()
         + done.changed.len()
         + done.skipped_duplicates.len();
-    done.unreadable = unreadable;
     let work = ShardWork::of(photos.len(), &done, &skipped);
     match (skipped.is_empty() && done.changed.is_empty(), usable) {
         (false, 0) if args.shard.part().is_none() => bail!("no photograph could be used; nothing was added"),

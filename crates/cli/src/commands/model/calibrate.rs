@@ -73,15 +73,13 @@ pub(super) fn run(args: &CalibrateArgs, machine: &Machine) -> Result<ExitStatus>
     (options.radius_m, options.candidates) = (args.radius, args.candidates as usize);
     (options.precision, options.storage) = (args.precision, args.storage.storage());
     if args.weigh_inliers {
+        let mut plain = loaded.clone();
+        plain.config.reranker.iter_mut().for_each(|own| own.inliers = None);
+        let extractor = machine.extractor(plain, settings)?;
         let Some(reranker) = &mut loaded.config.reranker else {
             bail!("{}: has no reranker beside which inliers could be weighed", args.input.display());
         };
-        reranker.inliers = None;
-        let extractor = machine.extractor(loaded.clone(), settings)?;
-        let weights = weigh_inliers(&extractor, &datasets, &options, &Bar::default())?;
-        if let Some(reranker) = &mut loaded.config.reranker {
-            reranker.inliers = Some(weights);
-        }
+        reranker.inliers = Some(weigh_inliers(&extractor, &datasets, &options, &Bar::default())?);
     }
     let mut config = loaded.config.clone();
     let extractor = machine.extractor(loaded, settings)?;

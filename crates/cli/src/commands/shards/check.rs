@@ -105,19 +105,19 @@ fn print(report: &JobReport) -> Result<()> {
     for difference in &report.differences {
         out.line(format_args!("differs   {}", escaped(difference)))?;
     }
-    out.line(format_args!("listed    {}", report.listed))?;
-    out.line(format_args!("added     {}", report.added))?;
+    out.line(format_args!("listed    {}", report.work.listed))?;
+    out.line(format_args!("added     {}", report.work.added))?;
     let counts = [
-        ("in place", report.already_indexed, "already indexed"),
-        ("updated", report.updated, "changed since they were added"),
-        ("changed", report.changed, "not taken (--update takes them)"),
-        ("cut", report.truncated, "added although cut short"),
+        ("in place", report.work.already_indexed, "already indexed"),
+        ("updated", report.work.updated, "changed since they were added"),
+        ("changed", report.work.changed, "not taken (--update takes them)"),
+        ("cut", report.work.truncated, "added although cut short"),
     ];
     for (word, count, what) in counts.into_iter().filter(|(_, count, _)| *count > 0) {
         out.line(format_args!("{word:<9} {count} {what}"))?;
     }
     let mut kinds: BTreeMap<&str, Vec<&LeftOut>> = BTreeMap::new();
-    for skipped in &report.skipped {
+    for skipped in &report.work.skipped {
         kinds.entry(&skipped.kind).or_default().push(skipped);
     }
     for (kind, all) in kinds {
