@@ -10,10 +10,14 @@ DATA holds `webcams` and `landmarks` (one folder per place). OUT gets, for each,
 - landmarks: queries are every fourth photograph of each held-out landmark, the database is everything else.
 
 A reference is a positive if it shows the query's camera or landmark.
+
+`OUT/fit.txt` lists what the global descriptor is fitted to: what is left of the webcams' brighter halves and of the landmarks, and of
+DATA's `cambridge` one view of each panorama west of the part that is held out.
 """
 
 import csv
 import pathlib
+import random
 import sys
 
 from PIL import Image, ImageStat
@@ -22,6 +26,8 @@ HELD = {
     "webcams": ["00003837", "00008575", "00010888", "00021510"],
     "landmarks": ["milan_cathedral", "st_pauls_cathedral"],
 }
+# Longitude up to which Cambridge was trained on.
+WEST_OF = 0.12132915
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
 
 
@@ -34,8 +40,16 @@ def grey(path):
         return ImageStat.Stat(image.convert("L")).mean[0]
 
 
+def street_views(folder):
+    with open(folder / "panoramas.csv", newline="") as file:
+        west = [row["id"] for row in csv.DictReader(file) if float(row["lon"]) < WEST_OF]
+    random.seed(0)
+    return [random.choice([folder / "tiles" / f"{panorama}_{tile}.jpg" for tile in range(4)]) for panorama in west]
+
+
 def main():
     data, out = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2])
+    fit = []
     for kind, held in HELD.items():
         database, queries = [], []
         for folder in sorted(p for p in (data / kind).iterdir() if p.is_dir()):
@@ -57,7 +71,11 @@ def main():
             table = csv.writer(file)
             table.writerow(["query", "reference"])
             table.writerows((q, r) for q in queries for r in database if q.parent == r.parent)
+        fit += [f for f in database if f.parent.name not in held]
         print(f"{kind}: {len(queries)} queries, {len(database)} in the database")
+    fit += street_views(data / "cambridge")
+    (out / "fit.txt").write_text("".join(f"{f}\n" for f in fit))
+    print(f"{len(fit)} photographs to fit a global descriptor to")
 
 
 main()

@@ -101,3 +101,35 @@ fn options_that_do_not_fit_are_refused() {
     copy.args(["model", "copy"]).arg(built_in).arg(home.path().join("copy")).args(["--local-dim", "all"]);
     names(&fails(&mut copy, 1), &["was trained", "r2former-tiny"]);
 }
+
+#[test]
+fn local_features_become_a_global_descriptor() {
+    let home = tempfile::tempdir().expect("temporary folder");
+    let file = |name: &str| home.path().join(name);
+    report(r2former().args(["model", "import"]).arg(global_only()).arg(file("plain")));
+    let photos = home.path().join("photos");
+    std::fs::create_dir(&photos).expect("a folder");
+    for seed in 0..12 {
+        common::write_photo(&photos.join(format!("{seed}.jpg")), seed, None);
+    }
+    std::fs::write(photos.join("broken.jpg"), b"\xff\xd8\xff no picture").expect("a file");
+    let vlad = |options: &[&str]| {
+        let mut command = r2former();
+        command.args(["model", "vlad"]).arg(file("plain")).arg(file("vlad")).arg("--images").arg(&photos);
+        command.args(options);
+        command
+    };
+    // A photograph that cannot be read is named, and the exit code says that it was left out.
+    let mut fitted = vlad(&["--clusters", "4", "--dim", "8", "--json"]);
+    let output = fitted.assert().code(3).get_output().clone();
+    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&said["photographs"], &said["left_out"]), (&12.into(), &1.into()), "{said}");
+    names(&String::from_utf8_lossy(&output.stderr), &["broken.jpg"]);
+    let mut info = r2former();
+    let about = info.args(["model", "info"]).arg(file("vlad")).assert().success().get_output().stdout.clone();
+    names(&String::from_utf8_lossy(&about), &["8 dimensions, VLAD of 4 clusters"]);
+    asked(home.path(), "vlad", &file("vlad"));
+    // What cannot be fitted.
+    names(&fails(&mut vlad(&["--dim", "12", "--clusters", "4"]), 1), &["12 photographs", "12 dimensions"]);
+    names(&fails(&mut vlad(&["--dim", "600", "--clusters", "2"]), 1), &["dimensions", "clusters"]);
+}

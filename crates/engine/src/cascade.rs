@@ -1,7 +1,74 @@
-//! Which candidates are worth the model's reranker: geometry chooses them, at a fraction of its cost.
+//! The order of a query's candidates. Which of them are worth the model's reranker, geometry chooses at a fraction of its cost.
 
 use crate::geometry::{Verifier, geometric_scores};
-use crate::{Extractor, LocalRows, Result};
+use crate::rerank::rerank_verified;
+use crate::{Extractor, LocalRows, RerankMethod, Result};
+
+/// One query's candidates by a reranking method.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RankedCandidates {
+    method: RerankMethod,
+    /// Indices of the candidates, best first; equal scores keep the order in which candidates came.
+    pub order: Vec<usize>,
+    /// Scores of the first of them; those that a cascade leaves out have none.
+    pub scores: Vec<f32>,
+    /// The first one's inliers, where they were counted on the way.
+    inliers: Option<usize>,
+}
+
+impl RankedCandidates {
+    /// RANSAC's inliers of the first candidate; `None` where it has no local features.
+    ///
+    /// # Errors
+    /// As [`Verifier::new`].
+    pub(crate) fn best_inliers(
+        &self,
+        extractor: &Extractor,
+        query: &[f32],
+        rows: &[&[u8]],
+    ) -> Result<Option<usize>> {
+        let Some(best) = self.order.first().map(|best| rows[*best]).filter(|rows| !rows.is_empty()) else {
+            return Ok(None);
+        };
+        match (self.inliers, self.method, self.scores.first()) {
+            (Some(known), ..) => Ok(Some(known)),
+            (None, RerankMethod::Ransac, Some(score)) => Ok(Some(*score as usize)),
+            _ => Ok(Some(Verifier::new(extractor, query)?.inliers(best))),
+        }
+    }
+}
+
+/// Ranks candidates, whose local features are in 8 bits as an index stores them. With a cascade the model scores only as many as
+/// geometry ranks first.
+///
+/// # Errors
+/// As [`RerankMethod::scores`].
+pub fn rank_candidates(
+    extractor: &Extractor,
+    query: &[f32],
+    rows: &[&[u8]],
+    method: RerankMethod,
+    cascade: Option<usize>,
+) -> Result<RankedCandidates> {
+    let Some(count) = cascade.filter(|count| method == RerankMethod::Model && *count < rows.len()) else {
+        let scores = method.scores(extractor, query, rows)?;
+        let order = best_first(&scores);
+        let scores = order.iter().map(|i| scores[*i]).collect();
+        return Ok(RankedCandidates { method, order, scores, inliers: None });
+    };
+    let geometry = cascade_scores(extractor, query, rows)?;
+    let inliers = |i: usize| geometry[i] as usize;
+    let (chosen, others) = cascade_split(&geometry, count);
+    let chosen_rows: Vec<LocalRows<'_>> = chosen.iter().map(|i| rows[*i].into()).collect();
+    let known: Vec<usize> = chosen.iter().map(|i| inliers(*i)).collect();
+    let pairs = rerank_verified(extractor, query, &chosen_rows, &known)?;
+    let scores: Vec<f32> = pairs.iter().map(|pair| pair.score).collect();
+    let ranked = best_first(&scores);
+    let order: Vec<usize> = ranked.iter().map(|at| chosen[*at]).chain(others).collect();
+    let best = order.first().map(|best| inliers(*best));
+    let scores = ranked.iter().map(|at| scores[*at]).collect();
+    Ok(RankedCandidates { method, order, scores, inliers: best })
+}
 
 /// By what a cascade chooses candidates, whose local features are in 8 bits as an index stores them (`&[u8]`) or in full
 /// precision (`&[f32]`): RANSAC's inliers, and among equal numbers of them mutual matches. The whole part is the

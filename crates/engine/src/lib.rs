@@ -87,7 +87,7 @@ mod user_cache;
 pub use adaptive::top1_margin;
 pub use answer::{Answer, Match, ScoreKind, Status, Timing};
 pub use answers_geojson::{answers_geojson, geojson_coordinates};
-pub use cascade::{best_first, cascade_scores, cascade_split};
+pub use cascade::{RankedCandidates, best_first, cascade_scores, cascade_split, rank_candidates};
 pub use confidence::Evidence;
 pub use contribution::{Contribution, contributions};
 pub use copying::{CopyOptions, CopyReport, Difference, Verified, VerifySamples, copy_index};

@@ -3,7 +3,7 @@
 use crate::framing::named;
 use crate::{
     Answer, DecodedQuery, EngineError, Estimate, Evidence, Extractor, Match, QueryImage, RerankMethod,
-    Result, ScoreKind, Status, Timing, Verifier, best_first, cascade_scores, cascade_split, top1_margin,
+    Result, ScoreKind, Status, Timing, rank_candidates, top1_margin,
 };
 use r2former_index::{Filter, Hit, Near, ReadPlaces};
 use std::path::Path;
@@ -30,8 +30,9 @@ pub struct LocateOptions {
     pub candidates: usize,
     /// Reranking method; by default [`RerankMethod::default_of`] the model.
     pub rerank: Option<RerankMethod>,
-    /// Of the candidates those that the model's reranker scores: the ones that geometry ranks first ([`cascade_scores`]); the
-    /// others follow in its order, without a score. By default all are scored; other methods do not use it.
+    /// Of the candidates those that the model's reranker scores: the ones that geometry ranks first
+    /// ([`cascade_scores`](crate::cascade_scores)); the others follow in its order, without a score. By default as many as the
+    /// model's file says, or all; as many as there are candidates, or more, means all. Other methods do not use it.
     pub cascade: Option<usize>,
     /// Keep the global ranking where its [`top1_margin`] (a difference of cosines) is at least this; by default
     /// every query is reranked.
@@ -195,15 +196,7 @@ pub fn locate<'a>(
         )));
     }
     let method = options.rerank.unwrap_or_else(|| RerankMethod::default_of(extractor.config()));
-    if options.cascade == Some(0) {
-        return Err(EngineError::Request("cascade=0: at least 1 candidate is reranked".into()));
-    }
-    if options.cascade.is_some() && method != RerankMethod::Model {
-        return Err(EngineError::Request(format!(
-            "cascade: chooses candidates for the model's reranker; this query is reranked by {}",
-            method.name()
-        )));
-    }
+    let cascade = method.cascade(extractor.config(), options.cascade)?;
     let query = query.into();
     let mut timing = Timing::default();
     let mut clock = Instant::now();
@@ -243,12 +236,12 @@ pub fn locate<'a>(
         lap(&mut timing.fetch_ms);
         let rows: Vec<&[u8]> =
             local.iter().map(|found| found.as_ref().map_or(&[][..], |local| &local.rows)).collect();
-        let ranking = ranking(extractor, &features.local, &rows, method, options.cascade)?;
+        let ranking = rank_candidates(extractor, &features.local, &rows, method, cascade)?;
         if calibration.is_some() {
-            inliers = best_inliers(extractor, &features.local, ranking.first(), &rows, method)?;
+            inliers = ranking.best_inliers(extractor, &features.local, &rows)?;
         }
-        for (place, (i, score)) in ranking.into_iter().enumerate() {
-            (head[i].place, head[i].score) = (place, score);
+        for (place, i) in ranking.order.into_iter().enumerate() {
+            (head[i].place, head[i].score) = (place, ranking.scores.get(place).copied());
         }
         // Places beyond the candidates stay behind.
         head.sort_by_key(|candidate| candidate.place);
@@ -290,41 +283,6 @@ pub fn locate<'a>(
         notes,
         timing,
     })
-}
-
-/// Candidates by a method, best first, and their scores; equal scores keep the global ranking. With a cascade the model scores
-/// only as many as geometry ranks first.
-fn ranking(
-    extractor: &Extractor,
-    query: &[f32],
-    rows: &[&[u8]],
-    method: RerankMethod,
-    cascade: Option<usize>,
-) -> Result<Vec<(usize, Option<f32>)>> {
-    let Some(count) = cascade.filter(|count| method == RerankMethod::Model && *count < rows.len()) else {
-        let scores = method.scores(extractor, query, rows)?;
-        return Ok(best_first(&scores).into_iter().map(|i| (i, Some(scores[i]))).collect());
-    };
-    let (chosen, others) = cascade_split(&cascade_scores(extractor, query, rows)?, count);
-    let chosen_rows: Vec<&[u8]> = chosen.iter().map(|i| rows[*i]).collect();
-    let scores = method.scores(extractor, query, &chosen_rows)?;
-    let ranked = best_first(&scores).into_iter().map(|i| (chosen[i], Some(scores[i])));
-    Ok(ranked.chain(others.into_iter().map(|i| (i, None))).collect())
-}
-
-/// RANSAC's inliers of the candidate that a method ranks first, given with its score; `None` where it has no local features.
-fn best_inliers(
-    extractor: &Extractor,
-    query: &[f32],
-    best: Option<&(usize, Option<f32>)>,
-    rows: &[&[u8]],
-    method: RerankMethod,
-) -> Result<Option<usize>> {
-    let Some((best, score)) = best.filter(|(best, _)| !rows[*best].is_empty()) else { return Ok(None) };
-    if let (RerankMethod::Ransac, Some(score)) = (method, score) {
-        return Ok(Some(*score as usize));
-    }
-    Ok(Some(Verifier::new(extractor, query)?.inliers(rows[*best])))
 }
 
 /// By how much the first candidate's similarity exceeds that of the first one of another place.

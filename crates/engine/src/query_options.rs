@@ -47,7 +47,8 @@ pub struct QueryOptions {
     pub candidates: Option<usize>,
     /// Reranking method; the model's best by default.
     pub rerank: Option<RerankMethod>,
-    /// Candidates that the model reranks, 1 to 10,000: those that geometry ranks first; all by default.
+    /// Candidates that the model reranks, 1 to 10,000: those that geometry ranks first; by default as many as its file
+    /// says, or all.
     pub cascade: Option<usize>,
     /// Top-1 margin from which on reranking is skipped, 0 to 2.
     pub adaptive: Option<f32>,

@@ -6,7 +6,7 @@ use crate::host::host;
 use crate::{EngineError, Extractor, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_kernels::{KernelError, Query};
-use r2former_model::{Reranker, quantize};
+use r2former_model::{InlierWeights, Reranker, quantize};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
@@ -80,15 +80,33 @@ where
     R: Copy + Into<LocalRows<'a>>,
 {
     let candidates: Vec<LocalRows<'a>> = candidates.iter().map(|rows| (*rows).into()).collect();
-    let mut pairs = by_network(extractor, query, &candidates)?;
-    let weights = extractor.config().reranker.as_ref().and_then(|own| own.inliers);
-    if let Some(weights) = weights.filter(|_| !pairs.is_empty()) {
+    let mut inliers = Vec::new();
+    if weights(extractor).is_some() && !candidates.is_empty() {
         let verifier = Verifier::new(extractor, query)?;
-        pairs.par_iter_mut().zip(&candidates).for_each(|(pair, rows)| {
-            pair.score = weights.score(pair.logits, verifier.inliers(*rows));
-        });
+        inliers = candidates.par_iter().map(|rows| verifier.inliers(*rows)).collect();
+    }
+    rerank_verified(extractor, query, &candidates, &inliers)
+}
+
+/// As [`rerank`], of candidates whose inliers are known; not looked at where the model does not weigh them.
+pub(crate) fn rerank_verified(
+    extractor: &Extractor,
+    query: &[f32],
+    candidates: &[LocalRows<'_>],
+    inliers: &[usize],
+) -> Result<Vec<PairScore>> {
+    let mut pairs = by_network(extractor, query, candidates)?;
+    if let Some(weights) = weights(extractor) {
+        for (pair, inliers) in pairs.iter_mut().zip(inliers) {
+            pair.score = weights.score(pair.logits, *inliers);
+        }
     }
     Ok(pairs)
+}
+
+/// How the model weighs inliers beside its logits.
+fn weights(extractor: &Extractor) -> Option<InlierWeights> {
+    extractor.config().reranker.as_ref()?.inliers
 }
 
 /// The network's logits, and their softmax as score.

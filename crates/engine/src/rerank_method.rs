@@ -42,6 +42,24 @@ impl RerankMethod {
         }
     }
 
+    /// How many of the candidates are scored, those that geometry ranks first ([`cascade_scores`](crate::cascade_scores)):
+    /// as many as a query asks for, else as the model's file says. `None`: all, and with every method but the model's
+    /// reranker.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] for a query that asks for none, or for such a choice with another method.
+    pub fn cascade(self, config: &ModelConfig, asked: Option<usize>) -> Result<Option<usize>> {
+        match asked {
+            Some(0) => Err(EngineError::Request("cascade=0: at least 1 candidate is reranked".into())),
+            Some(_) if self != Self::Model => Err(EngineError::Request(format!(
+                "cascade: chooses candidates for the model's reranker; this query is reranked by {}",
+                self.name()
+            ))),
+            _ if self != Self::Model => Ok(None),
+            asked => Ok(asked.or_else(|| config.reranker.as_ref()?.cascade)),
+        }
+    }
+
     /// Its name, as it is written and read.
     pub fn name(self) -> &'static str {
         match self {

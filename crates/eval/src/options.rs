@@ -1,7 +1,9 @@
 //! How a dataset is evaluated.
 
+use crate::ranking::Reranked;
 use crate::{EvalError, FeatureStorage, QueryPreprocessing, Result, Rules, Unknown};
 use r2former_engine::RerankMethod;
+use r2former_model::ModelConfig;
 
 /// Options of [`crate::evaluate`] and [`crate::rank`].
 ///
@@ -24,7 +26,7 @@ pub struct EvalOptions {
     /// Candidates of the global ranking that are reranked.
     pub candidates: usize,
     /// Of the candidates those that the model's reranker scores, chosen by geometry
-    /// ([`cascade_scores`](r2former_engine::cascade_scores)). `None`: all.
+    /// ([`cascade_scores`](r2former_engine::cascade_scores)). `None`: as many as the model's file says, or all.
     pub cascade: Option<usize>,
     /// Adaptive reranking: skip queries whose [top-1 margin](crate::EvaluatedQuery::top1_margin) is at least this.
     /// `None`: rerank every query.
@@ -70,7 +72,8 @@ impl EvalOptions {
         self
     }
 
-    /// Has geometry choose the candidates that the model's reranker scores, this many; `None`: all are scored.
+    /// Has geometry choose the candidates that the model's reranker scores, this many; `None`: as many as the model's file
+    /// says, or all.
     #[must_use]
     pub fn cascade(mut self, candidates: Option<usize>) -> Self {
         self.cascade = candidates;
@@ -112,15 +115,20 @@ impl EvalOptions {
         self
     }
 
-    /// Refuses what would be ignored.
-    pub(crate) fn check(&self) -> Result<()> {
-        match self.cascade {
-            Some(0) => Err(EvalError::Request("cascade=0: at least 1 candidate is reranked".into())),
-            Some(_) if !self.rerank.contains(&RerankMethod::Model) => Err(EvalError::Request(
+    /// How deep the reranking goes.
+    pub(crate) fn reranked(&self) -> Reranked {
+        Reranked { candidates: self.candidates, cascade: self.cascade }
+    }
+
+    /// Refuses what would be ignored, or cannot be done by a model.
+    pub(crate) fn check(&self, config: &ModelConfig) -> Result<()> {
+        if self.cascade.is_some() && !self.rerank.contains(&RerankMethod::Model) {
+            return Err(EvalError::Request(
                 "cascade: chooses candidates for the model's reranker, which is not among the methods".into(),
-            )),
-            _ => Ok(()),
+            ));
         }
+        RerankMethod::Model.cascade(config, self.cascade)?;
+        Ok(())
     }
 }
 

@@ -83,6 +83,7 @@ pub(crate) fn top1_margins(rankings: &[Ranking], database: &[&Photo], candidates
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reranked {
     pub(crate) candidates: usize,
+    /// As asked for; the model's own where nothing is.
     pub(crate) cascade: Option<usize>,
 }
 
@@ -99,7 +100,8 @@ pub(crate) fn rerank_all(
     Reranked { candidates, cascade }: Reranked,
     progress: &dyn Progress,
 ) -> Result<Vec<Ranking>> {
-    let cascade = cascade.filter(|_| method == RerankMethod::Model);
+    let asked = cascade.filter(|_| method == RerankMethod::Model);
+    let cascade = method.cascade(extractor.config(), asked)?;
     let row = extractor.config().local_row();
     progress.start("queries", rankings.len() as u64);
     let mut reranked = Vec::with_capacity(rankings.len());

@@ -11,7 +11,7 @@ use crate::protocol::Input;
 use crate::query_result::{
     EvaluatedQuery, QueryResult, RankingQuality, comparisons, nearest_positive, quality,
 };
-use crate::ranking::{Ranking, Reranked, rerank_all, search, top1_margins};
+use crate::ranking::{Ranking, rerank_all, search, top1_margins};
 use crate::rules::{RuledDataset, not_empty};
 use crate::units::SEQUENCES;
 use crate::view::Choice;
@@ -166,7 +166,7 @@ pub fn evaluate(
     let answers = match options.unknown {
         None => None,
         Some(unknown) => {
-            let asked = Asked::own(extractor, &extracted, &dataset.database, options.candidates);
+            let asked = Asked::own(extractor, &extracted, &dataset.database, options.reranked());
             let (photos, positives) = (ruled.photos(dataset), ruled.positives());
             let (queries, rankings) = ((&*photos, &*ranked.queries), &ranked.rankings);
             Some((
@@ -176,7 +176,7 @@ pub fn evaluate(
         }
     };
     let fused = options.window.map(|window| {
-        let asked = Asked::own(extractor, &extracted, &dataset.database, options.candidates);
+        let asked = Asked::own(extractor, &extracted, &dataset.database, options.reranked());
         fuse_windows(&asked, &ruled.photos(dataset), &ruled.positives(), &ranked.rankings, window)
     });
     let mut evaluation = score_rankings(dataset, &ruled, ranked, extractor, options);
@@ -215,7 +215,7 @@ fn extract(
     options: &EvalOptions,
     progress: &dyn Progress,
 ) -> Result<Extracted> {
-    options.check()?;
+    options.check(extractor.config())?;
     let layout = Layout::of(extractor, !options.rerank.is_empty(), Bits::Eight);
     Extracted::of(dataset, chosen, extractor, layout, options, progress)
 }
@@ -243,13 +243,13 @@ pub(crate) fn rank_extracted(
         margins.iter().map(|margin| options.adaptive.is_some_and(|limit| *margin >= limit)).collect();
     let mut rankings = PerRanking { global, ransac: None, mutual: None, reranked: None };
     let mut rerank_ms = BTreeMap::new();
-    let depth = Reranked { candidates: options.candidates, cascade: options.cascade };
     let methods: BTreeSet<RerankMethod> =
         options.rerank.iter().copied().filter(|m| *m != RerankMethod::None).collect();
     for method in methods {
         let started = Instant::now();
         let views = (&database_view, &query_view);
-        let reranked = rerank_all(extractor, views, &rankings.global, &skip, method, depth, progress)?;
+        let reranked =
+            rerank_all(extractor, views, &rankings.global, &skip, method, options.reranked(), progress)?;
         rerank_ms.insert(method, per_query(started));
         rankings.set(method, reranked);
     }
@@ -328,13 +328,15 @@ fn input(
     let settings = extractor.settings();
     let reranked = rankings.ransac.is_some() || rankings.reranked.is_some();
     let sequences = dataset.sequences.database.is_some() || dataset.sequences.queries.is_some();
+    let cascade = RerankMethod::Model.cascade(extractor.config(), options.cascade).ok().flatten();
+    let cascade = cascade.filter(|_| rankings.reranked.is_some());
     Input {
         resize: extractor.config().input.resize.to_string(),
         image_size: settings.image_size().to_string(),
         query_preprocessing: options.query_preprocessing,
         precision: settings.precision.to_string(),
         candidates: if reranked { options.candidates } else { 0 },
-        cascade: options.cascade.filter(|_| rankings.reranked.is_some()),
+        cascade,
         sequences: sequences.then(|| SEQUENCES.to_string()),
     }
 }

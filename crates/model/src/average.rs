@@ -89,12 +89,18 @@ fn parts<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
 /// What the shapes do not show: the parts that are averaged compute the same in both models.
 fn same_architecture(first: &ModelConfig, second: &ModelConfig, parts: &[&str]) -> Result<()> {
     let tokens = |config: &ModelConfig| config.local.as_ref().map(|local| (local.layer, local.facet));
-    // Neighbours are a choice made at every query, and inliers are none of the network's.
+    // Neighbours are a choice made at every query; inliers and cascade are none of the network's.
     let reranker = |config: &ModelConfig| {
-        config.reranker.as_ref().map(|own| RerankerConfig { neighbours: 1, inliers: None, ..own.clone() })
+        let network = |own: &RerankerConfig| RerankerConfig {
+            neighbours: 1,
+            inliers: None,
+            cascade: None,
+            ..own.clone()
+        };
+        config.reranker.as_ref().map(network)
     };
     let normalisation = |config: &ModelConfig| (config.input.mean, config.input.std);
-    let global = ["head", "head_dist", "gem"];
+    let global = ["head", "head_dist", "gem", "aggregator"];
     let differs = [
         ("backbone", "backbone", first.backbone != second.backbone),
         ("backbone", "input.mean, input.std", normalisation(first) != normalisation(second)),

@@ -83,6 +83,10 @@ fn head_flop(config: &ModelConfig, local_count: usize, cells: f64) -> f64 {
         GlobalConfig::MixVpr(mix) => mix.flop(width),
         GlobalConfig::NetVlad(vlad) => vlad.flop(width, cells),
         GlobalConfig::Vlad(vlad) => vlad.flop(width, cells),
+        GlobalConfig::LocalVlad(vlad) => {
+            let flop = |local| vlad.flop(local, config.local_dim() as f64, cells);
+            config.local.as_ref().map_or(0.0, flop)
+        }
         GlobalConfig::Gem(gem) => {
             let projected = if gem.projected { cells * width } else { 0.0 };
             2.0 * width * (projected + gem.dim.unwrap_or(0) as f64)

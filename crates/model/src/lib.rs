@@ -64,9 +64,9 @@ pub use checkpoint::{Checkpoint, load, save};
 pub use config::{
     AdapterConfig, BackboneConfig, BoqConfig, Calibration, CalibrationSet, Clue, Clues, ConfidenceFit,
     CricaConfig, Facet, Fit, GemConfig, GlobalConfig, ImageSize, InlierWeights, InputConfig, LocalConfig,
-    MixVprConfig, ModelConfig, NetVladConfig, Placement, Pooling, PositionMode, Precision, PrecisionCheck,
-    RerankerConfig, ResNetConfig, ResizeMode, SaladConfig, Selection, Sides, SizeRule, Trained, VitConfig,
-    VladConfig,
+    LocalVladConfig, MixVprConfig, ModelConfig, NetVladConfig, Placement, Pooling, PositionMode, Precision,
+    PrecisionCheck, RerankerConfig, ResNetConfig, ResizeMode, SaladConfig, Selection, Sides, SizeRule,
+    Trained, VitConfig, VladConfig,
 };
 pub use device::{Device, DeviceInfo, parse_device};
 pub use error::{ModelError, Result};

@@ -401,6 +401,9 @@ impl R2Former {
     /// features are selected by it.
     fn global_and_weights(&self, tokens: &Tokens) -> (Tensor<2>, Option<Tensor<2>>) {
         let Some(aggregate) = &self.aggregate else { return (self.global_by_head(tokens), None) };
+        if let (Aggregate::LocalVlad(vlad), Some(features)) = (aggregate, self.local_features(tokens)) {
+            return (unit(vlad.forward(features)), None);
+        }
         let (descriptor, weights) = aggregate.forward_with_weights(tokens);
         let asked = self.selects_by_aggregation();
         (unit(descriptor), weights.filter(|_| asked).map(Tensor::detach))

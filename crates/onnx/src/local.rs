@@ -47,6 +47,18 @@ pub(crate) fn local(
     }))
 }
 
+/// The local features of all patches, `[batch, patches, dim]`; `None` for a model without them.
+pub(crate) fn projected(g: &mut Graph<'_>, config: &ModelConfig, tokens: &Tokens) -> Option<Value> {
+    let (local, taken) = (config.local.as_ref()?, tokens.local.as_ref()?);
+    let described = described(local, taken);
+    // The published gather is shifted by the prefix: it loses the last patches instead.
+    let patches = match local.official_gather {
+        true => g.without_last(&described, taken.prefix),
+        false => g.after(&described, taken.prefix),
+    };
+    Some(if local.projected { g.linear(&patches, "local_head") } else { patches })
+}
+
 /// What the local head projects of every token.
 fn described(local: &LocalConfig, taken: &LocalTokens) -> Value {
     match (local.facet.part(), &taken.facets) {

@@ -136,6 +136,13 @@ impl Graph<'_> {
         self.node("Slice", &[x, &first, &end, &axis], Vec::new())
     }
 
+    /// All rows along the second axis but the last `count`.
+    pub(crate) fn without_last(&mut self, x: &Value, count: usize) -> Value {
+        let end = if count == 0 { i64::MAX } else { -(count as i64) };
+        let (first, end, axis) = (self.ints(&[0]), self.ints(&[end]), self.ints(&[1]));
+        self.node("Slice", &[x, &first, &end, &axis], Vec::new())
+    }
+
     pub(crate) fn unsqueeze(&mut self, x: &Value, axis: i64) -> Value {
         let axes = self.ints(&[axis]);
         self.binary("Unsqueeze", x, &axes)

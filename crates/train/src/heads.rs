@@ -3,6 +3,7 @@
 use crate::batch::{Loader, Pairs, Planner, preprocessing};
 use crate::config::TrainConfig;
 use crate::pool::{Excluded, LeftOut, Pool};
+use crate::principal::eigen;
 use crate::random::{self, Use};
 use crate::step::Frozen;
 use crate::{Result, TrainError};
@@ -149,68 +150,11 @@ fn whitening(rows: &[f32], width: usize, dim: usize, noise: f64) -> (Vec<f32>, V
     (weight, bias)
 }
 
-/// Eigenvalues of a symmetric matrix in descending order, and its eigenvectors as rows, by Jacobi's rotations.
-fn eigen(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
-    /// Rounds over all pairs; about ten suffice.
-    const ROUNDS: usize = 40;
-    let mut vectors = vec![0.0f64; n * n];
-    (0..n).for_each(|i| vectors[i * n + i] = 1.0);
-    let whole: f64 = a.iter().map(|v| v * v).sum();
-    for _ in 0..ROUNDS {
-        let off: f64 =
-            (0..n).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a[i * n + j].powi(2)).sum();
-        if off <= 1e-22 * whole {
-            break;
-        }
-        for p in 0..n {
-            for q in p + 1..n {
-                if a[p * n + q] == 0.0 {
-                    continue;
-                }
-                let theta = (a[q * n + q] - a[p * n + p]) / (2.0 * a[p * n + q]);
-                let tangent = theta.signum() / (theta.abs() + theta.hypot(1.0));
-                let cosine = tangent.hypot(1.0).recip();
-                let sine = tangent * cosine;
-                for k in 0..n {
-                    let (x, y) = (a[k * n + p], a[k * n + q]);
-                    (a[k * n + p], a[k * n + q]) = (cosine * x - sine * y, sine * x + cosine * y);
-                }
-                for of in [&mut a, &mut vectors] {
-                    let (upper, lower) = of.split_at_mut(q * n);
-                    for (x, y) in upper[p * n..][..n].iter_mut().zip(&mut lower[..n]) {
-                        (*x, *y) = (cosine * *x - sine * *y, sine * *x + cosine * *y);
-                    }
-                }
-            }
-        }
-    }
-    let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by(|i, j| a[j * n + j].total_cmp(&a[i * n + i]));
-    let values = order.iter().map(|i| a[i * n + i]).collect();
-    (values, order.iter().flat_map(|i| vectors[i * n..][..n].to_vec()).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::random::{Use, at};
     use rand::Rng as _;
-
-    #[test]
-    fn eigenvectors_diagonalise() {
-        let n = 12;
-        let rng = &mut at(1, Use::Image, [0, 0]);
-        let half: Vec<f64> = (0..n * n).map(|_| rng.random_range(-1.0..1.0)).collect();
-        let a: Vec<f64> = (0..n * n).map(|i| half[i] + half[i % n * n + i / n]).collect();
-        let (values, vectors) = eigen(a.clone(), n);
-        assert!(values.windows(2).all(|w| w[0] >= w[1]));
-        for (value, vector) in values.iter().zip(vectors.chunks_exact(n)) {
-            for (row, v) in a.chunks_exact(n).zip(vector) {
-                let product: f64 = row.iter().zip(vector).map(|(a, b)| a * b).sum();
-                assert!((product - value * v).abs() < 1e-9);
-            }
-        }
-    }
 
     #[test]
     fn projected_rows_have_the_roots_of_their_deviations() {

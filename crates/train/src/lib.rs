@@ -12,11 +12,13 @@ mod error;
 mod estimate;
 mod extract_views;
 mod heads;
+mod local_vlad;
 mod loss;
 mod mining;
 mod optim;
 mod pool;
 mod preview;
+mod principal;
 mod random;
 mod record;
 mod run;
@@ -36,6 +38,7 @@ pub use config::{
     SourceKind, Stage, StartModel, TrainConfig, ValidationConfig, WarpConfig,
 };
 pub use error::{Result, TrainError};
+pub use local_vlad::{LocalVladOptions, fit_local_vlad};
 pub use loss::{cross_entropy, triplet};
 pub use preview::preview;
 pub use record::{LogEntry, read as read_log};

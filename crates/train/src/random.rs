@@ -23,6 +23,8 @@ pub(crate) enum Use {
     View = 5,
     /// Replacements of photographs that cannot be read.
     Replacement = 6,
+    /// Photographs and features that a descriptor is fitted to.
+    Fitting = 7,
 }
 
 /// The generator for one purpose at one place.

@@ -38,7 +38,8 @@ pub(crate) struct QueryArgs {
     #[arg(long, value_name = "METHOD")]
     rerank: Option<RerankMethod>,
     /// Rerank by the model only the N candidates with the most RANSAC inliers (then mutual matches); the others follow in that
-    /// order, without a score [default: all candidates].
+    /// order, without a score. As many as there are candidates means all [default: the model's own, 20 of the built-in one; else
+    /// all].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     cascade: Option<u32>,
     /// Skip reranking if the top-1 margin is at least MARGIN: the cosine similarity of the best match minus that

@@ -63,6 +63,9 @@ pub(crate) fn global_head(config: &ModelConfig) -> String {
         GlobalConfig::Gem(gem) if gem.dim.is_some() => "GeM of the patches between linear layers".into(),
         GlobalConfig::Gem(_) => "GeM of the patches with a learned power".into(),
         GlobalConfig::Crica(_) => "CricaVPR's regions, each image as its own batch".into(),
+        GlobalConfig::LocalVlad(vlad) => {
+            format!("VLAD of {} clusters of the local features of all patches, whitened", vlad.clusters)
+        }
         GlobalConfig::Vlad(vlad) => format!("VLAD of {} clusters", vlad.clusters),
         GlobalConfig::Linear { pooling: Pooling::Cls, .. } => "linear head".into(),
         GlobalConfig::Linear { pooling, .. } => {

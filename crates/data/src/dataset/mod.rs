@@ -52,7 +52,7 @@ pub use label::{SourceRoot, source_root};
 pub use msls::{MslsOptions, read_msls};
 pub use msls_task::MslsTask;
 pub use names::{composed_name, escaped_name};
-pub use pairs::read_pairs;
+pub use pairs::{photos_of, read_pairs};
 pub use panoramas::{list_panoramas, split_panoramas};
 pub use placed::distance_m;
 pub use positions_csv::{LookUp, list_of_names, list_positions_bytes, list_positions_csv};

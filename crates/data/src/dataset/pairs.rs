@@ -29,8 +29,8 @@ pub fn read_pairs(database: &Path, queries: &Path, positives: &Path) -> Result<D
             format!("needs the header query,reference; its first line is: {}", table.header.join(",")),
         ));
     };
-    let database_photos = side(database)?;
-    let mut query_photos = side(queries)?;
+    let database_photos = photos_of(database)?;
+    let mut query_photos = photos_of(queries)?;
     let mut tags = Vec::new();
     let reference_of = by_name(&database_photos);
     let query_of = by_name(&query_photos);
@@ -86,7 +86,12 @@ pub fn read_pairs(database: &Path, queries: &Path, positives: &Path) -> Result<D
     })
 }
 
-fn side(source: &Path) -> Result<Vec<Photo>> {
+/// The photographs of a folder, of a text file with one path per line or of a table with a column `path`; positions are not needed.
+///
+/// # Errors
+/// [`DataError::Io`] for a source that cannot be read, [`DataError::Format`] for one that holds no images, or a table without
+/// paths.
+pub fn photos_of(source: &Path) -> Result<Vec<Photo>> {
     let extension = source.extension().map(|e| e.to_ascii_lowercase());
     let photos: Vec<Photo> = if source.is_dir() {
         images_under(source)?.images.into_iter().map(|(path, name)| Photo::new(path, name)).collect()

@@ -218,7 +218,7 @@ fn judge(
     progress: &dyn Progress,
 ) -> Result<Judged> {
     let (photos, positives) = (ruled.photos(dataset), ruled.positives());
-    let asked = Asked::own(extractor, extracted, &dataset.database, options.candidates);
+    let asked = Asked::own(extractor, extracted, &dataset.database, options.reranked());
     let ranked = rank_extracted(dataset, extracted, None, extractor, options, progress)?;
     let nobody = Photo::new("", "");
     let collect = |asked: &Asked<'_>, rankings: &PerRanking<Vec<Ranking>>, unknown: bool| -> Result<_> {

@@ -172,7 +172,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) references: &'a [Photo],
     pub(crate) queries: View<'a>,
     /// Candidates that are reranked, and that clues compare the best match with.
-    pub(crate) candidates: usize,
+    pub(crate) reranked: Reranked,
 }
 
 impl<'a> Asked<'a> {
@@ -181,10 +181,10 @@ impl<'a> Asked<'a> {
         extractor: &'a Extractor,
         extracted: &'a Extracted,
         references: &'a [Photo],
-        candidates: usize,
+        reranked: Reranked,
     ) -> Self {
         let [database, queries] = extracted.views(None);
-        Self { extractor, database, references, queries, candidates }
+        Self { extractor, database, references, queries, reranked }
     }
 
     /// Ranks the database without `hidden[q]` for each query `q` where that is something; other rankings are empty.
@@ -200,26 +200,20 @@ impl<'a> Asked<'a> {
         let references: Vec<&Photo> = self.references.iter().collect();
         let sides: [(&Units, &[&Photo]); 2] =
             [(self.database.units, &references), (self.queries.units, photos)];
-        let mut global = search(sides[0], sides[1], self.candidates + most, grouping);
+        let candidates = self.reranked.candidates;
+        let mut global = search(sides[0], sides[1], candidates + most, grouping);
         for (ranking, hidden) in global.iter_mut().zip(hidden) {
             let all = std::mem::take(ranking);
             let Some(hidden) = hidden else { continue };
             let kept = all.references.into_iter().zip(all.scores).filter(|(r, _)| !hidden.contains(r));
-            (ranking.references, ranking.scores) = kept.take(self.candidates).unzip();
+            (ranking.references, ranking.scores) = kept.take(candidates).unzip();
         }
         let skip: Vec<bool> = hidden.iter().map(Option::is_none).collect();
         let mut rankings = PerRanking { global, ransac: None, mutual: None, reranked: None };
         for method in methods.iter().filter(|method| **method != RerankMethod::None) {
             let views = (&self.database, &self.queries);
-            let ranked = rerank_all(
-                self.extractor,
-                views,
-                &rankings.global,
-                &skip,
-                *method,
-                Reranked { candidates: self.candidates, cascade: None },
-                progress,
-            )?;
+            let ranked =
+                rerank_all(self.extractor, views, &rankings.global, &skip, *method, self.reranked, progress)?;
             rankings.set(*method, ranked);
         }
         Ok(rankings)
@@ -285,7 +279,7 @@ impl<'a> Asked<'a> {
                 score_kind: score.and_then(|_| ScoreKind::of(by)),
             }
         };
-        ranking.references.iter().take(self.candidates).enumerate().map(one).collect()
+        ranking.references.iter().take(self.reranked.candidates).enumerate().map(one).collect()
     }
 
     /// RANSAC's inliers of a query and a reference; `None` without local features.

@@ -3,7 +3,9 @@
 
 use super::{Random, SyntheticDescriptors, Times};
 use crate::{EvalError, Result, nearest};
-use r2former_engine::{Extractor, ImageFeatures, LoadedModel, Progress, RerankMethod, Settings, View};
+use r2former_engine::{
+    Extractor, ImageFeatures, LoadedModel, Progress, RerankMethod, Settings, View, rank_candidates,
+};
 use r2former_model::{Device, cost, quantize};
 use serde::Serialize;
 use std::path::Path;
@@ -231,7 +233,13 @@ impl Measurement<'_> {
             let candidates: Vec<&[u8]> =
                 others.iter().copied().cycle().take(self.options.candidates).collect();
             let start = Instant::now();
-            std::hint::black_box(method.scores(extractor, &features[query].local, &candidates)?);
+            std::hint::black_box(rank_candidates(
+                extractor,
+                &features[query].local,
+                &candidates,
+                method,
+                method.cascade(extractor.config(), None)?,
+            )?);
             Ok(ms(start))
         })
     }

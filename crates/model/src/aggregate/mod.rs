@@ -4,6 +4,7 @@
 mod boq;
 mod crica;
 mod gem;
+mod local_vlad;
 mod mixvpr;
 mod netvlad;
 mod salad;
@@ -12,6 +13,7 @@ mod vlad;
 pub use boq::Boq;
 pub use crica::{Crica, HALVES as CRICA_HALVES, THIRDS as CRICA_THIRDS};
 pub use gem::Gem;
+pub use local_vlad::{LocalVlad, residuals};
 pub use mixvpr::MixVpr;
 pub use netvlad::NetVlad;
 pub use salad::{ROUNDS as SINKHORN_ROUNDS, Salad};
@@ -43,6 +45,8 @@ pub enum Aggregate {
     NetVlad(NetVlad),
     /// Residuals to the nearest centre.
     Vlad(Vlad),
+    /// Residuals of local features.
+    LocalVlad(LocalVlad),
     /// GeM between linear layers.
     Gem(Gem),
     /// Regions and an encoder.
@@ -61,6 +65,10 @@ impl Aggregate {
             GlobalConfig::MixVpr(mix) => Some(Self::MixVpr(MixVpr::load(reader, NAME, mix, width))),
             GlobalConfig::NetVlad(vlad) => Some(Self::NetVlad(NetVlad::load(reader, NAME, vlad, width))),
             GlobalConfig::Vlad(vlad) => Some(Self::Vlad(Vlad::load(reader, NAME, vlad, width))),
+            GlobalConfig::LocalVlad(vlad) => {
+                let width = config.local.as_ref().map_or(0, |local| local.dim);
+                Some(Self::LocalVlad(LocalVlad::load(reader, NAME, vlad, width)))
+            }
             GlobalConfig::Gem(gem) => Some(Self::Gem(Gem::load(reader, NAME, width, gem, config.precision))),
             GlobalConfig::Crica(crica) => {
                 Some(Self::Crica(Crica::load(reader, NAME, width, crica, config.precision)))
@@ -77,6 +85,7 @@ impl Aggregate {
             Self::MixVpr(mix) => mix.save(writer, NAME),
             Self::NetVlad(vlad) => vlad.save(writer, NAME),
             Self::Vlad(vlad) => vlad.save(writer, NAME),
+            Self::LocalVlad(vlad) => vlad.save(writer, NAME),
             Self::Gem(gem) => gem.save(writer, NAME),
             Self::Crica(crica) => crica.save(writer, NAME),
         }
@@ -101,6 +110,8 @@ impl Aggregate {
             Self::Boq(boq) => boq.forward(patches, tokens.grid),
             Self::MixVpr(mix) => (mix.forward(patches), None),
             Self::NetVlad(vlad) => (vlad.forward(patches), None),
+            // Of features that the local head has projected.
+            Self::LocalVlad(vlad) => (vlad.forward(patches), None),
             Self::Vlad(vlad) => (vlad.forward(patches), None),
             Self::Gem(gem) => (gem.forward(patches), None),
             Self::Crica(crica) => (crica.forward(patches, tokens.last.clone().narrow(1, 0, 1)), None),

@@ -1,6 +1,8 @@
 //! Configuration of global head, local head and reranker.
 
-use super::{BoqConfig, CricaConfig, GemConfig, MixVprConfig, NetVladConfig, SaladConfig, VladConfig};
+use super::{
+    BoqConfig, CricaConfig, GemConfig, LocalVladConfig, MixVprConfig, NetVladConfig, SaladConfig, VladConfig,
+};
 use crate::{ModelError, Result};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,8 @@ pub enum GlobalConfig {
     NetVlad(NetVladConfig),
     /// VLAD with a fixed vocabulary: AnyLoc.
     Vlad(VladConfig),
+    /// VLAD of the model's own local features.
+    LocalVlad(LocalVladConfig),
     /// GeM over a transformer's patch tokens: SelaVPR, SelaVPR++.
     Gem(GemConfig),
     /// CricaVPR.
@@ -44,6 +48,8 @@ impl GlobalConfig {
     pub fn uses_patch_tokens(&self) -> bool {
         match self {
             Self::Pooled { pooling } | Self::Linear { pooling, .. } => !pooling.is_cls(),
+            // Local features are tokens of their own layer.
+            Self::LocalVlad(_) => false,
             Self::Salad(_)
             | Self::Boq(_)
             | Self::MixVpr(_)
@@ -116,6 +122,10 @@ pub struct RerankerConfig {
     /// How much RANSAC's inliers count in a pair's score beside the network's logits; absent: nothing, as in the paper.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inliers: Option<InlierWeights>,
+    /// How many of a query's candidates are scored, unless a query asks for another number: those that RANSAC ranks first.
+    /// Absent: all, as in the paper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cascade: Option<usize>,
 }
 
 /// A pair's score from the network's logits and RANSAC's inliers: the logistic function of
@@ -163,6 +173,7 @@ impl Default for RerankerConfig {
             use_position_embedding: true,
             norm_eps: 1e-6,
             inliers: None,
+            cascade: None,
         }
     }
 }
@@ -201,6 +212,9 @@ impl RerankerConfig {
             && ([logit, inliers, bias].iter().any(|v| !v.is_finite()) || logit.min(inliers) < 0.0)
         {
             return bad("reranker.inliers: weights are finite and not negative".into());
+        }
+        if self.cascade == Some(0) {
+            return bad("reranker.cascade: at least 1 candidate is scored".into());
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod cnn;
 mod heads;
 mod input;
 mod local;
+mod local_vlad;
 mod map_aggregate;
 mod precision_check;
 mod size;
@@ -19,6 +20,7 @@ pub use cnn::{ResNetConfig, VGG16, vgg_pools_before};
 pub use heads::{GlobalConfig, InlierWeights, Pooling, RerankerConfig};
 pub use input::{InputConfig, Precision, ResizeMode};
 pub use local::{Facet, LocalConfig, Selection};
+pub use local_vlad::LocalVladConfig;
 pub use map_aggregate::{MixVprConfig, NetVladConfig, VladConfig};
 pub use precision_check::PrecisionCheck;
 pub use size::{Fit, ImageSize, Placement, Sides, SizeRule};
@@ -182,6 +184,7 @@ impl ModelConfig {
             GlobalConfig::MixVpr(mix) => mix.dim(),
             GlobalConfig::NetVlad(vlad) => vlad.dim(self.backbone_dim()),
             GlobalConfig::Vlad(vlad) => vlad.dim(self.backbone_dim()),
+            GlobalConfig::LocalVlad(vlad) => vlad.dim,
             GlobalConfig::Gem(gem) => gem.dim.unwrap_or(self.backbone_dim()),
             GlobalConfig::Crica(_) => CricaConfig::REGIONS * self.backbone_dim(),
         }
@@ -411,6 +414,11 @@ impl ModelConfig {
             GlobalConfig::Salad(salad) => salad.validate()?,
             GlobalConfig::Boq(boq) => boq.validate()?,
             GlobalConfig::Gem(gem) => gem.validate()?,
+            GlobalConfig::LocalVlad(vlad) => {
+                if let Some(problem) = vlad.problem(self.local.as_ref()) {
+                    return bad(problem);
+                }
+            }
             GlobalConfig::Crica(crica) => crica.validate()?,
             _ => {}
         }

@@ -9,6 +9,7 @@ mod vlad;
 
 use crate::backbone::Tokens;
 use crate::graph::{Graph, Value};
+use crate::local::projected;
 use r2former_model::aggregate::NAME;
 use r2former_model::{BackboneConfig, GlobalConfig, ModelConfig, Pooling};
 
@@ -30,6 +31,10 @@ pub(crate) fn global(g: &mut Graph<'_>, config: &ModelConfig, tokens: &Tokens) -
             }
             GlobalConfig::MixVpr(c) => plain(mixvpr::mixvpr(g, c, &patches)),
             GlobalConfig::NetVlad(c) => plain(vlad::netvlad(g, c, &patches)),
+            GlobalConfig::LocalVlad(c) => {
+                let features = projected(g, config, tokens).unwrap_or(patches);
+                plain(vlad::local_vlad(g, c, &features))
+            }
             GlobalConfig::Vlad(c) => plain(vlad::vlad(g, c, &patches)),
             GlobalConfig::Gem(c) => plain(gem::gem(g, c, &patches)),
             GlobalConfig::Crica(c) => {

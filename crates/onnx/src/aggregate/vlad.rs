@@ -3,7 +3,7 @@
 use super::part;
 use crate::graph::{Graph, Value, int};
 use crate::proto::FLOAT;
-use r2former_model::{NetVladConfig, VladConfig};
+use r2former_model::{LocalVladConfig, NetVladConfig, VladConfig};
 
 pub(super) fn netvlad(g: &mut Graph<'_>, c: &NetVladConfig, map: &Value) -> Value {
     let features = g.unit(map);
@@ -34,6 +34,20 @@ pub(super) fn vlad(g: &mut Graph<'_>, c: &VladConfig, features: &Value) -> Value
     let members = g.cast(&members, FLOAT);
     let members = g.transpose(&members, &[0, 2, 1]);
     residuals(g, &members, &features, &centres)
+}
+
+/// Of local features, softly assigned and whitened.
+pub(super) fn local_vlad(g: &mut Graph<'_>, c: &LocalVladConfig, features: &Value) -> Value {
+    let features = g.unit(features);
+    let centres = g.weight(&part("centroids"));
+    let across = g.transpose(&centres, &[1, 0]);
+    let scores = g.matmul(&features, &across);
+    let scores = g.scale(&scores, c.softness);
+    let shares = g.softmax(&scores);
+    let shares = g.transpose(&shares, &[0, 2, 1]);
+    let vlad = residuals(g, &shares, &features, &centres);
+    let vlad = g.unit(&vlad);
+    g.linear(&vlad, &part("whitening"))
 }
 
 /// The sums of weighted residuals, each of unit length, as one vector: weighted features, less the centre as often as it was

@@ -8,8 +8,8 @@ mod generate;
 pub(crate) use generate::uniform;
 use r2former_model::{
     AdapterConfig, BackboneConfig, BoqConfig, Checkpoint, CricaConfig, Device, Facet, GemConfig,
-    GlobalConfig, LocalConfig, MixVprConfig, ModelConfig, NetVladConfig, Pooling, PositionMode, R2Former,
-    ResNetConfig, SaladConfig, Selection, VitConfig, VladConfig,
+    GlobalConfig, LocalConfig, LocalVladConfig, MixVprConfig, ModelConfig, NetVladConfig, Pooling,
+    PositionMode, R2Former, ResNetConfig, SaladConfig, Selection, VitConfig, VladConfig,
 };
 
 /// A model and the sizes (height, width) of images that it is tried with.
@@ -133,6 +133,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let gem = |projected, dim| GlobalConfig::Gem(GemConfig { projected, dim });
     let linear = |dim| GlobalConfig::Linear { dim, pooling: Pooling::Gem };
     let official = |change: fn(&mut VitConfig)| vit("deit-s", change);
+    let local_vlad = || GlobalConfig::LocalVlad(LocalVladConfig { clusters: 5, dim: 24, softness: 4.0 });
     // Inside the grid, as large, wider, higher, and a wide one that is lower.
     let windows = || vec![[96, 80], [64, 48], [80, 80], [64, 176], [160, 96], [32, 96]];
     // hloc's files subtract a mean from values of 0 to 255.
@@ -143,6 +144,12 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("vit_bicubic_cls", plain(), patch16()),
         case("vit_gem", with(plain(), linear(24)), patch16()),
+        case("vit_local_vlad", local(with(plain(), local_vlad()), |_| {}), patch16()),
+        case(
+            "vit_local_vlad_official",
+            local(with(plain(), local_vlad()), |local| local.official_gather = true),
+            patch16(),
+        ),
         case("vit_pooled_mean", with(plain(), GlobalConfig::Pooled { pooling: Pooling::Mean }), patch16()),
         case("vit_pooled_gem", with(plain(), GlobalConfig::Pooled { pooling: Pooling::Gem }), patch16()),
         case("deit_distilled_official", official(|vit| vit.grid = [6, 5]), windows()),

@@ -56,7 +56,7 @@ pub(super) fn locate_params() -> Vec<Param> {
         Param(
             "cascade",
             || json!({ "type": "integer", "minimum": 1, "maximum": crate::params::MOST }),
-            "Candidates that the model reranks: those that geometry ranks first; all by default.",
+            "Candidates that the model reranks: those that geometry ranks first; by default as many as its file says, or all.",
         ),
         Param(
             "adaptive",

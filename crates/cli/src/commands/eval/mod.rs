@@ -89,7 +89,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "METHOD", value_delimiter = ',')]
     rerank: Vec<RerankMethod>,
     /// Rerank by the model only the N candidates with the most RANSAC inliers (then mutual matches); the others follow in that
-    /// order [default: all candidates].
+    /// order [default: the model's own, 20 of the built-in one; else all].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     cascade: Option<u32>,
     /// Adaptive reranking: skip queries whose top-1 margin is at least this, 0 to 2. The margin is the cosine

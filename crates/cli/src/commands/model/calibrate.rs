@@ -46,6 +46,10 @@ pub(crate) struct CalibrateArgs {
     /// by the model, is made of both.
     #[arg(long)]
     weigh_inliers: bool,
+    /// From now on the model's reranker scores only the N candidates that RANSAC ranks first, unless a query asks for another
+    /// number; the calibration is fitted on such rankings [default: as the model's file says].
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    cascade: Option<u32>,
     /// Choose the threshold so that this share of the answers it accepts is correct.
     #[arg(long, default_value_t = 0.97, value_name = "SHARE", value_parser = parse_share)]
     precision: f64,
@@ -72,14 +76,20 @@ pub(super) fn run(args: &CalibrateArgs, machine: &Machine) -> Result<ExitStatus>
     let mut options = CalibrateOptions::default();
     (options.radius_m, options.candidates) = (args.radius, args.candidates as usize);
     (options.precision, options.storage) = (args.precision, args.storage.storage());
-    if args.weigh_inliers {
+    if args.weigh_inliers || args.cascade.is_some() {
         let mut plain = loaded.clone();
-        plain.config.reranker.iter_mut().for_each(|own| own.inliers = None);
-        let extractor = machine.extractor(plain, settings)?;
         let Some(reranker) = &mut loaded.config.reranker else {
-            bail!("{}: has no reranker beside which inliers could be weighed", args.input.display());
+            bail!(
+                "{}: has no reranker, so there is nothing to weigh or to choose for it",
+                args.input.display()
+            );
         };
-        reranker.inliers = Some(weigh_inliers(&extractor, &datasets, &options, &Bar::default())?);
+        if args.weigh_inliers {
+            plain.config.reranker.iter_mut().for_each(|own| (own.inliers, own.cascade) = (None, None));
+            let extractor = machine.extractor(plain, settings)?;
+            reranker.inliers = Some(weigh_inliers(&extractor, &datasets, &options, &Bar::default())?);
+        }
+        reranker.cascade = args.cascade.map_or(reranker.cascade, |count| Some(count as usize));
     }
     let mut config = loaded.config.clone();
     let extractor = machine.extractor(loaded, settings)?;

@@ -6,6 +6,7 @@ mod catalog;
 mod check;
 mod export;
 mod local;
+mod vlad;
 
 use crate::common::{Machine, ensure_writable, load_model, parse_size};
 use crate::exit::ExitStatus;
@@ -51,6 +52,12 @@ pub(crate) enum ModelCommand {
     /// Photographs of a folder are described in 32 bits and in the other arithmetic; cosines and first answers are compared.
     /// `--precision auto` uses an arithmetic only where this found that rankings stay. Weights are copied bit by bit.
     Check(check::CheckArgs),
+    /// Give a model a global descriptor made of its local features, fitted to photographs without labels.
+    ///
+    /// The features of all patches are assigned to clusters, the residuals of each summed and whitened (VLAD). Where the global
+    /// descriptor of a model was trained on other kinds of photographs than yours, this is often the better one: `eval suite`
+    /// compares the two. Weights of the network stay as they are.
+    Vlad(vlad::VladArgs),
     /// List published models: where their files are to be had, licences of code and weights, and which can be imported.
     Catalog(catalog::CatalogArgs),
     /// Show a model's architecture, preprocessing, trained parts and computational cost.
@@ -157,6 +164,7 @@ pub(crate) fn run(command: &ModelCommand, machine: &Machine) -> Result<ExitStatu
         ModelCommand::Average(args) => average::run(args),
         ModelCommand::Calibrate(args) => calibrate::run(args, machine),
         ModelCommand::Check(args) => check::run(args),
+        ModelCommand::Vlad(args) => vlad::run(args),
         ModelCommand::Export(args) => export::run(args),
         ModelCommand::Catalog(args) => catalog::run(args),
         ModelCommand::Info(args) => run_info(args),
@@ -317,13 +325,16 @@ fn print_description(
     }
     match &config.reranker {
         Some(r) => out.line(format_args!(
-            "reranker     {} + {} blocks of width {}, {} neighbours, {}{}",
+            "reranker     {} + {} blocks of width {}, {} neighbours, {}{}{}",
             r.pair_depth,
             r.depth,
             r.dim,
             r.neighbours,
             trained(config.trained.reranker),
-            if r.inliers.is_some() { ", with RANSAC's inliers" } else { "" }
+            if r.inliers.is_some() { ", with RANSAC's inliers" } else { "" },
+            r.cascade.map_or_else(String::new, |count| format!(
+                ", of the {count} candidates that RANSAC ranks first"
+            ))
         ))?,
         None => out.line(format_args!("reranker     none"))?,
     }
