@@ -28,6 +28,7 @@ from .index import Index
 from .model import Features, Model, Reranking, rerank
 from .neighbors import PlaceNeighbors
 from .results import AddReport, Answer, Answers, Ellipse, Estimate, LatLon, LocalPoint, Match, Place, Places
+from .sequence import Fix, LiveSequence, Track, TrackPoint
 
 __version__, features = _native.build()
 
@@ -51,9 +52,11 @@ __all__ = [
     "Evaluation",
     "FeatureLoader",
     "Features",
+    "Fix",
     "Index",
     "InternalError",
     "LatLon",
+    "LiveSequence",
     "LocalPoint",
     "Match",
     "Model",
@@ -67,6 +70,8 @@ __all__ = [
     "RequestError",
     "Reranking",
     "Town",
+    "Track",
+    "TrackPoint",
     "__version__",
     "evaluate",
     "features",

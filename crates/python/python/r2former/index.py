@@ -18,6 +18,7 @@ from ._progress import Progress, remark, reporting
 from .errors import RequestError
 from .model import Floats, Model, Path, default_model, floats
 from .results import AddReport, Answer, Answers, Places
+from .sequence import FrameTime, LiveSequence, Track, seconds
 
 #: Seconds since 1970 UTC, a datetime with its zone, a date, or a text such as "2024-05".
 Time = Union[int, float, str, date, datetime]
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class QueryOptions(TypedDict, total=False):
-    """Options of :meth:`Index.query`, for type checkers."""
+class SearchOptions(TypedDict, total=False):
+    """How an index is searched, for type checkers: the options that :meth:`Index.query` explains."""
 
     top: int
     candidates: int
@@ -44,6 +45,11 @@ class QueryOptions(TypedDict, total=False):
     tags: Mapping[str, str] | None
     since: Time | None
     until: Time | None
+
+
+class QueryOptions(SearchOptions, total=False):
+    """Options of :meth:`Index.query`, for type checkers."""
+
     names: Sequence[str] | str | None
     progress: Progress
 
@@ -77,6 +83,31 @@ def _filter(
         "until": _time(until),
     }
     return {key: value for key, value in options.items() if value is not None}
+
+
+_SEARCH = (
+    "top",
+    "candidates",
+    "rerank",
+    "cascade",
+    "adaptive",
+    "approximate",
+    "min_confidence",
+    "near",
+    "radius",
+    "tags",
+    "since",
+    "until",
+)
+
+
+def _search(**given: Any) -> dict[str, Any]:
+    """The document of how an index is searched; what is None is left out."""
+    unknown = sorted(set(given) - set(_SEARCH))
+    if unknown:
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}: the options are those of Index.query")
+    where = _filter(*(given.pop(key, None) for key in ("near", "radius", "tags", "since", "until")))
+    return {**{key: value for key, value in given.items() if value is not None}, **where}
 
 
 class Index:
@@ -182,7 +213,8 @@ class Index:
 
         Args:
             source: A folder of photographs with GPS, a photograph, a table (CSV: path,lat,lon,...), a panorama set, a
-                datasets_vg or MSLS tree (docs/photos.md).
+                datasets_vg or MSLS tree (docs/photos.md); ``"s3://BUCKET/PREFIX"``, ``"gs://BUCKET/PREFIX"``,
+                ``"https://HOST/LIST"``, or a table that names such addresses (docs/SCALE.md).
             label: What names in the index begin with; the folder's or table's name by default.
             kind: ``exif``, ``csv``, ``panoramas``, ``vg`` or ``msls``; detected by default.
             update: Take what has changed since it was added.
@@ -367,17 +399,89 @@ class Index:
             ``unreadable``.
         """
         one = is_one(images)
-        options: dict[str, Any] = {"top": top, "candidates": candidates, **_filter(near, radius, tags, since, until)}
-        optional = {"rerank": rerank, "cascade": cascade, "adaptive": adaptive, "min_confidence": min_confidence}
-        if approximate:
-            optional["approximate"] = approximate
-        options.update({key: value for key, value in optional.items() if value is not None})
+        options = _search(
+            top=top,
+            candidates=candidates,
+            rerank=rerank,
+            cascade=cascade,
+            adaptive=adaptive,
+            approximate=approximate,
+            min_confidence=min_confidence,
+            near=near,
+            radius=radius,
+            tags=tags,
+            since=since,
+            until=until,
+        )
         if isinstance(names, str):
             names = [names]
         items = [item for part in batches(images, 256, names) for item in part]
         with reporting(progress) as report:
             answers = Answers(self._native.query(items, json.dumps(options), report))
         return answers[0] if one else answers
+
+    def sequence(
+        self, *, max_speed: float = 15.0, max_step: float | None = None, **options: Unpack[SearchOptions]
+    ) -> LiveSequence:
+        """Begins a sequence: frames that come one after the other, as those of a robot, each fused with those before it::
+
+            sequence = index.sequence(max_speed=3)
+            for frame, time in camera:
+                fix = sequence.push(frame, time=time)
+
+        Args:
+            max_speed: Metres per second that are not exceeded, where frames have times.
+            max_step: Metres between two frames that are not exceeded where a time is missing, 15 by default; in an index
+                without positions, places in the order of their names, 3 by default.
+            **options: How each frame is searched, as of :meth:`query`: top, candidates, rerank, cascade, adaptive,
+                approximate, min_confidence, near, radius, tags, since, until.
+        """
+        document = {**_search(**options), "max_speed": float(max_speed)}
+        if max_step is not None:
+            document["max_step"] = float(max_step)
+        return LiveSequence(self._native.sequence(json.dumps(document)))
+
+    def locate_sequence(
+        self,
+        frames: Images,
+        *,
+        times: Sequence[FrameTime | None] | None = None,
+        moved: Sequence[float | None] | None = None,
+        max_speed: float = 15.0,
+        max_step: float | None = None,
+        names: Sequence[str] | None = None,
+        progress: Progress = None,
+        **options: Unpack[SearchOptions],
+    ) -> Track:
+        """Where were these frames taken, one after the other? As ``r2former query --sequence``: a hidden Markov model over
+        the places that the searches found fuses them, as nobody moves faster than ``max_speed``.
+
+        Args:
+            frames: n images in order (a list, an iterator, an array (n, height, width, 3), a folder sorted by name), as of
+                :meth:`Model.extract`.
+            times: When each was taken, (n,): seconds from any start, or datetimes; those of their EXIF by default.
+            moved: Metres travelled since the frame before, (n,), where odometry knows them.
+            max_speed: Metres per second that are not exceeded, where frames have times.
+            max_step: Metres between two frames that are not exceeded where a time is missing, 15 by default; in an index
+                without positions, places in the order of their names, 3 by default.
+            names: What frames are called; their paths by default.
+            progress: True for a bar (tqdm), or a function of (what, done, total).
+            **options: How each frame is searched, as of :meth:`query`: top, candidates, rerank, cascade, adaptive,
+                approximate, min_confidence, near, radius, tags, since, until.
+
+        Returns:
+            A :class:`Track` of n frames. One that cannot be read is where the motion puts it.
+        """
+        items = [item for part in batches(frames, 256, names) for item in part]
+        for what, values in (("times", times), ("moved", moved)):
+            if values is not None and len(values) != len(items):
+                raise RequestError(f"there are {len(items)} frames and {len(values)} {what}")
+        own_times = [None] * len(items) if times is None else [seconds(time) for time in times]
+        own_moved = [None] * len(items) if moved is None else [None if m is None else float(m) for m in moved]
+        sequence = self.sequence(max_speed=max_speed, max_step=max_step, **options)
+        with reporting(progress) as report:
+            sequence._native.push(items, own_times, own_moved, report)
+        return sequence.track()
 
     def remove(self, names: Sequence[str] | str) -> int:
         """Removes images by name; returns how many there were.
