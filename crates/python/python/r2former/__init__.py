@@ -25,7 +25,7 @@ from .errors import (
 )
 from .evaluation import Evaluation, Town, evaluate, town
 from .index import Index
-from .model import Features, Model, Reranking, rerank
+from .model import Features, Matches, Model, Reranking, rerank
 from .neighbors import PlaceNeighbors
 from .results import AddReport, Answer, Answers, Ellipse, Estimate, LatLon, LocalPoint, Match, Place, Places
 from .sequence import Fix, LiveSequence, Track, TrackPoint
@@ -59,6 +59,7 @@ __all__ = [
     "LiveSequence",
     "LocalPoint",
     "Match",
+    "Matches",
     "Model",
     "ModelError",
     "NotFoundError",

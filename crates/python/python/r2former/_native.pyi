@@ -46,6 +46,10 @@ class Model:
     def rerank(
         self, query: bytes, references: Ordered[bytes], method: str
     ) -> tuple[bytearray, bytearray | None]: ...
+    def match_local(
+        self, query: bytes, reference: bytes
+    ) -> tuple[list[tuple[int, int, float, bool]], list[float] | None]: ...
+    def placement(self, height: int, width: int) -> tuple[list[int], list[int], list[int]]: ...
 
 @final
 class Answers:
