@@ -102,6 +102,7 @@ function setSequence(wanted) {
   sequence = wanted;
   for (const item of items) Object.assign(item, { state: "waiting", answer: null, fix: null, error: null });
   for (const item of items) set(item, "waiting");
+  refresh();
   if (items.length) run();
 }
 
