@@ -7,107 +7,22 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime, timezone
+from datetime import date
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypedDict, Union, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from . import _native
 from ._html import table
 from ._images import ImageLike, Images, batches, is_one
+from ._options import Coordinates, QueryOptions, SearchOptions, Time, filter_of, numbers_of, search_of, time_of
 from ._progress import Progress, remark, reporting
 from .errors import RequestError
 from .model import Floats, Model, Path, default_model, floats
 from .results import AddReport, Answer, Answers, Places
 from .sequence import FrameTime, LiveSequence, Track, seconds
 
-#: Seconds since 1970 UTC, a datetime with its zone, a date, or a text such as "2024-05".
-Time = Union[int, float, str, date, datetime]
-#: (lat, lon) in degrees, (x, y) or (x, y, z) in local metres.
-Coordinates = Sequence[float]
-
-
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-
-class SearchOptions(TypedDict, total=False):
-    """How an index is searched, for type checkers: the options that :meth:`Index.query` explains."""
-
-    top: int
-    candidates: int
-    rerank: str | None
-    cascade: int | None
-    adaptive: float | None
-    approximate: bool
-    min_confidence: float | str | None
-    near: Coordinates | str | None
-    radius: float | None
-    tags: Mapping[str, str] | None
-    since: Time | None
-    until: Time | None
-
-
-class QueryOptions(SearchOptions, total=False):
-    """Options of :meth:`Index.query`, for type checkers."""
-
-    names: Sequence[str] | str | None
-    progress: Progress
-
-
-def _time(time: Time | None) -> int | float | str | None:
-    if isinstance(time, datetime):
-        if time.tzinfo is None:
-            raise RequestError(f"{time}: its zone is not known: use datetime(..., tzinfo=timezone.utc)")
-        return int(time.astimezone(timezone.utc).timestamp())
-    return time.isoformat() if isinstance(time, date) else time
-
-
-def _numbers(position: Any) -> list[float]:
-    if isinstance(position, Mapping):
-        position = [position[key] for key in ("lat", "lon", "x", "y", "z") if position.get(key) is not None]
-    return [float(value) for value in position if value is not None]
-
-
-def _filter(
-    near: Coordinates | str | None,
-    radius: float | None,
-    tags: Mapping[str, str] | None,
-    since: Time | None,
-    until: Time | None,
-) -> dict[str, Any]:
-    options = {
-        "near": near if near is None or isinstance(near, str) else _numbers(near),
-        "radius": None if radius is None else float(radius),
-        "tags": None if tags is None else {str(key): str(value) for key, value in tags.items()},
-        "since": _time(since),
-        "until": _time(until),
-    }
-    return {key: value for key, value in options.items() if value is not None}
-
-
-_SEARCH = (
-    "top",
-    "candidates",
-    "rerank",
-    "cascade",
-    "adaptive",
-    "approximate",
-    "min_confidence",
-    "near",
-    "radius",
-    "tags",
-    "since",
-    "until",
-)
-
-
-def _search(**given: Any) -> dict[str, Any]:
-    """The document of how an index is searched; what is None is left out."""
-    unknown = sorted(set(given) - set(_SEARCH))
-    if unknown:
-        raise TypeError(f"unexpected keyword argument {unknown[0]!r}: the options are those of Index.query")
-    where = _filter(*(given.pop(key, None) for key in ("near", "radius", "tags", "since", "until")))
-    return {**{key: value for key, value in given.items() if value is not None}, **where}
 
 
 class Index:
@@ -145,7 +60,7 @@ class Index:
             quantization: ``int8`` for smaller copies of the descriptors in memory, for the approximate search.
             on_disk: Keep the descriptors and their graph on disk.
         """
-        numbers = None if origin is None else _numbers(origin)
+        numbers = None if origin is None else numbers_of(origin)
         given = {
             "shards": shards,
             "replicas": replicas,
@@ -308,11 +223,11 @@ class Index:
             for items in batches(images, batch, names):
                 fields = []
                 for i in range(number, number + len(items)):
-                    position, time = of(positions, i, point), _time(of(times, i, scalar))
+                    position, time = of(positions, i, point), time_of(of(times, i, scalar))
                     if isinstance(time, str):
                         raise RequestError(f"times: {time!r}: seconds since 1970 or a datetime are needed")
                     own = {
-                        "position": None if position is None else _numbers(position),
+                        "position": None if position is None else numbers_of(position),
                         "heading": of(headings, i, scalar),
                         "altitude": of(altitudes, i, scalar),
                         "time": time,
@@ -399,7 +314,7 @@ class Index:
             ``unreadable``.
         """
         one = is_one(images)
-        options = _search(
+        options = search_of(
             top=top,
             candidates=candidates,
             rerank=rerank,
@@ -436,7 +351,7 @@ class Index:
             **options: How each frame is searched, as of :meth:`query`: top, candidates, rerank, cascade, adaptive,
                 approximate, min_confidence, near, radius, tags, since, until.
         """
-        document = {**_search(**options), "max_speed": float(max_speed)}
+        document = {**search_of(**options), "max_speed": float(max_speed)}
         if max_step is not None:
             document["max_step"] = float(max_step)
         return LiveSequence(self._native.sequence(json.dumps(document)))
@@ -507,7 +422,7 @@ class Index:
         until: Time | None = None,
     ) -> Places:
         """The images, sorted by name; the filters are those of :meth:`query`."""
-        return Places(json.loads(self._native.list(json.dumps(_filter(near, radius, tags, since, until)))))
+        return Places(json.loads(self._native.list(json.dumps(filter_of(near, radius, tags, since, until)))))
 
     def descriptors(self, names: Sequence[str]) -> Floats:
         """Global descriptors of images by name, float32 (n, d)."""
