@@ -1,6 +1,7 @@
 // Where were these photographs taken? Adds photographs to an index and asks it, from several threads.
 //
 //   locate INDEX PHOTO...                       asks
+//   locate INDEX --sequence PHOTO...            follows a camera: each photograph with those before it
 //   locate INDEX --add NAME LAT LON PHOTO       adds one under a name; INDEX is made if it is not there
 //
 // docs/c.md says how it is compiled.
@@ -22,6 +23,8 @@ namespace {
 
 /// An open index, closed at the end of its scope.
 using Index = std::unique_ptr<r2former_index, decltype(&r2former_close)>;
+/// Frames in order, ended at the end of its scope.
+using Sequence = std::unique_ptr<r2former_sequence, decltype(&r2former_sequence_end)>;
 /// A document, freed at the end of its scope.
 using Document = std::unique_ptr<char, decltype(&r2former_free)>;
 
@@ -63,9 +66,29 @@ std::string answer(const r2former_index *index, const std::string &photo) {
   }
 }
 
+/// Prints where each frame was, as it was known at the time; then the most probable way through all of them.
+void follow(const r2former_index *index, const std::vector<std::string> &photos) {
+  const Sequence sequence(r2former_sequence_begin(index, R"({"top": 1})"), &r2former_sequence_end);
+  if (!sequence) throw failed();
+  for (const auto &photo : photos) {
+    const auto bytes = read(photo);
+    // Its EXIF says when it was taken; nobody counted the metres.
+    const auto json = document(r2former_sequence_push(sequence.get(), bytes.data(), bytes.size(), NAN, NAN));
+    r2former_fix fix;
+    if (!r2former_fix_of(json.get(), &fix)) throw failed();
+    if (std::isnan(fix.latitude))
+      std::printf("%s: not found yet\n", photo.c_str());
+    else
+      std::printf("%s: at %.6f, %.6f (%.0f %%)\n", photo.c_str(), fix.latitude, fix.longitude, 100 * fix.probability);
+  }
+  std::printf("%s\n", document(r2former_sequence_track(sequence.get())).get());
+}
+
 int run(const std::vector<std::string> &arguments) {
   if (arguments.size() < 2) {
-    std::fprintf(stderr, "usage: locate INDEX PHOTO...\n       locate INDEX --add NAME LAT LON PHOTO\n");
+    std::fprintf(stderr,
+                 "usage: locate INDEX PHOTO...\n       locate INDEX --sequence PHOTO...\n"
+                 "       locate INDEX --add NAME LAT LON PHOTO\n");
     return 2;
   }
   const bool adds = arguments[1] == "--add";
@@ -77,6 +100,10 @@ int run(const std::vector<std::string> &arguments) {
     const auto json =
         document(r2former_add(index.get(), arguments[2].c_str(), bytes.data(), bytes.size(), fields.c_str()));
     std::printf("%s\n", json.get());
+    return 0;
+  }
+  if (arguments[1] == "--sequence") {
+    follow(index.get(), std::vector<std::string>(arguments.begin() + 2, arguments.end()));
     return 0;
   }
   // One index for all threads.

@@ -47,6 +47,9 @@ typedef enum r2former_status {
 // An open index. Any number of threads may use it at the same time; it is closed once, when none does.
 typedef struct r2former_index r2former_index;
 
+// Frames that come one after the other. Threads may share it: frames come in the order of the calls.
+typedef struct r2former_sequence r2former_sequence;
+
 // Where an image was taken. What is not known is NaN.
 typedef struct r2former_fix {
   // Whether there is an answer.
@@ -55,7 +58,8 @@ typedef struct r2former_fix {
   uint32_t agreeing;
   // Of the first 10 matches, those with a position.
   uint32_t considered;
-  // The weighted position: latitude in degrees, or y in metres.
+  // The weighted position, or of a frame of a sequence that by it and those before it: latitude in degrees, or y in
+  // metres.
   double latitude;
   // Longitude in degrees, or x in metres.
   double longitude;
@@ -78,6 +82,8 @@ typedef struct r2former_fix {
   double minor_m;
   // Direction of the major axis, degrees clockwise from north.
   double angle_deg;
+  // Of a frame of a sequence, what the frames together give to the position, 0 to 1.
+  double probability;
 } r2former_fix;
 
 #ifdef __cplusplus
@@ -98,7 +104,8 @@ enum r2former_error r2former_error_kind(void);
 // library; it is not freed.
 const char *r2former_last_error(void);
 
-// The first answer of a document of `r2former_locate` as numbers. Returns 1, or 0 where it is no such document.
+// The first answer of a document of `r2former_locate` as numbers, or the fix of one of `r2former_sequence_push`, whose
+// status is that of the frame alone. Returns 1, or 0 where it is no such document.
 //
 // # Safety
 // `document` is text that ends with 0; `fix` is NULL or can be written.
@@ -204,6 +211,55 @@ int r2former_release_writer(const struct r2former_index *index);
 // # Safety
 // `document` is NULL, or comes from a function of this library and was not freed before.
 void r2former_free(char *document);
+
+// Begins a sequence: frames that come one after the other, as those of a robot, each fused with those before it. `options`
+// is NULL or a JSON object with the keys of `r2former_locate`, max_speed (metres per second that are not exceeded; 15) and
+// max_step (metres between two frames without times; 15). Returns NULL where it fails. The index may be closed before
+// the sequence ends; it is then open until that.
+//
+// # Safety
+// `index` is open, `options` is text that ends with 0 or NULL.
+struct r2former_sequence *r2former_sequence_begin(const struct r2former_index *index,
+                                                  const char *options);
+
+// Takes the next frame, the bytes of an image file. `time` is when it was taken, in seconds from any start, or NaN for that
+// of its EXIF; `moved` the metres travelled since the frame before, by odometry, or NaN. Returns a JSON object, to be freed
+// by `r2former_free`: answers (one, by this frame alone), frame (its number, from 1) and fix (place, position and
+// probability by this frame and those before it, or null before the first candidate); NULL where it fails, and then the
+// frame was not taken. An image that cannot be read is a frame, too. `r2former_fix_of` gives the fix as numbers.
+//
+// # Safety
+// `sequence` has not ended, `length` bytes can be read at `bytes`.
+char *r2former_sequence_push(const struct r2former_sequence *sequence,
+                             const uint8_t *bytes,
+                             size_t length,
+                             double time,
+                             double moved);
+
+// As `r2former_sequence_push`, of a camera's frame: see `r2former_locate_rgb`.
+//
+// # Safety
+// As of `r2former_sequence_push` and `r2former_locate_rgb`.
+char *r2former_sequence_push_rgb(const struct r2former_sequence *sequence,
+                                 const uint8_t *pixels,
+                                 size_t width,
+                                 size_t height,
+                                 size_t stride,
+                                 double time,
+                                 double moved);
+
+// The most probable way through all frames so far: the document of `r2former query --sequence --json`, to be freed by
+// `r2former_free`; NULL where it fails. Each frame is remembered for it, with some 30 kB for 100 candidates.
+//
+// # Safety
+// `sequence` has not ended.
+char *r2former_sequence_track(const struct r2former_sequence *sequence);
+
+// Ends a sequence that no other thread uses any more. NULL is ignored.
+//
+// # Safety
+// `sequence` is NULL, or comes from `r2former_sequence_begin` and was not ended before.
+void r2former_sequence_end(struct r2former_sequence *sequence);
 
 #ifdef __cplusplus
 }  // extern "C"

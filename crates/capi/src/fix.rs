@@ -33,7 +33,8 @@ pub struct r2former_fix {
     pub agreeing: u32,
     /// Of the first 10 matches, those with a position.
     pub considered: u32,
-    /// The weighted position: latitude in degrees, or y in metres.
+    /// The weighted position, or of a frame of a sequence that by it and those before it: latitude in degrees, or y in
+    /// metres.
     pub latitude: f64,
     /// Longitude in degrees, or x in metres.
     pub longitude: f64,
@@ -56,6 +57,8 @@ pub struct r2former_fix {
     pub minor_m: f64,
     /// Direction of the major axis, degrees clockwise from north.
     pub angle_deg: f64,
+    /// Of a frame of a sequence, what the frames together give to the position, 0 to 1.
+    pub probability: f64,
 }
 
 impl r2former_fix {
@@ -76,7 +79,9 @@ impl r2former_fix {
         let either = |a: &Value, b: &Value| a.as_f64().or(b.as_f64()).unwrap_or(f64::NAN);
         let count = |value: &Value| value.as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
         let estimate = &answer["estimate"];
-        let (at, ellipse, first) = (&estimate["weighted"], &estimate["ellipse"], &answer["matches"][0]);
+        let (ellipse, first) = (&estimate["ellipse"], &answer["matches"][0]);
+        let fused = document.get("fix");
+        let at = fused.map_or(&estimate["weighted"], |fix| &fix["position"]);
         Ok(Self {
             status,
             agreeing: count(&estimate["agreeing"]),
@@ -92,11 +97,13 @@ impl r2former_fix {
             major_m: number(&ellipse["major_m"]),
             minor_m: number(&ellipse["minor_m"]),
             angle_deg: number(&ellipse["angle_deg"]),
+            probability: fused.map_or(f64::NAN, |fix| number(&fix["probability"])),
         })
     }
 }
 
-/// The first answer of a document of `r2former_locate` as numbers. Returns 1, or 0 where it is no such document.
+/// The first answer of a document of `r2former_locate` as numbers, or the fix of one of `r2former_sequence_push`, whose
+/// status is that of the frame alone. Returns 1, or 0 where it is no such document.
 ///
 /// # Safety
 /// `document` is text that ends with 0; `fix` is NULL or can be written.
@@ -130,7 +137,20 @@ mod tests {
         assert_eq!((fix.status, fix.agreeing, fix.considered), (R2FORMER_ANSWERED, 3, 10));
         assert_eq!((fix.latitude, fix.longitude, fix.heading), (52.5, -1.0, 90.0));
         assert_eq!((fix.similarity, fix.score, fix.spread_m), (0.5, 7.0, 4.5));
-        assert!(fix.confidence.is_nan() && fix.z.is_nan() && fix.major_m.is_nan());
+        assert!(
+            fix.confidence.is_nan() && fix.z.is_nan() && fix.major_m.is_nan() && fix.probability.is_nan()
+        );
+        let frame = r2former_fix::of(
+            r#"{"answers": [{"status": "unreadable"}], "frame": 2,
+               "fix": {"place": {}, "position": {"x": 1.5, "y": -2, "z": null}, "probability": 0.75}}"#,
+        )
+        .expect("a frame");
+        assert_eq!((frame.status, frame.longitude, frame.latitude), (R2FORMER_UNREADABLE, 1.5, -2.0));
+        assert!(frame.probability == 0.75 && frame.z.is_nan());
+        // Before the first candidate.
+        let lost =
+            r2former_fix::of(r#"{"answers": [{"status": "no_match"}], "fix": null}"#).expect("a frame");
+        assert!(lost.latitude.is_nan() && lost.probability.is_nan());
         let none = r2former_fix::of(r#"{"answers": [{"status": "unreadable"}]}"#).expect("an answer");
         assert!(none.status == R2FORMER_UNREADABLE && none.latitude.is_nan() && none.agreeing == 0);
         for bad in ["", "{}", "[]", r#"{"answers": []}"#] {

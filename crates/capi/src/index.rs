@@ -3,32 +3,32 @@
 use crate::arguments::{bytes, handed_over, optional, path, pixels, text};
 use crate::failure::{Failure, guard};
 use ::r2former_index::{ReadPlaces, WritePlaces, place_id};
-use r2former_data::image::tags_of_bytes;
 use r2former_engine::{
-    AddOptions, EngineError, LoadedModel, MemoryImage, Near, NoProgress, OpenIndex, PlaceFields, PlaceIndex,
-    PositionKind, QueryImage, QueryOptions, QueryResult, Settings, add_images, answers_json,
+    AddOptions, EngineError, LoadedModel, MemoryImage, NoProgress, OpenIndex, PlaceFields, PlaceIndex,
+    PositionKind, QueryImage, QueryOptions, Settings, add_images, answers_json,
 };
 use r2former_model::ModelError;
 use serde_json::json;
 use std::ffi::{CString, c_char, c_int};
-use std::path::Path;
 use std::ptr::null_mut;
+use std::sync::Arc;
 
 /// An open index. Any number of threads may use it at the same time; it is closed once, when none does.
 #[allow(non_camel_case_types, reason = "a name of C")]
 #[derive(Debug)]
 pub struct r2former_index {
-    open: OpenIndex,
+    /// Sequences share it.
+    pub(crate) open: Arc<OpenIndex>,
 }
 
 /// What an image is called that has no other name.
-const NAME: &str = "image";
+pub(crate) const NAME: &str = "image";
 
 impl r2former_index {
     fn new(open: OpenIndex) -> *mut Self {
         // Opening for writing looks through the index: it is done once, by the first change.
         open.keep_writer();
-        Box::into_raw(Box::new(Self { open }))
+        Box::into_raw(Box::new(Self { open: Arc::new(open) }))
     }
 
     fn kind(&self) -> PositionKind {
@@ -38,30 +38,17 @@ impl r2former_index {
     /// The document of a query.
     fn locate(&self, query: QueryImage<'_>, options: &str) -> Result<*mut c_char, Failure> {
         let asked = QueryOptions::parse(options)?;
-        let mut options = asked.locate_options(&*self.open.extractor()?, self.kind())?;
-        if asked.near_exif() {
-            let tags = query.bytes().and_then(|bytes| tags_of_bytes(bytes, Path::new(NAME)).ok());
-            let radius = asked.radius()?;
-            options.filter.near =
-                tags.and_then(|tags| tags.position).map(|position| Near::new(position, radius));
-        }
-        let result = match self.open.locate(query, &options) {
-            Ok(answer) => QueryResult::Answer(answer),
-            Err(error @ EngineError::Data(_)) => {
-                QueryResult::Unreadable { query: NAME.into(), error: error.to_string() }
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let options = asked.locate_options(&*self.open.extractor()?, self.kind())?;
+        let result = self.open.ask(query, &asked, &options)?;
         handed_over(answers_json(&[result]).to_string())
     }
 
     /// The document of an image that was added.
     fn add(&self, name: &str, image: QueryImage<'_>, fields: &str) -> Result<*mut c_char, Failure> {
-        let exif =
-            image.bytes().and_then(|bytes| tags_of_bytes(bytes, Path::new(name)).ok()).unwrap_or_default();
-        let photo = PlaceFields::parse(fields)?.photo(name, exif, self.kind())?;
+        let image = image.named(name);
+        let photo = PlaceFields::parse(fields)?.photo(name, image.tags(), self.kind())?;
         let extractor = self.open.extractor()?;
-        let images = [MemoryImage { image: image.named(name), photo }];
+        let images = [MemoryImage { image, photo }];
         // A robot that says where a frame was means it.
         let options = AddOptions::default().update(true);
         let report =
@@ -83,7 +70,7 @@ impl r2former_index {
 ///
 /// # Safety
 /// The pointer is null, or an index that is open during the call.
-unsafe fn opened<'a>(index: *const r2former_index) -> Result<&'a r2former_index, Failure> {
+pub(crate) unsafe fn opened<'a>(index: *const r2former_index) -> Result<&'a r2former_index, Failure> {
     // SAFETY: as the caller promises.
     unsafe { index.as_ref() }.ok_or_else(|| Failure::request("index: is NULL"))
 }

@@ -8,6 +8,7 @@ mod arguments;
 mod failure;
 mod fix;
 mod index;
+mod sequence;
 
 pub use failure::{r2former_error, r2former_error_kind, r2former_last_error};
 pub use fix::{r2former_fix, r2former_fix_of, r2former_status};
@@ -15,6 +16,10 @@ pub use index::{
     r2former_add, r2former_add_rgb, r2former_close, r2former_create, r2former_free, r2former_index,
     r2former_info, r2former_locate, r2former_locate_rgb, r2former_open, r2former_release_writer,
     r2former_remove,
+};
+pub use sequence::{
+    r2former_sequence, r2former_sequence_begin, r2former_sequence_end, r2former_sequence_push,
+    r2former_sequence_push_rgb, r2former_sequence_track,
 };
 
 use failure::{Failure, guard};

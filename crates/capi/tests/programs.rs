@@ -108,6 +108,20 @@ fn the_example_adds_and_asks() {
     assert!(lines[0].contains(": at 52.1") && lines[1].contains(": at 52.2"), "{said}");
     assert!(lines[2].ends_with("not a photograph") && lines[3].ends_with("cannot be read"), "{said}");
 
+    let mut follow = Command::new(&program);
+    let said = succeeds(follow.arg(&index).arg("--sequence").args(&photos).arg(&broken)).stdout;
+    let said = String::from_utf8(said).expect("text");
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].contains(": at 52.1") && lines[2].contains(": at 52."), "{said}");
+    let track: serde_json::Value = serde_json::from_str(lines[3]).expect("a document");
+    assert_eq!(track["track"][0]["live"]["place"]["path"], "robot/0");
+    assert_eq!(
+        (&track["answers"][2]["status"], &track["track"][2]["frame"]),
+        (&"unreadable".into(), &3.into())
+    );
+    let mut empty = Command::new(&program);
+    assert!(succeeds(empty.arg(&index).arg("--sequence")).stdout.starts_with(b"{\"answers\":[]"));
+
     let mut missing = Command::new(&program);
     let output = missing.arg(home.path().join("none")).arg("a.jpg").output().expect("can be run");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,6 +1,6 @@
 //! Photographs named on the command line: files, folders, standard input and pipes.
 
-use crate::remote::{ListOptions, Stores, address_of};
+use crate::remote::{ListOptions, Stores, remote_source};
 use anyhow::{Result, bail};
 use r2former_data::dataset::{
     Kind, Shard, SourceOptions, SourceRoot, escaped_name, list_images, source_root,
@@ -143,15 +143,15 @@ pub(crate) fn photo_args_anywhere(
     Ok(all)
 }
 
-/// The photographs under an address, sorted by name; `None` for a path. What cannot be read ends the run when it is its turn.
+/// The photographs under an address, or of a table that names some, sorted by name; `None` for files. What cannot be read ends the run when it is its turn.
 fn objects(argument: &Path, stores: &mut Option<Arc<Stores>>) -> Result<Option<(SourceRoot, Vec<PhotoArg>)>> {
-    let Some(address) = address_of(argument, stores)? else { return Ok(None) };
+    let Some(remote) = remote_source(argument, None, stores)? else { return Ok(None) };
     let Some(stores) = stores else { return Ok(None) };
-    let root = stores.root(&address, None, None)?;
+    let root = stores.root(&remote, None, None)?;
     let source = SourceOptions { positions: Some(PositionKind::None), ..SourceOptions::default() };
     let none = |names: &[String]| Ok(vec![None; names.len()]);
     let listing = stores
-        .list(&address, &ListOptions { kind: None, source: &source, label: &root.label, indexed: &none })?;
+        .list(&remote, &ListOptions { kind: None, source: &source, label: &root.label, indexed: &none })?;
     let name = |path: &Path| path.display().to_string();
     let mut photos: Vec<PhotoArg> = listing
         .photos

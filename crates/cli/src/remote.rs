@@ -1,10 +1,12 @@
 //! Sources in object stores and behind HTTP, where this program was built with them.
 
 #[cfg(feature = "object-store")]
-pub(crate) use r2former_remote::{Address, ListOptions, Stores, is_address};
+pub(crate) use r2former_remote::{ListOptions, RemoteSource, Stores};
 
 #[cfg(feature = "object-store")]
 use anyhow::Result;
+#[cfg(feature = "object-store")]
+use r2former_data::dataset::Kind;
 #[cfg(feature = "object-store")]
 use r2former_remote::FetchOptions;
 #[cfg(feature = "object-store")]
@@ -12,24 +14,28 @@ use std::path::Path;
 #[cfg(feature = "object-store")]
 use std::sync::Arc;
 
-/// The address that an argument is, if it is one; `stores` are started for the first.
+/// The source that an argument is, if its photographs are fetched; `stores` are started for the first.
 #[cfg(feature = "object-store")]
-pub(crate) fn address_of(argument: &Path, stores: &mut Option<Arc<Stores>>) -> Result<Option<Address>> {
-    let Some(text) = argument.to_str().filter(|text| is_address(text)) else { return Ok(None) };
-    if stores.is_none() {
+pub(crate) fn remote_source(
+    argument: &Path,
+    kind: Option<Kind>,
+    stores: &mut Option<Arc<Stores>>,
+) -> Result<Option<RemoteSource>> {
+    let source = RemoteSource::of(argument, kind)?;
+    if source.is_some() && stores.is_none() {
         *stores = Some(Stores::new(FetchOptions::default())?);
     }
-    Ok(Some(Address::parse(text)?))
+    Ok(source)
 }
 
 #[cfg(not(feature = "object-store"))]
-pub(crate) use without::{Address, ListOptions, Stores, address_of};
+pub(crate) use without::{ListOptions, RemoteSource, Stores, remote_source};
 
 /// The same, of a program that has none.
 #[cfg(not(feature = "object-store"))]
 mod without {
     use anyhow::{Result, bail};
-    use r2former_data::dataset::{Kind, Listing, SourceOptions, SourceRoot};
+    use r2former_data::dataset::{Kind, Listing, SourceOptions, SourceRoot, names_addresses};
     use r2former_data::image::{Limits, Shape};
     use r2former_data::{DataError, Result as DataResult};
     use r2former_engine::PhotoFiles;
@@ -39,7 +45,7 @@ mod without {
 
     /// None exist.
     #[derive(Debug, Clone)]
-    pub(crate) enum Address {}
+    pub(crate) enum RemoteSource {}
 
     /// None exist.
     #[derive(Debug)]
@@ -53,11 +59,16 @@ mod without {
     }
 
     impl Stores {
-        pub(crate) fn root(&self, _: &Address, _: Option<Kind>, _: Option<&str>) -> DataResult<SourceRoot> {
+        pub(crate) fn root(
+            &self,
+            _: &RemoteSource,
+            _: Option<Kind>,
+            _: Option<&str>,
+        ) -> DataResult<SourceRoot> {
             match *self {}
         }
 
-        pub(crate) fn list(&self, _: &Address, options: &ListOptions<'_>) -> DataResult<Listing> {
+        pub(crate) fn list(&self, _: &RemoteSource, options: &ListOptions<'_>) -> DataResult<Listing> {
             let _ = (options.kind, options.source, options.label, options.indexed);
             match *self {}
         }
@@ -81,9 +92,15 @@ mod without {
         }
     }
 
-    pub(crate) fn address_of(argument: &Path, _: &mut Option<Arc<Stores>>) -> Result<Option<Address>> {
+    pub(crate) fn remote_source(
+        argument: &Path,
+        kind: Option<Kind>,
+        _: &mut Option<Arc<Stores>>,
+    ) -> Result<Option<RemoteSource>> {
         let text = argument.to_string_lossy();
-        if ["s3://", "gs://", "http://", "https://"].iter().any(|scheme| text.starts_with(scheme)) {
+        let is_address =
+            ["s3://", "gs://", "http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
+        if is_address || names_addresses(argument, kind)? {
             bail!(
                 "{text}: this program was built without object stores: build it with `cargo build --release --features \
                  object-store`, or copy the photographs to a folder"

@@ -208,6 +208,10 @@ fn a_sequence_gives_a_track() {
     let answers = json(&query(&home.join("frames")).assert().success().get_output().stdout);
     assert_eq!(answers["answers"].as_array().map(Vec::len), Some(4));
     assert_eq!(answers["answers"][0]["matches"].as_array().map(Vec::len), Some(2));
+    // The document has the track, too.
+    let last = &answers["track"][3];
+    assert_eq!((&last["frame"], &last["query"]), (&4.into(), &answers["answers"][3]["query"]));
+    assert!(last["best"]["probability"].is_number() && last["live"]["place"]["path"].is_string(), "{last}");
     let rows = std::fs::read_to_string(&csv).expect("a track");
     let rows: Vec<&str> = rows.lines().collect();
     assert_eq!(
@@ -219,6 +223,7 @@ fn a_sequence_gives_a_track() {
     let features = track["features"].as_array().expect("features");
     assert_eq!((features.len(), &features[0]["geometry"]["type"]), (5, &"LineString".into()));
     assert_eq!(features[1]["properties"]["kind"], "frame");
+    assert_eq!(features[4]["properties"]["path"], last["best"]["place"]["path"]);
     // A list with times; frames may be missing.
     let list = home.join("list.csv");
     std::fs::write(&list, "path,time\nframes/0.jpg,0\nframes/lost.jpg,1\nframes/2.jpg,2\n").expect("written");

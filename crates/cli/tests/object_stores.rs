@@ -56,6 +56,7 @@ fn of_store(store: &Store) -> Command {
         ("AWS_REGION", "us-east-1"),
         ("AWS_ACCESS_KEY_ID", "reader"),
         ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("GOOGLE_BASE_URL", store.address.as_str()),
     ] {
         command.env(name, value);
     }
@@ -153,6 +154,57 @@ fn a_bucket_is_a_folder() {
 }
 
 #[test]
+fn a_bucket_of_google_is_a_folder() {
+    let home = tempfile::tempdir().expect("temporary folder");
+    let (store, folder) = filled(home.path());
+    let (local, remote) = (home.path().join("local"), home.path().join("remote"));
+    create(&local);
+    create(&remote);
+    r2former().args(["index", "add"]).args([&local, &folder]).assert().code(3);
+    let bucket = "gs://streets/data/camera";
+    store.fault("streets/data/camera/day 1/03 ä+&.jpg", Fault::Cut, 1);
+    let (report, said, code) = add(&store, &remote, bucket, &[]);
+    assert_eq!((code, &report["added"]), (Some(3), &Value::from(24)), "{said}");
+    assert_eq!(places(&remote), places(&local));
+    store.requests();
+    let (report, said, _) = add(&store, &remote, bucket, &[]);
+    assert_eq!((&report["added"], &report["already_indexed"]), (&0.into(), &24.into()), "{said}");
+    let requests = store.requests();
+    assert!(requests.iter().all(|request| !request.contains("day 1/")), "{requests:?}");
+
+    store.put("streets/data/t.csv", "path,lat,lon\ncamera/day 1/00 ä+&.jpg,1,2\ngs://other/x.jpg,5,6\n");
+    let (report, said, code) = add(&store, &remote, "gs://streets/data/t.csv", &[]);
+    assert_eq!((code, &report["added"]), (Some(3), &1.into()), "{said}");
+    names(&report["unreadable"].to_string(), &["another bucket"]);
+
+    store.require_key("reader@streets.test");
+    let said = fails(of_store(&store).args(["index", "add"]).args([remote.as_os_str(), bucket.as_ref()]), 1);
+    names(&said, &["refuses", "GOOGLE_APPLICATION_CREDENTIALS"]);
+    // Signed by the account's key, which no server has to be asked for.
+    let pem = std::process::Command::new("openssl").args(["genpkey", "-algorithm", "RSA"]).output();
+    let Some(pem) = pem.ok().filter(|made| made.status.success()) else {
+        eprintln!("!! the key of an account is NOT tested: there is no openssl");
+        return;
+    };
+    let key = serde_json::json!({
+        "type": "service_account", "client_email": "reader@streets.test", "private_key_id": "1",
+        "private_key": String::from_utf8_lossy(&pem.stdout),
+    });
+    let file = home.path().join("account.json");
+    std::fs::write(&file, key.to_string()).expect("can be written");
+    for name in ["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT"] {
+        let mut command = of_store(&store);
+        command
+            .env(name, &file.to_string_lossy())
+            .args(["index", "add", "--json"])
+            .args([remote.as_os_str(), bucket.as_ref()]);
+        let output = command.assert().code(3).get_output().clone();
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(report["already_indexed"], 24, "{name}");
+    }
+}
+
+#[test]
 fn shards_of_a_bucket_are_one_run() {
     let home = tempfile::tempdir().expect("temporary folder");
     let (store, _) = filled(home.path());
@@ -201,6 +253,37 @@ fn a_table_in_a_bucket() {
         requests.iter().all(|request| request.starts_with("LIST") || request.ends_with("t.csv")),
         "{requests:?}"
     );
+}
+
+#[test]
+fn a_table_of_this_machine_names_objects_of_several_buckets() {
+    let home = tempfile::tempdir().expect("temporary folder");
+    let (store, folder) = filled(home.path());
+    put(&store, &folder, "copy/camera");
+    let table = home.path().join("t.csv");
+    let text = "path,lat,lon,city\ns3://streets/data/camera/day 1/00 ä+&.jpg,1,2,ulm\ns3://copy/camera/bare.jpg,3,4,\n\
+                camera/day 1/01 ä+&.jpg,5,6,\ns3://copy/camera/gone.jpg,7,8,\n";
+    std::fs::write(&table, text).expect("can be written");
+    let index = home.path().join("places");
+    create(&index);
+    let source = table.to_string_lossy().into_owned();
+    let (report, said, code) = add(&store, &index, &source, &[]);
+    assert_eq!((code, &report["added"]), (Some(3), &3.into()), "{said}");
+    let all = places(&index);
+    assert_eq!(all["t/copy/camera/bare.jpg"]["place"]["position"]["lat"], 3.0);
+    assert_eq!(all["t/streets/data/camera/day 1/00 ä+&.jpg"]["place"]["tags"]["city"], "ulm");
+    assert_eq!(all["t/camera/day 1/01 ä+&.jpg"]["place"]["position"]["lon"], 6.0);
+    names(&report["unreadable"].to_string(), &["s3://copy/camera/gone.jpg", "does not exist"]);
+    store.requests();
+    let (report, said, _) = add(&store, &index, &source, &[]);
+    assert_eq!((&report["added"], &report["already_indexed"]), (&0.into(), &3.into()), "{said}");
+    let requests = store.requests();
+    assert!(requests.iter().all(|request| request.starts_with("LIST")), "{requests:?}");
+    // Who reads files alone says so.
+    let mut eval = r2former();
+    eval.args(["eval", "photos", "--rerank", "none", "--database"]).arg(&table).arg("--queries").arg(&table);
+    let output = eval.assert().code(3).get_output().clone();
+    names(&String::from_utf8_lossy(&output.stderr), &["s3://copy/camera/gone.jpg", "is an address"]);
 }
 
 #[test]

@@ -176,10 +176,10 @@ impl LoadedModel {
     }
 }
 
-/// A model on a device, ready to extract and to rerank.
-#[derive(Debug)]
+/// A model on a device, ready to extract and to rerank. A clone shares the weights.
+#[derive(Debug, Clone)]
 pub struct Extractor {
-    model: R2Former,
+    model: Arc<R2Former>,
     fingerprint: String,
     settings: Settings,
     preprocess: Preprocess,
@@ -187,17 +187,17 @@ pub struct Extractor {
     limits: Limits,
     files: Arc<dyn PhotoFiles>,
     /// The reranker on CPU kernels; `None` where they do not cover it.
-    fused: Option<r2former_kernels::Reranker>,
+    fused: Option<Arc<r2former_kernels::Reranker>>,
     /// The backbone on CPU kernels; `None` where they do not cover it.
-    backbone: Option<FusedBackbone>,
+    backbone: Option<Arc<FusedBackbone>>,
     /// The same at other sizes than that of the settings.
-    sizes: SizeCache,
+    sizes: Arc<SizeCache>,
     /// The aggregation on CPU kernels; `None` where they do not cover it.
-    aggregate: Option<FusedAggregate>,
+    aggregate: Option<Arc<FusedAggregate>>,
     /// Images of a batch that the device takes.
-    image_limit: BatchLimit,
+    image_limit: Arc<BatchLimit>,
     /// Pairs, likewise.
-    pub(crate) pair_limit: BatchLimit,
+    pub(crate) pair_limit: Arc<BatchLimit>,
 }
 
 impl Extractor {
@@ -274,21 +274,20 @@ impl Extractor {
             };
         }
         let (device, limits) = (device.clone(), Limits::default());
-        let (image_limit, pair_limit) = (BatchLimit::new(), BatchLimit::new());
         Ok(Self {
-            model,
+            model: Arc::new(model),
             fingerprint,
             settings,
             preprocess,
             device,
             limits,
             files: Arc::new(Disk),
-            fused,
-            backbone,
-            sizes: SizeCache::default(),
-            aggregate,
-            image_limit,
-            pair_limit,
+            fused: fused.map(Arc::new),
+            backbone: backbone.map(Arc::new),
+            sizes: Arc::default(),
+            aggregate: aggregate.map(Arc::new),
+            image_limit: Arc::new(BatchLimit::new()),
+            pair_limit: Arc::new(BatchLimit::new()),
         })
     }
 
@@ -315,12 +314,12 @@ impl Extractor {
 
     /// The reranker on CPU kernels; `None` on another device, or for sizes that they do not cover.
     pub fn fused(&self) -> Option<&r2former_kernels::Reranker> {
-        self.fused.as_ref()
+        self.fused.as_deref()
     }
 
     /// The backbone on CPU kernels; `None` on another device, or for sizes that they do not cover.
     pub fn fused_backbone(&self) -> Option<&FusedBackbone> {
-        self.backbone.as_ref()
+        self.backbone.as_deref()
     }
 
     /// The device that computes.

@@ -16,6 +16,9 @@ pub const TOLERANCE_PX: f32 = 24.0;
 /// Two local features that are each other's nearest.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct MutualPair {
+    /// Rows of the features in the query and in the reference, from 0.
+    #[serde(skip)]
+    pub rows: [usize; 2],
     /// x and y in the query, 0 to 1 of its larger side.
     pub query: [f32; 2],
     /// x and y in the reference, 0 to 1 of its larger side.
@@ -102,7 +105,8 @@ impl Verifier {
             None => (None, vec![false; points.len()], 0),
         };
         let pairs = ends.zip(&mutual).zip(&agreeing).map(|(((query, reference), mutual), inlier)| {
-            MutualPair { query, reference, similarity: mutual.similarity, inlier: *inlier }
+            let rows = [mutual.query as usize, mutual.reference as usize];
+            MutualPair { rows, query, reference, similarity: mutual.similarity, inlier: *inlier }
         });
         Verification { pairs: pairs.collect(), homography, inliers }
     }

@@ -68,6 +68,7 @@ mod locate;
 #[cfg(feature = "cluster")]
 mod model_cache;
 mod open_index;
+mod open_sequence;
 mod place_fields;
 mod place_index;
 mod precision;
@@ -81,6 +82,7 @@ mod sequence;
 mod shards;
 mod sizes;
 mod stream;
+mod track;
 mod unknown_tags;
 mod user_cache;
 
@@ -107,6 +109,7 @@ pub use indexing::{
 };
 pub use locate::{LocateOptions, locate};
 pub use open_index::{OpenIndex, extractor_on};
+pub use open_sequence::OpenSequence;
 pub use place_fields::PlaceFields;
 pub use place_index::PlaceIndex;
 pub use precision::{PrecisionChoice, check_precision};
@@ -123,4 +126,5 @@ pub use rerank_method::RerankMethod;
 pub use sequence::{Fix, SequenceFilter, SequenceFrame, SequenceOptions, best_track};
 pub use shards::{JobReport, LeftOut, ShardManifest, ShardWork, Unfinished, check_job};
 pub use stream::{extract_framed, extract_stream};
+pub use track::{Track, TrackPoint, sequence_json, track_geojson};
 pub use unknown_tags::unknown_tags;

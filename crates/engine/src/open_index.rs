@@ -2,8 +2,8 @@
 
 use crate::doctor::{self, TrustCache};
 use crate::{
-    Answer, EngineError, Extractor, IndexReader, IndexWriter, LoadedModel, LocateOptions, NoProgress,
-    PlaceIndex, QueryImage, Result, Settings, locate, unknown_tags,
+    Answer, EngineError, Extractor, IndexReader, IndexWriter, LoadedModel, LocateOptions, Near, NoProgress,
+    PlaceIndex, QueryImage, QueryOptions, QueryResult, Result, Settings, locate, unknown_tags,
 };
 use r2former_model::device::{FEATURES, describe};
 use r2former_model::{Device, parse_device};
@@ -146,6 +146,45 @@ impl OpenIndex {
             answer.notes.extend(unknown_tags(&self.reader, &options.filter)?);
         }
         Ok(answer)
+    }
+
+    /// The same with options that were read from a document, of which `options` are the [rest](QueryOptions::locate_options):
+    /// around the query's own position, where that was asked for. A query that cannot be used is a result, too.
+    ///
+    /// # Errors
+    /// As [`locate`](Self::locate) but [`EngineError::Data`]; as [`QueryOptions::radius`].
+    pub fn ask(
+        &self,
+        query: QueryImage<'_>,
+        asked: &QueryOptions,
+        options: &LocateOptions,
+    ) -> Result<QueryResult> {
+        let (mut near, mut note) = (None, None);
+        if asked.near_exif() {
+            let tags = query.tags();
+            let radius = asked.radius()?;
+            near = tags.position.map(|position| Near::new(position, radius));
+            if near.is_none() {
+                let why = tags.no_position.unwrap_or_else(|| "has no GPS position in its EXIF".into());
+                note = Some(format!("{why}: searched everywhere"));
+            }
+        }
+        let own = near.map(|near| {
+            let mut own = options.clone();
+            own.filter.near = Some(near);
+            own
+        });
+        let name = query.name().to_owned();
+        match self.locate(query, own.as_ref().unwrap_or(options)) {
+            Ok(mut answer) => {
+                answer.notes.extend(note);
+                Ok(QueryResult::Answer(answer))
+            }
+            Err(error @ EngineError::Data(_)) => {
+                Ok(QueryResult::Unreadable { query: name, error: error.to_string() })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a change, after those of other threads. The index is locked against other programs until it is done, or

@@ -2,7 +2,10 @@
 
 use crate::{Extractor, Result};
 use r2former_data::Rgb8;
-use r2former_data::image::{Shape, decode_bytes_noting, decode_file_noting, shape, shape_of_bytes};
+use r2former_data::image::{
+    PhotoTags, Shape, decode_bytes_noting, decode_file_noting, read_tags, shape, shape_of_bytes,
+    tags_of_bytes,
+};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +59,16 @@ impl<'a> QueryImage<'a> {
             Source::Bytes(bytes) => Some(bytes),
             Source::File(_) | Source::Pixels(_) => None,
         }
+    }
+
+    /// What its EXIF says; nothing of pixels and of what cannot be read.
+    pub fn tags(&self) -> PhotoTags {
+        let tags = match self.source {
+            Source::File(path) => read_tags(path),
+            Source::Bytes(bytes) => tags_of_bytes(bytes, Path::new(self.name.as_ref())),
+            Source::Pixels(_) => Ok(PhotoTags::default()),
+        };
+        tags.unwrap_or_default()
     }
 }
 

@@ -5,7 +5,7 @@ use r2former_data::geo::FARTHEST_M;
 use r2former_data::{LatLon, LocalPoint, period};
 use r2former_index::Filter;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Most matches and candidates of a query.
@@ -75,6 +75,11 @@ impl QueryOptions {
     /// [`EngineError::Request`] for what is no such document.
     pub fn parse(json: &str) -> Result<Self> {
         parse(json)
+    }
+
+    /// The same of keys and values.
+    pub(crate) fn of(document: Map<String, Value>) -> Result<Self> {
+        serde_json::from_value(Value::Object(document)).map_err(not_understood)
     }
 
     /// Whether each query is searched around its own EXIF position.
@@ -195,7 +200,19 @@ pub(crate) fn parse<T: Default + for<'a> Deserialize<'a>>(json: &str) -> Result<
     if !json.trim_start().starts_with('{') {
         return Err(request("the options are not understood: a JSON object is needed"));
     }
-    serde_json::from_str(json).map_err(|error| request(format!("the options are not understood: {error}")))
+    serde_json::from_str(json).map_err(not_understood)
+}
+
+/// The keys of a document with their values; none of an empty text.
+pub(crate) fn parse_object(json: &str) -> Result<Map<String, Value>> {
+    match json.trim().is_empty() {
+        true => Ok(Map::new()),
+        false => serde_json::from_str(json).map_err(not_understood),
+    }
+}
+
+fn not_understood(error: serde_json::Error) -> EngineError {
+    request(format!("the options are not understood: {error}"))
 }
 
 pub(crate) fn request(problem: impl Into<String>) -> EngineError {

@@ -6,10 +6,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
 
+mod common;
+
 use r2former_engine::doctor::{self, Extent, Kind, Options};
 use r2former_engine::{Extractor, LoadedModel, NoProgress, OpenIndex, PlaceIndex, Settings, rerank};
 use r2former_model::device::describe;
-use r2former_model::{Device, Precision, PrecisionCheck, parse_device};
+use r2former_model::{Device, Precision, parse_device};
 
 /// The device that the environment names; none, said loudly, where it names none.
 fn device() -> Option<Device> {
@@ -61,16 +63,8 @@ fn an_index_of_8_bits_is_searched_in_32() {
     if device().is_none() {
         return;
     }
-    let check = PrecisionCheck {
-        precision: Precision::Int8,
-        images: 50,
-        least_cosine: 0.999,
-        mean_cosine: 0.9995,
-        same_first: 1.0,
-        same_first_mixed: 1.0,
-    };
     let built_in = LoadedModel::built_in().unwrap();
-    let measured = built_in.with(|config, _| config.checks = vec![check]).unwrap();
+    let measured = built_in.with(|config, _| config.checks = vec![common::ranks_alike()]).unwrap();
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("places");
     let settings = Settings { precision: Precision::Int8, ..Settings::of(&measured.config) };

@@ -1,11 +1,13 @@
 //! Images in memory into an index, and an index that threads share.
 
+mod common;
+
 use r2former_data::Photo;
 use r2former_engine::{
     AddOptions, AddReport, Extractor, FailureKind, LatLon, LoadedModel, LocateOptions, MemoryImage,
     NoProgress, OpenIndex, PlaceIndex, QueryImage, Rgb8, Settings, Status, add_images,
 };
-use r2former_model::{Device, Precision, PrecisionCheck};
+use r2former_model::{Device, Precision};
 use std::sync::Arc;
 
 /// A picture of stripes.
@@ -113,19 +115,11 @@ fn the_writer_is_let_go_unless_it_is_kept() {
 #[test]
 fn a_model_in_another_arithmetic_is_shared_where_the_two_rank_alike() {
     let home = tempfile::tempdir().expect("temporary folder");
-    let check = PrecisionCheck {
-        precision: Precision::Int8,
-        images: 50,
-        least_cosine: 0.999,
-        mean_cosine: 0.9995,
-        same_first: 1.0,
-        same_first_mixed: 1.0,
-    };
     let built_in = LoadedModel::built_in().expect("a model");
     for (name, checks, size, shared) in [
-        ("measured", vec![check.clone()], None, true),
+        ("measured", vec![common::ranks_alike()], None, true),
         ("unmeasured", vec![], None, false),
-        ("at another size", vec![check], Some([64, 64]), false),
+        ("at another size", vec![common::ranks_alike()], Some([64, 64]), false),
     ] {
         let model = built_in.with(|config, _| config.checks = checks).expect("a model");
         let mut exact = Settings { precision: Precision::F32, ..Settings::of(&model.config) };

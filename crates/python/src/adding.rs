@@ -5,14 +5,18 @@ use crate::watch::Watch;
 use r2former_data::dataset::{
     Kind, Part, Shard, SkipKind, Skipped, SourceOptions, SourceRoot, escaped_name, list_photos, source_root,
 };
-use r2former_data::image::Limits;
-use r2former_data::{PanoramaOptions, UtmZone, expand_panoramas};
+use r2former_data::image::{Limits, shape};
+use r2former_data::{DataError, PanoramaOptions, UtmZone, expand_panoramas_by};
 use r2former_engine::{
-    AddOptions, AddReport, OpenIndex, Progress, ShardManifest, ShardWork, Source, add_photos, check_sources,
+    AddOptions, AddReport, Extractor, OpenIndex, Progress, ShardManifest, ShardWork, Source, add_photos,
+    check_sources,
 };
+use r2former_index::{ReadPlaces, place_id};
+use r2former_remote::{FetchOptions, ListOptions, RemoteSource, Stores};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Options, with the names of those of `r2former index add`.
@@ -59,9 +63,14 @@ pub(crate) fn add(open: &OpenIndex, path: &Path, options: &str, watch: &Watch) -
         ));
     }
     let kind: Option<Kind> = parsed(asked.kind.as_deref())?;
-    let root = source_root(path, kind, asked.label.as_deref())?;
+    let from = From::of(path, kind)?;
+    let root = match &from {
+        From::Files => source_root(path, kind, asked.label.as_deref())?,
+        From::Stores(stores, remote) => stores.root(remote, kind, asked.label.as_deref())?,
+    };
+    let part = PartOf { path, kind, root: &root, shard, from: &from };
     let Some(file) = asked.manifest.clone() else {
-        return Ok(add_part(open, path, &asked, kind, &root, shard, watch)?.0);
+        return Ok(add_part(open, &part, &asked, watch)?.0);
     };
     let config = &open.place().manifest.config;
     let sources = vec![Source { label: root.label.clone(), root: root.root_text() }];
@@ -76,7 +85,7 @@ pub(crate) fn add(open: &OpenIndex, path: &Path, options: &str, watch: &Watch) -
         open.place().settings,
     );
     record.write(&file)?;
-    match add_part(open, path, &asked, kind, &root, shard, watch) {
+    match add_part(open, &part, &asked, watch) {
         Ok((document, work)) => {
             record.finish(work);
             record.write(&file)?;
@@ -91,16 +100,39 @@ pub(crate) fn add(open: &OpenIndex, path: &Path, options: &str, watch: &Watch) -
     }
 }
 
-/// Adds a source, or a shard of it; returns the report, and what a record says of it.
+/// Where the photographs of a source are.
+enum From {
+    Files,
+    /// Somewhere else, some of them at least.
+    Stores(Arc<Stores>, RemoteSource),
+}
+
+impl From {
+    fn of(path: &Path, kind: Option<Kind>) -> Result<Self, Failure> {
+        match RemoteSource::of(path, kind)? {
+            None => Ok(Self::Files),
+            Some(remote) => Ok(Self::Stores(Stores::new(FetchOptions::default())?, remote)),
+        }
+    }
+}
+
+/// A source, or a shard of it.
+struct PartOf<'a> {
+    path: &'a Path,
+    kind: Option<Kind>,
+    root: &'a SourceRoot,
+    shard: Option<Shard>,
+    from: &'a From,
+}
+
+/// Adds it; returns the report, and what a record says of it.
 fn add_part(
     open: &OpenIndex,
-    path: &Path,
+    part: &PartOf<'_>,
     asked: &AddDocument,
-    kind: Option<Kind>,
-    root: &SourceRoot,
-    shard: Option<Shard>,
     watch: &Watch,
 ) -> Result<(Value, ShardWork), Failure> {
+    let PartOf { path, kind, root, shard, from } = *part;
     let panoramas = asked.panoramas()?;
     let positions = open.place().positions().kind();
     let how = AddOptions::default()
@@ -112,14 +144,38 @@ fn add_part(
     let part = shard.map(|shard| Part { shard, label: root.label.clone() });
     let options =
         SourceOptions { utm_zone: asked.utm_zone, positions: Some(positions), part, ..Default::default() };
-    let mut listing = list_photos(path, kind, &options)?;
+    let mut listing = match from {
+        From::Files => list_photos(path, kind, &options)?,
+        From::Stores(stores, remote) => {
+            // With update, what an object says of itself is read again.
+            let indexed = |names: &[String]| {
+                if asked.update {
+                    return Ok(vec![None; names.len()]);
+                }
+                let ids: Vec<_> = names.iter().map(|name| place_id(name)).collect();
+                open.reader().get(&ids).map_err(|error| DataError::Request(error.to_string()))
+            };
+            stores.list(
+                remote,
+                &ListOptions { kind, source: &options, label: &root.label, indexed: &indexed },
+            )?
+        }
+    };
+    watch.check();
     root.label(&mut listing.photos);
-    let expanded = expand_panoramas(listing.photos, &panoramas, &Limits::default());
+    let limits = Limits::default();
+    let expanded = expand_panoramas_by(listing.photos, &panoramas, |path| match from {
+        From::Stores(stores, _) if stores.holds(path) => stores.shape(path),
+        From::Files | From::Stores(..) => shape(path, &limits).ok(),
+    });
     listing.notes.iter().chain(&expanded.notes).for_each(|note| watch.note(note));
     let started = Instant::now();
     let mut report = AddReport::default();
     if !expanded.photos.is_empty() {
-        let extractor = open.extractor()?;
+        let mut extractor = open.extractor()?;
+        if let From::Stores(stores, _) = from {
+            extractor = Arc::new(Extractor::clone(&extractor).with_files(stores.clone()));
+        }
         report = open.change(|writer| add_photos(writer, &extractor, &expanded.photos, &how, watch))?;
     }
     let mut skipped = listing.skipped;

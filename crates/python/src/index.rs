@@ -5,27 +5,27 @@ use crate::arrays::to_python;
 use crate::errors::Failure;
 use crate::images::Images;
 use crate::model::Model;
+use crate::sequence::Sequence;
 use crate::watch::{Watch, run};
 use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
 use r2former_data::dataset::composed_name;
-use r2former_data::image::{PhotoTags, read_tags, tags_of_bytes};
 use r2former_engine::{
-    AddOptions, CollectionOptions, EngineError, IndexAddress, MemoryImage, Near, OpenIndex, Origin,
-    PlaceFields, PlaceIndex, PositionKind, Positions, Progress, QueryImage, QueryOptions, QueryResult,
-    SearchFilter, add_images, answers_geojson, answers_json,
+    AddOptions, CollectionOptions, IndexAddress, MemoryImage, OpenIndex, Origin, PlaceFields, PlaceIndex,
+    PositionKind, Positions, Progress, QueryOptions, QueryResult, SearchFilter, add_images, answers_geojson,
+    answers_json,
 };
 use r2former_index::{Filter, ReadPlaces, WritePlaces, place_id};
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Results of queries.
 #[pyclass(frozen, module = "r2former._native")]
 pub(crate) struct Answers {
-    results: Vec<QueryResult>,
-    positions: Positions,
+    pub(crate) results: Vec<QueryResult>,
+    pub(crate) positions: Positions,
 }
 
 #[pymethods]
@@ -37,38 +37,32 @@ impl Answers {
 
     /// As `r2former query --geojson`.
     fn geojson(&self) -> PyResult<String> {
-        match self.positions.kind() {
-            PositionKind::Local if self.positions.origin().is_none() => Err(Failure::request(
-                "this index has positions in local metres without an origin, and GeoJSON needs degrees: create it with an \
-                 origin",
-            )
-            .into()),
-            PositionKind::None => Err(Failure::request("this index has no positions, and GeoJSON needs them").into()),
-            _ => Ok(answers_geojson(&self.results, self.positions.origin()).to_string()),
-        }
+        check_degrees(self.positions)?;
+        Ok(answers_geojson(&self.results, self.positions.origin()).to_string())
+    }
+}
+
+/// Refuses GeoJSON of an index without degrees.
+pub(crate) fn check_degrees(positions: Positions) -> Result<(), Failure> {
+    match positions.kind() {
+        PositionKind::Local if positions.origin().is_none() => Err(Failure::request(
+            "this index has positions in local metres without an origin, and GeoJSON needs degrees: create it with an origin",
+        )),
+        PositionKind::None => Err(Failure::request("this index has no positions, and GeoJSON needs them")),
+        _ => Ok(()),
     }
 }
 
 /// An open index. Threads share it.
 #[pyclass(frozen, module = "r2former._native")]
 pub(crate) struct Index {
-    open: OpenIndex,
+    pub(crate) open: OpenIndex,
 }
 
 impl Index {
     fn kind(&self) -> PositionKind {
         self.open.place().positions().kind()
     }
-}
-
-/// What the EXIF of an image says; nothing of pixels and of what cannot be read.
-fn exif(image: &QueryImage<'_>) -> PhotoTags {
-    let tags = match (image.path(), image.bytes()) {
-        (Some(path), _) => read_tags(path),
-        (None, Some(bytes)) => tags_of_bytes(bytes, Path::new(image.name())),
-        (None, None) => Ok(PhotoTags::default()),
-    };
-    tags.unwrap_or_default()
 }
 
 #[pymethods]
@@ -158,40 +152,21 @@ impl Index {
     ) -> PyResult<Answers> {
         let results = run(py, progress, |watch| {
             let asked = QueryOptions::parse(options)?;
-            let usual = asked.locate_options(&*self.open.extractor()?, self.kind())?;
+            let options = asked.locate_options(&*self.open.extractor()?, self.kind())?;
             watch.start("queries", images.len() as u64);
             let mut results = Vec::with_capacity(images.len());
             for number in 0..images.len() {
-                let query = images.query(number);
-                let (mut options, mut note) = (usual.clone(), None);
-                if asked.near_exif() {
-                    let tags = exif(&query);
-                    options.filter.near = match tags.position {
-                        Some(position) => Some(Near::new(position, asked.radius()?)),
-                        None => None,
-                    };
-                    if tags.position.is_none() {
-                        let why =
-                            tags.no_position.unwrap_or_else(|| "has no GPS position in its EXIF".into());
-                        note = Some(format!("{why}: searched everywhere"));
-                    }
-                }
-                results.push(match self.open.locate(query, &options) {
-                    Ok(mut answer) => {
-                        answer.notes.extend(note);
-                        QueryResult::Answer(answer)
-                    }
-                    Err(error @ EngineError::Data(_)) => QueryResult::Unreadable {
-                        query: images.name(number).to_owned(),
-                        error: error.to_string(),
-                    },
-                    Err(error) => return Err(error.into()),
-                });
+                results.push(self.open.ask(images.query(number), &asked, &options)?);
                 watch.advance(1);
             }
             Ok(results)
         })?;
         Ok(Answers { results, positions: self.open.place().positions() })
+    }
+
+    /// Begins a sequence; `options` are those of [`QueryOptions`], `max_speed` and `max_step`.
+    fn sequence(own: Bound<'_, Self>, options: &str) -> PyResult<Sequence> {
+        Sequence::begin(own.py(), own.clone().unbind(), options)
     }
 
     /// Adds a folder, a table or a photograph; the report as `r2former index add --json`, and notes.
@@ -226,7 +201,7 @@ impl Index {
             for (number, fields) in fields.iter().enumerate() {
                 let image = images.query(number);
                 let photo =
-                    PlaceFields::parse(fields)?.photo(images.name(number), exif(&image), self.kind())?;
+                    PlaceFields::parse(fields)?.photo(images.name(number), image.tags(), self.kind())?;
                 all.push(MemoryImage { image, photo });
             }
             let options = AddOptions::default().update(update);

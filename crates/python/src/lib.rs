@@ -11,6 +11,7 @@ mod evaluation;
 mod images;
 mod index;
 mod model;
+mod sequence;
 mod town;
 mod watch;
 
@@ -26,6 +27,8 @@ mod native {
     use super::index::{Answers, Index};
     #[pymodule_export]
     use super::model::Model;
+    #[pymodule_export]
+    use super::sequence::{Sequence, Track};
     #[pymodule_export]
     use super::town::{photos, town};
     #[pymodule_export]

@@ -7,7 +7,9 @@ use crate::watch::run;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyByteArray;
-use r2former_engine::{Extractor, ImageFeatures, LoadedModel, RerankMethod, Settings, extractor_on, rerank};
+use r2former_engine::{
+    Extractor, ImageFeatures, LoadedModel, RerankMethod, Settings, Verifier, extractor_on, rerank,
+};
 use r2former_model::checkpoint::Storage;
 use r2former_model::import::{ImportOptions, Imported, LocalOptions, import};
 use r2former_model::{ImageSize, ModelConfig, Precision, cost, save};
@@ -152,6 +154,9 @@ impl ImportDocument {
         })
     }
 }
+
+/// Rows of both images, cosine, and whether the homography explains the pair, of each; and the homography.
+type Matched = (Vec<(usize, usize, f32, bool)>, Option<[f64; 9]>);
 
 /// Features of n images: global descriptors (n, d), local features (n, k, 3 + d'), and how many of the k rows each image has.
 type Features<'py> = (Bound<'py, PyByteArray>, Bound<'py, PyByteArray>, Vec<usize>);
@@ -324,6 +329,31 @@ impl Model {
             Ok((method.scores(&extractor, &query, &references)?, None))
         })?;
         Ok((to_python(py, &scores)?, logits.map(|logits| to_python(py, &logits)).transpose()?))
+    }
+
+    /// Local features of two images that are each other's nearest: rows of both, the cosine, whether the homography explains
+    /// them; and the homography.
+    fn match_local(
+        &self,
+        py: Python<'_>,
+        query: PyBackedBytes,
+        reference: PyBackedBytes,
+    ) -> PyResult<Matched> {
+        run(py, None, |_| {
+            let row = self.config.local_row();
+            let (query, reference) =
+                (rows("local features", &query, row)?, rows("local features", &reference, row)?);
+            let found = Verifier::new(&*self.extractor()?, &query)?.verify(&reference);
+            let pairs = found.pairs.iter().map(|p| (p.rows[0], p.rows[1], p.similarity, p.inlier)).collect();
+            Ok((pairs, found.homography))
+        })
+    }
+
+    /// What the network sees of an image of this height and width: height and width of the resized image, row and column at
+    /// which the network's part of it begins, height and width of that.
+    fn placement(&self, height: usize, width: usize) -> ([usize; 2], [usize; 2], [usize; 2]) {
+        let at = self.config.place(self.settings.image_size(), [height, width]);
+        (at.resized, at.corner, at.size)
     }
 }
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from datetime import date, datetime, timezone
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,42 @@ def test_adding_is_the_programs(town: r2former.Town, run: Any, tmp_path: Path, c
     assert index.list().to_dict() == run("index", "list", theirs, "--json")
     with pytest.raises(r2former.RequestError, match="add_images"):
         index.add(np.zeros((3, 3, 3), np.uint8))  # type: ignore[arg-type]
+
+
+def test_addresses_are_sources(town: r2former.Town, queries: list[str], run: Any, tmp_path: Path) -> None:
+    served, requested = tmp_path / "served", []
+    served.mkdir()
+    for i, photo in enumerate(queries[:4]):
+        (served / f"{i}.jpg").write_bytes(Path(photo).read_bytes())
+    (served / "list.txt").write_text("0.jpg\n1.jpg\ngone.jpg\n")
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(served))
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            requested.append(self.path)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        own = f"http://127.0.0.1:{server.server_port}"
+        index, theirs = r2former.Index.create(tmp_path / "ours"), tmp_path / "theirs"
+        run("index", "create", theirs, "--json")
+        table = tmp_path / "table.csv"
+        table.write_text(f"path,lat,lon\n{own}/2.jpg?key=1,1,2\nserved/3.jpg,3,4\n")
+        for source, code in ((f"{own}/list.txt", 3), (table, 0), (table, 0)):
+            requested.clear()
+            report = index.add(source)
+            document = run("index", "add", theirs, source, "--json", code=code)
+            assert without_times(report.to_dict()) == without_times(document)
+        assert (report.added, report.already_indexed) == (0, 2)
+        assert index.list().to_dict() == run("index", "list", theirs, "--json")
+        assert {place.name for place in index.list()} >= {"list/0.jpg", "table/served/3.jpg"}
+        # What answers is the model of the index, which reads files as before.
+        assert index.query(queries[1]).matches[0].path == "list/1.jpg"
+        server.shutdown()
+    with pytest.raises(r2former.Error, match="holds a name or a password"):
+        index.add("https://user:secret@host/list.txt")
 
 
 def test_images_from_memory(queries: list[str], image: np.ndarray, tmp_path: Path) -> None:

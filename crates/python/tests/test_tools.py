@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
@@ -122,46 +120,6 @@ def test_scikit_learn(town: r2former.Town) -> None:
     assert pipeline.predict(photos.paths[:2]).tolist() == labels[:2].tolist()
     search = GridSearchCV(estimator, {"n_neighbors": [1, 2]}, cv=2).fit(photos.paths, labels)
     assert search.best_params_["n_neighbors"] in (1, 2)
-
-
-def _fake_hloc() -> dict[str, ModuleType]:
-    """As much of hloc as the extractor touches."""
-    torch = pytest.importorskip("torch")
-    hloc, utils = ModuleType("hloc"), ModuleType("hloc.utils")
-    extract, base = ModuleType("hloc.extract_features"), ModuleType("hloc.utils.base_model")
-
-    class BaseModel(torch.nn.Module):  # type: ignore[name-defined, misc]
-        default_conf: dict[str, Any] = {}
-
-        def __init__(self, conf: dict[str, Any]) -> None:
-            super().__init__()
-            self.conf = {**self.default_conf, **conf}
-            self._init(self.conf)
-
-        def forward(self, data: dict[str, Any]) -> Any:
-            return self._forward(data)
-
-    base.BaseModel = BaseModel  # type: ignore[attr-defined]
-    extract.confs = {}  # type: ignore[attr-defined]
-    hloc.extract_features = extract  # type: ignore[attr-defined]
-    return {"hloc": hloc, "hloc.utils": utils, "hloc.extract_features": extract, "hloc.utils.base_model": base}
-
-
-def test_hloc(model: r2former.Model, image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch")
-    for name, module in _fake_hloc().items():
-        monkeypatch.setitem(sys.modules, name, module)
-    from r2former.integrations import hloc
-
-    monkeypatch.setitem(sys.modules, "hloc.extractors.r2former", ModuleType("replaced"))
-    conf = hloc.register()
-    assert conf["preprocessing"] == {"resize_max": None} and conf["output"] == "global-feats-r2former"
-    cls = sys.modules["hloc.extractors.r2former"].R2Former  # type: ignore[attr-defined]
-    assert cls.required_inputs == ["image"] and cls.__module__ == "hloc.extractors.r2former"
-    # As hloc's dataset makes it.
-    data = torch.from_numpy(image.astype(np.float32).transpose(2, 0, 1) / 255.0)[None]
-    found = cls(conf["model"]).eval()({"image": data})["global_descriptor"]
-    np.testing.assert_array_equal(found.numpy(), model.extract(image).global_)
 
 
 def test_vpr_methods_evaluation(model: r2former.Model, image: np.ndarray) -> None:

@@ -19,6 +19,10 @@ def program(pixels: npt.NDArray[np.uint8]) -> float:
     for one in answers:
         best: r2former.Match = one.matches[0]
         print(best.path, best.similarity, one.to_dict())
+    track: r2former.Track = index.locate_sequence(["a.jpg", "b.jpg"], times=[0, 0.5], max_speed=3, top=1)
+    fix: r2former.Fix | None = index.sequence(candidates=20).push(pixels, moved=2.5)
+    if fix is not None and track[0].best is not None:
+        print(fix.place.path, track[0].best.probability, track.answers[0].status)
     estimate = answer.estimate
     if estimate is None or not isinstance(estimate.best, r2former.LatLon):
         return float(globals_[0, 0])

@@ -50,10 +50,10 @@ pub use r2former_data::{DataError, LatLon, PanoramaMode, PanoramaOptions, Photo,
 pub use r2former_engine::{
     AddOptions, AddReport, Answer, Changed, Duplicate, Ellipse, EngineError, Estimate, Extractor,
     FailureKind, FieldChange, Fix, ImageFeatures, LoadedModel, LocateOptions, Match, MemoryImage, Near,
-    NoProgress, OpenIndex, PairScore, PlaceFields, PlaceIndex, Progress, QueryImage, QueryOptions,
-    QueryResult, RerankMethod, Result, ScoreKind, SearchFilter, SequenceFilter, SequenceFrame,
-    SequenceOptions, Settings, Status, Timing, add_images, add_photos, answers_geojson, answers_json,
-    best_track, extract_stream, extractor_on, locate, score_pair,
+    NoProgress, OpenIndex, OpenSequence, PairScore, PlaceFields, PlaceIndex, Progress, QueryImage,
+    QueryOptions, QueryResult, RerankMethod, Result, ScoreKind, SearchFilter, SequenceFilter, SequenceFrame,
+    SequenceOptions, Settings, Status, Timing, Track, TrackPoint, add_images, add_photos, answers_geojson,
+    answers_json, best_track, extract_stream, extractor_on, locate, score_pair, sequence_json, track_geojson,
 };
 pub use r2former_index::{
     Batch, FileFingerprint, Filter, IndexError, ReadPlaces, Reader, Source, WritePlaces, Writer,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 /// Where an object is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Scheme {
     S3,
     Google,

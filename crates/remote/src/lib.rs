@@ -2,7 +2,7 @@
 //!
 //! `s3://BUCKET/PREFIX` and `gs://BUCKET/PREFIX` are folders of photographs, or tables of positions where the last part ends as
 //! one (`.csv`, `.tsv`, `.txt`); `https://HOST/list.txt` is a table, or a text with an address on each line. Names are relative
-//! to the prefix, or to the table's folder. Credentials come from the environment alone: `AWS_ACCESS_KEY_ID` and the like,
+//! to the prefix, or to the table's folder. A table or list of this machine may name addresses, too ([`RemoteSource`]). Credentials come from the environment alone: `AWS_ACCESS_KEY_ID` and the like,
 //! `GOOGLE_APPLICATION_CREDENTIALS`; without any, requests are anonymous.
 //!
 //! A photograph is fetched twice: its first bytes when sources are listed, for its position and shape, and all of it when it is
@@ -14,9 +14,11 @@ mod ahead;
 mod client;
 mod heads;
 mod list;
+mod source;
 mod stores;
 mod table;
 
 pub use address::{Address, is_address};
 pub use list::{Indexed, ListOptions};
+pub use source::RemoteSource;
 pub use stores::{FetchOptions, Stores};

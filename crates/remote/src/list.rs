@@ -2,10 +2,12 @@
 
 use crate::address::{Address, Scheme};
 use crate::heads::{Item, Seen, look};
+use crate::source::RemoteSource;
 use crate::stores::Stores;
 use futures_util::StreamExt;
 use r2former_data::dataset::{
     HeadOfPhoto, Kind, Listing, SkipKind, Skipped, SourceOptions, SourceRoot, is_left_out, list_heads,
+    source_root,
 };
 use r2former_data::{DataError, Photo, PositionKind, Result};
 use r2former_index::Place;
@@ -81,8 +83,12 @@ impl Stores {
     /// extension.
     ///
     /// # Errors
-    /// [`DataError::Request`] for a label that cannot be one.
-    pub fn root(&self, address: &Address, kind: Option<Kind>, label: Option<&str>) -> Result<SourceRoot> {
+    /// [`DataError::Request`] for a label that cannot be one; [`DataError::Io`] for a table that is gone.
+    pub fn root(&self, source: &RemoteSource, kind: Option<Kind>, label: Option<&str>) -> Result<SourceRoot> {
+        let address = match source {
+            RemoteSource::Address(address) => address,
+            RemoteSource::Table(path) => return source_root(path, Some(Kind::Csv), label),
+        };
         let folder = |address: &Address| {
             let key = address.key.rsplit_once('/').map_or("", |(folder, _)| folder);
             address.with_key(key)
@@ -107,25 +113,30 @@ impl Stores {
     /// # Errors
     /// [`DataError::Request`] for a source that cannot be listed, holds nothing, or is of a kind that stores do not have;
     /// as the reader of tables.
-    pub fn list(&self, address: &Address, options: &ListOptions<'_>) -> Result<Listing> {
+    pub fn list(&self, source: &RemoteSource, options: &ListOptions<'_>) -> Result<Listing> {
         match options.kind {
             None | Some(Kind::Exif | Kind::Csv) => {}
             Some(kind) => {
                 return Err(DataError::Request(format!(
-                    "{address}: datasets of the kind {kind} are read from folders alone; of stores, photographs with GPS and \
+                    "{source}: datasets of the kind {kind} are read from folders alone; of stores, photographs with GPS and \
                      tables of positions"
                 )));
             }
         }
-        let table = is_table(address, options.kind);
-        if options.source.positions == Some(PositionKind::Local) && !table {
+        let prefix = match source {
+            RemoteSource::Address(address) if !is_table(address, options.kind) => Some(address),
+            RemoteSource::Address(_) | RemoteSource::Table(_) => None,
+        };
+        if options.source.positions == Some(PositionKind::Local) && prefix.is_some() {
             return Err(DataError::Request(format!(
-                "{address}: read as exif, with WGS84 positions; this index has positions in local metres: give a table with \
+                "{source}: read as exif, with WGS84 positions; this index has positions in local metres: give a table with \
                  the columns path,x,y,z"
             )));
         }
-        let mut listing =
-            if table { self.list_table(address, options)? } else { self.list_prefix(address, options)? };
+        let mut listing = match prefix {
+            Some(address) => self.list_prefix(address, options)?,
+            None => self.list_table(source, options)?,
+        };
         listing.photos.sort_by(|a, b| a.name.cmp(&b.name));
         if options.source.positions == Some(PositionKind::None) {
             for photo in &mut listing.photos {
@@ -133,11 +144,11 @@ impl Stores {
                     (None, None, None, None);
             }
         }
-        let kind = if table { Kind::Csv } else { Kind::Exif };
+        let kind = if prefix.is_some() { Kind::Exif } else { Kind::Csv };
         let of_shard =
             options.source.part.as_ref().map(|part| format!(" in shard {}", part.shard)).unwrap_or_default();
         let count = listing.photos.len();
-        listing.notes.insert(0, format!("{address}: read as {kind}, {count} photographs{of_shard}"));
+        listing.notes.insert(0, format!("{source}: read as {kind}, {count} photographs{of_shard}"));
         Ok(listing)
     }
 

@@ -1,26 +1,35 @@
 //! Tables of positions, and plain lists of addresses.
 
-use crate::address::{Address, Scheme};
+use crate::address::{Address, Scheme, is_address};
 use crate::client::About;
 use crate::heads::{Item, Seen, look};
 use crate::list::{Before, ListOptions, left_out};
+use crate::source::RemoteSource;
 use crate::stores::Stores;
 use r2former_data::dataset::{
-    HeadOfPhoto, Listing, SkipKind, Skipped, list_heads, list_of_names, list_positions_bytes,
+    Head, HeadOfPhoto, Listing, LookUp, SkipKind, Skipped, list_heads, list_of_names, list_positions_bytes,
+    look_at_head, look_on_disk,
 };
+use r2former_data::image::Limits;
 use r2former_data::{DataError, Photo, Result};
-use std::collections::HashMap;
+use r2former_engine::{Disk, PhotoFiles};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// Largest table in bytes.
 const LARGEST: u64 = 1 << 30;
 
 impl Stores {
-    pub(crate) fn list_table(&self, address: &Address, options: &ListOptions<'_>) -> Result<Listing> {
-        let refuse = |problem: String| DataError::Request(format!("{address}: {problem}"));
-        let bytes = self.wait(self.shared.fetch(address, None, LARGEST)).map_err(refuse)?.bytes;
-        let table = address.path();
-        let mut named = Named::new(address);
+    pub(crate) fn list_table(&self, source: &RemoteSource, options: &ListOptions<'_>) -> Result<Listing> {
+        let refuse = |problem: String| DataError::Request(format!("{source}: {problem}"));
+        let bytes = match source {
+            RemoteSource::Address(address) => {
+                self.wait(self.shared.fetch(address, None, LARGEST)).map_err(refuse)?.bytes
+            }
+            RemoteSource::Table(path) => std::fs::read(path).map_err(|error| DataError::io(path, error))?,
+        };
+        let table = source.path();
+        let mut named = Named::new(source);
         let (mut listing, has_positions) = match list_of_names(&bytes, &table) {
             Some(names) => (named.list(names), false),
             None => {
@@ -36,10 +45,13 @@ impl Stores {
         }
         let photos = std::mem::take(&mut listing.photos);
         let sizes = self.sizes(&photos, &named)?;
-        let (mut items, mut of_table) = (Vec::new(), HashMap::new());
+        let (mut items, mut of_table, mut files) = (Vec::new(), HashMap::new(), Vec::new());
         for photo in photos {
-            let Some(at) = named.addresses.get(&photo.path) else { continue };
-            let about = sizes.as_ref().and_then(|sizes| sizes.get(&at.key)).copied();
+            let Some(at) = named.addresses.get(&photo.path) else {
+                files.push(photo);
+                continue;
+            };
+            let about = sizes.get(at).copied();
             let path = self.shared.remember(at, about);
             let item = Item { path, name: photo.name.clone(), address: at.clone(), about };
             if about.is_none() && at.scheme != Scheme::Http {
@@ -69,73 +81,94 @@ impl Stores {
                 unread.push((item, photo));
             }
         }
-        let (unread, photos): (Vec<Item>, Vec<Photo>) = unread.into_iter().unzip();
-        let seen = self.wait(look(&self.shared, &unread));
-        self.put(&mut listing, unread, photos, seen, has_positions, options);
+        let mut seen = {
+            let items: Vec<Item> = unread.iter().map(|(item, _)| item.clone()).collect();
+            self.wait(look(&self.shared, &items))
+        };
+        let mut unread: Vec<(PathBuf, Photo)> =
+            unread.into_iter().map(|(item, photo)| (item.path, photo)).collect();
+        if has_positions {
+            // As of any table of this machine, they are looked at when they are extracted.
+            listing.photos.extend(files);
+        } else {
+            seen.extend(files.iter().map(|photo| look_at_file(&photo.path, &photo.name)));
+            unread.extend(files.into_iter().map(|photo| (photo.path.clone(), photo)));
+        }
+        put(&mut listing, unread, seen, has_positions, options);
         Ok(listing)
     }
 
-    /// Puts photographs that were looked at into the listing: with the table's position, or that of their EXIF.
-    fn put(
-        &self,
-        listing: &mut Listing,
-        items: Vec<Item>,
-        photos: Vec<Photo>,
-        seen: Vec<Seen>,
-        has_positions: bool,
-        options: &ListOptions<'_>,
-    ) {
-        let (mut heads, mut of_table) = (Vec::new(), HashMap::new());
-        for ((item, photo), seen) in items.into_iter().zip(photos).zip(seen) {
-            let head = match seen {
-                // The table's position counts whatever the EXIF says.
-                Seen::Photo(head) if has_positions && head.shape().is_some() => {
-                    listing.photos.push(photo);
-                    continue;
-                }
-                Seen::Photo(head) => *head,
-                Seen::Other => HeadOfPhoto::unreadable(item.path, item.name, "is no photograph".into()),
-                Seen::Failed(problem) => HeadOfPhoto::unreadable(item.path, item.name, problem),
-            };
-            of_table.insert(photo.name.clone(), photo);
-            heads.push(head);
+    /// Sizes of the objects that are in stores with lists: of each bucket what is under the longest part that its keys share.
+    fn sizes(&self, photos: &[Photo], named: &Named) -> Result<HashMap<Address, About>> {
+        let mut buckets: BTreeMap<(Scheme, &str), Vec<&Address>> = BTreeMap::new();
+        for address in photos.iter().filter_map(|photo| named.addresses.get(&photo.path)) {
+            if address.scheme != Scheme::Http {
+                buckets.entry((address.scheme, &address.host)).or_default().push(address);
+            }
         }
-        let found = list_heads(heads, "addresses", !has_positions && options.needs_positions());
-        listing.skipped.extend(found.skipped);
-        if !has_positions {
-            listing.notes.extend(found.notes);
+        let mut sizes = HashMap::new();
+        for addresses in buckets.into_values() {
+            let keys: Vec<&str> = addresses.iter().map(|address| address.key.as_str()).collect();
+            let shared = addresses[0].with_key(common_folder(&keys));
+            let refuse = |problem: String| DataError::Request(format!("{shared}: {problem}"));
+            let objects = self.wait(self.shared.objects(&shared)).map_err(refuse)?;
+            sizes.extend(objects.into_iter().map(|(_, address, about)| (address, about)));
         }
-        for exif in found.photos {
-            let Some(mut photo) = of_table.remove(&exif.name) else { continue };
-            photo.position = exif.position;
-            photo.position_error = exif.position_error;
-            photo.position_method = exif.position_method;
-            photo.heading_ref = if photo.heading.is_some() { photo.heading_ref } else { exif.heading_ref };
-            photo.heading = photo.heading.or(exif.heading);
-            photo.altitude = photo.altitude.or(exif.altitude);
-            photo.time = photo.time.or(exif.time);
-            listing.photos.push(photo);
-        }
+        Ok(sizes)
     }
+}
 
-    /// Sizes of objects by their keys, where a store lists them: under the longest part that the keys share. `None` behind
-    /// HTTP.
-    fn sizes(&self, photos: &[Photo], named: &Named) -> Result<Option<HashMap<String, About>>> {
-        if named.table.scheme == Scheme::Http || photos.is_empty() {
-            return Ok(None);
-        }
-        let own =
-            |address: &&Address| address.scheme == named.table.scheme && address.host == named.table.host;
-        let keys: Vec<&str> = photos
-            .iter()
-            .filter_map(|photo| named.addresses.get(&photo.path))
-            .filter(own)
-            .map(|address| address.key.as_str())
-            .collect();
-        let shared = named.table.with_key(common_folder(&keys));
-        let refuse = |problem: String| DataError::Request(format!("{shared}: {problem}"));
-        let objects = self.wait(self.shared.objects(&shared)).map_err(refuse)?;
-        Ok(Some(objects.into_iter().map(|(_, address, about)| (address.key, about)).collect()))
+/// Looks at a file, whose position counts where the table has none.
+fn look_at_file(path: &Path, name: &str) -> Seen {
+    match Disk.read(path, &Limits::default()) {
+        Ok((bytes, _)) => match look_at_head(path, name, &bytes, true) {
+            Head::Photo(photo) => Seen::Photo(photo),
+            Head::Other => Seen::Other,
+            Head::Short => Seen::Failed("is cut short".into()),
+        },
+        Err(error) => Seen::Failed(error.to_string()),
+    }
+}
+
+/// Puts photographs that were looked at into the listing: with the table's position, or that of their EXIF.
+fn put(
+    listing: &mut Listing,
+    photos: Vec<(PathBuf, Photo)>,
+    seen: Vec<Seen>,
+    has_positions: bool,
+    options: &ListOptions<'_>,
+) {
+    let (mut heads, mut of_table) = (Vec::new(), HashMap::new());
+    for ((path, photo), seen) in photos.into_iter().zip(seen) {
+        let name = photo.name.clone();
+        let head = match seen {
+            // The table's position counts whatever the EXIF says.
+            Seen::Photo(head) if has_positions && head.shape().is_some() => {
+                listing.photos.push(photo);
+                continue;
+            }
+            Seen::Photo(head) => *head,
+            Seen::Other => HeadOfPhoto::unreadable(path, name, "is no photograph".into()),
+            Seen::Failed(problem) => HeadOfPhoto::unreadable(path, name, problem),
+        };
+        of_table.insert(photo.name.clone(), photo);
+        heads.push(head);
+    }
+    let found = list_heads(heads, "addresses", !has_positions && options.needs_positions());
+    listing.skipped.extend(found.skipped);
+    if !has_positions {
+        listing.notes.extend(found.notes);
+    }
+    for exif in found.photos {
+        let Some(mut photo) = of_table.remove(&exif.name) else { continue };
+        photo.position = exif.position;
+        photo.position_error = exif.position_error;
+        photo.position_method = exif.position_method;
+        photo.heading_ref = if photo.heading.is_some() { photo.heading_ref } else { exif.heading_ref };
+        photo.heading = photo.heading.or(exif.heading);
+        photo.altitude = photo.altitude.or(exif.altitude);
+        photo.time = photo.time.or(exif.time);
+        listing.photos.push(photo);
     }
 }
 
@@ -153,24 +186,31 @@ fn common_folder<'a>(keys: &[&'a str]) -> &'a str {
 
 /// What a table names, by the paths that stand for it.
 struct Named {
-    table: Address,
+    /// Where the table is; `None` of one on this machine.
+    table: Option<Address>,
     addresses: HashMap<PathBuf, Address>,
+    on_disk: Box<LookUp<'static>>,
 }
 
 impl Named {
-    fn new(table: &Address) -> Self {
-        Self { table: table.clone(), addresses: HashMap::new() }
+    fn new(source: &RemoteSource) -> Self {
+        let table = match source {
+            RemoteSource::Address(address) => Some(address.clone()),
+            RemoteSource::Table(_) => None,
+        };
+        Self { table, addresses: HashMap::new(), on_disk: Box::new(look_on_disk()) }
     }
 
     /// The path that stands for what the table names.
     fn look(&mut self, path: &Path) -> Result<PathBuf, String> {
-        let text = path.to_str().ok_or("is no text")?;
-        let Ok(address) = Address::parse(text) else {
-            return Err("is no address, and not relative to the table".into());
+        let address = match (path.to_str().filter(|text| is_address(text)), &self.table) {
+            (Some(text), _) => Address::parse(text).map_err(|error| error.to_string())?,
+            (None, None) => return (self.on_disk)(path),
+            (None, Some(_)) => return Err("is no address, and not relative to the table".into()),
         };
-        if address.scheme != Scheme::Http
-            && (address.scheme, &address.host) != (self.table.scheme, &self.table.host)
-        {
+        // Whoever wrote a table elsewhere has no say about what this machine's keys open.
+        let own = |table: &Address| (address.scheme, &address.host) == (table.scheme, &table.host);
+        if address.scheme != Scheme::Http && self.table.as_ref().is_some_and(|table| !own(table)) {
             return Err(
                 "lies in another bucket than the table, or in another store: give those a table of their own"
                     .into(),

@@ -8,7 +8,7 @@ use r2former_data::image::{Limits, PhotoTags, Rgb8, jpeg_with_tags};
 use r2former_data::{LatLon, PositionKind};
 use r2former_engine::PhotoFiles;
 use r2former_index::FileFingerprint;
-use r2former_remote::{Address, FetchOptions, ListOptions, Stores};
+use r2former_remote::{FetchOptions, ListOptions, RemoteSource, Stores};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,10 +31,10 @@ fn stores() -> Arc<Stores> {
 }
 
 fn list(stores: &Stores, address: &str, positions: PositionKind) -> r2former_data::Result<Listing> {
-    let address = Address::parse(address)?;
+    let remote = RemoteSource::of(Path::new(address), None)?.expect("a source that is fetched");
     let source = SourceOptions { positions: Some(positions), ..SourceOptions::default() };
     let indexed = |names: &[String]| Ok(vec![None; names.len()]);
-    stores.list(&address, &ListOptions { kind: None, source: &source, label: "web", indexed: &indexed })
+    stores.list(&remote, &ListOptions { kind: None, source: &source, label: "web", indexed: &indexed })
 }
 
 #[test]
@@ -98,6 +98,57 @@ fn tables_say_where_photographs_were_taken() {
     let error =
         list(&stores, &format!("{own}/a/gone.csv"), PositionKind::Wgs84).expect_err("no table").to_string();
     assert!(error.contains("gone.csv: does not exist"), "{error}");
+}
+
+#[test]
+fn a_table_of_this_machine_names_addresses_and_files() {
+    let store = Store::start();
+    let own = &store.address;
+    for i in 0..2 {
+        store.put(&format!("a/{i}.jpg"), jpeg(i, 48, here(40 + i)));
+    }
+    let home = tempfile::tempdir().expect("temporary folder");
+    let at = |name: &str| home.path().join(name);
+    std::fs::write(at("own.jpg"), jpeg(7, 48, here(7))).expect("can be written");
+    let address = own.trim_start_matches("http://").to_owned();
+    let table = at("t.csv");
+    std::fs::write(
+        &table,
+        format!(
+            "path,lat,lon,city\n{own}/a/0.jpg?sig=secret,1.5,2,ulm\nown.jpg,1,2,\nlost.jpg,1,2,\n\
+             {own}/a/gone.jpg,1,2,\n{own}/a/1.jpg?sig=secret,,,\nhttp://me:secret@127.0.0.1:9/x.jpg,1,2,\n"
+        ),
+    )
+    .expect("can be written");
+    let stores = stores();
+    let listing = list(&stores, &table.to_string_lossy(), PositionKind::Wgs84).expect("a table");
+    let found: Vec<_> = listing.photos.iter().map(|photo| (photo.name.as_str(), &*photo.path)).collect();
+    let first = PathBuf::from(format!("{own}/a/0.jpg"));
+    assert_eq!(found, [(format!("{address}/a/0.jpg").as_str(), &*first), ("own.jpg", &*at("own.jpg"))]);
+    assert_eq!(listing.photos[0].lat_lon(), Some(LatLon { lat: 1.5, lon: 2.0 }));
+    let said: Vec<_> = listing
+        .skipped
+        .iter()
+        .map(|skipped| format!("{} {}", skipped.path.display(), skipped.reason))
+        .collect();
+    assert_eq!(listing.skipped.len(), 4, "{said:?}");
+    assert!(said.iter().all(|said| !said.contains("secret")), "{said:?}");
+    // Both kinds are read by their paths.
+    let (bytes, _) = stores.read(&first, &Limits::default()).expect("an object");
+    assert_eq!(bytes, jpeg(0, 48, here(40)));
+    assert_eq!(stores.read(&at("own.jpg"), &Limits::default()).expect("a file").0, jpeg(7, 48, here(7)));
+
+    // A plain list; positions are those of the EXIF.
+    let lines = at("l.txt");
+    std::fs::write(&lines, format!("# both\n{own}/a/1.jpg\nown.jpg\nlost.jpg\n")).expect("can be written");
+    let listing = list(&stores, &lines.to_string_lossy(), PositionKind::Wgs84).expect("a list");
+    let found: Vec<_> = listing.photos.iter().map(|photo| (photo.name.as_str(), photo.lat_lon())).collect();
+    assert_eq!(found, [(format!("{address}/a/1.jpg").as_str(), here(41)), ("own.jpg", here(7))]);
+    assert_eq!(listing.skipped.len(), 1);
+    // Tables of files alone are nothing for stores.
+    std::fs::write(&table, "path,lat,lon,link\nown.jpg,1,2,https://example.org\n").expect("can be written");
+    assert_eq!(RemoteSource::of(&table, None).expect("a table"), None);
+    assert_eq!(RemoteSource::of(home.path(), None).expect("a folder"), None);
 }
 
 #[test]

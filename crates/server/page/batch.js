@@ -15,6 +15,8 @@ let running = null;
 let view = {};
 /** Whether the photographs are frames that are located together. */
 let sequence = false;
+/** How they move, as it was typed; the service's own bounds where that is empty. */
+const bounds = { maxSpeed: "", maxStep: "", maxPlaces: "" };
 let openTab = () => {};
 
 export function openBatch(pick, pickFolder, tab) {
@@ -31,6 +33,13 @@ export function openBatch(pick, pickFolder, tab) {
   view.exports = h("div", { class: "buttons", role: "group", "aria-label": t("batch.export") }, h("span", { class: "quiet", text: t("batch.export") }), save("csv", "text/csv", "csv"), view.globe);
   view.sequence = h("input", { type: "checkbox", checked: sequence, on: { change: (event) => setSequence(event.target.checked) } });
   view.sequenceRow = h("label", { class: "check", title: t("batch.sequenceHelp") }, view.sequence, t("batch.sequence"));
+  const bound = (name, most, usual) => {
+    const input = h("input", { type: "number", min: "0", max: String(most), step: "any", inputmode: "decimal", placeholder: String(usual), value: bounds[name],
+      on: { change: () => input.reportValidity() && ((bounds[name] = input.value), setSequence(true)) } });
+    return h("label", { class: "field", title: t(`batch.${name}Help`) }, h("span", { text: t(`batch.${name}`) }), input);
+  };
+  // Names in an order have no speed.
+  view.bounds = h("div", { class: "row" }, app.frame.kind === "none" ? bound("maxPlaces", 100000, 3) : [bound("maxSpeed", 1000, 15), bound("maxStep", 100000, 15)]);
   view.head = h("input", { type: "range", min: "1", value: "1", id: "playhead", on: { input: play } });
   view.headText = h("output", { for: "playhead" });
   view.play = h("div", { class: "play", hidden: true }, h("label", { for: "playhead", text: t("batch.playhead") }), view.head, view.headText);
@@ -44,7 +53,7 @@ export function openBatch(pick, pickFolder, tab) {
     h("div", { class: "section" }, h("h2", { text: t("batch.title") }), h("p", { class: "quiet", text: t("batch.help") }),
       h("div", { class: "buttons" },
         h("button", { type: "button", class: "primary", on: { click: pick } }, icon("photo"), t("photo.choose")),
-        h("button", { type: "button", on: { click: pickFolder } }, icon("folder"), t("photo.folder"))), view.sequenceRow),
+        h("button", { type: "button", on: { click: pickFolder } }, icon("folder"), t("photo.folder"))), view.sequenceRow, view.bounds),
     view.work, view.table);
   refresh();
 }
@@ -93,6 +102,7 @@ function setSequence(wanted) {
   sequence = wanted;
   for (const item of items) Object.assign(item, { state: "waiting", answer: null, fix: null, error: null });
   for (const item of items) set(item, "waiting");
+  refresh();
   if (items.length) run();
 }
 
@@ -100,7 +110,9 @@ function setSequence(wanted) {
 async function track(signal) {
   items.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
   refresh();
-  const session = await api.beginSession(parameters(), signal);
+  const none = app.frame.kind === "none";
+  const motion = { max_speed: none ? null : bounds.maxSpeed, max_step: none ? bounds.maxPlaces : bounds.maxStep };
+  const session = await api.beginSession({ ...parameters(), ...motion }, signal);
   let frame = 1;
   for (const item of items) {
     if (signal.aborted) break;
@@ -237,6 +249,7 @@ function refresh() {
   badge.textContent = running ? `${ended.length}/${items.length}` : String(items.length);
   const points = located();
   if (app.map?.map && points.length) app.map.showTrack(points, sequence);
+  view.bounds.hidden = !sequence;
   view.play.hidden = !sequence || Boolean(running) || !items.length;
   view.head.max = String(Math.max(1, items.length));
 }

@@ -5,7 +5,7 @@ use super::sequence::{FrameArg, SequenceArgs};
 use crate::common::{IndexPrecision, Machine, index_address, parse_margin, rerank_or_default};
 use crate::exit::ExitStatus;
 use crate::filters::FilterArgs;
-use crate::output::{self, AnswerFormat, PairsFormat, check_pair_names, escaped, print_answers};
+use crate::output::{self, AnswerFormat, PairsFormat, check_pair_names, escaped, print_answers, print_json};
 use crate::photos::{PhotoArg, ReadArgs, photo_args, relative_to};
 use crate::progress::Bar;
 use anyhow::{Result, bail};
@@ -13,7 +13,7 @@ use clap::Args;
 use r2former_data::PositionKind;
 use r2former_engine::{
     EngineError, IndexAddress, LoadedModel, LocateOptions, PlaceIndex, Progress, QueryResult, RerankMethod,
-    locate, unknown_tags,
+    locate, sequence_json, unknown_tags,
 };
 use r2former_index::{Filter, ReadPlaces};
 use r2former_model::ModelConfig;
@@ -201,15 +201,15 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
             options.filter.near = near;
             let mut answer = locate(&reader, &extractor, loaded.query(), &options)?;
             answer.notes.extend(note.into_iter().chain(unknown.iter().cloned()));
-            if let Some(track) = &mut track {
+            if let Some((track, frame)) = track.as_mut().zip(frames.get(i)) {
                 let time = loaded.tags().ok().and_then(|tags| tags.time).map(|seconds| seconds as f64);
-                track.push(&answer, frames.get(i), time);
+                track.push(&answer.query, frame.with(answer.matches.clone(), time));
                 answer.matches.truncate(args.top as usize);
             }
             Ok(answer)
         });
-        if let (Err(_), Some(track)) = (&answer, &mut track) {
-            track.push_unreadable(&photo.name, frames.get(i));
+        if let (Err(_), Some((track, frame))) = (&answer, track.as_mut().zip(frames.get(i))) {
+            track.push(&photo.name, frame.with(Vec::new(), None));
         }
         let result = match answer {
             Ok(answer) => {
@@ -237,11 +237,14 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
     if let Some(unused) = priors.unused() {
         eprintln!("note: {}", escaped(&unused));
     }
-    if !matches!(format, AnswerFormat::Text { .. }) {
-        print_answers(&mut out, &results, format, positions)?;
+    let points = track.map(|track| track.points());
+    match (format, &points) {
+        (AnswerFormat::Text { .. }, _) => {}
+        (AnswerFormat::Json, Some(points)) => drop(print_json(&sequence_json(&results, points))?),
+        _ => print_answers(&mut out, &results, format, positions)?,
     }
-    if let Some(track) = track {
-        track.finish(&args.sequence, positions)?;
+    if let Some(points) = &points {
+        args.sequence.write(points, positions)?;
     }
     match (unreadable, photos.len()) {
         (0, _) => Ok(ExitStatus::Done),

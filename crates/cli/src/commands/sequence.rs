@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use r2former_data::PositionKind;
 use r2former_data::dataset::list_images;
-use r2former_engine::{Answer, Fix, Positions, SequenceFilter, SequenceFrame, SequenceOptions, best_track};
+use r2former_engine::{Match, Positions, SequenceFrame, SequenceOptions, Track, TrackPoint};
 use r2former_index::ReadPlaces;
 use std::path::{Path, PathBuf};
 
@@ -35,26 +35,6 @@ pub(crate) struct FrameArg {
     pub(crate) path: PathBuf,
     time: Option<f64>,
     moved_m: Option<f64>,
-}
-
-/// A frame of a track.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct TrackPoint {
-    pub(crate) query: String,
-    pub(crate) time: Option<f64>,
-    /// By this frame and those before it.
-    pub(crate) live: Option<Fix>,
-    /// By all frames.
-    pub(crate) best: Option<Fix>,
-}
-
-/// What the frames said so far.
-#[derive(Debug)]
-pub(crate) struct Track {
-    options: SequenceOptions,
-    filter: SequenceFilter,
-    frames: Vec<SequenceFrame>,
-    points: Vec<TrackPoint>,
 }
 
 impl SequenceArgs {
@@ -98,13 +78,23 @@ impl SequenceArgs {
             return Ok(None);
         }
         let bounds = [Some(self.max_speed), self.max_step];
-        let options = SequenceOptions::of_index(index, kind, bounds)?;
-        Ok(Some(Track {
-            filter: SequenceFilter::new(options.clone()),
-            options,
-            frames: Vec::new(),
-            points: Vec::new(),
-        }))
+        Ok(Some(Track::new(SequenceOptions::of_index(index, kind, bounds)?)))
+    }
+
+    /// Writes the files of the track.
+    pub(crate) fn write(&self, points: &[TrackPoint], positions: Positions) -> Result<()> {
+        for file in &self.track {
+            write_track(file, ending(file) == "csv", points, positions)?;
+            eprintln!("track: {}", file.display());
+        }
+        Ok(())
+    }
+}
+
+impl FrameArg {
+    /// The frame with its candidates; none of one that could not be read.
+    pub(crate) fn with(&self, matches: Vec<Match>, exif: Option<f64>) -> SequenceFrame {
+        SequenceFrame { matches, time: self.time.or(exif), moved_m: self.moved_m }
     }
 }
 
@@ -139,41 +129,6 @@ fn listed(file: &Path) -> Result<Vec<FrameArg>> {
         frames.push(FrameArg { path, time: number(time)?, moved_m: number(moved)? });
     }
     Ok(frames)
-}
-
-impl Track {
-    /// Takes the answer of the next frame, with all of its candidates.
-    pub(crate) fn push(&mut self, answer: &Answer, frame: Option<&FrameArg>, exif: Option<f64>) {
-        let time = frame.and_then(|frame| frame.time).or(exif);
-        let moved_m = frame.and_then(|frame| frame.moved_m);
-        let frame = SequenceFrame { matches: answer.matches.clone(), time, moved_m };
-        self.take(&answer.query, frame);
-    }
-
-    /// A frame that could not be read: the motion since the frame before counts on.
-    pub(crate) fn push_unreadable(&mut self, query: &str, frame: Option<&FrameArg>) {
-        let (time, moved_m) = frame.map_or((None, None), |frame| (frame.time, frame.moved_m));
-        self.take(query, SequenceFrame { matches: Vec::new(), time, moved_m });
-    }
-
-    fn take(&mut self, query: &str, frame: SequenceFrame) {
-        let (time, live) = (frame.time, self.filter.push(frame.clone()));
-        self.points.push(TrackPoint { query: query.to_owned(), time, live, best: None });
-        self.frames.push(frame);
-    }
-
-    /// Looks at all frames together and writes the files.
-    pub(crate) fn finish(self, args: &SequenceArgs, positions: Positions) -> Result<()> {
-        let Self { options, frames, mut points, .. } = self;
-        for (point, best) in points.iter_mut().zip(best_track(frames, &options)) {
-            point.best = best;
-        }
-        for file in &args.track {
-            write_track(file, ending(file) == "csv", &points, positions)?;
-            eprintln!("track: {}", file.display());
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

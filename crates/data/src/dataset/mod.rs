@@ -4,6 +4,7 @@
 //! a folder of panoramas) or with a [`Dataset`] (a database and queries: datasets_vg, MSLS, Pittsburgh,
 //! St Lucia, aligned folders, pairs). Two listings make a dataset with [`from_listings`]. Pixels are never decoded here.
 
+mod addressed;
 mod angle;
 mod column_names;
 mod columns;
@@ -43,6 +44,7 @@ mod vg;
 mod walk;
 mod zone;
 
+pub use addressed::names_addresses;
 pub use dbstruct::{DbStructOptions, read_dbstruct};
 pub use exif_folder::list_exif_folder;
 pub use frames::{FramesOptions, read_frames};
@@ -55,7 +57,7 @@ pub use names::{composed_name, escaped_name};
 pub use pairs::{photos_of, read_pairs};
 pub use panoramas::{list_panoramas, split_panoramas};
 pub use placed::distance_m;
-pub use positions_csv::{LookUp, list_of_names, list_positions_bytes, list_positions_csv};
+pub use positions_csv::{LookUp, list_of_names, list_positions_bytes, list_positions_csv, look_on_disk};
 pub use priors::{Prior, Priors, read_priors};
 pub use region::Region;
 pub use sequences::{SequenceSide, Sequences};

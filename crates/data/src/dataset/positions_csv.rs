@@ -56,9 +56,8 @@ pub fn list_positions_csv(
 ) -> Result<Listing> {
     let table = Table::read_lenient(path)?;
     let needs_position = positions != Some(PositionKind::None);
-    let mut finder = Finder::default();
     let options = Options { zone, positions, needs_position };
-    list_table(&table, folder(path), options, &mut |file| look_up(&mut finder, file))
+    list_table(&table, folder(path), options, &mut look_on_disk())
 }
 
 /// What somebody says of a path in a table: the path to read, or why there is nothing that can be read.
@@ -82,9 +81,8 @@ pub fn list_positions_bytes(
     let wanted = positions.or(zone.map(|_| PositionKind::Wgs84));
     let has_positions = Columns::detect(&table, wanted)?.place.is_some();
     let needs_position = has_positions && positions != Some(PositionKind::None);
-    let mut found = |file: &Path| look(file).map_or_else(Found::Not, Found::File);
     let options = Options { zone, positions, needs_position };
-    Ok((list_table(&table, folder(path), options, &mut found)?, has_positions))
+    Ok((list_table(&table, folder(path), options, look)?, has_positions))
 }
 
 /// The photographs that a plain text names, one a line: paths relative to its folder, or addresses; and their names within the
@@ -105,7 +103,7 @@ pub fn list_of_names(bytes: &[u8], path: &Path) -> Option<Vec<(PathBuf, String)>
 pub(super) fn list_images_csv(path: &Path) -> Result<Listing> {
     let table = Table::read(path)?;
     let mut finder = Finder::default();
-    let mut keep = |file: &Path| Found::File(finder.find(file).unwrap_or_else(|| file.to_owned()));
+    let mut keep = |file: &Path| Ok(finder.find(file).unwrap_or_else(|| file.to_owned()));
     let options = Options { zone: None, positions: None, needs_position: false };
     let listing = list_table(&table, folder(path), options, &mut keep)?;
     match listing.skipped.first() {
@@ -118,33 +116,49 @@ pub(super) fn list_images_csv(path: &Path) -> Result<Listing> {
 pub(super) fn list_priors_csv(path: &Path, kind: PositionKind) -> Result<Listing> {
     let table = Table::read_lenient(path)?;
     let options = Options { zone: None, positions: Some(kind), needs_position: true };
-    list_table(&table, folder(path), options, &mut |file| Found::File(file.to_owned()))
+    list_table(&table, folder(path), options, &mut |file| Ok(file.to_owned()))
 }
 
 fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-/// What is where a table says that a photograph is.
-enum Found {
-    /// A file, under the name that it has on disk.
-    File(PathBuf),
-    /// Nothing that can be read, in words.
-    Not(String),
+/// Looks for the files that a table names, under the names that they have on disk: a [`LookUp`]. Addresses are no files.
+pub fn look_on_disk() -> impl FnMut(&Path) -> Result<PathBuf, String> {
+    let mut finder = Finder::default();
+    move |path| look_up(&mut finder, path)
 }
 
-fn look_up(finder: &mut Finder, path: &Path) -> Found {
-    let Some(path) = finder.find(path) else { return Found::Not("does not exist".into()) };
+fn look_up(finder: &mut Finder, path: &Path) -> Result<PathBuf, String> {
+    if path.to_str().is_some_and(is_address) {
+        return Err("is an address, and only files are read here: `r2former index add` reads addresses, or download the \
+                    photographs"
+            .into());
+    }
+    let path = finder.find(path).ok_or("does not exist")?;
     match std::fs::metadata(&path) {
         Ok(about) => match not_a_file(&about) {
-            Some(what) => Found::Not(format!("is {what}, not a photograph")),
-            None => Found::File(path),
+            Some(what) => Err(format!("is {what}, not a photograph")),
+            None => Ok(path),
         },
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            Found::Not("is a link to something that does not exist".into())
+            Err("is a link to something that does not exist".into())
         }
-        Err(e) => Found::Not(e.to_string()),
+        Err(e) => Err(e.to_string()),
     }
+}
+
+/// A path as reports have it: of an address without what may be a signature, a name or a password.
+fn without_secrets(path: PathBuf) -> PathBuf {
+    let Some((scheme, rest)) =
+        path.to_str().filter(|text| is_address(text)).and_then(|text| text.split_once("://"))
+    else {
+        return path;
+    };
+    let rest = rest.split(['?', '#']).next().unwrap_or(rest);
+    let (host, key) = rest.split_once('/').map_or((rest, None), |(host, key)| (host, Some(key)));
+    let host = host.rsplit('@').next().unwrap_or(host);
+    key.map_or_else(|| format!("{scheme}://{host}"), |key| format!("{scheme}://{host}/{key}")).into()
 }
 
 /// What a table does not say itself.
@@ -159,12 +173,7 @@ struct Options {
 }
 
 /// Lists a table that is already read; `look` says what is at a path.
-fn list_table(
-    table: &Table,
-    root: &Path,
-    options: Options,
-    look: &mut dyn FnMut(&Path) -> Found,
-) -> Result<Listing> {
+fn list_table(table: &Table, root: &Path, options: Options, look: &mut LookUp<'_>) -> Result<Listing> {
     // A zone is that of UTM metres.
     let wanted = options.positions.or(options.zone.map(|_| PositionKind::Wgs84));
     let mut columns = Columns::detect(table, wanted)?;
@@ -191,7 +200,7 @@ fn list_table(
     let mut listing = Listing { notes: vec![columns_note], ..Listing::default() };
     let skip = |listing: &mut Listing, path: PathBuf, line: u64, problem: Problem| {
         let reason = format!("{}:{line}: {}", table.name(), problem.reason);
-        listing.skipped.push(Skipped { path, reason, kind: problem.kind });
+        listing.skipped.push(Skipped { path: without_secrets(path), reason, kind: problem.kind });
     };
     for row in &table.bad {
         let path = row.cells.get(columns.path).filter(|cell| !cell.is_empty());
@@ -247,11 +256,11 @@ fn list_table(
             continue;
         }
         match look(&photo.path) {
-            Found::File(path) => {
+            Ok(path) => {
                 photo.path = path;
                 listing.photos.push(photo);
             }
-            Found::Not(what) => {
+            Err(what) => {
                 missing += 1;
                 skip(&mut listing, photo.path, line, Problem::unreadable(what));
             }

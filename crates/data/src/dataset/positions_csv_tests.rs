@@ -8,8 +8,8 @@ fn list_with(text: &str, zone: Option<UtmZone>) -> Result<Listing> {
     let table = Table::parse(text.as_bytes(), Path::new("t.csv"))?;
     let options = Options { zone, positions: None, needs_position: true };
     list_table(&table, Path::new("root"), options, &mut |path| match path.ends_with("gone.jpg") {
-        true => Found::Not("does not exist".into()),
-        false => Found::File(path.to_owned()),
+        true => Err("does not exist".into()),
+        false => Ok(path.to_owned()),
     })
 }
 
@@ -394,7 +394,7 @@ proptest! {
         let text = [heads[head], &bytes].concat();
         if let Ok(table) = Table::parse(&text, Path::new("t.csv")) {
             let options = Options { zone: None, positions: None, needs_position: true };
-            let _ = list_table(&table, Path::new("root"), options, &mut |p| Found::File(p.to_owned()));
+            let _ = list_table(&table, Path::new("root"), options, &mut |p| Ok(p.to_owned()));
         }
     }
 
@@ -407,7 +407,7 @@ proptest! {
 fn list_as(text: &str, zone: Option<UtmZone>, positions: Option<PositionKind>) -> Result<Listing> {
     let table = Table::parse(text.as_bytes(), Path::new("t.csv")).unwrap();
     let options = Options { zone, positions, needs_position: positions != Some(PositionKind::None) };
-    list_table(&table, Path::new("root"), options, &mut |path| Found::File(path.to_owned()))
+    list_table(&table, Path::new("root"), options, &mut |path| Ok(path.to_owned()))
 }
 
 #[test]

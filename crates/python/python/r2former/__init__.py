@@ -25,9 +25,10 @@ from .errors import (
 )
 from .evaluation import Evaluation, Town, evaluate, town
 from .index import Index
-from .model import Features, Model, Reranking, rerank
+from .model import Features, Matches, Model, Reranking, rerank
 from .neighbors import PlaceNeighbors
 from .results import AddReport, Answer, Answers, Ellipse, Estimate, LatLon, LocalPoint, Match, Place, Places
+from .sequence import Fix, LiveSequence, Track, TrackPoint
 
 __version__, features = _native.build()
 
@@ -51,11 +52,14 @@ __all__ = [
     "Evaluation",
     "FeatureLoader",
     "Features",
+    "Fix",
     "Index",
     "InternalError",
     "LatLon",
+    "LiveSequence",
     "LocalPoint",
     "Match",
+    "Matches",
     "Model",
     "ModelError",
     "NotFoundError",
@@ -67,6 +71,8 @@ __all__ = [
     "RequestError",
     "Reranking",
     "Town",
+    "Track",
+    "TrackPoint",
     "__version__",
     "evaluate",
     "features",

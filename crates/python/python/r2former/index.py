@@ -7,76 +7,22 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime, timezone
+from datetime import date
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypedDict, Union, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from . import _native
 from ._html import table
 from ._images import ImageLike, Images, batches, is_one
+from ._options import Coordinates, QueryOptions, SearchOptions, Time, filter_of, numbers_of, search_of, time_of
 from ._progress import Progress, remark, reporting
 from .errors import RequestError
 from .model import Floats, Model, Path, default_model, floats
 from .results import AddReport, Answer, Answers, Places
-
-#: Seconds since 1970 UTC, a datetime with its zone, a date, or a text such as "2024-05".
-Time = Union[int, float, str, date, datetime]
-#: (lat, lon) in degrees, (x, y) or (x, y, z) in local metres.
-Coordinates = Sequence[float]
-
+from .sequence import FrameTime, LiveSequence, Track, seconds
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-
-class QueryOptions(TypedDict, total=False):
-    """Options of :meth:`Index.query`, for type checkers."""
-
-    top: int
-    candidates: int
-    rerank: str | None
-    cascade: int | None
-    adaptive: float | None
-    approximate: bool
-    min_confidence: float | str | None
-    near: Coordinates | str | None
-    radius: float | None
-    tags: Mapping[str, str] | None
-    since: Time | None
-    until: Time | None
-    names: Sequence[str] | str | None
-    progress: Progress
-
-
-def _time(time: Time | None) -> int | float | str | None:
-    if isinstance(time, datetime):
-        if time.tzinfo is None:
-            raise RequestError(f"{time}: its zone is not known: use datetime(..., tzinfo=timezone.utc)")
-        return int(time.astimezone(timezone.utc).timestamp())
-    return time.isoformat() if isinstance(time, date) else time
-
-
-def _numbers(position: Any) -> list[float]:
-    if isinstance(position, Mapping):
-        position = [position[key] for key in ("lat", "lon", "x", "y", "z") if position.get(key) is not None]
-    return [float(value) for value in position if value is not None]
-
-
-def _filter(
-    near: Coordinates | str | None,
-    radius: float | None,
-    tags: Mapping[str, str] | None,
-    since: Time | None,
-    until: Time | None,
-) -> dict[str, Any]:
-    options = {
-        "near": near if near is None or isinstance(near, str) else _numbers(near),
-        "radius": None if radius is None else float(radius),
-        "tags": None if tags is None else {str(key): str(value) for key, value in tags.items()},
-        "since": _time(since),
-        "until": _time(until),
-    }
-    return {key: value for key, value in options.items() if value is not None}
 
 
 class Index:
@@ -114,7 +60,7 @@ class Index:
             quantization: ``int8`` for smaller copies of the descriptors in memory, for the approximate search.
             on_disk: Keep the descriptors and their graph on disk.
         """
-        numbers = None if origin is None else _numbers(origin)
+        numbers = None if origin is None else numbers_of(origin)
         given = {
             "shards": shards,
             "replicas": replicas,
@@ -182,7 +128,8 @@ class Index:
 
         Args:
             source: A folder of photographs with GPS, a photograph, a table (CSV: path,lat,lon,...), a panorama set, a
-                datasets_vg or MSLS tree (docs/photos.md).
+                datasets_vg or MSLS tree (docs/photos.md); ``"s3://BUCKET/PREFIX"``, ``"gs://BUCKET/PREFIX"``,
+                ``"https://HOST/LIST"``, or a table that names such addresses (docs/SCALE.md).
             label: What names in the index begin with; the folder's or table's name by default.
             kind: ``exif``, ``csv``, ``panoramas``, ``vg`` or ``msls``; detected by default.
             update: Take what has changed since it was added.
@@ -276,11 +223,11 @@ class Index:
             for items in batches(images, batch, names):
                 fields = []
                 for i in range(number, number + len(items)):
-                    position, time = of(positions, i, point), _time(of(times, i, scalar))
+                    position, time = of(positions, i, point), time_of(of(times, i, scalar))
                     if isinstance(time, str):
                         raise RequestError(f"times: {time!r}: seconds since 1970 or a datetime are needed")
                     own = {
-                        "position": None if position is None else _numbers(position),
+                        "position": None if position is None else numbers_of(position),
                         "heading": of(headings, i, scalar),
                         "altitude": of(altitudes, i, scalar),
                         "time": time,
@@ -367,17 +314,89 @@ class Index:
             ``unreadable``.
         """
         one = is_one(images)
-        options: dict[str, Any] = {"top": top, "candidates": candidates, **_filter(near, radius, tags, since, until)}
-        optional = {"rerank": rerank, "cascade": cascade, "adaptive": adaptive, "min_confidence": min_confidence}
-        if approximate:
-            optional["approximate"] = approximate
-        options.update({key: value for key, value in optional.items() if value is not None})
+        options = search_of(
+            top=top,
+            candidates=candidates,
+            rerank=rerank,
+            cascade=cascade,
+            adaptive=adaptive,
+            approximate=approximate,
+            min_confidence=min_confidence,
+            near=near,
+            radius=radius,
+            tags=tags,
+            since=since,
+            until=until,
+        )
         if isinstance(names, str):
             names = [names]
         items = [item for part in batches(images, 256, names) for item in part]
         with reporting(progress) as report:
             answers = Answers(self._native.query(items, json.dumps(options), report))
         return answers[0] if one else answers
+
+    def sequence(
+        self, *, max_speed: float = 15.0, max_step: float | None = None, **options: Unpack[SearchOptions]
+    ) -> LiveSequence:
+        """Begins a sequence: frames that come one after the other, as those of a robot, each fused with those before it::
+
+            sequence = index.sequence(max_speed=3)
+            for frame, time in camera:
+                fix = sequence.push(frame, time=time)
+
+        Args:
+            max_speed: Metres per second that are not exceeded, where frames have times.
+            max_step: Metres between two frames that are not exceeded where a time is missing, 15 by default; in an index
+                without positions, places in the order of their names, 3 by default.
+            **options: How each frame is searched, as of :meth:`query`: top, candidates, rerank, cascade, adaptive,
+                approximate, min_confidence, near, radius, tags, since, until.
+        """
+        document = {**search_of(**options), "max_speed": float(max_speed)}
+        if max_step is not None:
+            document["max_step"] = float(max_step)
+        return LiveSequence(self._native.sequence(json.dumps(document)))
+
+    def locate_sequence(
+        self,
+        frames: Images,
+        *,
+        times: Sequence[FrameTime | None] | None = None,
+        moved: Sequence[float | None] | None = None,
+        max_speed: float = 15.0,
+        max_step: float | None = None,
+        names: Sequence[str] | None = None,
+        progress: Progress = None,
+        **options: Unpack[SearchOptions],
+    ) -> Track:
+        """Where were these frames taken, one after the other? As ``r2former query --sequence``: a hidden Markov model over
+        the places that the searches found fuses them, as nobody moves faster than ``max_speed``.
+
+        Args:
+            frames: n images in order (a list, an iterator, an array (n, height, width, 3), a folder sorted by name), as of
+                :meth:`Model.extract`.
+            times: When each was taken, (n,): seconds from any start, or datetimes; those of their EXIF by default.
+            moved: Metres travelled since the frame before, (n,), where odometry knows them.
+            max_speed: Metres per second that are not exceeded, where frames have times.
+            max_step: Metres between two frames that are not exceeded where a time is missing, 15 by default; in an index
+                without positions, places in the order of their names, 3 by default.
+            names: What frames are called; their paths by default.
+            progress: True for a bar (tqdm), or a function of (what, done, total).
+            **options: How each frame is searched, as of :meth:`query`: top, candidates, rerank, cascade, adaptive,
+                approximate, min_confidence, near, radius, tags, since, until.
+
+        Returns:
+            A :class:`Track` of n frames. One that cannot be read is where the motion puts it.
+        """
+        items = [item for part in batches(frames, 256, names) for item in part]
+        for what, values in (("times", times), ("moved", moved)):
+            if values is not None and len(values) != len(items):
+                raise RequestError(f"there are {len(items)} frames and {len(values)} {what}")
+        own_times = [None] * len(items) if times is None else [seconds(time) for time in times]
+        own_moved = [None] * len(items) if moved is None else [None if m is None else float(m) for m in moved]
+        sequence = self.sequence(max_speed=max_speed, max_step=max_step, **options)
+        with reporting(progress) as report:
+            sequence._native.push(items, own_times, own_moved, report)
+        return sequence.track()
 
     def remove(self, names: Sequence[str] | str) -> int:
         """Removes images by name; returns how many there were.
@@ -403,7 +422,7 @@ class Index:
         until: Time | None = None,
     ) -> Places:
         """The images, sorted by name; the filters are those of :meth:`query`."""
-        return Places(json.loads(self._native.list(json.dumps(_filter(near, radius, tags, since, until)))))
+        return Places(json.loads(self._native.list(json.dumps(filter_of(near, radius, tags, since, until)))))
 
     def descriptors(self, names: Sequence[str]) -> Floats:
         """Global descriptors of images by name, float32 (n, d)."""

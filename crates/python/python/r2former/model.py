@@ -134,6 +134,30 @@ class Reranking:
         return table(["reference", "score", "similarity"], rows, f"{self.method}: {len(rows)} references")
 
 
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """Local features of two images that are each other's nearest, m pairs.
+
+    Attributes:
+        rows: Row of the query's feature and of the reference's, int (m, 2), sorted by the query's.
+        similarity: Cosines of the features, float32 (m,).
+        inliers: Whether the homography explains a pair, bool (m,).
+        homography: From the query's pixels to the reference's, in images whose longer side is that of the network's input,
+            float64 (3, 3) up to scale; None where fewer than four pairs agree.
+    """
+
+    rows: npt.NDArray[np.intp]
+    similarity: Floats
+    inliers: npt.NDArray[np.bool_]
+    homography: npt.NDArray[np.float64] | None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"<r2former.Matches: {len(self)} pairs, {int(self.inliers.sum())} inliers>"
+
+
 class Model:
     """A model on a device. Threads share it; it is put on its device when it is first needed."""
 
@@ -335,6 +359,44 @@ class Model:
             similarity = (cosines @ cosine.T)[:, 0]
         return Reranking(scores, order, similarity, logits, method)
 
+    def match(self, query: Features | ImageLike | Floats, reference: Features | ImageLike | Floats) -> Matches:
+        """Pairs of local features that are each other's nearest, verified by RANSAC: what ``r2former show matches`` draws.
+
+        Args:
+            query: :class:`Features` of one image, an image, or local features (k, 3 + d').
+            reference: Likewise, (l, 3 + d').
+        """
+        first, second = self._local(query)[0], self._local(reference)[0]
+        if len(first) != 1 or len(second) != 1:
+            raise RequestError(f"two images are matched, not {len(first)} with {len(second)}")
+        pairs, homography = self._native.match_local(first[0].tobytes(), second[0].tobytes())
+        return Matches(
+            np.array([pair[:2] for pair in pairs], np.intp).reshape(-1, 2),
+            np.array([pair[2] for pair in pairs], np.float32),
+            np.array([pair[3] for pair in pairs], np.bool_),
+            None if homography is None else np.array(homography).reshape(3, 3),
+        )
+
+    def keypoints(self, places: npt.NDArray[Any], size: tuple[int, int]) -> Floats:
+        """Where local features lie in their image: the centres of patches, float32 (k, 2), x and y in pixels from the upper
+        left corner of the first one.
+
+        Args:
+            places: x and y first, (k, 2 or more), as the rows of :attr:`Features.local`.
+            size: Height and width of the image.
+        """
+        scale, corner = self._placed(size)
+        at: Floats = ((places[:, :2] + corner) * scale).astype(np.float32)
+        return at
+
+    def _placed(self, size: tuple[int, int]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """What places, 0 to 1 of the longer side of the network's input, are multiplied with after the corner is added."""
+        height, width = size
+        resized, corner, seen = self._native.placement(height, width)
+        longer = max(seen)
+        scale = np.array([width / resized[1], height / resized[0]]) * longer
+        return scale, np.array([corner[1], corner[0]]) / longer
+
     def _local(self, of: Any) -> tuple[list[Floats], Floats | None]:
         row = self._native.local_row
 
@@ -384,4 +446,4 @@ def default_model() -> Model:
     return _default
 
 
-__all__ = ["Features", "Model", "Reranking", "default_model", "rerank"]
+__all__ = ["Features", "Matches", "Model", "Reranking", "default_model", "rerank"]

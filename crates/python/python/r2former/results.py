@@ -83,6 +83,10 @@ class Match:
     score_kind: str | None
 
 
+def match_of(document: Mapping[str, Any]) -> Match:
+    return Match(**{**document, "position": position_of(document["position"])})
+
+
 @dataclass(frozen=True)
 class Ellipse:
     """The region around the weighted position that holds the true one in 90 % of correct answers.
@@ -151,9 +155,7 @@ class Answer:
     @property
     def matches(self) -> list[Match]:
         """Places, best first."""
-        return [
-            Match(**{**match, "position": position_of(match["position"])}) for match in self._document.get("matches", [])
-        ]
+        return [match_of(match) for match in self._document.get("matches", [])]
 
     @property
     def estimate(self) -> Estimate | None:
@@ -220,12 +222,12 @@ class Answer:
     def _repr_html_(self) -> str:
         columns = ["rank", "path", "position", "heading", "similarity", "score"]
         rows = [
-            (m.rank, m.path, _shown(m.position), m.heading, round(m.similarity, 4), m.score) for m in self.matches
+            (m.rank, m.path, shown(m.position), m.heading, round(m.similarity, 4), m.score) for m in self.matches
         ]
         return table(columns, rows, _caption(self))
 
 
-def _shown(position: Position | None) -> str:
+def shown(position: Position | None) -> str:
     if position is None:
         return ""
     return str(position) if isinstance(position, LatLon) else ", ".join(f"{v:.2f}" for v in position if v is not None)
@@ -240,7 +242,7 @@ def _caption(answer: Answer) -> str:
     estimate = answer.estimate
     if estimate is not None:
         caption += (
-            f", at {_shown(estimate.best)} ({estimate.agreeing} of {estimate.considered} matches agree, spread "
+            f", at {shown(estimate.best)} ({estimate.agreeing} of {estimate.considered} matches agree, spread "
             f"{estimate.spread_m:.0f} m)"
         )
     return caption
@@ -297,7 +299,7 @@ class Answers(Sequence[Answer]):
                     answer.query,
                     answer.status,
                     answer.confidence,
-                    _shown(estimate.best) if estimate else "",
+                    shown(estimate.best) if estimate else "",
                     first.path if first else "",
                     round(first.similarity, 4) if first else None,
                     first.score if first else None,
@@ -483,5 +485,5 @@ class Places(Sequence[Place]):
         return f"<r2former.Places: {len(self)} images>"
 
     def _repr_html_(self) -> str:
-        rows = [(p.name, _shown(p.position), p.heading, p.time) for p in self._places[:20]]
+        rows = [(p.name, shown(p.position), p.heading, p.time) for p in self._places[:20]]
         return table(["name", "position", "heading", "time"], rows, f"{len(self)} images")

@@ -1,4 +1,4 @@
-//! A store on loopback that tests fill and break: S3's list and get, and plain HTTP.
+//! A store on loopback that tests fill and break: list and get as S3 and Google's XML interface have them, and plain HTTP.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
@@ -28,7 +28,7 @@ struct State {
     faults: BTreeMap<String, (Fault, usize)>,
     /// Requests, as `GET bucket/key` or `GET bucket/key bytes=0-99`.
     log: Vec<String>,
-    /// The access key that requests have to be signed with.
+    /// Who requests have to be signed by: an access key of S3, or the address of an account of Google.
     access_key: Option<String>,
     etags: bool,
     ranges: bool,
@@ -168,9 +168,10 @@ fn answer(
 ) -> std::io::Result<()> {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(wanted) = &state.access_key {
-        let signed =
-            headers.get("authorization").is_some_and(|text| text.contains(&format!("Credential={wanted}/")));
-        if !signed {
+        let signed = |text: &String| {
+            text.contains(&format!("Credential={wanted}/")) || issuer(text).is_some_and(|by| by == *wanted)
+        };
+        if !headers.get("authorization").is_some_and(signed) {
             return simple(out, method, "403 Forbidden", "<Error><Code>AccessDenied</Code></Error>");
         }
     }
@@ -231,6 +232,30 @@ fn answer(
         }
         _ => out.write_all(body),
     }
+}
+
+/// Whose token a request carries: the claim `iss` of a JSON Web Token.
+fn issuer(authorization: &str) -> Option<String> {
+    let claims = authorization.strip_prefix("Bearer ")?.split('.').nth(1)?;
+    let (mut bits, mut held, mut bytes) = (0_u32, 0, Vec::new());
+    for letter in claims.bytes() {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'-' => 62,
+            b'_' => 63,
+            _ => return None,
+        };
+        (bits, held) = ((bits << 6) | u32::from(value), held + 6);
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    let (_, after) = text.split_once("\"iss\":\"")?;
+    Some(after.split_once('"')?.0.to_owned())
 }
 
 /// 32 digits that depend on the bytes and, as here nothing needs MD5, on how often they were put.

@@ -279,9 +279,20 @@ def walking(visit, world, shots):
     page.reload()
     visit.ready()
     page.locator("#tab-batch").click()
+    expect(page.get_by_label("Top speed")).to_be_hidden()
     page.get_by_label("Frames of one sequence").check()
+    speed = page.get_by_label("Top speed")
+    # What the service would refuse is not sent.
+    speed.fill("-1")
+    speed.blur()
+    assert not speed.evaluate("input => input.validity.valid")
     # The last first: names decide.
     visit.drop(*[world.photo(row) for row in reversed(world.queries)])
+    expect(page.locator(".state-tracked")).to_have_count(6)
+    with page.expect_request("**/v1/sessions?*") as begun:
+        speed.fill("3")
+        speed.blur()
+    assert "max_speed=3" in begun.value.url and "max_step" not in begun.value.url, begun.value.url
     expect(page.locator(".state-tracked")).to_have_count(6)
     expect(page.locator("#pane-batch tbody .name").first).to_have_text(Path(world.queries[0]["path"]).name)
     expect(page.locator("#playhead")).to_be_visible()

@@ -1,7 +1,7 @@
 //! The sources of `index add`: labels, sources named twice, files that lie in several.
 
 use crate::output::escaped;
-use crate::remote::{Address, ListOptions, Stores, address_of};
+use crate::remote::{ListOptions, RemoteSource, Stores, remote_source};
 use anyhow::{Result, bail};
 use r2former_data::dataset::{
     Kind, Listing, Part, Shard, SourceOptions, SourceRoot, escaped_name, list_photos, source_root,
@@ -23,7 +23,7 @@ pub(super) struct Sources<'a> {
     /// In the order in which they are listed: a folder before those within it.
     each: Vec<One<'a>>,
     pub(super) notes: Vec<String>,
-    /// Where addresses are read; none where there are no addresses.
+    /// Where photographs are fetched; none where all are files.
     pub(super) stores: Option<Arc<Stores>>,
 }
 
@@ -31,7 +31,8 @@ pub(super) struct Sources<'a> {
 struct One<'a> {
     path: &'a Path,
     root: SourceRoot,
-    address: Option<Address>,
+    /// Where its photographs are fetched from.
+    remote: Option<RemoteSource>,
 }
 
 /// What the index has under some names.
@@ -51,9 +52,9 @@ impl<'a> Sources<'a> {
         let mut seen: HashMap<PathBuf, (&Path, SourceRoot)> = HashMap::new();
         for (i, path) in paths.iter().enumerate() {
             let label = labels.get(i).map(String::as_str);
-            let address = address_of(path, &mut sources.stores)?;
-            let root = match (&address, &sources.stores) {
-                (Some(address), Some(stores)) => stores.root(address, kind, label)?,
+            let remote = remote_source(path, kind, &mut sources.stores)?;
+            let root = match (&remote, &sources.stores) {
+                (Some(remote), Some(stores)) => stores.root(remote, kind, label)?,
                 _ => source_root(path, kind, label)?,
             };
             match seen.get(&real(path)) {
@@ -69,7 +70,7 @@ impl<'a> Sources<'a> {
                 ),
                 None => {
                     seen.insert(real(path), (path, root.clone()));
-                    sources.each.push(One { path, root, address });
+                    sources.each.push(One { path, root, remote });
                 }
             }
         }
@@ -112,9 +113,9 @@ impl<'a> Sources<'a> {
         options: &SourceOptions,
         indexed: &Indexed<'_>,
     ) -> Result<Listing, DataError> {
-        let mut listing = match (&one.address, &self.stores) {
-            (Some(address), Some(stores)) => stores
-                .list(address, &ListOptions { kind, source: options, label: &one.root.label, indexed })?,
+        let mut listing = match (&one.remote, &self.stores) {
+            (Some(remote), Some(stores)) => stores
+                .list(remote, &ListOptions { kind, source: options, label: &one.root.label, indexed })?,
             _ => list_photos(one.path, kind, options)?,
         };
         one.root.label(&mut listing.photos);
