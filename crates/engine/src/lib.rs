@@ -64,6 +64,7 @@ mod host;
 mod index_access;
 mod index_address;
 mod indexing;
+mod loaded_model;
 mod locate;
 #[cfg(feature = "cluster")]
 mod model_cache;
@@ -93,7 +94,7 @@ pub use contribution::{Contribution, contributions};
 pub use copying::{CopyOptions, CopyReport, Difference, Verified, VerifySamples, copy_index};
 pub use error::{EngineError, FailureKind, Result};
 pub use estimate::{Ellipse, Estimate};
-pub use extract::{Extractor, ImageFeatures, LoadedModel, Settings};
+pub use extract::{Extractor, ImageFeatures, Settings};
 pub use files::{Disk, PhotoFiles};
 pub use framing::{Framing, View};
 pub use fused::{FusedBackbone, fused_reranker};
@@ -105,6 +106,7 @@ pub use indexing::{
     AddOptions, AddReport, Changed, Duplicate, FieldChange, MemoryImage, add_images, add_photos,
     check_sources,
 };
+pub use loaded_model::LoadedModel;
 pub use locate::{LocateOptions, locate};
 pub use open_index::{OpenIndex, extractor_on};
 pub use place_fields::PlaceFields;
