@@ -5,16 +5,16 @@ use crate::fused::{FusedBackbone, fused_reranker};
 use crate::fused_aggregate::FusedAggregate;
 use crate::host::host;
 use crate::sizes::SizeCache;
-use crate::{Disk, EngineError, PhotoFiles, QueryImage, Result, View};
+use crate::{Disk, EngineError, LoadedModel, PhotoFiles, QueryImage, Result, View};
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode};
 use r2former_kernels::{KernelError, Level, MatmulPrecision};
-use r2former_model::weights::Tensors;
-use r2former_model::{Checkpoint, Device, ImageSize, ModelConfig, Precision, R2Former, SizeRule, checkpoint};
+use r2former_model::checkpoint::StoredCheckpoint;
+use r2former_model::weights::TensorReader;
+use r2former_model::{Device, ImageSize, ModelConfig, Precision, R2Former, SizeRule};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::io::{Cursor, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// How images are preprocessed for the model; descriptors are comparable only under equal settings.
@@ -75,107 +75,6 @@ pub struct ImageFeatures {
     pub local: Vec<f32>,
 }
 
-/// A model in memory, not yet on a device.
-#[derive(Debug, Clone)]
-pub struct LoadedModel {
-    /// The model's configuration.
-    pub config: ModelConfig,
-    /// SHA-256 of its file.
-    pub fingerprint: String,
-    tensors: Tensors,
-    source: Source,
-}
-
-/// Where the bytes of a model's file are, which are not kept beside its tensors.
-#[derive(Debug, Clone)]
-enum Source {
-    BuiltIn,
-    File(PathBuf),
-    /// They are what the tensors are written as.
-    Tensors,
-}
-
-/// The model that comes with the program.
-static BUILT_IN: &[u8] = include_bytes!("../../../models/r2former-tiny.safetensors");
-
-impl LoadedModel {
-    /// Reads a checkpoint of this project.
-    ///
-    /// # Errors
-    /// [`EngineError::Model`] for a file that is missing, damaged, or no r2former model.
-    pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self::new(checkpoint::load(path)?, Source::File(path.to_path_buf())))
-    }
-
-    /// The model that comes with the program, described in `models/README.md`.
-    ///
-    /// # Errors
-    /// [`EngineError::Model`], never in a sound build.
-    pub fn built_in() -> Result<Self> {
-        Ok(Self::new(checkpoint::parse(BUILT_IN, Path::new("built-in model"))?, Source::BuiltIn))
-    }
-
-    /// A model of random weights, for measurements; its answers are meaningless.
-    ///
-    /// # Errors
-    /// [`EngineError::Model`] for an invalid configuration.
-    pub fn random(config: &ModelConfig, seed: u64) -> Result<Self> {
-        Self::of(config, &R2Former::random(config, seed, &Device::flex())?.to_tensors()?)
-    }
-
-    /// A model from tensors in memory, as in training.
-    ///
-    /// # Errors
-    /// [`EngineError::Model`] for tensors that do not fit the configuration.
-    pub fn of(config: &ModelConfig, tensors: &Tensors) -> Result<Self> {
-        let name = Path::new(&config.name);
-        let bytes = checkpoint::serialize(name, config, tensors, checkpoint::Storage::F32)?;
-        Ok(Self::new(checkpoint::parse(&bytes, name)?, Source::Tensors))
-    }
-
-    /// The same weights under another configuration, for ablations: another model, with a fingerprint of its own.
-    ///
-    /// # Errors
-    /// [`EngineError::Model`] for an invalid configuration, or one that needs tensors of other shapes.
-    pub fn with(&self, change: impl FnOnce(&mut ModelConfig, &mut Tensors)) -> Result<Self> {
-        let (mut config, mut tensors) = (self.config.clone(), self.tensors.clone());
-        change(&mut config, &mut tensors);
-        Self::of(&config, &tensors)
-    }
-
-    fn new(checkpoint: Checkpoint, source: Source) -> Self {
-        let Checkpoint { config, tensors, fingerprint } = checkpoint;
-        Self { config, fingerprint, tensors, source }
-    }
-
-    /// Its parameters by name.
-    pub fn tensors(&self) -> &Tensors {
-        &self.tensors
-    }
-
-    /// Its parts.
-    pub fn into_checkpoint(self) -> Checkpoint {
-        let Self { config, fingerprint, tensors, .. } = self;
-        Checkpoint { config, tensors, fingerprint }
-    }
-
-    /// The model's file, for a copy.
-    ///
-    /// # Errors
-    /// [`EngineError::Model`] for a file that cannot be opened any more. Reading fails at the end of one that has changed.
-    pub fn file(&self) -> Result<Box<dyn Read>> {
-        Ok(match &self.source {
-            Source::BuiltIn => Box::new(BUILT_IN),
-            Source::File(path) => Box::new(checkpoint::reopen(path, &self.fingerprint)?),
-            Source::Tensors => {
-                let name = Path::new(&self.config.name);
-                let storage = checkpoint::Storage::F32;
-                Box::new(Cursor::new(checkpoint::serialize(name, &self.config, &self.tensors, storage)?))
-            }
-        })
-    }
-}
-
 /// A model on a device, ready to extract and to rerank. A clone shares the weights.
 #[derive(Debug, Clone)]
 pub struct Extractor {
@@ -227,7 +126,7 @@ impl Extractor {
     /// integers on another device than the CPU.
     pub fn new(loaded: LoadedModel, settings: Settings, device: &Device) -> Result<Self> {
         settings.check_device(device)?;
-        let mut checkpoint = loaded.into_checkpoint();
+        let mut checkpoint = loaded.into_stored();
         let fingerprint = checkpoint.fingerprint.clone();
         checkpoint.config.check_image_size(settings.image_size())?;
         checkpoint.config.check_size(settings.height, settings.width)?;
@@ -251,11 +150,12 @@ impl Extractor {
                 r2former_model::ResizeMode::TensorBicubic => ResizeMode::TensorBicubic,
             },
         };
-        let mut model = checkpoint.model(device)?;
         let (mut fused, mut backbone, mut aggregate) = (None, None, None);
+        let StoredCheckpoint { config, tensors, .. } = checkpoint;
+        let mut model;
         if *device == Device::flex() {
+            model = R2Former::from_stored(&config, tensors, device)?;
             let level = Level::current().map_err(|error| EngineError::Request(error.to_string()))?;
-            fused = fused_reranker(&model, level).ok();
             let products = match settings.precision {
                 Precision::F32 => MatmulPrecision::F32,
                 Precision::Bf16 => {
@@ -272,6 +172,11 @@ impl Extractor {
                 Err(KernelError::Unsupported(_)) => None,
                 Err(error) => return Err(EngineError::Compute(error.to_string())),
             };
+            // What kernels have not taken.
+            model = model.expand();
+            fused = fused_reranker(&model, level).ok();
+        } else {
+            model = R2Former::load(&config, TensorReader::from_stored(tensors, device))?;
         }
         let (device, limits) = (device.clone(), Limits::default());
         Ok(Self {

@@ -6,12 +6,11 @@ use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_kernels::{
     ConvNet, Encoded, Encoder, EncoderShape, FeatureMap, KernelError, Level, MatmulPrecision,
-    PrecomputedPrefix, Reranker, RerankerShape,
+    PrecomputedPrefix, Reranker, RerankerShape, TensorValues,
 };
 use r2former_model::backbone::{Backbone, Tokens, Vit};
-use r2former_model::weights::TensorWriter;
+use r2former_model::weights::{StoredValues, TensorWriter};
 use r2former_model::{Device, ModelConfig, Precision, R2Former};
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -259,10 +258,18 @@ pub fn fused_reranker(model: &R2Former, level: Level) -> Result<Reranker, Kernel
 }
 
 /// One tensor of those that `save` writes: a copy of all weights beside the model's and the packed ones would be a third.
-pub(crate) fn one(name: &str, save: impl Fn(&mut TensorWriter)) -> Option<Cow<'static, [f32]>> {
+pub(crate) fn one(name: &str, save: impl Fn(&mut TensorWriter)) -> Option<TensorValues<'static>> {
     let mut put = TensorWriter::only(name);
     save(&mut put);
-    put.finish().ok()?.remove(name).map(|tensor| Cow::Owned(tensor.data))
+    put.finish_stored().ok()?.remove(name).map(|tensor| for_kernels(tensor.data))
+}
+
+/// Values as kernels take them.
+pub(crate) fn for_kernels(values: StoredValues) -> TensorValues<'static> {
+    match values {
+        StoredValues::F32(values) => values.into(),
+        StoredValues::F16(values) => values.into(),
+    }
 }
 
 fn shape_of(config: &ModelConfig) -> Option<RerankerShape> {

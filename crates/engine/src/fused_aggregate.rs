@@ -1,6 +1,6 @@
 //! A model's aggregation on CPU kernels.
 
-use crate::fused::one;
+use crate::fused::{for_kernels, one};
 use crate::host::host;
 use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
@@ -10,9 +10,8 @@ use r2former_kernels::{
 };
 use r2former_model::aggregate::{self, Aggregate, EPSILON, NAME, SINKHORN_ROUNDS};
 use r2former_model::backbone::Tokens;
-use r2former_model::weights::TensorWriter;
+use r2former_model::weights::{StoredValues, TensorWriter};
 use r2former_model::{Features, GlobalConfig, Precision, R2Former};
-use std::borrow::Cow;
 use std::cell::RefCell;
 
 /// A model's aggregation as CPU kernels.
@@ -53,7 +52,7 @@ impl FusedAggregate {
         model: &R2Former,
         level: Level,
         shape: Shape,
-        taken: [Option<Vec<f32>>; 2],
+        taken: [Option<StoredValues>; 2],
     ) -> Result<Self, KernelError> {
         let [weight, bias] = taken.map(RefCell::new);
         let get = |name: &str| {
@@ -63,7 +62,7 @@ impl FusedAggregate {
                 _ => None,
             };
             let save = |put: &mut TensorWriter| model.aggregate().into_iter().for_each(|own| own.save(put));
-            taken.map(Cow::Owned).or_else(|| one(&format!("{NAME}.{name}"), save))
+            taken.map(for_kernels).or_else(|| one(&format!("{NAME}.{name}"), save))
         };
         Ok(match shape {
             Shape::Boq(shape) => Self::Boq(Boq::new(level, shape, &get)?),

@@ -64,6 +64,7 @@ mod host;
 mod index_access;
 mod index_address;
 mod indexing;
+mod loaded_model;
 mod locate;
 #[cfg(feature = "cluster")]
 mod model_cache;
@@ -95,7 +96,7 @@ pub use contribution::{Contribution, contributions};
 pub use copying::{CopyOptions, CopyReport, Difference, Verified, VerifySamples, copy_index};
 pub use error::{EngineError, FailureKind, Result};
 pub use estimate::{Ellipse, Estimate};
-pub use extract::{Extractor, ImageFeatures, LoadedModel, Settings};
+pub use extract::{Extractor, ImageFeatures, Settings};
 pub use files::{Disk, PhotoFiles};
 pub use framing::{Framing, View};
 pub use fused::{FusedBackbone, fused_reranker};
@@ -107,6 +108,7 @@ pub use indexing::{
     AddOptions, AddReport, Changed, Duplicate, FieldChange, MemoryImage, add_images, add_photos,
     check_sources,
 };
+pub use loaded_model::LoadedModel;
 pub use locate::{LocateOptions, locate};
 pub use open_index::{OpenIndex, extractor_on};
 pub use open_sequence::OpenSequence;

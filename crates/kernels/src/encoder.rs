@@ -120,7 +120,7 @@ struct Scratch {
 impl Encoder {
     /// Packs the tensors that `get` returns for timm's names (`patch_embed.proj.weight`, `blocks.0.norm1.weight`,
     /// ..., `norm.bias`). It asks for blocks from the last to the first, one after the other, so that `get` can free what has
-    /// been packed.
+    /// been packed. In f32, weights of 16 bits stay so.
     ///
     /// # Errors
     /// [`KernelError::Unsupported`] for invalid or unsupported sizes, [`KernelError::Tensor`] for a tensor that is missing
@@ -156,7 +156,7 @@ impl Encoder {
         if matches!(element, Element::Int8(_)) && dim.min(hidden) < 4 {
             return Err(KernelError::Unsupported(format!("int8 with width {dim}, hidden {hidden}")));
         }
-        let source = TensorSource::new(Packing::new(level, element), get);
+        let source = TensorSource::new(Packing::new(level, element), get).keeping_halves(level);
         // Pixels are not quantised.
         let pixels = TensorSource::new(Packing::new(level, element.unquantised()), get);
         let gated = shape.swiglu.is_some();

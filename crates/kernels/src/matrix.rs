@@ -19,18 +19,22 @@
 //! An element of A or B is an `f32`, or two bfloat16 of neighbouring columns ([`Element`]): depth then counts pairs,
 //! and a product of two elements is two multiply-adds. Or it is some 8-bit integers ([`int8`](crate::int8)): then A has
 //! a scale for each row, a micro-panel of B a scale and a centre for each column after its last row, and a slice's integer
-//! sums are scaled before they are added to C.
+//! sums are scaled before they are added to C. Weights may be stored as IEEE f16 (`matrix/halves.rs`): each
+//! micro-panel of a block is expanded to f32 before the first panel of tokens meets it, and stays in L2 for the others.
 
 use crate::Level;
 use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::element::{self, Element};
 use crate::epilogue::Epilogue;
+use crate::half::Expansion;
 use crate::int8::{DotProduct, quantise_row};
 use crate::panel::NR_VECTORS;
 use crate::prefetch::{LINE, prefetch, prefetch_near};
 use pulp::bytemuck::{cast_slice, cast_slice_mut};
 use pulp::{Simd, WithSimd};
 
+mod halves;
+mod parts;
 #[cfg(test)]
 mod tests;
 
@@ -75,8 +79,10 @@ pub(crate) struct Matrix {
     /// Slices of [`KC`] elements; in each, micro-panels of MR rows; in each, column after column. Rows are padded
     /// to a multiple of MR.
     weight: Floats,
+    /// Of weights in 16 bits, two to a float.
+    expansion: Option<Expansion>,
     bias: Vec<f32>,
-    /// With 8-bit integers the scale of each row.
+    /// With 8-bit integers the scale of each row, with weights in 16 bits its factor.
     scales: Vec<f32>,
     /// With 8-bit integers what the sums of each slice begin with, row after row.
     starts: Vec<i32>,
@@ -115,6 +121,7 @@ impl Matrix {
     pub(crate) fn resize(&mut self, packing: Packing, rows: usize, columns: usize) {
         let padded = rows.div_ceil(packing.mr) * packing.mr;
         (self.rows, self.depth, self.packing) = (rows, packing.element.count(columns), packing);
+        self.expansion = None;
         self.weight.resize(padded * self.depth);
         self.bias.clear();
         self.bias.resize(padded, 0.0);
@@ -239,6 +246,7 @@ impl Matrix {
         let (x, out) = (x.as_chunks::<NR_VECTORS>().0, out.as_chunks_mut::<NR_VECTORS>().0);
         let own = self.panel_rows();
         let panels = x.len() / own;
+        let mut expanded = self.expansion.map(|expansion| (expansion, halves::Block::take()));
         for first in (0..self.depth).step_by(KC) {
             for block in (0..self.rows).step_by(MC) {
                 let end = self.rows.min(block + MC);
@@ -247,7 +255,14 @@ impl Matrix {
                     let out = &mut out[panel * self.rows..][..self.rows];
                     for row in (block..end).step_by(R) {
                         let ahead = self.ahead(first, row, end - block, [panel, panels]);
-                        self.tile::<S, E, R>(simd, [first, row], x, out, epilogue, ahead);
+                        let weight = match &mut expanded {
+                            Some((expansion, expanded)) => {
+                                let place = [first, row / R];
+                                self.expanded::<R>(*expansion, place, row - block, expanded, panel == 0)
+                            }
+                            None => self.micro_panel::<R>(first, row / R),
+                        };
+                        self.tile::<S, E, R>(simd, [first, row], weight, x, out, epilogue, ahead);
                     }
                 }
             }
@@ -262,7 +277,11 @@ impl Matrix {
         let length = KC.min(self.depth - first);
         let index = (row + block).div_ceil(mr);
         let start = (first * self.rows.div_ceil(mr) + index * length) * mr;
-        let size = length * mr;
+        // Of weights in 16 bits a float has two.
+        let (start, size) = match self.expansion {
+            Some(_) => (start / 2, length * mr / 2),
+            None => (start, length * mr),
+        };
         let share = start + size * panel / panels..start + size * (panel + 1) / panels;
         self.weight.get(share).unwrap_or_default()
     }
@@ -270,10 +289,12 @@ impl Matrix {
     /// The MR x NR tile of C that begins at `row`, over the slice of depth that begins at `first`. Bias and epilogue
     /// are applied with the first and the last slice. `ahead` is prefetched.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "a struct of them would not stay in registers")]
     fn tile<S: Simd, E: Epilogue, const R: usize>(
         &self,
         simd: S,
         [first, row]: [usize; 2],
+        weight: &[[f32; R]],
         x: &[[S::f32s; NR_VECTORS]],
         out: &mut [[S::f32s; NR_VECTORS]],
         epilogue: E,
@@ -292,7 +313,7 @@ impl Matrix {
         };
         prefetch_near(whole);
         let mut sums = [[zero; NR_VECTORS]; R];
-        self.micro_kernel::<S, R>(simd, first, row / R, x, &mut sums, ahead);
+        self.micro_kernel::<S, R>(simd, [first, row / R], weight, x, &mut sums, ahead);
         self.scale::<S, R>(simd, [first, row], &x[self.depth - first..], &mut sums);
         let bias = &self.bias[row..row + R];
         for r in 0..R {
@@ -335,88 +356,32 @@ impl Matrix {
         }
     }
 
-    /// `out = W[first..] x` without bias, of a matrix with a depth of at most [`KC`] and for one panel.
-    ///
-    /// # Shapes
-    /// - first: the first row, a multiple of [`KC`]
-    /// - x: a panel `[depth, NR]`
-    /// - out: a panel with as many rows as are to be computed
+    /// The columns of micro-panel `index` of A from element `first` of depth to the end of its slice; of weights in 32 bits,
+    /// or packed elements.
     #[inline(always)]
-    pub(crate) fn multiply_rows<S: Simd>(&self, simd: S, first: usize, x: &[S::f32s], out: &mut [S::f32s]) {
-        if self.packing.mr == MR_WIDE {
-            self.partial::<S, MR_WIDE, false>(simd, first, 0, x, out);
-        } else {
-            self.partial::<S, MR, false>(simd, first, 0, x, out);
-        }
+    fn micro_panel<const R: usize>(&self, first: usize, index: usize) -> &[[f32; R]] {
+        let slice = first / KC * KC;
+        let length = KC.min(self.depth - slice);
+        let start = (slice * self.rows.div_ceil(R) + index * length + first - slice) * R;
+        self.weight[start..start + (slice + length - first) * R].as_chunks::<R>().0
     }
 
-    /// `out += W[.., first..] x` without bias, over as many elements of depth as `x` has, for one panel.
-    ///
-    /// # Shapes
-    /// - first: the elements that begin here lie in one slice
-    /// - x: a panel of elements, with scales after those of 8-bit integers
-    /// - out: a panel `[rows, NR]`
-    #[inline(always)]
-    pub(crate) fn add_slice<S: Simd>(&self, simd: S, first: usize, x: &[S::f32s], out: &mut [S::f32s]) {
-        if self.packing.mr == MR_WIDE {
-            self.partial::<S, MR_WIDE, true>(simd, 0, first, x, out);
-        } else {
-            self.partial::<S, MR, true>(simd, 0, first, x, out);
-        }
-    }
-
-    /// Rows `row..` times the elements of depth that begin at `first`, stored in or added (`ADD`) to `out`.
-    #[inline(always)]
-    fn partial<S: Simd, const R: usize, const ADD: bool>(
-        &self,
-        simd: S,
-        row: usize,
-        first: usize,
-        x: &[S::f32s],
-        out: &mut [S::f32s],
-    ) {
-        let (x, out) = (x.as_chunks::<NR_VECTORS>().0, out.as_chunks_mut::<NR_VECTORS>().0);
-        let (x, scales) = x.split_at(x.len() - self.packing.element.scale_rows());
-        for (index, rows) in out.chunks_mut(R).enumerate() {
-            let mut sums = [[simd.splat_f32s(0.0); NR_VECTORS]; R];
-            self.micro_kernel::<S, R>(simd, first, row / R + index, x, &mut sums, &[]);
-            self.scale::<S, R>(simd, [first, row + index * R], scales, &mut sums);
-            if let Some(rows) = rows.as_mut_array::<R>() {
-                for r in 0..R {
-                    for v in 0..NR_VECTORS {
-                        rows[r][v] = if ADD { simd.add_f32s(rows[r][v], sums[r][v]) } else { sums[r][v] };
-                    }
-                }
-                continue;
-            }
-            for (row, sums) in rows.iter_mut().zip(&sums) {
-                for v in 0..NR_VECTORS {
-                    row[v] = if ADD { simd.add_f32s(row[v], sums[v]) } else { sums[v] };
-                }
-            }
-        }
-    }
-
-    /// The micro-kernel: adds micro-panel `index` of A times the rows of B from `first` to the end of the slice, or of `x`, which
-    /// begins at row `first`. With 8-bit integers it begins with their sum.
+    /// The micro-kernel: adds `weight`, the columns of micro-panel `index` of A from element `first` on, times as many rows of
+    /// B, if `x` has them. With 8-bit integers it begins with their sum.
     #[inline(always)]
     fn micro_kernel<S: Simd, const R: usize>(
         &self,
         simd: S,
-        first: usize,
-        index: usize,
+        [first, index]: [usize; 2],
+        weight: &[[f32; R]],
         x: &[[S::f32s; NR_VECTORS]],
         sums: &mut [[S::f32s; NR_VECTORS]; R],
         ahead: &[f32],
     ) {
-        let slice = first / KC * KC;
-        let length = KC.min(self.depth - slice);
-        let start = (slice * self.rows.div_ceil(R) + index * length + first - slice) * R;
-        let count = (slice + length - first).min(x.len());
-        let weight = self.weight[start..start + count * R].as_chunks::<R>().0;
-        let x = &x[..count];
+        let count = weight.len().min(x.len());
+        let (weight, x) = (&weight[..count], &x[..count]);
         if let Element::Int8(products) = self.packing.element {
-            let starts = self.starts[slice / KC * self.scales.len() + index * R..].first_chunk();
+            let starts = self.starts[first / KC * self.scales.len() + index * R..].first_chunk();
             let (starts, sums) = (starts.unwrap_or(&[0; R]), cast_slice_mut(sums));
             return products.sums::<R>(weight, cast_slice(x), starts, sums, ahead);
         }
@@ -434,21 +399,6 @@ impl Matrix {
         }
         multiply_add(simd, rest, x_rest, &mut local);
         *sums = local;
-    }
-
-    /// Tile `index` of the product over the whole depth, padding rows included, in registers.
-    #[inline(always)]
-    pub(crate) fn tile_product<S: Simd, const R: usize>(
-        &self,
-        simd: S,
-        index: usize,
-        x: &[[S::f32s; NR_VECTORS]],
-    ) -> [[S::f32s; NR_VECTORS]; R] {
-        let mut sums = [[simd.splat_f32s(0.0); NR_VECTORS]; R];
-        for first in (0..self.depth).step_by(KC) {
-            self.micro_kernel::<S, R>(simd, first, index, &x[first..], &mut sums, &[]);
-        }
-        sums
     }
 }
 

@@ -121,7 +121,8 @@ struct Scratch {
 impl Salad {
     /// Packs the tensors that `get` returns for SALAD's names (`token_features.0.weight`, ..., `dust_bin`, `linear.weight`).
     ///
-    /// With 8-bit integers the weights of the linear layer have 8 bits, too; what it is applied to has 32.
+    /// With 8-bit integers the weights of the linear layer have 8 bits, too; what it is applied to has 32. In f32, weights of
+    /// 16 bits stay so.
     ///
     /// # Errors
     /// [`KernelError::Unsupported`] for unsupported sizes, [`KernelError::Tensor`] for a tensor that is missing or has the
@@ -135,7 +136,7 @@ impl Salad {
         let SaladShape { input, hidden, token, dim, clusters, linear, .. } = shape;
         let element = Element::of(level, precision);
         shape.check()?;
-        let source = TensorSource::new(Packing::new(level, element), get);
+        let source = TensorSource::new(Packing::new(level, element), get).keeping_halves(level);
         let mlp = |name: &str, second: usize, out: usize| {
             Ok(Mlp {
                 first: source.matrix(&format!("{name}.0"), input, hidden)?,

@@ -90,12 +90,10 @@ impl Block {
                 return source.matrix(&format!("{name}.{part}"), depth, dim);
             }
             let gamma = source.get(&format!("{name}.{scale}.gamma"), dim)?;
-            let weight = source.get(&format!("{name}.{part}.weight"), depth * dim)?;
+            let weight = source.stored(&format!("{name}.{part}.weight"), depth * dim)?;
             let bias = source.get(&format!("{name}.{part}.bias"), dim)?;
-            let rows = weight.chunks_exact(depth).zip(gamma.iter());
-            let weight: Vec<f32> = rows.flat_map(|(row, g)| row.iter().map(move |w| w * g)).collect();
             let bias: Vec<f32> = bias.iter().zip(gamma.iter()).map(|(b, g)| b * g).collect();
-            Ok(source.pack(depth, &weight, &bias))
+            Ok(source.pack_scaled(depth, weight, Some(&gamma), &bias))
         };
         Ok(Self {
             norm1: source.norm(&format!("{name}.norm1"), dim, epsilon)?,

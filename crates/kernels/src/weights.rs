@@ -1,8 +1,12 @@
 //! Sizes, errors and tensors by name: what the fused networks are built from.
 
+use crate::Level;
 use crate::attend::HEAD_SIZES;
+use crate::element::Element;
+use crate::half::Expansion;
 use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
+use crate::values::TensorValues;
 use std::borrow::Cow;
 
 /// Why a fused network cannot be built or run.
@@ -96,21 +100,30 @@ impl RerankerShape {
 }
 
 /// Gives tensors by name, borrowed or made when they are asked for, so that a copy of all need not be held at once.
-pub type Lookup<'a> = dyn Fn(&str) -> Option<Cow<'a, [f32]>> + 'a;
+pub type Lookup<'a> = dyn Fn(&str) -> Option<TensorValues<'a>> + 'a;
 
 /// Tensors by name, with checked sizes.
 pub(crate) struct TensorSource<'a> {
     lookup: &'a Lookup<'a>,
     packing: Packing,
+    /// What weights of 16 bits, which stay so, are expanded with; `None` if they are expanded when they are packed.
+    expansion: Option<Expansion>,
 }
 
 impl<'a> TensorSource<'a> {
     pub(crate) fn new(packing: Packing, lookup: &'a Lookup<'a>) -> Self {
-        Self { lookup, packing }
+        Self { lookup, packing, expansion: None }
     }
 
-    /// The values of a tensor.
-    pub(crate) fn get(&self, name: &str, expected: usize) -> Result<Cow<'a, [f32]>, KernelError> {
+    /// Keeps weights of 16 bits as they are, where matrices are in f32. That is for matrices that meet several panels of
+    /// tokens at a time.
+    pub(crate) fn keeping_halves(self, level: Level) -> Self {
+        let expansion = (self.packing.element == Element::F32).then(|| Expansion::of(level));
+        Self { expansion, ..self }
+    }
+
+    /// The values of a tensor as they are stored.
+    pub(crate) fn stored(&self, name: &str, expected: usize) -> Result<TensorValues<'a>, KernelError> {
         let values = (self.lookup)(name).unwrap_or_default();
         if values.len() == expected {
             return Ok(values);
@@ -118,16 +131,40 @@ impl<'a> TensorSource<'a> {
         Err(KernelError::Tensor { name: name.into(), found: values.len(), expected })
     }
 
+    /// The values of a tensor.
+    pub(crate) fn get(&self, name: &str, expected: usize) -> Result<Cow<'a, [f32]>, KernelError> {
+        Ok(self.stored(name, expected)?.expanded())
+    }
+
     /// `{name}.weight` `[rows, depth]` and `{name}.bias` of a linear layer, packed.
     pub(crate) fn matrix(&self, name: &str, depth: usize, rows: usize) -> Result<Matrix, KernelError> {
-        let weight = self.get(&format!("{name}.weight"), depth * rows)?;
+        let weight = self.stored(&format!("{name}.weight"), depth * rows)?;
         let bias = self.get(&format!("{name}.bias"), rows)?;
-        Ok(Matrix::pack(self.packing, depth, &weight, &bias))
+        Ok(self.pack_scaled(depth, weight, None, &bias))
     }
 
     /// Packs a weight `[rows, depth]` and a bias for this source's level.
     pub(crate) fn pack(&self, depth: usize, weight: &[f32], bias: &[f32]) -> Matrix {
         Matrix::pack(self.packing, depth, weight, bias)
+    }
+
+    /// Packs a weight `[rows, depth]` whose rows are multiplied with factors, if there are any, and a bias, which is not.
+    pub(crate) fn pack_scaled(
+        &self,
+        depth: usize,
+        weight: TensorValues<'_>,
+        factors: Option<&[f32]>,
+        bias: &[f32],
+    ) -> Matrix {
+        if let (Some(expansion), TensorValues::F16(weight)) = (self.expansion, &weight) {
+            let ones = vec![1.0; bias.len()];
+            return Matrix::pack_halves(self.packing, expansion, weight, factors.unwrap_or(&ones), bias);
+        }
+        let weight = weight.expanded();
+        let Some(factors) = factors else { return self.pack(depth, &weight, bias) };
+        let rows = weight.chunks_exact(depth).zip(factors);
+        let weight: Vec<f32> = rows.flat_map(|(row, factor)| row.iter().map(move |w| w * factor)).collect();
+        self.pack(depth, &weight, bias)
     }
 
     /// A weight `[3 * dim, dim]` and bias of queries, keys and values: the queries', scaled by log2(e) / sqrt(head size) as
@@ -138,12 +175,14 @@ impl<'a> TensorSource<'a> {
         dim: usize,
         heads: usize,
     ) -> Result<(Matrix, Matrix), KernelError> {
-        let weight = self.get(weight, 3 * dim * dim)?;
+        let weight = self.stored(weight, 3 * dim * dim)?;
         let bias = self.get(bias, 3 * dim)?;
         let scale = query_scale(dim / heads);
-        let scaled = |values: &[f32]| values.iter().map(|v| v * scale).collect::<Vec<_>>();
-        let queries = self.pack(dim, &scaled(&weight[..dim * dim]), &scaled(&bias[..dim]));
-        Ok((queries, self.pack(dim, &weight[dim * dim..], &bias[dim..])))
+        let scaled: Vec<f32> = bias[..dim].iter().map(|v| v * scale).collect();
+        let factors = vec![scale; dim];
+        let queries = self.pack_scaled(dim, weight.part(0..dim * dim), Some(&factors), &scaled);
+        let others = weight.part(dim * dim..3 * dim * dim);
+        Ok((queries, self.pack_scaled(dim, others, None, &bias[dim..])))
     }
 
     /// `{name}.weight` and `{name}.bias` of a layer norm.

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
 
 use r2former_kernels::{Boq, BoqShape, Encoder, EncoderShape, Level, MatmulPrecision};
-use std::borrow::Cow;
 
 /// Values that depend on a name: near 1 for the weights of norms, else around 0.
 fn tensor(name: &str, len: usize) -> Vec<f32> {
@@ -151,7 +150,7 @@ fn boq_equals_plain_sums() {
             }
         }
         for level in Level::available() {
-            let get = |name: &str| Some(Cow::Owned(tensor(name, boq_len(&shape, name))));
+            let get = |name: &str| Some(tensor(name, boq_len(&shape, name)).into());
             let boq = Boq::new(level, shape, &get).unwrap();
             // The second run finds the memory of the first.
             boq.run(&vec![0.3; patches.len()], grid).unwrap();
@@ -218,7 +217,7 @@ fn rotary_positions_equal_plain_sums() {
             "patch_embed.proj.weight" => dim * 3 * patch * patch,
             _ => dim,
         };
-        Some(Cow::Owned(tensor(name, len)))
+        Some(tensor(name, len).into())
     };
     let [height, width] = grid.map(|side| side * patch);
     let image = vec![0.0; 3 * height * width];

@@ -3,9 +3,8 @@
 use allocation_counter::measure;
 use r2former_kernels::{
     ConvNet, Convolution, Encoder, EncoderShape, FeatureMap, Level, MatmulPrecision, Reranker, RerankerShape,
-    Slot,
+    Slot, TensorValues,
 };
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Synthetic tensors of the given sizes.
@@ -60,7 +59,8 @@ fn reranking_a_second_pair_allocates_nothing() {
     let rows = |count: usize| -> Vec<u8> { (0..count * 19).map(|i| (i * 31 % 251) as u8).collect() };
     let query: Vec<f32> = rows(40).iter().map(|byte| f32::from(*byte) / 255.0).collect();
     for level in Level::available() {
-        let reranker = Reranker::new(level, shape, &|name| weights.get(name).map(Cow::from)).unwrap();
+        let reranker =
+            Reranker::new(level, shape, &|name| weights.get(name).map(TensorValues::from)).unwrap();
         let query = reranker.query(&query).unwrap();
         let (large, small) = (rows(50), rows(9));
         let first = reranker.score_bytes(&query, &large).unwrap();
@@ -100,7 +100,7 @@ fn encoding_a_second_image_allocates_only_its_result() {
         [MatmulPrecision::F32, MatmulPrecision::Bf16Emulated, MatmulPrecision::Int8Emulated]
             .map(|products| (level, products))
     }) {
-        let get = |name: &str| weights.get(name).map(Cow::from);
+        let get = |name: &str| weights.get(name).map(TensorValues::from);
         let encoder = Encoder::new(level, products, shape, &get).unwrap();
         let prefix = encoder.precompute_prefix(&vec![0.1; tokens * dim], height, width).unwrap();
         let image: Vec<f32> = (0..3 * height * width).map(|i| (i % 97) as f32 / 50.0 - 1.0).collect();
@@ -168,7 +168,7 @@ fn extreme_and_non_finite_pixels() {
     };
     let all = [MatmulPrecision::F32, MatmulPrecision::Int8Emulated];
     for (level, products) in Level::available().flat_map(|level| all.map(|products| (level, products))) {
-        let get = |name: &str| weights.get(name).map(Cow::from);
+        let get = |name: &str| weights.get(name).map(TensorValues::from);
         let encoder = Encoder::new(level, products, shape, &get).unwrap();
         let prefix = encoder.precompute_prefix(&vec![0.1; (1 + 6) * dim], 8, 12).unwrap();
         // Unaligned slices.

@@ -24,7 +24,7 @@
 //! ```
 
 use crate::stream::{self, Stream};
-use crate::weights::{RawTensor, Tensors};
+use crate::weights::{RawTensor, StoredTensors, Tensors, expanded};
 use crate::{ModelConfig, ModelError, R2Former, Result};
 use burn::tensor::Device;
 use half::f16;
@@ -79,25 +79,60 @@ impl Checkpoint {
     }
 }
 
-/// Loads an r2former checkpoint.
+/// A checkpoint in memory whose values have the bits of its file: written in 16 bits they take half the memory.
+#[derive(Debug, Clone)]
+pub struct StoredCheckpoint {
+    /// As in a [`Checkpoint`].
+    pub config: ModelConfig,
+    /// Parameters by name.
+    pub tensors: StoredTensors,
+    /// As in a [`Checkpoint`].
+    pub fingerprint: String,
+}
+
+impl StoredCheckpoint {
+    /// The same with all values in 32 bits.
+    pub fn expanded(self) -> Checkpoint {
+        let Self { config, tensors, fingerprint } = self;
+        Checkpoint { config, tensors: expanded(tensors), fingerprint }
+    }
+}
+
+/// Loads an r2former checkpoint with all values in 32 bits.
 ///
 /// # Errors
 /// [`ModelError::Io`] if the file cannot be read. [`ModelError::Checkpoint`] for a truncated file, a file of another
 /// kind (the message says how to import it), or a header that this version does not understand.
 pub fn load(path: &Path) -> Result<Checkpoint> {
+    Ok(load_stored(path)?.expanded())
+}
+
+/// Loads an r2former checkpoint as it is stored.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_stored(path: &Path) -> Result<StoredCheckpoint> {
     let (file, length) = stream::open(path)?;
     of_stream(file, length, path)
 }
 
-/// Reads an r2former checkpoint from memory; `name` stands for the file in error messages.
+/// Reads an r2former checkpoint from memory, with all values in 32 bits; `name` stands for the file in error messages.
 ///
 /// # Errors
 /// [`ModelError::Checkpoint`] as [`load`].
 pub fn parse(bytes: &[u8], name: &Path) -> Result<Checkpoint> {
+    Ok(parse_stored(bytes, name)?.expanded())
+}
+
+/// Reads an r2former checkpoint from memory as it is stored.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_stored(bytes: &[u8], name: &Path) -> Result<StoredCheckpoint> {
     of_stream(bytes, bytes.len() as u64, name)
 }
 
-fn of_stream(source: impl Read, length: u64, name: &Path) -> Result<Checkpoint> {
+fn of_stream(source: impl Read, length: u64, name: &Path) -> Result<StoredCheckpoint> {
     let stream = Stream::new(source, length, name)?;
     let Some(json) = stream.metadata().remove(HEADER) else {
         return Err(ModelError::checkpoint(
@@ -110,7 +145,7 @@ fn of_stream(source: impl Read, length: u64, name: &Path) -> Result<Checkpoint> 
     })?;
     config.validate().map_err(|e| ModelError::checkpoint(name, e.to_string()))?;
     let (tensors, fingerprint) = stream.tensors()?;
-    Ok(Checkpoint { config, tensors, fingerprint })
+    Ok(StoredCheckpoint { config, tensors, fingerprint })
 }
 
 /// The bytes of a file that was loaded, for a copy; `fingerprint` is [`Checkpoint::fingerprint`].

@@ -6,11 +6,11 @@ use crate::layers::{Projection, bicubic_matrix};
 use crate::local::select;
 use crate::pooling::{gem, unit};
 use crate::weights::{Init, TensorReader, TensorWriter, Tensors};
-use crate::{
-    BackboneConfig, GlobalConfig, LocalConfig, ModelConfig, ModelError, Pooling, Reranker, Result, Selection,
-};
+use crate::{BackboneConfig, GlobalConfig, ModelConfig, ModelError, Pooling, Reranker, Result, Selection};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
+
+mod kernels;
 
 /// Descriptors of a batch of images, on the model's device.
 #[derive(Debug, Clone)]
@@ -179,24 +179,6 @@ impl R2Former {
     pub fn extract(&self, images: Tensor<4>) -> Result<Features> {
         let [_, _, height, width] = images.dims();
         self.features(self.backbone.forward(images)?, [height, width])
-    }
-
-    /// Frees the weights of a vision transformer's blocks from `first` on, of which kernels hold a copy. The heads work on;
-    /// the backbone's own forward pass fails from then on.
-    pub fn release_blocks(&mut self, first: usize) {
-        let facets = self.config.local.as_ref().is_some_and(LocalConfig::needs_facets);
-        if let Backbone::Vit(vit) = &mut self.backbone {
-            vit.release_blocks(first, facets);
-        }
-    }
-
-    /// Takes the weight `[d_out, d_in]` and the bias of the linear layer on SALAD's descriptor (MegaLoc), of which kernels hold
-    /// the only copy then: [`features`](Self::features) fails from then on. `None` for a model without it.
-    pub fn take_linear(&mut self) -> Option<[Vec<f32>; 2]> {
-        match &mut self.aggregate {
-            Some(Aggregate::Salad(salad)) => salad.take_linear(),
-            _ => None,
-        }
     }
 
     /// The backbone, for example to pack its weights for a faster implementation.

@@ -1,6 +1,6 @@
 //! Reads a safetensors file a tensor at a time: models can be as large as half the memory.
 
-use crate::weights::{RawTensor, Tensors};
+use crate::weights::{StoredTensor, StoredTensors, StoredValues};
 use crate::{ModelError, Result};
 use half::{bf16, f16};
 use safetensors::Dtype;
@@ -38,21 +38,25 @@ impl<'a, R: Read> Stream<'a, R> {
         self.header.metadata().clone().unwrap_or_default()
     }
 
-    /// Every tensor, converted to f32, and the file's SHA-256 in lower-case hexadecimal.
+    /// Every tensor, in f16 if it is stored so and else converted to f32, and the file's SHA-256 in lower-case hexadecimal.
     ///
     /// # Errors
     /// [`ModelError::Io`] if the file cannot be read, [`ModelError::Checkpoint`] for a tensor of a type that is not
     /// supported.
-    pub(crate) fn tensors(mut self) -> Result<(Tensors, String)> {
+    pub(crate) fn tensors(mut self) -> Result<(StoredTensors, String)> {
         let name = self.name;
         let places = self.header.tensors();
-        let mut tensors = Tensors::new();
+        let mut tensors = StoredTensors::new();
         let mut piece = Vec::new();
         for key in self.header.offset_keys() {
             let Some(info) = places.get(&key) else { continue };
             // The header was checked: offsets rise without gaps to the file's end, and fit the shape.
             let mut left = info.data_offsets.1 - info.data_offsets.0;
-            let mut data = Vec::with_capacity(info.shape.iter().product());
+            let count = info.shape.iter().product();
+            let mut data = match info.dtype {
+                Dtype::F16 => StoredValues::F16(Vec::with_capacity(count)),
+                _ => StoredValues::F32(Vec::with_capacity(count)),
+            };
             while left > 0 {
                 piece.resize(left.min(PIECE), 0);
                 self.source.read_exact(&mut piece).map_err(|e| ModelError::io(name, e))?;
@@ -64,7 +68,7 @@ impl<'a, R: Read> Stream<'a, R> {
                 })?;
                 left -= piece.len();
             }
-            tensors.insert(key, RawTensor { shape: info.shape.clone(), data });
+            tensors.insert(key, StoredTensor { shape: info.shape.clone(), data });
         }
         Ok((tensors, hexadecimal(self.source.digest)))
     }
@@ -131,12 +135,18 @@ fn header(source: &mut impl Read, length: u64, name: &Path) -> Result<Metadata> 
 }
 
 /// Appends the values of whole numbers of bytes; `None` for a type that is not supported.
-fn decode(bytes: &[u8], dtype: Dtype, into: &mut Vec<f32>) -> Option<()> {
+fn decode(bytes: &[u8], dtype: Dtype, into: &mut StoredValues) -> Option<()> {
     let pairs = bytes.as_chunks::<2>().0.iter();
+    let into = match into {
+        StoredValues::F16(into) => {
+            into.extend(pairs.map(|b| f16::from_le_bytes(*b)));
+            return Some(());
+        }
+        StoredValues::F32(into) => into,
+    };
     match dtype {
         Dtype::F32 => into.extend(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b))),
         Dtype::F64 => into.extend(bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32)),
-        Dtype::F16 => into.extend(pairs.map(|b| f16::from_le_bytes(*b).to_f32())),
         Dtype::BF16 => into.extend(pairs.map(|b| bf16::from_le_bytes(*b).to_f32())),
         // Counters (`num_batches_tracked`) are read too; leftovers are set aside later.
         Dtype::I64 => into.extend(bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as f32)),

@@ -243,10 +243,12 @@ impl Model {
             let config = &loaded.config;
             let size = self.settings.image_size();
             let [height, width] = config.nominal_size(size);
-            let parameters: usize = loaded.tensors().values().map(|tensor| tensor.data.len()).sum();
+            let values = || loaded.tensors().values().map(|tensor| &tensor.data);
+            let parameters: usize = values().map(|values| values.len()).sum();
+            let bytes: usize = values().map(|values| values.len() * values.bytes()).sum();
             let document = json!({
-                "config": config, "license": config.license(), "parameters": parameters, "image_size": size,
-                "cost": cost::cost(config, height, width), "fingerprint": self.fingerprint,
+                "config": config, "license": config.license(), "parameters": parameters, "weight_bytes": bytes,
+                "image_size": size, "cost": cost::cost(config, height, width), "fingerprint": self.fingerprint,
             });
             Ok(document.to_string())
         })
@@ -256,7 +258,8 @@ impl Model {
         run(py, None, |_| {
             let loaded = self.load()?;
             let storage = if half { Storage::F16 } else { Storage::F32 };
-            Ok(save(&path, &loaded.config, loaded.tensors(), storage)?)
+            let checkpoint = loaded.into_checkpoint();
+            Ok(save(&path, &checkpoint.config, &checkpoint.tensors, storage)?)
         })
     }
 

@@ -6,7 +6,7 @@ use crate::{Result, TrainError};
 use burn::tensor::{Tensor, TensorData};
 use r2former_engine::{EngineError, Extractor, LoadedModel, Progress, Settings, extract_stream};
 use r2former_model::aggregate::{NAME, residuals};
-use r2former_model::weights::{RawTensor, Tensors};
+use r2former_model::weights::{RawTensor, Tensors, expanded};
 use r2former_model::{Device, GlobalConfig, LocalVladConfig, ModelConfig, Pooling, Precision, Selection};
 use rand::seq::index::sample;
 use rayon::prelude::*;
@@ -119,7 +119,7 @@ pub fn fit_local_vlad(
     }
     let found = principal(&summed, sizes.residuals(width), sizes.dim, rng);
 
-    let mut tensors = loaded.tensors().clone();
+    let mut tensors = expanded(loaded.tensors().clone());
     without_global(&mut tensors);
     put(&mut tensors, sizes, width, centres, &found);
     Ok((config, tensors, photos))

@@ -9,6 +9,7 @@ use common::Quiet;
 use r2former_data::dataset::DatasetSpec;
 use r2former_engine::LoadedModel;
 use r2former_model::checkpoint::{Storage, save};
+use r2former_model::weights::expanded;
 use r2former_model::{BackboneConfig, Device, GlobalConfig, ModelConfig, Pooling, R2Former, VitConfig};
 use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use r2former_train::{
@@ -129,7 +130,8 @@ fn a_small_reranker_improves_the_global_ranking() {
         tensors.retain(|name, _| !name.starts_with("head."));
     });
     let pooled = pooled.unwrap();
-    save(&home.join("start.safetensors"), &pooled.config, pooled.tensors(), Storage::F32).unwrap();
+    save(&home.join("start.safetensors"), &pooled.config, &expanded(pooled.tensors().clone()), Storage::F32)
+        .unwrap();
     held_out(&home.join("town"));
 
     let mut rerank = config(Stage::Rerank, home);

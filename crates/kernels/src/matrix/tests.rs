@@ -4,6 +4,7 @@ use super::*;
 use crate::element::Instruction;
 use crate::epilogue::Accumulate;
 use crate::panel::panel_columns;
+use half::f16;
 use proptest::prelude::*;
 
 struct Product<'a> {
@@ -56,6 +57,54 @@ proptest! {
                     let expected = 1.0 + f64::from(bias[r]) + sum;
                     prop_assert!((f64::from(found[r]) - expected).abs() < 1e-3, "{} {:?} row {}", level, element, r);
                 }
+            }
+        }
+    }
+}
+
+/// Several panels, of columns that differ.
+struct Panels<'a> {
+    matrix: Matrix,
+    x: &'a [f32],
+    panels: usize,
+}
+
+impl WithSimd for Panels<'_> {
+    type Output = Vec<u32>;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<u32> {
+        let (columns, matrix) = (panel_columns::<S>(), &self.matrix);
+        let mut x = Floats::zeros(self.panels * self.matrix.depth * columns);
+        x.iter_mut().zip(self.x.iter().cycle()).for_each(|(x, value)| *x = *value);
+        let mut out = Floats::zeros(self.panels * matrix.rows * columns);
+        out.fill(1.0);
+        matrix.multiply(simd, vectors::<S>(&x), vectors_mut::<S>(&mut out), Accumulate);
+        out.iter().map(|v| v.to_bits()).collect()
+    }
+}
+
+/// Bit for bit: the values are the same, and so is the order of sums.
+#[test]
+fn weights_of_16_bits_give_the_products_of_their_values() {
+    let mut random = fastrand::Rng::with_seed(5);
+    for [rows, depth, panels] in
+        [[1, 1, 1], [5, 3, 2], [12, 192, 1], [13, 193, 3], [192, 47, 2], [200, 391, 3], [385, 200, 1]]
+    {
+        // Subnormal ones among them.
+        let mut value = || (2.0 * random.f32() - 1.0) * [1.0, 1e-3, 1e-6][random.usize(0..3)];
+        let weight: Vec<f16> = (0..rows * depth).map(|_| f16::from_f32(value())).collect();
+        let [factors, bias] = [0, 1].map(|_| (0..rows).map(|_| value()).collect::<Vec<f32>>());
+        let x: Vec<f32> = (0..997).map(|_| value()).collect();
+        let scaled = weight.chunks_exact(depth).zip(&factors);
+        let scaled: Vec<f32> = scaled.flat_map(|(row, f)| row.iter().map(move |w| w.to_f32() * f)).collect();
+        for level in Level::available() {
+            let packing = Packing::new(level, Element::F32);
+            let expected = Matrix::pack(packing, depth, &scaled, &bias);
+            let expected = level.run(Panels { matrix: expected, x: &x, panels });
+            for expansion in [Expansion::of(level), Expansion::Portable] {
+                let matrix = Matrix::pack_halves(packing, expansion, &weight, &factors, &bias);
+                let found = level.run(Panels { matrix, x: &x, panels });
+                assert!(found == expected, "{level} {expansion:?}: {rows} x {depth}, {panels} panels");
             }
         }
     }

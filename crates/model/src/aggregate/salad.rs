@@ -3,7 +3,7 @@
 
 use crate::layers::Projection;
 use crate::pooling::unit;
-use crate::weights::{Init, TensorReader, TensorWriter};
+use crate::weights::{Init, StoredValues, TensorReader, TensorWriter};
 use crate::{Precision, SaladConfig};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -92,7 +92,7 @@ impl Salad {
 
     /// Takes the values of the linear layer's weight `[d_out, d_in]` and bias, if there is one: the aggregation itself is of no
     /// use without them.
-    pub(crate) fn take_linear(&mut self) -> Option<[Vec<f32>; 2]> {
+    pub(crate) fn take_linear(&mut self) -> Option<[StoredValues; 2]> {
         self.linear.take()?.into_values()
     }
 

@@ -4,7 +4,7 @@ use super::archive::{as_dictionary, without_zip64};
 use super::{folder, matlab};
 use crate::checkpoint::HEADER;
 use crate::stream::{self, Stream};
-use crate::weights::{RawTensor, Tensors};
+use crate::weights::{RawTensor, Tensors, expanded};
 use crate::{ModelError, Result};
 use half::{bf16, f16};
 use pytorch_reader::{DType, PytorchReader};
@@ -71,7 +71,7 @@ pub(super) fn safetensors(path: &Path) -> Result<(Tensors, HashMap<String, Strin
         return Err(ModelError::checkpoint(path, "is already an r2former model and needs no import"));
     }
     let (tensors, fingerprint) = stream.tensors()?;
-    Ok((tensors, metadata, fingerprint))
+    Ok((expanded(tensors), metadata, fingerprint))
 }
 
 /// The tensors, and whether they were nested.

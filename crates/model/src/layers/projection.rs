@@ -1,6 +1,6 @@
 //! A linear layer in a given precision.
 
-use crate::weights::{TensorReader, TensorWriter};
+use crate::weights::{StoredValues, TensorReader, TensorWriter, values};
 use crate::{Device, Precision};
 use burn::module::Module;
 use burn::nn::Linear;
@@ -86,10 +86,9 @@ impl Projection {
 
     /// The values of weight `[d_out, d_in]` and bias; of a layer that was read by [`load_large`](Self::load_large) they are
     /// not copied.
-    pub(crate) fn into_values(self) -> Option<[Vec<f32>; 2]> {
+    pub(crate) fn into_values(self) -> Option<[StoredValues; 2]> {
         let Linear { weight, bias } = self.linear;
-        let weight = weight.into_value().transpose().try_into_vec_as::<f32>().ok()?;
-        Some([weight, bias?.into_value().try_into_vec_as::<f32>().ok()?])
+        Some([values(weight.into_value().transpose()).ok()?, values(bias?.into_value()).ok()?])
     }
 
     /// Weight `[d_in, d_out]` and bias.

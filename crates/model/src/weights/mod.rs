@@ -8,5 +8,6 @@ mod tensors;
 mod writer;
 
 pub use reader::{Init, TensorReader, param_id};
-pub use tensors::{RawTensor, Tensors};
+pub use tensors::{RawTensor, StoredTensor, StoredTensors, StoredValues, Tensors, expanded};
 pub use writer::TensorWriter;
+pub(crate) use writer::values;

@@ -1,13 +1,13 @@
 //! Builds modules from named tensors and accounts for every one of them.
 
-use super::{RawTensor, Tensors};
+use super::{RawTensor, StoredTensor, StoredTensors, StoredValues, Tensors};
 use crate::{ModelError, Result};
 use burn::module::{Param, ParamId};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{
     BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d,
 };
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub enum Init {
 type NonFinite = Option<(usize, f32)>;
 
 enum Source {
-    Given(Tensors),
+    Given(StoredTensors),
     /// What [`TensorReader::checking`] looks at.
     Shapes(BTreeMap<String, (Vec<usize>, NonFinite)>),
     Random(Random),
@@ -34,40 +34,71 @@ enum Source {
 pub struct TensorReader {
     source: Source,
     device: Device,
+    /// Whether weights of linear layers that have 16 bits stay so.
+    keeps_halves: bool,
     problems: Vec<String>,
 }
 
 impl TensorReader {
+    fn new(source: Source, device: &Device) -> Self {
+        Self { source, device: device.clone(), keeps_halves: false, problems: Vec::new() }
+    }
+
     /// Reads from `tensors`.
     pub fn from_tensors(tensors: Tensors, device: &Device) -> Self {
-        Self { source: Source::Given(tensors), device: device.clone(), problems: Vec::new() }
+        Self::from_stored(tensors.into_iter().map(|(name, tensor)| (name, tensor.into())).collect(), device)
+    }
+
+    /// Reads from `tensors`; those of 16 bits are expanded one by one.
+    pub fn from_stored(tensors: StoredTensors, device: &Device) -> Self {
+        Self::new(Source::Given(tensors), device)
+    }
+
+    /// Leaves weights of [`linear`](Self::linear) layers that have 16 bits as they are, for kernels that take them out of a
+    /// module. The module itself does not compute with them ([`R2Former::expand`](crate::R2Former::expand)).
+    #[must_use]
+    pub fn keeping_halves(self) -> Self {
+        Self { keeps_halves: true, ..self }
     }
 
     /// Checks `tensors` without copying them: every module is a placeholder, and [`TensorReader::finish`] gives the
     /// verdict.
     pub fn checking(tensors: &Tensors) -> Self {
-        let of = |tensor: &RawTensor| (tensor.shape.clone(), non_finite(&tensor.data));
+        let of = |tensor: &RawTensor| (tensor.shape.clone(), non_finite(tensor.data.iter().copied()));
         let shapes = tensors.iter().map(|(name, tensor)| (name.clone(), of(tensor))).collect();
-        Self { source: Source::Shapes(shapes), device: Device::flex(), problems: Vec::new() }
+        Self::new(Source::Shapes(shapes), &Device::flex())
     }
 
     /// Initialises every tensor at random; equal seeds give equal weights on every machine.
     pub fn random(seed: u64, device: &Device) -> Self {
-        Self { source: Source::Random(Random(seed)), device: device.clone(), problems: Vec::new() }
+        Self::new(Source::Random(Random(seed)), device)
     }
 
-    /// The values, or `None` after recording the problem.
+    /// The values in 32 bits, or `None` after recording the problem.
     fn raw(&mut self, name: &str, shape: &[usize], init: Init) -> Option<Vec<f32>> {
+        self.stored(name, shape, init).map(StoredValues::expanded)
+    }
+
+    /// The values of a linear layer's weight, in 16 bits if they have them and may stay so, or `None` after recording the
+    /// problem.
+    fn weight(&mut self, name: &str, shape: &[usize], may_stay: bool) -> Option<StoredValues> {
+        let values = self.stored(name, shape, Init::Normal(0.02))?;
+        Some(if self.keeps_halves && may_stay { values } else { StoredValues::F32(values.expanded()) })
+    }
+
+    /// The values as they are given, or `None` after recording the problem.
+    fn stored(&mut self, name: &str, shape: &[usize], init: Init) -> Option<StoredValues> {
         let found = match &mut self.source {
             Source::Random(random) => {
                 let count = shape.iter().product();
-                return Some(match init {
+                return Some(StoredValues::F32(match init {
                     Init::Constant(value) => vec![value; count],
                     Init::Normal(std) => (0..count).map(|_| std * random.truncated_normal()).collect(),
-                });
+                }));
             }
             Source::Given(tensors) => {
-                tensors.remove(name).map(|RawTensor { shape, data }| (shape, non_finite(&data), Some(data)))
+                let of = |StoredTensor { shape, data }| (shape, non_finite_of(&data), Some(data));
+                tensors.remove(name).map(of)
             }
             Source::Shapes(shapes) => shapes.remove(name).map(|(shape, bad)| (shape, bad, None)),
         };
@@ -95,10 +126,17 @@ impl TensorReader {
     }
 
     fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D], init: Init) -> Tensor<D> {
-        self.raw(name, &shape, init).map_or_else(
-            || self.placeholder(),
-            |data| Tensor::from_data(TensorData::new(data, shape), &self.device),
-        )
+        self.raw(name, &shape, init)
+            .map_or_else(|| self.placeholder(), |data| self.of_values(StoredValues::F32(data), shape))
+    }
+
+    fn of_values<const D: usize>(&self, values: StoredValues, shape: [usize; D]) -> Tensor<D> {
+        match values {
+            StoredValues::F32(values) => Tensor::from_data(TensorData::new(values, shape), &self.device),
+            StoredValues::F16(values) => {
+                Tensor::from_data(TensorData::new(values, shape), (&self.device, DType::F16))
+            }
+        }
     }
 
     /// A placeholder for a missing tensor: [`TensorReader::finish`] will fail, and a file with absurd sizes must not
@@ -109,14 +147,17 @@ impl TensorReader {
 
     /// A linear layer; the stored weight is `[d_out, d_in]`.
     pub fn linear(&mut self, name: &str, d_in: usize, d_out: usize) -> Linear {
-        self.linear_shaped(name, d_in, d_out, &[d_out, d_in])
+        self.linear_of(name, [d_in, d_out], &[d_out, d_in], true)
     }
 
     /// A linear layer whose weight stays as it is stored and is read across, for large ones: a transposed copy beside
     /// it would decide how much memory loading takes.
     pub fn linear_across(&mut self, name: &str, d_in: usize, d_out: usize) -> Linear {
         let full = format!("{name}.weight");
-        let weight = self.tensor(&full, [d_out, d_in], Init::Normal(0.02)).transpose();
+        let weight = match self.weight(&full, &[d_out, d_in], true) {
+            Some(weight) => self.of_values(weight, [d_out, d_in]).transpose(),
+            None => self.placeholder(),
+        };
         let bias = self.param(&format!("{name}.bias"), [d_out], Init::Constant(0.0));
         let mut linear = LinearConfig::new(1, 1).init(&self.device);
         linear.weight = named(&full, weight);
@@ -126,17 +167,26 @@ impl TensorReader {
 
     /// A linear layer whose weight is stored as a convolution kernel of `shape`.
     pub fn linear_shaped(&mut self, name: &str, d_in: usize, d_out: usize, shape: &[usize]) -> Linear {
+        self.linear_of(name, [d_in, d_out], shape, false)
+    }
+
+    fn linear_of(
+        &mut self,
+        name: &str,
+        [d_in, d_out]: [usize; 2],
+        shape: &[usize],
+        may_stay: bool,
+    ) -> Linear {
         let full = format!("{name}.weight");
-        let weight = match self.raw(&full, shape, Init::Normal(0.02)) {
-            Some(weight) => {
-                // Transposed on the host, so that the parameter is contiguous on its device.
-                let mut transposed = vec![0.0; weight.len()];
-                for (o, row) in weight.chunks_exact(d_in).enumerate() {
-                    for (i, value) in row.iter().enumerate() {
-                        transposed[i * d_out + o] = *value;
-                    }
-                }
-                Tensor::from_data(TensorData::new(transposed, [d_in, d_out]), &self.device)
+        // Transposed on the host, so that the parameter is contiguous on its device.
+        let weight = match self.weight(&full, shape, may_stay) {
+            Some(StoredValues::F32(weight)) => {
+                let weight = StoredValues::F32(transposed(&weight, [d_in, d_out]));
+                self.of_values(weight, [d_in, d_out])
+            }
+            Some(StoredValues::F16(weight)) => {
+                let weight = StoredValues::F16(transposed(&weight, [d_in, d_out]));
+                self.of_values(weight, [d_in, d_out])
             }
             None => self.placeholder(),
         };
@@ -220,8 +270,26 @@ impl TensorReader {
     }
 }
 
-fn non_finite(values: &[f32]) -> NonFinite {
-    values.iter().copied().enumerate().find(|(_, value)| !value.is_finite())
+fn non_finite(values: impl Iterator<Item = f32>) -> NonFinite {
+    values.enumerate().find(|(_, value)| !value.is_finite())
+}
+
+fn non_finite_of(values: &StoredValues) -> NonFinite {
+    match values {
+        StoredValues::F32(values) => non_finite(values.iter().copied()),
+        StoredValues::F16(values) => non_finite(values.iter().map(|value| value.to_f32())),
+    }
+}
+
+/// A weight `[d_out, d_in]` as `[d_in, d_out]`.
+fn transposed<T: Copy + Default>(weight: &[T], [d_in, d_out]: [usize; 2]) -> Vec<T> {
+    let mut transposed = vec![T::default(); weight.len()];
+    for (o, row) in weight.chunks_exact(d_in).enumerate() {
+        for (i, value) in row.iter().enumerate() {
+            transposed[i * d_out + o] = *value;
+        }
+    }
+    transposed
 }
 
 /// The identifier of the parameter with this name. It is the same in every process, so that a resumed run finds the

@@ -1,15 +1,16 @@
 //! Collects the parameters of modules by name, in PyTorch's layouts.
 
-use super::{RawTensor, Tensors};
+use super::{StoredTensor, StoredTensors, StoredValues, Tensors, expanded};
 use crate::{ModelError, Result};
 use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, LayerNorm, Linear};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor, TensorReadError};
+use half::f16;
 
 /// Collects named tensors: the inverse of [`TensorReader`](super::TensorReader).
 #[derive(Default)]
 pub struct TensorWriter {
-    tensors: Tensors,
+    tensors: StoredTensors,
     /// The one tensor that is wanted; the others are not copied.
     only: Option<String>,
     failure: Option<String>,
@@ -32,9 +33,9 @@ impl TensorWriter {
             return;
         }
         let shape = value.dims().to_vec();
-        match value.try_into_vec_as::<f32>() {
+        match values(value) {
             Ok(data) => {
-                self.tensors.insert(name.to_string(), RawTensor { shape, data });
+                self.tensors.insert(name.to_string(), StoredTensor { shape, data });
             }
             Err(error) => self.failure = Some(format!("{name} could not be read from the device: {error}")),
         }
@@ -82,14 +83,33 @@ impl TensorWriter {
         self.tensor(&format!("{name}.running_var"), norm.running_var.value());
     }
 
-    /// Returns all tensors.
+    /// Returns all tensors in 32 bits.
     ///
     /// # Errors
     /// [`ModelError::Device`] if a tensor could not be read from its device.
     pub fn finish(self) -> Result<Tensors> {
+        self.finish_stored().map(expanded)
+    }
+
+    /// Returns all tensors as modules have them: of a model that was read by
+    /// [`keeping_halves`](super::TensorReader::keeping_halves) some have 16 bits.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn finish_stored(self) -> Result<StoredTensors> {
         match self.failure {
             Some(problem) => Err(ModelError::Device(problem)),
             None => Ok(self.tensors),
         }
     }
+}
+
+/// The values of a tensor, which are not copied if it lies in host memory, row after row, and nowhere else.
+pub(crate) fn values<const D: usize>(
+    tensor: Tensor<D>,
+) -> std::result::Result<StoredValues, TensorReadError> {
+    Ok(match tensor.dtype() {
+        DType::F16 => StoredValues::F16(tensor.try_into_vec_as::<f16>()?),
+        _ => StoredValues::F32(tensor.try_into_vec_as::<f32>()?),
+    })
 }

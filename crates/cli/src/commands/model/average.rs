@@ -1,6 +1,6 @@
 //! `r2former model average`: weights between those of two models.
 
-use super::{describe, print_description, write};
+use super::{Weights, describe, print_description, write};
 use crate::common::{bounded, ensure_writable};
 use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
@@ -55,15 +55,16 @@ pub(super) fn run(args: &AverageArgs) -> Result<ExitStatus> {
         config.name.clone_from(name);
     }
     write(&args.output, &config, &tensors, args.half)?;
+    let weights = Weights::written(&tensors, args.half);
     if args.json {
         return print_json(&json!({
-            "model": describe(&config, &tensors, None), "averaged": averaged, "only_first": only_first,
+            "model": describe(&config, weights, None), "averaged": averaged, "only_first": only_first,
             "only_second": only_second, "notes": notes,
         }));
     }
     let mut out = output::stdout();
     out.line(format_args!("wrote {}", args.output.display()))?;
-    print_description(&mut out, &config, &tensors, None)?;
+    print_description(&mut out, &config, weights, None)?;
     out.line(format_args!("averaged     {averaged} of {} tensors, weight {}", tensors.len(), args.weight))?;
     for note in &notes {
         out.line(format_args!("note: {note}"))?;

@@ -59,7 +59,10 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitStatus> {
         match &args.model {
             Some(model) => save_with_config(model, output, &config)?,
             // Its weights have 16 bits.
-            None => r2former_model::save(output, &config, loaded.tensors(), Storage::F16)?,
+            None => {
+                let tensors = loaded.into_checkpoint().tensors;
+                r2former_model::save(output, &config, &tensors, Storage::F16)?;
+            }
         }
     }
     if args.json {

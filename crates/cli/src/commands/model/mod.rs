@@ -13,11 +13,11 @@ use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use r2former_engine::LoadedModel;
 use r2former_model::checkpoint::{Storage, write_atomically_with};
 use r2former_model::import::{self, ImportOptions, Imported, Normalisation, import};
-use r2former_model::{
-    Checkpoint, ImageSize, ModelConfig, Pooling, PositionMode, ResizeMode, cost, hub, weights::Tensors,
-};
+use r2former_model::weights::{StoredValues, Tensors};
+use r2former_model::{Checkpoint, ImageSize, ModelConfig, Pooling, PositionMode, ResizeMode, cost, hub};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -187,26 +187,26 @@ fn run_import(args: &ImportArgs) -> Result<ExitStatus> {
         layer: args.layer,
         neighbours: args.neighbours,
     };
-    let Imported { config, tensors, leftovers, notes } = match hub::model_file(&args.input)? {
+    let Written { config, weights, leftovers, notes } = match hub::model_file(&args.input)? {
         Some(file) if options.is_default() && !args.half => copied(&file, &args.output)?,
         Some(_) => bail!(
             "{} holds an r2former model: import it without options, then change it by model copy",
             escaped(&args.input.display().to_string())
         ),
         None => {
-            let imported = import(&args.input, &options)?;
-            write(&args.output, &imported.config, &imported.tensors, args.half)?;
-            imported
+            let Imported { config, tensors, leftovers, notes } = import(&args.input, &options)?;
+            write(&args.output, &config, &tensors, args.half)?;
+            Written { config, weights: Weights::written(&tensors, args.half), leftovers, notes }
         }
     };
     if args.json {
         let report =
-            json!({ "model": describe(&config, &tensors, None), "leftovers": leftovers, "notes": notes });
+            json!({ "model": describe(&config, weights, None), "leftovers": leftovers, "notes": notes });
         return print_json(&report);
     }
     let mut out = output::stdout();
     out.line(format_args!("wrote {}", args.output.display()))?;
-    print_description(&mut out, &config, &tensors, None)?;
+    print_description(&mut out, &config, weights, None)?;
     for note in &notes {
         out.line(format_args!("note: {note}"))?;
     }
@@ -216,14 +216,53 @@ fn run_import(args: &ImportArgs) -> Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
+/// A model that was written to a file, and what is said about it.
+struct Written {
+    config: ModelConfig,
+    weights: Weights,
+    leftovers: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// How many weights a model has, and their bytes in its file; extraction in f32 on a CPU keeps as many bits.
+#[derive(Debug, Clone, Copy)]
+struct Weights {
+    count: usize,
+    bytes: usize,
+}
+
+impl Weights {
+    fn of(loaded: &LoadedModel) -> Self {
+        let tensors = || loaded.tensors().values().map(|tensor| &tensor.data);
+        Self {
+            count: tensors().map(StoredValues::len).sum(),
+            bytes: tensors().map(|values| values.len() * values.bytes()).sum(),
+        }
+    }
+
+    /// Of tensors that [`write`] wrote.
+    fn written(tensors: &Tensors, half: bool) -> Self {
+        let count = tensors.values().map(|tensor| tensor.data.len()).sum();
+        Self { count, bytes: count * if half { 2 } else { 4 } }
+    }
+
+    /// Bits of each.
+    fn bits(self) -> &'static str {
+        match self.bytes {
+            bytes if bytes == 2 * self.count => "16",
+            bytes if bytes == 4 * self.count => "32",
+            _ => "16 or 32",
+        }
+    }
+}
+
 /// The model of a folder that `model export --hf` wrote, whose bytes are copied.
-fn copied(file: &Path, output: &Path) -> Result<Imported> {
+fn copied(file: &Path, output: &Path) -> Result<Written> {
     let loaded = load_model(Some(file))?;
     let mut bytes = loaded.file()?;
     write_atomically_with(output, |out| std::io::copy(&mut bytes, out).map(drop))?;
-    let Checkpoint { config, tensors, .. } = loaded.into_checkpoint();
-    let notes = vec!["an r2former model, copied as it is".into()];
-    Ok(Imported { config, tensors, leftovers: Vec::new(), notes })
+    let (weights, notes) = (Weights::of(&loaded), vec!["an r2former model, copied as it is".into()]);
+    Ok(Written { config: loaded.config, weights, leftovers: Vec::new(), notes })
 }
 
 fn run_copy(args: &CopyArgs) -> Result<ExitStatus> {
@@ -249,12 +288,13 @@ fn run_copy(args: &CopyArgs) -> Result<ExitStatus> {
     }
     config.validate()?;
     write(&args.output, &config, &tensors, args.half)?;
+    let weights = Weights::written(&tensors, args.half);
     if args.json {
-        return print_json(&json!({ "model": describe(&config, &tensors, None) }));
+        return print_json(&json!({ "model": describe(&config, weights, None) }));
     }
     let mut out = output::stdout();
     out.line(format_args!("wrote {}", args.output.display()))?;
-    print_description(&mut out, &config, &tensors, None)?;
+    print_description(&mut out, &config, weights, None)?;
     Ok(ExitStatus::Done)
 }
 
@@ -269,27 +309,24 @@ fn run_info(args: &InfoArgs) -> Result<ExitStatus> {
         loaded.config.check_image_size(size)?;
     }
     if args.json {
-        let mut report = describe(&loaded.config, loaded.tensors(), args.image_size);
+        let mut report = describe(&loaded.config, Weights::of(&loaded), args.image_size);
         report["fingerprint"] = json!(loaded.fingerprint);
         return print_json(&report);
     }
     let mut out = output::stdout();
-    print_description(&mut out, &loaded.config, loaded.tensors(), args.image_size)?;
+    print_description(&mut out, &loaded.config, Weights::of(&loaded), args.image_size)?;
     out.line(format_args!("fingerprint  {}", loaded.fingerprint))?;
     Ok(ExitStatus::Done)
 }
 
-fn parameters(tensors: &Tensors) -> usize {
-    tensors.values().map(|t| t.data.len()).sum()
-}
-
-fn describe(config: &ModelConfig, tensors: &Tensors, size: Option<ImageSize>) -> serde_json::Value {
+fn describe(config: &ModelConfig, weights: Weights, size: Option<ImageSize>) -> serde_json::Value {
     let size = size.unwrap_or(config.input.image_size());
     let [height, width] = config.nominal_size(size);
     json!({
         "config": config,
         "license": config.license(),
-        "parameters": parameters(tensors),
+        "parameters": weights.count,
+        "weight_bytes": weights.bytes,
         "image_size": size,
         "cost": cost::cost(config, height, width),
     })
@@ -298,7 +335,7 @@ fn describe(config: &ModelConfig, tensors: &Tensors, size: Option<ImageSize>) ->
 fn print_description(
     out: &mut output::Out,
     config: &ModelConfig,
-    tensors: &Tensors,
+    weights: Weights,
     size: Option<ImageSize>,
 ) -> Result<()> {
     let [height, width] = config.nominal_size(size.unwrap_or(config.input.image_size()));
@@ -365,7 +402,12 @@ fn print_description(
             check.images
         ))?;
     }
-    out.line(format_args!("parameters   {:.2} million", parameters(tensors) as f64 / 1e6))?;
+    out.line(format_args!(
+        "parameters   {:.2} million, {} in {} bits",
+        weights.count as f64 / 1e6,
+        output::bytes(weights.bytes as u64),
+        weights.bits()
+    ))?;
     out.line(format_args!(
         "cost         at {height}x{width}: {:.2} GFLOP per image, {:.3} GFLOP per reranked pair, {} bytes stored per image",
         cost.extract_flop / 1e9,
