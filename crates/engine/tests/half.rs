@@ -137,7 +137,7 @@ fn every_level_computes_the_same_from_16_bits() {
     }
 }
 
-/// A value that is no number is found in 16 bits, too.
+/// A value that is not finite is found in 16 bits, too.
 #[test]
 fn non_finite_values_are_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -206,7 +206,7 @@ fn clusters(features: &[f32], width: usize, count: usize, rng: &mut Rng) -> Resu
             members[c] += 1;
         }
         for (c, sum) in sums.chunks_exact(width).enumerate() {
-            // A centre without features begins anew at one of them.
+            // A centre without features begins again at one of them.
             let from = if members[c] > 0 { sum } else { feature(sample(rng, number, 1).index(0)) };
             let own: Vec<f32> = unit(from).collect();
             centres[c * width..][..width].copy_from_slice(&own);
