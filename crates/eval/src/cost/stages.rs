@@ -6,7 +6,7 @@ use crate::{EvalError, Result, nearest};
 use r2former_engine::{
     Extractor, ImageFeatures, LoadedModel, Progress, RerankMethod, Settings, View, rank_candidates,
 };
-use r2former_model::{Device, cost, quantize};
+use r2former_model::{Device, GlobalConfig, cost, quantize};
 use serde::Serialize;
 use std::path::Path;
 use std::time::Instant;
@@ -119,8 +119,13 @@ pub fn stages(
 
     let global = Extractor::new(
         loaded.with(|config, tensors| {
-            (config.local, config.reranker) = (None, None);
-            tensors.retain(|name, _| !name.starts_with("local_head") && !name.starts_with("reranker"));
+            config.reranker = None;
+            tensors.retain(|name, _| !name.starts_with("reranker"));
+            // A descriptor that is made of local features needs them.
+            if !matches!(config.global, GlobalConfig::LocalVlad(_)) {
+                config.local = None;
+                tensors.retain(|name, _| !name.starts_with("local_head"));
+            }
         })?,
         settings,
         device,
@@ -254,7 +259,10 @@ impl Measurement<'_> {
         reranking_ms: Option<Times>,
     ) -> CostRow {
         let settings = extractor.settings();
-        let bytes_per_image = cost::cost(extractor.config(), settings.height, settings.width).stored_bytes;
+        let bytes_per_image = match rerank {
+            RerankMethod::None => size_of::<f32>() * self.dim,
+            _ => cost::cost(extractor.config(), settings.height, settings.width).stored_bytes,
+        };
         let stages = [Some(decode), Some(extraction_ms), Some(self.retrieval), reranking_ms];
         CostRow {
             rerank,
