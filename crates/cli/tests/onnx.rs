@@ -304,7 +304,7 @@ fn what_is_written_is_reported() {
         &printed,
         &[
             "image [batch, 3, height, width]",
-            "descriptor [batch, 192]",
+            "descriptor [batch, 256]",
             "antialiasing on 8-bit pixels (PIL's BILINEAR)",
         ],
     );

@@ -79,7 +79,7 @@ def test_ctrl_c(work: str, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     sent = time.monotonic()
     out, err = process.communicate(timeout=60)
-    assert out.splitlines() == ["interrupted", "(1, 192)"], (out, err)
+    assert out.splitlines() == ["interrupted", "(1, 256)"], (out, err)
     assert "panicked" not in err
     assert time.monotonic() - sent < 20
 

@@ -83,7 +83,7 @@ def test_reranking_is_the_programs(model: r2former.Model, queries: list[str], ru
     again = r2former.rerank(query, references)
     assert again.scores.tolist() == found.scores.tolist()
     assert [row["reference"] for row in again.to_dict()] == found.order.tolist()
-    assert again._repr_html_().count("<tr>") == 4 and "global_ (4, 192)" in repr(features)
+    assert again._repr_html_().count("<tr>") == 4 and "global_ (4, 256)" in repr(features)
 
 
 def test_methods(model: r2former.Model, queries: list[str]) -> None:
