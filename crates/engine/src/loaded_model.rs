@@ -34,7 +34,7 @@ impl LoadedModel {
     /// Reads a checkpoint of this project.
     ///
     /// # Errors
-    /// [`EngineError::Model`] for a file that is missing, damaged, or no r2former model.
+    /// [`EngineError::Model`](crate::EngineError::Model) for a file that is missing, damaged, or no r2former model.
     pub fn open(path: &Path) -> Result<Self> {
         Ok(Self::new(checkpoint::load_stored(path)?, Source::File(path.to_path_buf())))
     }
@@ -42,7 +42,7 @@ impl LoadedModel {
     /// The model that comes with the program, described in `models/README.md`.
     ///
     /// # Errors
-    /// [`EngineError::Model`], never in a sound build.
+    /// [`EngineError::Model`](crate::EngineError::Model), never in a sound build.
     pub fn built_in() -> Result<Self> {
         Ok(Self::new(checkpoint::parse_stored(BUILT_IN, Path::new("built-in model"))?, Source::BuiltIn))
     }
@@ -50,7 +50,7 @@ impl LoadedModel {
     /// A model of random weights, for measurements; its answers are meaningless.
     ///
     /// # Errors
-    /// [`EngineError::Model`] for an invalid configuration.
+    /// [`EngineError::Model`](crate::EngineError::Model) for an invalid configuration.
     pub fn random(config: &ModelConfig, seed: u64) -> Result<Self> {
         Self::of(config, &R2Former::random(config, seed, &Device::flex())?.to_tensors()?)
     }
@@ -58,7 +58,7 @@ impl LoadedModel {
     /// A model from tensors in memory, as in training.
     ///
     /// # Errors
-    /// [`EngineError::Model`] for tensors that do not fit the configuration.
+    /// [`EngineError::Model`](crate::EngineError::Model) for tensors that do not fit the configuration.
     pub fn of(config: &ModelConfig, tensors: &Tensors) -> Result<Self> {
         let name = Path::new(&config.name);
         let bytes = checkpoint::serialize(name, config, tensors, checkpoint::Storage::F32)?;
@@ -68,7 +68,7 @@ impl LoadedModel {
     /// The same weights under another configuration, for ablations: another model, with a fingerprint of its own.
     ///
     /// # Errors
-    /// [`EngineError::Model`] for an invalid configuration, or one that needs tensors of other shapes.
+    /// [`EngineError::Model`](crate::EngineError::Model) for an invalid configuration, or one that needs tensors of other shapes.
     pub fn with(&self, change: impl FnOnce(&mut ModelConfig, &mut Tensors)) -> Result<Self> {
         let (mut config, mut tensors) = (self.config.clone(), expanded(self.tensors.clone()));
         change(&mut config, &mut tensors);
@@ -98,7 +98,7 @@ impl LoadedModel {
     /// The model's file, for a copy.
     ///
     /// # Errors
-    /// [`EngineError::Model`] for a file that cannot be opened any more. Reading fails at the end of one that has changed.
+    /// [`EngineError::Model`](crate::EngineError::Model) for a file that cannot be opened any more. Reading fails at the end of one that has changed.
     pub fn file(&self) -> Result<Box<dyn Read>> {
         Ok(match &self.source {
             Source::BuiltIn => Box::new(BUILT_IN),
