@@ -7,7 +7,6 @@ use crate::{Extractor, LocalRows, RerankMethod, Result};
 /// One query's candidates by a reranking method.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RankedCandidates {
-    method: RerankMethod,
     /// Indices of the candidates, best first; equal scores keep the order in which candidates came.
     pub order: Vec<usize>,
     /// Scores of the first of them; those that a cascade leaves out have none.
@@ -30,10 +29,9 @@ impl RankedCandidates {
         let Some(best) = self.order.first().map(|best| rows[*best]).filter(|rows| !rows.is_empty()) else {
             return Ok(None);
         };
-        match (self.inliers, self.method, self.scores.first()) {
-            (Some(known), ..) => Ok(Some(known)),
-            (None, RerankMethod::Ransac, Some(score)) => Ok(Some(*score as usize)),
-            _ => Ok(Some(Verifier::new(extractor, query)?.inliers(best))),
+        match self.inliers {
+            Some(known) => Ok(Some(known)),
+            None => Ok(Some(Verifier::new(extractor, query)?.inliers(best))),
         }
     }
 }
@@ -53,8 +51,11 @@ pub fn rank_candidates(
     let Some(count) = cascade.filter(|count| method == RerankMethod::Model && *count < rows.len()) else {
         let scores = method.scores(extractor, query, rows)?;
         let order = best_first(&scores);
-        let scores = order.iter().map(|i| scores[*i]).collect();
-        return Ok(RankedCandidates { method, order, scores, inliers: None });
+        let scores: Vec<f32> = order.iter().map(|i| scores[*i]).collect();
+        // RANSAC's scores are its inliers.
+        let best = scores.first().filter(|_| method == RerankMethod::Ransac);
+        let inliers = best.map(|score| *score as usize);
+        return Ok(RankedCandidates { order, scores, inliers });
     };
     let geometry = cascade_scores(extractor, query, rows)?;
     let inliers = |i: usize| geometry[i] as usize;
@@ -67,7 +68,7 @@ pub fn rank_candidates(
     let order: Vec<usize> = ranked.iter().map(|at| chosen[*at]).chain(others).collect();
     let best = order.first().map(|best| inliers(*best));
     let scores = ranked.iter().map(|at| scores[*at]).collect();
-    Ok(RankedCandidates { method, order, scores, inliers: best })
+    Ok(RankedCandidates { order, scores, inliers: best })
 }
 
 /// By what a cascade chooses candidates, whose local features are in 8 bits as an index stores them (`&[u8]`) or in full

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
 from . import _native
 from ._html import table
+from ._listed import Listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -248,29 +249,16 @@ def _caption(answer: Answer) -> str:
     return caption
 
 
-class Answers(Sequence[Answer]):
+class Answers(Listed[Answer]):
     """Answers in the order of their queries."""
 
     def __init__(self, native: _native.Answers) -> None:
         self._native = native
-        self._answers = [Answer(document, self) for document in json.loads(native.json())["answers"]]
-
-    @overload
-    def __getitem__(self, which: int) -> Answer: ...
-    @overload
-    def __getitem__(self, which: slice) -> list[Answer]: ...
-    def __getitem__(self, which: int | slice) -> Answer | list[Answer]:
-        return self._answers[which]
-
-    def __len__(self) -> int:
-        return len(self._answers)
-
-    def __iter__(self) -> Iterator[Answer]:
-        return iter(self._answers)
+        self._items = [Answer(document, self) for document in json.loads(native.json())["answers"]]
 
     def to_dict(self) -> dict[str, Any]:
         """The document of ``r2former query --json``."""
-        return {"answers": [answer.to_dict() for answer in self._answers]}
+        return {"answers": [answer.to_dict() for answer in self._items]}
 
     def to_geojson(self) -> dict[str, Any]:
         """The FeatureCollection of ``r2former query --geojson``: longitude first, as in RFC 7946.
@@ -283,7 +271,7 @@ class Answers(Sequence[Answer]):
 
     def to_pandas(self) -> pd.DataFrame:
         """A row for each match, and one for each query without any."""
-        return _frame(self._answers)
+        return _frame(self._items)
 
     def __repr__(self) -> str:
         return f"<r2former.Answers of {len(self)} queries>"
@@ -291,7 +279,7 @@ class Answers(Sequence[Answer]):
     def _repr_html_(self) -> str:
         columns = ["query", "status", "confidence", "position", "path", "similarity", "score", "agreeing"]
         rows = []
-        for answer in self._answers:
+        for answer in self._items:
             first = answer.matches[0] if answer.matches else None
             estimate = answer.estimate
             rows.append(
@@ -415,12 +403,12 @@ class Place:
     tags: dict[str, str]
 
 
-class Places(Sequence[Place]):
+class Places(Listed[Place]):
     """Images of an index, sorted by name."""
 
     def __init__(self, documents: Sequence[Mapping[str, Any]]) -> None:
         self._documents = list(documents)
-        self._places = [
+        self._items = [
             Place(
                 entry["id"],
                 entry["place"]["name"],
@@ -433,16 +421,6 @@ class Places(Sequence[Place]):
             for entry in self._documents
         ]
 
-    @overload
-    def __getitem__(self, which: int) -> Place: ...
-    @overload
-    def __getitem__(self, which: slice) -> list[Place]: ...
-    def __getitem__(self, which: int | slice) -> Place | list[Place]:
-        return self._places[which]
-
-    def __len__(self) -> int:
-        return len(self._places)
-
     def to_dict(self) -> list[Mapping[str, Any]]:
         """The document of ``r2former index list --json``."""
         return list(self._documents)
@@ -450,7 +428,7 @@ class Places(Sequence[Place]):
     def to_geojson(self) -> dict[str, Any]:
         """A FeatureCollection of the places with a position in degrees."""
         features = []
-        for place in self._places:
+        for place in self._items:
             if isinstance(place.position, LatLon):
                 properties = {
                     "name": place.name,
@@ -477,7 +455,7 @@ class Places(Sequence[Place]):
                 "tags": place.tags,
                 "id": place.id,
             }
-            for place in self._places
+            for place in self._items
         ]
         return pd.DataFrame(rows)
 
@@ -485,5 +463,5 @@ class Places(Sequence[Place]):
         return f"<r2former.Places: {len(self)} images>"
 
     def _repr_html_(self) -> str:
-        rows = [(p.name, shown(p.position), p.heading, p.time) for p in self._places[:20]]
+        rows = [(p.name, shown(p.position), p.heading, p.time) for p in self._items[:20]]
         return table(["name", "position", "heading", "time"], rows, f"{len(self)} images")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Union, overload
+from typing import TYPE_CHECKING, Any, Union
 
 from . import _native
 from ._html import table
 from ._images import ImageLike, item
+from ._listed import Listed
 from .errors import RequestError
 from .results import Answers, Match, Position, coordinates, match_of, position_of, shown
 
@@ -70,7 +71,7 @@ class TrackPoint:
     live: Fix | None
 
 
-class Track(Sequence[TrackPoint]):
+class Track(Listed[TrackPoint]):
     """The frames of a sequence in their order, n of them.
 
     Attributes:
@@ -81,25 +82,12 @@ class Track(Sequence[TrackPoint]):
         self.answers = answers
         self._native = native
         self._documents: list[dict[str, Any]] = json.loads(native.json())
-        self._points = [
+        self._items = [
             TrackPoint(
                 entry["frame"], entry["query"], entry["time"], fix_of(entry["best"]), fix_of(entry["live"])
             )
             for entry in self._documents
         ]
-
-    @overload
-    def __getitem__(self, which: int) -> TrackPoint: ...
-    @overload
-    def __getitem__(self, which: slice) -> list[TrackPoint]: ...
-    def __getitem__(self, which: int | slice) -> TrackPoint | list[TrackPoint]:
-        return self._points[which]
-
-    def __len__(self) -> int:
-        return len(self._points)
-
-    def __iter__(self) -> Iterator[TrackPoint]:
-        return iter(self._points)
 
     def to_dict(self) -> dict[str, Any]:
         """The document of ``r2former query --sequence --json``: ``answers`` and ``track``."""
@@ -125,10 +113,10 @@ class Track(Sequence[TrackPoint]):
                 f"{prefix}probability": fix.probability if fix else None,
             }
 
-        about = [{"frame": point.frame, "query": point.query, "time": point.time} for point in self._points]
+        about = [{"frame": point.frame, "query": point.query, "time": point.time} for point in self._items]
         rows = [
             {**own, **columns(point.best, ""), **columns(point.live, "live_")}
-            for own, point in zip(about, self._points)
+            for own, point in zip(about, self._items)
         ]
         return pd.DataFrame(rows)
 
@@ -138,7 +126,7 @@ class Track(Sequence[TrackPoint]):
     def _repr_html_(self) -> str:
         columns = ["frame", "query", "time", "position", "path", "probability", "live"]
         rows = []
-        for point in self._points:
+        for point in self._items:
             best, live = point.best, point.live
             rows.append(
                 (

@@ -77,19 +77,22 @@ pub(super) fn run(args: &CalibrateArgs, machine: &Machine) -> Result<ExitStatus>
     (options.radius_m, options.candidates) = (args.radius, args.candidates as usize);
     (options.precision, options.storage) = (args.precision, args.storage.storage());
     if args.weigh_inliers || args.cascade.is_some() {
-        let mut plain = loaded.clone();
-        let Some(reranker) = &mut loaded.config.reranker else {
+        let Some(mut reranker) = loaded.config.reranker.take() else {
             bail!(
                 "{}: has no reranker, so there is nothing to weigh or to choose for it",
                 args.input.display()
             );
         };
+        let cascade = args.cascade.map_or(reranker.cascade, |count| Some(count as usize));
         if args.weigh_inliers {
-            plain.config.reranker.iter_mut().for_each(|own| (own.inliers, own.cascade) = (None, None));
+            (reranker.inliers, reranker.cascade) = (None, None);
+            let mut plain = loaded.clone();
+            plain.config.reranker = Some(reranker.clone());
             let extractor = machine.extractor(plain, settings)?;
             reranker.inliers = Some(weigh_inliers(&extractor, &datasets, &options, &Bar::default())?);
         }
-        reranker.cascade = args.cascade.map_or(reranker.cascade, |count| Some(count as usize));
+        reranker.cascade = cascade;
+        loaded.config.reranker = Some(reranker);
     }
     let mut config = loaded.config.clone();
     let extractor = machine.extractor(loaded, settings)?;
