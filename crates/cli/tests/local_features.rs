@@ -106,7 +106,9 @@ fn options_that_do_not_fit_are_refused() {
 fn local_features_become_a_global_descriptor() {
     let home = tempfile::tempdir().expect("temporary folder");
     let file = |name: &str| home.path().join(name);
-    report(r2former().args(["model", "import"]).arg(global_only()).arg(file("plain")));
+    let mut import = r2former();
+    import.args(["model", "import"]).arg(global_only()).arg(file("plain")).args(["--local-layer", "1"]);
+    report(&mut import);
     let photos = home.path().join("photos");
     std::fs::create_dir(&photos).expect("a folder");
     for seed in 0..12 {
@@ -129,6 +131,16 @@ fn local_features_become_a_global_descriptor() {
     let about = info.args(["model", "info"]).arg(file("vlad")).assert().success().get_output().stdout.clone();
     names(&String::from_utf8_lossy(&about), &["8 dimensions, VLAD of 4 clusters"]);
     asked(home.path(), "vlad", &file("vlad"));
+    // Blocks after those of the local features only rank patches.
+    let short = |blocks: &str| {
+        let mut copy = r2former();
+        copy.args(["model", "copy"]).arg(file("vlad")).arg(file("short")).args(["--blocks", blocks]);
+        copy
+    };
+    names(&fails(&mut short("1"), 1), &["vlad", "1 blocks", "can be kept"]);
+    let depth = report(&mut short("2"))["model"]["config"]["backbone"]["depth"].clone();
+    assert_eq!(depth, 2);
+    asked(home.path(), "short", &file("short"));
     // What cannot be fitted.
     names(&fails(&mut vlad(&["--dim", "12", "--clusters", "4"]), 1), &["12 photographs", "12 dimensions"]);
     names(&fails(&mut vlad(&["--dim", "600", "--clusters", "2"]), 1), &["dimensions", "clusters"]);

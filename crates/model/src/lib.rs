@@ -55,6 +55,7 @@ mod pooling;
 pub mod quantize;
 pub mod r2former;
 pub mod reranker;
+pub mod shorten;
 mod stream;
 pub mod weights;
 

@@ -16,6 +16,7 @@ use clap::{Args, Subcommand};
 use r2former_engine::LoadedModel;
 use r2former_model::checkpoint::{Storage, write_atomically_with};
 use r2former_model::import::{self, ImportOptions, Imported, Normalisation, import};
+use r2former_model::shorten::keep_blocks;
 use r2former_model::weights::{StoredValues, Tensors};
 use r2former_model::{Checkpoint, ImageSize, ModelConfig, Pooling, PositionMode, ResizeMode, cost, hub};
 use serde_json::json;
@@ -28,7 +29,7 @@ pub(crate) enum ModelCommand {
     /// (.pth, .ckpt, .torch, .mat, .safetensors, or a downloaded folder with config.json); `model catalog` lists where to
     /// get them.
     Import(ImportArgs),
-    /// Copy a model, changing its name, image size, local features, licence or storage precision.
+    /// Copy a model, changing its name, image size, local features, number of blocks, licence or storage precision.
     Copy(CopyArgs),
     /// Average the weights of two models of the same architecture, such as a fine-tuned model and its start.
     ///
@@ -131,6 +132,10 @@ pub(crate) struct CopyArgs {
     /// New input image size [default: unchanged]: HxW, native, longest:N or shorter:N, as for `model import`.
     #[arg(long, value_name = "SIZE")]
     image_size: Option<ImageSize>,
+    /// Keep the first N blocks of the transformer, where the global descriptor is made of local features (`model vlad`): faster,
+    /// and patches are ranked by the attention of the last one kept [default: all].
+    #[arg(long, value_name = "N")]
+    blocks: Option<usize>,
     /// Licence of the weights, in a few words; `model info` shows it [default: unchanged].
     #[arg(long, value_name = "TEXT")]
     license: Option<String>,
@@ -282,6 +287,9 @@ fn run_copy(args: &CopyArgs) -> Result<ExitStatus> {
     }
     if !local.is_empty() {
         local.apply(&mut config, &mut tensors).with_context(|| args.input.display().to_string())?;
+    }
+    if let Some(blocks) = args.blocks {
+        keep_blocks(&mut config, &mut tensors, blocks).with_context(|| args.input.display().to_string())?;
     }
     if let Some(text) = &args.license {
         config.set_license(text);
