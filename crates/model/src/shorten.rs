@@ -67,7 +67,8 @@ mod tests {
         keep_blocks(&mut short, &mut tensors, 3).expect("one block after the local features");
         assert!(tensors.keys().any(|name| name.starts_with("backbone.blocks.2.")));
         assert!(!tensors.keys().any(|name| name.starts_with("backbone.blocks.3.")));
-        let short = R2Former::from_tensors(&short, tensors, &device).expect("every tensor that is left is used");
+        let short =
+            R2Former::from_tensors(&short, tensors, &device).expect("every tensor that is left is used");
 
         let images = Tensor::<4>::random([1, 3, 64, 64], Distribution::Normal(0.0, 1.0), &device);
         let [a, b] = [model, short].map(|model| model.extract(images.clone()).expect("features"));
