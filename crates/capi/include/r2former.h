@@ -117,7 +117,8 @@ int r2former_fix_of(const char *document,
 //
 // # Safety
 // `path` is text that ends with 0; `device` as well, or NULL.
-struct r2former_index *r2former_open(const char *path, const char *device);
+struct r2former_index *r2former_open(const char *path,
+                                     const char *device);
 
 // Creates an empty index of positions in latitude and longitude, in a new or empty folder or as a new collection, and opens
 // it. `model` is a model file, or NULL for the built-in model; `device` may be NULL for the CPU. Returns NULL where it
