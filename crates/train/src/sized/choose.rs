@@ -6,7 +6,7 @@ use crate::config::{MiningKind, Schedule, Stage, TrainConfig};
 use crate::pool::Pool;
 use crate::run::Measured;
 use crate::start::starting_model;
-use r2former_model::BackboneConfig;
+use r2former_model::{BackboneConfig, GlobalConfig};
 
 /// Share of the time for validations where their number is free, and for a single one where its queries are.
 const VALIDATIONS: f64 = 0.4;
@@ -72,7 +72,8 @@ impl Choices {
         Ok(())
     }
 
-    /// The block after which the start model takes local features that are to stay, if it is an early one.
+    /// The block after which the start model takes local features that are to stay: an early one, or one of a model whose
+    /// global descriptor is made of them.
     fn early_layer(&self) -> Result<Option<usize>> {
         let changes = &self.config.model;
         if changes.fresh_reranker || changes.local_layer.is_some() {
@@ -80,8 +81,10 @@ impl Choices {
         }
         let start = starting_model(&self.config)?.0.config;
         let BackboneConfig::Vit(vit) = &start.backbone else { return Ok(None) };
+        let made_of_them = matches!(start.global, GlobalConfig::LocalVlad(_));
         let layer = start.local.as_ref().and_then(|local| local.layer);
-        Ok(layer.filter(|layer| start.trained.local && layer + 1 < vit.depth))
+        let layer = layer.or(made_of_them.then_some(vit.depth - 1));
+        Ok(layer.filter(|layer| start.trained.local && (made_of_them || layer + 1 < vit.depth)))
     }
 
     /// Sizes schedule, validation and mining to `budget` seconds.
