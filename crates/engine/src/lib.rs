@@ -80,6 +80,7 @@ mod query_result;
 mod rerank;
 mod rerank_method;
 mod sequence;
+mod sequence_evidence;
 mod shards;
 mod sizes;
 mod stream;

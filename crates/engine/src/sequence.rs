@@ -1,19 +1,21 @@
 //! Frames in order: a hidden Markov model over the index's places fuses their candidates.
 //!
 //! The states are the places that the frames' searches found. A frame's scores say how well each place explains it, and
-//! between two frames nobody moves farther than a bound. [`SequenceFilter`] takes one frame at a time (forward algorithm);
-//! [`best_track`] looks at all frames at once (Viterbi).
+//! between two frames nobody moves farther than a bound. Frames in a row err alike, in the same light and season: where
+//! places only have an order, those that resemble every frame lose most of what they have in common with them.
+//! [`SequenceFilter`] takes one frame at a time (forward algorithm); [`best_track`] looks at all frames at once (Viterbi).
 
-use crate::{Estimate, Match, Result, ScoreKind};
+use crate::sequence_evidence::{Common, Evidence};
+use crate::{Estimate, Match, Result};
 use r2former_data::{Position, PositionKind};
 use r2former_index::{Filter, ReadPlaces};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 /// States that are carried from frame to frame, at most: the most probable ones.
 const CARRIED: usize = 120;
-/// Log-likelihood of a place that a frame's search did not find, relative to the frame's best.
-const UNSEEN: f64 = -8.0;
+/// Frames that are looked at together: what a place has in common with all of them.
+const MEMORY: usize = 5;
 
 /// How frames are fused.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,20 +36,23 @@ pub struct SequenceOptions {
 }
 
 impl SequenceOptions {
-    /// The options for an index: bounds as stated, `max_step` in metres or, without positions, in places, which are then
-    /// numbered in the order of their names.
+    /// With other bounds where they are stated: a speed in metres per second, and a step in metres or, without positions,
+    /// in places.
+    #[must_use]
+    pub fn bounded(mut self, [max_speed, max_step]: [Option<f64>; 2]) -> Self {
+        self.max_speed = max_speed.unwrap_or(self.max_speed);
+        self.max_step_m = max_step.unwrap_or(self.max_step_m);
+        self.max_places = max_step.unwrap_or(self.max_places);
+        self
+    }
+
+    /// The options for an index, [`bounded`](Self::bounded); places without positions are numbered in the order of their
+    /// names.
     ///
     /// # Errors
     /// [`EngineError::Index`](crate::EngineError::Index) for an index that cannot be read.
-    pub fn of_index(
-        index: &impl ReadPlaces,
-        kind: PositionKind,
-        [max_speed, max_step]: [Option<f64>; 2],
-    ) -> Result<Self> {
-        let mut options = Self::default();
-        options.max_speed = max_speed.unwrap_or(options.max_speed);
-        options.max_step_m = max_step.unwrap_or(options.max_step_m);
-        options.max_places = max_step.unwrap_or(options.max_places);
+    pub fn of_index(index: &impl ReadPlaces, kind: PositionKind, bounds: [Option<f64>; 2]) -> Result<Self> {
+        let mut options = Self::default().bounded(bounds);
         if kind == PositionKind::None {
             let mut names = Vec::new();
             index.any_place(&Filter::default(), &mut |_, place| {
@@ -132,6 +137,10 @@ struct State {
 #[derive(Debug, Clone)]
 pub struct SequenceFilter {
     options: SequenceOptions,
+    /// After the frames that are older than the memory.
+    before: Vec<State>,
+    /// The latest frames, and what each allows of motion since the one before.
+    frames: VecDeque<(Evidence, Motion)>,
     states: Vec<State>,
     time: Option<f64>,
 }
@@ -139,31 +148,26 @@ pub struct SequenceFilter {
 impl SequenceFilter {
     /// Before the first frame: everywhere is equally probable.
     pub fn new(options: SequenceOptions) -> Self {
-        Self { options, states: Vec::new(), time: None }
+        let (before, states, frames) = (Vec::new(), Vec::new(), VecDeque::new());
+        Self { options, before, frames, states, time: None }
     }
 
     /// Takes the next frame; `None` while no frame had a candidate.
     pub fn push(&mut self, frame: SequenceFrame) -> Option<Fix> {
         let motion = self.options.motion(self.time, &frame);
         self.time = frame.time.or(self.time);
-        let before = std::mem::take(&mut self.states);
-        let mut states = next_states(&before, frame.matches);
-        let even = 1.0 / states.len().max(1) as f64;
-        let mut prior = vec![0.0; states.len()];
-        for from in &before {
-            for (own, share) in prior.iter_mut().zip(self.options.transitions(from, &states, &motion)) {
-                *own += from.weight * share;
-            }
+        self.frames.push_back((Evidence::of(frame.matches), motion));
+        let common = Common::of(self.frames.iter().map(|(evidence, _)| evidence));
+        if self.frames.len() > MEMORY
+            && let Some((evidence, motion)) = self.frames.pop_front()
+        {
+            self.before = self.options.forward(&self.before, &evidence, &common, &motion);
         }
-        for (state, prior) in states.iter_mut().zip(prior) {
-            let prior = if before.is_empty() { even } else { self.options.mixed(prior, even) };
-            state.weight = prior * state.emission.exp();
+        // All of them again: the latest frame changes what is common to the others, too.
+        self.states.clone_from(&self.before);
+        for (evidence, motion) in &self.frames {
+            self.states = self.options.forward(&self.states, evidence, &common, motion);
         }
-        let total: f64 = states.iter().map(|state| state.weight).sum();
-        states.iter_mut().for_each(|state| state.weight /= total);
-        states.sort_by(|a, b| b.weight.total_cmp(&a.weight));
-        states.truncate(CARRIED.max(1));
-        self.states = states;
         self.fix()
     }
 
@@ -183,16 +187,24 @@ impl SequenceFilter {
 pub fn best_track(frames: Vec<SequenceFrame>, options: &SequenceOptions) -> Vec<Option<Fix>> {
     let mut columns: Vec<Vec<State>> = Vec::with_capacity(frames.len());
     let mut time = None;
-    for frame in frames {
-        let motion = options.motion(time, &frame);
-        time = frame.time.or(time);
+    let all: Vec<(Evidence, Motion)> = frames
+        .into_iter()
+        .map(|frame| {
+            let motion = options.motion(time, &frame);
+            time = frame.time.or(time);
+            (Evidence::of(frame.matches), motion)
+        })
+        .collect();
+    for (i, (evidence, motion)) in all.iter().enumerate() {
+        let around = i.saturating_sub(MEMORY / 2)..all.len().min(i + MEMORY / 2 + 1);
+        let common = Common::of(all[around].iter().map(|(evidence, _)| evidence));
         let before = columns.last().map_or(&[][..], Vec::as_slice);
         // Logarithms of ways: the best one counts 0, so that carrying compares them alike.
-        let mut states = next_states(before, frame.matches);
+        let mut states = next_states(before, evidence, &common);
         let even = 1.0 / states.len().max(1) as f64;
         let mut best: Vec<(f64, Option<usize>)> = vec![(f64::NEG_INFINITY, None); states.len()];
         for (i, from) in before.iter().enumerate() {
-            for (own, share) in best.iter_mut().zip(options.transitions(from, &states, &motion)) {
+            for (own, share) in best.iter_mut().zip(options.transitions(from, &states, motion)) {
                 let way = from.weight + options.mixed(share, even).ln();
                 if way > own.0 {
                     *own = (way, Some(i));
@@ -224,6 +236,7 @@ pub fn best_track(frames: Vec<SequenceFrame>, options: &SequenceOptions) -> Vec<
 }
 
 /// How far it may be from the frame before.
+#[derive(Debug, Clone)]
 struct Motion {
     least_m: f64,
     most_m: f64,
@@ -237,6 +250,27 @@ impl SequenceOptions {
         let seconds = before.zip(frame.time).map(|(before, now)| (now - before).abs());
         let metres = seconds.map_or(self.max_step_m, |seconds| seconds * self.max_speed);
         Motion { least_m: 0.0, most_m: metres + self.slack_m }
+    }
+
+    /// The states after one more frame.
+    fn forward(&self, before: &[State], evidence: &Evidence, common: &Common, motion: &Motion) -> Vec<State> {
+        let mut states = next_states(before, evidence, common);
+        let even = 1.0 / states.len().max(1) as f64;
+        let mut prior = vec![0.0; states.len()];
+        for from in before {
+            for (own, share) in prior.iter_mut().zip(self.transitions(from, &states, motion)) {
+                *own += from.weight * share;
+            }
+        }
+        for (state, prior) in states.iter_mut().zip(prior) {
+            let prior = if before.is_empty() { even } else { self.mixed(prior, even) };
+            state.weight = prior * state.emission.exp();
+        }
+        let total: f64 = states.iter().map(|state| state.weight).sum();
+        states.iter_mut().for_each(|state| state.weight /= total);
+        states.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+        states.truncate(CARRIED);
+        states
     }
 
     /// How probable each state is after one state, by the motion alone.
@@ -275,41 +309,22 @@ impl SequenceOptions {
 }
 
 /// The candidates of a frame, and the places before it that it did not find.
-fn next_states(before: &[State], matches: Vec<Match>) -> Vec<State> {
-    let emissions = emissions(&matches);
-    let mut known: HashMap<String, ()> = HashMap::with_capacity(matches.len());
-    let mut states: Vec<State> = Vec::with_capacity(matches.len() + before.len());
-    for (place, emission) in matches.into_iter().zip(emissions) {
-        if known.insert(place.path.clone(), ()).is_none() {
-            states.push(State { place, emission, weight: 0.0, back: None });
-        }
-    }
-    // Without any candidate, a frame says nothing.
-    let unseen = if states.is_empty() { 0.0 } else { UNSEEN };
-    for state in before.iter().filter(|state| !known.contains_key(&state.place.path)) {
-        states.push(State { place: state.place.clone(), emission: unseen, weight: 0.0, back: None });
-    }
+fn next_states(before: &[State], evidence: &Evidence, common: &Common) -> Vec<State> {
+    let carried = before.iter().map(|state| &state.place);
+    let unfound = carried.filter(|place| !evidence.has(&place.path));
+    let mut states: Vec<State> = evidence
+        .places
+        .iter()
+        .chain(unfound)
+        .map(|place| {
+            let emission = evidence.value(&place.path) - common.value(&place.path);
+            State { place: place.clone(), emission, weight: 0.0, back: None }
+        })
+        .collect();
+    // Relative to the best one, so that no exponential overflows.
+    let best = states.iter().map(|state| state.emission).fold(f64::NEG_INFINITY, f64::max);
+    states.iter_mut().for_each(|state| state.emission -= best);
     states
-}
-
-/// Log-likelihoods of the candidates, relative to the best one.
-fn emissions(matches: &[Match]) -> Vec<f64> {
-    // Scores and similarities are not comparable: what was not reranked is behind what was.
-    let scored = matches.first().is_some_and(|m| m.score.is_some());
-    let value = |m: &Match| match (m.score, m.score_kind) {
-        (Some(score), Some(ScoreKind::RerankerProbability)) => {
-            let score = f64::from(score).clamp(1e-6, 1.0 - 1e-6);
-            Some((score / (1.0 - score)).ln())
-        }
-        (Some(score), Some(ScoreKind::RansacInliers | ScoreKind::MutualMatches)) => {
-            Some(3.0 * f64::from(score.max(0.0)).ln_1p())
-        }
-        _ if scored => None,
-        _ => Some(20.0 * f64::from(m.similarity)),
-    };
-    let values: Vec<Option<f64>> = matches.iter().map(value).collect();
-    let best = values.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
-    values.into_iter().map(|value| value.map_or(UNSEEN, |value| (value - best).max(UNSEEN))).collect()
 }
 
 /// A fix at a place, with the probable ones around it.
@@ -429,6 +444,25 @@ mod tests {
         let matches = vec![bare("90", 0.72), bare("12", 0.7)];
         let fix = filter.push(SequenceFrame { matches, ..SequenceFrame::default() }).expect("a fix");
         assert_eq!((fix.place.path.as_str(), fix.position), ("12", None));
+    }
+
+    #[test]
+    fn in_an_order_a_place_that_resembles_every_frame_does_not_win() {
+        let bare = |path: String, similarity| Match { position: None, ..at(&path, 0.0, similarity) };
+        let order = (0..100).map(|i| (format!("{i}"), f64::from(i))).collect();
+        let options = SequenceOptions { order, ..SequenceOptions::default() };
+        let frames: Vec<SequenceFrame> = (0..5)
+            .map(|i| {
+                let mut matches = vec![bare("90".into(), 0.75), bare(format!("{}", 10 + i), 0.73)];
+                // Everything else is as unlike it.
+                matches.extend((0..80).filter(|j| *j != 10 + i).map(|j| bare(format!("{j}"), 0.5)));
+                SequenceFrame { matches, ..SequenceFrame::default() }
+            })
+            .collect();
+        let mut filter = SequenceFilter::new(options.clone());
+        let live: Vec<Option<Fix>> = frames.iter().map(|frame| filter.push(frame.clone())).collect();
+        assert_eq!(live[4].as_ref().expect("a fix").place.path, "14");
+        assert_eq!(best_track(frames, &options)[4].as_ref().expect("a fix").place.path, "14");
     }
 
     #[test]

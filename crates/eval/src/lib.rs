@@ -91,4 +91,4 @@ pub use run::{
 };
 pub use search::{nearest, nearest_reference};
 pub use table::Table;
-pub use windows::{WindowRecall, WindowSummary};
+pub use windows::{Window, WindowRecall, WindowSummary};

@@ -1,7 +1,7 @@
 //! How a dataset is evaluated.
 
 use crate::ranking::Reranked;
-use crate::{EvalError, FeatureStorage, QueryPreprocessing, Result, Rules, Unknown};
+use crate::{EvalError, FeatureStorage, QueryPreprocessing, Result, Rules, Unknown, Window};
 use r2former_engine::RerankMethod;
 use r2former_model::ModelConfig;
 
@@ -38,8 +38,8 @@ pub struct EvalOptions {
     /// Make a part of the queries unknown, to measure how well confidence separates them; `None`: confidence is not
     /// measured.
     pub unknown: Option<Unknown>,
-    /// Measure recall@1 with windows of this many queries in a row, fused as frames of a sequence; `None`: not measured.
-    pub window: Option<usize>,
+    /// Measure recall@1 with windows of several queries in a row, fused as frames of a sequence; `None`: not measured.
+    pub window: Option<Window>,
 }
 
 impl EvalOptions {
@@ -108,10 +108,10 @@ impl EvalOptions {
         self
     }
 
-    /// Measures windows of this many frames; `None`: none.
+    /// Measures such windows; `None`: none.
     #[must_use]
-    pub fn window(mut self, frames: Option<usize>) -> Self {
-        self.window = frames;
+    pub fn window(mut self, window: Option<Window>) -> Self {
+        self.window = window;
         self
     }
 

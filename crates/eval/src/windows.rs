@@ -8,6 +8,26 @@ use r2former_data::Photo;
 use r2former_engine::{RerankMethod, SequenceFilter, SequenceFrame, SequenceOptions};
 use serde::Serialize;
 
+/// Which queries are fused, and how far apart they may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    /// Frames: the query and those before it.
+    pub frames: usize,
+    /// Metres per second that are not exceeded, where queries have times; `None`: the default of
+    /// [`SequenceOptions`].
+    pub max_speed: Option<f64>,
+    /// Metres between two frames that are not exceeded where a time is missing or, without positions, places of the database
+    /// in its order; `None`: the default.
+    pub max_step: Option<f64>,
+}
+
+impl Window {
+    /// This many frames, and default bounds.
+    pub fn of(frames: usize) -> Self {
+        Self { frames, max_speed: None, max_step: None }
+    }
+}
+
 /// Recall@1 of windows of several frames.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WindowSummary {
@@ -40,12 +60,13 @@ pub(crate) fn fuse_windows(
     photos: &[&Photo],
     positives: &[&[u32]],
     rankings: &PerRanking<Vec<Ranking>>,
-    frames: usize,
+    window: Window,
 ) -> WindowSummary {
+    let frames = window.frames;
     let starts = starts(photos);
     let order = (0..asked.references.len()).map(|i| (i.to_string(), i as f64)).collect();
     // A database without positions was recorded in its own order.
-    let mut options = SequenceOptions::default();
+    let mut options = SequenceOptions::default().bounded([window.max_speed, window.max_step]);
     options.order = order;
     let of = |(ranking, all): (RerankMethod, &Vec<Ranking>)| {
         let frames_of: Vec<SequenceFrame> = (0..photos.len())

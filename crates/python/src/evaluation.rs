@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use r2former_data::dataset::DatasetSpec;
 use r2former_engine::RerankMethod;
 use r2former_eval::{
-    EmptyQueries, EvalOptions, FeatureStorage, Grouping, Rules, Unknown, evaluate as evaluate_on,
+    EmptyQueries, EvalOptions, FeatureStorage, Grouping, Rules, Unknown, Window, evaluate as evaluate_on,
 };
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -29,6 +29,8 @@ struct EvalDocument {
     unknown: Option<f64>,
     seed: Option<u64>,
     window: Option<usize>,
+    max_speed: Option<f64>,
+    max_step: Option<f64>,
     features: Option<PathBuf>,
 }
 
@@ -96,7 +98,11 @@ pub(crate) fn evaluate(
             .adaptive(asked.adaptive)
             .storage(FeatureStorage { dir: asked.features, ..FeatureStorage::default() })
             .query_preprocessing(preprocessing)
-            .window(asked.window)
+            .window(asked.window.map(|frames| Window {
+                frames,
+                max_speed: asked.max_speed,
+                max_step: asked.max_step,
+            }))
             .unknown(asked.unknown.map(|share| Unknown { share, seed: asked.seed.unwrap_or(1) }));
         let evaluation = evaluate_on(&dataset, &extractor, &options, watch)?;
         Ok((serde_json::to_string(&evaluation.summary)?, watch.take_notes()))

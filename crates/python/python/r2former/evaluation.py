@@ -87,6 +87,8 @@ def evaluate(
     unknown: float | None = None,
     seed: int | None = None,
     window: int | None = None,
+    max_speed: float | None = None,
+    max_step: float | None = None,
     features: Path | None = None,
     progress: Progress = None,
 ) -> Evaluation:
@@ -113,6 +115,9 @@ def evaluate(
         unknown: Share of the queries that is made unknown, to measure confidence.
         seed: Of their choice.
         window: Measure recall@1 with windows of this many queries, as frames of a sequence.
+        max_speed: Metres per second that its frames do not exceed, where queries have times (15).
+        max_step: Metres between two frames that are not exceeded where a time is missing (15), or without positions
+            references in their order (3).
         features: A folder that keeps extracted features, so that an interrupted call resumes.
         progress: True for a bar (tqdm), or a function of (what, done, total).
     """
@@ -135,6 +140,8 @@ def evaluate(
         "unknown": unknown,
         "seed": seed,
         "window": window,
+        "max_speed": max_speed,
+        "max_step": max_step,
         "features": None if features is None else os.fspath(features),
     }
     with reporting(progress) as report:

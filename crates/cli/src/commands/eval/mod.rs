@@ -9,7 +9,7 @@ mod sets;
 mod suite;
 
 use crate::common::{
-    Machine, ModelArgs, ensure_writable_folder, load_model, parse_margin, parse_share, renamed,
+    Machine, ModelArgs, ensure_writable_folder, load_model, parse_margin, parse_metres, parse_share, renamed,
     rerank_or_default,
 };
 use crate::exit::ExitStatus;
@@ -22,7 +22,7 @@ use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, RerankMethod, Settings};
 use r2former_eval::{
     Environment, EvalOptions, EvalSummary, FeatureStorage, PAGE, PredictionsFile, QueryPreprocessing, Rules,
-    RunInfo, Unknown, evaluate, rank, write_report,
+    RunInfo, Unknown, Window, evaluate, rank, write_report,
 };
 use r2former_model::Device;
 use serde_json::json;
@@ -107,6 +107,13 @@ pub(crate) struct RunArgs {
     /// Measure recall@1 with windows of N queries in a row, fused as the frames of a sequence: the query and those before it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=1000))]
     window: Option<u16>,
+    /// Metres per second that the frames of a window do not exceed, where queries have times [default: 15].
+    #[arg(long, value_name = "M/S", allow_negative_numbers = true, value_parser = parse_metres, requires = "window")]
+    max_speed: Option<f64>,
+    /// Metres between two frames that are not exceeded where a time is missing [default: 15]; without positions, references
+    /// in their order [default: 3].
+    #[arg(long, value_name = "METRES", allow_negative_numbers = true, value_parser = parse_metres, requires = "window")]
+    max_step: Option<f64>,
     #[command(flatten)]
     storage: StorageArgs,
     /// Write a report into this folder: report.html, and results.json with every query.
@@ -214,7 +221,11 @@ impl RunArgs {
             .adaptive(self.adaptive)
             .storage(self.storage.storage())
             .query_preprocessing(self.query_preprocessing)
-            .window(self.window.map(usize::from))
+            .window(self.window.map(|frames| Window {
+                max_speed: self.max_speed,
+                max_step: self.max_step,
+                ..Window::of(frames.into())
+            }))
             .unknown(self.unknown.map(|share| Unknown { share, seed: self.seed })))
     }
 }
