@@ -71,7 +71,7 @@ fn placed(matches: &[Match], scored: bool) -> Vec<f64> {
 }
 
 /// Values of candidates that only have an order: what the reranker did not score is as good as the worst that it did, and
-/// similarity tells these apart.
+/// similarity ranks those.
 fn ordered(matches: &[Match], scored: bool) -> Vec<f64> {
     let worst = matches.iter().filter_map(logit).reduce(f64::min).unwrap_or(0.0);
     let similarity = if scored { SIMILARITY_BESIDE_SCORE } else { SIMILARITY_ORDERED };

@@ -132,6 +132,11 @@ pub(crate) fn backbone_is_frozen(config: &TrainConfig, model: &ModelConfig) -> b
         (Stage::Rerank, _) => true,
         (Stage::Local | Stage::Global, BackboneConfig::Vit(vit)) => config.model.freeze_blocks >= vit.depth,
         (Stage::Local, BackboneConfig::ResNet(_) | BackboneConfig::Vgg16) => config.model.freeze_blocks > 0,
+        // Both losses begin at the local features, where the gradient stops. What is tracked and never reached would stay in
+        // memory, step by step.
+        (Stage::Joint | Stage::Finetune, _) => {
+            config.loss.detach_local && matches!(model.global, GlobalConfig::LocalVlad(_))
+        }
         _ => false,
     }
 }
@@ -216,7 +221,7 @@ pub(crate) fn frozen_parameters(
 mod tests {
     use super::*;
     use r2former_model::checkpoint::{Storage, save};
-    use r2former_model::{Facet, Selection};
+    use r2former_model::{Facet, LocalVladConfig, Selection};
 
     fn start(dir: &std::path::Path, trained: bool, own: Option<RerankerConfig>) -> TrainConfig {
         let mut config = ModelConfig::preset("vit-tiny").unwrap();
@@ -247,6 +252,18 @@ mod tests {
             assert_eq!(model.tensors["reranker.pair_head.weight"].shape, [32, 3]);
             assert!(!model.tensors.keys().any(|name| name.starts_with("reranker.blocks_2.")));
         }
+    }
+
+    #[test]
+    fn a_backbone_that_no_gradient_reaches_is_frozen() {
+        let mut model = ModelConfig::preset("vit-tiny").unwrap();
+        let mut config = TrainConfig::preset(Stage::Finetune);
+        assert!(!backbone_is_frozen(&config, &model));
+        // A descriptor of the local features, behind which the gradient stops.
+        model.global = GlobalConfig::LocalVlad(LocalVladConfig { clusters: 16, dim: 256, softness: 8.0 });
+        assert!(backbone_is_frozen(&config, &model));
+        config.loss.detach_local = false;
+        assert!(!backbone_is_frozen(&config, &model));
     }
 
     #[test]
