@@ -74,6 +74,26 @@ pub struct Match {
     pub score_kind: Option<ScoreKind>,
 }
 
+#[cfg(test)]
+impl Match {
+    /// A reference of this name that is as similar as this, and nothing else about it.
+    pub(crate) fn named(path: &str, similarity: f32) -> Self {
+        Self {
+            rank: 1,
+            id: String::new(),
+            path: path.into(),
+            tags: BTreeMap::new(),
+            position: None,
+            heading: None,
+            time: None,
+            distance_m: None,
+            similarity,
+            score: None,
+            score_kind: None,
+        }
+    }
+}
+
 /// Wall-clock time of a query's stages, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Timing {

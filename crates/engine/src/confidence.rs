@@ -110,17 +110,10 @@ mod tests {
 
     fn at(lat: Option<f64>, similarity: f32, score: Option<f32>) -> Match {
         Match {
-            rank: 1,
-            id: String::new(),
-            path: String::new(),
-            tags: Default::default(),
             position: lat.map(|lat| LatLon { lat, lon: 0.0 }.into()),
-            heading: None,
-            time: None,
-            distance_m: None,
-            similarity,
             score,
             score_kind: score.map(|_| ScoreKind::RerankerProbability),
+            ..Match::named("", similarity)
         }
     }
 

@@ -238,21 +238,13 @@ impl Mean {
 mod tests {
     use super::*;
     use crate::ScoreKind;
-    use std::collections::BTreeMap;
 
     fn at(lat: f64, lon: f64, score: f32) -> Match {
         Match {
-            rank: 1,
-            id: String::new(),
-            path: String::new(),
-            tags: BTreeMap::new(),
             position: Some(LatLon { lat, lon }.into()),
-            heading: None,
-            time: None,
-            distance_m: None,
-            similarity: 0.5,
             score: Some(score),
             score_kind: Some(ScoreKind::RerankerProbability),
+            ..Match::named("", 0.5)
         }
     }
 

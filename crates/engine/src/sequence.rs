@@ -158,6 +158,15 @@ impl SequenceFilter {
         self.time = frame.time.or(self.time);
         self.frames.push_back((Evidence::of(frame.matches), motion));
         let common = Common::of(self.frames.iter().map(|(evidence, _)| evidence));
+        if !common.counts() {
+            // Frames before stay what they were.
+            if let Some((evidence, motion)) = self.frames.pop_back() {
+                self.states = self.options.forward(&self.states, &evidence, &common, &motion);
+            }
+            self.frames.clear();
+            self.before.clone_from(&self.states);
+            return self.fix();
+        }
         if self.frames.len() > MEMORY
             && let Some((evidence, motion)) = self.frames.pop_front()
         {
@@ -348,19 +357,7 @@ mod tests {
     use r2former_data::LocalPoint;
 
     fn at(path: &str, x: f64, similarity: f32) -> Match {
-        Match {
-            rank: 1,
-            id: String::new(),
-            path: path.into(),
-            tags: Default::default(),
-            position: Some(LocalPoint { x, y: 0.0, z: None }.into()),
-            heading: None,
-            time: None,
-            distance_m: None,
-            similarity,
-            score: None,
-            score_kind: None,
-        }
+        Match { position: Some(LocalPoint { x, y: 0.0, z: None }.into()), ..Match::named(path, similarity) }
     }
 
     /// A walk of 10 m per frame along a street of places 10 m apart; frame 2 mistakes a place 500 m away for its own.

@@ -102,6 +102,9 @@ pub(crate) struct Common {
 impl Common {
     pub(crate) fn of<'a>(frames: impl Iterator<Item = &'a Evidence>) -> Self {
         let frames: Vec<&Evidence> = frames.collect();
+        if frames.iter().any(|frame| frame.placed) {
+            return Self { means: HashMap::new(), unseen: 0.0, part: 0.0 };
+        }
         let mean = |value: &dyn Fn(&Evidence) -> f64| {
             frames.iter().map(|frame| value(frame)).sum::<f64>() / frames.len().max(1) as f64
         };
@@ -111,8 +114,12 @@ impl Common {
                 means.insert(path.clone(), mean(&|frame| frame.value(path)));
             }
         }
-        let part = if frames.iter().any(|frame| frame.placed) { 0.0 } else { COMMON };
-        Self { means, unseen: mean(&|frame| frame.unseen), part }
+        Self { means, unseen: mean(&|frame| frame.unseen), part: COMMON }
+    }
+
+    /// Whether any of it counts against a place.
+    pub(crate) fn counts(&self) -> bool {
+        self.part > 0.0
     }
 
     pub(crate) fn value(&self, path: &str) -> f64 {
@@ -126,19 +133,8 @@ mod tests {
     use r2former_data::LocalPoint;
 
     fn found(path: &str, similarity: f32, score: Option<f32>) -> Match {
-        Match {
-            rank: 1,
-            id: String::new(),
-            path: path.into(),
-            tags: Default::default(),
-            position: None,
-            heading: None,
-            time: None,
-            distance_m: None,
-            similarity,
-            score,
-            score_kind: score.map(|_| ScoreKind::RerankerProbability),
-        }
+        let score_kind = score.map(|_| ScoreKind::RerankerProbability);
+        Match { score, score_kind, ..Match::named(path, similarity) }
     }
 
     #[test]

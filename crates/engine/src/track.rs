@@ -129,19 +129,7 @@ mod tests {
     use crate::{LocalPoint, Match};
 
     fn found(path: &str, x: f64) -> Match {
-        Match {
-            rank: 1,
-            id: String::new(),
-            path: path.into(),
-            tags: Default::default(),
-            position: Some(LocalPoint { x, y: 0.0, z: Some(2.0) }.into()),
-            heading: None,
-            time: None,
-            distance_m: None,
-            similarity: 0.9,
-            score: None,
-            score_kind: None,
-        }
+        Match { position: Some(LocalPoint { x, y: 0.0, z: Some(2.0) }.into()), ..Match::named(path, 0.9) }
     }
 
     #[test]
