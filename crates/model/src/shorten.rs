@@ -1,10 +1,10 @@
 //! A vision transformer without its last blocks.
 
 use crate::weights::Tensors;
-use crate::{BackboneConfig, GlobalConfig, ModelConfig, ModelError, Result};
+use crate::{BackboneConfig, ModelConfig, ModelError, Result};
 
 /// Keeps the first `blocks` blocks of a model whose global descriptor is made of its local features
-/// ([`GlobalConfig::LocalVlad`]): what the others compute is only what patches are ranked by, the attention of the last
+/// ([`GlobalConfig::LocalVlad`](crate::GlobalConfig::LocalVlad)): what the others compute is only what patches are ranked by, the attention of the last
 /// block, which is then an earlier block's. Descriptors of patches stay as they are; which patches are local features
 /// changes, and so does what the reranker sees, so that a calibration is dropped.
 ///
@@ -14,14 +14,14 @@ pub fn keep_blocks(config: &mut ModelConfig, tensors: &mut Tensors, blocks: usiz
     let BackboneConfig::Vit(vit) = &mut config.backbone else {
         return Err(ModelError::Config("only a vision transformer can be shortened".into()));
     };
-    if !matches!(config.global, GlobalConfig::LocalVlad(_)) {
+    if !config.global.is_of_local_features() {
         return Err(ModelError::Config(
             "the global descriptor is made of the last block's tokens: give the model one that is made of its local \
              features first (`model vlad`)"
                 .into(),
         ));
     }
-    let layer = config.local.as_ref().and_then(|local| local.layer).unwrap_or(vit.depth - 1);
+    let layer = vit.local_layer(config.local.as_ref().and_then(|local| local.layer));
     if !(layer + 1..=vit.depth).contains(&blocks) {
         return Err(ModelError::Config(format!(
             "{blocks} blocks: local features come after block {layer} of {}, so {} to {} can be kept",
@@ -44,7 +44,7 @@ fn block_of(name: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Device, ImageSize, LocalVladConfig, R2Former};
+    use crate::{Device, GlobalConfig, ImageSize, LocalVladConfig, R2Former};
     use burn::tensor::{Distribution, Tensor};
 
     /// Local features after the second of four blocks, and a descriptor made of them.

@@ -10,7 +10,7 @@ use crate::port::{Axis, Port};
 use crate::proto::{GraphProto, ModelProto, OperatorSetIdProto};
 use crate::{local, reranker};
 use r2former_model::checkpoint::{Checkpoint, write_atomically_with};
-use r2former_model::{GlobalConfig, ModelConfig, Precision, R2Former};
+use r2former_model::{ModelConfig, Precision, R2Former};
 use std::collections::BTreeSet;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -153,7 +153,7 @@ pub fn export<'a>(checkpoint: &'a Checkpoint, options: &ExportOptions) -> Result
         InputRange::Pixels => normalised(&mut g, config, &input),
     };
     let image = Image { pixels, batch, height, width };
-    let features = options.local || matches!(config.global, GlobalConfig::LocalVlad(_));
+    let features = options.local || config.global.is_of_local_features();
     let tokens = backbone(&mut g, config, &image, features);
     let (descriptor, weights) = global(&mut g, config, &tokens);
     g.output(&descriptor, "descriptor");

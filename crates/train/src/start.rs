@@ -106,11 +106,10 @@ fn local_config(config: &TrainConfig) -> LocalConfig {
 /// sees other tokens.
 fn renew_local_head(config: &TrainConfig, model: &mut ModelConfig) {
     // Left out, it is the last block but one.
-    let depth = match &model.backbone {
-        BackboneConfig::Vit(vit) => vit.depth,
-        BackboneConfig::ResNet(_) | BackboneConfig::Vgg16 => 0,
+    let block = |layer: Option<usize>| match &model.backbone {
+        BackboneConfig::Vit(vit) => vit.local_layer(layer),
+        BackboneConfig::ResNet(_) | BackboneConfig::Vgg16 => layer.unwrap_or(0),
     };
-    let block = |layer: Option<usize>| layer.unwrap_or(depth.saturating_sub(1));
     let layer = config.model.local_layer;
     let moved = |own: &LocalConfig| layer.is_some() && block(layer) != block(own.layer);
     match &mut model.local {
@@ -128,15 +127,14 @@ fn renew_local_head(config: &TrainConfig, model: &mut ModelConfig) {
 
 /// Whether a stage leaves the whole backbone as it is.
 pub(crate) fn backbone_is_frozen(config: &TrainConfig, model: &ModelConfig) -> bool {
+    // Every loss of these stages begins at the local features, where the gradient stops. What is tracked and never reached
+    // would stay in memory, step by step.
+    let unreached = config.loss.detach_local && model.global.is_of_local_features();
     match (config.stage, &model.backbone) {
         (Stage::Rerank, _) => true,
+        (Stage::Global | Stage::Joint | Stage::Finetune, _) if unreached => true,
         (Stage::Local | Stage::Global, BackboneConfig::Vit(vit)) => config.model.freeze_blocks >= vit.depth,
         (Stage::Local, BackboneConfig::ResNet(_) | BackboneConfig::Vgg16) => config.model.freeze_blocks > 0,
-        // Both losses begin at the local features, where the gradient stops. What is tracked and never reached would stay in
-        // memory, step by step.
-        (Stage::Joint | Stage::Finetune, _) => {
-            config.loss.detach_local && matches!(model.global, GlobalConfig::LocalVlad(_))
-        }
         _ => false,
     }
 }
@@ -257,13 +255,19 @@ mod tests {
     #[test]
     fn a_backbone_that_no_gradient_reaches_is_frozen() {
         let mut model = ModelConfig::preset("vit-tiny").unwrap();
-        let mut config = TrainConfig::preset(Stage::Finetune);
-        assert!(!backbone_is_frozen(&config, &model));
-        // A descriptor of the local features, behind which the gradient stops.
-        model.global = GlobalConfig::LocalVlad(LocalVladConfig { clusters: 16, dim: 256, softness: 8.0 });
-        assert!(backbone_is_frozen(&config, &model));
-        config.loss.detach_local = false;
-        assert!(!backbone_is_frozen(&config, &model));
+        let of_local = GlobalConfig::LocalVlad(LocalVladConfig { clusters: 16, dim: 256, softness: 8.0 });
+        for stage in [Stage::Finetune, Stage::Joint, Stage::Global] {
+            let mut config = TrainConfig::preset(stage);
+            let of_tokens = std::mem::replace(&mut model.global, of_local.clone());
+            // The gradient stops before the local features.
+            config.loss.detach_local = true;
+            assert!(backbone_is_frozen(&config, &model), "{stage:?}");
+            config.loss.detach_local = false;
+            assert!(!backbone_is_frozen(&config, &model), "{stage:?}");
+            config.loss.detach_local = true;
+            model.global = of_tokens;
+            assert!(!backbone_is_frozen(&config, &model), "{stage:?}");
+        }
     }
 
     #[test]

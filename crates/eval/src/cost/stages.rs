@@ -6,7 +6,7 @@ use crate::{EvalError, Result, nearest};
 use r2former_engine::{
     Extractor, ImageFeatures, LoadedModel, Progress, RerankMethod, Settings, View, rank_candidates,
 };
-use r2former_model::{Device, GlobalConfig, cost, quantize};
+use r2former_model::{Device, cost, quantize};
 use serde::Serialize;
 use std::path::Path;
 use std::time::Instant;
@@ -122,7 +122,7 @@ pub fn stages(
             config.reranker = None;
             tensors.retain(|name, _| !name.starts_with("reranker"));
             // A descriptor that is made of local features needs them.
-            if !matches!(config.global, GlobalConfig::LocalVlad(_)) {
+            if !config.global.is_of_local_features() {
                 config.local = None;
                 tensors.retain(|name, _| !name.starts_with("local_head"));
             }

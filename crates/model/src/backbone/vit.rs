@@ -87,7 +87,7 @@ impl Vit {
             adapters,
             serial,
             norm: c.final_norm.then(|| reader.layer_norm(&format!("{name}.norm"), c.dim, c.norm_eps)),
-            local_layer: layer.unwrap_or(c.depth.saturating_sub(1)),
+            local_layer: c.local_layer(layer),
             config: c.clone(),
         }
     }

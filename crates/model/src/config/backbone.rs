@@ -141,6 +141,12 @@ impl VitConfig {
         1 + usize::from(self.distilled)
     }
 
+    /// Blocks before local features are taken: as stated ([`LocalConfig::layer`](crate::LocalConfig::layer)), else all but the
+    /// last, as in the paper.
+    pub fn local_layer(&self, stated: Option<usize>) -> usize {
+        stated.unwrap_or(self.depth.saturating_sub(1))
+    }
+
     /// The sizes of a named backbone: `deit-s`, `deit-b`, `vit-tiny`, `vit-s`, `vit-b`, `dinov2-s`, `dinov2-b`, `dinov2-l`,
     /// `dinov2-g`, `dinov3-s`, `dinov3-s-plus`, `dinov3-b`, `dinov3-l`. `None` for any other name.
     pub fn preset(name: &str) -> Option<Self> {

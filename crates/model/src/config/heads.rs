@@ -44,6 +44,11 @@ pub enum GlobalConfig {
 }
 
 impl GlobalConfig {
+    /// Whether the descriptor is made of the model's own local features, so that nothing after their layer has a part in it.
+    pub fn is_of_local_features(&self) -> bool {
+        matches!(self, Self::LocalVlad(_))
+    }
+
     /// Whether the descriptor of a transformer uses the patch tokens, rather than class tokens alone.
     pub fn uses_patch_tokens(&self) -> bool {
         match self {

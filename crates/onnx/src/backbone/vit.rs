@@ -30,7 +30,7 @@ pub(super) fn vit(
         Some(AdapterConfig::Side { count, .. }) => Some(c.depth.saturating_sub(count)),
         _ => None,
     };
-    let layer = config.local.as_ref().map(|local| local.layer.unwrap_or(c.depth.saturating_sub(1)));
+    let layer = config.local.as_ref().map(|local| c.local_layer(local.layer));
     let (wants_facets, wants_attention) = local_needs(config);
     let mut taken = None;
     // The path of adapters beside the last blocks, whose end takes the place of theirs.

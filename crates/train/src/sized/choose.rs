@@ -6,7 +6,7 @@ use crate::config::{MiningKind, Schedule, Stage, TrainConfig};
 use crate::pool::Pool;
 use crate::run::Measured;
 use crate::start::starting_model;
-use r2former_model::{BackboneConfig, GlobalConfig};
+use r2former_model::BackboneConfig;
 
 /// Share of the time for validations where their number is free, and for a single one where its queries are.
 const VALIDATIONS: f64 = 0.4;
@@ -81,10 +81,9 @@ impl Choices {
         }
         let start = starting_model(&self.config)?.0.config;
         let BackboneConfig::Vit(vit) = &start.backbone else { return Ok(None) };
-        let made_of_them = matches!(start.global, GlobalConfig::LocalVlad(_));
-        let layer = start.local.as_ref().and_then(|local| local.layer);
-        let layer = layer.or(made_of_them.then_some(vit.depth - 1));
-        Ok(layer.filter(|layer| start.trained.local && (made_of_them || layer + 1 < vit.depth)))
+        let layer = start.local.as_ref().map(|local| vit.local_layer(local.layer));
+        let stays = |layer: &usize| start.global.is_of_local_features() || layer + 1 < vit.depth;
+        Ok(layer.filter(|layer| start.trained.local && stays(layer)))
     }
 
     /// Sizes schedule, validation and mining to `budget` seconds.
