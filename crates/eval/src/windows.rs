@@ -21,13 +21,6 @@ pub struct Window {
     pub max_step: Option<f64>,
 }
 
-impl Window {
-    /// This many frames, and default bounds.
-    pub fn of(frames: usize) -> Self {
-        Self { frames, max_speed: None, max_step: None }
-    }
-}
-
 /// Recall@1 of windows of several frames.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WindowSummary {

@@ -20,11 +20,10 @@ class World:
         self.town = folder / "town"
         self.call("town", self.town, "--blocks", "1x1", "--spacing", "16", "--queries", "18", "--conditions", "day")
         self.database = self.rows("database.csv")
-        self.queries = self.rows("queries.csv")
         self.index = folder / "streets"
         self.call("index", "create", self.index)
         self.call("index", "add", self.index, self.town / "database.csv")
-        self.queries = self.accepted()[:6]
+        self.queries = self.accepted(self.rows("queries.csv"))[:6]
         self.plan = folder / "plan"
         self.call("index", "create", self.plan, "--positions", "local")
         self.call("index", "add", self.plan, self.local_table())
@@ -33,13 +32,12 @@ class World:
         done = subprocess.run([self.program, *arguments], capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"r2former {' '.join(map(str, arguments))}: {done.stderr}")
+        return done.stdout
 
-    def accepted(self):
+    def accepted(self, queries):
         """The queries that the model is sure of: the page is checked, not the model."""
-        photos = [self.photo(row) for row in self.queries]
-        arguments = [self.program, "query", self.index, *photos, "--json"]
-        answers = json.loads(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout)["answers"]
-        return [row for row, answer in zip(self.queries, answers) if answer["confidence"] > 0.98]
+        document = json.loads(self.call("query", self.index, *map(self.photo, queries), "--json"))
+        return [row for row, answer in zip(queries, document["answers"]) if answer["confidence"] > 0.98]
 
     def rows(self, name):
         with open(self.town / name, newline="") as file:

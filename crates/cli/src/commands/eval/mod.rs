@@ -222,9 +222,9 @@ impl RunArgs {
             .storage(self.storage.storage())
             .query_preprocessing(self.query_preprocessing)
             .window(self.window.map(|frames| Window {
+                frames: frames.into(),
                 max_speed: self.max_speed,
                 max_step: self.max_step,
-                ..Window::of(frames.into())
             }))
             .unknown(self.unknown.map(|share| Unknown { share, seed: self.seed })))
     }
