@@ -3,6 +3,7 @@
 mod common;
 
 use common::{fails, names, photo_folder, r2former, small_index};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -69,10 +70,7 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
     let home = tempfile::tempdir().expect("temporary folder");
     let Some(_mounted) = Mounted::tmpfs(home.path(), "96m") else {
         // Not by a macro, whose output a passing test does not show.
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            b"SKIPPED: a small file system cannot be mounted here\n",
-        );
+        let _ = writeln!(std::io::stderr(), "SKIPPED: a small file system cannot be mounted here");
         return;
     };
     let index = home.path().join("index");
@@ -105,10 +103,7 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
 fn a_read_only_folder_is_named() {
     let home = tempfile::tempdir().expect("temporary folder");
     let Some(mounted) = Mounted::tmpfs(home.path(), "96m") else {
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            b"SKIPPED: a file system cannot be mounted here\n",
-        );
+        let _ = writeln!(std::io::stderr(), "SKIPPED: a file system cannot be mounted here");
         return;
     };
     let index = home.path().join("index");

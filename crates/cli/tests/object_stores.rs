@@ -11,6 +11,7 @@ use r2former_data::LatLon;
 use r2former_data::image::{PhotoTags, Rgb8, jpeg_with_tags};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use store::{Fault, Store};
 
@@ -184,10 +185,7 @@ fn a_bucket_of_google_is_a_folder() {
     let pem = std::process::Command::new("openssl").args(["genpkey", "-algorithm", "RSA"]).output();
     let Some(pem) = pem.ok().filter(|made| made.status.success()) else {
         // Not by a macro, whose output a passing test does not show.
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            b"!! the key of an account is NOT tested: there is no openssl\n",
-        );
+        let _ = writeln!(std::io::stderr(), "!! the key of an account is NOT tested: there is no openssl");
         return;
     };
     let key = serde_json::json!({

@@ -6,6 +6,7 @@ use common::{fails, names, r2former};
 use r2former_model::checkpoint::load;
 use r2former_model::{Precision, PrecisionCheck};
 use serde_json::Value;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 fn json(command: &mut common::Command) -> Value {
@@ -48,10 +49,7 @@ fn matches(index: &Path, photos: &Path, options: &[&str]) -> Vec<Vec<Value>> {
 fn a_checked_model_is_extracted_in_8_bits_and_mixed() {
     if !multiplies_int8() {
         // Not by a macro, whose output a passing test does not show.
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            b"SKIPPED: this CPU multiplies 8-bit integers no faster\n",
-        );
+        let _ = writeln!(std::io::stderr(), "SKIPPED: this CPU multiplies 8-bit integers no faster");
         return;
     }
     let home = tempfile::tempdir().expect("temporary folder");

@@ -8,6 +8,7 @@ use common::Nodes;
 use common::images::config;
 use r2former_cluster::{ClusterReader, CollectionOptions, create};
 use r2former_index::{ErrorKind, IndexError};
+use std::io::Write as _;
 
 /// Runs this test's program again with other variables: to set them here would be unsafe.
 fn again(address: &str, variables: &[(&str, &str)]) -> String {
@@ -80,10 +81,7 @@ fn tls_needs_the_authority_and_the_scheme() {
         );
     if !made {
         // Not by a macro, whose output a passing test does not show.
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            b"SKIPPED: no openssl makes certificates here\n",
-        );
+        let _ = writeln!(std::io::stderr(), "SKIPPED: no openssl makes certificates here");
         return;
     }
     let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();

@@ -12,6 +12,7 @@ use r2former_index::{
     Filter, IndexError, ReadPlaces, Reader, WritePlaces, Writer, attachment_path, export, import, place_id,
     verify,
 };
+use std::io::Write as _;
 
 const ATTACHMENT: (&str, &[u8]) = ("model.bin", b"weights");
 
@@ -134,10 +135,7 @@ fn a_full_disk_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     if !small_disk(dir.path(), 160) {
         // Not by a macro, whose output a passing test does not show.
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            b"SKIPPED: this user may not mount a small disk to fill\n",
-        );
+        let _ = writeln!(std::io::stderr(), "SKIPPED: this user may not mount a small disk to fill");
         return;
     }
     let unmount = || drop(std::process::Command::new("umount").arg("-l").arg(dir.path()).status());

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{MODEL, config, image};
 use r2former_index::{Filter, ReadPlaces, Reader, WritePlaces, Writer, place_id};
+use std::io::Write as _;
 
 fn shared_between_threads<T: Send + Sync>() {}
 
@@ -184,10 +185,7 @@ fn a_reader_of_a_read_only_folder_sees_whole_commits() {
     std::fs::create_dir(&view).unwrap();
     if !read_only_view(&dir, &view) {
         // Not by a macro, whose output a passing test does not show.
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            b"SKIPPED: this user may not mount a folder read-only\n",
-        );
+        let _ = writeln!(std::io::stderr(), "SKIPPED: this user may not mount a folder read-only");
         return;
     }
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

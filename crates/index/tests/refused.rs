@@ -6,6 +6,7 @@ use common::{DIM, MODEL, config, image, unusable};
 use r2former_index::{
     ErrorKind, Filter, IndexConfig, IndexError, LatLon, Near, ReadPlaces, Reader, WritePlaces, Writer,
 };
+use std::io::Write as _;
 
 #[test]
 fn another_model_is_refused_and_both_are_named() {
@@ -133,10 +134,7 @@ fn a_directory_that_cannot_be_written_is_read() {
     set(dir.path(), 0o555);
     if std::fs::write(dir.path().join("probe"), "").is_ok() {
         // Not by a macro, whose output a passing test does not show.
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            b"SKIPPED: this user (root?) may write anywhere\n",
-        );
+        let _ = writeln!(std::io::stderr(), "SKIPPED: this user (root?) may write anywhere");
         return;
     }
     let error = Writer::open(dir.path(), MODEL).err().unwrap();

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test uses some of it")]
 
 use std::fs::File;
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -48,10 +49,7 @@ impl Nodes {
         static ONE: Mutex<()> = Mutex::new(());
         let Some(program) = std::env::var_os("R2FORMER_QDRANT") else {
             // Not by a macro, whose output a passing test does not show.
-            let _ = std::io::Write::write_all(
-                &mut std::io::stderr(),
-                b"SKIPPED: R2FORMER_QDRANT names no program of Qdrant\n",
-            );
+            let _ = writeln!(std::io::stderr(), "SKIPPED: R2FORMER_QDRANT names no program of Qdrant");
             return None;
         };
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
