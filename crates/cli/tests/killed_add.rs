@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const PHOTOS: u32 = 400;
+/// Enough that several of the twelve runs are cut off in the middle, also on a faster machine.
+const PHOTOS: u32 = 3000;
 
 fn listed(index: &std::path::Path) -> BTreeSet<String> {
     let output = r2former().args(["index", "list"]).arg(index).assert().success().get_output().clone();
