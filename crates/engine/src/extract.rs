@@ -8,7 +8,7 @@ use crate::sizes::SizeCache;
 use crate::{Disk, EngineError, LoadedModel, PhotoFiles, QueryImage, Result, View};
 use burn::tensor::{Tensor, TensorData};
 use r2former_data::image::{Limits, Preprocess, ResizeMode};
-use r2former_kernels::{KernelError, Level, MatmulPrecision};
+use r2former_kernels::{KernelError, Level, MatmulPrecision, RerankerArithmetic};
 use r2former_model::checkpoint::StoredCheckpoint;
 use r2former_model::weights::TensorReader;
 use r2former_model::{Device, ImageSize, ModelConfig, Precision, R2Former, SizeRule};
@@ -122,7 +122,7 @@ impl Extractor {
     ///
     /// # Errors
     /// [`EngineError::Model`] for an image size that the architecture cannot take; [`EngineError::Request`] for
-    /// vector instructions that `R2FORMER_SIMD` forces and this machine lacks, for an unknown `R2FORMER_BF16`, and for 8-bit
+    /// vector instructions that `R2FORMER_SIMD` forces and this machine lacks, for an unknown `R2FORMER_BF16` or `R2FORMER_RERANKER`, and for 8-bit
     /// integers on another device than the CPU.
     pub fn new(loaded: LoadedModel, settings: Settings, device: &Device) -> Result<Self> {
         settings.check_device(device)?;
@@ -174,7 +174,13 @@ impl Extractor {
             };
             // What kernels have not taken.
             model = model.expand();
-            fused = fused_reranker(&model, level).ok();
+            let forced =
+                RerankerArithmetic::forced().map_err(|error| EngineError::Request(error.to_string()))?;
+            let arithmetic = forced.unwrap_or(match config.reranker_check {
+                Some(check) if check.keeps_order() => RerankerArithmetic::Int16,
+                _ => RerankerArithmetic::F32,
+            });
+            fused = fused_reranker(&model, level, arithmetic).ok();
         } else {
             model = R2Former::load(&config, TensorReader::from_stored(tensors, device))?;
         }

@@ -6,7 +6,7 @@ use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_kernels::{
     ConvNet, Encoded, Encoder, EncoderShape, FeatureMap, KernelError, Level, MatmulPrecision,
-    PrecomputedPrefix, Reranker, RerankerShape, TensorValues,
+    PrecomputedPrefix, Reranker, RerankerArithmetic, RerankerShape, TensorValues,
 };
 use r2former_model::backbone::{Backbone, Tokens, Vit};
 use r2former_model::weights::{StoredValues, TensorWriter};
@@ -243,18 +243,22 @@ impl Blank {
     }
 }
 
-/// Packs a model's reranker for a level of vector instructions.
+/// Packs a model's reranker for a level of vector instructions, in an arithmetic.
 ///
 /// # Errors
 /// [`KernelError::Unsupported`] for a model without a reranker, and for sizes that only the plain path covers.
-pub fn fused_reranker(model: &R2Former, level: Level) -> Result<Reranker, KernelError> {
+pub fn fused_reranker(
+    model: &R2Former,
+    level: Level,
+    arithmetic: RerankerArithmetic,
+) -> Result<Reranker, KernelError> {
     let (Some(reranker), Some(shape)) = (&model.reranker, shape_of(model.config())) else {
         return Err(KernelError::Unsupported("a model without a reranker".into()));
     };
     // Refused before anything is copied.
     shape.check()?;
     let save = |put: &mut TensorWriter| reranker.save(put, "");
-    Reranker::new(level, shape, &|name| one(&format!(".{name}"), save))
+    Reranker::new(level, arithmetic, shape, &|name| one(&format!(".{name}"), save))
 }
 
 /// One tensor of those that `save` writes: a copy of all weights beside the model's and the packed ones would be a third.

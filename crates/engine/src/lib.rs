@@ -79,6 +79,7 @@ mod query_options;
 mod query_result;
 mod rerank;
 mod rerank_method;
+mod reranker_check;
 mod sequence;
 mod sequence_evidence;
 mod shards;
@@ -126,6 +127,7 @@ pub use r2former_index::{
 };
 pub use rerank::{LocalRows, PairScore, rerank, score_pair};
 pub use rerank_method::RerankMethod;
+pub use reranker_check::check_reranker;
 pub use sequence::{Fix, SequenceFilter, SequenceFrame, SequenceOptions, best_track};
 pub use shards::{JobReport, LeftOut, ShardManifest, ShardWork, Unfinished, check_job};
 pub use stream::{extract_framed, extract_stream};

@@ -6,7 +6,7 @@ mod random_models;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use r2former_engine::{FusedBackbone, fused_reranker};
-use r2former_kernels::{KernelError, Level, MatmulPrecision};
+use r2former_kernels::{KernelError, Level, MatmulPrecision, RerankerArithmetic};
 use r2former_model::backbone::Tokens;
 use r2former_model::quantize::{dequantize, quantize};
 use r2former_model::{
@@ -15,6 +15,10 @@ use r2former_model::{
 use random_models::{Random, fixture, transformer};
 
 const TOLERANCE: f32 = 1e-4;
+
+/// Both arithmetics of a reranker, and how far logits may be from the model's.
+const ARITHMETICS: [(RerankerArithmetic, f32); 2] =
+    [(RerankerArithmetic::F32, TOLERANCE), (RerankerArithmetic::Int16, 5e-3)];
 
 /// The published-format fixture, as a model with another reranker.
 fn model(change: impl FnOnce(&mut RerankerConfig, &mut LocalConfig), seed: u64) -> R2Former {
@@ -56,15 +60,20 @@ fn compare(model: &R2Former, nq: usize, nr: usize, seed: u64, what: &str) {
     let bytes = quantize(&reference, row);
     let expected = plain(model, &query, &reference);
     let expected_bytes = plain(model, &query, &dequantize(&bytes, row));
-    for level in Level::available() {
-        let fused = fused_reranker(model, level).unwrap();
+    for (level, (arithmetic, tolerance)) in
+        Level::available().flat_map(|level| ARITHMETICS.map(|a| (level, a)))
+    {
+        let fused = fused_reranker(model, level, arithmetic).unwrap();
         let prepared = fused.query(&query).unwrap();
         let found = fused.score_floats(&prepared, &reference).unwrap();
         let found_bytes = fused.score_bytes(&prepared, &bytes).unwrap();
         for (found, expected) in [(found, &expected), (found_bytes, &expected_bytes)] {
             for (a, b) in found.iter().zip(expected) {
-                let allowed = TOLERANCE * b.abs().max(1.0);
-                assert!((a - b).abs() <= allowed, "{what} {nq} x {nr}, {level}: {found:?}, not {expected:?}");
+                let allowed = tolerance * b.abs().max(1.0);
+                assert!(
+                    (a - b).abs() <= allowed,
+                    "{what} {nq} x {nr}, {level} {arithmetic:?}: {found:?}, not {expected:?}"
+                );
             }
         }
     }
@@ -113,8 +122,9 @@ fn the_published_fixture() {
 
 #[test]
 fn what_is_not_covered_is_said() {
-    let tried =
-        |change: fn(&mut RerankerConfig, &mut LocalConfig)| fused_reranker(&model(change, 1), Level::Scalar);
+    let tried = |change: fn(&mut RerankerConfig, &mut LocalConfig)| {
+        fused_reranker(&model(change, 1), Level::Scalar, RerankerArithmetic::F32)
+    };
     let cases: [fn(&mut RerankerConfig, &mut LocalConfig); 4] =
         [|r, _| r.pair_depth = 0, |r, _| r.depth = 0, |r, _| r.neighbours = 9, |r, _| r.heads = 16];
     for change in cases {
@@ -135,8 +145,8 @@ fn no_number_stays_none() {
     let mut query = rows(model.config(), 12, 1);
     let reference = rows(model.config(), 12, 2);
     query[0] = f32::NAN;
-    for level in Level::available() {
-        let fused = fused_reranker(&model, level).unwrap();
+    for (level, (arithmetic, _)) in Level::available().flat_map(|level| ARITHMETICS.map(|a| (level, a))) {
+        let fused = fused_reranker(&model, level, arithmetic).unwrap();
         let prepared = fused.query(&query).unwrap();
         let logits = fused.score_floats(&prepared, &reference).unwrap();
         assert!(logits.iter().all(|v| v.is_nan()), "{level}: {logits:?}");

@@ -9,6 +9,12 @@ use crate::math::{exp2, exp2_above};
 use crate::panel::{NR_VECTORS, panel_columns};
 use pulp::{Simd, WithSimd};
 
+#[cfg(target_arch = "x86_64")]
+mod fixed;
+mod heads;
+
+pub(crate) use heads::Heads;
+
 /// Head sizes for which the kernel is instantiated.
 pub(crate) const HEAD_SIZES: [usize; 3] = [4, 8, 16];
 

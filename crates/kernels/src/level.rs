@@ -10,6 +10,9 @@ use std::sync::OnceLock;
 /// Environment variable that forces a level: `scalar`, `neon`, `avx2` or `avx512`.
 pub(crate) const VARIABLE: &str = "R2FORMER_SIMD";
 
+/// Environment variable that forces the reranker's arithmetic: `f32` or `int16`.
+const RERANKER_VARIABLE: &str = "R2FORMER_RERANKER";
+
 /// Environment variable that forces bfloat16 products on CPUs without the instruction: `emulated`.
 const BF16_VARIABLE: &str = "R2FORMER_BF16";
 
@@ -35,7 +38,7 @@ pub enum Level {
     Avx512,
 }
 
-/// A value of `R2FORMER_SIMD` or `R2FORMER_BF16` that is unknown or that this machine does not support.
+/// A value of `R2FORMER_SIMD`, `R2FORMER_BF16` or `R2FORMER_RERANKER` that is unknown or that this machine does not support.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}={name}: {problem}; {available}")]
 pub struct LevelError {
@@ -91,6 +94,14 @@ impl Level {
     /// Whether 8-bit integers are multiplied faster than floats ([`MatmulPrecision::Int8`]).
     pub fn multiplies_int8(self) -> bool {
         DotProduct::of(self).is_some()
+    }
+
+    /// Whether the reranker computes in 16-bit fixed point, and faster than in floats ([`RerankerArithmetic::Int16`]).
+    pub fn multiplies_int16(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return crate::fixed::Instructions::of(self).is_some();
+        #[cfg(not(target_arch = "x86_64"))]
+        return false;
     }
 
     /// Vector registers.
@@ -179,6 +190,38 @@ impl MatmulPrecision {
                 Err(LevelError { variable: BF16_VARIABLE, name, problem: "unknown value", available })
             }
             _ => Ok(Self::Bf16),
+        }
+    }
+}
+
+/// Arithmetic of a reranker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RerankerArithmetic {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// Attention and the linear layers after norms in 16-bit fixed point where the level has AVX-512 VNNI, else 32-bit floats.
+    /// Logits differ by some 1e-4.
+    Int16,
+}
+
+impl RerankerArithmetic {
+    /// What `R2FORMER_RERANKER` forces, `f32` or `int16`; `None` where it is not set.
+    ///
+    /// # Errors
+    /// [`LevelError`] for any other value of the variable.
+    pub fn forced() -> Result<Option<Self>, LevelError> {
+        let Ok(name) = std::env::var(RERANKER_VARIABLE) else { return Ok(None) };
+        match name.as_str() {
+            "" => Ok(None),
+            "f32" => Ok(Some(Self::F32)),
+            "int16" => Ok(Some(Self::Int16)),
+            _ => Err(LevelError {
+                variable: RERANKER_VARIABLE,
+                name,
+                problem: "unknown value",
+                available: "set it to f32 or int16, or unset it".into(),
+            }),
         }
     }
 }

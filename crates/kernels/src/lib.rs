@@ -43,6 +43,8 @@ mod correlate;
 mod element;
 mod encoder;
 mod epilogue;
+#[cfg(target_arch = "x86_64")]
+mod fixed;
 mod gemv;
 pub mod gradient;
 mod half;
@@ -70,7 +72,7 @@ mod weights;
 pub use boq::{Boq, BoqOutput, BoqShape};
 pub use conv::{ConvNet, Convolution, FeatureMap, Slot};
 pub use encoder::{Encoded, Encoder, EncoderShape, PrecomputedPrefix};
-pub use level::{Level, LevelError, MatmulPrecision};
+pub use level::{Level, LevelError, MatmulPrecision, RerankerArithmetic};
 pub use mix::{Mix, MixShape};
 pub use rerank::{Query, Reranker};
 pub use salad::{Salad, SaladOutput, SaladShape};

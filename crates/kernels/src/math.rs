@@ -6,7 +6,8 @@ use pulp::Simd;
 const MAGIC: f32 = 12_582_912.0;
 
 /// Minimax polynomial of degree 5 for 2^f, |f| <= 0.5, lowest power first: relative error below 7.5e-8.
-const EXP2: [f32; 6] = [1.000_000_1, 0.693_146_97, 0.240_221_2, 0.055_507_13, 0.009_675_545, 0.001_327_648_2];
+pub(crate) const EXP2: [f32; 6] =
+    [1.000_000_1, 0.693_146_97, 0.240_221_2, 0.055_507_13, 0.009_675_545, 0.001_327_648_2];
 
 /// 2^x for x <= 127 with a relative error below 3e-7; x below -126 is taken as -126. Takes several vectors, so that
 /// each constant is loaded once and latencies overlap.

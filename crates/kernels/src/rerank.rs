@@ -2,7 +2,6 @@
 //! panel by panel, without an intermediate larger than the tokens. What depends on the query alone is computed once
 //! for all its candidates ([`Reranker::query`]).
 
-use crate::Level;
 use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::correlate::{BestMatches, Correlate, Match};
 use crate::element::Element;
@@ -13,6 +12,7 @@ use crate::pool::Pool;
 use crate::side::{Side, add_sine_cosine, frequencies};
 use crate::stack::{Block, BlockShape, PairStack, Work, run_tokens};
 use crate::weights::{KernelError, Lookup, RerankerShape, TensorSource};
+use crate::{Level, RerankerArithmetic};
 use pulp::{Simd, WithSimd};
 
 /// A reranker whose weights are packed for one [`Level`]. It scores from any number of threads at once.
@@ -67,7 +67,12 @@ impl Reranker {
     /// # Errors
     /// [`KernelError::Unsupported`] for sizes that [`RerankerShape::check`] refuses, [`KernelError::Tensor`] for a tensor
     /// that is missing or has the wrong size.
-    pub fn new<'a>(level: Level, shape: RerankerShape, get: &'a Lookup<'a>) -> Result<Self, KernelError> {
+    pub fn new<'a>(
+        level: Level,
+        arithmetic: RerankerArithmetic,
+        shape: RerankerShape,
+        get: &'a Lookup<'a>,
+    ) -> Result<Self, KernelError> {
         shape.check()?;
         let source = TensorSource::new(Packing::new(level, Element::F32), get);
         let dim = shape.dim;
@@ -87,7 +92,15 @@ impl Reranker {
         let hidden = mlp_ratio * dim;
         let block = BlockShape { dim, heads, hidden, gated: false, epsilon, layer_scale: false };
         let stack = |name: &str, depth: usize| -> Result<Vec<Block>, KernelError> {
-            (0..depth).map(|i| Block::load(&source, &format!("{name}.{i}"), &block)).collect()
+            let load = |i: usize| {
+                let name = format!("{name}.{i}");
+                let loaded = Block::load(&source, &name, &block)?;
+                match arithmetic {
+                    RerankerArithmetic::F32 => Ok(loaded),
+                    RerankerArithmetic::Int16 => loaded.in_16_bits(&source, level, &name),
+                }
+            };
+            (0..depth).map(load).collect()
         };
         Ok(Self {
             level,

@@ -2,16 +2,19 @@
 //! each token, [`run_tokens`] over all tokens. The encoder runs the same blocks in passes of its own.
 
 use crate::Level;
-use crate::attend::Attend;
+use crate::attend::Heads;
 use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::element::Element;
 use crate::epilogue::{Accumulate, Gelu, Store};
-use crate::math::{exp2, silu};
+#[cfg(target_arch = "x86_64")]
+use crate::fixed::{Instructions, Normed};
+use crate::math::{exp2, gelu, silu};
 use crate::matrix::Matrix;
 use crate::norm::Norm;
 use crate::panel::{NR_VECTORS, panel_columns};
 use crate::rotary::rotate;
 use crate::weights::{KernelError, MAX_NEIGHBOURS, TensorSource};
+use pulp::bytemuck::{cast_slice, cast_slice_mut};
 use pulp::{Simd, WithSimd};
 
 /// The packed weights of a pre-norm block: `x + attention(norm1(x))`, then `x + mlp(norm2(x))`.
@@ -30,6 +33,17 @@ pub(crate) struct Block {
     pub(crate) dim: usize,
     pub(crate) heads: usize,
     gated: bool,
+    #[cfg(target_arch = "x86_64")]
+    fixed: Option<FixedLayers>,
+}
+
+/// The layers that follow a norm, in 16 bits.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone)]
+struct FixedLayers {
+    /// Queries; keys and values.
+    attention: Normed<2>,
+    fc1: Normed<1>,
 }
 
 /// Scratch of the stacks, reused from candidate to candidate.
@@ -40,23 +54,17 @@ pub(crate) struct Work {
     kv: Floats,
     context: Floats,
     hidden: Floats,
-    /// Per head: keys `[tokens, head size]`, then values `[tokens, head size]`.
-    keys: Floats,
-    scores: Floats,
-    /// The largest norm of a key, per head.
-    max_key_norm: Vec<f32>,
+    heads: Heads,
 }
 
 impl Work {
-    fn resize(&mut self, block: &Block, columns: usize, panels: usize, tokens: usize) {
+    fn resize(&mut self, block: &Block, columns: usize, panels: usize) {
         let dim = block.dim;
         self.normed.resize(dim * columns);
         self.queries.resize(panels * dim * columns);
         self.kv.resize(panels * 2 * dim * columns);
         self.context.resize(dim * columns);
         self.hidden.resize(block.fc1.rows * columns);
-        self.keys.resize(tokens * 2 * dim);
-        self.max_key_norm.resize(block.heads, 0.0);
     }
 }
 
@@ -106,7 +114,84 @@ impl Block {
             dim,
             heads,
             gated,
+            #[cfg(target_arch = "x86_64")]
+            fixed: None,
         })
+    }
+
+    /// The same block, without rotary positions and gates, in 16 bits where the machine has the instructions and the sizes allow
+    /// it: what follows its norms, and [`run_tokens`]'s attention.
+    pub(crate) fn in_16_bits(
+        self,
+        source: &TensorSource<'_>,
+        level: Level,
+        name: &str,
+    ) -> Result<Self, KernelError> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(machine) = Instructions::of(level) {
+            let fixed = self.fixed_layers(source, machine, name)?;
+            return Ok(Self { fixed, ..self });
+        }
+        let _ = (source, level, name);
+        Ok(self)
+    }
+
+    /// Whether the block is in 16 bits.
+    fn is_fixed(&self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.fixed.is_some();
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn fixed_layers(
+        &self,
+        source: &TensorSource<'_>,
+        machine: Instructions,
+        name: &str,
+    ) -> Result<Option<FixedLayers>, KernelError> {
+        let dim = self.dim;
+        let layer = |part: &str, rows: usize| -> Result<_, KernelError> {
+            let weight = source.get(&format!("{name}.{part}.weight"), rows * dim)?;
+            Ok((weight, source.get(&format!("{name}.{part}.bias"), rows)?))
+        };
+        let ((weight, bias), fc1) = (layer("attn.qkv", 3 * dim)?, layer("mlp.fc1", self.fc1.rows)?);
+        let scale = crate::weights::query_scale(dim / self.heads);
+        let scaled = |values: &[f32]| values.iter().map(|v| v * scale).collect::<Vec<_>>();
+        let q = (scaled(&weight[..dim * dim]), scaled(&bias[..dim]));
+        let kv = (&weight[dim * dim..], &bias[dim..]);
+        let attention = Normed::new(machine, &self.norm1, [(&q.0, &q.1), kv]);
+        let fc1 = Normed::new(machine, &self.norm2, [(&fc1.0, &fc1.1)]);
+        Ok(attention.zip(fc1).map(|(attention, fc1)| FixedLayers { attention, fc1 }))
+    }
+
+    /// The first norm and the projections of a panel in 16 bits, if the block has them.
+    fn project_fixed(
+        &self,
+        x: &[f32],
+        normed: &mut [f32],
+        queries: Option<&mut [f32]>,
+        kv: &mut [f32],
+    ) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(fixed) = &self.fixed {
+            fixed.attention.apply(x, normed, [queries, Some(kv)]);
+            return true;
+        }
+        let _ = (x, normed, queries, kv);
+        false
+    }
+
+    /// The second norm and the first layer of the MLP of a panel, without its activation, in 16 bits, if the block has them.
+    fn hidden_fixed(&self, x: &[f32], normed: &mut [f32], hidden: &mut [f32]) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(fixed) = &self.fixed {
+            fixed.fc1.apply(x, normed, [Some(hidden)]);
+            return true;
+        }
+        let _ = (x, normed, hidden);
+        false
     }
 
     /// The rest of the block after attention: adds the projected context and then the MLP to `x`.
@@ -120,6 +205,12 @@ impl Block {
         hidden: &mut [S::f32s],
     ) {
         self.proj.multiply(simd, self.proj.input(simd, self.dim, context), x, Accumulate);
+        if self.hidden_fixed(cast_slice(x), cast_slice_mut(normed), cast_slice_mut(hidden)) {
+            for value in hidden.iter_mut() {
+                *value = gelu(simd, *value);
+            }
+            return self.fc2.multiply(simd, hidden, x, Accumulate);
+        }
         self.norm2.apply(simd, x, normed);
         let normed = self.fc1.input(simd, self.dim, normed);
         if self.gated {
@@ -171,16 +262,26 @@ impl WithSimd for PairStack<'_> {
         let Self { blocks, x, tokens, work } = self;
         let columns = panel_columns::<S>();
         for (index, block) in blocks.iter().enumerate() {
-            work.resize(block, columns, tokens, 0);
+            work.resize(block, columns, tokens);
             let size = block.dim * NR_VECTORS;
             let outputs = if index + 1 == blocks.len() { 1 } else { tokens };
             let x = vectors_mut::<S>(x);
             let normed = vectors_mut::<S>(&mut work.normed);
             let (queries, kv) = (vectors_mut::<S>(&mut work.queries), vectors_mut::<S>(&mut work.kv));
             for t in 0..tokens {
-                block.norm1.apply(simd, &x[t * size..][..size], normed);
+                let (x, kv) = (&x[t * size..][..size], &mut kv[t * 2 * size..][..2 * size]);
+                let own = (t < outputs).then_some(&mut queries[t * size..][..size]);
+                if block.project_fixed(
+                    cast_slice(x),
+                    cast_slice_mut(normed),
+                    own.map(cast_slice_mut),
+                    cast_slice_mut(kv),
+                ) {
+                    continue;
+                }
+                block.norm1.apply(simd, x, normed);
                 let normed = block.q.input(simd, block.dim, normed);
-                block.kv.multiply(simd, normed, &mut kv[t * 2 * size..][..2 * size], Store);
+                block.kv.multiply(simd, normed, kv, Store);
                 if t < outputs {
                     block.q.multiply(simd, normed, &mut queries[t * size..][..size], Store);
                 }
@@ -252,7 +353,7 @@ pub(crate) fn run_tokens<const H: usize>(
     let columns = level.columns();
     let panels = tokens.div_ceil(columns);
     for (index, block) in blocks.iter().enumerate() {
-        work.resize(block, columns, panels, tokens);
+        work.resize(block, columns, panels);
         let size = block.dim * columns;
         // The last block computes the panel of the last token alone.
         let first = if index + 1 == blocks.len() { panels - 1 } else { 0 };
@@ -262,24 +363,24 @@ pub(crate) fn run_tokens<const H: usize>(
                 block,
                 x: &x[p * size..][..size],
                 queries: (p >= first).then_some(queries),
-                kv: &mut work.kv,
+                kv: &mut work.kv[p * 2 * size..][..2 * size],
                 turns: &[],
                 normed: &mut work.normed,
             });
-            transpose_kv::<H>(&work.kv, block.dim, columns, tokens, p * columns, &mut work.keys);
         }
-        let keys = |head: usize| head * tokens * 2 * H..(head + 1) * tokens * 2 * H;
-        for (head, max_norm) in work.max_key_norm.iter_mut().enumerate() {
-            let square = |key: &[f32; H]| key.iter().map(|v| v * v).sum::<f32>();
-            let keys = work.keys[keys(head)][..tokens * H].as_chunks::<H>().0;
-            *max_norm = keys.iter().map(square).fold(0.0, f32::max).sqrt();
-        }
+        let kv = &work.kv[..panels * 2 * size];
+        work.heads.fill::<H>(
+            level,
+            block.is_fixed(),
+            [&work.queries[first * size..panels * size], kv],
+            block.dim,
+            tokens,
+        );
         for p in first..panels {
             let queries = work.queries[p * size..][..size].chunks_exact(H * columns);
             let contexts = work.context.chunks_exact_mut(H * columns);
             for (head, (queries, context)) in queries.zip(contexts).enumerate() {
-                let (keys, max_key_norm) = (&work.keys[keys(head)], work.max_key_norm[head]);
-                level.run(Attend::<H> { queries, keys, max_key_norm, scores: &mut work.scores, context });
+                work.heads.attend::<H>(level, head, queries, context);
             }
             let Work { context, normed, hidden, .. } = &mut *work;
             level.run(AfterAttention { block, x: &mut x[p * size..][..size], context, normed, hidden });
@@ -304,7 +405,10 @@ impl WithSimd for Project<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        if self.block.project_fixed(self.x, self.normed, self.queries.as_deref_mut(), self.kv) {
+            return;
+        }
         let Block { q, kv, dim, heads, .. } = self.block;
         let (dim, heads, turns) = (*dim, *heads, vectors::<S>(self.turns));
         let normed = vectors_mut::<S>(self.normed);
@@ -351,28 +455,5 @@ impl WithSimd for AfterAttention<'_> {
             normed,
             hidden,
         );
-    }
-}
-
-/// Transposes a panel of keys and values `[2 * dim, NR]` to `[tokens, H]` per head, from token `first` on.
-fn transpose_kv<const H: usize>(
-    panel: &[f32],
-    dim: usize,
-    columns: usize,
-    tokens: usize,
-    first: usize,
-    keys: &mut [f32],
-) {
-    let here = columns.min(tokens - first);
-    for (head, keys) in keys.chunks_exact_mut(tokens * 2 * H).enumerate() {
-        for part in 0..2 {
-            let keys = keys[(part * tokens + first) * H..][..here * H].as_chunks_mut::<H>().0;
-            for h in 0..H {
-                let row = &panel[(part * dim + head * H + h) * columns..][..here];
-                for (key, value) in keys.iter_mut().zip(row) {
-                    key[h] = *value;
-                }
-            }
-        }
     }
 }

@@ -2,8 +2,8 @@
 
 use allocation_counter::measure;
 use r2former_kernels::{
-    ConvNet, Convolution, Encoder, EncoderShape, FeatureMap, Level, MatmulPrecision, Reranker, RerankerShape,
-    Slot, TensorValues,
+    ConvNet, Convolution, Encoder, EncoderShape, FeatureMap, Level, MatmulPrecision, Reranker,
+    RerankerArithmetic, RerankerShape, Slot, TensorValues,
 };
 use std::collections::HashMap;
 
@@ -58,9 +58,11 @@ fn reranking_a_second_pair_allocates_nothing() {
     let weights = weights(&sizes);
     let rows = |count: usize| -> Vec<u8> { (0..count * 19).map(|i| (i * 31 % 251) as u8).collect() };
     let query: Vec<f32> = rows(40).iter().map(|byte| f32::from(*byte) / 255.0).collect();
-    for level in Level::available() {
-        let reranker =
-            Reranker::new(level, shape, &|name| weights.get(name).map(TensorValues::from)).unwrap();
+    let both = [RerankerArithmetic::F32, RerankerArithmetic::Int16];
+    for (level, arithmetic) in Level::available().flat_map(|level| both.map(|arithmetic| (level, arithmetic)))
+    {
+        let get = |name: &str| weights.get(name).map(TensorValues::from);
+        let reranker = Reranker::new(level, arithmetic, shape, &get).unwrap();
         let query = reranker.query(&query).unwrap();
         let (large, small) = (rows(50), rows(9));
         let first = reranker.score_bytes(&query, &large).unwrap();
@@ -68,7 +70,7 @@ fn reranking_a_second_pair_allocates_nothing() {
             reranker.score_bytes(&query, &small).unwrap();
             assert_eq!(reranker.score_bytes(&query, &large).unwrap(), first);
         });
-        assert_eq!(counted.count_total, 0, "{level}");
+        assert_eq!(counted.count_total, 0, "{level} {arithmetic:?}");
     }
 }
 

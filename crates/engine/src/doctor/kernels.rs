@@ -5,7 +5,7 @@ use super::{Array, BackboneOutput, BestMatches, Compute};
 use crate::fused::{FusedBackbone, fused_reranker};
 use crate::{EngineError, LoadedModel, Result};
 use r2former_kernels::gradient::{CHANNELS, MatchShape, match_features};
-use r2former_kernels::{KernelError, Level, MatmulPrecision, Reranker};
+use r2former_kernels::{KernelError, Level, MatmulPrecision, Reranker, RerankerArithmetic};
 use r2former_model::{Device, Precision};
 
 /// What the CPU computes a model with.
@@ -25,7 +25,7 @@ impl Kernels {
         let plain = Plain::new(loaded, precision, &Device::flex())?;
         Ok(Self {
             training: Plain::new(loaded, precision, &Device::flex().autodiff())?,
-            reranker: fused_reranker(&plain.model, level).ok(),
+            reranker: fused_reranker(&plain.model, level, RerankerArithmetic::F32).ok(),
             level,
             products: products(precision),
             plain,

@@ -10,6 +10,7 @@ mod local;
 mod local_vlad;
 mod map_aggregate;
 mod precision_check;
+mod reranker_check;
 mod size;
 
 pub use aggregate::{BoqConfig, CricaConfig, GemConfig, SaladConfig};
@@ -23,6 +24,7 @@ pub use local::{Facet, LocalConfig, Selection};
 pub use local_vlad::LocalVladConfig;
 pub use map_aggregate::{MixVprConfig, NetVladConfig, VladConfig};
 pub use precision_check::PrecisionCheck;
+pub use reranker_check::RerankerCheck;
 pub use size::{Fit, ImageSize, Placement, Sides, SizeRule};
 
 use crate::{ModelError, Result};
@@ -80,6 +82,9 @@ pub struct ModelConfig {
     /// What other arithmetic does to its descriptors; belongs to these weights. Empty where nothing was measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<PrecisionCheck>,
+    /// What 16-bit arithmetic does to the scores of its reranker; belongs to these weights. `None` where it was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reranker_check: Option<RerankerCheck>,
 }
 
 /// Which parts have trained weights. The others are randomly initialised.
@@ -136,6 +141,7 @@ impl ModelConfig {
             provenance: serde_json::Value::Null,
             calibration: None,
             checks: Vec::new(),
+            reranker_check: None,
         })
     }
 
@@ -172,6 +178,7 @@ impl ModelConfig {
     pub fn forget_measured(&mut self) {
         self.calibration = None;
         self.checks.clear();
+        self.reranker_check = None;
     }
 
     /// Dimensions of the global descriptor.
@@ -451,6 +458,7 @@ impl ModelConfig {
         }
         self.calibration.as_ref().map_or(Ok(()), Calibration::validate)?;
         self.checks.iter().try_for_each(PrecisionCheck::validate)?;
+        self.reranker_check.as_ref().map_or(Ok(()), RerankerCheck::validate)?;
         self.check_image_size(self.input.image_size())?;
         self.check_size(self.input.height, self.input.width)
     }

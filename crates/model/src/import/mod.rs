@@ -247,6 +247,7 @@ fn global_only(
         provenance,
         calibration: None,
         checks: Vec::new(),
+        reranker_check: None,
     }
 }
 

@@ -70,6 +70,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         provenance: file.provenance,
         calibration: None,
         checks: Vec::new(),
+        reranker_check: None,
     };
     Ok(Draft { config, tensors, leftovers, notes })
 }

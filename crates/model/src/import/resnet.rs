@@ -29,6 +29,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         provenance: file.provenance,
         calibration: None,
         checks: Vec::new(),
+        reranker_check: None,
     };
     let notes = vec![untrained_note(&format!("{pooling:?}").to_lowercase())];
     Ok(Draft { config, tensors, leftovers, notes })

@@ -100,6 +100,7 @@ pub(super) fn draft(file: SourceFile, options: &ImportOptions) -> Result<Draft> 
         provenance: file.provenance,
         calibration: None,
         checks: Vec::new(),
+        reranker_check: None,
     };
     let tensors = names::rename(tensors, &[("", "backbone.")]);
     Ok(Draft { config, tensors, leftovers, notes })

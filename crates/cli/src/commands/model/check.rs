@@ -1,4 +1,4 @@
-//! `r2former model check`: what another arithmetic does to a model's descriptors.
+//! `r2former model check`: what another arithmetic does to a model's descriptors, and to its reranker's scores.
 
 use crate::common::{ensure_writable, load_model};
 use crate::exit::ExitStatus;
@@ -7,9 +7,9 @@ use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::dataset::list_images;
-use r2former_engine::{Progress, check_precision};
+use r2former_engine::{Progress, check_precision, check_reranker};
 use r2former_model::checkpoint::{Storage, save_with_config};
-use r2former_model::{Precision, PrecisionCheck};
+use r2former_model::{Precision, PrecisionCheck, RerankerCheck};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -52,9 +52,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitStatus> {
         bar.note(&format!("note: left out: {}", escaped(&error.to_string())));
         unreadable += 1;
     })?;
+    let reranker = check_reranker(&loaded, &files, &bar)?;
     let mut config = loaded.config.clone();
     config.checks.retain(|other| other.precision != check.precision);
     config.checks.push(check.clone());
+    // A CPU without the instructions leaves what another one has measured.
+    config.reranker_check = reranker.or(config.reranker_check);
     if let Some(output) = &args.out {
         match &args.model {
             Some(model) => save_with_config(model, output, &config)?,
@@ -69,15 +72,22 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitStatus> {
         let json = json!({
             "check": check,
             "keeps_ranking": check.keeps_ranking(),
+            "reranker": reranker,
+            "reranker_keeps_order": reranker.map(|check| check.keeps_order()),
             "left_out": unreadable,
             "out": args.out.as_deref().map(Path::to_string_lossy),
         });
         return print_json(&json);
     }
-    print(&mut output::stdout(), args, &check)
+    print(&mut output::stdout(), args, &check, reranker)
 }
 
-fn print(out: &mut output::Out, args: &CheckArgs, check: &PrecisionCheck) -> Result<ExitStatus> {
+fn print(
+    out: &mut output::Out,
+    args: &CheckArgs,
+    check: &PrecisionCheck,
+    reranker: Option<RerankerCheck>,
+) -> Result<ExitStatus> {
     let PrecisionCheck { precision, images, least_cosine, mean_cosine, same_first, same_first_mixed } = check;
     out.line(format_args!("{precision} beside f32, {images} photographs"))?;
     out.line(format_args!("cosine of descriptors       least {least_cosine:.5}, mean {mean_cosine:.5}"))?;
@@ -96,6 +106,29 @@ fn print(out: &mut output::Out, args: &CheckArgs, check: &PrecisionCheck) -> Res
         ),
     };
     out.line(format_args!("{words}"))?;
+    if let Some(own) = reranker {
+        let difference = own.largest_difference;
+        out.line(format_args!(
+            "reranker in 16 bits beside f32, {} pairs of {} photographs",
+            own.pairs, own.images
+        ))?;
+        out.line(format_args!("logits                      at most {difference:.1e} apart"))?;
+        out.line(format_args!(
+            "order                       {} pairs of candidates changed places",
+            own.reordered
+        ))?;
+        let words = if own.keeps_order() {
+            "the order stays: 16 bits are used where they are faster".to_string()
+        } else {
+            format!(
+                "16 bits are not used (needed: {} photographs, logits at most {} apart, the order as in f32 within {})",
+                RerankerCheck::FEWEST,
+                RerankerCheck::MOST_DIFFERENCE,
+                RerankerCheck::TIE
+            )
+        };
+        out.line(format_args!("{words}"))?;
+    }
     if let Some(output) = &args.out {
         out.line(format_args!("wrote {}", escaped(&output.display().to_string())))?;
     }

@@ -410,6 +410,13 @@ fn print_description(
             check.images
         ))?;
     }
+    if let Some(check) = &config.reranker_check {
+        let words = if check.keeps_order() { "the order stays" } else { "the order changes" };
+        out.line(format_args!(
+            "int16        of the reranker: {words}; logits at most {:.1e} from f32, {} pairs",
+            check.largest_difference, check.pairs
+        ))?;
+    }
     out.line(format_args!(
         "parameters   {:.2} million, {} in {} bits",
         weights.count as f64 / 1e6,
