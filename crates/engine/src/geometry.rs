@@ -100,10 +100,11 @@ impl Verifier {
             .clone()
             .map(|(query, reference)| Correspondence { query: scaled(query), reference: scaled(reference) })
             .collect();
-        let (homography, agreeing, inliers) = match ransac(&points, &RansacOptions::within(TOLERANCE_PX)) {
-            Some(HomographyFit { matrix, inliers, count }) => (Some(matrix), inliers, count),
-            None => (None, vec![false; points.len()], 0),
-        };
+        let (homography, agreeing, inliers) =
+            match ransac(self.level, &points, &RansacOptions::within(TOLERANCE_PX)) {
+                Some(HomographyFit { matrix, inliers, count }) => (Some(matrix), inliers, count),
+                None => (None, vec![false; points.len()], 0),
+            };
         let pairs = ends.zip(&mutual).zip(&agreeing).map(|(((query, reference), mutual), inlier)| {
             let rows = [mutual.query as usize, mutual.reference as usize];
             MutualPair { rows, query, reference, similarity: mutual.similarity, inlier: *inlier }

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, reason = "a test")]
 
+use r2former_kernels::Level;
 use r2former_kernels::ransac::{Correspondence, RansacOptions, ransac};
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ fn inlier_counts_equal_opencvs() {
             .collect();
         let count = |seed| {
             let options = RansacOptions { seed, ..RansacOptions::within(tolerance) };
-            ransac(&pairs, &options).map_or(0, |found| found.count as u64)
+            ransac(Level::best(), &pairs, &options).map_or(0, |found| found.count as u64)
         };
         let counts: Vec<u64> = (0..25).map(count).collect();
         let (mean, most) = (counts.iter().sum::<u64>() as f64 / 25.0, *counts.iter().max().unwrap());

@@ -4,6 +4,8 @@
 //! better sample is improbable; the result is refined over all inliers.
 
 use super::refine::refine;
+use crate::Level;
+use pulp::{Simd, WithSimd};
 
 /// A point of the query and a point of the reference that may show the same thing.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,29 +53,19 @@ const SAMPLE: usize = 4;
 /// Attempts to draw a usable sample: collinear points have none.
 const DRAWS: usize = 1000;
 
-/// The homography with the most inliers; `None` for fewer than four pairs, collinear points or non-finite coordinates.
-pub fn ransac(pairs: &[Correspondence], options: &RansacOptions) -> Option<HomographyFit> {
+/// The homography with the most inliers; `None` for fewer than four pairs, collinear points or non-finite coordinates. The
+/// same at every level.
+pub fn ransac(level: Level, pairs: &[Correspondence], options: &RansacOptions) -> Option<HomographyFit> {
     let finite = |p: &Correspondence| p.query.iter().chain(&p.reference).all(|v| v.is_finite());
     if pairs.len() < SAMPLE || !pairs.iter().all(finite) {
         return None;
     }
-    let mut random = fastrand::Rng::with_seed(options.seed);
-    let mut best: Option<([f64; 9], usize)> = None;
-    let (mut drawn, mut needed) = (0, options.samples);
-    while drawn < needed {
-        drawn += 1;
-        let Some(sample) = draw(pairs, &mut random) else { break };
-        let Some(matrix) = homography(&sample) else { continue };
-        let count = count_inliers(pairs, &matrix, options.tolerance);
-        if count > best.map_or(SAMPLE - 1, |(_, count)| count) {
-            best = Some((matrix, count));
-            needed = samples_needed(count as f64 / pairs.len() as f64, options);
-        }
-    }
-    let (matrix, _) = best?;
+    let matrix = level.run(Search { pairs, columns: &columns(pairs), options })?;
     let inliers_of = |matrix: &[f64; 9]| -> Vec<bool> {
         let matrix = narrow(matrix);
-        pairs.iter().map(|pair| is_inlier(pair, &matrix, options.tolerance)).collect()
+        let inlier =
+            |pair: &Correspondence| is_inlier(pair.query, pair.reference, &matrix, options.tolerance);
+        pairs.iter().map(inlier).collect()
     };
     let sampled = inliers_of(&matrix);
     let members: Vec<Correspondence> =
@@ -81,6 +73,58 @@ pub fn ransac(pairs: &[Correspondence], options: &RansacOptions) -> Option<Homog
     let matrix = refine(matrix, &members);
     let inliers = inliers_of(&matrix);
     Some(HomographyFit { matrix, count: inliers.iter().filter(|inlier| **inlier).count(), inliers })
+}
+
+/// Pairs side by side: enough for the widest vectors.
+const LANES: usize = 16;
+
+/// x, y, u and v of [`LANES`] pairs. The last ones are filled up with what is no inlier of any matrix.
+type Columns = [[f32; LANES]; 4];
+
+fn columns(pairs: &[Correspondence]) -> Vec<Columns> {
+    let side_by_side = |pairs: &[Correspondence]| {
+        let mut columns = [[f32::NAN; LANES]; 4];
+        for (i, pair) in pairs.iter().enumerate() {
+            let [[x, y], [u, v]] = [pair.query, pair.reference];
+            for (column, value) in columns.iter_mut().zip([x, y, u, v]) {
+                column[i] = value;
+            }
+        }
+        columns
+    };
+    pairs.chunks(LANES).map(side_by_side).collect()
+}
+
+/// Draws samples, and returns the matrix of the one with the most inliers. Its loops are written for the compiler to vectorise
+/// under the instructions of a level.
+struct Search<'a> {
+    pairs: &'a [Correspondence],
+    /// The same.
+    columns: &'a [Columns],
+    options: &'a RansacOptions,
+}
+
+impl WithSimd for Search<'_> {
+    type Output = Option<[f64; 9]>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        let Self { pairs, columns, options } = self;
+        let mut random = fastrand::Rng::with_seed(options.seed);
+        let mut best: Option<([f64; 9], usize)> = None;
+        let (mut drawn, mut needed) = (0, options.samples);
+        while drawn < needed {
+            drawn += 1;
+            let Some(sample) = draw(pairs, &mut random) else { break };
+            let Some(matrix) = homography(&sample) else { continue };
+            let count = count_inliers(columns, &matrix, options.tolerance);
+            if count > best.map_or(SAMPLE - 1, |(_, count)| count) {
+                best = Some((matrix, count));
+                needed = samples_needed(count as f64 / pairs.len() as f64, options);
+            }
+        }
+        Some(best?.0)
+    }
 }
 
 /// Samples after which one of inliers alone has been drawn with the given confidence.
@@ -92,6 +136,7 @@ fn samples_needed(inlier_ratio: f64, options: &RansacOptions) -> usize {
 }
 
 /// Draws four pairs that determine a homography.
+#[inline(always)]
 fn draw(pairs: &[Correspondence], random: &mut fastrand::Rng) -> Option<[Correspondence; SAMPLE]> {
     for _ in 0..DRAWS {
         let mut indices = [0; SAMPLE];
@@ -116,6 +161,7 @@ fn draw(pairs: &[Correspondence], random: &mut fastrand::Rng) -> Option<[Corresp
 
 /// Whether no three points are collinear, and the triangles keep their orientation between the images, or all change
 /// it: a camera that sees a plane from one side preserves that.
+#[inline(always)]
 fn usable(sample: &[Correspondence; SAMPLE]) -> bool {
     let orientation = |points: [[f32; 2]; 3]| -> f64 {
         let [a, b, c] = points.map(|p| p.map(f64::from));
@@ -130,11 +176,16 @@ fn usable(sample: &[Correspondence; SAMPLE]) -> bool {
             return false;
         }
         flipped += usize::from(query * reference < 0.0);
+        // Most samples of wrong pairs end here.
+        if flipped != 0 && flipped != without + 1 {
+            return false;
+        }
     }
-    flipped == 0 || flipped == SAMPLE
+    true
 }
 
 /// The homography of four pairs: from the query's points to the projective basis, and from there to the reference's.
+#[inline(always)]
 fn homography(sample: &[Correspondence; SAMPLE]) -> Option<[f64; 9]> {
     let to_query = from_basis(sample.map(|p| p.query))?;
     let to_reference = from_basis(sample.map(|p| p.reference))?;
@@ -144,6 +195,7 @@ fn homography(sample: &[Correspondence; SAMPLE]) -> Option<[f64; 9]> {
 }
 
 /// The matrix that maps (1,0,0), (0,1,0), (0,0,1) and (1,1,1) to four points.
+#[inline(always)]
 fn from_basis(points: [[f32; 2]; SAMPLE]) -> Option<[f64; 9]> {
     let [a, b, c, d] = points.map(|p| p.map(f64::from));
     let columns = [a[0], b[0], c[0], a[1], b[1], c[1], 1.0, 1.0, 1.0];
@@ -154,6 +206,7 @@ fn from_basis(points: [[f32; 2]; SAMPLE]) -> Option<[f64; 9]> {
 }
 
 /// The inverse times the determinant; scale is irrelevant here.
+#[inline(always)]
 fn adjugate(m: &[f64; 9]) -> [f64; 9] {
     let minor = |a: usize, b: usize, c: usize, d: usize| m[a] * m[d] - m[b] * m[c];
     [
@@ -169,29 +222,36 @@ fn adjugate(m: &[f64; 9]) -> [f64; 9] {
     ]
 }
 
+#[inline(always)]
 fn product(a: &[f64; 9], b: &[f64; 9]) -> [f64; 9] {
     std::array::from_fn(|i| (0..3).map(|k| a[i / 3 * 3 + k] * b[k * 3 + i % 3]).sum())
 }
 
+#[inline(always)]
 fn narrow(matrix: &[f64; 9]) -> [f32; 9] {
     matrix.map(|v| v as f32)
 }
 
-fn count_inliers(pairs: &[Correspondence], matrix: &[f64; 9], tolerance: f32) -> usize {
+#[inline(always)]
+fn count_inliers(columns: &[Columns], matrix: &[f64; 9], tolerance: f32) -> usize {
     let matrix = narrow(matrix);
-    pairs.iter().filter(|pair| is_inlier(pair, &matrix, tolerance)).count()
+    let mut counts = [0u32; LANES];
+    for [x, y, u, v] in columns {
+        for i in 0..LANES {
+            counts[i] += u32::from(is_inlier([x[i], y[i]], [u[i], v[i]], &matrix, tolerance));
+        }
+    }
+    counts.iter().sum::<u32>() as usize
 }
 
-/// Compares the transfer error without a division, multiplied by the homogeneous coordinate.
+/// Compares the transfer error without a division, multiplied by the homogeneous coordinate; without branches.
 #[inline(always)]
-fn is_inlier(pair: &Correspondence, h: &[f32; 9], tolerance: f32) -> bool {
-    let [x, y] = pair.query;
-    let [u, v] = pair.reference;
+fn is_inlier([x, y]: [f32; 2], [u, v]: [f32; 2], h: &[f32; 9], tolerance: f32) -> bool {
     let w = h[6] * x + h[7] * y + h[8];
     let dx = h[0] * x + h[1] * y + h[2] - u * w;
     let dy = h[3] * x + h[4] * y + h[5] - v * w;
     let reach = tolerance * w;
-    w != 0.0 && dx * dx + dy * dy <= reach * reach
+    (w != 0.0) & (dx * dx + dy * dy <= reach * reach)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! features ([`mutual_nearest`]), and the homography with the most inliers among them ([`ransac()`]).
 //!
 //! ```
+//! use r2former_kernels::Level;
 //! use r2former_kernels::ransac::{Correspondence, RansacOptions, ransac};
 //!
 //! // A grid of points moved by (40, -10) pixels, and one outlier.
@@ -12,7 +13,7 @@
 //!     })
 //!     .collect();
 //! pairs.push(Correspondence { query: [50.0, 50.0], reference: [600.0, 400.0] });
-//! let fit = ransac(&pairs, &RansacOptions::within(24.0)).expect("enough points, not on a line");
+//! let fit = ransac(Level::best(), &pairs, &RansacOptions::within(24.0)).expect("enough points, not on a line");
 //! assert_eq!(fit.count, 20);
 //! assert!(!fit.inliers[20]);
 //! ```
