@@ -65,7 +65,17 @@ fn a_checked_model_is_extracted_in_8_bits_and_mixed() {
         "{found}"
     );
     assert!(found["check"]["least_cosine"].as_f64() >= Some(0.998), "{found}");
-    assert!(load(&checked).expect("a model").config.keeps_ranking(Precision::Int8));
+    let config = load(&checked).expect("a model").config;
+    assert!(config.keeps_ranking(Precision::Int8));
+    let reranker = &found["reranker"];
+    if !reranker.is_null() {
+        assert_eq!(found["reranker_keeps_order"], true, "{found}");
+        assert_eq!(
+            reranker["pairs"].as_u64(),
+            config.reranker_check.map(|check| check.pairs as u64),
+            "what was measured is stored"
+        );
+    }
     let about = text(r2former().args(["model", "info"]).arg(&checked));
     names(&about, &["int8         rankings stay: cosine to f32 0.99"]);
 

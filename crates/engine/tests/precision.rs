@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
 
 use r2former_engine::{
-    Extractor, FusedBackbone, LoadedModel, NoProgress, PlaceIndex, PrecisionChoice, Settings, check_precision,
+    Extractor, FusedBackbone, LoadedModel, NoProgress, PlaceIndex, PrecisionChoice, Settings,
+    check_precision, check_reranker, score_pair,
 };
 use r2former_kernels::{Level, MatmulPrecision};
-use r2former_model::{Device, Precision, PrecisionCheck, R2Former};
+use r2former_model::{Device, Precision, PrecisionCheck, R2Former, RerankerCheck};
 use r2former_town::{Camera, Condition, Town, TownConfig, View};
+use std::path::{Path, PathBuf};
 
 /// Photographs of places of a town: of each one by day, one at dusk on another day.
 fn photographs(places: usize) -> Vec<[r2former_data::Rgb8; 2]> {
@@ -82,22 +84,58 @@ fn the_built_in_model_ranks_alike_at_every_level() {
     }
 }
 
-#[test]
-fn a_check_measures_what_an_index_then_allows() {
-    let loaded = LoadedModel::built_in().unwrap();
-    let home = tempfile::tempdir().unwrap();
+/// Files of photographs of 11 places, and one that is none.
+fn files(home: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for (i, pair) in photographs(11).iter().enumerate() {
         for (side, picture) in pair.iter().enumerate() {
-            let path = home.path().join(format!("{i}-{side}.jpg"));
+            let path = home.join(format!("{i}-{side}.jpg"));
             let bytes = r2former_data::image::jpeg_with_tags(picture, 92, &Default::default()).unwrap();
             std::fs::write(&path, bytes).unwrap();
             files.push(path);
         }
     }
-    let broken = home.path().join("broken.jpg");
+    let broken = home.join("broken.jpg");
     std::fs::write(&broken, b"no photograph").unwrap();
     files.push(broken);
+    files
+}
+
+#[test]
+fn the_reranker_scores_in_16_bits_once_it_was_measured() {
+    let loaded = LoadedModel::built_in().unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let files = files(home.path());
+    let paths: Vec<_> = files.iter().map(|file| file.as_path()).collect();
+    let check = check_reranker(&loaded, &paths, &NoProgress).unwrap();
+    assert_eq!(check.is_some(), Level::current().unwrap().multiplies_int16());
+    let Some(check) = check else { return };
+    assert_eq!((check.images, check.pairs), (22, 22 * 20));
+    assert!(check.keeps_order() && check.largest_difference > 0.0, "{check:?}");
+    assert!(check_reranker(&loaded, &paths[21..], &NoProgress).is_err(), "a photograph has no pairs");
+
+    let settings = Settings::of(&loaded.config);
+    let scores = |check: Option<RerankerCheck>| {
+        let model = loaded.with(|config, _| config.reranker_check = check).unwrap();
+        let extractor = Extractor::new(model, settings, &Device::flex()).unwrap();
+        let [query, reference] = [0, 1].map(|i| extractor.extract_file(paths[i]).unwrap().local);
+        score_pair(&extractor, &query, &reference).unwrap().logits
+    };
+    let [exact, measured] = [scores(None), scores(Some(check))];
+    assert_eq!(
+        exact,
+        scores(Some(RerankerCheck { reordered: 1, ..check })),
+        "not used where the order changes"
+    );
+    assert_ne!(exact, measured);
+    assert!(exact.iter().zip(&measured).all(|(a, b)| (a - b).abs() < 0.02), "{exact:?}, {measured:?}");
+}
+
+#[test]
+fn a_check_measures_what_an_index_then_allows() {
+    let loaded = LoadedModel::built_in().unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let files = files(home.path());
     let files: Vec<_> = files.iter().map(|file| file.as_path()).collect();
     let mut left_out = Vec::new();
     let check = check_precision(&loaded, Precision::Int8, &files, &NoProgress, |i, _| left_out.push(i));

@@ -37,6 +37,9 @@ pub struct BestRecall {
     pub recall: f64,
     /// N of the recall@N.
     pub n: usize,
+    /// The recall@1 of the same ranking, which decides among equal recalls.
+    #[serde(default)]
+    pub first: f64,
     /// The ranking that it is of.
     pub ranking: Ranking,
     /// The epoch, from 0.

@@ -29,8 +29,8 @@ pub(crate) struct Validated {
     pub(crate) global: [f64; 3],
     /// and after reranking: by RANSAC in stage `local`, by the reranker in stages that train it.
     pub(crate) reranked: Option<[f64; 3]>,
-    /// The recall that selects the best model.
-    pub(crate) deciding: f64,
+    /// The recall that selects the best model, and the recall@1 of the same ranking, which decides among equal ones.
+    pub(crate) deciding: [f64; 2],
 }
 
 /// How the validation of a stage reranks.
@@ -59,6 +59,6 @@ pub(crate) fn validate(
     Ok(Validated {
         global: three(&recall.global),
         reranked: reranked.map(three),
-        deciding: reranked.unwrap_or(&recall.global).at(config.best_by),
+        deciding: [config.best_by, 1].map(|n| reranked.unwrap_or(&recall.global).at(n)),
     })
 }

@@ -318,7 +318,7 @@ mod tests {
     fn the_summary_says_which_recall_is_best() {
         let json = serde_json::json!({
             "steps": 120, "stopped_early": false, "baseline": 0.9, "left_out": 2, "model": "run/best.safetensors",
-            "best": BestRecall { recall: 0.925, n: 5, ranking: Ranking::Reranked, epoch: 2 },
+            "best": BestRecall { recall: 0.925, n: 5, first: 0.9, ranking: Ranking::Reranked, epoch: 2 },
         });
         let outcome: TrainOutcome = serde_json::from_value(json).expect("an outcome");
         let lines = summary(&outcome);

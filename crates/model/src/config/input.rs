@@ -80,7 +80,8 @@ pub enum Precision {
     /// 32-bit throughout.
     #[default]
     F32,
-    /// bfloat16 inputs and f32 sums in backbone and heads. The reranker, whose inputs are coordinates, stays in f32.
+    /// bfloat16 inputs and f32 sums in backbone and heads. The reranker, whose inputs are coordinates, has an
+    /// [arithmetic of its own](super::RerankerCheck).
     Bf16,
     /// 8-bit integers in the linear layers and attention's scores of a vision transformer's blocks (16 bits in attention's
     /// weighted sums) on a CPU that multiplies them faster, the rest in f32. Everything is f32 where kernels do not cover the network, or the CPU has no such instructions.

@@ -204,7 +204,7 @@ impl<'a> Run<'a> {
         self.observer
             .note(&format!("validating the start model: {queries} queries, {references} references"));
         let Some(found) = self.validate()? else { return Ok(()) };
-        self.state.baseline = Some(found.deciding);
+        self.state.baseline = Some(found.deciding[0]);
         let entry = LogEntry::Baseline {
             step: self.state.step,
             global_recall: found.global,
@@ -423,17 +423,17 @@ impl<'a> Run<'a> {
             && let Some(found) = self.validate()?
         {
             (global_recall, reranked_recall) = (Some(found.global), found.reranked);
-            best = self.state.best.is_none_or(|before| found.deciding > before.recall);
+            best = self.state.best.is_none_or(|before| found.deciding > [before.recall, before.first]);
             if best {
                 let ranking = match (found.reranked, config.stage) {
                     (None, _) => Ranking::Global,
                     (Some(_), Stage::Local) => Ranking::Ransac,
                     (Some(_), _) => Ranking::Reranked,
                 };
-                self.state.best =
-                    Some(BestRecall { recall: found.deciding, n: validation.best_by, ranking, epoch });
+                let ([recall, first], n) = (found.deciding, validation.best_by);
+                self.state.best = Some(BestRecall { recall, n, first, ranking, epoch });
                 self.state.since_best = 0;
-                self.save_model(&self.dir.file("best.safetensors"), Some((epoch, found.deciding)))?;
+                self.save_model(&self.dir.file("best.safetensors"), Some((epoch, recall)))?;
             } else {
                 self.state.since_best += 1;
             }
