@@ -92,4 +92,5 @@ def main():
     service.stop()
 
 
-main()
+if __name__ == "__main__":
+    main()
