@@ -2,7 +2,7 @@
 
 A client asks `POST /v1/locate` with photographs of the town, one after the other, and another /healthz, while
   - 1000 connections say nothing,
-  - 1000 others send a request's body a byte a second,
+  - 1000 others send the body of a request a byte a second,
   - some send PNG files of 30000 x 30000 pixels in 110 kB, and JSON of thousands of levels,
   - some send bodies of 100 MB.
 Prints a table: what the good client sees, what the others are answered, and the service's memory. Ends with an error if the
@@ -25,7 +25,7 @@ HEAD = "POST /v1/locate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {}\r\nConte
 
 
 def bomb(side=30000):
-    """A black PNG of so many pixels by so many: almost a gigabyte once it is unpacked, 0.1 per cent of it here."""
+    """A black PNG of so many by so many pixels: almost a gigabyte once it is unpacked, a thousandth of it here."""
     chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     packer, packed = zlib.compressobj(9), b""
     for _ in range(side):

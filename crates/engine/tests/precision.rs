@@ -159,7 +159,7 @@ fn a_check_measures_what_an_index_then_allows() {
     let refused = PlaceIndex::open_or_create(own.address(), &loaded, int8).unwrap_err().to_string();
     assert!(refused.contains("in f32") && refused.contains("in int8"), "{refused}");
 
-    let measured = loaded.with(|config, _| config.checks.push(check)).unwrap();
+    let measured = loaded.with(|config, _| config.checks = vec![check]).unwrap();
     assert_eq!(exact.with_precision(PrecisionChoice::Auto, &measured.config, &cpu), int8);
     let index = PlaceIndex::create(home.path().join("measured"), &measured, exact).unwrap();
     assert_eq!(index.settings.mixed(asked, &measured.config, &cpu).unwrap(), int8);
