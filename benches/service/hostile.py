@@ -25,7 +25,7 @@ HEAD = "POST /v1/locate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {}\r\nConte
 
 
 def bomb(side=30000):
-    """A black PNG of so many by so many pixels: almost a gigabyte once it is unpacked, a thousandth of it here."""
+    """A black PNG, a square with this side in pixels: almost a gigabyte once it is unpacked, a thousandth of it here."""
     chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     packer, packed = zlib.compressobj(9), b""
     for _ in range(side):
