@@ -177,7 +177,16 @@ pub(crate) fn photo_args(arguments: &[PathBuf]) -> Result<Vec<PhotoArg>> {
     let mut all = Vec::with_capacity(arguments.len());
     for argument in arguments {
         if argument.is_dir() {
-            let listing = list_images(argument)?;
+            let listing = match list_images(argument) {
+                // Others are there to be answered.
+                Err(error) if arguments.len() > 1 => {
+                    let (name, inside) = (argument.display().to_string(), escaped_name(argument.as_os_str()));
+                    let source = Source::Unreadable(argument.clone(), reason(error));
+                    all.push(PhotoArg { name, inside, source });
+                    continue;
+                }
+                listing => listing?,
+            };
             let (photos, skipped) = (listing.photos, listing.skipped);
             let of = |photo: Photo| PhotoArg { inside: photo.name, ..PhotoArg::file(photo.path) };
             all.extend(photos.into_iter().map(of));
@@ -272,6 +281,15 @@ impl PhotoArg {
 /// Whether a path names an open file of this process, as the shell's `<(command)` does.
 fn is_descriptor(path: &str) -> bool {
     ["/dev/fd/", "/proc/self/fd/"].iter().any(|folder| path.starts_with(folder))
+}
+
+/// What is wrong, without the path.
+fn reason(error: DataError) -> String {
+    match error {
+        DataError::Io { source, .. } => source.to_string(),
+        DataError::Image { problem, .. } | DataError::Format { problem, .. } => problem,
+        other => other.to_string(),
+    }
 }
 
 /// Refuses what only looks like a file: reading it might never end.

@@ -1,7 +1,11 @@
 //! How probable it is that the best answer is correct: clues of a ranking, and the model's calibration of them.
 
 use crate::{Estimate, Match, RerankMethod, ScoreKind};
-use r2former_model::{Calibration, Clue, Clues};
+use r2former_model::{Calibration, Clue, Clues, TypicalCandidate};
+
+/// Candidates that contrasts are measured among. Where a small index or a prior leaves fewer, typical ones take the places of
+/// those that are not there: a single candidate resembles no other, and is no less certain for that.
+const CONTRASTED: usize = 20;
 
 /// Logits beyond this say nothing more: a 32-bit probability has no digits left there.
 const LARGEST_LOGIT: f64 = 12.0;
@@ -19,7 +23,8 @@ pub struct Evidence {
 
 impl Evidence {
     /// Gathers the clues of a ranking of all candidates, best first; `None` without any. `inliers` are those of the best
-    /// match under one homography ([`crate::Verifier`]), where its local features are at hand.
+    /// match under one homography ([`crate::Verifier`]), where its local features are at hand; `typical` is
+    /// [what a calibration has](Evidence::typical) for candidates that are not there.
     ///
     /// ```
     /// use r2former_engine::{Evidence, LatLon, Match, RerankMethod};
@@ -41,22 +46,29 @@ impl Evidence {
     /// };
     /// // The second lies at the spot of the first, the third 1.1 km north.
     /// let ranking = [found(1, 52.0, 0.75), found(2, 52.0, 0.5), found(3, 52.01, 0.25)];
-    /// let evidence = Evidence::of(RerankMethod::None, &ranking, None).unwrap();
+    /// let evidence = Evidence::of(RerankMethod::None, &ranking, None, None).unwrap();
     /// assert_eq!((evidence.clues[&Clue::Similarity], evidence.clues[&Clue::Margin]), (0.75, 0.5));
     /// assert_eq!((evidence.clues[&Clue::SimilarityContrast], evidence.clues[&Clue::Compactness]), (0.25, 1.0));
     /// ```
-    pub fn of(ranking: RerankMethod, candidates: &[Match], inliers: Option<usize>) -> Option<Self> {
+    pub fn of(
+        ranking: RerankMethod,
+        candidates: &[Match],
+        inliers: Option<usize>,
+        typical: Option<TypicalCandidate>,
+    ) -> Option<Self> {
         let best = candidates.first()?;
         let mut clues = Clues::new();
         let similarity = f64::from(best.similarity);
-        let typical = median(candidates.iter().map(|m| f64::from(m.similarity)));
+        let usual = typical.map(|typical| typical.similarity);
+        let middle = median(candidates.iter().map(|m| f64::from(m.similarity)), usual);
         clues.insert(Clue::Similarity, similarity);
-        clues.insert(Clue::SimilarityContrast, similarity - typical);
-        let scores = || candidates.iter().map_while(linked);
+        clues.insert(Clue::SimilarityContrast, similarity - middle);
         let score = linked(best);
+        let usual_score = typical.and_then(|typical| typical.score);
         if let Some(score) = score {
             clues.insert(Clue::Score, score);
-            clues.insert(Clue::ScoreContrast, score - median(scores()));
+            let middle = median(candidates.iter().map_while(linked), usual_score);
+            clues.insert(Clue::ScoreContrast, score - middle);
         }
         if let Some(inliers) = inliers {
             clues.insert(Clue::Inliers, (inliers as f64).ln_1p());
@@ -68,8 +80,11 @@ impl Evidence {
                 let metres = m.position.and_then(|position| estimate.best.distance_m(position));
                 metres.is_some_and(|metres| metres > Estimate::AGREEMENT_M)
             };
-            // Where everything is one place, the last of it stands for the others.
-            let other = candidates.iter().find(elsewhere).or(candidates.last()).and_then(value);
+            // Where everything is one place, what is typical stands for the others, or the last of it.
+            let usual = if score.is_some() { usual_score } else { usual };
+            let other = candidates.iter().find(elsewhere).and_then(value);
+            let other = other.or(usual.filter(|_| candidates.len() < CONTRASTED));
+            let other = other.or_else(|| candidates.last().and_then(value));
             clues.insert(Clue::Margin, own - other.unwrap_or(0.0));
             let others = (Estimate::CONSIDERED - 1) as f64;
             clues.insert(Clue::Agreement, (estimate.agreeing - 1) as f64 / others);
@@ -77,6 +92,16 @@ impl Evidence {
             clues.insert(Clue::Compactness, if estimate.agreeing > 1 { near } else { 0.0 });
         }
         Some(Self { ranking, positions: best.position.is_some(), clues })
+    }
+
+    /// What stands for missing candidates in a ranking with such a best match.
+    pub fn typical(
+        ranking: RerankMethod,
+        best: Option<&Match>,
+        calibration: Option<&Calibration>,
+    ) -> Option<TypicalCandidate> {
+        let positions = best?.position.is_some();
+        calibration?.fit(ranking.name(), positions)?.typical
     }
 
     /// The probability that the best answer is correct; `None` where the model is not calibrated for such a ranking.
@@ -95,9 +120,13 @@ fn linked(m: &Match) -> Option<f64> {
     })
 }
 
-/// The middle value; the upper one of two; 0 without any.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+/// The middle value; the upper one of two; 0 without any. Where there are fewer than [`CONTRASTED`], as many `usual` ones are
+/// added.
+fn median(values: impl Iterator<Item = f64>, usual: Option<f64>) -> f64 {
     let mut all: Vec<f64> = values.collect();
+    if let Some(usual) = usual {
+        all.resize(all.len().max(CONTRASTED), usual);
+    }
     all.sort_by(f64::total_cmp);
     all.get(all.len() / 2).copied().unwrap_or(0.0)
 }
@@ -126,7 +155,7 @@ mod tests {
             at(Some(52.01), 0.4, Some(0.1)),
             at(Some(52.02), 0.1, None),
         ];
-        let found = Evidence::of(RerankMethod::Model, &ranking, Some(9)).expect("there are matches");
+        let found = Evidence::of(RerankMethod::Model, &ranking, Some(9), None).expect("there are matches");
         let nine = 9f64.ln();
         let near = |clue: Clue, value: f64| {
             assert!((found.clues[&clue] - value).abs() < 1e-5, "{clue:?}: {found:?}");
@@ -142,26 +171,49 @@ mod tests {
     }
 
     #[test]
+    fn a_single_candidate_contrasts_with_what_is_typical() {
+        let typical = Some(TypicalCandidate { similarity: 0.3, score: Some(-1.0) });
+        let clues = |ranking: &[Match]| {
+            let found = Evidence::of(RerankMethod::Model, ranking, None, typical).expect("a match").clues;
+            [Clue::SimilarityContrast, Clue::ScoreContrast, Clue::Margin].map(|clue| found[&clue])
+        };
+        let nine = 9f64.ln();
+        let near = |found: [f64; 3], expected: [f64; 3]| {
+            assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {expected:?}");
+        };
+        let own = at(Some(52.0), 0.6, Some(0.9));
+        near(clues(std::slice::from_ref(&own)), [0.3, nine + 1.0, nine + 1.0]);
+        // One of another place is there itself.
+        near(clues(&[own.clone(), at(Some(53.0), 0.2, Some(0.5))]), [0.3, nine + 1.0, nine]);
+        // Of enough candidates nothing is added.
+        let many = vec![own; CONTRASTED];
+        near(clues(&many), [0.0, 0.0, 0.0]);
+    }
+
+    #[test]
     fn extremes_are_finite() {
         for (first, last) in [(1.0, 0.0), (0.0, 0.0), (1.0, 1.0)] {
             let ranking = [at(Some(0.0), 1.0, Some(first)), at(Some(1.0), -1.0, Some(last))];
             for count in 1..=2 {
-                let found = Evidence::of(RerankMethod::Model, &ranking[..count], None).expect("matches");
+                let found =
+                    Evidence::of(RerankMethod::Model, &ranking[..count], None, None).expect("matches");
                 assert!(found.clues.values().all(|value| value.is_finite()), "{found:?}");
             }
         }
-        assert_eq!(Evidence::of(RerankMethod::None, &[], None), None);
+        assert_eq!(Evidence::of(RerankMethod::None, &[], None, None), None);
     }
 
     #[test]
     fn without_positions_nothing_agrees_and_another_fit_counts() {
-        let found = Evidence::of(RerankMethod::Model, &[at(None, 0.5, Some(0.5))], None).expect("a match");
+        let found =
+            Evidence::of(RerankMethod::Model, &[at(None, 0.5, Some(0.5))], None, None).expect("a match");
         assert!(!found.positions && !found.clues.contains_key(&Clue::Agreement));
         let fit = |positions, bias| ConfidenceFit {
             ranking: "model".into(),
             positions,
             bias,
             weights: Clues::new(),
+            typical: None,
         };
         let calibration = Calibration {
             radius_m: 25.0,

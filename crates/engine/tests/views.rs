@@ -95,6 +95,47 @@ fn views_of_a_panorama_are_images_of_the_index() {
     }
 }
 
+/// A corrected heading or another number of views makes other views: those that were replace nothing unless asked to, and
+/// then leave none of the old ones.
+#[test]
+fn other_views_of_a_panorama_are_a_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let (loaded, settings) = model();
+    let index = PlaceIndex::open_or_create(dir.path().join("index"), &loaded, settings).unwrap();
+    let extractor = Extractor::new(loaded, settings, &Device::flex()).unwrap();
+    let add = |heading: u32, views, update| {
+        let gpano =
+            format!("<r GPano:ProjectionType='equirectangular' GPano:PoseHeadingDegrees='{heading}'/>");
+        let mut photos = vec![write(dir.path(), "pano.jpg", &tagged(&panorama(), &gpano))];
+        let options = PanoramaOptions::default().with_views(views, 80.0, 0.0).unwrap();
+        photos = expand_panoramas(photos, &options, &Limits::default()).photos;
+        let options = AddOptions::default().update(update);
+        add_photos(&mut index.writer().unwrap(), &extractor, &photos, &options, &NoProgress).unwrap()
+    };
+    let names = || places(&index).into_iter().map(|place| place.name).collect::<Vec<_>>();
+    let three = |first: u32| {
+        let mut names: Vec<_> =
+            [0, 120, 240].map(|more| format!("pano.jpg#{}", (first + more) % 360)).to_vec();
+        names.sort();
+        names
+    };
+    assert_eq!(add(10, 3, false).added, 3);
+    let found = add(30, 3, false);
+    assert_eq!((found.added, found.changed.len()), (0, 3), "{found:?}");
+    assert_eq!(found.changed[0].changes[0].what, "view");
+    assert_eq!(names(), three(10));
+    let found = add(30, 3, true);
+    assert_eq!((found.added, found.updated.len()), (3, 3), "{found:?}");
+    assert_eq!(names(), three(30));
+    // Of six views three are there already.
+    let found = add(30, 6, true);
+    assert_eq!((found.added, found.updated.len(), names().len()), (3, 0, 6), "{found:?}");
+    let found = add(30, 3, false);
+    assert_eq!((found.added, found.already_indexed, found.changed.len()), (0, 3, 3), "{found:?}");
+    assert_eq!(add(30, 3, true).updated.len(), 3);
+    assert_eq!(names(), three(30));
+}
+
 /// What the position and the heading are worth is kept as tags.
 #[test]
 fn the_index_keeps_what_a_position_is_worth() {

@@ -67,7 +67,7 @@ pub use config::{
     CricaConfig, Facet, Fit, GemConfig, GlobalConfig, ImageSize, InlierWeights, InputConfig, LocalConfig,
     LocalVladConfig, MixVprConfig, ModelConfig, NetVladConfig, Placement, Pooling, PositionMode, Precision,
     PrecisionCheck, RerankerCheck, RerankerConfig, ResNetConfig, ResizeMode, SaladConfig, Selection, Sides,
-    SizeRule, Trained, VitConfig, VladConfig,
+    SizeRule, Trained, TypicalCandidate, VitConfig, VladConfig,
 };
 pub use device::{Device, DeviceInfo, parse_device};
 pub use error::{ModelError, Result};

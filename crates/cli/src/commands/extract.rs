@@ -10,7 +10,10 @@ use crate::shards::{Record, ShardArgs, recorded};
 use crate::tensors::tensor_images;
 use anyhow::{Result, bail};
 use clap::Args;
-use r2former_engine::{DecodedQuery, Extractor, ImageFeatures, Progress, ShardWork, Source, extract_stream};
+use r2former_data::DataError;
+use r2former_engine::{
+    DecodedQuery, EngineError, Extractor, ImageFeatures, Progress, ShardWork, Source, extract_stream,
+};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -51,7 +54,7 @@ pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<ExitStatus> {
         for input in tensors.inputs {
             features.extend(extractor.extract(&[input])?);
         }
-        write(args, &extractor, tensors.names, features, None)
+        write(args, &extractor, tensors.names, features, 0, None)
     })
 }
 
@@ -79,40 +82,57 @@ fn photographs(args: &ExtractArgs, mut extractor: Extractor) -> Result<ExitStatu
     }
     let record = begin(args, &extractor, sources.collect())?;
     recorded(record, || {
-        let mut features = Vec::with_capacity(photos.len());
-        extract(&extractor, &photos, args.read.accept_truncated, |one| features.push(one))?;
-        let names = photos.into_iter().map(|photo| photo.name).collect();
-        write(args, &extractor, names, features, part)
+        let bar = Bar::default();
+        let (mut names, mut features) = (Vec::new(), Vec::with_capacity(photos.len()));
+        let mut left_out = 0;
+        // The rows of a shard are matched to those of the others by their number, so that none may be missing.
+        let whole = part.is_some();
+        extract(&extractor, &photos, (args.read.accept_truncated, whole), &bar, |i, found| match found {
+            Ok(found) => {
+                names.push(photos[i].name.clone());
+                features.push(found);
+            }
+            Err(error) => {
+                bar.note(&format!("left out: {}", escaped(&format!("{error:#}"))));
+                left_out += 1;
+            }
+        })?;
+        if features.is_empty() && left_out > 0 {
+            bail!("none of {left_out} photographs could be read; nothing was written");
+        }
+        let (status, work) = write(args, &extractor, names, features, left_out, part)?;
+        Ok((if left_out > 0 { ExitStatus::Partial } else { status }, work))
     })
 }
 
-/// Extracts photographs in their order. One bad image ends the run: a row would be missing, and rows are matched to names by
-/// number.
+/// Extracts photographs in their order; `keep` has each, or why it cannot be read, which is an error where none may be missing.
 fn extract(
     extractor: &Extractor,
     photos: &[PhotoArg],
-    accept_truncated: bool,
-    mut keep: impl FnMut(ImageFeatures),
+    (accept_truncated, whole): (bool, bool),
+    bar: &Bar,
+    mut keep: impl FnMut(usize, Result<ImageFeatures>),
 ) -> Result<()> {
-    let bar = Bar::default();
     bar.start("images", photos.len() as u64);
     let files: Option<Vec<&Path>> = photos.iter().map(PhotoArg::path).collect();
     match files {
         Some(files) if !accept_truncated || photos.iter().any(PhotoArg::is_object) => {
             photos.iter().try_for_each(PhotoArg::check)?;
-            extract_stream(extractor, &files, &bar, |_, features| {
-                keep(features?);
+            extract_stream(extractor, &files, bar, |i, features| {
+                match features {
+                    Err(error @ EngineError::Data(_)) if !whole => keep(i, Err(error.into())),
+                    other => keep(i, Ok(other?)),
+                }
                 Ok(())
             })?;
         }
         _ => {
-            for photo in photos {
-                let loaded = photo.load()?;
-                let DecodedQuery { pixels, notes } = extractor.decode(&loaded.query())?;
-                for note in notes {
-                    bar.note(&format!("note: {}: {}", escaped(&photo.name), escaped(&note)));
-                }
-                keep(extractor.extract_image(&*pixels)?);
+            for (i, photo) in photos.iter().enumerate() {
+                let features = match one(extractor, photo, bar) {
+                    Err(error) if whole || !is_of_photograph(&error) => return Err(error),
+                    features => features,
+                };
+                keep(i, features);
                 bar.advance(1);
             }
         }
@@ -121,12 +141,28 @@ fn extract(
     Ok(())
 }
 
+/// Extracts one photograph, and says what was made of it.
+fn one(extractor: &Extractor, photo: &PhotoArg, bar: &Bar) -> Result<ImageFeatures> {
+    let loaded = photo.load()?;
+    let DecodedQuery { pixels, notes } = extractor.decode(&loaded.query())?;
+    for note in notes {
+        bar.note(&format!("note: {}: {}", escaped(&photo.name), escaped(&note)));
+    }
+    Ok(extractor.extract_image(&*pixels)?)
+}
+
+/// Whether the photograph is to blame.
+fn is_of_photograph(error: &anyhow::Error) -> bool {
+    error.is::<DataError>() || matches!(error.downcast_ref(), Some(EngineError::Data(_)))
+}
+
 /// Writes the file and prints what is in it.
 fn write(
     args: &ExtractArgs,
     extractor: &Extractor,
     names: Vec<String>,
     features: Vec<ImageFeatures>,
+    left_out: usize,
     part: Option<Rows>,
 ) -> Result<(ExitStatus, ShardWork)> {
     let config = extractor.config();
@@ -149,7 +185,8 @@ fn write(
     let work = ShardWork::extracted(file.names.len());
     if args.json {
         let out = args.out.to_string_lossy();
-        let document = json!({ "out": out, "names": file.names, "tensors": tensors.json() });
+        let document =
+            json!({ "out": out, "names": file.names, "left_out": left_out, "tensors": tensors.json() });
         return Ok((print_json(&document)?, work));
     }
     let mut out = output::stdout();

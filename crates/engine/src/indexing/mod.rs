@@ -4,6 +4,7 @@ mod compare;
 mod memory;
 mod report;
 mod sources;
+mod stale_views;
 mod twins;
 
 pub use memory::{MemoryImage, add_images};
@@ -12,6 +13,7 @@ pub use sources::check_sources;
 
 pub(crate) use self::compare::differences;
 use self::compare::{place_of, shows_another};
+use self::stale_views::StaleViews;
 use self::twins::{Twins, name_of_photo};
 use crate::stream::{Extracted, extract_photos};
 use crate::{EngineError, Extractor, PhotoFiles, Progress, Result};
@@ -91,10 +93,14 @@ pub fn add_photos(
     let files: Vec<&[&Photo]> =
         photos.chunk_by(|a, b| a.path == b.path && a.view.is_some() && b.view.is_some()).collect();
 
+    let stale = StaleViews::of(index, &photos)?;
     let mut work = Work::new(options, sources::unknown(index, &options.sources)?);
+    if !options.update {
+        work.report.changed = stale.changes();
+    }
     progress.start("photos compared with the index", photos.len() as u64);
     for chunk in files.chunks(COMPARED) {
-        work.compare(index, extractor.files(), chunk)?;
+        work.compare(index, extractor.files(), chunk, &stale)?;
         progress.advance(chunk.iter().map(|file| file.len() as u64).sum());
     }
     progress.finish();
@@ -131,6 +137,9 @@ pub fn add_photos(
     work.write(index, extractor, waiting)?;
     progress.finish();
     work.remember_sources(index)?;
+    if options.update {
+        work.report.updated.extend(stale.remove(index)?);
+    }
     Ok(work.report)
 }
 
@@ -214,6 +223,7 @@ impl<'p> Work<'p> {
         index: &impl ReadPlaces,
         read: &dyn PhotoFiles,
         files: &[&[&'p Photo]],
+        stale: &StaleViews<'_>,
     ) -> Result<()> {
         let ids: Vec<_> = files.iter().flat_map(|file| *file).map(|photo| place_id(&photo.name)).collect();
         let mut known = index.get(&ids)?.into_iter();
@@ -240,7 +250,9 @@ impl<'p> Work<'p> {
             };
             let mut extract = Vec::new();
             for (photo, known) in photos.iter().zip(known) {
-                if self.sort(photo, known, file) {
+                // Old and new views of a panorama would stand side by side.
+                let waits = known.is_none() && !self.options.update && stale.concern(photo);
+                if !waits && self.sort(photo, known, file) {
                     extract.push(*photo);
                 }
             }

@@ -17,7 +17,7 @@ use crate::{EvalError, EvalOptions, FeatureStorage, Grouping, PerRanking, Result
 use r2former_data::Photo;
 use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, Progress, RerankMethod};
-use r2former_model::{Bits, Calibration, CalibrationSet, Clue, ConfidenceFit};
+use r2former_model::{Bits, Calibration, CalibrationSet, Clue, ConfidenceFit, TypicalCandidate};
 use serde::Serialize;
 
 /// Queries of other datasets that each database is asked, at most.
@@ -290,7 +290,20 @@ fn fit_one(sets: &[&Judged], method: RerankMethod, positions: bool) -> Option<Co
         return None;
     }
     let (bias, weights) = fit(&examples, &clues(method, positions));
-    Some(ConfidenceFit { ranking: method.name().into(), positions, bias, weights })
+    let typical = mean_median(&examples, [Clue::Similarity, Clue::SimilarityContrast]).map(|similarity| {
+        let score = mean_median(&examples, [Clue::Score, Clue::ScoreContrast]);
+        TypicalCandidate { similarity, score }
+    });
+    Some(ConfidenceFit { ranking: method.name().into(), positions, bias, weights, typical })
+}
+
+/// The weighted mean of the medians that a contrast is measured from.
+fn mean_median(examples: &[Example], [own, contrast]: [Clue; 2]) -> Option<f64> {
+    let medians = examples.iter().filter_map(|example| {
+        Some((example.clues.get(&own)? - example.clues.get(&contrast)?, example.weight))
+    });
+    let (sum, total) = medians.fold((0.0, 0.0), |sums, (v, w)| (sums.0 + w * v, sums.1 + w));
+    (total > 0.0).then(|| sum / total)
 }
 
 fn fits(sets: &[&Judged], methods: &[RerankMethod]) -> Vec<ConfidenceFit> {

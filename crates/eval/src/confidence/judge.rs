@@ -239,11 +239,13 @@ impl<'a> Asked<'a> {
                 (RerankMethod::None, _) | (_, None) => None,
                 (_, Some(first)) => self.inliers(q, *first)?,
             };
-            let answer = Evidence::of(by, &matches, inliers).map(|evidence| JudgedAnswer {
+            let calibration = self.extractor.config().calibration.as_ref();
+            let typical = Evidence::typical(by, matches.first(), calibration);
+            let answer = Evidence::of(by, &matches, inliers, typical).map(|evidence| JudgedAnswer {
                 number,
                 unknown,
                 correct: !unknown && ranking.references.first().is_some_and(|r| positives.contains(r)),
-                confidence: evidence.confidence(self.extractor.config().calibration.as_ref()),
+                confidence: evidence.confidence(calibration),
                 clues: evidence.clues.clone(),
                 evidence,
                 estimate: Estimate::from_matches(&matches),

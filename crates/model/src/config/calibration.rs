@@ -45,6 +45,21 @@ pub struct ConfidenceFit {
     pub bias: f64,
     /// What is added to them per unit of each clue: 0 or more.
     pub weights: Clues,
+    /// What stands for the candidates that a small database or a prior does not have, where contrasts need them; `None` of
+    /// calibrations that did not measure it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typical: Option<TypicalCandidate>,
+}
+
+/// The median candidate of the queries that a calibration was fitted on, on the scales of [`Clue`]s.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TypicalCandidate {
+    /// Its cosine.
+    pub similarity: f64,
+    /// Its score among the reranked; `None` of the global ranking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
 }
 
 impl ConfidenceFit {
@@ -75,7 +90,7 @@ pub struct CalibrationSet {
 /// ```
 /// use r2former_model::{Calibration, Clue, ConfidenceFit};
 ///
-/// let fit = ConfidenceFit { ranking: "none".into(), positions: true, bias: -2.0, weights: [(Clue::Similarity, 4.0)].into() };
+/// let fit = ConfidenceFit { ranking: "none".into(), positions: true, bias: -2.0, weights: [(Clue::Similarity, 4.0)].into(), typical: None };
 /// assert_eq!(fit.probability(&[(Clue::Similarity, 0.5)].into()), 0.5);
 /// let calibration = Calibration { radius_m: 25.0, threshold: 0.6, fits: vec![fit], position_scale: None, fitted_on: vec![] };
 /// assert!(calibration.fit("none", true).is_some() && calibration.fit("none", false).is_none());
@@ -119,6 +134,10 @@ impl Calibration {
                 return bad(format!("fits: '{}' is none of {}", fit.ranking, RANKINGS.join(", ")));
             }
             let weights = fit.weights.values().all(|weight| weight.is_finite() && *weight >= 0.0);
+            let typical = fit.typical.iter().flat_map(|one| [Some(one.similarity), one.score]).flatten();
+            if !typical.into_iter().all(f64::is_finite) {
+                return bad(format!("fits: the typical candidate of {} must be finite", fit.ranking));
+            }
             if !(weights && fit.bias.is_finite()) {
                 return bad(format!("fits: weights of {} must be finite and not negative", fit.ranking));
             }
@@ -138,6 +157,7 @@ mod tests {
             positions: true,
             bias: -3.0,
             weights: [(Clue::Inliers, 1.0), (Clue::Margin, 0.5)].into(),
+            typical: Some(TypicalCandidate { similarity: 0.4, score: Some(-2.0) }),
         };
         let set = CalibrationSet { dataset: "town".into(), database: 3, queries: 2, unknown: 2 };
         Calibration {

@@ -16,7 +16,7 @@ mod size;
 pub use aggregate::{BoqConfig, CricaConfig, GemConfig, SaladConfig};
 pub(crate) use backbone::DINOV3_BASE;
 pub use backbone::{AdapterConfig, BackboneConfig, PositionMode, VitConfig};
-pub use calibration::{Calibration, CalibrationSet, Clue, Clues, ConfidenceFit};
+pub use calibration::{Calibration, CalibrationSet, Clue, Clues, ConfidenceFit, TypicalCandidate};
 pub use cnn::{ResNetConfig, VGG16, vgg_pools_before};
 pub use heads::{GlobalConfig, InlierWeights, Pooling, RerankerConfig};
 pub use input::{InputConfig, Precision, ResizeMode};

@@ -55,6 +55,7 @@ pub(crate) fn calibrated(half: f64) -> LoadedModel {
         positions: true,
         bias: -40.0 * half,
         weights: [(Clue::Similarity, 40.0)].into(),
+        typical: None,
     });
     let calibration = Calibration {
         radius_m: 25.0,
