@@ -123,7 +123,9 @@ pub fn import(from: impl AsRef<Path>, dir: impl AsRef<Path>) -> Result<()> {
             error @ (IndexError::Archive { .. } | IndexError::Full { .. } | IndexError::ReadOnly { .. }) => {
                 error
             }
-            other => IndexError::Archive { file: from.into(), problem: other.to_string() },
+            other => {
+                IndexError::Archive { file: from.into(), problem: format!("{other}; nothing was imported") }
+            }
         });
     }
     sync_dir(&folder_of(dir))
@@ -148,7 +150,10 @@ fn write_tar(part: &Path, sums: &[u8], sources: &[(String, PathBuf)]) -> Result<
 }
 
 fn unpack(from: &Path, to: &Path) -> Result<()> {
-    let wrong = |problem: String| IndexError::Archive { file: from.into(), problem };
+    let wrong = |problem: String| IndexError::Archive {
+        file: from.into(),
+        problem: format!("{problem}; nothing was imported"),
+    };
     let unreadable = |error: io::Error| wrong(format!("it is cut short or no exported index ({error})"));
     let mut tar = tar::Archive::new(BufReader::with_capacity(1 << 20, File::open(from).at(from)?));
     let mut entries = tar.entries().map_err(unreadable)?;

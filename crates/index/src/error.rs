@@ -198,7 +198,7 @@ pub enum IndexError {
         problem: String,
     },
     /// An exported file that cannot be trusted or read.
-    #[error("{file}: {problem}; nothing was imported", file = file.display())]
+    #[error("{file}: {problem}", file = file.display())]
     Archive {
         /// The exported file.
         file: PathBuf,

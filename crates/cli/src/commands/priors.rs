@@ -125,6 +125,11 @@ impl Priors {
         }
     }
 
+    /// Whether rows of a table could not be used.
+    pub(crate) fn left_out(&self) -> bool {
+        matches!(self, Self::Table(table) if !table.rows.skipped.is_empty())
+    }
+
     /// The rows that no query needed, in words.
     pub(crate) fn unused(&self) -> Option<String> {
         let Self::Table(table) = self else { return None };
@@ -139,7 +144,12 @@ impl Priors {
 impl Table {
     fn of(&mut self, photo: &PhotoArg) -> (Option<Near>, Option<String>) {
         let Some((number, prior)) = self.rows.find(&photo.name, photo.path()) else {
-            return (None, Some(format!("{} does not name it: searched everywhere", self.path.display())));
+            let table = self.path.display();
+            let why = match photo.path().and_then(|file| self.rows.left_out(file)) {
+                Some(reason) => format!("its row in {table} cannot be used ({reason})"),
+                None => format!("{table} does not name it"),
+            };
+            return (None, Some(format!("{why}: searched everywhere")));
         };
         self.used.insert(number);
         let radius = prior.radius_m.or(self.radius_m);

@@ -157,6 +157,7 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
             _ => {}
         }
     }
+    args.sequence.check()?;
     let filter = args.filter.filter()?;
     let mut priors = args.prior.open(positions.kind())?;
     let loaded = match &args.model {
@@ -247,7 +248,7 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         args.sequence.write(points, positions)?;
     }
     match (unreadable, photos.len()) {
-        (0, _) => Ok(ExitStatus::Done),
+        (0, _) if !priors.left_out() => Ok(ExitStatus::Done),
         (unreadable, all) if unreadable == all => bail!("no query could be read"),
         _ => Ok(ExitStatus::Partial),
     }

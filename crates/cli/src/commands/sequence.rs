@@ -81,6 +81,14 @@ impl SequenceArgs {
         Ok(Some(Track::new(SequenceOptions::of_index(index, kind, bounds)?)))
     }
 
+    /// Refuses a track without a sequence. (That one excludes photographs waives what an option requires.)
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.sequence.is_none() && !self.track.is_empty() {
+            bail!("--track needs --sequence: a folder or a list of frames in their order");
+        }
+        Ok(())
+    }
+
     /// Writes the files of the track.
     pub(crate) fn write(&self, points: &[TrackPoint], positions: Positions) -> Result<()> {
         for file in &self.track {

@@ -87,6 +87,14 @@ impl Priors {
         Some((number, self.rows[number].1))
     }
 
+    /// Why the row of a query's file has no prior, if it has a row.
+    pub fn left_out(&self, file: &Path) -> Option<&str> {
+        let real = |path: &Path| path.canonicalize().ok();
+        let file = real(file)?;
+        let own = self.skipped.iter().find(|skipped| real(&skipped.path).is_some_and(|path| path == file))?;
+        Some(&own.reason)
+    }
+
     /// How many rows have a prior.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -130,6 +138,9 @@ mod tests {
         let reasons: Vec<_> = priors.skipped.iter().map(|s| s.reason.as_str()).collect();
         assert_eq!((priors.len(), reasons.len(), priors.needs_radius()), (2, 2, true), "{reasons:?}");
         assert!(reasons.iter().any(|reason| reason.contains("\"wide\"")), "{reasons:?}");
+        std::fs::write(dir.path().join("c.jpg"), "x").unwrap();
+        let left_out = |name: &str| priors.left_out(&dir.path().join(name)).map(|why| why.contains("wide"));
+        assert_eq!((left_out("c.jpg"), left_out("a.jpg"), left_out("none.jpg")), (Some(true), None, None));
         let (number, prior) = priors.find("a.jpg", None).unwrap();
         assert_eq!(
             (number, prior.radius_m, prior.center.wgs84()),
