@@ -157,7 +157,6 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
             _ => {}
         }
     }
-    args.sequence.check()?;
     let filter = args.filter.filter()?;
     let mut priors = args.prior.open(positions.kind())?;
     let loaded = match &args.model {

@@ -53,8 +53,12 @@ impl SequenceArgs {
         Ok(frames)
     }
 
-    /// Refuses a file that the track could not be written to, before the work is done.
+    /// Refuses a track without a sequence, or a file that it could not be written to, before the work is done.
     pub(crate) fn check(&self, positions: Positions) -> Result<()> {
+        // An option that photographs exclude is waived where another one requires it.
+        if self.sequence.is_none() && !self.track.is_empty() {
+            bail!("--track needs --sequence: a folder or a list of frames in their order");
+        }
         for file in &self.track {
             let local = positions.kind() == PositionKind::Local && positions.origin().is_none();
             match ending(file) {
@@ -79,14 +83,6 @@ impl SequenceArgs {
         }
         let bounds = [Some(self.max_speed), self.max_step];
         Ok(Some(Track::new(SequenceOptions::of_index(index, kind, bounds)?)))
-    }
-
-    /// Refuses a track without a sequence. (That one excludes photographs waives what an option requires.)
-    pub(crate) fn check(&self) -> Result<()> {
-        if self.sequence.is_none() && !self.track.is_empty() {
-            bail!("--track needs --sequence: a folder or a list of frames in their order");
-        }
-        Ok(())
     }
 
     /// Writes the files of the track.
