@@ -2,6 +2,7 @@
 
 use super::columns::{Columns, Place};
 use super::exiftool;
+use super::others::is_photo_name;
 use super::table::Table;
 use crate::shell::shell_path;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +54,8 @@ impl Companions {
         } else if name.ends_with(".exif") && within("exif") || name == "reconstruction.json" {
             &mut self.opensfm
         } else if name.ends_with(".xmp") {
-            let own = path.file_stem().is_some_and(|stem| Path::new(stem).extension().is_some());
+            // In my.photo.xmp the name has a dot, and no extension.
+            let own = is_photo_name(&path.file_stem().unwrap_or_default().to_string_lossy());
             &mut self.xmp[usize::from(!own)]
         } else if name == "images.txt" || name == "images.bin" {
             &mut self.colmap
@@ -202,6 +204,7 @@ mod tests {
             ("a.jpg.supplemen.json", "{}", ["GeoDataLatitude", "%d%F.supplemen.json "]),
             ("a.xmp", "<x>", ["XMP", "%d%f.xmp"]),
             ("a.jpg.xmp", "<x>", ["XMP", "%d%F.xmp"]),
+            ("my.photo.xmp", "<x>", ["XMP", "%d%f.xmp"]),
             ("sparse/0/images.txt", "# Image list", ["COLMAP", "path,lat,lon"]),
             ("exif/a.jpg.exif", "{}", ["OpenSfM", "path,lat,lon"]),
             ("mapillary_image_description.json", "[]", ["mapillary_tools", "MAPLatitude"]),

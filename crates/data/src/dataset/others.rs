@@ -23,10 +23,13 @@ pub(super) struct Others {
 /// has another position than the photograph itself, or is it twice.
 pub(super) fn is_backup(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    let is_photo = |of: &str| {
-        is_photo_by_name(Path::new(of)) || of.rsplit_once('.').is_some_and(|(_, ext)| RARER.contains(&ext))
-    };
-    BACKUPS.iter().any(|end| lower.strip_suffix(end).is_some_and(is_photo))
+    BACKUPS.iter().any(|end| lower.strip_suffix(end).is_some_and(is_photo_name))
+}
+
+/// Whether a file of this name is a photograph in any format, by its extension.
+pub(super) fn is_photo_name(name: &str) -> bool {
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    is_photo_by_name(Path::new(name)) || extension.is_some_and(|ext| RARER.contains(&ext.as_str()))
 }
 
 impl Others {

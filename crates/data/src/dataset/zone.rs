@@ -121,10 +121,17 @@ pub(super) fn place_metres(easting: f64, northing: f64, zone: UtmZone) -> Result
     // N is also written for "north" at any latitude, and M stands for "south".
     let truly = zone_of(position).map_err(|e| e.to_string())?.band;
     if !matches!(zone.band, 'N' | 'M') && beyond_band(position.lat, zone.band) > ROUNDING {
+        // An S meant as "south", or a table that keeps to one letter across the border of its band.
+        let number = zone.number;
+        let instead = if zone.is_north() && position.lat > 0.0 && zone.band != 'S' {
+            format!("where a table crosses bands write {number}N for the whole hemisphere")
+        } else {
+            format!("for the southern hemisphere write {number} South, or the band's own letter, C to M")
+        };
         return Err(format!(
-            "northing {northing} in zone {}{} is latitude {:.2}, which is band {truly}, not {} (the letter is \
-             a latitude band: for the southern hemisphere write {} South, or the band's own letter, C to M)",
-            zone.number, zone.band, position.lat, zone.band, zone.number
+            "northing {northing} in zone {number}{} is latitude {:.2}, which is band {truly}, not {} (the letter is a \
+             latitude band: {instead})",
+            zone.band, position.lat, zone.band
         ));
     }
     Ok(position)
@@ -191,7 +198,11 @@ mod tests {
         // The next band begins at 56 degrees.
         let scotland = |northing| place_metres(334_000.0, northing, UtmZone { number: 56, band: 'U' });
         assert!(scotland(6_209_500.0).unwrap().lat < 56.01);
-        assert!(scotland(6_290_000.0).unwrap_err().contains("band V, not U"));
+        assert!(
+            scotland(6_290_000.0)
+                .unwrap_err()
+                .contains("band V, not U (the letter is a latitude band: where")
+        );
         assert!(
             place_metres(334_000.0, 5_308_000.0, UtmZone { number: 56, band: 'U' })
                 .unwrap_err()
