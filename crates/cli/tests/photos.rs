@@ -101,3 +101,72 @@ fn notes_and_cut_files_are_reported() {
     assert!(json["truncated"][0]["path"].as_str().is_some_and(|path| path.ends_with("cut.jpg")));
     assert!(json["truncated"][0]["reason"].as_str().is_some_and(|reason| reason.contains("blocks")));
 }
+
+/// The commands that the notes print are pasted into a shell: they work as they are.
+#[cfg(unix)]
+#[test]
+fn printed_commands_bring_positions_into_photographs() {
+    let (home, _, _photos) = small_index();
+    let folder = home.path().join("two words");
+    std::fs::create_dir(&folder).expect("temporary folders can be written");
+    let bare =
+        |seed| jpeg_with_tags(&picture(seed, 96, 80), 90, &PhotoTags::default()).expect("a sound picture");
+    let xmp = "<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>\
+               <rdf:Description xmlns:exif='http://ns.adobe.com/exif/1.0/' exif:GPSLatitude='33,30.0S' \
+               exif:GPSLongitude='151,12.0E' exif:GPSImgDirection='90/1'/></rdf:RDF></x:xmpmeta>";
+    let takeout = "{\"geoData\": {\"latitude\": -33.5, \"longitude\": 151.2}}";
+    for (seed, photo, sidecar, text) in [
+        (4, "a.jpg", "a.jpg.xmp", xmp),
+        (5, "b.jpg", "b.xmp", xmp),
+        (6, "c.jpg", "c.jpg.json", takeout),
+        (7, "d.jpg", "d.jpg.supplemental-metadata.json", takeout),
+    ] {
+        std::fs::write(folder.join(photo), bare(seed)).expect("temporary folders can be written");
+        std::fs::write(folder.join(sidecar), text).expect("temporary folders can be written");
+    }
+    let index = home.path().join("new index");
+    let created = r2former().args(["index", "create"]).arg(&index).assert().success().get_output().clone();
+    let said = String::from_utf8_lossy(&created.stdout).into_owned();
+    names(&said, &["next: r2former index add '", "new index' PHOTOS"]);
+    let said = fails(r2former().args(["index", "add"]).arg(&index).arg(&folder), 1);
+    let commands: Vec<&str> = said
+        .lines()
+        .filter_map(|line| Some(line.split_once("with exiftool ")?.1.split_once(", then add")?.0))
+        .collect();
+    assert_eq!(commands.len(), 2, "{said}");
+    assert!(commands.iter().all(|command| command.ends_with("/two words'")), "{commands:?}");
+    let sh =
+        |command: &str| std::process::Command::new("sh").args(["-c", command]).output().expect("a shell");
+    if !sh("exiftool -ver").status.success() {
+        return;
+    }
+    for command in commands {
+        let ran = sh(&format!("exiftool {command}"));
+        assert!(ran.status.success(), "{ran:?}");
+    }
+    let (json, said) = add(&index, &folder, &[]);
+    assert_eq!(json["added"], 4, "{said}");
+    names(&said, &["4 backups of photographs left out, the first a.jpg_original"]);
+    for place in places(&index) {
+        let at = |axis: &str| place["position"][axis].as_f64().expect("a number");
+        assert!((at("lat") + 33.5).abs() < 1e-6 && (at("lon") - 151.2).abs() < 1e-6, "{place}");
+    }
+}
+
+/// Nobody asks for the tags of photographs in an index without positions.
+#[test]
+fn damaged_tags_do_not_matter_without_positions() {
+    let (home, with, _photos) = small_index();
+    let mut bytes = tagged(96, 80, "");
+    let at = bytes.windows(4).position(|w| w == b"MM\0*").expect("an EXIF block");
+    bytes[at..at + 8].fill(0xee);
+    let file = home.path().join("damaged.jpg");
+    std::fs::write(&file, bytes).expect("temporary folders can be written");
+    let said = fails(r2former().args(["index", "add"]).arg(&with).arg(&file), 1);
+    names(&said, &["its EXIF block is damaged"]);
+    let index = home.path().join("rooms");
+    r2former().args(["index", "create", "--positions", "none"]).arg(&index).assert().success();
+    let (json, said) = add(&index, &file, &[]);
+    assert_eq!(json["added"], 1);
+    names(&said, &["1 photograph added without its damaged tags: damaged.jpg"]);
+}

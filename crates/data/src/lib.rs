@@ -13,6 +13,7 @@ pub mod geo;
 pub mod image;
 mod period;
 pub mod photo;
+mod shell;
 pub mod views;
 
 pub use error::{DataError, Result};
@@ -20,4 +21,5 @@ pub use geo::{LatLon, LocalPoint, Position, PositionKind, Utm, UtmZone};
 pub use image::Rgb8;
 pub use period::period;
 pub use photo::{PanoramaView, Photo};
+pub use shell::{shell_path, shell_word};
 pub use views::{ExpandedPhotos, PanoramaMode, PanoramaOptions, expand_panoramas, expand_panoramas_by};

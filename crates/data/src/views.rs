@@ -149,9 +149,9 @@ pub fn expand_panoramas_by(
             }
             (PanoramaMode::Views, None) => {
                 cut += 1;
-                let centre = panorama.heading.or(photo.heading);
-                // The pose is measured from true north; EXIF's direction from what EXIF says.
-                let north = if panorama.heading.is_some() { None } else { photo.heading_ref };
+                // A table's heading counts before the file's own, which it corrects.
+                let centre = photo.heading.or(panorama.heading);
+                let north = photo.heading_ref;
                 for i in 0..options.views {
                     let yaw = options.offset + 360.0 * f64::from(i) / f64::from(options.views);
                     let turned = |from: f64| (from + yaw).rem_euclid(360.0) % 360.0;
@@ -259,6 +259,20 @@ mod tests {
         let skip = expand_panoramas(photos, &options.mode(PanoramaMode::Skip), &Limits::default());
         assert_eq!(skip.photos.len(), 2);
         assert!(skip.notes.iter().any(|n| n.starts_with("panorama left out on request: 3 images")));
+    }
+
+    /// A table corrects what a file says of itself; of a file both say the same.
+    #[test]
+    fn a_stated_heading_counts_before_the_panorama_s_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut photo = write(dir.path(), "p.jpg", 96, 48, EQUI);
+        let tags = crate::image::read_tags(&photo.path).unwrap();
+        assert_eq!((tags.heading, tags.heading_ref), (Some(100.4), None));
+        let options = PanoramaOptions::default().with_views(2, 90.0, 0.0).unwrap();
+        photo.heading = Some(30.0);
+        let out = expand_panoramas(vec![photo], &options, &Limits::default());
+        let headings: Vec<_> = out.photos.iter().map(|p| (p.name.as_str(), p.heading)).collect();
+        assert_eq!(headings, [("p.jpg#30", Some(30.0)), ("p.jpg#210", Some(210.0))]);
     }
 
     #[test]

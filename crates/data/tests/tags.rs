@@ -133,6 +133,29 @@ fn a_damaged_position_is_named() {
 
 /// The first letter of the hemisphere counts.
 #[test]
+fn minutes_and_seconds_end_at_60() {
+    let lat = |parts| read(place(parts, "N")).map(|tags| tags.position.expect("a position").lat);
+    assert_eq!(lat(&[(52, 1), (59, 1), (60, 1)]), Ok(53.0));
+    for (parts, wanted) in [
+        (&[(52, 1), (75, 1), (0, 1)], "GPSLatitude has 75 minutes, expected 0 to 60"),
+        (&[(52, 1), (12, 1), (6001, 100)], "GPSLatitude has 60.01 seconds"),
+    ] {
+        let said = lat(parts).expect_err("no angle");
+        assert!(said.contains(wanted), "{said}");
+    }
+}
+
+#[test]
+fn a_cut_file_is_not_called_damaged_exif() {
+    for file in ["png_rgb.png", "webp_lossy.webp"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity").join(file);
+        let bytes = std::fs::read(&path).expect("a test image");
+        let said = tags_of_bytes(&bytes[..bytes.len() / 2], Path::new("x")).expect_err("cut").to_string();
+        assert!(said.starts_with("x: is cut short or damaged") && !said.contains("EXIF block"), "{said}");
+    }
+}
+
+#[test]
 fn hemispheres_by_their_first_letter() {
     for (side, sign) in
         [("N", 1.0), ("n", 1.0), ("North", 1.0), ("S", -1.0), ("s", -1.0), ("South", -1.0), ("SOUTH", -1.0)]

@@ -8,6 +8,7 @@ use crate::progress::Bar;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use r2former_data::dataset::{Kind, Listing, SourceOptions, from_listings, list_photos, source_root};
+use r2former_data::shell_word;
 use r2former_engine::{
     AddOptions, Extractor, LocateOptions, PlaceIndex, QueryResult, RerankMethod, Settings, Source,
     add_photos, locate,
@@ -178,7 +179,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
         ))?;
     }
     if args.keep.is_some() {
-        out.line(format_args!("Kept: r2former query {} PHOTO", index.address()))?;
+        out.line(format_args!("Kept: r2former query {} PHOTO", shell_word(&index.address().to_string())))?;
     }
     Ok(ExitStatus::Done)
 }

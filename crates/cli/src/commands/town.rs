@@ -6,6 +6,7 @@ use crate::output::{self, escaped, print_json};
 use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::Args;
+use r2former_data::shell_path;
 use r2former_engine::Progress;
 use r2former_town::{Condition, Town, TownConfig, TownDatasetConfig, write_dataset};
 use serde_json::json;
@@ -89,10 +90,11 @@ pub(crate) fn run(args: &TownArgs) -> Result<ExitStatus> {
         "{}: {database} database images, {queries} queries ({rate:.0} images per minute)",
         escaped(&args.dir.to_string_lossy())
     ))?;
-    let dir = args.dir.to_string_lossy();
-    let dir = escaped(&dir);
+    let [database, queries] = ["database.csv", "queries.csv"].map(|table| shell_path(&args.dir.join(table)));
     out.line(format_args!(
-        "next: r2former eval photos --database {dir}/database.csv --queries {dir}/queries.csv"
+        "next: r2former eval photos --database {} --queries {}",
+        escaped(&database),
+        escaped(&queries)
     ))?;
     Ok(ExitStatus::Done)
 }

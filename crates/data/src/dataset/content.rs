@@ -21,12 +21,31 @@ pub(super) fn of_bytes(head: &[u8], path: &Path) -> Content {
     of_format(format::sniff(head), path)
 }
 
+/// Formats of pictures whose first bytes say little, by their extension.
+const BY_EXTENSION: [(&str, &str); 7] = [
+    ("tga", "TGA"),
+    ("pcx", "PCX"),
+    ("sgi", "SGI"),
+    ("dds", "DDS"),
+    ("psd", "Photoshop"),
+    ("exr", "OpenEXR"),
+    ("xcf", "GIMP"),
+];
+
 fn of_format(format: Format, path: &Path) -> Content {
     match format.unsupported(path) {
         Some(reason) => Content::Unsupported(reason),
         None if format.is_readable() => Content::Photo,
-        None => Content::Other,
+        None => named(path).map_or(Content::Other, |name| {
+            let command = format::to_jpeg(path);
+            Content::Unsupported(format!("is {name}, which is not supported: convert it with: {command}"))
+        }),
     }
+}
+
+fn named(path: &Path) -> Option<&'static str> {
+    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+    BY_EXTENSION.iter().find(|(known, _)| *known == extension).map(|(_, name)| *name)
 }
 
 /// Looks at a regular file; other kinds are never opened. One that cannot be read is [`Content::Other`].

@@ -5,8 +5,8 @@ use super::names::{escaped_name, relative_name};
 use super::table::not_a_file;
 use super::walk::images_under;
 use super::{Listing, Part, SkipKind, Skipped};
-use crate::image::{PhotoTags, read_tags, summarise_notes};
-use crate::{DataError, Result};
+use crate::image::{PhotoTags, TagNote, TagProblem, sound_tags, summarise_notes};
+use crate::{DataError, Photo, Result};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -43,13 +43,15 @@ pub(super) fn list_folder(root: &Path, positions: bool, part: Option<&Part>) -> 
     }
     let mut found = images_under(root)?;
     if found.images.is_empty() && found.skipped.is_empty() {
-        let hints = found.companions.hints(root, true);
+        let mut hints = found.companions.hints(root, true, &found.extensions());
+        hints.extend(found.others.notes());
         return Err(DataError::Request(format!(
             "{}: no image in this folder{}",
             root.display(),
             hints.first().map(|hint| format!("; {hint}")).unwrap_or_default()
         )));
     }
+    let extensions = found.extensions();
     if let Some(part) = part {
         found.images.retain(|(_, name)| part.holds(name));
         found.skipped.retain(|skipped| part.holds(&relative_name(root, &skipped.path)));
@@ -57,7 +59,8 @@ pub(super) fn list_folder(root: &Path, positions: bool, part: Option<&Part>) -> 
     let listing = Listing { skipped: found.skipped, ..Listing::default() };
     let (mut listing, without) = read(found.images, listing, "EXIF folder", positions);
     if part.is_none_or(|part| part.shard.is_first()) {
-        listing.notes.extend(found.companions.hints(root, positions && without > 0));
+        listing.notes.extend(found.companions.hints(root, positions && without > 0, &extensions));
+        listing.notes.extend(found.others.notes());
     }
     Ok(listing)
 }
@@ -65,25 +68,46 @@ pub(super) fn list_folder(root: &Path, positions: bool, part: Option<&Part>) -> 
 /// Reads the tags of images into a listing; returns how many lack a position as well.
 fn read(images: Vec<(PathBuf, String)>, listing: Listing, what: &str, positions: bool) -> (Listing, usize) {
     let of = |path: &Path| match content::of_file(path) {
-        Content::Unsupported(reason) => Err((SkipKind::Unsupported, reason)),
-        Content::Photo | Content::Other => read_tags(path).map_err(unreadable),
+        Content::Unsupported(reason) => Err(Why::File(SkipKind::Unsupported, reason)),
+        Content::Photo | Content::Other => sound_tags(path).map_err(Why::from),
     };
     let read = images.into_par_iter().map(|(path, name)| (of(&path), path, name)).collect();
     tally(read, listing, what, positions)
 }
 
-/// Why tags cannot be read, without the file's name.
-pub(super) fn unreadable(error: DataError) -> (SkipKind, String) {
-    let reason = match error {
-        DataError::Image { problem, .. } => problem,
-        DataError::Io { source, .. } => source.to_string(),
-        other => other.to_string(),
-    };
-    (SkipKind::Unreadable, reason)
+/// Why the tags of a file are not known, without the file's name.
+#[derive(Debug)]
+pub(super) enum Why {
+    /// The file cannot be used.
+    File(SkipKind, String),
+    /// Its tags alone are damaged.
+    Tags(String),
 }
 
-/// What the tags of a photograph said, or why it cannot be used.
-pub(super) type Read = (Result<PhotoTags, (SkipKind, String)>, PathBuf, String);
+impl Why {
+    /// As a reason to leave it out.
+    pub(super) fn told(&self) -> (SkipKind, &str) {
+        match self {
+            Self::File(kind, reason) => (*kind, reason),
+            Self::Tags(reason) => (SkipKind::Unreadable, reason),
+        }
+    }
+}
+
+impl From<TagProblem> for Why {
+    fn from(problem: TagProblem) -> Self {
+        let reason = match problem {
+            TagProblem::Tags(reason) => return Self::Tags(reason),
+            TagProblem::File(DataError::Image { problem, .. }) => problem,
+            TagProblem::File(DataError::Io { source, .. }) => source.to_string(),
+            TagProblem::File(other) => other.to_string(),
+        };
+        Self::File(SkipKind::Unreadable, reason)
+    }
+}
+
+/// What the tags of a photograph said, or why that is not known.
+pub(super) type Read = (Result<PhotoTags, Why>, PathBuf, String);
 
 /// Puts photographs whose tags were read into a listing, and counts them; returns how many lack a position as well.
 pub(super) fn tally(read: Vec<Read>, mut listing: Listing, what: &str, positions: bool) -> (Listing, usize) {
@@ -92,7 +116,9 @@ pub(super) fn tally(read: Vec<Read>, mut listing: Listing, what: &str, positions
     for (tags, path, name) in read {
         let (kind, reason) = match tags {
             Ok(tags) if tags.position.is_some() => {
-                notes.extend(tags.notes.iter().map(|note| (name.clone(), note.clone())));
+                if positions {
+                    notes.extend(tags.notes.iter().map(|note| (name.clone(), note.clone())));
+                }
                 listing.photos.push(tags.photo(path, name));
                 continue;
             }
@@ -106,20 +132,29 @@ pub(super) fn tally(read: Vec<Read>, mut listing: Listing, what: &str, positions
                 let reason = tags.no_position.unwrap_or_else(|| "has no GPS position in its EXIF".into());
                 (SkipKind::WithoutPosition, reason)
             }
-            Err(problem) => problem,
+            // The pixels may be fine.
+            Err(Why::Tags(detail)) if !positions => {
+                without += 1;
+                notes.push((name.clone(), TagNote { kind: "added without its damaged tags", detail }));
+                listing.photos.push(Photo::new(path, name));
+                continue;
+            }
+            Err(why) => {
+                let (kind, reason) = why.told();
+                (kind, reason.to_owned())
+            }
         };
         listing.skipped.push(Skipped { path, reason, kind });
     }
-    if !positions {
-        return (listing, without);
+    if positions {
+        listing.notes.push(format!(
+            "{what}: {} with a GPS position, {} of them with a heading; {without} without a position, {} skipped for \
+             other reasons",
+            listing.photos.len(),
+            listing.photos.iter().filter(|p| p.heading.is_some()).count(),
+            listing.skipped.len() - without
+        ));
     }
-    listing.notes.push(format!(
-        "{what}: {} with a GPS position, {} of them with a heading; {without} without a position, {} skipped for other \
-         reasons",
-        listing.photos.len(),
-        listing.photos.iter().filter(|p| p.heading.is_some()).count(),
-        listing.skipped.len() - without
-    ));
     listing.notes.extend(summarise_notes(notes.iter().map(|(name, note)| (name.as_str(), note))));
     (listing, without)
 }
@@ -194,6 +229,37 @@ mod tests {
         let listing = list_exif_folder(dir.path()).unwrap();
         assert!(listing.photos.is_empty());
         assert!(listing.skipped[0].reason.contains("EXIF block is damaged"), "{:?}", listing.skipped);
+        // Its pixels are fine, and nobody asks for its position.
+        std::fs::write(dir.path().join("y.jpg"), "no picture").unwrap();
+        let listing = list_folder(dir.path(), false, None).unwrap();
+        assert_eq!(listing.photos, [Photo::new(dir.path().join("x.jpg"), "x.jpg")]);
+        assert_eq!(listing.skipped.len(), 1);
+        assert!(listing.notes[0].starts_with("1 photograph added without its damaged tags: x.jpg"));
+    }
+
+    #[test]
+    fn what_is_no_photograph_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let position = Some(LatLon { lat: 52.2, lon: 0.1 });
+        let bytes = jpeg(&PhotoTags { position, ..PhotoTags::default() });
+        for name in ["a.jpg", "a.jpg_original", "a.jpg~", "b.jpg.bak"] {
+            std::fs::write(dir.path().join(name), &bytes).unwrap();
+        }
+        for name in ["notes.txt", "plan.pdf", "logo.svg", "t.tga", "walk.gpx"] {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        let listing = list_exif_folder(dir.path()).unwrap();
+        assert_eq!(listing.photos.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["a.jpg"]);
+        let [tga] = listing.skipped.as_slice() else { panic!("{:?}", listing.skipped) };
+        assert_eq!(tga.kind, SkipKind::Unsupported);
+        assert!(tga.reason.starts_with("is TGA") && tga.reason.contains("magick "), "{}", tga.reason);
+        assert_eq!(
+            listing.notes[1..],
+            [
+                "3 backups of photographs left out, the first a.jpg_original",
+                "3 files that are no photographs this program reads: .pdf 1, .svg 1, .txt 1"
+            ]
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Files that are no tables, named for what they are, with what to do about them.
 
 use super::content::{self, Content};
+use super::exiftool;
 use std::path::Path;
 
 /// How much of a text is looked at.
@@ -61,9 +62,10 @@ fn text(head: &str) -> Option<String> {
         } else if lower.contains("<kml") {
             kml()
         } else if lower.contains("xmpmeta") {
-            "is an XMP sidecar: write it into its photograph (exiftool -tagsfromfile PHOTO.xmp -gps:all PHOTO.jpg) \
-             and add that"
-                .into()
+            format!(
+                "is an XMP sidecar: write it into its photograph (exiftool {} PHOTO.jpg) and add that",
+                exiftool::of_xmp("PHOTO.xmp")
+            )
         } else {
             "is XML or HTML, not a table: path,lat,lon is needed".into()
         });
@@ -78,10 +80,11 @@ fn text(head: &str) -> Option<String> {
              IN.geojson) and use that"
                 .into()
         } else if has("geoData") || has("photoTakenTime") {
-            "is a sidecar of Google Takeout: write its position into the photograph (exiftool -tagsfromfile \
-             PHOTO.jpg.json \"-GPSLatitude*<GeoDataLatitude\" \"-GPSLongitude*<GeoDataLongitude\" PHOTO.jpg) and \
-             add that"
-                .into()
+            format!(
+                "is a sidecar of Google Takeout: write its position into the photograph (exiftool {} PHOTO.jpg) and \
+                 add that",
+                exiftool::of_takeout("PHOTO.jpg.json")
+            )
         } else if has("MAPLatitude") || has("MAPFilename") {
             "is a description of images by mapillary_tools: write its positions as CSV (path,lat,lon) and use that"
                 .into()

@@ -1,10 +1,11 @@
 //! Photographs elsewhere, by their first bytes: what a listing of files reads from the disk.
 
 use super::content::{self, Content};
-use super::exif_folder::{Read, tally, unreadable};
+use super::exif_folder::{Read, Why, tally};
+use super::others::is_backup;
 use super::walk::{is_hidden, is_photo_by_name};
 use super::{Listing, SkipKind};
-use crate::image::{Limits, Shape, jpeg_header_ends, shape_of_bytes, tags_of_bytes};
+use crate::image::{Limits, Shape, jpeg_header_ends, shape_of_bytes, sound_tags_of_bytes};
 use std::path::{Path, PathBuf};
 
 /// First bytes that nearly always hold the tags of a JPEG: two segments of them, and its dimensions.
@@ -31,7 +32,7 @@ pub struct HeadOfPhoto {
 impl HeadOfPhoto {
     /// One that cannot be used for this reason.
     pub fn unreadable(path: PathBuf, name: String, reason: String) -> Self {
-        Self { read: (Err((SkipKind::Unreadable, reason)), path, name), shape: None }
+        Self { read: (Err(Why::File(SkipKind::Unreadable, reason)), path, name), shape: None }
     }
 
     /// Width, height and panorama, where it can be read.
@@ -41,17 +42,17 @@ impl HeadOfPhoto {
 
     /// Why it cannot be used.
     pub fn problem(&self) -> Option<(SkipKind, &str)> {
-        self.read.0.as_ref().err().map(|(kind, reason)| (*kind, reason.as_str()))
+        self.read.0.as_ref().err().map(Why::told)
     }
 }
 
 /// Looks at the first bytes of a file, or at all of them. JPEGs keep their tags at the start; others may keep them anywhere.
 pub fn look_at_head(path: &Path, name: &str, bytes: &[u8], all: bool) -> Head {
     let tags = match content::of_bytes(bytes, path) {
-        Content::Unsupported(reason) => Err((SkipKind::Unsupported, reason)),
+        Content::Unsupported(reason) => Err(Why::File(SkipKind::Unsupported, reason)),
         Content::Other if !is_photo_by_name(Path::new(name)) => return Head::Other,
         Content::Photo if !all && !jpeg_header_ends(bytes) => return Head::Short,
-        Content::Photo | Content::Other => tags_of_bytes(bytes, path).map_err(unreadable),
+        Content::Photo | Content::Other => sound_tags_of_bytes(bytes, path).map_err(Why::from),
     };
     let shape = shape_of_bytes(bytes, path, &Limits::default()).ok();
     Head::Photo(Box::new(HeadOfPhoto { read: (tags, path.to_owned(), name.to_owned()), shape }))
@@ -63,10 +64,10 @@ pub fn list_heads(heads: Vec<HeadOfPhoto>, what: &str, positions: bool) -> Listi
     tally(heads.into_iter().map(|head| head.read).collect(), Listing::default(), what, positions).0
 }
 
-/// Whether a folder's listing leaves out the file of this name within it, unread: it is hidden, or lies in a folder of
-/// thumbnails.
+/// Whether a folder's listing leaves out the file of this name within it, unread: it is hidden, a backup, or lies in a
+/// folder of thumbnails.
 pub fn is_left_out(name: &str) -> bool {
-    name.split('/').any(is_hidden)
+    name.split('/').any(is_hidden) || name.rsplit('/').next().is_some_and(is_backup)
 }
 
 #[cfg(test)]

@@ -166,7 +166,9 @@ fn a_bad_row_is_left_out_with_its_line() {
         ("path,x,y,zone", "b.jpg,699375,5710155,", Unreadable, "the UTM zone is empty"),
         ("path,x,y,zone", "b.jpg,699375,5710155,99", Unreadable, "UTM zone \"99\" does not exist"),
         ("path,x,y,zone", "b.jpg,334000,6251000,56", Unreadable, "write 56 North or 56 South"),
-        ("path,x,y,zone", "b.jpg,699375,5710155,EPSG:3857", Unreadable, "EPSG:3857 is no UTM zone"),
+        ("path,x,y,zone", "b.jpg,699375,5710155,EPSG:3857", Unreadable, "EPSG:3857 is Web Mercator"),
+        ("path,x,y,zone", "b.jpg,699375,5710155,3857", Unreadable, "EPSG:3857 is Web Mercator"),
+        ("path,x,y,zone", "b.jpg,334000,6290000,56U", Unreadable, "band V, not U"),
         ("path,x,y,zone", "b.jpg,0.1,52,30U", Unreadable, "easting 0.1, northing 52 look like degrees"),
         ("path,x,y,zone", "b.jpg,0,0,30U", WithoutPosition, "stands for none"),
         (
@@ -476,4 +478,22 @@ fn no_positions_are_needed_where_none_are_kept() {
         let kept = !listing.notes.iter().any(|note| note.contains("are not kept"));
         assert_eq!(kept, text.starts_with("path,label"), "{text}");
     }
+}
+
+#[test]
+fn degrees_by_their_epsg_code() {
+    let listing = list("path,x,y,epsg\na.jpg,0.1189,52.2054,4326\nb.jpg,12,95,EPSG:4326\n").unwrap();
+    assert_eq!(listing.photos[0].lat_lon(), Some(crate::LatLon { lat: 52.2054, lon: 0.1189 }));
+    assert!(listing.skipped[0].reason.contains("latitude 95"), "{:?}", listing.skipped);
+}
+
+#[test]
+fn a_time_that_counts_something_else_is_a_note() {
+    let listing = list("path,lat,lon,timestamp\na.jpg,52,1,45416.5\nb.jpg,52,1,1700000000\n").unwrap();
+    assert_eq!(listing.photos.iter().map(|p| p.time).collect::<Vec<_>>(), [None, Some(1_700_000_000)]);
+    assert!(
+        listing.notes.iter().any(|note| note.contains("1 row without a time (t.csv:2: time \"45416.5\"")),
+        "{:?}",
+        listing.notes
+    );
 }

@@ -9,7 +9,7 @@ use super::point;
 use super::remarks::Remarks;
 use super::table::Table;
 use super::timestamps::{self, NoTime};
-use super::zone::{parse_zone, place_metres};
+use super::zone::{is_degrees, parse_zone, place_metres};
 use crate::{LatLon, LocalPoint, Photo, Position, Utm, UtmZone};
 use std::path::Path;
 
@@ -147,6 +147,11 @@ impl Row<'_> {
         let (easting, northing) = (value(east)?, value(north)?);
         if easting == 0.0 && northing == 0.0 {
             return Err(Problem::without_position("the position 0,0 stands for none"));
+        }
+        if self.columns.zone.is_some_and(|at| is_degrees(&self.cells[at])) {
+            // x is the longitude, as in every export of a GIS.
+            let position = LatLon::new(northing, easting).map_err(|e| Problem::unreadable(e.to_string()))?;
+            return Ok((Some(position.into()), None));
         }
         let zone = self.zone(zone).map_err(Problem::unreadable)?;
         let position = place_metres(easting, northing, zone).map_err(Problem::unreadable)?;

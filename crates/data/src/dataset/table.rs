@@ -98,11 +98,20 @@ impl Table {
             }
             let start = first + record.position().map_or(0, |p| p.byte() as usize);
             let line = skipped + line_of(bytes, start, record.position().map_or(1, csv::Position::line));
+            let end = reader.position().byte() as usize + first;
+            let open = record.iter().any(|cell| cell.contains(&b'\n') || cell.contains(&b'\r'))
+                && !quotes_close(bytes.get(start..end).unwrap_or_default(), delimiter);
             let utf8 = record.iter().all(|cell| std::str::from_utf8(cell).is_ok());
             let cells: Vec<String> =
                 record.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
             if cells.iter().all(String::is_empty) {
                 continue;
+            }
+            if open {
+                // Which rows such a cell swallowed is not known.
+                return Err(
+                    table.complain(line, "a quoted cell runs over several lines: is a quote left open?")
+                );
             }
             if table.is_comment(&cells) {
                 table.comments += 1;
@@ -153,10 +162,13 @@ impl Table {
     }
 
     fn push(&mut self, line: u64, cells: Vec<String>) -> Result<()> {
-        if cells.iter().any(|c| c.contains(['\n', '\r'])) {
-            return Err(self.complain(line, "a quoted cell runs over several lines: is a quote left open?"));
-        }
         if self.header.is_empty() {
+            // A name over two lines, as spreadsheets break them, is one name.
+            let one_line = |name: String| name.split_whitespace().collect::<Vec<_>>().join(" ");
+            let cells: Vec<String> = cells
+                .into_iter()
+                .map(|name| if name.contains(['\n', '\r']) { one_line(name) } else { name })
+                .collect();
             let mut seen = HashSet::new();
             for name in cells.iter().filter(|name| !name.is_empty()) {
                 if !seen.insert(name.to_lowercase()) {
@@ -243,6 +255,34 @@ fn delimiter_of(bytes: &[u8]) -> (usize, u8) {
     (0, counts.iter().find(|c| c.1 == most).map_or(b',', |c| c.0))
 }
 
+/// Whether every quoted cell of a record ends as RFC 4180 has it: with a quote before a delimiter or the record's end.
+/// A quote that was left open ends at the next stray one, or never.
+fn quotes_close(record: &[u8], delimiter: u8) -> bool {
+    let mut rest = record.trim_ascii();
+    loop {
+        let blank = |c: &u8| matches!(c, b' ' | b'\t') && *c != delimiter;
+        rest = &rest[rest.iter().take_while(|c| blank(c)).count()..];
+        if let Some(mut inside) = rest.strip_prefix(b"\"") {
+            loop {
+                let Some(quote) = inside.iter().position(|c| *c == b'"') else { return false };
+                inside = &inside[quote + 1..];
+                match inside.strip_prefix(b"\"") {
+                    Some(more) => inside = more,
+                    None => break,
+                }
+            }
+            rest = &inside[inside.iter().take_while(|c| blank(c)).count()..];
+            if !rest.is_empty() && rest[0] != delimiter {
+                return false;
+            }
+        }
+        match rest.iter().position(|c| *c == delimiter) {
+            Some(at) => rest = &rest[at + 1..],
+            None => return true,
+        }
+    }
+}
+
 /// The line on which a record's text starts: the reader counts blank lines before it as part of it.
 fn line_of(bytes: &[u8], start: usize, line: u64) -> u64 {
     let blank = bytes.get(start..).unwrap_or_default().iter().take_while(|b| matches!(b, b'\n' | b'\r'));
@@ -310,6 +350,19 @@ mod tests {
         assert_eq!(table.rows.iter().map(|r| r.0).collect::<Vec<_>>(), [3, 4, 7]);
         let table = parse("a,b\n1,2\n,\n5,6\n").unwrap();
         assert_eq!(table.rows.iter().map(|r| r.0).collect::<Vec<_>>(), [2, 4]);
+    }
+
+    #[test]
+    fn a_cell_may_run_over_lines() {
+        let table = parse("path,lat,note\na.jpg,1,\"two\nlines, \"\"quoted\"\"\"\r\nb.jpg,2,x\n").unwrap();
+        assert_eq!(table.rows[0], (2, vec!["a.jpg".into(), "1".into(), "two\nlines, \"quoted\"".into()]));
+        assert_eq!((table.rows[1].0, table.rows[1].1[0].as_str()), (4, "b.jpg"));
+        let table = parse("path,\"lat\n(deg)\"\na.jpg,1\n").unwrap();
+        assert_eq!((table.header[1].as_str(), table.rows[0].0), ("lat (deg)", 3));
+        for open in ["a,b\n1,\"2\n3,4\n", "a,b\n1,\"2\n3,\"4\n", "a,b,c\n1,\"2\n3,4\",\"5\n6,7,8\n"] {
+            let message = parse(open).expect_err(open).to_string();
+            assert!(message.contains("is a quote left open"), "{open:?}: {message}");
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Times as tables write them: Unix seconds, Unix milliseconds, ISO 8601, EXIF.
 
-use crate::image::time::seconds;
+use crate::image::time::{civil, seconds};
 
 /// From here on a number counts milliseconds: as seconds it would be the year 5138, as milliseconds
 /// it is 1973.
 const MILLISECONDS_FROM: f64 = 1e11;
+
+/// 1990-01-01 in Unix seconds. A smaller number is no time of a photograph, but counts something else.
+const EARLIEST: f64 = 631_152_000.0;
 
 /// How a time was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,15 +114,37 @@ fn unix_or_iso(cell: &str) -> Result<(i64, Unit), String> {
         if !value.is_finite() || value.abs() >= 253_402_300_800_000.0 {
             return Err(format!("time \"{cell}\" is outside the years 1 to 9999"));
         }
-        return Ok(if value.abs() >= MILLISECONDS_FROM {
-            ((value / 1000.0).floor() as i64, Unit::Milliseconds)
+        let (seconds, unit) = if value.abs() >= MILLISECONDS_FROM {
+            (value / 1000.0, Unit::Milliseconds)
         } else {
-            (value.floor() as i64, Unit::Seconds)
-        });
+            (value, Unit::Seconds)
+        };
+        if seconds < EARLIEST {
+            return Err(format!("time \"{cell}\" {}", too_small(value)));
+        }
+        return Ok((seconds.floor() as i64, unit));
     }
     iso(cell).ok_or_else(|| {
         format!("time \"{cell}\" is neither a Unix time nor ISO 8601 such as 2024-01-31T12:00:00Z")
     })
+}
+
+/// What a number may be that is too small for a Unix time.
+fn too_small(value: f64) -> String {
+    /// Days from 1899-12-30, where spreadsheets begin to count, to 1970.
+    const TO_1970: i64 = 25_569;
+    let serial = (value.floor() as i64 - TO_1970) * 86_400 + ((value.fract() * 86_400.0).round() as i64);
+    // From 1990 to 2099.
+    if (32_874.0..73_051.0).contains(&value)
+        && let Some(([year, month, day], [hour, minute, second])) = civil(serial)
+    {
+        return format!(
+            "is too small for a Unix time; as a spreadsheet's count of days it would be \
+             {year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}: have dates written out before the table is \
+             saved as CSV"
+        );
+    }
+    "is a time before 1990 in Unix seconds, and so is not guessed: write the date out, as in 2024-01-31T12:00:00Z".into()
 }
 
 /// `YYYY-MM-DD`, with a time of day after `T` or a space, with or without seconds, fractions (cut
@@ -212,7 +237,7 @@ mod tests {
             assert_eq!(parse(text, None), Ok((NOON, unit)), "{text}");
         }
         assert_eq!(parse("1970-01-02", None), Ok((86_400, Unit::IsoWithoutZone)));
-        assert_eq!(parse("-1.5", None), Ok((-2, Unit::Seconds)));
+        assert_eq!(parse("631152000", None), Ok((631_152_000, Unit::Seconds)));
     }
 
     #[test]
@@ -236,6 +261,24 @@ mod tests {
         assert!(
             is_clock("10:11:12") && is_clock("9:30") && !is_clock("2024:05:04") && !is_clock("1700000000")
         );
+    }
+
+    #[test]
+    fn small_numbers_are_not_guessed() {
+        for (cell, wanted) in [
+            ("45416.5", "count of days it would be 2024-05-04 12:00:00"),
+            ("45416", "2024-05-04 00:00:00"),
+            ("-1", "before 1990"),
+            ("0", "before 1990"),
+            ("631151999", "before 1990"),
+            ("600000000000", "before 1990"),
+            ("-951825600750", "before 1990"),
+        ] {
+            match parse(cell, None) {
+                Err(NoTime::Bad(said)) => assert!(said.contains(wanted), "{said}"),
+                other => panic!("{cell}: {other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use super::content::{self, Content};
 use super::hints::Companions;
 use super::names::relative_name;
+use super::others::{Others, is_backup};
 use super::{SkipKind, Skipped};
 use crate::{DataError, Result};
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
@@ -25,10 +27,19 @@ pub(super) struct Found {
     pub(super) skipped: Vec<Skipped>,
     /// Other files that may hold positions.
     pub(super) companions: Companions,
+    /// Backups, and whatever else there is.
+    pub(super) others: Others,
+}
+
+impl Found {
+    /// The extensions of the photographs, in lower case.
+    pub(super) fn extensions(&self) -> BTreeSet<String> {
+        self.images.iter().filter_map(|(path, _)| extension(path)).collect()
+    }
 }
 
 /// All images under `root`, at any depth, sorted by name: files with an extension of a photograph, and whatever else
-/// holds one by its first bytes. Hidden files and folders (those whose name starts with a dot) and thumbnails of
+/// holds one by its first bytes. Hidden files, backups and folders (those whose name starts with a dot) and thumbnails of
 /// servers (`@eaDir`) are left out; links are followed, and one that leads back up is skipped. Pipes, sockets and
 /// devices are never opened.
 ///
@@ -43,6 +54,8 @@ pub(super) fn images_under(root: &Path) -> Result<Found> {
         let name = e.file_name().to_string_lossy();
         e.depth() == 0 || !is_hidden(&name)
     });
+    // What came last, with its depth: an error may lack its path.
+    let mut last = (root.to_owned(), 0);
     for entry in entries {
         let entry = match entry {
             Ok(entry) => entry,
@@ -50,7 +63,10 @@ pub(super) fn images_under(root: &Path) -> Result<Found> {
                 return Err(DataError::io(root, e.into()));
             }
             Err(e) => {
-                let path = e.path().unwrap_or(root).to_owned();
+                let path = match e.path() {
+                    Some(path) => path.to_owned(),
+                    None => closed_link(&last, e.depth(), &found.skipped).unwrap_or_else(|| root.to_owned()),
+                };
                 let reason = if e.loop_ancestor().is_some() {
                     "is a link that leads back to a folder above it".into()
                 } else {
@@ -60,10 +76,15 @@ pub(super) fn images_under(root: &Path) -> Result<Found> {
                 continue;
             }
         };
+        last = (entry.path().to_owned(), entry.depth());
         if !entry.file_type().is_file() {
             continue;
         }
         let path = entry.into_path();
+        if is_backup(&path.file_name().unwrap_or_default().to_string_lossy()) {
+            found.others.add_backup(relative_name(root, &path));
+            continue;
+        }
         match if is_photo_by_name(&path) { Content::Photo } else { content::of_file(&path) } {
             Content::Photo => {
                 let name = relative_name(root, &path);
@@ -72,12 +93,26 @@ pub(super) fn images_under(root: &Path) -> Result<Found> {
             Content::Unsupported(reason) => {
                 found.skipped.push(Skipped { path, reason, kind: SkipKind::Unsupported });
             }
-            Content::Other => found.companions.look_at(root, &path),
+            Content::Other if found.companions.look_at(root, &path) => {}
+            Content::Other => found.others.add(&path),
         }
     }
     found.images.sort_by(|a, b| a.1.cmp(&b.1));
     found.skipped.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
+}
+
+/// The link at this depth that leads to a folder which cannot be opened: the walk says so without its path.
+fn closed_link((path, depth): &(PathBuf, usize), wanted: usize, told: &[Skipped]) -> Option<PathBuf> {
+    let folder = path.ancestors().nth((depth + 1).checked_sub(wanted)?)?;
+    let mut closed: Vec<PathBuf> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.is_symlink() && path.is_dir() && std::fs::read_dir(path).is_err())
+        .filter(|path| told.iter().all(|skipped| skipped.path != *path))
+        .collect();
+    closed.sort();
+    closed.into_iter().next()
 }
 
 /// Whether a file or folder of this name is left out, with all that is in it.
@@ -179,6 +214,31 @@ mod tests {
         }
         assert!(matches!(images_under(&root.join("nowhere")), Err(DataError::Io { .. })));
         assert!(matches!(images_under(&root.join("b.JPG")), Err(DataError::Request(_))));
+    }
+
+    /// The walk does not say which link it could not follow.
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_cannot_be_opened_is_named_itself() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let (root, closed) = (dir.path().join("root"), dir.path().join("closed"));
+        std::fs::create_dir_all(root.join("deep/er")).unwrap();
+        std::fs::create_dir(&closed).unwrap();
+        for link in ["deep/er/b", "a", "c"] {
+            symlink(&closed, root.join(link)).unwrap();
+        }
+        std::fs::write(root.join("x.jpg"), "x").unwrap();
+        let mode = |mode| std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0);
+        // The superuser may open anything.
+        let may = std::fs::read_dir(&closed).is_ok();
+        let found = images_under(&root);
+        mode(0o700);
+        let skipped: Vec<_> = found.unwrap().skipped.into_iter().map(|s| s.path).collect();
+        if !may {
+            assert_eq!(skipped, [root.join("a"), root.join("c"), root.join("deep/er/b")]);
+        }
     }
 
     #[test]

@@ -29,7 +29,13 @@ pub(super) fn parse_zone(text: &str, hemisphere: Option<Side>) -> Result<UtmZone
             (326, number @ 1..=60) => Ok(UtmZone { number: number as u8, band: 'N' }),
             (327, number @ 1..=60) => Ok(UtmZone { number: number as u8, band: 'M' }),
             _ => Err(format!(
-                "EPSG:{code} is no UTM zone of WGS84, which are EPSG:32601 to 32660 and 32701 to 32760"
+                "EPSG:{code} {}, and is not read: positions are read in degrees (EPSG:4326) or in UTM of WGS84 \
+                 (EPSG:32601 to 32660 and 32701 to 32760); convert them, for example with cs2cs EPSG:{code} EPSG:4326",
+                match code {
+                    3857 | 3785 | 900_913 => "is Web Mercator, whose metres are those of map tiles",
+                    4326 => "is degrees, which these columns do not hold",
+                    _ => "is no UTM zone of WGS84",
+                }
             )),
         };
     }
@@ -76,10 +82,31 @@ pub(super) fn parse_zone(text: &str, hemisphere: Option<Side>) -> Result<UtmZone
 fn epsg_code(upper: &str) -> Option<u32> {
     let digits = match upper.rsplit_once("EPSG") {
         Some((_, code)) => code.trim_start_matches([':', ' ', '.', '0']),
-        None if upper.len() == 5 => upper,
-        None => return None,
+        // Spreadsheets write 32633.0.
+        None => {
+            Some(upper.strip_suffix(".0").unwrap_or(upper)).filter(|code| (4..=6).contains(&code.len()))?
+        }
     };
     digits.parse().ok()
+}
+
+/// Whether a zone's cell says that the columns hold degrees of WGS84: `EPSG:4326`, `4326`, `CRS84`.
+pub(super) fn is_degrees(text: &str) -> bool {
+    let upper = text.trim().to_uppercase();
+    epsg_code(&upper) == Some(4326) || upper.ends_with("CRS84")
+}
+
+/// Degrees beyond its band that a position may lie: a band is found in degrees, and the metres beside it are rounded, to a
+/// kilometre at most.
+const ROUNDING: f64 = 0.01;
+
+/// How many degrees a latitude lies outside a band.
+fn beyond_band(lat: f64, band: char) -> f64 {
+    let Some(index) = BANDS.find(band) else { return f64::INFINITY };
+    let south = -80.0 + 8.0 * index as f64;
+    // The last band, X, has twelve degrees.
+    let north = if band == 'X' { 84.0 } else { south + 8.0 };
+    (south - lat).max(lat - north).max(0.0)
 }
 
 /// The position of stated metres. A band that contradicts the northing is an error, since it usually
@@ -91,17 +118,20 @@ pub(super) fn place_metres(easting: f64, northing: f64, zone: UtmZone) -> Result
         ));
     }
     let position = from_utm(&Utm { easting, northing, zone: Some(zone) }).map_err(|e| e.to_string())?;
-    // N is also written for "north" at any latitude, and M stands for "south". A band further off is a
-    // contradiction; the next one may be a dataset that keeps to one zone.
+    // N is also written for "north" at any latitude, and M stands for "south".
     let truly = zone_of(position).map_err(|e| e.to_string())?.band;
-    let index = |band: char| BANDS.find(band);
-    if !matches!(zone.band, 'N' | 'M')
-        && index(zone.band).zip(index(truly)).is_none_or(|(a, b)| a.abs_diff(b) > 1)
-    {
+    if !matches!(zone.band, 'N' | 'M') && beyond_band(position.lat, zone.band) > ROUNDING {
+        // An S meant as "south", or a table that keeps to one letter across the border of its band.
+        let number = zone.number;
+        let instead = if zone.is_north() && position.lat > 0.0 && zone.band != 'S' {
+            format!("where a table crosses bands write {number}N for the whole hemisphere")
+        } else {
+            format!("for the southern hemisphere write {number} South, or the band's own letter, C to M")
+        };
         return Err(format!(
-            "northing {northing} in zone {}{} is latitude {:.2}, which is band {truly}, not {} (the letter is \
-             a latitude band: for the southern hemisphere write {} South, or the band's own letter, C to M)",
-            zone.number, zone.band, position.lat, zone.band, zone.number
+            "northing {northing} in zone {number}{} is latitude {:.2}, which is band {truly}, not {} (the letter is a \
+             latitude band: {instead})",
+            zone.band, position.lat, zone.band
         ));
     }
     Ok(position)
@@ -141,7 +171,10 @@ mod tests {
         }
         for (text, side, wanted) in [
             ("33", None, "33 North or 33 South"),
-            ("EPSG:4326", None, "EPSG:4326 is no UTM zone of WGS84"),
+            ("EPSG:4326", None, "EPSG:4326 is degrees"),
+            ("3857", None, "EPSG:3857 is Web Mercator"),
+            ("EPSG:3857", None, "cs2cs EPSG:3857 EPSG:4326"),
+            ("2154.0", None, "EPSG:2154 is no UTM zone of WGS84"),
             ("EPSG:25832", None, "EPSG:25832 is no UTM zone of WGS84"),
             ("32661", None, "32601 to 32660"),
             ("33U", Some(Side::South), "contradict"),
@@ -162,6 +195,19 @@ mod tests {
         assert!(sydney('H').unwrap().lat < -33.0);
         assert_eq!(sydney('M').unwrap(), sydney('H').unwrap());
         assert!(sydney('S').unwrap_err().contains("not S (the letter is a latitude band"));
+        // The next band begins at 56 degrees.
+        let scotland = |northing| place_metres(334_000.0, northing, UtmZone { number: 56, band: 'U' });
+        assert!(scotland(6_209_500.0).unwrap().lat < 56.01);
+        assert!(
+            scotland(6_290_000.0)
+                .unwrap_err()
+                .contains("band V, not U (the letter is a latitude band: where")
+        );
+        assert!(
+            place_metres(334_000.0, 5_308_000.0, UtmZone { number: 56, band: 'U' })
+                .unwrap_err()
+                .contains("band T")
+        );
         let degrees = place_metres(0.1, 52.2, UtmZone { number: 30, band: 'U' });
         assert!(degrees.unwrap_err().contains("look like degrees"));
         assert!(

@@ -96,10 +96,15 @@ pub(super) fn position(fields: &Fields) -> Result<Gps, String> {
     }
 }
 
-/// Degrees, minutes and seconds as degrees.
+/// Degrees, minutes and seconds as degrees. 60 of the smaller ones is what rounding makes of 59.9999; more is no angle.
 fn size(fields: &Fields, tag: Tag) -> Result<Option<f64>, String> {
-    let parts = fields.rationals(tag)?;
-    Ok(parts.map(|[degrees, minutes, seconds]| degrees + minutes / 60.0 + seconds / 3600.0))
+    let Some([degrees, minutes, seconds]) = fields.rationals(tag)? else { return Ok(None) };
+    for (what, value) in [("minutes", minutes), ("seconds", seconds)] {
+        if value > 60.0 {
+            return Err(format!("its EXIF {tag} has {value} {what}, expected 0 to 60"));
+        }
+    }
+    Ok(Some(degrees + minutes / 60.0 + seconds / 3600.0))
 }
 
 /// 1 or -1 by the first letter of a hemisphere: `S`, `s`, `South`.

@@ -1,5 +1,6 @@
 //! Image formats, recognised by their first bytes: file extensions lie.
 
+use crate::shell::shell_path;
 use crate::{DataError, Result};
 use std::path::Path;
 
@@ -83,7 +84,7 @@ impl Format {
             )),
             Self::Video => Some(format!(
                 "is a video, which is not supported: take a frame per second with: ffmpeg -i {} -vf fps=1 {}",
-                shell_word(&path.to_string_lossy()),
+                shell_path(path),
                 beside(path, "-%05d.jpg")
             )),
             _ => None,
@@ -275,22 +276,13 @@ pub(super) fn is_raw_tiff(bytes: &[u8]) -> bool {
 }
 
 /// The command that makes a JPEG of a picture.
-pub(super) fn to_jpeg(path: &Path) -> String {
-    format!("magick {} {}", shell_word(&path.to_string_lossy()), beside(path, ".converted.jpg"))
+pub(crate) fn to_jpeg(path: &Path) -> String {
+    format!("magick {} {}", shell_path(path), beside(path, ".converted.jpg"))
 }
 
 /// A file's name without its extension, and with another ending; as a word for a shell.
 pub(super) fn beside(path: &Path, ending: &str) -> String {
-    shell_word(&format!("{}{ending}", path.with_extension("").to_string_lossy()))
-}
-
-/// A word as a POSIX shell reads it: quoted where it has to be.
-pub(super) fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "/._-+,@%=:".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
+    shell_path(Path::new(&format!("{}{ending}", path.with_extension("").to_string_lossy())))
 }
 
 #[cfg(test)]

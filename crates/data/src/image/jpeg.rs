@@ -1,8 +1,9 @@
 //! JPEG: structure first, then pixels.
 
-use super::format::{beside, shell_word, to_jpeg};
+use super::format::{beside, to_jpeg};
 use super::jpeg_scan::{self, Complete, Flaw, MAX_SCANS};
 use super::{Limits, Rgb8};
+use crate::shell::shell_path;
 use crate::{DataError, Result};
 use std::borrow::Cow;
 use std::io::{BufRead, Cursor, ErrorKind, Seek};
@@ -56,7 +57,7 @@ impl Frame {
         };
         // Without loss where only the coding differs.
         let command = if matches!(self.code, 0xc9 | 0xca) {
-            let from = shell_word(&name.to_string_lossy());
+            let from = shell_path(name);
             format!("jpegtran -copy all -outfile {} {from}", beside(name, ".converted.jpg"))
         } else {
             to_jpeg(name)

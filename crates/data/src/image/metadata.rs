@@ -1,7 +1,7 @@
 //! The EXIF block and the XMP packet of a photograph, out of its container.
 
 use super::format::Format;
-use super::other;
+use super::{chunks, other};
 use crate::{DataError, Result};
 use exif::{Context, Exif, In, Reader, Tag, Value};
 use std::io::{BufRead, Cursor, ErrorKind, Seek};
@@ -17,7 +17,7 @@ const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 pub(super) struct Metadata {
     /// Its EXIF, as far as it can be read.
     pub(super) exif: Option<Exif>,
-    /// Why there is an EXIF block and no EXIF.
+    /// Why there may be an EXIF block and there is no EXIF: it is damaged, or the file that holds it is.
     pub(super) damage: Option<String>,
     /// Its XMP packet; bytes that are not UTF-8 are replaced.
     pub(super) xmp: Option<String>,
@@ -39,7 +39,7 @@ impl Metadata {
         match read.or_else(|e| e.distill_partial_result(|_| ())) {
             Ok(exif) => self.exif = Some(exif),
             Err(exif::Error::NotFound(_)) => {}
-            Err(e) => self.damage = Some(e.to_string()),
+            Err(e) => self.damage = Some(format!("its EXIF block is damaged: {e}")),
         }
     }
 }
@@ -63,7 +63,7 @@ pub(super) fn read(format: Format, reader: &mut (impl BufRead + Seek), name: &Pa
             }
             metadata.xmp = xmp;
         }
-        Format::Png | Format::WebP | Format::Tiff => {
+        Format::Tiff => {
             match parser().read_from_container(reader) {
                 Err(exif::Error::Io(e)) if e.kind() != ErrorKind::UnexpectedEof => {
                     return Err(DataError::io(name, e));
@@ -72,12 +72,23 @@ pub(super) fn read(format: Format, reader: &mut (impl BufRead + Seek), name: &Pa
                 Err(exif::Error::Io(_)) => {}
                 read => metadata.take_exif(read),
             }
-            if format == Format::Tiff {
-                metadata.xmp = metadata.exif.as_ref().and_then(xmp_of_tiff);
-            } else {
-                reader.rewind().map_err(|e| DataError::io(name, e))?;
-                metadata.xmp = other::xmp(format, reader);
+            metadata.xmp = metadata.exif.as_ref().and_then(xmp_of_tiff);
+        }
+        Format::Png | Format::WebP => {
+            match chunks::exif_block(format, reader) {
+                Ok(Some(block)) => metadata.take_exif(parser().read_raw(block)),
+                Ok(None) => {}
+                Err(e) if matches!(e.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData) => {
+                    metadata.damage = Some(format!(
+                        "is cut short or damaged: the {} ends early, and no EXIF was found before that; copy or \
+                         download it again",
+                        format.name()
+                    ));
+                }
+                Err(e) => return Err(DataError::io(name, e)),
             }
+            reader.rewind().map_err(|e| DataError::io(name, e))?;
+            metadata.xmp = other::xmp(format, reader);
         }
         _ => {}
     }

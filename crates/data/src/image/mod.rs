@@ -10,6 +10,7 @@
 //! # Ok::<(), r2former_data::DataError>(())
 //! ```
 
+mod chunks;
 mod crop;
 mod decode;
 mod exif_tags;
@@ -47,6 +48,7 @@ pub use metadata::jpeg_header_ends;
 pub use panorama::{PANORAMA_MIN_WIDTH, Panorama, Shape, cut_views, shape, shape_of_bytes};
 pub use perspective::{AngularGrid, DirectedView, render_view};
 pub use photo_tags::{HeadingReference, PhotoTags, TagNote, summarise_notes};
+pub(crate) use tags::{TagProblem, sound_tags, sound_tags_of_bytes};
 pub use tags::{read_tags, tags_of_bytes};
 pub use tags_write::jpeg_with_tags;
 
@@ -139,7 +141,7 @@ impl Limits {
 fn shrink(name: &Path) -> String {
     format!(
         "make it smaller, for example with: magick {} -resize 4000x4000 {}",
-        format::shell_word(&name.to_string_lossy()),
+        crate::shell::shell_path(name),
         format::beside(name, ".smaller.jpg")
     )
 }

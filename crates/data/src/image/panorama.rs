@@ -100,13 +100,7 @@ pub(super) fn recognise(width: usize, height: usize, xmp: Xmp) -> Option<Panoram
         let twice = width.abs_diff(2 * height) <= 2 && width >= PANORAMA_MIN_WIDTH;
         return twice.then_some(Panorama { heading: None, horizon: 0.5, tagged: false, partial: None });
     }
-    let heading = xmp.number("GPano:PoseHeadingDegrees").filter(|h| (-360.0..=360.0).contains(h));
-    let mut found = Panorama {
-        heading: heading.map(|h| h.rem_euclid(360.0) % 360.0),
-        horizon: 0.5,
-        tagged: true,
-        partial: None,
-    };
+    let mut found = Panorama { heading: xmp.pose_heading(), horizon: 0.5, tagged: true, partial: None };
     match rows(width, height, projection, xmp) {
         Ok(horizon) => found.horizon = horizon,
         Err(why) => found.partial = Some(why),

@@ -45,8 +45,8 @@ pub struct PhotoTags {
     pub position_error: Option<f64>,
     /// How the position was found: `GPS`, `CELLID`, `WLAN`, `MANUAL` and the like (GPSProcessingMethod).
     pub position_method: Option<String>,
-    /// Viewing direction, degrees clockwise from north, 0 up to but excluding 360: GPSImgDirection, else a DJI
-    /// gimbal's yaw. A direction from magnetic north is not corrected; see `heading_ref`.
+    /// Viewing direction, degrees clockwise from north, 0 up to but excluding 360: of a panorama GPano's pose, else
+    /// GPSImgDirection, else a DJI gimbal's yaw. A direction from magnetic north is not corrected; see `heading_ref`.
     pub heading: Option<f64>,
     /// Which north the heading is from, where that is stated.
     pub heading_ref: Option<HeadingReference>,

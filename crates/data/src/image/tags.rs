@@ -21,10 +21,7 @@ use std::path::Path;
 /// position is damaged or impossible (latitude 91, a rational with denominator 0, a hemisphere that is neither N nor
 /// S); the message names the tag.
 pub fn read_tags(path: &Path) -> Result<PhotoTags> {
-    let (file, _) = open(path, &Limits::default())?;
-    let mut reader = BufReader::new(file);
-    let format = head_format(&mut reader, path)?;
-    tags_in(format, &mut reader, path)
+    sound_tags(path).map_err(|problem| problem.of(path))
 }
 
 /// As [`read_tags`], of an image in memory; `name` stands for it in messages.
@@ -32,19 +29,55 @@ pub fn read_tags(path: &Path) -> Result<PhotoTags> {
 /// # Errors
 /// As [`read_tags`].
 pub fn tags_of_bytes(bytes: &[u8], name: &Path) -> Result<PhotoTags> {
+    sound_tags_of_bytes(bytes, name).map_err(|problem| problem.of(name))
+}
+
+/// Why a photograph has no tags that can be used.
+#[derive(Debug)]
+pub(crate) enum TagProblem {
+    /// The file cannot be read, or is no photograph.
+    File(DataError),
+    /// Its tags are damaged or impossible, which says nothing of its pixels.
+    Tags(String),
+}
+
+impl TagProblem {
+    fn of(self, name: &Path) -> DataError {
+        match self {
+            Self::File(error) => error,
+            Self::Tags(problem) => DataError::image(name, problem),
+        }
+    }
+}
+
+impl From<DataError> for TagProblem {
+    fn from(error: DataError) -> Self {
+        Self::File(error)
+    }
+}
+
+/// As [`read_tags`], with damage of the tags told from that of the file.
+pub(crate) fn sound_tags(path: &Path) -> Result<PhotoTags, TagProblem> {
+    let (file, _) = open(path, &Limits::default())?;
+    let mut reader = BufReader::new(file);
+    let format = head_format(&mut reader, path)?;
+    tags_in(format, &mut reader, path)
+}
+
+/// As [`tags_of_bytes`], with damage of the tags told from that of the file.
+pub(crate) fn sound_tags_of_bytes(bytes: &[u8], name: &Path) -> Result<PhotoTags, TagProblem> {
     Limits::default().check_bytes(name, bytes.len() as u64)?;
     tags_in(format::readable(bytes, name)?, &mut Cursor::new(bytes), name)
 }
 
-fn tags_in(format: Format, reader: &mut (impl BufRead + Seek), name: &Path) -> Result<PhotoTags> {
-    interpret(metadata::read(format, reader, name)?).map_err(|problem| DataError::image(name, problem))
+fn tags_in(format: Format, reader: &mut (impl BufRead + Seek), name: &Path) -> Result<PhotoTags, TagProblem> {
+    interpret(metadata::read(format, reader, name)?).map_err(TagProblem::Tags)
 }
 
 fn interpret(metadata: Metadata) -> Result<PhotoTags, String> {
     let Metadata { exif, damage, xmp } = metadata;
     let fields = Fields(exif);
     let mut notes = Vec::new();
-    let damage = damage.map(|e| format!("its EXIF block is damaged: {e}"));
     let exif = damage.map_or_else(|| exif_tags::position(&fields), Err);
     let xmp = Xmp(xmp.as_deref().unwrap_or_default());
     let (from_xmp, bad_xmp) = match xmp.position() {
@@ -97,7 +130,10 @@ fn interpret(metadata: Metadata) -> Result<PhotoTags, String> {
             }
         }
     };
-    if tags.heading.is_none() {
+    if let Some(pose) = xmp.pose_heading() {
+        // It is that of the panorama's middle, from true north.
+        (tags.heading, tags.heading_ref) = (Some(pose), None);
+    } else if tags.heading.is_none() {
         let found = xmp.heading().or_else(|| Some((xmp.gimbal_heading()?, None)));
         (tags.heading, tags.heading_ref) = (found.map(|f| f.0), found.and_then(|f| f.1));
     }

@@ -25,7 +25,7 @@ pub(crate) fn seconds(date: [i64; 3], clock: [i64; 3]) -> Option<i64> {
 
 /// The date (year, month, day) and time of day (hour, minute, second) of seconds since 1970; none
 /// outside the years 1 to 9999.
-pub(super) fn civil(seconds: i64) -> Option<([i64; 3], [i64; 3])> {
+pub(crate) fn civil(seconds: i64) -> Option<([i64; 3], [i64; 3])> {
     let (day, clock) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // 400 years have 146,097 days; the guess errs by at most one year either way.
     let guess = 1970 + day.checked_mul(400)?.div_euclid(146_097);

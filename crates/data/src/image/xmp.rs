@@ -43,27 +43,48 @@ impl<'a> Xmp<'a> {
     /// The position of `exif:GPSLatitude` and `exif:GPSLongitude`, or of a DJI drone's own properties.
     ///
     /// # Errors
-    /// Says what makes no sense.
+    /// Says what makes no sense, or which hemisphere is not stated.
     pub(super) fn position(self) -> Result<Option<LatLon>, String> {
-        let axis = |names: &[&str], letters: [char; 2]| -> Result<Option<f64>, String> {
+        let axis = |names: &[&'static str], letters: [char; 2]| -> Result<Option<(&str, Degrees)>, String> {
             let Some((name, text)) = names.iter().find_map(|name| Some((*name, self.get(name)?))) else {
                 return Ok(None);
             };
             let reference = self.get(&format!("{name}Ref"));
             match degrees(text, reference, letters) {
-                Some(value) => Ok(Some(value)),
+                // DJI's own properties are signed numbers, with or without a plus.
+                Some(read) => {
+                    Ok(Some((name, Degrees { sided: read.sided || !name.starts_with("exif:"), ..read })))
+                }
                 None => Err(format!("its XMP {name} \"{text}\" is no angle")),
             }
         };
         let lat = axis(&["exif:GPSLatitude", "drone-dji:GpsLatitude"], ['N', 'S'])?;
         let lon =
             axis(&["exif:GPSLongitude", "drone-dji:GpsLongitude", "drone-dji:GpsLongtitude"], ['E', 'W'])?;
-        let (Some(lat), Some(lon)) = (lat, lon) else { return Ok(None) };
+        let (Some((lat_name, lat)), Some((lon_name, lon))) = (lat, lon) else { return Ok(None) };
         // Written by cameras and editors that know no position.
-        if lat == 0.0 && lon == 0.0 {
+        if lat.value == 0.0 && lon.value == 0.0 {
             return Ok(None);
         }
-        LatLon::new(lat, lon).map(Some).map_err(|e| format!("its XMP position is impossible: {e}"))
+        // A writer that signs one of the two signs both: the other one has no minus.
+        let signed = lat.signed || lon.signed;
+        for (name, angle, sides) in [(lat_name, lat, "N or S"), (lon_name, lon, "E or W")] {
+            if !angle.sided && !signed && angle.value != 0.0 {
+                return Err(format!(
+                    "its XMP {name} \"{}\" states no hemisphere: {name}Ref ({sides}) or a sign is needed",
+                    self.get(name).unwrap_or_default()
+                ));
+            }
+        }
+        LatLon::new(lat.value, lon.value)
+            .map(Some)
+            .map_err(|e| format!("its XMP position is impossible: {e}"))
+    }
+
+    /// The compass heading of a panorama's middle, in degrees.
+    pub(super) fn pose_heading(self) -> Option<f64> {
+        let heading = self.number("GPano:PoseHeadingDegrees").filter(|h| (-360.0..=360.0).contains(h))?;
+        Some(heading.rem_euclid(360.0) % 360.0)
     }
 
     /// The heading of `exif:GPSImgDirection`, with its north.
@@ -87,9 +108,19 @@ impl<'a> Xmp<'a> {
     }
 }
 
+/// An angle, and how its half of the world is stated.
+#[derive(Debug, Clone, Copy)]
+struct Degrees {
+    value: f64,
+    /// By a letter or a sign.
+    sided: bool,
+    /// By a sign alone.
+    signed: bool,
+}
+
 /// An angle as XMP writers put it: `52,12.324N` and `52,12,19.4N` (the standard), `52.2054N`, or decimal degrees with
 /// a sign or a reference of their own. Anything else would have to be guessed.
-fn degrees(text: &str, reference: Option<&str>, [plus, minus]: [char; 2]) -> Option<f64> {
+fn degrees(text: &str, reference: Option<&str>, [plus, minus]: [char; 2]) -> Option<Degrees> {
     let text = text.trim();
     let letter = |text: &str| text.chars().next().map(|c| c.to_ascii_uppercase());
     let (number, side) = match text.strip_suffix(|c: char| c.is_ascii_alphabetic()) {
@@ -98,7 +129,9 @@ fn degrees(text: &str, reference: Option<&str>, [plus, minus]: [char; 2]) -> Opt
     };
     let parts: Vec<f64> = number.split(',').map(|p| p.trim().parse::<f64>().ok()).collect::<Option<_>>()?;
     let negative = number.trim_start().starts_with('-');
-    if parts.iter().any(|p| !p.is_finite()) || parts.iter().skip(1).any(|p| !(0.0..60.0).contains(p)) {
+    let signed = side.is_none() && number.trim_start().starts_with(['-', '+']);
+    // 60 is what 59.9999 becomes when it is rounded.
+    if parts.iter().any(|p| !p.is_finite()) || parts.iter().skip(1).any(|p| !(0.0..=60.0).contains(p)) {
         return None;
     }
     let size = match parts[..] {
@@ -110,15 +143,17 @@ fn degrees(text: &str, reference: Option<&str>, [plus, minus]: [char; 2]) -> Opt
         }
         _ => return None,
     };
-    match side {
+    let value = match side {
         // A sign and a letter say the same twice.
-        Some(side) if side == plus && !negative => Some(size),
-        Some(side) if side == minus => Some(-size),
-        Some(_) => None,
+        Some(side) if side == plus && !negative => size,
+        Some(side) if side == minus => -size,
+        Some(_) => return None,
         // Parts without a side are half a value.
-        None if parts.len() > 1 => None,
-        None => Some(if negative { -size } else { size }),
-    }
+        None if parts.len() > 1 => return None,
+        None if negative => -size,
+        None => size,
+    };
+    Some(Degrees { value, sided: side.is_some() || signed, signed })
 }
 
 #[cfg(test)]
@@ -151,6 +186,7 @@ mod tests {
             ("50,53,691734,N", None, None),
             ("52,12.324", None, None),
             ("52,12.5,3N", None, None),
+            ("52,60N", None, Some(53.0)),
             ("52,61N", None, None),
             ("52.5,12N", None, None),
             ("52,12.324Q", None, None),
@@ -162,9 +198,9 @@ mod tests {
             let found = degrees(text, reference, sides);
             match wanted {
                 Some(wanted) => {
-                    assert!(found.is_some_and(|f| (f - wanted).abs() < 1e-9), "{text}: {found:?}")
+                    assert!(found.is_some_and(|f| (f.value - wanted).abs() < 1e-9), "{text}: {found:?}")
                 }
-                None => assert_eq!(found, None, "{text}"),
+                None => assert!(found.is_none(), "{text}"),
             }
         }
     }
@@ -191,6 +227,39 @@ mod tests {
         );
         assert_eq!(Xmp(&other).heading(), Some((90.0, Some(HeadingReference::Magnetic))));
         assert_eq!(Xmp(&other).altitude(), Some(-12.5));
+    }
+
+    /// Sydney without its signs would be in the Pacific north of the equator.
+    #[test]
+    fn a_hemisphere_is_stated_or_nothing_is_read() {
+        let position = |inside: &str| Xmp(&packet(&format!("<r {inside}/>"))).position();
+        for (lat, lon, wanted) in [
+            (
+                "exif:GPSLatitude='33.8'",
+                "exif:GPSLongitude='151.2'",
+                Err("exif:GPSLatitude \"33.8\" states no"),
+            ),
+            (
+                "exif:GPSLatitude='33.8' exif:GPSLatitudeRef='S'",
+                "exif:GPSLongitude='151.2'",
+                Err("GPSLongitudeRef (E or W) or a sign"),
+            ),
+            (
+                "exif:GPSLatitude='33.8' exif:GPSLatitudeRef='S'",
+                "exif:GPSLongitude='151.2' exif:GPSLongitudeRef='E'",
+                Ok((-33.8, 151.2)),
+            ),
+            ("exif:GPSLatitude='-33.8'", "exif:GPSLongitude='151.2'", Ok((-33.8, 151.2))),
+            ("exif:GPSLatitude='33.8'", "exif:GPSLongitude='+151.2'", Ok((33.8, 151.2))),
+            ("exif:GPSLatitude='0'", "exif:GPSLongitude='6.7E'", Ok((0.0, 6.7))),
+            ("drone-dji:GpsLatitude='33.8'", "drone-dji:GpsLongitude='151.2'", Ok((33.8, 151.2))),
+        ] {
+            match (position(&format!("{lat} {lon}")), wanted) {
+                (Ok(Some(at)), Ok((lat, lon))) => assert_eq!(at, LatLon { lat, lon }),
+                (Err(said), Err(wanted)) => assert!(said.contains(wanted), "{said}"),
+                other => panic!("{lat} {lon}: {other:?}"),
+            }
+        }
     }
 
     /// A packet that is no XML costs nothing.

@@ -17,6 +17,7 @@ use crate::output::{self, bytes, escaped, print_json, unescaped};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::dataset::{composed_name, escaped_name};
+use r2former_data::shell_word;
 use r2former_engine::{IndexAddress, Origin, PlaceIndex, Position, PositionKind, Positions, unknown_tags};
 use r2former_index::{Extent, Filter, ReadPlaces, WritePlaces, place_id};
 use serde_json::json;
@@ -190,7 +191,7 @@ fn create(args: &CreateArgs, machine: &Machine) -> Result<ExitStatus> {
         PositionKind::Local => "positions.csv (path,x,y,z)",
         PositionKind::Wgs84 | PositionKind::None => "PHOTOS",
     };
-    out.line(format_args!("next: r2former index add {} {sources}", args.index))?;
+    out.line(format_args!("next: r2former index add {} {sources}", shell_word(&args.index.to_string())))?;
     Ok(ExitStatus::Done)
 }
 
