@@ -15,7 +15,7 @@ mod period;
 pub mod photo;
 pub mod views;
 
-pub use error::{DataError, Result};
+pub use error::{DataError, Remedy, Result};
 pub use geo::{LatLon, LocalPoint, Position, PositionKind, Utm, UtmZone};
 pub use image::Rgb8;
 pub use period::period;

@@ -74,12 +74,7 @@ fn read(images: Vec<(PathBuf, String)>, listing: Listing, what: &str, positions:
 
 /// Why tags cannot be read, without the file's name.
 pub(super) fn unreadable(error: DataError) -> (SkipKind, String) {
-    let reason = match error {
-        DataError::Image { problem, .. } => problem,
-        DataError::Io { source, .. } => source.to_string(),
-        other => other.to_string(),
-    };
-    (SkipKind::Unreadable, reason)
+    (SkipKind::Unreadable, error.reason())
 }
 
 /// What the tags of a photograph said, or why it cannot be used.
