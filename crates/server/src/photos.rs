@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 
 /// What the names of uploads begin with, unless a folder that was added is called so.
-const LABEL: &str = "uploads";
+pub(crate) const LABEL: &str = "uploads";
 
 /// Folders below which photographs are looked for.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 
 use crate::error::ServeError;
 use crate::index::Index;
+use crate::photos::LABEL;
 use crate::problem::Result;
 use crate::service::Service;
 use axum::http::StatusCode;
@@ -97,6 +98,13 @@ impl Watch {
         }
         let root = source_root(dir, Some(Kind::Exif), None).map_err(EngineError::from)?;
         let source = Source { label: root.label.clone(), root: root.root_text() };
+        // Whichever came first would take it from the other.
+        if source.label == LABEL && !index.reader.sources()?.contains(&source) {
+            return Err(ServeError::Options(format!(
+                "{folder}: --watch: names of its photographs would begin with {LABEL:?}, as those of photographs that are sent to \
+                 the service; rename the folder"
+            )));
+        }
         check_sources(&index.reader, &AddOptions::default().sources(vec![source]))?;
         Ok(Self { index, root, files: HashMap::new(), waits: None, is_away: false })
     }

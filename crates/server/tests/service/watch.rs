@@ -157,4 +157,12 @@ fn a_folder_that_cannot_be_watched_is_refused_at_the_start() {
         options.watch = vec![(name, dir)];
         assert!(Service::new(vec![home.served()], options).is_err());
     }
+    // What is sent to the service has this label.
+    let home = Home::empty(Positions::Wgs84);
+    let uploads = home.dir.path().join("uploads");
+    std::fs::create_dir(&uploads).expect("a folder");
+    let mut options = ServiceOptions::default();
+    options.watch = vec![(None, uploads)];
+    let error = Service::new(vec![home.served()], options).expect_err("the label of another");
+    assert!(error.to_string().contains("rename the folder"), "{error}");
 }
