@@ -181,7 +181,7 @@ pub(crate) fn photo_args(arguments: &[PathBuf]) -> Result<Vec<PhotoArg>> {
                 // Others are there to be answered.
                 Err(error) if arguments.len() > 1 => {
                     let (name, inside) = (argument.display().to_string(), escaped_name(argument.as_os_str()));
-                    let source = Source::Unreadable(argument.clone(), reason(error));
+                    let source = Source::Unreadable(argument.clone(), error.reason());
                     all.push(PhotoArg { name, inside, source });
                     continue;
                 }
@@ -281,15 +281,6 @@ impl PhotoArg {
 /// Whether a path names an open file of this process, as the shell's `<(command)` does.
 fn is_descriptor(path: &str) -> bool {
     ["/dev/fd/", "/proc/self/fd/"].iter().any(|folder| path.starts_with(folder))
-}
-
-/// What is wrong, without the path.
-fn reason(error: DataError) -> String {
-    match error {
-        DataError::Io { source, .. } => source.to_string(),
-        DataError::Image { problem, .. } | DataError::Format { problem, .. } => problem,
-        other => other.to_string(),
-    }
 }
 
 /// Refuses what only looks like a file: reading it might never end.

@@ -16,7 +16,7 @@ pub mod photo;
 mod shell;
 pub mod views;
 
-pub use error::{DataError, Result};
+pub use error::{DataError, Remedy, Result};
 pub use geo::{LatLon, LocalPoint, Position, PositionKind, Utm, UtmZone};
 pub use image::Rgb8;
 pub use period::period;

@@ -55,11 +55,21 @@ pub struct Place {
 pub struct Source {
     /// What the names of its photographs begin with: 1 to 255 bytes, no `/`.
     pub label: String,
-    /// Where it lies, as text: an absolute path of the machine on which its photographs were added.
+    /// Where it lies, as text: an absolute path of the machine on which its photographs were added, or
+    /// [`UPLOADS`](Self::UPLOADS).
     pub root: String,
 }
 
 impl Source {
+    /// The root of the photographs that were sent to a service: relative to the index, which may be moved. No folder or
+    /// table that is added has such a root, as theirs are absolute.
+    pub const UPLOADS: &str = "uploads";
+
+    /// Whether its photographs were sent to a service. Such a source keeps its label for good.
+    pub fn is_uploads(&self) -> bool {
+        self.root == Self::UPLOADS
+    }
+
     /// Whether an image of this name is of this source.
     pub fn holds(&self, name: &str) -> bool {
         name.strip_prefix(self.label.as_str()).is_some_and(|rest| rest.starts_with('/'))

@@ -99,7 +99,7 @@ export async function sendFrame(session, file, frame, signal) {
 
 export const endSession = (session) => ask(address(`v1/sessions/${session}`), { method: "DELETE" });
 
-/** Adds a place: {id, place, added}. */
+/** Adds a place: {id, place, notes, added}. */
 export async function addPlace(file, fields) {
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) {

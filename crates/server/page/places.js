@@ -200,7 +200,8 @@ async function add(replace) {
     removePin();
     pick(null);
     for (const input of [view.file, view.first, view.second, view.heading, view.name, view.tags]) input.value = "";
-    toast(t(added.added || replace ? "places.added" : "places.same", { name }), [{ label: t("places.remove"), run: () => remove(added.id) }]);
+    const said = [t(added.added || replace ? "places.added" : "places.same", { name }), ...added.notes];
+    toast(said.join(" "), [{ label: t("places.remove"), run: () => remove(added.id) }]);
     const at = app.frame.toMap(added.place.position);
     if (at) app.map?.flyTo([at]);
   } catch (problem) {

@@ -13,8 +13,9 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{HeaderValue, LOCATION};
 use axum::http::{Response, StatusCode};
-use r2former_data::Photo;
-use r2former_data::image::{Limits, shape_of_bytes, tags_of_bytes};
+use r2former_data::dataset::composed_name;
+use r2former_data::image::{Limits, Shape, decode_bytes, shape_of_bytes, tags_of_bytes};
+use r2former_data::{PanoramaMode, PanoramaOptions, Photo, expand_panoramas_by};
 use r2former_engine::{
     AddOptions, MemoryImage, NoProgress, PositionKind, QueryImage, add_images, add_photos,
 };
@@ -24,8 +25,11 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// Parameters of a place to add.
-pub(crate) const PARAMS: [&str; 8] =
-    ["index", "position", "heading", "altitude", "time", "tag", "name", "replace"];
+pub(crate) const PARAMS: [&str; 9] =
+    ["index", "position", "heading", "altitude", "time", "tag", "name", "panorama", "replace"];
+
+/// What is done with a panorama that becomes several places elsewhere.
+pub(crate) const PANORAMA: [&str; 2] = ["refuse", "whole"];
 
 /// Longest name of an upload in bytes.
 const LONGEST_NAME: usize = 200;
@@ -37,11 +41,14 @@ struct NewPlace {
     name: String,
     photo: Photo,
     replace: bool,
+    limits: Limits,
+    /// What is to be said of the photograph.
+    notes: Vec<String>,
 }
 
 impl NewPlace {
-    fn of(params: &Params, index: &Index, image: Upload, limits: &Limits) -> Result<Self> {
-        shape_of_bytes(&image.bytes, in_memory(), limits)?;
+    fn of(params: &Params, index: &Index, image: Upload, limits: Limits) -> Result<Self> {
+        let shape = shape_of_bytes(&image.bytes, in_memory(), &limits)?;
         let tags = tags_of_bytes(&image.bytes, in_memory()).unwrap_or_default();
         let kind = index.kind();
         let mut photo = tags.photo("", "");
@@ -66,10 +73,10 @@ impl NewPlace {
             (photo.heading, photo.heading_ref) = (Some(heading.rem_euclid(360.0)), None);
         }
         photo.altitude = params.number("altitude", -12_000.0..=100_000.0)?.or(photo.altitude);
-        photo.time = params.number("time", -1e11..=1e11)?.map(|time| time as i64).or(photo.time);
+        photo.time = params.time()?.or(photo.time);
         photo.tags.extend(params.tags()?);
         let name = match params.one("name")? {
-            Some(name) => checked_name(name)?.to_owned(),
+            Some(name) => checked_name(name)?,
             None => {
                 // Of its bytes: what is sent twice because an answer was lost is one place.
                 let sum: String =
@@ -77,7 +84,13 @@ impl NewPlace {
                 format!("{sum}.{}", extension(image.format))
             }
         };
-        Ok(Self { image, name, photo, replace: params.flag("replace")? })
+        let mode = match params.word("panorama", &PANORAMA)? {
+            "whole" => PanoramaMode::Whole,
+            _ => PanoramaMode::Views,
+        };
+        photo.name.clone_from(&name);
+        let (photo, notes) = as_one(photo, mode, shape)?;
+        Ok(Self { image, name, photo, replace: params.flag("replace")?, limits, notes })
     }
 
     /// Puts it into the index. The photograph's file is durable before the place is, and the place before this returns.
@@ -106,6 +119,8 @@ impl NewPlace {
         }
         let report = report?;
         if let Some((_, reason)) = report.unreadable.first() {
+            // In words for the client, which the report's are not.
+            decode_bytes(&self.image.bytes, in_memory(), &self.limits)?;
             // The reason begins with the path of the file.
             let reason = reason.split_once(": ").map_or(reason.as_str(), |(_, reason)| reason);
             return Err(Problem::unprocessable(format!("the image: {reason}")));
@@ -120,12 +135,34 @@ impl NewPlace {
         }
         let place = known?.ok_or_else(|| Problem::internal("what was added is not in the index"))?;
         let status = if report.added > 0 { StatusCode::CREATED } else { StatusCode::OK };
-        Ok((status, entry(id, &place)))
+        let mut document = entry(id, &place);
+        document["notes"] = self.notes.into();
+        Ok((status, document))
     }
 }
 
-/// A name without anything that means something to a file system or a terminal.
-fn checked_name(name: &str) -> Result<&str> {
+/// The photograph as the one place that it becomes, and what is to be said of it.
+///
+/// # Errors
+/// 422 for a panorama of which `index add` makes several places.
+fn as_one(photo: Photo, mode: PanoramaMode, shape: Shape) -> Result<(Photo, Vec<String>)> {
+    let (width, height) = (shape.width, shape.height);
+    let options = PanoramaOptions::default().mode(mode);
+    let expanded = expand_panoramas_by(vec![photo], &options, |_| Some(shape.clone()));
+    match <[Photo; 1]>::try_from(expanded.photos) {
+        Ok([photo]) => Ok((photo, expanded.notes)),
+        Err(_) => Err(Problem::unprocessable(format!(
+            "the image is a panorama of {width} x {height} pixels, by its tags or its shape, and a place is one view: cut views \
+             out of it and send each, or add it with `r2former index add` where the index is, which cuts them; \
+             panorama=whole takes it as it is, squeezed to the model's shape"
+        ))),
+    }
+}
+
+/// A name without anything that means something to a file system or a terminal; letters with accents are composed, so
+/// that both forms of Unicode are one name.
+fn checked_name(name: &str) -> Result<String> {
+    let name = composed_name(name);
     let usable = (1..=LONGEST_NAME).contains(&name.len())
         && !name.starts_with('.')
         && !name.contains(['/', '\\', '#'])
@@ -135,7 +172,7 @@ fn checked_name(name: &str) -> Result<&str> {
         true => Ok(name),
         false => Err(Problem::bad_request(format!(
             "name={}: a name has 1 to {LONGEST_NAME} bytes, no '/', '\\', '#' or control characters, and no '.' in front",
-            shown(name)
+            shown(&name)
         ))),
     }
 }
@@ -150,7 +187,7 @@ pub(crate) async fn add(State(service): State<Arc<Service>>, request: Request) -
     blocking(move || looked.check()).await?;
     let limits = Limits { max_pixels: service.limits.pixels, ..Limits::default() };
     let image = received.one()?;
-    let place = NewPlace::of(&received.params, &index, image, &limits)?;
+    let place = NewPlace::of(&received.params, &index, image, limits)?;
     let writes = index.clone();
     let (status, document) = index.writing.run(move |held| place.add(&writes, held)).await?;
     let mut response = json_response(status, &document);
@@ -167,7 +204,8 @@ mod tests {
 
     #[test]
     fn names_lead_nowhere() {
-        assert!(checked_name("kitchen 1.jpg").is_ok());
+        assert_eq!(checked_name("kitchen 1.jpg"), Ok("kitchen 1.jpg".into()));
+        assert_eq!(checked_name("cafe\u{301}.jpg"), checked_name("caf\u{e9}.jpg"));
         for bad in
             ["", ".", "..", ".hidden", "a/b", "../a", "a\\b", "a#1", "a\0", "a\n", " a", &"x".repeat(201)]
         {

@@ -1,6 +1,6 @@
 //! Bodies of requests: read within limits of size and time, then taken apart.
 
-use crate::params::Params;
+use crate::params::{LONGEST_NAME, Params};
 use crate::problem::{Problem, Result};
 use crate::service::Service;
 use axum::body::{Body, Bytes};
@@ -26,9 +26,6 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// Longest text field of a form.
 const MOST_TEXT: usize = 64 << 10;
-
-/// Longest name of a query.
-const LONGEST_NAME: usize = 255;
 
 /// A photograph that came with a request.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 use crate::body::{Upload, in_memory, receive};
 use crate::index::{Index, PlaceId};
 use crate::json::{json_response, typed};
+use crate::locate::renamed;
 use crate::pictures::stored;
 use crate::places::named;
 use crate::problem::{Problem, Result};
@@ -47,7 +48,7 @@ pub(crate) async fn pair(State(service): State<Arc<Service>>, request: Request) 
     if !index.place.manifest.config.has_local() {
         return Err(Problem::unprocessable("the model of this index has no local features to explain with"));
     }
-    let image = received.one()?;
+    let image = renamed(received.one()?, &received.params)?;
     let finished = service.queue.run(service.deadline(), move || {
         index.check()?;
         let pair = Pair::of(&index, &image, id, with_contributions)?;

@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 
 /// What every key begins with, so that one that leaks is recognised.
@@ -18,6 +18,9 @@ const PREFIX: &str = "r2f_";
 
 /// How often the file is looked at for changes.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long the keys stay as they were while the file is missing or damaged: an editor may be writing it.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// What a key allows; each role includes the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,13 +98,17 @@ struct Key {
 #[derive(Debug)]
 pub struct Keys {
     path: PathBuf,
+    grace: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     keys: Arc<Vec<Key>>,
-    changed: Option<SystemTime>,
+    /// What the file was at the last look; the system's words for one that could not be read.
+    seen: Result<String, String>,
+    /// Since when it has been missing or damaged.
+    trouble: Option<Instant>,
     looked: Instant,
     /// What is left of each key's rate.
     buckets: HashMap<[u8; 32], Bucket>,
@@ -128,10 +135,23 @@ impl Keys {
     /// [`ServeError::Io`] for a file that cannot be read, [`ServeError::Keys`] for a line that is not understood, or a file
     /// without any key.
     pub fn open(path: &Path) -> Result<Self> {
-        let changed = modified(path);
-        let keys = Arc::new(read(path)?);
-        let state = State { keys, changed, looked: Instant::now(), buckets: HashMap::new() };
-        Ok(Self { path: path.into(), state: Mutex::new(state) })
+        let text = read(path).map_err(|error| ServeError::io(path, error))?;
+        let bad = |(line, problem)| ServeError::Keys { path: path.into(), line, problem };
+        let lines = Lines::of(&text);
+        if let Some(first) = lines.bad.into_iter().next() {
+            return Err(bad(first));
+        }
+        if lines.keys.is_empty() {
+            return Err(bad((1, "holds no key: `r2former serve --new-key read` makes one".into())));
+        }
+        let state = State {
+            keys: Arc::new(lines.keys),
+            seen: Ok(text),
+            trouble: None,
+            looked: Instant::now(),
+            buckets: HashMap::new(),
+        };
+        Ok(Self { path: path.into(), grace: GRACE, state: Mutex::new(state) })
     }
 
     /// Whose key this is. Every key of the file is compared, each in constant time.
@@ -162,53 +182,93 @@ impl Keys {
         Ok(found.identity.clone())
     }
 
-    /// Reads the file again where it has changed; a damaged one changes nothing, so that it locks nobody out.
+    /// Reads the file again. A sound one counts at once, and one without keys lets nobody in. One that is missing or damaged
+    /// changes nothing for a moment, so that a file which is being written locks nobody out; then the keys of its sound lines
+    /// count, and no others: what was revoked is not valid for ever.
     fn look(&self, state: &mut State) {
         if state.looked.elapsed() < LOOK {
             return;
         }
         state.looked = Instant::now();
-        let changed = modified(&self.path);
-        if changed == state.changed {
+        let seen = read(&self.path).map_err(|error| error.to_string());
+        let changed = seen != state.seen;
+        if !changed && state.trouble.is_none() {
             return;
         }
-        state.changed = changed;
-        match read(&self.path) {
-            Ok(keys) => {
-                tracing::info!(keys = keys.len(), "the file of keys was read again");
-                state.keys = Arc::new(keys);
+        let lines = seen.as_deref().map(Lines::of).unwrap_or_default();
+        let problem = match (&seen, lines.bad.first()) {
+            (Err(error), _) => Some(format!("it cannot be read: {error}")),
+            (Ok(_), Some((line, problem))) => Some(format!("line {line}: {problem}")),
+            (Ok(_), None) => None,
+        };
+        state.seen = seen;
+        let keys = lines.keys.len();
+        let Some(problem) = problem else {
+            state.trouble = None;
+            state.keys = Arc::new(lines.keys);
+            match keys {
+                0 => tracing::error!("the file of keys holds no key any more: every key is refused"),
+                _ => tracing::info!(keys, "the file of keys was read again"),
             }
-            Err(ServeError::Keys { line, problem, .. }) => {
-                tracing::error!(line, problem, "the file of keys is damaged: the keys stay as they were");
+            return;
+        };
+        let since = *state.trouble.get_or_insert_with(Instant::now);
+        if since.elapsed() < self.grace {
+            if changed {
+                let seconds = self.grace.as_secs();
+                tracing::error!(
+                    problem,
+                    seconds,
+                    "the file of keys is unusable: so long the keys stay as they were"
+                );
             }
-            Err(_) => tracing::error!("the file of keys cannot be read: the keys stay as they were"),
+        } else if changed || *state.keys != lines.keys {
+            state.keys = Arc::new(lines.keys);
+            tracing::error!(
+                problem,
+                keys,
+                "the file of keys is unusable: only keys of its sound lines are valid"
+            );
         }
     }
 }
 
-fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|about| about.modified()).ok()
+/// The file's text; what is no UTF-8 makes its line unsound.
+fn read(path: &Path) -> std::io::Result<String> {
+    Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
 }
 
-fn read(path: &Path) -> Result<Vec<Key>> {
-    let text = std::fs::read_to_string(path).map_err(|error| ServeError::io(path, error))?;
-    let bad = |line: usize, problem: String| ServeError::Keys { path: path.into(), line, problem };
-    let mut keys: Vec<Key> = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
+/// What the lines of a file say.
+#[derive(Debug, Default)]
+struct Lines {
+    /// Of sound lines.
+    keys: Vec<Key>,
+    /// Numbers of the others, from 1, and what is wrong with each.
+    bad: Vec<(usize, String)>,
+}
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        let mut lines = Self::default();
+        let mut twice = Vec::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            match parse(line) {
+                Ok(key) if lines.keys.iter().any(|known| known.sum == key.sum) => {
+                    lines.bad.push((number, "the same key stands in the file twice".into()));
+                    twice.push(key.sum);
+                }
+                Ok(key) => lines.keys.push(key),
+                Err(problem) => lines.bad.push((number, problem)),
+            }
         }
-        let key = parse(line).map_err(|problem| bad(number, problem))?;
-        if keys.iter().any(|known| known.sum == key.sum) {
-            return Err(bad(number, "the same key stands in the file twice".into()));
-        }
-        keys.push(key);
+        // Nobody knows which of its lines is meant.
+        lines.keys.retain(|key| !twice.contains(&key.sum));
+        lines
     }
-    if keys.is_empty() {
-        return Err(bad(1, "holds no key: `r2former serve --new-key read` makes one".into()));
-    }
-    Ok(keys)
 }
 
 fn parse(line: &str) -> Result<Key, String> {
@@ -225,10 +285,12 @@ fn parse(line: &str) -> Result<Key, String> {
                 per_minute =
                     Some(limit.ok_or_else(|| format!("'{value}' is not a number of requests, 1 or more"))?);
             }
+            // Messages go to logs.
+            _ if key.starts_with(PREFIX) => {
+                return Err("a key itself does not belong here, but its sum".into());
+            }
             _ => {
-                return Err(format!(
-                    "'{field}' is not role=..., name=..., sha256=... or per-minute=...; a key itself does not belong here"
-                ));
+                return Err(format!("'{field}' is not role=..., name=..., sha256=... or per-minute=..."));
             }
         }
     }
@@ -275,10 +337,77 @@ mod tests {
         assert!(keys.check(&key).is_ok());
         let Err(Refusal::TooOften(wait)) = keys.check(&key) else { panic!("the third in a minute") };
         assert!(wait <= Duration::from_secs(30));
-        // Longer than the file is trusted unseen.
-        std::thread::sleep(LOOK + Duration::from_millis(50));
-        std::fs::write(&file, "role=read sha256=oops\n").expect("a file");
-        assert_ne!(keys.check(&key), Err(Refusal::Unknown));
+    }
+
+    /// A file of two keys that has the state which `after` makes, at the first look and once the grace is over: which of the
+    /// keys are known.
+    fn known_after(after: impl Fn(&Path, &[String; 2])) -> [[bool; 2]; 2] {
+        let home = tempfile::tempdir().expect("temporary folder");
+        let file = home.path().join("keys");
+        let both = ["a", "b"].map(|name| new_key(Role::Read, name).expect("randomness"));
+        let lines = both.clone().map(|(_, line)| line);
+        std::fs::write(&file, lines.join("\n")).expect("a file");
+        let mut keys = Keys::open(&file).expect("sound");
+        after(&file, &lines);
+        [GRACE, Duration::ZERO].map(|grace| {
+            keys.grace = grace;
+            // Longer ago than the file is trusted unseen.
+            let state = keys.state.get_mut().expect("nobody panicked");
+            state.looked =
+                Instant::now().checked_sub(2 * LOOK).expect("a machine that runs for some seconds");
+            both.each_ref().map(|(key, _)| keys.check(key).is_ok())
+        })
+    }
+
+    #[test]
+    fn a_key_is_revoked_by_removing_its_line() {
+        let write = |file: &Path, text: &str| std::fs::write(file, text).expect("a file");
+        let (none, first, all) = ([false; 2], [true, false], [true; 2]);
+        assert_eq!(known_after(|_, _| ()), [all, all]);
+        assert_eq!(known_after(|file, lines| write(file, &lines[0])), [first, first]);
+        assert_eq!(known_after(|file, _| write(file, "")), [none, none]);
+        assert_eq!(known_after(|file, _| write(file, "# nobody\n\n")), [none, none]);
+        // It may be on its way: for a moment, and no longer.
+        assert_eq!(known_after(|file, _| std::fs::remove_file(file).expect("removed")), [all, none]);
+        let half =
+            |file: &Path, lines: &[String; 2]| write(file, &format!("{}\n{}", lines[0], &lines[1][..40]));
+        assert_eq!(known_after(half), [all, first]);
+        let latin = |file: &Path, lines: &[String; 2]| {
+            std::fs::write(file, [lines[0].as_bytes(), b"\nrole=r\xe9ad"].concat()).expect("a file");
+        };
+        assert_eq!(known_after(latin), [all, first]);
+        let twice = |file: &Path, lines: &[String; 2]| {
+            write(
+                file,
+                &format!("{}\n{}\n{}", lines[0], lines[1], lines[1].replace("role=read", "role=admin")),
+            );
+        };
+        assert_eq!(known_after(twice), [all, first]);
+    }
+
+    #[test]
+    fn a_file_that_comes_back_lets_its_keys_in_again() {
+        let home = tempfile::tempdir().expect("temporary folder");
+        let file = home.path().join("keys");
+        let (key, line) = new_key(Role::Read, "a").expect("randomness");
+        std::fs::write(&file, &line).expect("a file");
+        let mut keys = Keys::open(&file).expect("sound");
+        keys.grace = Duration::ZERO;
+        let mut known = |text: Option<&str>| {
+            match text {
+                Some(text) => std::fs::write(&file, text).expect("a file"),
+                None => std::fs::remove_file(&file).expect("removed"),
+            }
+            let state = keys.state.get_mut().expect("nobody panicked");
+            state.looked =
+                Instant::now().checked_sub(2 * LOOK).expect("a machine that runs for some seconds");
+            keys.check(&key).is_ok()
+        };
+        for (text, valid) in
+            [(None, false), (Some(&*line), true), (Some(""), false), (Some(&*line), true), (Some("x"), false)]
+        {
+            assert_eq!(known(text), valid, "{text:?}");
+        }
     }
 
     #[test]

@@ -177,8 +177,8 @@ pub(crate) async fn batch(State(service): State<Arc<Service>>, request: Request)
 
 /// A query is called by the parameter `name`, where there is one.
 pub(crate) fn renamed(mut image: Upload, params: &Params) -> Result<Upload> {
-    if let Some(name) = params.one("name")? {
-        image.name = name.chars().filter(|c| !c.is_control()).take(255).collect();
+    if let Some(name) = params.query_name()? {
+        image.name = name.to_owned();
     }
     Ok(image)
 }

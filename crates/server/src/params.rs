@@ -12,6 +12,9 @@ use std::str::FromStr;
 /// Most matches in an answer, and most candidates that are reranked.
 pub(crate) const MOST: u32 = 1000;
 
+/// Longest name of a query in bytes.
+pub(crate) const LONGEST_NAME: usize = 255;
+
 /// Most parameters of a request.
 const MOST_PARAMETERS: usize = 200;
 
@@ -58,6 +61,10 @@ impl Params {
     pub(crate) fn only(&self, known: &[&str]) -> Result<()> {
         match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             None => Ok(()),
+            Some((name, _)) if known.is_empty() => Err(Problem::bad_request(format!(
+                "there is no parameter {}: this address takes none",
+                shown(name)
+            ))),
             Some((name, _)) => Err(Problem::bad_request(format!(
                 "there is no parameter {}; there are {}",
                 shown(name),
@@ -79,44 +86,62 @@ impl Params {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    fn parsed<T: FromStr>(&self, name: &str, what: &str) -> Result<Option<T>> {
-        self.one(name)?
-            .map(|text| {
-                text.trim()
-                    .parse()
-                    .ok()
-                    .ok_or_else(|| Problem::bad_request(format!("{name}={} is not {what}", shown(text))))
-            })
-            .transpose()
+    fn parsed<T: FromStr>(&self, name: &str, what: &str, fits: impl Fn(&T) -> bool) -> Result<Option<T>> {
+        let Some(text) = self.one(name)? else { return Ok(None) };
+        let value = text.trim().parse().ok().filter(fits);
+        let bad = || Problem::bad_request(format!("{name}={} is not {what}", shown(text)));
+        value.map(Some).ok_or_else(bad)
     }
 
     /// A whole number within a range.
     pub(crate) fn count(&self, name: &str, range: RangeInclusive<u32>) -> Result<Option<usize>> {
         let what = format!("a whole number, {} to {}", range.start(), range.end());
-        let count: Option<u32> = self.parsed(name, &what)?;
-        match count {
-            Some(count) if !range.contains(&count) => {
-                Err(Problem::bad_request(format!("{name}={count} is not {what}")))
-            }
-            count => Ok(count.map(|count| count as usize)),
-        }
+        let count = self.parsed(name, &what, |count: &u32| range.contains(count))?;
+        Ok(count.map(|count| count as usize))
     }
 
     /// A finite number within a range.
     pub(crate) fn number(&self, name: &str, range: RangeInclusive<f64>) -> Result<Option<f64>> {
         let what = format!("a number, {} to {}", range.start(), range.end());
-        let number: Option<f64> = self.parsed(name, &what)?;
-        match number {
-            Some(number) if !range.contains(&number) => {
-                Err(Problem::bad_request(format!("{name}={number} is not {what}")))
+        self.parsed(name, &what, |number: &f64| range.contains(number))
+    }
+
+    /// A radius in metres.
+    fn radius(&self) -> Result<Option<f64>> {
+        let what = format!("a radius in metres, more than 0 and at most {FARTHEST_M}");
+        self.parsed("radius", &what, |radius: &f64| *radius > 0.0 && *radius <= FARTHEST_M)
+    }
+
+    /// When a photograph was taken: seconds since 1970 UTC, a moment with its zone, or a day, which is its start.
+    pub(crate) fn time(&self) -> Result<Option<i64>> {
+        let Some(text) = self.one("time")? else { return Ok(None) };
+        let number = text.trim().parse().ok().filter(|time: &f64| time.abs() <= 1e11).map(|time| time as i64);
+        // A month or a year says too little to be the time of a photograph.
+        let day = || period(text).ok().filter(|(first, last)| last - first < 86_400).map(|(first, _)| first);
+        number.or_else(day).map(Some).ok_or_else(|| {
+            Problem::bad_request(format!(
+                "time={} is not seconds since 1970 UTC, a time with its zone (2024-05-31T18:30:00Z) or a day (2024-05-31)",
+                shown(text)
+            ))
+        })
+    }
+
+    /// What a query is called.
+    pub(crate) fn query_name(&self) -> Result<Option<&str>> {
+        match self.one("name")? {
+            Some(name) if name.len() > LONGEST_NAME || name.contains(char::is_control) => {
+                Err(Problem::bad_request(format!(
+                    "name={}: a name has at most {LONGEST_NAME} bytes, and no control characters",
+                    shown(name)
+                )))
             }
-            number => Ok(number),
+            name => Ok(name),
         }
     }
 
     /// `true` or `false`.
     pub(crate) fn flag(&self, name: &str) -> Result<bool> {
-        Ok(self.parsed(name, "true or false")?.unwrap_or(false))
+        Ok(self.parsed(name, "true or false", |_| true)?.unwrap_or(false))
     }
 
     /// One of some words; the first where it is not given.
@@ -133,7 +158,7 @@ impl Params {
         let mut options = LocateOptions::default().filter(self.filter()?);
         options.top = self.count("top", 1..=MOST)?.unwrap_or(options.top);
         options.candidates = self.count("candidates", 1..=MOST)?.unwrap_or(options.candidates);
-        options.rerank = self.parsed::<RerankMethod>("rerank", "model, ransac, mutual or none")?;
+        options.rerank = self.parsed("rerank", "model, ransac, mutual or none", |_: &RerankMethod| true)?;
         options.cascade = self.count("cascade", 1..=MOST)?;
         options.adaptive = self.number("adaptive", 0.0..=2.0)?.map(|margin| margin as f32);
         options.approximate = self.flag("approximate")?;
@@ -197,7 +222,7 @@ impl Params {
 
     /// `near=lat,lon` (or `x,y[,z]`, or `exif`) and `radius`.
     pub(crate) fn prior(&self, kind: PositionKind) -> Result<Prior> {
-        let radius = self.number("radius", f64::MIN_POSITIVE..=FARTHEST_M)?;
+        let radius = self.radius()?;
         match (self.one("near")?, radius) {
             (None, None) => Ok(Prior::Everywhere),
             (Some("exif"), Some(radius)) if kind == PositionKind::Wgs84 => Ok(Prior::Exif(radius)),
@@ -211,9 +236,16 @@ impl Params {
         }
     }
 
-    /// `position=lat,lon`, or `x,y[,z]` in local metres.
+    /// `position=lat,lon`, or `x,y[,z]` in local metres: where a photograph was taken.
     pub(crate) fn position(&self, kind: PositionKind) -> Result<Option<Position>> {
-        self.one("position")?.map(|text| position("position", text, kind)).transpose()
+        let Some(text) = self.one("position")? else { return Ok(None) };
+        let position = position("position", text, kind)?;
+        if position.wgs84() == Some(LatLon { lat: 0.0, lon: 0.0 }) {
+            return Err(Problem::unprocessable(
+                "position=0,0 stands for none, as cameras and tables write it: give the photograph's own position",
+            ));
+        }
+        Ok(Some(position))
     }
 
     /// `bbox=west,south,east,north` in degrees, or `min x,min y,max x,max y`.
@@ -237,11 +269,13 @@ impl Params {
 fn position(name: &str, text: &str, kind: PositionKind) -> Result<Position> {
     let unusable =
         |problem: &dyn Display| Problem::unprocessable(format!("{name}={}: {problem}", shown(text)));
-    let Some(parts) = numbers(text) else {
-        return Err(Problem::bad_request(format!(
-            "{name}={} is not LAT,LON in degrees, as in 52.205,0.119, or X,Y[,Z] in metres",
-            shown(text)
-        )));
+    let form = match kind {
+        PositionKind::Wgs84 => "LAT,LON in degrees, as in 52.205,0.119",
+        PositionKind::Local => "X,Y or X,Y,Z in metres, as in 12.5,-3",
+        PositionKind::None => "LAT,LON in degrees, or X,Y[,Z] in metres",
+    };
+    let Some(parts) = numbers(text).filter(|parts| matches!(parts.len(), 2 | 3)) else {
+        return Err(Problem::bad_request(format!("{name}={} is not {form}", shown(text))));
     };
     match (kind, parts.as_slice()) {
         (PositionKind::Wgs84, &[lat, lon]) => {
@@ -253,7 +287,8 @@ fn position(name: &str, text: &str, kind: PositionKind) -> Result<Position> {
         (PositionKind::Local, &[x, y, z]) => {
             LocalPoint::new(x, y, Some(z)).map(Into::into).map_err(|error| unusable(&error))
         }
-        (kind, _) => Err(unusable(&format!("this index has {}", kind.words()))),
+        (PositionKind::None, _) => Err(unusable(&format!("this index has {}", kind.words()))),
+        (kind, _) => Err(unusable(&format!("this index has {}: {form} is needed", kind.words()))),
     }
 }
 
@@ -353,6 +388,8 @@ mod tests {
             ("near=exif&radius=5", PositionKind::Local, 422),
             ("near=1,2&radius=5", PositionKind::None, 422),
             ("near=here&radius=5", PositionKind::Wgs84, 400),
+            ("near=52&radius=5", PositionKind::Wgs84, 400),
+            ("near=1,2,3,4&radius=5", PositionKind::Local, 400),
             ("near=1,2&radius=0", PositionKind::Wgs84, 400),
             ("near=1,2&radius=inf", PositionKind::Wgs84, 400),
         ] {
@@ -360,6 +397,48 @@ mod tests {
         }
         assert_eq!(params("bbox=-1,2,3,4").bbox(), Ok(Some([-1.0, 2.0, 3.0, 4.0])));
         assert!(params("bbox=1,2,3").bbox().is_err() && params("bbox=0,2,0,1").bbox().is_err());
+    }
+
+    #[test]
+    fn messages_say_what_is_needed() {
+        let said =
+            |query: &str| params(query).prior(PositionKind::Wgs84).expect_err(query).detail().to_owned();
+        for bad in ["0", "-1", "nan", "x", "1e300"] {
+            let detail = said(&format!("near=1,2&radius={bad}"));
+            assert!(detail.contains("more than 0 and at most") && detail.len() < 120, "{detail}");
+        }
+        assert_eq!(said("near=52&radius=5"), "near='52' is not LAT,LON in degrees, as in 52.205,0.119");
+        let none = params("index=x").only(&[]).expect_err("none");
+        assert_eq!(none.detail(), "there is no parameter 'index': this address takes none");
+    }
+
+    #[test]
+    fn a_photograph_has_a_place_a_time_and_a_name() {
+        let position = |text: &str, kind| params(&format!("position={text}")).position(kind);
+        assert!(position("0,0", PositionKind::Wgs84).expect_err("none").detail().contains("stands for none"));
+        assert!(
+            position("-0,0.0", PositionKind::Wgs84).is_err() && position("0,1", PositionKind::Wgs84).is_ok()
+        );
+        assert!(position("0,0", PositionKind::Local).is_ok());
+        let time =
+            |text: &str| params(&format!("time={text}")).time().map_err(|problem| problem.status.as_u16());
+        for (text, seconds) in [
+            ("1700000000", 1_700_000_000),
+            ("5.9", 5),
+            ("-1", -1),
+            ("2024", 2024),
+            ("1970-01-02", 86_400),
+            ("1970-01-01T01:00:05%2B01:00", 5),
+        ] {
+            assert_eq!(time(text), Ok(Some(seconds)), "{text}");
+        }
+        for bad in ["", "soon", "1e12", "nan", "1970-01", "1970-01-01T00:00:00"] {
+            assert_eq!(time(bad), Err(400), "{bad}");
+        }
+        assert_eq!(params("").time(), Ok(None));
+        assert_eq!(params("name=a%20b").query_name(), Ok(Some("a b")));
+        assert!(params("name=foo%0Abar").query_name().is_err() && params("name=%1b").query_name().is_err());
+        assert!(params(&format!("name={}", "x".repeat(LONGEST_NAME + 1))).query_name().is_err());
     }
 
     #[test]

@@ -10,11 +10,7 @@ use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 
 /// What the names of uploads begin with, unless a folder that was added is called so.
-const LABEL: &str = "uploads";
-
-/// The root of uploads as the index remembers it: relative to the index, which may be moved. No source that was added has
-/// such a root, as theirs are absolute.
-const ROOT: &str = "uploads";
+pub(crate) const LABEL: &str = "uploads";
 
 /// Folders below which photographs are looked for.
 #[derive(Debug)]
@@ -51,7 +47,7 @@ impl PhotoRoots {
             }
             return Ok(StoredPhoto { bytes, format });
         }
-        let sent = || sources.iter().any(|source| is_uploads(source) && source.holds(&place.name));
+        let sent = || sources.iter().any(|source| source.is_uploads() && source.holds(&place.name));
         Err(Problem::not_found(match changed {
             true => "the photograph has changed since it was indexed",
             false if self.uploads.is_none() && sent() => {
@@ -64,7 +60,7 @@ impl PhotoRoots {
     /// Files that may be the photograph, each below its root.
     fn candidates(&self, id: PlaceId, place: &Place, sources: &[Source]) -> Vec<PathBuf> {
         let source = sources.iter().find(|source| source.holds(&place.name));
-        if source.is_some_and(is_uploads) {
+        if source.is_some_and(Source::is_uploads) {
             let upload =
                 self.uploads.as_deref().zip(place.file).map(|(uploads, file)| upload(uploads, id, file));
             return upload.into_iter().collect();
@@ -120,20 +116,15 @@ fn upload(uploads: &Path, id: PlaceId, file: FileFingerprint) -> PathBuf {
     uploads.join(format!("{id}-{:016x}", file.xxh3))
 }
 
-/// Whether a source stands for uploads.
-pub(crate) fn is_uploads(source: &Source) -> bool {
-    source.root == ROOT
-}
-
 /// The source of uploads in an index: its own, or the first free one.
 pub(crate) fn uploads_source(known: &[Source]) -> Source {
-    if let Some(source) = known.iter().find(|source| is_uploads(source)) {
+    if let Some(source) = known.iter().find(|source| source.is_uploads()) {
         return source.clone();
     }
     let free = |label: &String| known.iter().all(|source| source.label != *label);
     let numbered = (2..).map(|number| format!("{LABEL}-{number}"));
     let label = std::iter::once(LABEL.to_owned()).chain(numbered).find(free).unwrap_or_default();
-    Source { label, root: ROOT.into() }
+    Source { label, root: Source::UPLOADS.into() }
 }
 
 /// A file below a folder, by a relative name; for a view of a panorama (`NAME#HEADING`), the panorama. A name that leads
@@ -195,6 +186,6 @@ mod tests {
         assert_eq!(uploads_source(&[]).label, "uploads");
         let taken = [source("uploads", "/home/x/uploads"), source("uploads-2", "/y")];
         assert_eq!(uploads_source(&taken).label, "uploads-3");
-        assert_eq!(uploads_source(&[source("uploads-2", ROOT)]).label, "uploads-2");
+        assert_eq!(uploads_source(&[source("uploads-2", Source::UPLOADS)]).label, "uploads-2");
     }
 }

@@ -4,7 +4,6 @@ use crate::index::{Index, PlaceId};
 use crate::json::{json_response, typed};
 use crate::keys::{Identity, Role};
 use crate::params::{Params, Prior, shown};
-use crate::photos::is_uploads;
 use crate::problem::{Problem, Result};
 use crate::service::{Service, blocking};
 use axum::body::Body;
@@ -185,7 +184,7 @@ pub(crate) async fn remove(
         let index = index.clone();
         blocking(move || {
             let sources = index.reader.sources()?;
-            Ok(sources.iter().any(|source| is_uploads(source) && source.holds(&place.name)))
+            Ok(sources.iter().any(|source| source.is_uploads() && source.holds(&place.name)))
         })
         .await?
     };

@@ -72,6 +72,11 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", "The index has something else", detail)
     }
 
+    /// A frame of a session that is not the next one.
+    pub(crate) fn out_of_turn(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "out-of-turn", "It is not this frame's turn", detail)
+    }
+
     pub(crate) fn unsupported(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -188,7 +193,10 @@ impl From<EngineError> for Problem {
 impl From<DataError> for Problem {
     fn from(error: DataError) -> Self {
         match error {
-            DataError::Image { problem, .. } => Self::unprocessable(format!("the image: {problem}")),
+            DataError::Image { problem, remedy, .. } => {
+                let cure = remedy.map(|remedy| format!(": {}", remedy.for_sender())).unwrap_or_default();
+                Self::unprocessable(format!("the image: {problem}{cure}"))
+            }
             DataError::Format { problem, .. } => Self::unprocessable(problem),
             DataError::Position(problem) | DataError::Request(problem) => Self::unprocessable(problem),
             DataError::Io { source, .. } => {

@@ -98,9 +98,7 @@ impl From<TagProblem> for Why {
     fn from(problem: TagProblem) -> Self {
         let reason = match problem {
             TagProblem::Tags(reason) => return Self::Tags(reason),
-            TagProblem::File(DataError::Image { problem, .. }) => problem,
-            TagProblem::File(DataError::Io { source, .. }) => source.to_string(),
-            TagProblem::File(other) => other.to_string(),
+            TagProblem::File(error) => error.reason(),
         };
         Self::File(SkipKind::Unreadable, reason)
     }

@@ -1,7 +1,7 @@
 //! Image formats, recognised by their first bytes: file extensions lie.
 
 use crate::shell::shell_path;
-use crate::{DataError, Result};
+use crate::{DataError, Remedy, Result};
 use std::path::Path;
 
 /// What a file holds, by its first bytes.
@@ -76,17 +76,21 @@ impl Format {
     /// For a photograph or video that is recognised but not read: what it is, and the command that converts it.
     /// `None` for readable formats and for what is no photograph.
     pub fn unsupported(self, path: &Path) -> Option<String> {
+        self.conversion(path).map(|(problem, remedy)| format!("{problem}: {remedy}"))
+    }
+
+    /// The same in two parts.
+    pub(super) fn conversion(self, path: &Path) -> Option<(String, Remedy)> {
         match self {
-            Self::Heic | Self::Avif | Self::JpegXl | Self::Jpeg2000 | Self::Raw => Some(format!(
-                "is {}, which is not supported: convert it with: {}",
-                self.name(),
-                to_jpeg(path)
-            )),
-            Self::Video => Some(format!(
-                "is a video, which is not supported: take a frame per second with: ffmpeg -i {} -vf fps=1 {}",
-                shell_path(path),
-                beside(path, "-%05d.jpg")
-            )),
+            Self::Heic | Self::Avif | Self::JpegXl | Self::Jpeg2000 | Self::Raw => {
+                let problem = format!("is {}, which is not supported", self.name());
+                Some((problem, Remedy::Convert(to_jpeg(path))))
+            }
+            Self::Video => {
+                let command =
+                    format!("ffmpeg -i {} -vf fps=1 {}", shell_path(path), beside(path, "-%05d.jpg"));
+                Some(("is a video, which is not supported".into(), Remedy::Frames(command)))
+            }
             _ => None,
         }
     }
@@ -164,12 +168,13 @@ pub(super) fn readable(head: &[u8], name: &Path) -> Result<Format> {
     if format.is_readable() {
         return Ok(format);
     }
-    let problem = format.unsupported(name).unwrap_or_else(|| {
-        format!(
-            "is not an image: starts with \"{}\", expected JPEG, PNG, WebP, TIFF, GIF, BMP, PPM or QOI",
-            head[..head.len().min(12)].escape_ascii()
-        )
-    });
+    if let Some((problem, remedy)) = format.conversion(name) {
+        return Err(DataError::image_to(name, problem, remedy));
+    }
+    let problem = format!(
+        "is not an image: starts with \"{}\", expected JPEG, PNG, WebP, TIFF, GIF, BMP, PPM or QOI",
+        head[..head.len().min(12)].escape_ascii()
+    );
     Err(DataError::image(name, problem))
 }
 

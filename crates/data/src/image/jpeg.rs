@@ -4,7 +4,7 @@ use super::format::{beside, to_jpeg};
 use super::jpeg_scan::{self, Complete, Flaw, MAX_SCANS};
 use super::{Limits, Rgb8};
 use crate::shell::shell_path;
-use crate::{DataError, Result};
+use crate::{DataError, Remedy, Result};
 use std::borrow::Cow;
 use std::io::{BufRead, Cursor, ErrorKind, Seek};
 use std::path::Path;
@@ -62,7 +62,8 @@ impl Frame {
         } else {
             to_jpeg(name)
         };
-        Err(DataError::image(name, format!("is {kind}, which is not supported: convert it with: {command}")))
+        let problem = format!("is {kind}, which is not supported");
+        Err(DataError::image_to(name, problem, Remedy::Convert(command)))
     }
 }
 
@@ -99,15 +100,11 @@ pub(super) fn decode(bytes: &[u8], name: &Path, limits: &Limits) -> Result<(Rgb8
             let data = with_end(&bytes[..end], Complete { end, marked: false });
             Ok((pixels(&data, &frame, false, name)?, Some(what)))
         }
-        Err(Flaw::Missing(what)) => Err(DataError::image(
-            name,
-            format!(
-                "is cut short: {what}: copy or download it again, or take the part that is there with \
-                 --accept-truncated"
-            ),
-        )),
+        Err(Flaw::Missing(what)) => {
+            Err(DataError::image_to(name, format!("is cut short: {what}"), Remedy::AgainOrPart))
+        }
         Err(Flaw::Hollow(what)) => {
-            Err(DataError::image(name, format!("is cut short: {what}: copy or download it again")))
+            Err(DataError::image_to(name, format!("is cut short: {what}"), Remedy::Again))
         }
         Err(Flaw::Damaged(what)) => Err(damaged(name, &what)),
     }
@@ -123,7 +120,7 @@ fn with_end(bytes: &[u8], whole: Complete) -> Cow<'_, [u8]> {
 }
 
 fn damaged(name: &Path, what: &dyn std::fmt::Display) -> DataError {
-    DataError::image(name, format!("is a damaged JPEG ({what}): copy or download it again"))
+    DataError::image_to(name, format!("is a damaged JPEG ({what})"), Remedy::Again)
 }
 
 /// Decodes data whose blocks were counted.
@@ -136,12 +133,10 @@ fn pixels(data: &[u8], frame: &Frame, strict: bool, name: &Path) -> Result<Rgb8>
         .jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(data), options);
     let pixels = decoder.decode().map_err(|e| match e {
-        DecodeErrors::Unsupported(scheme) => DataError::image(
+        DecodeErrors::Unsupported(scheme) => DataError::image_to(
             name,
-            format!(
-                "is a JPEG of a rare kind ({scheme:?}), which is not supported: convert it with: {}",
-                to_jpeg(name)
-            ),
+            format!("is a JPEG of a rare kind ({scheme:?}), which is not supported"),
+            Remedy::Convert(to_jpeg(name)),
         ),
         other => damaged(name, &other),
     })?;
@@ -154,15 +149,14 @@ fn pixels(data: &[u8], frame: &Frame, strict: bool, name: &Path) -> Result<Rgb8>
 
 /// Finds the frame header.
 fn frame(reader: &mut (impl BufRead + Seek), name: &Path) -> Result<Frame> {
-    let problem = match search_frame(reader) {
-        Ok(Some(frame)) => return Ok(frame),
-        Ok(None) => "is a JPEG without a frame header, so without an image",
+    match search_frame(reader) {
+        Ok(Some(frame)) => Ok(frame),
+        Ok(None) => Err(DataError::image(name, "is a JPEG without a frame header, so without an image")),
         Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
-            "is cut short: the JPEG ends within its header: copy or download it again"
+            Err(DataError::image_to(name, "is cut short: the JPEG ends within its header", Remedy::Again))
         }
-        Err(e) => return Err(DataError::io(name, e)),
-    };
-    Err(DataError::image(name, problem))
+        Err(e) => Err(DataError::io(name, e)),
+    }
 }
 
 fn search_frame(reader: &mut (impl BufRead + Seek)) -> std::io::Result<Option<Frame>> {

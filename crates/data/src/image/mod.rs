@@ -52,7 +52,7 @@ pub(crate) use tags::{TagProblem, sound_tags, sound_tags_of_bytes};
 pub use tags::{read_tags, tags_of_bytes};
 pub use tags_write::jpeg_with_tags;
 
-use crate::{DataError, Result};
+use crate::{DataError, Remedy, Result};
 use std::path::Path;
 
 /// An image of 8-bit red, green and blue.
@@ -104,46 +104,42 @@ impl Default for Limits {
 impl Limits {
     /// Checks what a header promises.
     fn check_size(&self, name: &Path, width: u32, height: u32) -> Result<()> {
-        let problem = if width == 0 || height == 0 {
-            format!("its header says {width} x {height} pixels: a side of 0 is no image")
-        } else if width.max(height) > self.max_side {
+        if width == 0 || height == 0 {
+            let problem = format!("its header says {width} x {height} pixels: a side of 0 is no image");
+            return Err(DataError::image(name, problem));
+        }
+        let problem = if width.max(height) > self.max_side {
             let most = self.max_side;
-            format!("is {width} x {height} pixels; the limit is {most} a side: {}", shrink(name))
+            format!("is {width} x {height} pixels; the limit is {most} a side")
         } else if u64::from(width) * u64::from(height) > self.max_pixels {
             let most = self.max_pixels as f64 / 1e6;
-            format!("is {width} x {height} pixels; the limit is {most} million in all: {}", shrink(name))
+            format!("is {width} x {height} pixels; the limit is {most} million in all")
         } else {
             return Ok(());
         };
-        Err(DataError::image(name, problem))
+        Err(DataError::image_to(name, problem, shrink(name)))
     }
 
     /// Checks a file's size.
     fn check_bytes(&self, name: &Path, bytes: u64) -> Result<()> {
         if bytes == 0 {
-            return Err(DataError::image(name, "is empty (0 bytes): copy or download it again"));
+            return Err(DataError::image_to(name, "is empty (0 bytes)", Remedy::Again));
         }
         if bytes > self.max_bytes {
-            return Err(DataError::image(
-                name,
-                format!(
-                    "has {bytes} bytes; the limit for an image file is {}: {}",
-                    self.max_bytes,
-                    shrink(name)
-                ),
-            ));
+            let problem = format!("has {bytes} bytes; the limit for an image file is {}", self.max_bytes);
+            return Err(DataError::image_to(name, problem, shrink(name)));
         }
         Ok(())
     }
 }
 
 /// What to do about an image that is too large.
-fn shrink(name: &Path) -> String {
-    format!(
-        "make it smaller, for example with: magick {} -resize 4000x4000 {}",
+fn shrink(name: &Path) -> Remedy {
+    Remedy::Smaller(format!(
+        "magick {} -resize 4000x4000 {}",
         crate::shell::shell_path(name),
         format::beside(name, ".smaller.jpg")
-    )
+    ))
 }
 
 /// Images whose shorter side has fewer pixels show too little of a place.

@@ -2,7 +2,7 @@
 
 use super::format::{Format, is_raw_tiff};
 use super::{Limits, Rgb8};
-use crate::{DataError, Result};
+use crate::{DataError, Remedy, Result};
 use ::image::error::ImageError;
 use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use std::error::Error;
@@ -27,20 +27,21 @@ pub(super) fn dimensions(
 /// Decodes a whole image, as stored (not yet turned).
 pub(super) fn decode(format: Format, bytes: &[u8], name: &Path, limits: &Limits) -> Result<Rgb8> {
     // The directory may lie beyond what was sniffed.
-    if format == Format::Tiff && is_raw_tiff(bytes) {
-        let problem = Format::Raw.unsupported(name).unwrap_or_default();
-        return Err(DataError::image(name, problem));
+    if format == Format::Tiff
+        && is_raw_tiff(bytes)
+        && let Some((problem, remedy)) = Format::Raw.conversion(name)
+    {
+        return Err(DataError::image_to(name, problem, remedy));
     }
     let decoder = open(format, Cursor::new(bytes), name, limits)?;
     let (width, height) = decoder.dimensions();
     let most = format.most_pixels(bytes.len());
     if most.is_some_and(|most| most < u64::from(width) * u64::from(height)) {
         let problem = format!(
-            "is cut short: its header promises {width} x {height} pixels, more than its {} bytes can hold: copy or \
-             download it again",
+            "is cut short: its header promises {width} x {height} pixels, more than its {} bytes can hold",
             bytes.len()
         );
-        return Err(DataError::image(name, problem));
+        return Err(DataError::image_to(name, problem, Remedy::Again));
     }
     let image = DynamicImage::from_decoder(decoder).map_err(|e| failed(format, name, &e))?;
     Ok(Rgb8 { width: width as usize, height: height as usize, pixels: to_rgb8(image) })
@@ -95,19 +96,18 @@ fn open<'a>(
 
 fn failed(format: Format, name: &Path, error: &ImageError) -> DataError {
     let format = format.name();
-    let problem = match error {
+    let (problem, remedy) = match error {
         ImageError::Limits(e) => {
-            format!("is a {format} that needs too much memory ({e}): {}", super::shrink(name))
+            (format!("is a {format} that needs too much memory ({e})"), super::shrink(name))
         }
         ImageError::Unsupported(e) => {
-            format!("is a {format} of a rare kind ({e}): convert it with: {}", super::format::to_jpeg(name))
+            let command = super::format::to_jpeg(name);
+            (format!("is a {format} of a rare kind ({e})"), Remedy::Convert(command))
         }
-        e if ends_early(e) => {
-            format!("is cut short: the {format} data stop early; copy or download it again")
-        }
-        e => format!("is a damaged {format} ({e}): copy or download it again"),
+        e if ends_early(e) => (format!("is cut short: the {format} data stop early"), Remedy::Again),
+        e => (format!("is a damaged {format} ({e})"), Remedy::Again),
     };
-    DataError::image(name, problem)
+    DataError::image_to(name, problem, remedy)
 }
 
 /// Whether the end of the file is at the root of an error.

@@ -108,6 +108,14 @@ fn sources(
             match all.iter_mut().find(|(other, _)| other.label == source.label) {
                 None => all.push((source, index)),
                 Some((other, _)) if other.root == source.root => {}
+                Some((other, _)) if options.moved && (other.is_uploads() || source.is_uploads()) => {
+                    return Err(EngineError::Request(format!(
+                        "the label {:?} stands for photographs that were sent to `r2former serve` in one index, and for a folder \
+                         or table in another, which cannot be the same source; nothing was copied. Add the folder again under \
+                         another label, with --label NAME",
+                        source.label
+                    )));
+                }
                 Some(other) if options.moved => *other = (source, index),
                 Some((other, before)) => {
                     return Err(EngineError::Request(format!(

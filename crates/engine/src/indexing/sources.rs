@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Refuses sources whose label stands for another folder or table: in [`AddOptions::sources`], or in the index. A label
-/// without any image left in the index is free, and so is every label of a source that [was moved](AddOptions::moved).
+/// without any image left in the index is free, and so is every label of a source that [was moved](AddOptions::moved); but
+/// that of the photographs which were sent to a service ([`Source::is_uploads`]) is never.
 ///
 /// # Errors
 /// [`EngineError::Request`] names the label and both roots; [`EngineError::Index`] for a failing index.
@@ -22,9 +23,18 @@ pub fn check_sources(index: &impl ReadPlaces, options: &AddOptions) -> Result<()
             )));
         }
     }
-    let known = index.sources()?;
-    for Source { label, root: known } in known.iter().filter(|_| !options.moved) {
+    for source in &index.sources()? {
+        let Source { label, root: known } = source;
         let Some(root) = roots.get(label.as_str()).filter(|root| *root != known) else { continue };
+        if source.is_uploads() {
+            return Err(EngineError::Request(format!(
+                "the label {label:?} stands for the photographs that were sent to `r2former serve` in this index, and {root} \
+                 cannot have it; nothing was added. Give it a label of its own: --label NAME"
+            )));
+        }
+        if options.moved {
+            continue;
+        }
         if !has_images(index, label)? {
             continue;
         }

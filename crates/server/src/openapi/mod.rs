@@ -87,7 +87,7 @@ pub(crate) fn document() -> Value {
         (
             "/v1/locate/batch",
             "post",
-            "Where were these photographs taken?",
+            "Where were these photographs taken? At most limits.images_per_batch of /v1/indexes",
             locate_params(),
             Image::Several,
             ok(json_of("Answers")),
@@ -166,7 +166,7 @@ pub(crate) fn document() -> Value {
             add_params(),
             Image::One,
             {
-                let (kind, schema) = json_of("Entry");
+                let (kind, schema) = json_of("Added");
                 vec![(201, kind, schema.clone()), (200, kind, schema)]
             },
             WRITING,

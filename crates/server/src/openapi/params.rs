@@ -111,13 +111,23 @@ pub(super) fn add_params() -> Vec<Param> {
         ),
         Param("heading", number, "Viewing direction in degrees clockwise from north."),
         Param("altitude", number, "Height in metres."),
-        Param("time", || json!({ "type": "integer" }), "When it was taken: seconds since 1970 UTC."),
+        Param(
+            "time",
+            || json!({ "anyOf": [{ "type": "integer" }, { "type": "string" }] }),
+            "When it was taken: seconds since 1970 UTC, a time with its zone (2024-05-31T18:30:00Z), or a day of UTC \
+             (2024-05-31), which is its start.",
+        ),
         TAG,
         Param(
             "name",
             text,
-            "Its name, without '/', '\\' and '#'; by default made from its bytes, so that the same photograph is the same \
+            "Its name of at most 200 bytes, without '/', '\\' and '#', its letters composed (NFC); by default made from its bytes, so that the same photograph is the same \
              place.",
+        ),
+        Param(
+            "panorama",
+            || words(&crate::adding::PANORAMA),
+            "A panorama that could be cut into views is refused, or taken whole, squeezed to the model's shape.",
         ),
         Param("replace", flag, "Take the place of another photograph of this name."),
     ]

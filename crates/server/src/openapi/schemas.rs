@@ -93,6 +93,7 @@ pub(super) fn schemas() -> Value {
             },
         }),
         "Entry": object(json!({ "id": text(), "place": named("Place") })),
+        "Added": object(json!({ "id": text(), "place": named("Place"), "notes": list(text()) })),
         "Places": object(json!({ "places": list(named("Entry")), "next": or_null("string") })),
         "Indexes": object(json!({
             "version": text(),

@@ -183,7 +183,7 @@ impl Session {
     pub(crate) fn take(self: &Arc<Self>) -> Result<OneAtATime> {
         match self.busy.swap(true, Ordering::AcqRel) {
             false => Ok(OneAtATime(self.clone())),
-            true => Err(Problem::conflict(
+            true => Err(Problem::out_of_turn(
                 "another frame of this session is being answered: send frames one after the other",
             )),
         }
@@ -201,12 +201,12 @@ impl Session {
         }
         let next = state.count + 1;
         if let Some(number) = number.filter(|number| *number != next) {
-            return Err(Problem::conflict(format!(
+            return Err(Problem::out_of_turn(format!(
                 "frame={number} is not its turn: {next} is the next frame"
             )));
         }
         if let Some((before, now)) = state.time.zip(time).filter(|(before, now)| now < before) {
-            return Err(Problem::conflict(format!(
+            return Err(Problem::out_of_turn(format!(
                 "time={now} is before that of the last frame, {before}: frames come in order"
             )));
         }
@@ -227,7 +227,7 @@ impl Session {
         let mut state = self.lock();
         if state.count + 1 != number {
             let next = state.count + 1;
-            return Err(Problem::conflict(format!(
+            return Err(Problem::out_of_turn(format!(
                 "frame {number} was taken already: {next} is the next frame"
             )));
         }

@@ -1,7 +1,9 @@
 //! Places are added, looked at, listed and removed.
 
-use crate::common::{Home, Part, files, hides, jpeg};
-use r2former_engine::{LatLon, PlaceIndex, Positions};
+use crate::common::{Home, Part, extractor, files, hides, jpeg, picture};
+use r2former_data::Photo;
+use r2former_data::image::{PhotoTags, jpeg_with_tags};
+use r2former_engine::{AddOptions, LatLon, NoProgress, PlaceIndex, Positions, Source, add_photos};
 use r2former_index::{Filter, ReadPlaces};
 use r2former_server::ServiceOptions;
 
@@ -245,4 +247,86 @@ fn matches_are_explained() {
     assert!(all["contributions"].as_array().is_some_and(|each| !each.is_empty()));
     serving.post("/v1/explain", &query).problem(400);
     serving.post("/v1/explain?place=92843bef-5c1c-54d0-9860-88fc96efde74", &query).problem(404);
+}
+
+/// As `index add`, which makes several places of one, and notes what hardly shows a place.
+#[test]
+fn nothing_is_squeezed_without_a_word() {
+    let home = Home::new();
+    let serving = home.serve();
+    let of = |width: usize, height: usize| {
+        jpeg_with_tags(&picture(7, width, height), 90, &PhotoTags::default()).expect("a picture")
+    };
+    let panorama = of(2000, 1000);
+    let said = serving.post("/v1/places?position=1,2", &panorama).problem(422);
+    assert!(said.contains("panorama of 2000 x 1000") && said.contains("panorama=whole"), "{said}");
+    assert_eq!(files(&home.index.join("uploads")), Vec::<String>::new());
+    let notes = |path: &str, image: &[u8]| {
+        let reply = serving.post(path, image);
+        assert_eq!(reply.status, 201, "{reply:?}");
+        let notes = reply.json()["notes"].as_array().expect("notes").clone();
+        notes.iter().map(|note| note.as_str().expect("text").to_owned()).collect::<Vec<_>>().join("; ")
+    };
+    let whole = notes("/v1/places?position=1,2&panorama=whole", &panorama);
+    assert!(whole.contains("squeezed"), "{whole}");
+    let tiny = notes("/v1/places?position=1,2&name=tiny.jpg", &of(1, 1));
+    assert!(tiny.contains("tiny.jpg is 1 x 1 pixels: too few"), "{tiny}");
+    assert_eq!(notes("/v1/places?position=1,2", &of(640, 480)), "");
+    serving.post("/v1/places?position=1,2&panorama=views", &panorama).problem(400);
+    assert!(serving.post("/v1/places?position=0,0", &of(64, 48)).problem(422).contains("stands for none"));
+}
+
+#[test]
+fn one_name_has_one_place_in_either_form_of_unicode() {
+    let home = Home::new();
+    let serving = home.serve();
+    let image = jpeg(20, Some(LatLon { lat: 1.0, lon: 2.0 }));
+    let first = serving.post("/v1/places?name=caf%C3%A9.jpg&time=2024-05-31T18:30:00Z", &image);
+    assert_eq!((first.status, &first.json()["place"]["time"]), (201, &1_717_180_200.into()));
+    let again = serving.post("/v1/places?name=cafe%CC%81.jpg&time=1717180200", &image);
+    assert_eq!((again.status, again.json()), (200, first.json()));
+    for path in ["/v1/places?name=foo%0Abar", "/v1/locate?name=foo%0Abar"] {
+        assert!(serving.post(path, &image).problem(400).contains("control characters"));
+    }
+}
+
+#[test]
+fn errors_advise_what_a_client_can_do() {
+    let home = Home::new();
+    let mut options = ServiceOptions::default();
+    options.max_pixels = 1000;
+    let (serving, small) = (home.serve(), home.serve_with(options));
+    let image = jpeg(21, Some(LatLon { lat: 1.0, lon: 2.0 }));
+    let cut = &image[..image.len() / 2];
+    for reply in [serving.post("/v1/places", cut), serving.post("/v1/locate", cut)] {
+        let said = reply.problem(422);
+        assert!(said.contains("cut short") && said.ends_with("send it again, whole"), "{said}");
+    }
+    let said = small.post("/v1/places", &image).problem(422);
+    assert!(said.contains("the limit is") && said.ends_with("make it smaller"), "{said}");
+}
+
+#[test]
+fn the_label_of_uploads_stays_theirs() {
+    let home = Home::new();
+    let serving = home.serve();
+    let image = jpeg(22, Some(LatLon { lat: 1.0, lon: 2.0 }));
+    assert_eq!(serving.post("/v1/places?name=a.jpg", &image).status, 201);
+    drop(serving);
+    // A folder of somebody's own that is called so.
+    let index = PlaceIndex::open(&home.index).expect("an index");
+    let mut photo = Photo::new(home.photos.join("0.jpg"), "uploads/0.jpg");
+    photo.position = Some(LatLon { lat: 1.0, lon: 2.0 }.into());
+    let root = home.dir.path().join("uploads").display().to_string();
+    let options = AddOptions::default().sources(vec![Source { label: "uploads".into(), root }]);
+    let mut writer = index.writer().expect("free");
+    for options in [options.clone().moved(true), options] {
+        let error =
+            add_photos(&mut writer, &extractor(), std::slice::from_ref(&photo), &options, &NoProgress);
+        let said = error.expect_err("theirs").to_string();
+        assert!(said.contains("sent to `r2former serve`") && said.contains("--label"), "{said}");
+    }
+    drop(writer);
+    let again = home.serve().post("/v1/places?name=a.jpg", &image);
+    assert_eq!((again.status, &again.json()["place"]["name"]), (200, &"uploads/a.jpg".into()));
 }

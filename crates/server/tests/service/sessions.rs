@@ -90,6 +90,7 @@ fn frames_come_in_order_and_an_answer_that_was_lost_comes_again() {
     assert_eq!(first.status, 200);
     assert_eq!(send("frame=1&time=5").json(), first.json());
     assert!(send("frame=3").problem(409).contains("2 is the next frame"));
+    assert_eq!(send("frame=3").json()["title"], "It is not this frame's turn");
     assert!(send("time=4").problem(409).contains("in order"));
     send("moved=-1").problem(400);
     // A frame that is refused is not part of it.

@@ -94,8 +94,7 @@ pub(super) fn coarsen(picture: &mut Picture, rng: &mut Rng) {
 pub(super) fn compress(picture: &mut Picture, rng: &mut Rng) -> Result<()> {
     let quality = rng.random_range(10..=50u8);
     let bytes = picture.to_rgb8();
-    let failed =
-        |e: image::ImageError| DataError::Image { path: "augment.jpeg".into(), problem: e.to_string() };
+    let failed = |e: image::ImageError| DataError::image("augment.jpeg", e.to_string());
     let mut file = Vec::new();
     JpegEncoder::new_with_quality(&mut file, quality)
         .encode(&bytes.pixels, bytes.width as u32, bytes.height as u32, image::ExtendedColorType::Rgb8)

@@ -3,8 +3,8 @@
 use super::{Item, LeftOut, Partner, Source};
 use crate::random::Rng;
 use crate::{Result, TrainError};
+use r2former_data::Photo;
 use r2former_data::image::{Limits, Rgb8, decode_file, dimensions};
-use r2former_data::{DataError, Photo};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -47,11 +47,7 @@ impl Folders {
             match head {
                 Ok(()) => photos.push((path, place)),
                 Err(_) if !extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str())) => {}
-                Err(DataError::Image { problem, .. }) => left_out.push(LeftOut { path, reason: problem }),
-                Err(DataError::Io { source, .. }) => {
-                    left_out.push(LeftOut { path, reason: source.to_string() })
-                }
-                Err(other) => left_out.push(LeftOut { path, reason: other.to_string() }),
+                Err(error) => left_out.push(LeftOut { path, reason: error.reason() }),
             }
         }
         if photos.is_empty() {

@@ -59,9 +59,10 @@ impl LeftOut {
     /// A photograph that is missing or damaged; any other error comes back.
     pub(crate) fn of(error: TrainError) -> Result<Self> {
         match error {
-            TrainError::Data(DataError::Image { path, problem }) => Ok(Self { path, reason: problem }),
-            TrainError::Data(DataError::Io { path, source }) if is_of_file(&source) => {
-                Ok(Self { path, reason: source.to_string() })
+            TrainError::Data(
+                ref data @ (DataError::Image { ref path, .. } | DataError::Io { ref path, .. }),
+            ) if !matches!(data, DataError::Io { source, .. } if !is_of_file(source)) => {
+                Ok(Self { path: path.clone(), reason: data.reason() })
             }
             TrainError::Tile { path, problem } => Ok(Self { path, reason: problem }),
             other => Err(other),
