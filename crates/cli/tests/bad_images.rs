@@ -41,9 +41,17 @@ fn match_extract_and_query_name_the_file() {
         let said = fails(r2former().arg("match").arg(&good).arg(&bad), 1);
         names(&said, &[&name, word]);
         let out = home.path().join("out.safetensors");
-        let said = fails(r2former().arg("extract").arg(&good).arg(&bad).arg("--out").arg(&out), 1);
+        let said = fails(r2former().arg("extract").arg(&bad).arg("--out").arg(&out), 1);
         names(&said, &[&name, word]);
         assert!(!out.exists(), "a half-written file was left");
+        let mut command = r2former();
+        command.arg("extract").arg(&good).arg(&bad).arg("--out").arg(&out).arg("--json");
+        let output = command.assert().code(3).get_output().clone();
+        names(&String::from_utf8_lossy(&output.stderr), &[&name, word]);
+        let json: serde_json::Value =
+            serde_json::from_slice(&output.stdout).expect("JSON on standard output");
+        assert_eq!((json["names"].as_array().map(Vec::len), &json["left_out"]), (Some(1), &1.into()));
+        std::fs::remove_file(&out).expect("it was written");
         let said = fails(r2former().arg("query").arg(&index).arg(&bad), 1);
         names(&said, &[&name, word]);
     }

@@ -115,9 +115,12 @@ fn extract(
 ) -> Result<()> {
     bar.start("images", photos.len() as u64);
     let files: Option<Vec<&Path>> = photos.iter().map(PhotoArg::path).collect();
+    // A stream can be read only once.
+    let checked = if files.is_some() { photos.iter().try_for_each(PhotoArg::check) } else { Ok(()) };
     match files {
-        Some(files) if !accept_truncated || photos.iter().any(PhotoArg::is_object) => {
-            photos.iter().try_for_each(PhotoArg::check)?;
+        // Where none may be missing, nothing is computed first.
+        _ if whole && checked.is_err() => checked?,
+        Some(files) if checked.is_ok() && (!accept_truncated || photos.iter().any(PhotoArg::is_object)) => {
             extract_stream(extractor, &files, bar, |i, features| {
                 match features {
                     Err(error @ EngineError::Data(_)) if !whole => keep(i, Err(error.into())),
