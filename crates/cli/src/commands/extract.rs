@@ -93,7 +93,7 @@ fn photographs(args: &ExtractArgs, mut extractor: Extractor) -> Result<ExitStatu
                 features.push(found);
             }
             Err(error) => {
-                bar.note(&format!("left out: {}", escaped(&format!("{error:#}"))));
+                bar.note(&format!("left out: {}", escaped(&error.to_string())));
                 left_out += 1;
             }
         })?;
