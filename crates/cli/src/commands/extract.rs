@@ -86,7 +86,8 @@ fn photographs(args: &ExtractArgs, mut extractor: Extractor) -> Result<ExitStatu
         let (mut names, mut features) = (Vec::new(), Vec::with_capacity(photos.len()));
         let mut left_out = 0;
         // The rows of a shard are matched to those of the others by their number, so that none may be missing.
-        let whole = part.is_some();
+        // A single one is all that was asked for.
+        let whole = part.is_some() || photos.len() == 1;
         extract(&extractor, &photos, (args.read.accept_truncated, whole), &bar, |i, found| match found {
             Ok(found) => {
                 names.push(photos[i].name.clone());

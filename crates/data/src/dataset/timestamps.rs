@@ -9,10 +9,14 @@ const MILLISECONDS_FROM: f64 = 1e11;
 /// 1990-01-01 in Unix seconds. A smaller number is no time of a photograph, but counts something else.
 const EARLIEST: f64 = 631_152_000.0;
 
+/// Below this, and from 0 on, seconds count from the start of a recording: spreadsheets' counts of days are larger.
+const RECORDING: f64 = 20_000.0;
+
 /// How a time was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Unit {
     Seconds,
+    SinceStart,
     Milliseconds,
     Iso,
     IsoWithoutZone,
@@ -24,6 +28,7 @@ impl Unit {
     pub(super) fn describe(self) -> &'static str {
         match self {
             Self::Seconds => "Unix seconds",
+            Self::SinceStart => "seconds from the start of a recording",
             Self::Milliseconds => "Unix milliseconds",
             Self::Iso => "ISO 8601",
             Self::IsoWithoutZone => "ISO 8601 without a zone, taken as UTC",
@@ -119,6 +124,9 @@ fn unix_or_iso(cell: &str) -> Result<(i64, Unit), String> {
         } else {
             (value, Unit::Seconds)
         };
+        if (0.0..RECORDING).contains(&value) {
+            return Ok((value.floor() as i64, Unit::SinceStart));
+        }
         if seconds < EARLIEST {
             return Err(format!("time \"{cell}\" {}", too_small(value)));
         }
@@ -238,6 +246,8 @@ mod tests {
         }
         assert_eq!(parse("1970-01-02", None), Ok((86_400, Unit::IsoWithoutZone)));
         assert_eq!(parse("631152000", None), Ok((631_152_000, Unit::Seconds)));
+        assert_eq!(parse("19999.5", None), Ok((19_999, Unit::SinceStart)));
+        assert_eq!(parse("0", None), Ok((0, Unit::SinceStart)));
     }
 
     #[test]
@@ -269,7 +279,7 @@ mod tests {
             ("45416.5", "count of days it would be 2024-05-04 12:00:00"),
             ("45416", "2024-05-04 00:00:00"),
             ("-1", "before 1990"),
-            ("0", "before 1990"),
+            ("20000", "before 1990"),
             ("631151999", "before 1990"),
             ("600000000000", "before 1990"),
             ("-951825600750", "before 1990"),
