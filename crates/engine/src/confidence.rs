@@ -1,7 +1,7 @@
 //! How probable it is that the best answer is correct: clues of a ranking, and the model's calibration of them.
 
 use crate::{Estimate, Match, RerankMethod, ScoreKind};
-use r2former_model::{Calibration, Clue, Clues, TypicalCandidate};
+use r2former_model::{Calibration, Clue, Clues};
 
 /// Candidates that contrasts are measured among. Where a small index or a prior leaves fewer, typical ones take the places of
 /// those that are not there: a single candidate resembles no other, and is no less certain for that.
@@ -23,8 +23,8 @@ pub struct Evidence {
 
 impl Evidence {
     /// Gathers the clues of a ranking of all candidates, best first; `None` without any. `inliers` are those of the best
-    /// match under one homography ([`crate::Verifier`]), where its local features are at hand; `typical` is
-    /// [what a calibration has](Evidence::typical) for candidates that are not there.
+    /// match under one homography ([`crate::Verifier`]), where its local features are at hand. Where there
+    /// are few candidates, the calibration says what stands for those that are not there.
     ///
     /// ```
     /// use r2former_engine::{Evidence, LatLon, Match, RerankMethod};
@@ -54,9 +54,11 @@ impl Evidence {
         ranking: RerankMethod,
         candidates: &[Match],
         inliers: Option<usize>,
-        typical: Option<TypicalCandidate>,
+        calibration: Option<&Calibration>,
     ) -> Option<Self> {
         let best = candidates.first()?;
+        let positions = best.position.is_some();
+        let typical = calibration.and_then(|own| own.fit(ranking.name(), positions)?.typical);
         let mut clues = Clues::new();
         let similarity = f64::from(best.similarity);
         let usual = typical.map(|typical| typical.similarity);
@@ -91,17 +93,7 @@ impl Evidence {
             let near = 1.0 - estimate.spread_m / Estimate::AGREEMENT_M;
             clues.insert(Clue::Compactness, if estimate.agreeing > 1 { near } else { 0.0 });
         }
-        Some(Self { ranking, positions: best.position.is_some(), clues })
-    }
-
-    /// What stands for missing candidates in a ranking with such a best match.
-    pub fn typical(
-        ranking: RerankMethod,
-        best: Option<&Match>,
-        calibration: Option<&Calibration>,
-    ) -> Option<TypicalCandidate> {
-        let positions = best?.position.is_some();
-        calibration?.fit(ranking.name(), positions)?.typical
+        Some(Self { ranking, positions, clues })
     }
 
     /// The probability that the best answer is correct; `None` where the model is not calibrated for such a ranking.
@@ -135,7 +127,7 @@ fn median(values: impl Iterator<Item = f64>, usual: Option<f64>) -> f64 {
 mod tests {
     use super::*;
     use r2former_data::LatLon;
-    use r2former_model::ConfidenceFit;
+    use r2former_model::{ConfidenceFit, TypicalCandidate};
 
     fn at(lat: Option<f64>, similarity: f32, score: Option<f32>) -> Match {
         Match {
@@ -144,6 +136,14 @@ mod tests {
             score_kind: score.map(|_| ScoreKind::RerankerProbability),
             ..Match::named("", similarity)
         }
+    }
+
+    fn fit(positions: bool, bias: f64) -> ConfidenceFit {
+        ConfidenceFit { ranking: "model".into(), positions, bias, weights: Clues::new(), typical: None }
+    }
+
+    fn calibration(fits: Vec<ConfidenceFit>) -> Calibration {
+        Calibration { radius_m: 25.0, threshold: 0.5, fits, position_scale: None, fitted_on: Vec::new() }
     }
 
     #[test]
@@ -172,9 +172,11 @@ mod tests {
 
     #[test]
     fn a_single_candidate_contrasts_with_what_is_typical() {
-        let typical = Some(TypicalCandidate { similarity: 0.3, score: Some(-1.0) });
+        let typical = TypicalCandidate { similarity: 0.3, score: Some(-1.0) };
+        let calibration = calibration(vec![ConfidenceFit { typical: Some(typical), ..fit(true, 0.0) }]);
         let clues = |ranking: &[Match]| {
-            let found = Evidence::of(RerankMethod::Model, ranking, None, typical).expect("a match").clues;
+            let found = Evidence::of(RerankMethod::Model, ranking, None, Some(&calibration));
+            let found = found.expect("a match").clues;
             [Clue::SimilarityContrast, Clue::ScoreContrast, Clue::Margin].map(|clue| found[&clue])
         };
         let nine = 9f64.ln();
@@ -208,20 +210,7 @@ mod tests {
         let found =
             Evidence::of(RerankMethod::Model, &[at(None, 0.5, Some(0.5))], None, None).expect("a match");
         assert!(!found.positions && !found.clues.contains_key(&Clue::Agreement));
-        let fit = |positions, bias| ConfidenceFit {
-            ranking: "model".into(),
-            positions,
-            bias,
-            weights: Clues::new(),
-            typical: None,
-        };
-        let calibration = Calibration {
-            radius_m: 25.0,
-            threshold: 0.5,
-            fits: vec![fit(true, 9.0), fit(false, 0.0)],
-            position_scale: None,
-            fitted_on: Vec::new(),
-        };
+        let calibration = calibration(vec![fit(true, 9.0), fit(false, 0.0)]);
         assert_eq!(found.confidence(Some(&calibration)), Some(0.5));
         assert_eq!(found.confidence(None), None);
         let global = Evidence { ranking: RerankMethod::None, ..found };

@@ -254,8 +254,7 @@ pub fn locate<'a>(
     let scale = calibration.and_then(|own| own.position_scale);
     let estimate = Estimate::from_matches(&matches).map(|estimate| estimate.scaled(scale));
     let rerank = if reranking_skipped { RerankMethod::None } else { method };
-    let typical = Evidence::typical(rerank, matches.first(), calibration);
-    let evidence = Evidence::of(rerank, &matches[..count], inliers, typical);
+    let evidence = Evidence::of(rerank, &matches[..count], inliers, calibration);
     let confidence = evidence.and_then(|evidence| evidence.confidence(calibration));
     matches.truncate(options.top);
     if let (Some(own), Some(calibration), None) = (confidence, calibration, options.min_confidence)

@@ -174,11 +174,7 @@ pub fn check_precision(
 /// The check of pairs of descriptors, in 32 bits and in another arithmetic.
 fn compare(precision: Precision, pairs: &[[&[f32]; 2]]) -> Result<PrecisionCheck> {
     if pairs.len() < 2 {
-        return Err(EngineError::Request(format!(
-            "{} photographs: a check needs at least {}",
-            pairs.len(),
-            PrecisionCheck::FEWEST
-        )));
+        return Err(too_few(pairs.len()));
     }
     let cosines: Vec<f64> = pairs.iter().map(|[a, b]| similarity(a, b)).collect();
     // Of the most similar other image: whether it is still the same, or as similar.
@@ -208,8 +204,13 @@ fn compare(precision: Precision, pairs: &[[&[f32]; 2]]) -> Result<PrecisionCheck
     })
 }
 
+/// Too few photographs were read to compare any.
+pub(crate) fn too_few(count: usize) -> EngineError {
+    EngineError::Request(format!("{count} photographs: a check needs at least {}", PrecisionCheck::FEWEST))
+}
+
 /// The cosine of two descriptors of unit length.
-fn similarity(a: &[f32], b: &[f32]) -> f64 {
+pub(crate) fn similarity(a: &[f32], b: &[f32]) -> f64 {
     // In parts, whose sums are exact enough and fast.
     a.chunks(256)
         .zip(b.chunks(256))

@@ -1,5 +1,6 @@
 //! What 16-bit arithmetic does to the scores of a model's reranker: the measurement by which an [`Extractor`] chooses it.
 
+use crate::precision::{similarity, too_few};
 use crate::{
     EngineError, Extractor, LoadedModel, Progress, Result, Settings, extract_stream, fused_reranker,
 };
@@ -48,20 +49,16 @@ pub fn check_reranker(
     })?;
     progress.finish();
     if photographs.len() < 2 {
-        return Err(EngineError::Request(format!(
-            "{} photographs: a check needs at least {}",
-            photographs.len(),
-            RerankerCheck::FEWEST
-        )));
+        return Err(too_few(photographs.len()));
     }
     let row = extractor.config().local_row();
     let stored: Vec<Vec<u8>> = photographs.iter().map(|(_, local)| quantize(local, row)).collect();
     let of_queries = photographs.par_iter().enumerate().map(|(i, (global, local))| {
-        let mut others: Vec<(usize, f32)> = photographs
+        let mut others: Vec<(usize, f64)> = photographs
             .iter()
             .enumerate()
             .filter(|(j, _)| *j != i)
-            .map(|(j, (other, _))| (j, global.iter().zip(other).map(|(a, b)| a * b).sum()))
+            .map(|(j, (other, _))| (j, similarity(global, other)))
             .collect();
         others.sort_by(|a, b| b.1.total_cmp(&a.1));
         others.truncate(CANDIDATES);

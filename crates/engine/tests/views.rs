@@ -112,7 +112,12 @@ fn other_views_of_a_panorama_are_a_change() {
         let options = AddOptions::default().update(update);
         add_photos(&mut index.writer().unwrap(), &extractor, &photos, &options, &NoProgress).unwrap()
     };
-    let names = || places(&index).into_iter().map(|place| place.name).collect::<Vec<_>>();
+    let names = || {
+        let names: Vec<_> = places(&index).into_iter().map(|place| place.name).collect();
+        let (own, views): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name == "own.jpg");
+        assert_eq!(own.len(), 1);
+        views
+    };
     let three = |first: u32| {
         let mut names: Vec<_> =
             [0, 120, 240].map(|more| format!("pano.jpg#{}", (first + more) % 360)).to_vec();
@@ -120,6 +125,12 @@ fn other_views_of_a_panorama_are_a_change() {
         names
     };
     assert_eq!(add(10, 3, false).added, 3);
+    // Somebody's own tag of that name makes no view.
+    let mut own =
+        write(dir.path(), "own.jpg", &jpeg_with_tags(&panorama(), 90, &PhotoTags::default()).unwrap());
+    own.tags.insert("panorama".into(), "pano.jpg".into());
+    add_photos(&mut index.writer().unwrap(), &extractor, &[own], &AddOptions::default(), &NoProgress)
+        .unwrap();
     let found = add(30, 3, false);
     assert_eq!((found.added, found.changed.len()), (0, 3), "{found:?}");
     assert_eq!(found.changed[0].changes[0].what, "view");

@@ -1,5 +1,6 @@
 //! What a file holds, by its first bytes.
 
+use crate::Remedy;
 use crate::image::format::{self, Format};
 use std::fs::File;
 use std::io::Read;
@@ -37,8 +38,8 @@ fn of_format(format: Format, path: &Path) -> Content {
         Some(reason) => Content::Unsupported(reason),
         None if format.is_readable() => Content::Photo,
         None => named(path).map_or(Content::Other, |name| {
-            let command = format::to_jpeg(path);
-            Content::Unsupported(format!("is {name}, which is not supported: convert it with: {command}"))
+            let remedy = Remedy::Convert(format::to_jpeg(path));
+            Content::Unsupported(format!("is {name}, which is not supported: {remedy}"))
         }),
     }
 }

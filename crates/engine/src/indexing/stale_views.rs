@@ -1,5 +1,6 @@
 //! Views of a panorama that it is no longer cut into: its heading was corrected, or their number is another.
 
+use super::twins::{panorama_of_photo, panorama_of_place};
 use super::{Changed, FieldChange};
 use crate::Result;
 use r2former_data::Photo;
@@ -23,13 +24,13 @@ impl<'p> StaleViews<'p> {
     pub(super) fn of(index: &impl ReadPlaces, photos: &[&'p Photo]) -> Result<Self> {
         let mut all: HashMap<&str, Panorama<'p>> = HashMap::new();
         for photo in photos {
-            if let Some(panorama) = panorama_of(photo) {
+            if let Some(panorama) = panorama_of_photo(photo) {
                 all.entry(panorama).or_default().views.push(&photo.name);
             }
         }
         if !all.is_empty() {
             index.any_place(&Filter::default(), &mut |_, place| {
-                let own = place.tags.get("panorama").and_then(|panorama| all.get_mut(panorama.as_str()));
+                let own = panorama_of_place(&place).and_then(|panorama| all.get_mut(panorama));
                 if let Some(own) = own.filter(|own| !own.views.contains(&place.name.as_str())) {
                     own.stale.push(place);
                 }
@@ -42,7 +43,7 @@ impl<'p> StaleViews<'p> {
 
     /// Whether a photograph is a view of one of them.
     pub(super) fn concern(&self, photo: &Photo) -> bool {
-        panorama_of(photo).is_some_and(|panorama| self.0.contains_key(panorama))
+        panorama_of_photo(photo).is_some_and(|panorama| self.0.contains_key(panorama))
     }
 
     /// The views that are in the index and should not be.
@@ -66,10 +67,6 @@ impl<'p> StaleViews<'p> {
         removed.sort_by(|a: &Changed, b| a.name.cmp(&b.name));
         Ok(removed)
     }
-}
-
-fn panorama_of(photo: &Photo) -> Option<&str> {
-    photo.view.is_some().then(|| photo.tags.get("panorama").map(String::as_str)).flatten()
 }
 
 fn change(place: &Place) -> Changed {

@@ -48,17 +48,22 @@ impl Twins {
 
 /// The name of the file that an image is of: views of one panorama share one.
 pub(super) fn name_of_photo(photo: &Photo) -> &str {
-    match photo.tags.get("panorama") {
-        Some(panorama) if photo.view.is_some() => panorama,
-        _ => &photo.name,
-    }
+    panorama_of_photo(photo).unwrap_or(&photo.name)
 }
 
 fn name_of_place(place: &Place) -> &str {
-    let is_view = |panorama: &&String| {
-        place.name.strip_prefix(panorama.as_str()).is_some_and(|rest| rest.starts_with('#'))
-    };
-    place.tags.get("panorama").filter(is_view).unwrap_or(&place.name)
+    panorama_of_place(place).unwrap_or(&place.name)
+}
+
+/// The panorama that a photograph is a view of.
+pub(super) fn panorama_of_photo(photo: &Photo) -> Option<&str> {
+    photo.view.and(photo.tags.get("panorama")).map(String::as_str)
+}
+
+/// The panorama that an image of the index is a view of. Anybody may call a tag `panorama`; a view's name says so, too.
+pub(super) fn panorama_of_place(place: &Place) -> Option<&str> {
+    let panorama = place.tags.get("panorama")?;
+    place.name.strip_prefix(panorama.as_str())?.starts_with('#').then_some(panorama)
 }
 
 /// The first part of each name: the labels that are in use.

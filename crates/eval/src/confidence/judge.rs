@@ -240,8 +240,7 @@ impl<'a> Asked<'a> {
                 (_, Some(first)) => self.inliers(q, *first)?,
             };
             let calibration = self.extractor.config().calibration.as_ref();
-            let typical = Evidence::typical(by, matches.first(), calibration);
-            let answer = Evidence::of(by, &matches, inliers, typical).map(|evidence| JudgedAnswer {
+            let answer = Evidence::of(by, &matches, inliers, calibration).map(|evidence| JudgedAnswer {
                 number,
                 unknown,
                 correct: !unknown && ranking.references.first().is_some_and(|r| positives.contains(r)),

@@ -1,5 +1,6 @@
 //! What 16-bit arithmetic does to the scores of a model's reranker, as it was measured.
 
+use super::PrecisionCheck;
 use crate::{ModelError, Result};
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,7 @@ impl RerankerCheck {
     pub const TIE: f64 = 1e-3;
 
     /// Photographs that a check needs at least: fewer show nothing.
-    pub const FEWEST: usize = 20;
+    pub const FEWEST: usize = PrecisionCheck::FEWEST;
 
     /// The largest difference of a logit with which 16 bits are used.
     pub const MOST_DIFFERENCE: f64 = 0.02;
