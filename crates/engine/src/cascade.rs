@@ -81,7 +81,7 @@ pub fn cascade_scores<'a, R>(extractor: &Extractor, query: &[f32], candidates: &
 where
     R: Copy + Into<LocalRows<'a>> + Sync,
 {
-    let score = |verifier: &Verifier, reference: &[f32]| {
+    let score = |verifier: &Verifier, reference: LocalRows<'_>| {
         let found = verifier.verify(reference);
         let mutual = found.pairs.len() as f32;
         found.inliers as f32 + mutual / (mutual + 1.0)

@@ -3,7 +3,7 @@
 use crate::{EngineError, Extractor, LocalRows, Result};
 use r2former_kernels::Level;
 use r2former_kernels::ransac::{
-    Correspondence, HomographyFit, Mutual, RansacOptions, mutual_nearest, ransac,
+    Correspondence, FeatureRows, HomographyFit, Mutual, MutualSearch, RansacOptions, ransac,
 };
 use rayon::prelude::*;
 use serde::Serialize;
@@ -50,7 +50,7 @@ pub struct Verifier {
     /// Cosine above which features match.
     above: f32,
     places: Vec<[f32; 2]>,
-    features: Vec<f32>,
+    features: MutualSearch,
 }
 
 impl Verifier {
@@ -68,33 +68,39 @@ impl Verifier {
         };
         let settings = extractor.settings();
         let level = Level::current().map_err(|error| EngineError::Request(error.to_string()))?;
-        let (places, features) = split(query, row);
+        let places = query.chunks_exact(row).map(|values| [values[0], values[1]]).collect();
+        let features = MutualSearch::new(level, PLACE, row - PLACE, query);
         let side = settings.height.max(settings.width) as f32;
         Ok(Self { level, row, side, above: local.match_above(), places, features })
     }
 
     /// Counts the local features of a reference that are mutual nearest neighbours of the query's.
-    pub fn mutual(&self, reference: &[f32]) -> usize {
-        self.matches(&split(reference, self.row).1).len()
+    pub fn mutual<'a>(&self, reference: impl Into<LocalRows<'a>>) -> usize {
+        self.matches(reference.into()).len()
     }
 
     /// The mutual nearest neighbours that are alike enough for the model.
-    fn matches(&self, features: &[f32]) -> Vec<Mutual> {
-        let mut found = mutual_nearest(self.level, self.row - PLACE, &self.features, features);
+    fn matches(&self, reference: LocalRows<'_>) -> Vec<Mutual> {
+        let mut found = self.features.nearest(match reference {
+            LocalRows::Packed(bytes) => FeatureRows::Bytes(bytes),
+            LocalRows::Floats(rows) => FeatureRows::Floats(rows),
+        });
         found.retain(|pair| pair.similarity > self.above);
         found
     }
 
     /// The number of inliers of a reference, whose local features are in 8 bits or in full precision.
     pub fn inliers<'a>(&self, reference: impl Into<LocalRows<'a>>) -> usize {
-        self.verify(&reference.into().floats(self.row)).inliers
+        self.verify(reference).inliers
     }
 
-    /// Matches a reference's local features and counts the inliers of the best homography.
-    pub fn verify(&self, reference: &[f32]) -> Verification {
-        let (places, features) = split(reference, self.row);
-        let mutual = self.matches(&features);
-        let ends = mutual.iter().map(|m| (self.places[m.query as usize], places[m.reference as usize]));
+    /// Matches a reference's local features, in 8 bits or in full precision, and counts the inliers of the best homography.
+    pub fn verify<'a>(&self, reference: impl Into<LocalRows<'a>>) -> Verification {
+        let reference = reference.into();
+        let mutual = self.matches(reference);
+        let ends = mutual
+            .iter()
+            .map(|m| (self.places[m.query as usize], reference.place(m.reference as usize, self.row)));
         let scaled = |place: [f32; 2]| place.map(|v| v * self.side);
         let points: Vec<Correspondence> = ends
             .clone()
@@ -118,28 +124,15 @@ pub(crate) fn geometric_scores<'a, R>(
     extractor: &Extractor,
     query: &[f32],
     candidates: &[R],
-    score: impl Fn(&Verifier, &[f32]) -> f32 + Sync,
+    score: impl Fn(&Verifier, LocalRows<'_>) -> f32 + Sync,
 ) -> Result<Vec<f32>>
 where
     R: Copy + Into<LocalRows<'a>> + Sync,
 {
     let verifier = Verifier::new(extractor, query)?;
-    let of = |rows: &R| score(&verifier, &(*rows).into().floats(verifier.row));
+    let of = |rows: &R| score(&verifier, (*rows).into());
     Ok(candidates.par_iter().map(of).collect())
 }
 
 /// Values of a row before the feature: x, y and attention.
 const PLACE: usize = 3;
-
-/// Places, and features of unit length.
-fn split(rows: &[f32], row: usize) -> (Vec<[f32; 2]>, Vec<f32>) {
-    let count = rows.len() / row;
-    let (mut places, mut features) = (Vec::with_capacity(count), Vec::with_capacity(count * (row - PLACE)));
-    for values in rows.chunks_exact(row) {
-        places.push([values[0], values[1]]);
-        let feature = &values[PLACE..];
-        let length = feature.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
-        features.extend(feature.iter().map(|v| v / length));
-    }
-    (places, features)
-}

@@ -44,6 +44,15 @@ impl<'a> LocalRows<'a> {
         }
     }
 
+    /// x and y of a feature, 0 to 1; `row` is the number of values of a feature's row.
+    pub(crate) fn place(self, feature: usize, row: usize) -> [f32; 2] {
+        let at = feature * row;
+        match self {
+            Self::Packed(bytes) => [bytes[at], bytes[at + 1]].map(|v| f32::from(v) / 255.0),
+            Self::Floats(rows) => [rows[at], rows[at + 1]],
+        }
+    }
+
     /// In full precision; `row` is the number of values of a feature's row.
     pub(crate) fn floats(self, row: usize) -> Cow<'a, [f32]> {
         match self {

@@ -181,7 +181,7 @@ fn features_of_photographs_of_different_sizes_match() {
     let extractor = extractor(&config, "native").unwrap();
     let (query, reference) = (part([280, 420], [0, 0], 1.0), part([420, 280], [28, 98], 1.0));
     let [q, r] = [&query, &reference].map(|image| extractor.extract_image(image).unwrap());
-    let found = Verifier::new(&extractor, &q.local).unwrap().verify(&r.local);
+    let found = Verifier::new(&extractor, &q.local).unwrap().verify(r.local.as_slice());
     assert!(found.inliers >= 30, "{} of {}", found.inliers, found.pairs.len());
     // The same point is 98 columns and 28 rows further in the query.
     let [in_query, in_reference] =

@@ -102,8 +102,8 @@ impl Element {
         if size < 4 { self.unquantised() } else { self }
     }
 
-    /// The element type of attention's values and their weights, likewise: of 16-bit codes, where there are any.
-    pub(crate) fn of_values(self) -> Self {
+    /// The element type of what 8 bits are too few for beside linear layers of this one: of 16-bit codes, where there are any.
+    pub(crate) fn widened(self) -> Self {
         let Self::Int8(products) = self else { return self };
         products.wide().map_or(Self::F32, Self::Int8)
     }

@@ -278,7 +278,7 @@ impl Encoder {
         let EncoderShape { dim, heads, class_tokens, local_layer, all_outputs, .. } = self.shape;
         let columns = self.level.columns();
         let size = dim * columns;
-        let [keys, values] = [self.element.of_keys(dim / heads), self.element.of_values()]
+        let [keys, values] = [self.element.of_keys(dim / heads), self.element.widened()]
             .map(|element| Packing::new(self.level, element));
         let layout = Layout { keys, values, dim, columns, count };
         let mut buffers = self.buffers.borrow();

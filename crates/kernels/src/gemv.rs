@@ -130,8 +130,7 @@ fn coded(lanes: usize, depth: usize, weight: &TensorValues<'_>) -> Weights {
         codes.resize(row * CODES, 0);
         for (words, codes) in words.chunks_exact_mut(lanes).zip(codes.chunks_exact(CODES * lanes)) {
             for (i, word) in words.iter_mut().enumerate() {
-                *word =
-                    u32::from_le_bytes([0, 1, 2, 3].map(|j| (i16::from(codes[j * lanes + i]) + 128) as u8));
+                *word = u32::from_le_bytes([0, 1, 2, 3].map(|j| (codes[j * lanes + i] + 128) as u8));
             }
         }
     });

@@ -20,12 +20,12 @@
 //!
 //! ```
 //! use r2former_kernels::Level;
-//! use r2former_kernels::ransac::mutual_nearest;
+//! use r2former_kernels::ransac::{FeatureRows, MutualSearch};
 //!
 //! // Two features of two dimensions per image.
 //! let query = [1.0, 0.0, 0.0, 1.0];
 //! let reference = [0.6, 0.8, 1.0, 0.0];
-//! let pairs = mutual_nearest(Level::best(), 2, &query, &reference);
+//! let pairs = MutualSearch::new(Level::best(), 0, 2, &query).nearest(FeatureRows::Floats(&reference));
 //! assert_eq!(pairs.iter().map(|pair| (pair.query, pair.reference)).collect::<Vec<_>>(), [(0, 1), (1, 0)]);
 //! assert_eq!(pairs[0].similarity, 1.0);
 //! ```

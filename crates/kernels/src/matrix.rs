@@ -27,7 +27,7 @@ use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::element::{self, Element};
 use crate::epilogue::Epilogue;
 use crate::half::Expansion;
-use crate::int8::{DotProduct, quantise_row};
+use crate::int8::DotProduct;
 use crate::panel::NR_VECTORS;
 use crate::prefetch::{LINE, prefetch, prefetch_near};
 use pulp::bytemuck::{cast_slice, cast_slice_mut};
@@ -100,7 +100,7 @@ impl Matrix {
         let padded = packed.scales.len();
         for (r, row) in weight.chunks_exact(columns.max(1)).enumerate() {
             if let Element::Int8(products) = packing.element {
-                packed.scales[r] = quantise_row(row, &mut codes);
+                packed.scales[r] = products.quantise_row(row, &mut codes);
                 products.pack_row(&codes, &mut elements);
                 for (slice, codes) in codes.chunks(KC * products.values()).enumerate() {
                     let sum = codes.iter().map(|code| i32::from(*code)).sum();

@@ -324,7 +324,7 @@ mod tests {
         fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
             let (columns, size, count) = (panel_columns::<S>(), self.size, self.keys.len() / self.size);
             // Two heads, of which the second is tested.
-            let [keys, values] = [self.element.of_keys(size), self.element.of_values()]
+            let [keys, values] = [self.element.of_keys(size), self.element.widened()]
                 .map(|element| Packing::new(self.level, element));
             let layout = Layout { keys, values, dim: 2 * size, columns, count };
             let mut kv = Floats::zeros(count.div_ceil(columns) * 4 * size * columns);

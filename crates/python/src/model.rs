@@ -346,7 +346,7 @@ impl Model {
             let row = self.config.local_row();
             let (query, reference) =
                 (rows("local features", &query, row)?, rows("local features", &reference, row)?);
-            let found = Verifier::new(&*self.extractor()?, &query)?.verify(&reference);
+            let found = Verifier::new(&*self.extractor()?, &query)?.verify(&*reference);
             let pairs = found.pairs.iter().map(|p| (p.rows[0], p.rows[1], p.similarity, p.inlier)).collect();
             Ok((pairs, found.homography))
         })

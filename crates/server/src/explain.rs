@@ -88,7 +88,7 @@ impl Pair {
         let local = index.reader.locals(&[id])?.pop().flatten().ok_or_else(gone)?;
         let global = index.reader.globals(&[id])?.pop().flatten().ok_or_else(gone)?;
         let reference = dequantize(&local.rows, local.row_width);
-        let geometry = Verifier::new(extractor, &query.local)?.verify(&reference);
+        let geometry = Verifier::new(extractor, &query.local)?.verify(reference.as_slice());
         let learned = match extractor.config().trained.reranker {
             false => None,
             true => {

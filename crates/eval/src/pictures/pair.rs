@@ -32,7 +32,7 @@ pub fn draw_attention(extractor: &Extractor, path: &Path) -> Result<String> {
 /// As for [`draw_attention`].
 pub fn draw_matches(extractor: &Extractor, query: &Path, reference: &Path) -> Result<String> {
     let (a, b) = (extractor.extract_file(query)?, extractor.extract_file(reference)?);
-    let geometric = Verifier::new(extractor, &a.local)?.verify(&b.local);
+    let geometric = Verifier::new(extractor, &a.local)?.verify(b.local.as_slice());
     let learned = match extractor.config().trained.reranker {
         true => Some((
             contributions(extractor, &a.local, &b.local)?,

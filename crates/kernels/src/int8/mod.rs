@@ -4,7 +4,8 @@
 //! quantised by column (a token), between the least and the largest value. A product is the integer sum of codes times
 //! both scales, and the column's centre times the row's sum. Four neighbouring codes share an element of
 //! 32 bits, which one instruction multiplies with four others and adds to a 32-bit sum; where the machine only
-//! multiplies 16-bit integers without saturation, an element is two codes.
+//! multiplies 16-bit integers without saturation, or 8 bits are too few, an element is two codes: weights then have 11 bits,
+//! activations 12.
 //!
 //! Integer sums are exact. Of elements of four codes a slice of depth ([`KC`](crate::matrix::KC) elements) has at most 768
 //! products of at most 127 * 127, which even an f32 holds exactly, so every such instruction gives the same; sums of 16-bit codes are
@@ -68,8 +69,8 @@ impl DotProduct {
         all
     }
 
-    /// That which multiplies 16-bit codes at the same level, for attention weights: most of them are small, and 8 bits of the
-    /// largest would lose what they add up to.
+    /// That which multiplies 16-bit codes at the same level: of attention weights, for example, most are small, and 8 bits of
+    /// the largest would lose what they add up to.
     pub(crate) fn wide(self) -> Option<Self> {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -97,7 +98,7 @@ impl DotProduct {
     }
 
     /// Packs a row's signed codes; those that are missing in the last element are zero.
-    pub(crate) fn pack_row(self, codes: &[i8], elements: &mut [f32]) {
+    pub(crate) fn pack_row(self, codes: &[i16], elements: &mut [f32]) {
         let values = self.values();
         for (element, codes) in elements.iter_mut().zip(codes.chunks(values)) {
             let mut word = 0u32;

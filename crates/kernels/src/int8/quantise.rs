@@ -5,9 +5,14 @@ use crate::panel::NR_VECTORS;
 use pulp::Simd;
 
 /// What a column's codes reach to either side of the middle: less than the largest code by what both roundings can add. Where an
-/// element has room for 16 bits, so have the codes: sums of a slice fit 32 bits, 384 * 8,191 * 127 < 2^31.
+/// element has room for 16 bits, codes are larger, as far as sums of a slice fit 32 bits: 768 * 2,731 * 1,023 < 2^31.
 const fn most_code(values: usize) -> f32 {
-    if values == 4 { 126.0 } else { 8_190.0 }
+    if values == 4 { 126.0 } else { 2_730.0 }
+}
+
+/// The largest code of a row, likewise.
+const fn largest_code(values: usize) -> f32 {
+    if values == 4 { LARGEST } else { 1_023.0 }
 }
 
 /// Least share of the middle that codes reach to either side, so that the code of zero stays below 2^22.
@@ -33,16 +38,26 @@ pub(crate) fn largest(most: f32, values: &[f32]) -> f32 {
 /// The sign of a float.
 const SIGN: u32 = 1 << 31;
 
-/// The codes of a row, and its scale: not a number if a value of the row is not finite.
-pub(crate) fn quantise_row(row: &[f32], codes: &mut Vec<i8>) -> f32 {
+/// The codes of a row, the largest of which is `top`, and its scale: not a number if a value of the row is not finite.
+fn codes_up_to(top: f32, row: &[f32], codes: &mut Vec<i16>) -> f32 {
     let most = largest(0.0, row);
-    let inverse = f64::from(LARGEST) / f64::from(most.max(SMALLEST));
+    let inverse = f64::from(top) / f64::from(most.max(SMALLEST));
     codes.clear();
-    codes.extend(row.iter().map(|v| (f64::from(*v) * inverse).round_ties_even() as i8));
-    if most.is_finite() { most.max(SMALLEST) / LARGEST } else { f32::NAN }
+    codes.extend(row.iter().map(|v| (f64::from(*v) * inverse).round_ties_even() as i16));
+    if most.is_finite() { most.max(SMALLEST) / top } else { f32::NAN }
+}
+
+/// The codes of a row, of 8 bits, and its scale: not a number if a value of the row is not finite.
+pub(crate) fn quantise_row(row: &[f32], codes: &mut Vec<i16>) -> f32 {
+    codes_up_to(LARGEST, row, codes)
 }
 
 impl DotProduct {
+    /// The codes of a matrix's row for this kind of product, and its scale as [`quantise_row`]'s.
+    pub(crate) fn quantise_row(self, row: &[f32], codes: &mut Vec<i16>) -> f32 {
+        codes_up_to(largest_code(self.values()), row, codes)
+    }
+
     /// Quantises panels of `columns` rows, in place: each becomes a panel of elements, then a row of the columns' scales and one of
     /// their centres: a value is `centre + scale * code`. What an activation gives is not symmetric, so codes cover what lies
     /// between the least and the largest value. The scale of a column with a value that is not finite is not a number.

@@ -1,5 +1,5 @@
 //! Geometric verification of two images, the baseline of learned reranking: mutual nearest neighbours of local
-//! features ([`mutual_nearest`]), and the homography with the most inliers among them ([`ransac()`]).
+//! features ([`MutualSearch`]), and the homography with the most inliers among them ([`ransac()`]).
 //!
 //! ```
 //! use r2former_kernels::Level;
@@ -23,4 +23,4 @@ mod mutual;
 mod refine;
 
 pub use homography::{Correspondence, HomographyFit, RansacOptions, ransac};
-pub use mutual::{Mutual, mutual_nearest};
+pub use mutual::{FeatureRows, Mutual, MutualSearch};
