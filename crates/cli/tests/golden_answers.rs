@@ -105,7 +105,7 @@ fn every_format() {
     let home = home.path();
     town_in(home);
     for (name, arguments, code) in [
-        ("index_create", "index create places", 0),
+        ("index_create", "index create places --precision f32", 0),
         ("query_empty", "query places query.jpg", 1),
         ("index_add", "index add places database/positions.csv --json", 0),
         ("index_info", "index info places", 0),
@@ -128,8 +128,8 @@ fn every_format() {
         ("query_csv_no_match", "query places query.jpg --near 53,0 --radius 5 --csv", 0),
         ("query_hloc", "query places query.jpg --rerank model --top 2 --pairs hloc", 0),
         ("query_kapture", "query places query.jpg --rerank model --top 2 --pairs kapture", 0),
-        ("match_text", "match query.jpg database/2.jpg", 0),
-        ("match_json", "match query.jpg database/2.jpg --json", 0),
+        ("match_text", "match query.jpg database/2.jpg --precision f32", 0),
+        ("match_json", "match query.jpg database/2.jpg --precision f32 --json", 0),
         ("model_info", "model info", 0),
         ("model_info_json", "model info --json", 0),
     ] {

@@ -335,26 +335,19 @@ fn left_out(sets: &[Judged], methods: &[RerankMethod]) -> Vec<LeftOutSet> {
     all
 }
 
-/// By how much the spread of the matches has to be multiplied so that 90 % of the correct answers' true positions lie in the
-/// region; every dataset counts the same. `None` without positions.
+/// By how much the spread of the matches has to be multiplied so that, on each dataset, the region holds the true positions of
+/// 90 % of the correct answers: how far a query stands from its references differs between datasets by more than anything in its
+/// matches tells, and a mean of them would be too small for one half. `None` without positions.
 fn position_scale(sets: &[Judged], method: RerankMethod) -> Option<f64> {
-    let mut all: Vec<(f64, f64)> = Vec::new();
-    for set in sets {
+    let scale = |set: &Judged| {
         let correct = of(&set.known, method, true).into_iter().filter(|answer| answer.correct);
-        let deviations: Vec<f64> =
+        let mut deviations: Vec<f64> =
             correct.filter_map(|answer| answer.estimate.as_ref()?.deviations(answer.truth.0?)).collect();
-        let weight = 1.0 / deviations.len() as f64;
-        all.extend(deviations.into_iter().map(|deviations| (deviations, weight)));
-    }
-    all.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let total: f64 = all.iter().map(|(_, weight)| weight).sum();
-    let mut sum = 0.0;
-    all.into_iter()
-        .find(|(_, weight)| {
-            sum += weight;
-            sum >= 0.9 * total
-        })
-        .map(|(deviations, _)| deviations.max(1e-3))
+        deviations.sort_by(f64::total_cmp);
+        let last = (0.9 * deviations.len() as f64).ceil() as usize;
+        deviations.get(last.checked_sub(1)?).copied()
+    };
+    sets.iter().filter_map(scale).max_by(f64::total_cmp).map(|scale| scale.max(1e-3))
 }
 
 /// The smallest threshold at which accepted answers are as precise as wanted, on each dataset by a fit on the others where
