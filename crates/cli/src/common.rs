@@ -1,5 +1,6 @@
 //! Arguments that several commands share, and what they stand for.
 
+use crate::exit::usage;
 use crate::progress::Bar;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -10,7 +11,7 @@ use r2former_engine::{
     Extractor, IndexAddress, LoadedModel, Origin, PlaceIndex, PrecisionChoice, RerankMethod, Settings,
 };
 use r2former_model::device::describe;
-use r2former_model::{Device, ImageSize, ModelConfig, Precision, parse_device};
+use r2former_model::{Device, ImageSize, ModelConfig, Precision, check_device_name, parse_device};
 use std::ffi::OsStr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Machine {
     /// Device: cpu; or cuda, vulkan, metal, rocm or wgpu (which chooses the graphics API itself) in a build with that
     /// feature, with a number where there are several (cuda:1). Training takes a list: cuda:0,cuda:1.
-    #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE")]
+    #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE", value_parser = parse_devices)]
     pub(crate) device: String,
     /// Use a device even if its results differ from the CPU's. Without this, a device is compared with the CPU when it
     /// is first used with a driver, build and model, and refused if a stage disagrees (see `r2former doctor`).
@@ -31,10 +32,24 @@ pub(crate) struct Machine {
     pub(crate) threads: Option<u16>,
 }
 
+/// Names of devices with commas between, each checked by itself.
+fn parse_devices(text: &str) -> Result<String, String> {
+    text.split(',').try_for_each(check_device_name).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
+}
+
 impl Machine {
+    /// The name of the one device that everything but training runs on.
+    pub(crate) fn name(&self) -> Result<&str> {
+        if self.device.contains(',') {
+            usage!("--device {}: training takes a list, this command one device", self.device);
+        }
+        Ok(&self.device)
+    }
+
     /// The device, after it has agreed with the CPU on the built-in model.
     pub(crate) fn device(&self) -> Result<Device> {
-        self.trusted(&self.device, None)
+        self.trusted(self.name()?, None)
     }
 
     /// One or several, with commas between; as [`Machine::device`].
@@ -44,7 +59,7 @@ impl Machine {
 
     /// The model on the device, after that has agreed with the CPU on this model.
     pub(crate) fn extractor(&self, loaded: LoadedModel, settings: Settings) -> Result<Extractor> {
-        settings.check_device(&parse_device(&self.device)?)?;
+        settings.check_device(&parse_device(self.name()?)?)?;
         let device = self.trusted(&self.device, Some((&loaded, settings.precision)))?;
         Ok(Extractor::new(loaded, settings, &device)?)
     }
@@ -67,7 +82,7 @@ impl Machine {
         config: &ModelConfig,
         precision: Option<PrecisionChoice>,
     ) -> Result<Settings> {
-        Ok(index.settings_on(&parse_device(&self.device)?, config, precision)?)
+        Ok(index.settings_on(&parse_device(self.name()?)?, config, precision)?)
     }
 
     /// A device by name, compared with the CPU on a model when it is first used.
@@ -174,7 +189,7 @@ impl InputArgs {
         if let Some(size) = self.image_size {
             settings = settings.sized(size, &loaded.config);
         }
-        Ok(settings.with_precision(self.precision, &loaded.config, &parse_device(&machine.device)?))
+        Ok(settings.with_precision(self.precision, &loaded.config, &parse_device(machine.name()?)?))
     }
 }
 
@@ -203,7 +218,7 @@ pub(crate) fn model_or_preset(path: Option<&Path>, preset: &str) -> Result<Loade
     Ok(match path {
         Some(path) => LoadedModel::open(path)?,
         None => {
-            let config = ModelConfig::preset(preset).with_context(|| format!("no preset '{preset}'"))?;
+            let Some(config) = ModelConfig::preset(preset) else { usage!("no preset '{preset}'") };
             LoadedModel::random(&config, 0)?
         }
     })
@@ -304,6 +319,16 @@ pub(crate) fn parse_margin(text: &str) -> Result<f32, String> {
     Ok(bounded(text, "a difference of two cosines", 0.0..=2.0)? as f32)
 }
 
+/// Refuses the name of an output that ends as files of another format do; one without an ending passes.
+pub(crate) fn ensure_ending(option: &str, path: &Path, format: &str, ending: &str) -> Result<()> {
+    match path.extension() {
+        Some(other) if !other.eq_ignore_ascii_case(ending) => {
+            usage!("{option} {}: {format} is written: the file must end in .{ending}", path.display())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Checks, before any work, that a file can be written at `path`; nothing is left behind and an existing
 /// file stays as it is. Pipes and devices pass: only writing shows.
 pub(crate) fn ensure_writable(path: &Path) -> Result<()> {
@@ -390,6 +415,15 @@ mod tests {
         for bad in ["0x5", "5", "5x", "20000x5", "-1x5", "99999999999999999999x1"] {
             assert!(parse_size(bad).expect_err(bad).contains("HEIGHTxWIDTH"), "{bad}");
         }
+    }
+
+    #[test]
+    fn endings_say_what_is_written() {
+        for good in ["a.svg", "a.SVG", "a", "/dev/stdout", ".hidden"] {
+            ensure_ending("--out", Path::new(good), "SVG", "svg").expect(good);
+        }
+        let said = ensure_ending("--out", Path::new("a.png"), "SVG", "svg").expect_err("another").to_string();
+        assert_eq!(said, "--out a.png: SVG is written: the file must end in .svg");
     }
 
     #[test]

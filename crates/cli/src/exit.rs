@@ -3,6 +3,7 @@
 use crate::output::escape::escaped;
 use r2former_engine::EngineError;
 use r2former_index::IndexError;
+use std::fmt;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 #[cfg(unix)]
@@ -17,6 +18,27 @@ pub(crate) enum ExitStatus {
     /// The work went to its end, but some inputs could not be used; they were named.
     Partial,
 }
+
+/// A command line that no files could make right: options that exclude each other, values that do not exist. It is refused
+/// as clap refuses what it can see itself. What depends on what an index or a file holds is an ordinary error.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Returns from a function with a [`Usage`].
+macro_rules! usage {
+    ($($message:tt)*) => {
+        return Err($crate::exit::Usage(format!($($message)*)).into())
+    };
+}
+pub(crate) use usage;
 
 /// Runs the program, and turns its end into the process's exit code; errors go to standard error.
 pub(crate) fn report(run: impl FnOnce() -> anyhow::Result<ExitStatus> + std::panic::UnwindSafe) -> ExitCode {
@@ -37,7 +59,7 @@ pub(crate) fn report(run: impl FnOnce() -> anyhow::Result<ExitStatus> + std::pan
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", message(&error));
-            ExitCode::from(if is_busy(&error) { 4 } else { 1 })
+            ExitCode::from(code_of(&error))
         }
     }
 }
@@ -104,6 +126,14 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
+fn code_of(error: &anyhow::Error) -> u8 {
+    match error {
+        error if error.is::<Usage>() => 2,
+        error if is_busy(error) => 4,
+        _ => 1,
+    }
+}
+
 fn is_busy(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let index = cause.downcast_ref::<IndexError>().or(match cause.downcast_ref::<EngineError>() {
@@ -128,6 +158,15 @@ mod tests {
         let bare = Err::<(), _>(io()).context("b.jpg").expect_err("an error");
         assert_eq!(message(&bare), format!("b.jpg: {words}"));
         assert_eq!(message(&anyhow::anyhow!("x\u{1b}[2J")), "x\\u{1b}[2J");
+    }
+
+    #[test]
+    fn a_wrong_command_line_has_its_own_code() {
+        let refused = || -> anyhow::Result<()> { usage!("--a and {}", "--b") };
+        let error = refused().expect_err("a usage error");
+        assert_eq!((code_of(&error), message(&error).as_str()), (2, "--a and --b"));
+        assert_eq!(code_of(&error.context("x")), 2);
+        assert_eq!(code_of(&anyhow::anyhow!("x")), 1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which images of an index a command considers: tags, times, and the surroundings of a position.
 
 use crate::common::parse_radius;
+use crate::exit::usage;
 use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::{LatLon, LocalPoint, Position, PositionKind, period};
@@ -50,7 +51,7 @@ impl FilterArgs {
             if let Some(other) = filter.tags.insert(key.clone(), value.clone())
                 && other != *value
             {
-                bail!(
+                usage!(
                     "--tag {key}={other} and --tag {key}={value}: no image carries both, as a key has one value"
                 );
             }
@@ -58,7 +59,7 @@ impl FilterArgs {
         if let (Some(since), Some(until)) = (self.since, self.until)
             && since > until
         {
-            bail!("--since is after --until: no image can pass");
+            usage!("--since is after --until: no image can pass");
         }
         Ok(filter)
     }

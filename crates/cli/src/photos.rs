@@ -1,9 +1,11 @@
 //! Photographs named on the command line: files, folders, standard input and pipes.
 
+use crate::exit::usage;
+use crate::output::{escaped, quoted};
 use crate::remote::{ListOptions, Stores, remote_source};
 use anyhow::{Result, bail};
 use r2former_data::dataset::{
-    Kind, Shard, SourceOptions, SourceRoot, escaped_name, list_images, source_root,
+    Kind, Shard, SourceOptions, SourceRoot, escaped_name, escaped_path, list_images, source_root,
 };
 use r2former_data::image::{Limits, PhotoTags, read_tags, tags_of_bytes};
 use r2former_data::{DataError, Photo, PositionKind};
@@ -114,7 +116,7 @@ pub(crate) fn shard_of(
             continue;
         }
         if PhotoArg::of(argument).path().is_none() {
-            bail!("{}: is read from a pipe, and --shard takes files and folders alone", argument.display());
+            usage!("{}: is read from a pipe, and --shard takes files and folders alone", argument.display());
         }
         let root = source_root(argument, (!argument.is_dir()).then_some(Kind::Exif), None)?;
         own.take(photo_args(std::slice::from_ref(argument))?, root, shard);
@@ -152,7 +154,7 @@ fn objects(argument: &Path, stores: &mut Option<Arc<Stores>>) -> Result<Option<(
     let none = |names: &[String]| Ok(vec![None; names.len()]);
     let listing = stores
         .list(&remote, &ListOptions { kind: None, source: &source, label: &root.label, indexed: &none })?;
-    let name = |path: &Path| path.display().to_string();
+    let name = |path: &Path| escaped_path(path);
     let mut photos: Vec<PhotoArg> = listing
         .photos
         .into_iter()
@@ -180,7 +182,7 @@ pub(crate) fn photo_args(arguments: &[PathBuf]) -> Result<Vec<PhotoArg>> {
             let listing = match list_images(argument) {
                 // Others are there to be answered.
                 Err(error) if arguments.len() > 1 => {
-                    let (name, inside) = (argument.display().to_string(), escaped_name(argument.as_os_str()));
+                    let (name, inside) = (escaped_path(argument), escaped_name(argument.as_os_str()));
                     let source = Source::Unreadable(argument.clone(), error.reason());
                     all.push(PhotoArg { name, inside, source });
                     continue;
@@ -188,10 +190,13 @@ pub(crate) fn photo_args(arguments: &[PathBuf]) -> Result<Vec<PhotoArg>> {
                 listing => listing?,
             };
             let (photos, skipped) = (listing.photos, listing.skipped);
+            for note in &listing.notes {
+                eprintln!("note: {}: {}", quoted(&escaped_path(argument)), escaped(note));
+            }
             let of = |photo: Photo| PhotoArg { inside: photo.name, ..PhotoArg::file(photo.path) };
             all.extend(photos.into_iter().map(of));
             all.extend(skipped.into_iter().map(|skipped| PhotoArg {
-                name: skipped.path.display().to_string(),
+                name: escaped_path(&skipped.path),
                 inside: escaped_name(skipped.path.strip_prefix(argument).unwrap_or(&skipped.path)),
                 source: Source::Unreadable(skipped.path, skipped.reason),
             }));
@@ -201,7 +206,7 @@ pub(crate) fn photo_args(arguments: &[PathBuf]) -> Result<Vec<PhotoArg>> {
     }
     let stdin = all.iter().filter(|photo| photo.is_stdin()).count();
     if stdin > 1 {
-        bail!("standard input was named {stdin} times: it can be read only once");
+        usage!("standard input was named {stdin} times: it can be read only once");
     }
     Ok(all)
 }
@@ -214,13 +219,13 @@ impl PhotoArg {
             Some(path) if is_descriptor(path) => Source::Stream(Some(argument.into())),
             _ => return Self::file(argument.into()),
         };
-        let name = argument.display().to_string();
+        let name = escaped_path(argument);
         Self { inside: name.clone(), name, source }
     }
 
     fn file(path: PathBuf) -> Self {
         let inside = path.file_name().map(escaped_name).unwrap_or_default();
-        Self { name: path.display().to_string(), inside, source: Source::File(path) }
+        Self { name: escaped_path(&path), inside, source: Source::File(path) }
     }
 
     pub(crate) fn is_stdin(&self) -> bool {
@@ -330,7 +335,7 @@ pub(crate) fn relative_to(root: &Path, path: &Path) -> Result<String> {
     let Ok(inside) = full.strip_prefix(&root_path) else {
         bail!("{}: is not in --query-root {}", path.display(), root.display());
     };
-    let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy()).collect();
+    let parts: Vec<_> = inside.iter().map(escaped_path).collect();
     Ok(parts.join("/"))
 }
 

@@ -1,7 +1,8 @@
 //! `--shard` and `--manifest`: one of the parts that several machines share, and the record of what it did.
 
 use crate::common::ensure_writable;
-use anyhow::{Result, bail};
+use crate::exit::usage;
+use anyhow::Result;
 use r2former_data::dataset::Shard;
 use r2former_engine::{Settings, ShardManifest, ShardWork, Source};
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ impl ShardArgs {
         };
         let file = self.manifest.clone().unwrap_or_else(|| beside(target, shard));
         if file == Path::new(target) {
-            bail!("{}: is what this run writes, and cannot be its manifest as well", file.display());
+            usage!("{}: is what this run writes, and cannot be its manifest as well", file.display());
         }
         ensure_writable(&file)?;
         let manifest = ShardManifest::begin(command, shard, target.to_owned(), sources);

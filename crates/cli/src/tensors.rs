@@ -3,6 +3,7 @@
 //! `FILE.safetensors:NAME` names a tensor of shape `(n, 3, H, W)` or `(3, H, W)`; `FILE.safetensors:NAME:I`
 //! its i-th image.
 
+use crate::exit::usage;
 use anyhow::{Context, Result, bail, ensure};
 use safetensors::{Dtype, SafeTensors};
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ pub(crate) fn tensor_images(arguments: &[PathBuf]) -> Result<Option<TensorImages
     let mut all = TensorImages { size: [0, 0], names: Vec::new(), inputs: Vec::new() };
     for (argument, spec) in arguments.iter().zip(specs) {
         let Some(spec) = spec else {
-            bail!("{}: photographs and tensors cannot be mixed in one call", argument.display());
+            usage!("{}: photographs and tensors cannot be mixed in one call", argument.display());
         };
         let problem = || format!("{}", argument.display());
         spec.read(&mut all).with_context(problem)?;

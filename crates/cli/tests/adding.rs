@@ -215,3 +215,98 @@ fn names_cannot_steer_the_terminal() {
     assert_eq!(list.lines().count(), 3 + 3 + 2, "{list}");
     names(&list, &["n\\xE8.jpg", "n\\xE9.jpg"]);
 }
+
+/// The notes of a run that adds something.
+fn said(index: &Path, source: &Path, options: &[&str]) -> String {
+    let mut command = r2former();
+    let output = command.args(["index", "add"]).arg(index).arg(source).args(options).assert().success();
+    String::from_utf8_lossy(&output.get_output().stderr).into_owned()
+}
+
+#[test]
+fn a_table_names_each_file_once() {
+    let (_home, index, photos) = small_index();
+    let photos = photos.path();
+    let table = photos.join("t.csv");
+    let text = format!(
+        "path,lat,lon\n0.jpg,52.2,0.12\n{},52.2,0.12\n",
+        photos.join("..").join(photos.file_name().expect("a name")).join("0.jpg").display()
+    );
+    std::fs::write(&table, text).expect("can be written");
+    let notes = said(&index, &table, &["--utm-zone", "31U"]);
+    names(
+        &notes,
+        &["is the same file as line 2", "the UTM zone 31U is not used: positions are read in degrees"],
+    );
+    assert_eq!(listed(&index).matches("\tt/").count(), 1, "{}", listed(&index));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_in_a_folder_add_nothing_twice() {
+    let (_home, index, _photos) = small_index();
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let folder = dir.path().join("photos");
+    std::fs::create_dir_all(folder.join("may")).expect("can be written");
+    write_photo(&folder.join("may/a.jpg"), 31, HERE);
+    std::os::unix::fs::symlink("may", folder.join("latest")).expect("a link");
+    let notes = said(&index, &folder, &[]);
+    names(&notes, &["1 photographs that links show under a second name", "latest/a.jpg, which is may/a.jpg"]);
+    assert_eq!(listed(&index).matches("/a.jpg").count(), 1);
+    // Above the folder: everything would be there again.
+    std::os::unix::fs::symlink("..", folder.join("up")).expect("a link");
+    write_photo(&folder.join("may/b.jpg"), 32, HERE);
+    let json = added(&index, &[&folder], 3);
+    assert_eq!((&json["added"], &json["already_indexed"]), (&json!(1), &json!(1)));
+    names(&json["unreadable"][0]["reason"].to_string(), &["leads back"]);
+}
+
+#[test]
+fn a_renamed_folder_is_recognised() {
+    let (_home, index, photos) = small_index();
+    let home = tempfile::tempdir().expect("temporary folder");
+    let at = |name: &str| home.path().join(name);
+    std::fs::rename(photos.path(), at("old")).expect("one file system");
+    // The index has them under the temporary folder's name, which no longer exists.
+    let refused = fails(r2former().args(["index", "add"]).arg(&index).arg(at("old")), 1);
+    names(&refused, &["no longer exists", "nothing was added", "--moved", "--label old"]);
+    let label = photos.path().file_name().expect("a name").to_string_lossy().into_owned();
+    names(&refused, &[&format!("--label {label} --moved")]);
+    let mut moved = r2former();
+    let moved =
+        moved.args(["index", "add", "--json", "--moved", "--label", &label]).arg(&index).arg(at("old"));
+    let json: Value = serde_json::from_slice(&moved.assert().success().get_output().stdout).expect("JSON");
+    assert_eq!((&json["added"], &json["already_indexed"]), (&json!(0), &json!(3)));
+    // Other photographs of the same names are another folder, and a chosen label says that new names are meant.
+    std::fs::rename(at("old"), at("older")).expect("one file system");
+    std::fs::create_dir(at("other")).expect("can be written");
+    (0..3).for_each(|i| write_photo(&at("other").join(format!("{i}.jpg")), 60 + i, HERE));
+    assert_eq!(added(&index, &[&at("other")], 0)["added"], 3);
+    let notes = said(&index, &at("older"), &["--label", "again"]);
+    names(&notes, &["added under a second name"]);
+    std::fs::create_dir(photos.path()).expect("the temporary folder is removed in the end");
+}
+
+#[test]
+fn cities_of_msls_are_chosen() {
+    let (home, index, _photos) = small_index();
+    let root = home.path().join("msls");
+    for (city, seed) in [("cph", 40), ("oslo", 41)] {
+        for side in ["database", "query"] {
+            let folder = root.join("train_val").join(city).join(side);
+            std::fs::create_dir_all(folder.join("images")).expect("can be written");
+            let write =
+                |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("can be written");
+            write("raw.csv", ",key,lon,lat,ca,captured_at,pano\n0,a,12.5,55.6,90,2018,False\n");
+            write("subtask_index.csv", ",key,all\n0,a,True\n");
+            write_photo(&folder.join("images/a.jpg"), seed, None);
+        }
+    }
+    let refused = fails(r2former().args(["index", "add"]).arg(&index).arg(&root), 1);
+    names(&refused, &["no city sf", "cph, oslo", "--cities"]);
+    let notes = said(&index, &root, &["--cities", "oslo"]);
+    names(&notes, &["the cities oslo; not read: cph (choose by --cities)"]);
+    assert!(listed(&index).contains("msls/oslo/database/a"), "{}", listed(&index));
+    let (photos, none) = (photo_folder(), "note: --cities is not used: no source is an MSLS tree");
+    names(&said(&index, photos.path(), &["--cities", "oslo"]), &[none]);
+}

@@ -29,6 +29,32 @@ fn an_existing_index_is_not_created_again() {
 }
 
 #[test]
+fn a_file_is_no_place_for_an_index() {
+    let photos = photo_folder();
+    let file = photos.path().join("0.jpg");
+    names(
+        &fails(r2former().args(["index", "create"]).arg(&file), 1),
+        &["0.jpg: this is a file, and an index is a folder"],
+    );
+    names(&fails(r2former().args(["index", "create"]).arg(file.join("x")), 1), &["0.jpg is a file"]);
+}
+
+#[test]
+fn a_full_disk_names_what_was_to_be_written() {
+    let (home, index, _photos) = small_index();
+    let small = home.path().join("small");
+    std::fs::create_dir(&small).expect("temporary folders can be written");
+    let Some(_mounted) = Mounted::tmpfs(&small, "1m") else {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: a small file system cannot be mounted here");
+        return;
+    };
+    let snapshot = small.join("snapshot");
+    let said = fails(r2former().args(["index", "export"]).arg(&index).arg(&snapshot), 1);
+    names(&said, &[&format!("{}: no room left", snapshot.display())]);
+    assert_eq!(small.read_dir().expect("a folder").count(), 0, "nothing is left behind");
+}
+
+#[test]
 fn a_cut_snapshot_is_refused() {
     let (home, index, _photos) = small_index();
     let snapshot = home.path().join("snapshot");

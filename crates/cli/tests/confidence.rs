@@ -233,7 +233,7 @@ fn a_sequence_gives_a_track() {
     assert_eq!(rows.lines().count(), 4);
 
     let mut command = query(&home.join("frames"));
-    names(&fails(command.arg("--track").arg("track.gpx"), 1), &["track.gpx", ".geojson or .csv"]);
+    names(&fails(command.arg("--track").arg("track.gpx"), 2), &["track.gpx", ".geojson or .csv"]);
     let mut both = query(&home.join("frames"));
     names(&fails(both.arg("more.jpg"), 2), &["--sequence"]);
 }

@@ -121,13 +121,13 @@ fn what_only_a_collection_has_is_refused_for_a_folder() {
         &["--quantization", "int8"],
         &["--on-disk"],
     ] {
-        let said = fails(r2former().args(["index", "create"]).arg(&new).args(option), 1);
+        let said = fails(r2former().args(["index", "create"]).arg(&new).args(option), 2);
         names(&said, &["options of a collection", "new"]);
-        let said = fails(r2former().args(["index", "copy"]).args([&index, &new]).args(option), 1);
+        let said = fails(r2former().args(["index", "copy"]).args([&index, &new]).args(option), 2);
         names(&said, &["options of a collection", "new"]);
     }
     assert!(!new.exists());
-    let said = fails(r2former().arg("query").args([&index, photos.path()]).arg("--approximate"), 1);
+    let said = fails(r2former().arg("query").args([&index, photos.path()]).arg("--approximate"), 2);
     names(&said, &["--approximate", "collections"]);
     fails(r2former().args(["index", "create"]).arg(&new).args(["--shards", "0"]), 2);
     fails(r2former().args(["index", "create"]).arg(&new).args(["--quantization", "int4"]), 2);

@@ -53,9 +53,9 @@ fn a_device_that_is_not_there_is_an_error_with_a_cure() {
         if r2former_model::device::FEATURES.contains(&kind) {
             continue;
         }
-        let said = fails(r2former().args(["doctor", "--device", kind]), 1);
+        let said = fails(r2former().args(["doctor", "--device", kind]), 2);
         names(&said, &[&format!("--features {kind}"), "--device cpu"]);
     }
-    names(&fails(r2former().args(["doctor", "--device", "webgpu"]), 1), &["use wgpu"]);
-    names(&fails(r2former().args(["match", "a.jpg", "b.jpg", "--device", "gpu"]), 1), &["cpu, or cuda"]);
+    names(&fails(r2former().args(["doctor", "--device", "webgpu"]), 2), &["use wgpu"]);
+    names(&fails(r2former().args(["match", "a.jpg", "b.jpg", "--device", "gpu"]), 2), &["cpu, or cuda"]);
 }

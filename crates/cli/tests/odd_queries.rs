@@ -3,6 +3,7 @@
 mod common;
 
 use common::{PROGRAM, fails, names, picture, r2former, small_index, write_photo};
+use r2former_data::LatLon;
 use r2former_data::image::{PhotoTags, jpeg_with_tags};
 use serde_json::Value;
 use std::path::Path;
@@ -67,7 +68,7 @@ fn standard_input_and_pipes_are_read_as_a_photograph() {
             stdout(&output)
         );
     }
-    let said = fails(r2former().arg("match").args(["-", "-"]), 1);
+    let said = fails(r2former().arg("match").args(["-", "-"]), 2);
     names(&said, &["only once"]);
 }
 
@@ -300,5 +301,63 @@ fn an_output_that_cannot_be_written_is_named_once_before_the_work() {
         let said = fails(command.arg("extract").arg(photos.path().join("9.jpg")).arg("--out").arg(&out), 1);
         assert_eq!(said.matches(&out.display().to_string()).count(), 1, "{said}");
         assert!(!said.contains("9.jpg") && !said.contains(".writing"), "{said}");
+    }
+}
+
+#[test]
+fn times_out_of_order_are_noted() {
+    let (home, index, photos) = small_index();
+    let list = home.path().join("frames.csv");
+    let frame = |i: u32| photos.path().join(format!("{i}.jpg")).display().to_string();
+    let of = |times: [u32; 3]| {
+        let rows: String = (0..3).map(|i| format!("{},{}\n", frame(i), times[i as usize])).collect();
+        std::fs::write(&list, format!("path,time\n{rows}")).expect("can be written");
+        let mut command = r2former();
+        let output = command.args(["query"]).arg(&index).arg("--sequence").arg(&list).assert().success();
+        String::from_utf8_lossy(&output.get_output().stderr).into_owned()
+    };
+    assert!(!of([1, 2, 3]).contains("before"), "{}", of([1, 2, 3]));
+    let said = of([3, 2, 1]);
+    names(
+        &said,
+        &["its time, 2 s, is before that of the frame before it, 3 s", "2 of 3 frames were taken before"],
+    );
+    assert_eq!(said.matches("its time").count(), 1, "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn names_are_printed_so_that_they_can_be_told_apart() {
+    use std::os::unix::ffi::OsStrExt;
+    let (home, index, _photos) = small_index();
+    let folder = home.path().join("odd");
+    std::fs::create_dir(&folder).expect("can be written");
+    for (i, name) in ["a\nb.jpg", "a\\nb.jpg"].iter().enumerate() {
+        write_photo(&folder.join(name), 70 + i as u32, Some(LatLon { lat: 52.3, lon: 0.1 }));
+    }
+    r2former().args(["index", "add"]).arg(&index).arg(&folder).assert().success();
+    let listed = || {
+        let output = r2former().args(["index", "list"]).arg(&index).assert().success().get_output().clone();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    names(&listed(), &["odd/a\\nb.jpg\n", "odd/a\\u{5c}nb.jpg\n"]);
+    // What is listed is what is removed.
+    r2former().args(["index", "remove"]).arg(&index).arg("odd/a\\nb.jpg").assert().success();
+    assert!(
+        !listed().contains("odd/a\\nb.jpg\n") && listed().contains("odd/a\\u{5c}nb.jpg\n"),
+        "{}",
+        listed()
+    );
+    r2former().args(["index", "remove"]).arg(&index).arg("odd/a\\u{5c}nb.jpg").assert().success();
+    assert!(!listed().contains("odd/"), "{}", listed());
+    // Bytes that are no text, in an answer.
+    let odd = folder.join(std::ffi::OsStr::from_bytes(b"n\xe9.jpg"));
+    write_photo(&odd, 3, None);
+    for format in ["--json", "--csv"] {
+        let output =
+            r2former().arg("query").arg(&index).arg(&odd).arg(format).assert().success().get_output().clone();
+        let said = String::from_utf8_lossy(&output.stdout).replace("\\\\", "\\");
+        names(&said, &["n\\xE9.jpg"]);
+        assert!(!said.contains('\u{fffd}'), "{said}");
     }
 }

@@ -47,7 +47,7 @@ fn what_was_acknowledged_survives_a_kill() {
 
 #[test]
 fn the_demo_serves_this_machine_alone_and_says_so_before_it_renders() {
-    let said = fails(r2former().args(["demo", "--serve=0.0.0.0:0"]), 1);
+    let said = fails(r2former().args(["demo", "--serve=0.0.0.0:0"]), 2);
     names(&said, &["this machine alone", "r2former serve"]);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
@@ -58,14 +58,15 @@ fn the_demo_serves_this_machine_alone_and_says_so_before_it_renders() {
 #[test]
 fn what_cannot_be_served_is_refused_at_once() {
     let (home, index, _photos) = small_index();
-    let serve = |more: &[&str]| {
+    let ends = |code: i32, more: &[&str]| {
         let mut command = r2former();
         command.arg("serve").arg(&index).args(more);
-        fails(&mut command, 1)
+        fails(&mut command, code)
     };
-    names(&serve(&["--listen", "0.0.0.0:0"]), &["--keys FILE", "--allow-unauthenticated"]);
-    names(&serve(&["--listen", "127.0.0.1:0", "--host", "example.org"]), &["other names", "--keys FILE"]);
-    names(&serve(&["--listen", "127.0.0.1:0", "--cors", "*"]), &["--cors '*'"]);
+    let serve = |more: &[&str]| ends(1, more);
+    names(&ends(2, &["--listen", "0.0.0.0:0"]), &["--keys FILE", "--allow-unauthenticated"]);
+    names(&ends(2, &["--listen", "127.0.0.1:0", "--host", "example.org"]), &["other names", "--keys FILE"]);
+    names(&ends(2, &["--listen", "127.0.0.1:0", "--cors", "*"]), &["--cors '*'"]);
     names(&serve(&["--listen", "127.0.0.1:0", "--watch", "no-such-folder"]), &["no-such-folder", "--watch"]);
     let keys = home.path().join("keys");
     std::fs::write(&keys, "role=read\n").expect("a file");

@@ -108,7 +108,7 @@ pub use index_access::{IndexReader, IndexWriter};
 pub use index_address::IndexAddress;
 pub use indexing::{
     AddOptions, AddReport, Changed, Duplicate, FieldChange, MemoryImage, add_images, add_photos,
-    check_sources,
+    check_renamed, check_sources,
 };
 pub use loaded_model::LoadedModel;
 pub use locate::{LocateOptions, locate};

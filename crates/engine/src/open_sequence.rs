@@ -94,6 +94,9 @@ impl OpenSequence {
             answer.matches.truncate(self.top);
         }
         let fix = self.track.push(&name, SequenceFrame { matches, time: at, moved_m });
+        if let (QueryResult::Answer(answer), Some(note)) = (&mut result, self.track.note()) {
+            answer.notes.push(note.to_owned());
+        }
         self.results.push(result);
         Ok((&self.results[self.results.len() - 1], fix))
     }

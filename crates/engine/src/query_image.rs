@@ -2,6 +2,7 @@
 
 use crate::{Extractor, Result};
 use r2former_data::Rgb8;
+use r2former_data::dataset::escaped_path;
 use r2former_data::image::{
     PhotoTags, Shape, decode_bytes_noting, decode_file_noting, read_tags, shape, shape_of_bytes,
     tags_of_bytes,
@@ -113,7 +114,7 @@ impl Extractor {
 
 impl<'a> From<&'a Path> for QueryImage<'a> {
     fn from(path: &'a Path) -> Self {
-        Self { name: path.to_string_lossy(), source: Source::File(path) }
+        Self { name: escaped_path(path).into(), source: Source::File(path) }
     }
 }
 

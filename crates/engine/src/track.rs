@@ -41,18 +41,39 @@ pub struct Track {
     frames: Vec<SequenceFrame>,
     /// Name and live fix of each.
     seen: Vec<(String, Option<Fix>)>,
+    /// The time of the latest frame that has one.
+    time: Option<f64>,
+    note: Option<String>,
+    out_of_order: usize,
 }
 
 impl Track {
     /// Before the first frame.
     pub fn new(options: SequenceOptions) -> Self {
         let filter = SequenceFilter::new(options.clone());
-        Self { options, filter, frames: Vec::new(), seen: Vec::new() }
+        Self {
+            options,
+            filter,
+            frames: Vec::new(),
+            seen: Vec::new(),
+            time: None,
+            note: None,
+            out_of_order: 0,
+        }
     }
 
     /// Takes the next frame, called `query`, and says where it was taken by it and those before it. A frame that could not
     /// be read has no matches: the motion since the frame before counts on.
     pub fn push(&mut self, query: &str, frame: SequenceFrame) -> Option<Fix> {
+        let before = self.time;
+        self.time = frame.time.or(before);
+        self.note = before.zip(frame.time).filter(|(before, time)| time < before).map(|(before, time)| {
+            format!(
+                "its time, {time} s, is before that of the frame before it, {before} s: frames count in the order in which \
+                 they come"
+            )
+        });
+        self.out_of_order += usize::from(self.note.is_some());
         let live = self.filter.push(frame.clone());
         self.seen.push((query.to_owned(), live.clone()));
         self.frames.push(frame);
@@ -67,6 +88,17 @@ impl Track {
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
+    }
+
+    /// What is to be said of the latest frame: frames count in the order in which they come, and one that was taken before
+    /// the one before it is probably out of place.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// How many frames were taken before the one before them.
+    pub fn out_of_order(&self) -> usize {
+        self.out_of_order
     }
 
     /// Looks at all frames so far together: the most probable way through them.
@@ -130,6 +162,20 @@ mod tests {
 
     fn found(path: &str, x: f64) -> Match {
         Match { position: Some(LocalPoint { x, y: 0.0, z: Some(2.0) }.into()), ..Match::named(path, 0.9) }
+    }
+
+    #[test]
+    fn times_that_go_back_are_noted() {
+        let mut track = Track::new(SequenceOptions::default());
+        let notes = [Some(1.0), None, Some(3.0), Some(2.0), Some(2.0), Some(1.5), Some(9.0)].map(|time| {
+            track.push("x", SequenceFrame { time, ..SequenceFrame::default() });
+            track.note().map(|note| note.split(':').next().unwrap_or_default().to_owned())
+        });
+        let note = |time, before| {
+            Some(format!("its time, {time} s, is before that of the frame before it, {before} s"))
+        };
+        assert_eq!(notes, [None, None, None, note("2", "3"), None, note("1.5", "2"), None]);
+        assert_eq!(track.out_of_order(), 2);
     }
 
     #[test]

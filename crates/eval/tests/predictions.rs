@@ -163,8 +163,10 @@ fn a_tree_by_hand_in_both_formats() {
         "# kapture format: 1.1\n# query_image, map_image, score\n{q}, {a}, 0.1\n{lost}, {a}, 5\n{q}, {b}, 0.5\n\
          {lost}, {b}, 4\n{q}, {c}, 0.9\n"
     );
+    // As an index names references.
+    let labelled = file(&dir, "labelled.txt", &pairs.replace(", @", ", database/@"));
     let pairs = file(&dir, "pairs.txt", &pairs);
-    for path in [&table, &pairs] {
+    for path in [&table, &pairs, &labelled] {
         let run = read_predictions(path, None, &set).expect("sound");
         let at =
             |rules: &Rules| score(&set, std::slice::from_ref(&run), rules, &[1, 2]).expect("sound").summary;

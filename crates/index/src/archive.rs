@@ -59,7 +59,7 @@ pub fn export(dir: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     let data = beside(&to.with_extension("mdb"));
     let exported = copy_last(dir, &manifest, &data).and_then(|()| write_archive(dir, &data, to));
     remove_data(&data);
-    exported
+    exported.map_err(|error| error.about(&[&data, &beside(to)], to))
 }
 
 /// Copies the last commit.
@@ -119,7 +119,7 @@ pub fn import(from: impl AsRef<Path>, dir: impl AsRef<Path>) -> Result<()> {
         if !existed {
             let _ = fs::remove_dir(dir);
         }
-        return Err(match error {
+        return Err(match error.about(&[&part], dir) {
             error @ (IndexError::Archive { .. } | IndexError::Full { .. } | IndexError::ReadOnly { .. }) => {
                 error
             }

@@ -64,9 +64,9 @@ pub(crate) fn copy(picture: &Picture, shape: Shape, path: &Path) -> Result<()> {
 }
 
 fn copy_trees(picture: &Picture, shape: Shape, path: &Path) -> Result<()> {
-    let dir = picture.dir();
     let error = |error| heed_error(path, "copying", error);
-    let (env, databases) = create(dir, path, 0)?;
+    // What is in the way is where the copy goes, not in the index.
+    let (env, databases) = create(path, path, 0)?;
     for (db, database) in Db::ALL.into_iter().zip(&databases).filter(|(db, _)| *db != Db::About) {
         let mut cursor = picture.tree(db).from(&[]).map_err(|corrupt| picture.corrupt(corrupt))?;
         let mut more = true;

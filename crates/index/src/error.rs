@@ -241,6 +241,20 @@ impl IndexError {
         Self::Damaged { dir: dir.into(), problem: problem.into() }
     }
 
+    /// An error about an unfinished file is one about what it was to become: nobody has heard of the other name.
+    pub(crate) fn about(mut self, unfinished: &[&Path], path: &Path) -> Self {
+        let (Self::Full { dir: named, .. }
+        | Self::ReadOnly { dir: named, .. }
+        | Self::Io { path: named, .. }) = &mut self
+        else {
+            return self;
+        };
+        if unfinished.iter().any(|unfinished| named.starts_with(unfinished)) {
+            *named = path.into();
+        }
+        self
+    }
+
     /// Sorts a system error about `path` by its kind.
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         use io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};

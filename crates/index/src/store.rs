@@ -294,10 +294,24 @@ fn cannot_write(error: &io::Error) -> bool {
     matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | StorageFull | QuotaExceeded)
 }
 
+/// Less than this is left on a disk that has just cut a write short.
+const CUT_SHORT: u64 = 64 << 10;
+
+/// LMDB reports a write of which a part found room as a failing device.
+fn is_cut_by_a_full_disk(path: &Path, error: &std::io::Error) -> bool {
+    const EIO: i32 = 5;
+    let folder = if path.is_dir() { Some(path) } else { path.parent() };
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    error.raw_os_error() == Some(EIO) && fs4::available_space(folder).is_ok_and(|free| free < CUT_SHORT)
+}
+
 /// Sorts an error of LMDB by its kind.
 pub(crate) fn heed_error(dir: &Path, doing: &'static str, error: heed::Error) -> IndexError {
     use heed::MdbError::{Corrupted, Invalid, MapFull, PageNotFound, VersionMismatch};
     match error {
+        heed::Error::Io(source) if is_cut_by_a_full_disk(dir, &source) => {
+            IndexError::Full { dir: dir.into(), problem: "the disk is full".into() }
+        }
         heed::Error::Io(source) => IndexError::io(dir, source),
         heed::Error::Mdb(Corrupted | Invalid | PageNotFound | VersionMismatch) => {
             IndexError::damaged(dir, format!("{error} while {doing}"))

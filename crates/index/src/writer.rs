@@ -294,6 +294,16 @@ impl WritePlaces for Writer {
 
 /// Makes `dir` if it is missing, and refuses it if anything is in it.
 pub(crate) fn prepare_empty(dir: &Path) -> Result<()> {
+    // What the system says of a file in the way names neither it nor what is wrong.
+    if let Some(file) = dir.ancestors().find(|path| path.is_file()) {
+        let problem = match file == dir {
+            true => "this is a file, and an index is a folder: choose another name".to_owned(),
+            false => {
+                format!("{} is a file, and the index would be in it: choose another folder", file.display())
+            }
+        };
+        return Err(IndexError::request(dir, problem));
+    }
     fs::create_dir_all(dir).at(dir)?;
     if fs::read_dir(dir).at(dir)?.next().is_some() {
         return Err(IndexError::Exists { dir: dir.into() });

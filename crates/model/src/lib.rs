@@ -69,7 +69,7 @@ pub use config::{
     PrecisionCheck, RerankerCheck, RerankerConfig, ResNetConfig, ResizeMode, SaladConfig, Selection, Sides,
     SizeRule, Trained, TypicalCandidate, VitConfig, VladConfig,
 };
-pub use device::{Device, DeviceInfo, parse_device};
+pub use device::{Device, DeviceInfo, check_device_name, parse_device};
 pub use error::{ModelError, Result};
 pub use r2former::{Features, R2Former};
 pub use reranker::Reranker;

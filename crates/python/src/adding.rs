@@ -9,7 +9,7 @@ use r2former_data::image::{Limits, shape};
 use r2former_data::{DataError, PanoramaOptions, UtmZone, expand_panoramas_by};
 use r2former_engine::{
     AddOptions, AddReport, Extractor, OpenIndex, Progress, ShardManifest, ShardWork, Source, add_photos,
-    check_sources,
+    check_renamed, check_sources,
 };
 use r2former_index::{ReadPlaces, place_id};
 use r2former_remote::{FetchOptions, ListOptions, RemoteSource, Stores};
@@ -163,6 +163,10 @@ fn add_part(
     };
     watch.check();
     root.label(&mut listing.photos);
+    // A chosen label says that this is meant, and files that are left out are not doubled.
+    if asked.label.is_none() && !asked.skip_duplicates {
+        check_renamed(open.reader(), &listing.photos, &how.sources)?;
+    }
     let limits = Limits::default();
     let expanded = expand_panoramas_by(listing.photos, &panoramas, |path| match from {
         From::Stores(stores, _) if stores.holds(path) => stores.shape(path),

@@ -2,10 +2,10 @@
 
 use super::town::render;
 use crate::common::{Machine, load_model};
-use crate::exit::ExitStatus;
+use crate::exit::{ExitStatus, usage};
 use crate::output::{self, AnswerFormat, print_answers, print_json};
 use crate::progress::Bar;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use r2former_data::dataset::{Kind, Listing, SourceOptions, from_listings, list_photos, source_root};
 use r2former_data::shell_word;
@@ -187,7 +187,7 @@ pub(crate) fn run(args: &DemoArgs, machine: &Machine) -> Result<ExitStatus> {
 /// Refuses an address before the work is done.
 fn check_address(listen: SocketAddr) -> Result<()> {
     if !listen.ip().is_loopback() {
-        bail!(
+        usage!(
             "--serve={listen}: the town is served to this machine alone, as on 127.0.0.1:8080; `r2former serve` has keys for \
              others"
         );

@@ -36,7 +36,7 @@ struct Found<'a> {
 }
 
 pub(crate) fn run(args: &DoctorArgs, machine: &Machine) -> Result<ExitStatus> {
-    let device = parse_device(&machine.device)?;
+    let device = parse_device(machine.name()?)?;
     let environment = Environment::here();
     let info = doctor::guarded(|| Ok(describe(&machine.device, &device)))?;
     let loaded = load_model(args.model.as_deref())?;

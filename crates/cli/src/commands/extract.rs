@@ -1,9 +1,9 @@
 //! `r2former extract`: descriptors of photographs as a safetensors file.
 
-use crate::common::{Machine, ModelArgs, ensure_writable};
+use crate::common::{Machine, ModelArgs, ensure_ending, ensure_writable};
 use crate::descriptor_file::{DescriptorFile, Rows};
-use crate::exit::ExitStatus;
-use crate::output::{self, escaped, print_json};
+use crate::exit::{ExitStatus, usage};
+use crate::output::{self, escaped, print_json, quoted};
 use crate::photos::{PhotoArg, ReadArgs, photo_args_anywhere, shard_of};
 use crate::progress::Bar;
 use crate::shards::{Record, ShardArgs, recorded};
@@ -40,10 +40,11 @@ pub(crate) struct ExtractArgs {
 }
 
 pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<ExitStatus> {
+    ensure_ending("--out", &args.out, "safetensors", "safetensors")?;
     ensure_writable(&args.out)?;
     let tensors = tensor_images(&args.images)?;
     if tensors.is_some() && args.shard.part().is_some() {
-        bail!("--shard is for photographs: name the tensors of this part as FILE.safetensors:NAME:I");
+        usage!("--shard is for photographs: name the tensors of this part as FILE.safetensors:NAME:I");
     }
     let size = tensors.as_ref().map(|t| t.size);
     let extractor = args.model.extractor(machine, size)?.with_limits(args.read.limits());
@@ -150,7 +151,7 @@ fn one(extractor: &Extractor, photo: &PhotoArg, bar: &Bar) -> Result<ImageFeatur
     let loaded = photo.load()?;
     let DecodedQuery { pixels, notes } = extractor.decode(&loaded.query())?;
     for note in notes {
-        bar.note(&format!("note: {}: {}", escaped(&photo.name), escaped(&note)));
+        bar.note(&format!("note: {}: {}", quoted(&photo.name), escaped(&note)));
     }
     Ok(extractor.extract_image(&*pixels)?)
 }

@@ -1,8 +1,8 @@
 //! `r2former match`: do these two photographs show the same place?
 
 use crate::common::{Machine, ModelArgs};
-use crate::exit::ExitStatus;
-use crate::output::{self, escaped, print_json};
+use crate::exit::{ExitStatus, usage};
+use crate::output::{self, escaped, print_json, quoted};
 use crate::photos::{PhotoArg, ReadArgs};
 use crate::tensors::tensor_images;
 use anyhow::{Result, bail};
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &MatchArgs, machine: &Machine) -> Result<ExitStatus> {
 fn photo_pair(args: &MatchArgs) -> Result<[PhotoArg; 2]> {
     let photos = [PhotoArg::of(&args.a), PhotoArg::of(&args.b)];
     if photos.iter().all(PhotoArg::is_stdin) {
-        bail!("both photos are standard input, which can be read only once");
+        usage!("both photos are standard input, which can be read only once");
     }
     Ok(photos)
 }
@@ -92,7 +92,7 @@ fn extract(extractor: &Extractor, photo: &PhotoArg) -> Result<ImageFeatures> {
     let loaded = photo.load()?;
     let DecodedQuery { pixels, notes } = extractor.decode(&loaded.query())?;
     for note in notes {
-        eprintln!("note: {}: {}", escaped(&photo.name), escaped(&note));
+        eprintln!("note: {}: {}", quoted(&photo.name), escaped(&note));
     }
     Ok(extractor.extract_image(&*pixels)?)
 }

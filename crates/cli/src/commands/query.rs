@@ -3,9 +3,11 @@
 use super::priors::PriorArgs;
 use super::sequence::{FrameArg, SequenceArgs};
 use crate::common::{IndexPrecision, Machine, index_address, parse_margin, rerank_or_default};
-use crate::exit::ExitStatus;
+use crate::exit::{ExitStatus, usage};
 use crate::filters::FilterArgs;
-use crate::output::{self, AnswerFormat, PairsFormat, check_pair_names, escaped, print_answers, print_json};
+use crate::output::{
+    self, AnswerFormat, PairsFormat, check_pair_names, escaped, print_answers, print_json, quoted,
+};
 use crate::photos::{PhotoArg, ReadArgs, photo_args, relative_to};
 use crate::progress::Bar;
 use anyhow::{Result, bail};
@@ -138,6 +140,15 @@ impl FormatArgs {
 }
 
 pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
+    if args.cascade.is_some() && args.rerank.is_some_and(|method| method != RerankMethod::Model) {
+        usage!("--cascade chooses candidates for --rerank model, and --rerank says another method");
+    }
+    if args.approximate && args.index.folder().is_some() {
+        usage!(
+            "{}: --approximate is for collections of a cluster; the search of a folder is exact",
+            args.index
+        );
+    }
     let index = PlaceIndex::open(&args.index)?;
     let frames = args.sequence.frames()?;
     let photos = named_photos(args, &frames)?;
@@ -167,12 +178,6 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         }
         None => index.model()?,
     };
-    if args.approximate && args.index.folder().is_some() {
-        bail!(
-            "{}: --approximate is for collections of a cluster; the search of a folder is exact",
-            args.index
-        );
-    }
     let reader = index.reader()?;
     if reader.list(None, 1, &Filter::default())?.places.is_empty() {
         bail!("{0}: the index is empty: add photos with `r2former index add {0} PHOTOS`", args.index);
@@ -204,6 +209,7 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
             if let Some((track, frame)) = track.as_mut().zip(frames.get(i)) {
                 let time = loaded.tags().ok().and_then(|tags| tags.time).map(|seconds| seconds as f64);
                 track.push(&answer.query, frame.with(answer.matches.clone(), time));
+                answer.notes.extend(track.note().map(ToOwned::to_owned));
                 answer.matches.truncate(args.top as usize);
             }
             Ok(answer)
@@ -211,10 +217,13 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         if let (Err(_), Some((track, frame))) = (&answer, track.as_mut().zip(frames.get(i))) {
             track.push(&photo.name, frame.with(Vec::new(), None));
         }
+        let told = track.as_ref().is_some_and(|track| track.out_of_order() > 1);
         let result = match answer {
             Ok(answer) => {
-                for note in &answer.notes {
-                    bar.note(&format!("note: {}: {note}", escaped(&answer.query)));
+                // A list in the wrong order would be a note for each frame.
+                let times = track.as_ref().and_then(|track| track.note()).filter(|_| told);
+                for note in answer.notes.iter().filter(|note| Some(note.as_str()) != times) {
+                    bar.note(&format!("note: {}: {note}", quoted(&answer.query)));
                 }
                 QueryResult::Answer(answer)
             }
@@ -236,6 +245,12 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
     bar.finish();
     if let Some(unused) = priors.unused() {
         eprintln!("note: {}", escaped(&unused));
+    }
+    if let Some(count) = track.as_ref().map(|track| track.out_of_order()).filter(|count| *count > 0) {
+        eprintln!(
+            "note: {count} of {} frames were taken before the frame before them: sort the sequence by time if that is its order",
+            photos.len()
+        );
     }
     let points = track.map(|track| track.points());
     match (format, &points) {

@@ -1,6 +1,7 @@
 //! `r2former query --sequence`: frames in order, and the track that they give together.
 
 use crate::common::parse_metres;
+use crate::exit::usage;
 use crate::output::write_track;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -57,7 +58,7 @@ impl SequenceArgs {
     pub(crate) fn check(&self, positions: Positions) -> Result<()> {
         // An option that photographs exclude is waived where another one requires it.
         if self.sequence.is_none() && !self.track.is_empty() {
-            bail!("--track needs --sequence: a folder or a list of frames in their order");
+            usage!("--track needs --sequence: a folder or a list of frames in their order");
         }
         for file in &self.track {
             let local = positions.kind() == PositionKind::Local && positions.origin().is_none();
@@ -69,7 +70,7 @@ impl SequenceArgs {
                     if local { "local metres without an origin" } else { "no positions" }
                 ),
                 "geojson" | "json" => {}
-                _ => bail!("--track {}: the file must end in .geojson or .csv", file.display()),
+                _ => usage!("--track {}: the file must end in .geojson or .csv", file.display()),
             }
             crate::common::ensure_writable(file)?;
         }

@@ -1,7 +1,7 @@
 //! `r2former serve`: indexes over HTTP.
 
 use crate::common::{IndexPrecision, Machine};
-use crate::exit::ExitStatus;
+use crate::exit::{ExitStatus, Usage, usage};
 use crate::output::{self, escaped};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -146,7 +146,9 @@ pub(crate) fn run(args: &ServeArgs, machine: &Machine) -> Result<ExitStatus> {
         args.tiles.as_deref().map(|text| Basemap::open(text, &args.tiles_attribution)).transpose()?;
     options.watch = args.watch.iter().map(|text| watched(text)).collect::<Result<_>>()?;
     let keys = args.keys.as_deref().map(Keys::open).transpose()?;
-    let options = options.for_address(args.listen, args.hosts.clone(), keys, args.allow_unauthenticated)?;
+    let options = options
+        .for_address(args.listen, args.hosts.clone(), keys, args.allow_unauthenticated)
+        .map_err(|error| Usage(error.to_string()))?;
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(certificate), Some(key)) => Some(tls_config(certificate, key)?),
         _ => None,
@@ -226,7 +228,7 @@ fn named(text: &str) -> Result<(Option<String>, &str)> {
     match text.split_once('=') {
         Some((name, rest)) if !Path::new(text).exists() => {
             if name.is_empty() || name.contains(['/', '\\']) || name.contains(char::is_control) {
-                bail!("{text}: a name before = has no slashes and is not empty, as in streets=/data/places");
+                usage!("{text}: a name before = has no slashes and is not empty, as in streets=/data/places");
             }
             Ok((Some(name.to_owned()), rest))
         }

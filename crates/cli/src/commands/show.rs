@@ -1,11 +1,13 @@
 //! `r2former show`: pictures of attention, matches and answers.
 
-use crate::common::{Machine, ModelArgs, ensure_writable, index_address, parse_radius, rerank_or_default};
+use crate::common::{
+    Machine, ModelArgs, ensure_ending, ensure_writable, index_address, parse_radius, rerank_or_default,
+};
 use crate::exit::ExitStatus;
 use crate::progress::Bar;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use r2former_data::dataset::{SourceOptions, list_photos};
+use r2former_data::dataset::{SourceOptions, escaped_path, list_photos};
 use r2former_data::{Position, PositionKind, geo};
 use r2former_engine::{Extractor, IndexAddress, LocateOptions, PlaceIndex, Progress, RerankMethod, locate};
 use r2former_eval::pictures::{
@@ -104,6 +106,7 @@ pub(crate) fn run(command: &ShowCommand, machine: &Machine) -> Result<ExitStatus
     | ShowCommand::Matches(MatchesArgs { out, .. })
     | ShowCommand::Query(QueryArgs { out, .. })
     | ShowCommand::Map(MapArgs { out, .. })) = command;
+    ensure_ending("--out", out, "SVG", "svg")?;
     ensure_writable(out)?;
     match command {
         ShowCommand::Attention(a) => {
@@ -160,7 +163,7 @@ fn query(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
                 correct: None,
             }
         });
-        let name = image.display().to_string();
+        let name = escaped_path(image);
         let query = Tile {
             photo: Some(Photograph::open(image, LONGEST)?),
             label: "query".into(),

@@ -1,7 +1,7 @@
 //! Answers as CSV: a row for each match, and for each query without one.
 
 use super::answers::word;
-use super::{Out, escaped};
+use super::{Out, escaped, quoted};
 use anyhow::Result;
 use r2former_engine::{LatLon, LocalPoint, Match, Position, PositionKind, QueryResult};
 use serde::Serialize;
@@ -64,7 +64,7 @@ pub(super) fn table(out: &mut Out, results: &[QueryResult], kind: PositionKind) 
 
 /// A name in a table: CSV has no escapes of its own.
 fn name(name: &str) -> String {
-    escaped(name).into_owned()
+    quoted(name).into_owned()
 }
 
 /// A value as it stands in a table; nothing for null.
@@ -78,7 +78,7 @@ fn plain(value: impl Serialize) -> String {
 
 /// Tags as a JSON object, which can hold any of them; nothing for none.
 fn tags(m: &Match) -> String {
-    if m.tags.is_empty() { String::new() } else { name(&plain(&m.tags)) }
+    if m.tags.is_empty() { String::new() } else { escaped(&plain(&m.tags)).into_owned() }
 }
 
 /// A cell for each coordinate of an index's kind of positions.

@@ -1,6 +1,6 @@
 //! Answers to queries: for people, as JSON, GeoJSON, CSV, or as pairs for other tools.
 
-use super::{Out, escaped, escaped_json, print_json};
+use super::{Out, escaped, escaped_json, print_json, quoted};
 use anyhow::{Result, bail};
 use r2former_engine::{
     Answer, Match, PositionKind, Positions, QueryResult, RerankMethod, ScoreKind, Status, answers_geojson,
@@ -56,7 +56,7 @@ pub(crate) fn print_answers(
 }
 
 fn text(out: &mut Out, answer: &Answer, timing: bool, kind: PositionKind) -> Result<()> {
-    out.line(format_args!("{}", escaped(&answer.query)))?;
+    out.line(format_args!("{}", quoted(&answer.query)))?;
     if answer.matches.is_empty() {
         out.line(format_args!("  no match: no photo of the index passes the search radius, tags and times"))?;
     }
@@ -80,7 +80,7 @@ fn text(out: &mut Out, answer: &Answer, timing: bool, kind: PositionKind) -> Res
         }
     }
     if let (PositionKind::None, Some(best)) = (kind, answer.matches.first()) {
-        out.line(format_args!("  best match {}{}", escaped(&best.path), tags(best)))?;
+        out.line(format_args!("  best match {}{}", quoted(&best.path), tags(best)))?;
     }
     if answer.reranking_skipped {
         out.line(format_args!("  reranking skipped: the top-1 margin is large enough"))?;
@@ -113,7 +113,7 @@ fn text(out: &mut Out, answer: &Answer, timing: bool, kind: PositionKind) -> Res
             "  {:>4}  {:>10.4}{score}{position}  {}{heading}{distance}{tags}",
             m.rank,
             m.similarity,
-            escaped(&m.path)
+            quoted(&m.path)
         ))?;
     }
     if timing {
@@ -177,7 +177,7 @@ pub(crate) fn check_pair_names<'a>(format: PairsFormat, names: impl Iterator<Ite
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let named: Vec<String> = refused.iter().take(NAMED).map(|name| format!("'{}'", escaped(name))).collect();
+    let named: Vec<String> = refused.iter().take(NAMED).map(|name| format!("'{}'", quoted(name))).collect();
     bail!(
         "--pairs {tool} cannot write names with {what}: {}{more}; rename the photos, or use --json or --csv",
         named.join(", ")

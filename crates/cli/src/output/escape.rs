@@ -2,47 +2,74 @@
 
 use std::borrow::Cow;
 
-/// The text with control characters, line separators and marks that change the direction of writing replaced by
-/// escapes (`\n`, `\u{1b}`, `\u{202e}`), so that a name stays on its line and cannot steer a terminal.
+/// A message with control characters, line separators and marks that change the direction of writing replaced by escapes
+/// (`\n`, `\u{1b}`, `\u{202e}`), so that it stays on its line and cannot steer a terminal. Names go through [`quoted`]; what
+/// is [`quoted`] already stays as it is.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(
-        text.chars()
-            .flat_map(|c| {
-                let (escape, plain) = match is_unsafe(c) {
-                    true => (Some(c.escape_default()), None),
-                    false => (None, Some(c)),
-                };
-                escape.into_iter().flatten().chain(plain)
-            })
-            .collect(),
-    )
+    let mut safe = String::with_capacity(text.len() + 16);
+    text.chars().for_each(|c| push(&mut safe, c));
+    Cow::Owned(safe)
 }
 
-/// The name that [`escaped`] printed; `None` if the text holds none of its escapes.
+/// A name with the escapes of [`escaped`], and a backslash before what would read as one of them as `\u{5c}`: no two names
+/// are printed alike, and [`unescaped`] leads back.
+pub(crate) fn quoted(name: &str) -> Cow<'_, str> {
+    let mut safe = String::new();
+    let mut rest = name;
+    while let Some(at) = rest.find(|c| c == '\\' || is_unsafe(c)) {
+        let (before, found) = rest.split_at(at);
+        let c = found.chars().next().unwrap_or_default();
+        safe.push_str(before);
+        match c {
+            '\\' if escape(found).is_some() => safe.push_str("\\u{5c}"),
+            c => push(&mut safe, c),
+        }
+        rest = &found[c.len_utf8()..];
+    }
+    if safe.is_empty() {
+        return Cow::Borrowed(name);
+    }
+    safe.push_str(rest);
+    Cow::Owned(safe)
+}
+
+fn push(safe: &mut String, c: char) {
+    match is_unsafe(c) {
+        true => safe.extend(c.escape_default()),
+        false => safe.push(c),
+    }
+}
+
+/// The character that an escape at the start of a text stands for, and the text after it.
+fn escape(text: &str) -> Option<(char, &str)> {
+    let (character, tail) = match text.strip_prefix('\\')?.as_bytes().first()? {
+        b'n' => ('\n', &text[2..]),
+        b'r' => ('\r', &text[2..]),
+        b't' => ('\t', &text[2..]),
+        _ => {
+            let (hex, tail) = text.strip_prefix("\\u{")?.split_once('}')?;
+            (u32::from_str_radix(hex, 16).ok().and_then(char::from_u32)?, tail)
+        }
+    };
+    (character == '\\' || is_unsafe(character)).then_some((character, tail))
+}
+
+/// The name that [`quoted`] printed; `None` if the text holds none of its escapes.
 pub(crate) fn unescaped(text: &str) -> Option<String> {
     let mut name = String::with_capacity(text.len());
     let (mut rest, mut found) = (text, false);
     while let Some(at) = rest.find('\\') {
-        let (before, escape) = rest.split_at(at);
+        let (before, behind) = rest.split_at(at);
         name.push_str(before);
-        let code = escape.strip_prefix("\\u{").and_then(|tail| tail.split_once('}'));
-        let character = match escape.as_bytes().get(1) {
-            Some(b'n') => Some(('\n', &escape[2..])),
-            Some(b'r') => Some(('\r', &escape[2..])),
-            Some(b't') => Some(('\t', &escape[2..])),
-            _ => code.and_then(|(hex, tail)| {
-                Some((u32::from_str_radix(hex, 16).ok().and_then(char::from_u32)?, tail))
-            }),
-        };
-        let (character, tail) = match character.filter(|(character, _)| is_unsafe(*character)) {
-            Some(character) => {
+        let (character, tail) = match escape(behind) {
+            Some(escape) => {
                 found = true;
-                character
+                escape
             }
-            None => ('\\', &escape[1..]),
+            None => ('\\', &behind[1..]),
         };
         name.push(character);
         rest = tail;
@@ -91,7 +118,40 @@ mod tests {
             ("👩\u{200d}🌾.jpg", "👩\u{200d}🌾.jpg"),
         ] {
             assert_eq!(unescaped(shown).as_deref(), (name != shown).then_some(name));
-            assert_eq!(escaped(name), shown);
+            assert_eq!((escaped(name), quoted(name)), (shown.into(), shown.into()));
+        }
+    }
+
+    #[test]
+    fn no_two_names_are_printed_alike() {
+        for (name, shown) in [
+            ("a\\nb.jpg", "a\\u{5c}nb.jpg"),
+            ("a\nb.jpg", "a\\nb.jpg"),
+            ("\\\n", "\\\\n"),
+            ("\\\\n", "\\\\u{5c}n"),
+            ("\\u{5c}n", "\\u{5c}u{5c}n"),
+            ("\\u{\u{200b}}", "\\u{\\u{200b}}"),
+            ("C:\\new", "C:\\u{5c}new"),
+            ("C:\\a", "C:\\a"),
+        ] {
+            assert_eq!(quoted(name), shown);
+            assert_eq!(unescaped(shown).as_deref().unwrap_or(shown), name, "{shown}");
+            assert_eq!(escaped(shown), shown);
+        }
+    }
+
+    #[test]
+    fn every_name_leads_back() {
+        let mut names = vec![String::new()];
+        for _ in 0..5 {
+            let longer =
+                |name: &String| "\\nu{5c}\n\u{1b}".chars().map(|c| format!("{name}{c}")).collect::<Vec<_>>();
+            names = names.iter().flat_map(longer).collect();
+            for name in &names {
+                let shown = quoted(name).into_owned();
+                assert!(!shown.contains(is_unsafe), "{shown:?}");
+                assert_eq!(unescaped(&shown).as_ref().unwrap_or(&shown), name);
+            }
         }
     }
 

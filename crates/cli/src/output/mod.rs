@@ -9,13 +9,14 @@ mod track;
 mod words;
 
 pub(crate) use answers::{AnswerFormat, PairsFormat, check_pair_names, print_answers};
-pub(crate) use escape::{escaped, escaped_json, unescaped};
+pub(crate) use escape::{escaped, escaped_json, quoted, unescaped};
 pub(crate) use recall::print_summary;
 pub(crate) use scores::{print_comparison, print_scores};
 pub(crate) use track::write_track;
 pub(crate) use words::{backbone, bytes, global_head, input, untrained};
 
 use crate::exit::ExitStatus;
+use anyhow::Context;
 use std::fmt::Arguments;
 use std::io::{BufWriter, StdoutLock, Write};
 
@@ -30,10 +31,12 @@ pub(crate) fn stdout() -> Out {
 impl Out {
     /// Prints one line. Lines appear at once on a terminal.
     pub(crate) fn line(&mut self, text: Arguments<'_>) -> anyhow::Result<()> {
-        self.0.write_fmt(text)?;
-        self.0.write_all(b"\n")?;
-        self.0.flush()?;
-        Ok(())
+        let mut write = || {
+            self.0.write_fmt(text)?;
+            self.0.write_all(b"\n")?;
+            self.0.flush()
+        };
+        write().context("standard output")
     }
 }
 

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 ///
 /// Files are photographs by their content, not by their extension. One without a GPS position, in a format that is
 /// not read, or with a damaged or impossible position is skipped with the reason; damage beside a position is noted.
-/// Hidden files are left out; links are followed, but not in circles. Tables of positions and sidecars beside the
+/// Hidden files are left out; links are followed, but not in circles, and a file
+/// counts once, whatever links lead to it. Tables of positions and sidecars beside the
 /// photographs are noted.
 ///
 /// # Errors
@@ -42,6 +43,7 @@ pub(super) fn list_folder(root: &Path, positions: bool, part: Option<&Part>) -> 
         return Err(DataError::Request(format!("{}: is {what}, a folder or file is needed", root.display())));
     }
     let mut found = images_under(root)?;
+    let linked = found.each_file_once();
     if found.images.is_empty() && found.skipped.is_empty() {
         let mut hints = found.companions.hints(root, true, &found.extensions());
         hints.extend(found.others.notes());
@@ -61,6 +63,7 @@ pub(super) fn list_folder(root: &Path, positions: bool, part: Option<&Part>) -> 
     if part.is_none_or(|part| part.shard.is_first()) {
         listing.notes.extend(found.companions.hints(root, positions && without > 0, &extensions));
         listing.notes.extend(found.others.notes());
+        listing.notes.extend(linked);
     }
     Ok(listing)
 }

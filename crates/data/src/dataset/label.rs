@@ -27,7 +27,7 @@ impl SourceRoot {
             DataError::Request(format!("{}: {problem}: give it one with --label", root.display()))
         };
         let label = match label {
-            Some(label) => check(label)?.to_owned(),
+            Some(label) => check_label(label)?.to_owned(),
             None => own.ok_or_else(|| refuse("has no name of its own"))?,
         };
         // A folder's name of 255 bytes can be longer when escaped.
@@ -100,8 +100,11 @@ pub fn source_root(path: &Path, kind: Option<Kind>, label: Option<&str>) -> Resu
 /// Longest label in bytes.
 const LONGEST: usize = 255;
 
-/// A label that somebody chose.
-fn check(label: &str) -> Result<&str> {
+/// A label that somebody chose, if it can begin names.
+///
+/// # Errors
+/// [`DataError::Request`] for an empty or long one, and one with slashes or control characters.
+pub fn check_label(label: &str) -> Result<&str> {
     let usable = (1..=LONGEST).contains(&label.len())
         && !matches!(label, "." | "..")
         && !label.contains(['/', '\\'])

@@ -68,6 +68,20 @@ impl Default for MslsOptions {
     }
 }
 
+impl MslsOptions {
+    /// Whether there are such a subtask and such sequences, in whatever folder.
+    ///
+    /// # Errors
+    /// [`DataError::Request`] for an unknown subtask, and a length that no sequence has.
+    pub fn check(&self) -> Result<()> {
+        if !SUBTASKS.contains(&self.subtask.as_str()) {
+            let known = SUBTASKS.join(", ");
+            return Err(DataError::Request(format!("'{}' is no MSLS subtask: {known}", self.subtask)));
+        }
+        self.task.lengths(self.sequence).map(drop)
+    }
+}
+
 /// Reads `root/{train_val,test}/<city>/{query,database}`; positions are the dataset's own UTM metres, cities
 /// stand in the tag `city`. Cities whose positions are withheld (the challenge's) are read without.
 ///
@@ -76,10 +90,7 @@ impl Default for MslsOptions {
 /// # Errors
 /// A city or column that is not there; a length that no sequence has; a table that breaks its format, with the line.
 pub fn read_msls(root: &Path, options: &MslsOptions) -> Result<Dataset> {
-    if !SUBTASKS.contains(&options.subtask.as_str()) {
-        let known = SUBTASKS.join(", ");
-        return Err(DataError::Request(format!("'{}' is no MSLS subtask: {known}", options.subtask)));
-    }
+    options.check()?;
     let lengths = options.task.lengths(options.sequence)?;
     let cities = cities(&options.cities);
     let mut sides = lengths.map(Frames::new);
@@ -90,9 +101,7 @@ pub fn read_msls(root: &Path, options: &MslsOptions) -> Result<Dataset> {
             .map(|part| root.join(part).join(city))
             .chain([root.join(city)])
             .find(|folder| folder.is_dir())
-            .ok_or_else(|| {
-                DataError::format(root, None, format!("has no city {city} in train_val or test"))
-            })?;
+            .ok_or_else(|| DataError::format(root, None, no_city(root, city)))?;
         for (side, into) in ["query", "database"].into_iter().zip(&mut sides) {
             let folder = folder.join(side);
             told &= folder.join("raw.csv").is_file();
@@ -125,6 +134,47 @@ pub fn read_msls(root: &Path, options: &MslsOptions) -> Result<Dataset> {
         notes,
         sequences: Sequences { database: database_side, queries: query_side },
     })
+}
+
+/// The cities that are on this disk, sorted.
+fn cities_of(root: &Path) -> Vec<String> {
+    let folders = ["train_val", "test"].map(|part| root.join(part));
+    let entries = folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
+    let mut cities: Vec<String> = entries
+        .filter(|entry| entry.path().join("database").is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    cities.sort();
+    cities
+}
+
+/// How many cities a message names.
+const NAMED: usize = 8;
+
+/// The first few of a list of cities, and how many more there are.
+fn few(cities: &[String]) -> String {
+    let named = cities.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match cities.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+fn no_city(root: &Path, city: &str) -> String {
+    let there = cities_of(root);
+    let cure = match there.is_empty() {
+        true => "a city is a folder with database/ and query/".to_owned(),
+        false => format!("there are (--cities chooses): {}", few(&there)),
+    };
+    format!("has no city {city} in train_val or test: {cure}")
+}
+
+/// A note of cities that are there and not among the chosen ones.
+pub(super) fn other_cities(root: &Path, options: &MslsOptions) -> Option<String> {
+    let chosen = cities(&options.cities);
+    let others: Vec<String> = cities_of(root).into_iter().filter(|city| !chosen.contains(city)).collect();
+    (!others.is_empty())
+        .then(|| format!("the cities {}; not read: {} (choose by --cities)", chosen.join(", "), few(&others)))
 }
 
 /// Whether a folder looks like the dataset.
@@ -304,7 +354,15 @@ mod tests {
     fn what_is_not_there_is_named() {
         let dir = city();
         let said = |o: MslsOptions| read_msls(dir.path(), &o).expect_err("not there").to_string();
-        assert!(said(MslsOptions::default()).contains("city sf"));
+        assert!(
+            said(MslsOptions::default())
+                .contains("city sf in train_val or test: there are (--cities chooses): cph")
+        );
+        let none = said(MslsOptions { cities: vec!["x".into()], ..options() });
+        assert!(none.contains("no city x"), "{none}");
+        assert_eq!(other_cities(dir.path(), &options()), None);
+        let note = other_cities(dir.path(), &MslsOptions { cities: vec!["sf".into()], ..options() });
+        assert_eq!(note.as_deref(), Some("the cities sf; not read: cph (choose by --cities)"));
         assert!(said(MslsOptions { subtask: "x".into(), ..options() }).contains("subtask"));
         std::fs::remove_file(dir.path().join("train_val/cph/query/subtask_index.csv"))
             .expect("was written above");

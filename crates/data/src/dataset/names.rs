@@ -40,10 +40,19 @@ pub(super) fn relative_name(root: &Path, path: &Path) -> String {
 /// # }
 /// ```
 pub fn escaped_name(name: impl AsRef<OsStr>) -> String {
+    escaped(name.as_ref(), composed)
+}
+
+/// As [`escaped_name`], with letters in the form that they have: the text of a path that other programs open.
+pub fn escaped_path(path: impl AsRef<OsStr>) -> String {
+    escaped(path.as_ref(), |text| text)
+}
+
+fn escaped(name: &OsStr, form: impl Fn(String) -> String) -> String {
     let mut text = String::new();
-    for chunk in name.as_ref().as_encoded_bytes().utf8_chunks() {
+    for chunk in name.as_encoded_bytes().utf8_chunks() {
         // Composed by itself: an accent after an escape must not join the escape's last letter.
-        let valid = composed(chunk.valid().to_owned());
+        let valid = form(chunk.valid().to_owned());
         let mut rest = valid.as_str();
         while let Some(at) = rest.find('\\') {
             let (before, escape) = rest.split_at(at);
@@ -141,6 +150,35 @@ impl Finder {
     }
 }
 
+/// The file that a path leads to, without links and detours, so that two paths of one file are seen to be that. Folders
+/// are resolved once each: a table names many files of few folders.
+#[derive(Debug, Default)]
+pub(super) struct RealFiles {
+    folders: HashMap<PathBuf, PathBuf>,
+}
+
+impl RealFiles {
+    /// The real path; the path itself where nothing is there, and of an address.
+    pub(super) fn of(&mut self, path: &Path) -> PathBuf {
+        let whole = || path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return whole() };
+        if path.to_str().is_some_and(is_address) {
+            return path.to_owned();
+        }
+        if path.is_symlink() {
+            return whole();
+        }
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        if let Some(folder) = self.folders.get(parent) {
+            return folder.join(name);
+        }
+        let folder = parent.canonicalize().unwrap_or_else(|_| parent.to_owned());
+        let real = folder.join(name);
+        self.folders.insert(parent.to_owned(), folder);
+        real
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +204,7 @@ mod tests {
     fn bytes_that_are_no_text_stay_apart() {
         use std::os::unix::ffi::OsStrExt;
         let name = |bytes: &[u8]| escaped_name(OsStr::from_bytes(bytes));
+        assert_eq!(escaped_path(OsStr::from_bytes(b"a\xe9/e\xcc\x81\\xE9")), "a\\xE9/e\u{301}\\x5CxE9");
         assert_eq!(name(b"n\xe9.jpg"), "n\\xE9.jpg");
         assert_ne!(name(b"n\xe9.jpg"), name(b"n\xe8.jpg"));
     }
@@ -210,6 +249,29 @@ mod tests {
             }
             proptest::prop_assert_eq!(unescaped(&name), wanted);
         }
+    }
+
+    #[test]
+    fn every_path_of_a_file_is_one() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let home = dir.path().canonicalize().expect("a folder");
+        std::fs::create_dir(home.join("a")).expect("can be written");
+        std::fs::write(home.join("a/x.jpg"), b"x").expect("can be written");
+        let mut real = RealFiles::default();
+        let mut of = |path: &str| real.of(&home.join(path));
+        for path in ["a/x.jpg", "a/./x.jpg", "a/../a/x.jpg", "a/x.jpg"] {
+            assert_eq!(of(path), home.join("a/x.jpg"), "{path}");
+        }
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(home.join("a"), home.join("b")).expect("a link");
+            std::os::unix::fs::symlink("x.jpg", home.join("a/y.jpg")).expect("a link");
+            assert_eq!(of("b/x.jpg"), home.join("a/x.jpg"));
+            assert_eq!(of("b/y.jpg"), home.join("a/x.jpg"));
+        }
+        assert_eq!(of("no/z.jpg"), home.join("no/z.jpg"));
+        let address = Path::new("https://host/a/../x.jpg");
+        assert_eq!(RealFiles::default().of(address), address);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A CSV of photographs and their positions.
 
 use super::angle::{self, Axis, Side};
-use super::columns::{Columns, Place};
-use super::names::{Finder, is_address, resolve};
+use super::columns::{Columns, Place, WANTED};
+use super::names::{Finder, RealFiles, is_address, resolve};
 use super::number::{Quantity, number_of};
 use super::remarks::Remarks;
 use super::row::{Problem, Row};
@@ -43,7 +43,8 @@ const SAME_DEGREES: f64 = 1e-5;
 /// disk; [`Photo::name`] is composed (NFC).
 ///
 /// A row whose position cannot be read, whose position is exactly 0,0, or whose file is missing is skipped with its
-/// line and the reason; an optional value that cannot be read is left out with a note.
+/// line and the reason; an optional value that cannot be read is left out with a note. A row that leads to the file of
+/// one before it, whatever path either states, repeats that one and is noted.
 ///
 /// # Errors
 /// [`DataError::Io`]; [`DataError::Format`] for a file that is no table, and for what makes every position doubtful: a
@@ -181,9 +182,11 @@ fn list_table(table: &Table, root: &Path, options: Options, look: &mut LookUp<'_
         return Err(Columns::missing(table, "the position"));
     }
     let columns_note = columns.describe(table);
+    let unused_zone = options.zone.and_then(|zone| unused_zone(table, &columns, zone));
     let ignored = options.positions == Some(PositionKind::None) && columns.place.take().is_some();
     if table.rows.is_empty() && table.bad.is_empty() {
-        return Err(table.complain(None, "has a header but no rows"));
+        return Err(table
+            .complain(None, format!("has a header but no rows: each photograph needs one, with {WANTED}")));
     }
     check_kind(table, &columns, options)?;
     if let (Some(Place::Metres(..)), None, None) = (&columns.place, columns.zone, options.zone) {
@@ -198,6 +201,7 @@ fn list_table(table: &Table, root: &Path, options: Options, look: &mut LookUp<'_
     let mut remarks = Remarks::new(table.name());
     let mut units = BTreeSet::new();
     let mut listing = Listing { notes: vec![columns_note], ..Listing::default() };
+    listing.notes.extend(unused_zone);
     let skip = |listing: &mut Listing, path: PathBuf, line: u64, problem: Problem| {
         let reason = format!("{}:{line}: {}", table.name(), problem.reason);
         listing.skipped.push(Skipped { path: without_secrets(path), reason, kind: problem.kind });
@@ -207,8 +211,8 @@ fn list_table(table: &Table, root: &Path, options: Options, look: &mut LookUp<'_
         let path = path.map_or_else(|| table.path().to_owned(), |cell| resolve(root, cell).0);
         skip(&mut listing, path, row.line, Problem::unreadable(&*row.problem));
     }
-    let mut rows: Vec<(u64, Photo)> = Vec::with_capacity(table.rows.len());
-    let mut number_of_name: HashMap<String, usize> = HashMap::new();
+    let mut rows: Vec<(u64, Photo, Result<(), String>)> = Vec::with_capacity(table.rows.len());
+    let (mut real, mut rows_of) = (RealFiles::default(), RowsOf::default());
     let mut contradicted: BTreeSet<usize> = BTreeSet::new();
     for (line, cells) in &table.rows {
         let mut row = Row { columns: &columns, table, line: *line, cells, remarks: &mut remarks };
@@ -229,37 +233,35 @@ fn list_table(table: &Table, root: &Path, options: Options, look: &mut LookUp<'_
             (Err(problem), false) => row.remarks.add("without a position", *line, problem.reason),
         }
         units.extend(row.fill(&mut photo));
-        match number_of_name.get(&photo.name) {
-            Some(&before) if rows[before].1.position == photo.position => {
-                remarks.add(
-                    "that repeat another",
-                    *line,
-                    format!("{} is on line {} as well", photo.name, rows[before].0),
-                );
-            }
-            Some(&before) => {
-                contradicted.insert(before);
-                let reason = format!("is on line {} with another position", rows[before].0);
-                skip(&mut listing, photo.path, *line, Problem::unreadable(reason));
+        let found = look(&photo.path).map(|path| photo.path = path);
+        let file = real.of(&photo.path);
+        match rows_of.before(&photo.name, &file) {
+            Some((before, how)) => {
+                let (first, other, _) = &rows[before];
+                if other.position == photo.position {
+                    let problem = format!("{} {how} line {first}", photo.name);
+                    remarks.add("that repeat another", *line, problem);
+                } else {
+                    contradicted.insert(before);
+                    let reason = format!("{how} line {first}, with another position");
+                    skip(&mut listing, photo.path, *line, Problem::unreadable(reason));
+                }
             }
             None => {
-                number_of_name.insert(photo.name.clone(), rows.len());
-                rows.push((*line, photo));
+                rows_of.insert(&photo.name, file, rows.len());
+                rows.push((*line, photo, found));
             }
         }
     }
     let mut missing = 0;
-    for (number, (line, mut photo)) in rows.into_iter().enumerate() {
+    for (number, (line, photo, found)) in rows.into_iter().enumerate() {
         if contradicted.contains(&number) {
             let problem = Problem::unreadable("is on a later line with another position");
             skip(&mut listing, photo.path, line, problem);
             continue;
         }
-        match look(&photo.path) {
-            Ok(path) => {
-                photo.path = path;
-                listing.photos.push(photo);
-            }
+        match found {
+            Ok(()) => listing.photos.push(photo),
             Err(what) => {
                 missing += 1;
                 skip(&mut listing, photo.path, line, Problem::unreadable(what));
@@ -286,7 +288,45 @@ fn list_table(table: &Table, root: &Path, options: Options, look: &mut LookUp<'_
         listing.photos.len(),
         listing.skipped.len() - without - missing
     ));
+    if listing.photos.is_empty() {
+        listing.notes.push(format!(
+            "no row can be used: each needs the path of a photograph, relative to the table's folder, {}: {WANTED}",
+            if options.needs_position { "and its position" } else { "and may have a position" }
+        ));
+    }
     Ok(listing)
+}
+
+/// The rows that are taken, by the name and by the file of each: one photograph is one row, however its path is written.
+#[derive(Default)]
+struct RowsOf {
+    name: HashMap<String, usize>,
+    file: HashMap<PathBuf, usize>,
+}
+
+impl RowsOf {
+    /// The row that has a name or a file already, and how another one relates to it.
+    fn before(&self, name: &str, file: &Path) -> Option<(usize, &'static str)> {
+        let same_name = self.name.get(name).map(|row| (*row, "is on"));
+        same_name.or_else(|| self.file.get(file).map(|row| (*row, "is the same file as")))
+    }
+
+    fn insert(&mut self, name: &str, file: PathBuf, row: usize) {
+        self.name.insert(name.to_owned(), row);
+        self.file.insert(file, row);
+    }
+}
+
+/// Why a zone that somebody chose says nothing about a table.
+fn unused_zone(table: &Table, columns: &Columns, zone: UtmZone) -> Option<String> {
+    let why = match (&columns.place, columns.zone) {
+        (Some(Place::Metres(..)), None) => return None,
+        (Some(Place::Metres(..)), Some(at)) => format!("the column {} states each row's", table.header[at]),
+        (Some(Place::Degrees(..) | Place::Point(..)), _) => "positions are read in degrees".into(),
+        (Some(Place::Local(..)), _) => "positions are local metres".into(),
+        (None, _) => "the table has no positions".into(),
+    };
+    Some(format!("the UTM zone {}{} is not used: {why}", zone.number, zone.band))
 }
 
 /// Refuses positions of another kind than the one that is needed, by the names of both.
@@ -376,6 +416,10 @@ fn check_rivals(table: &Table, columns: &Columns) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "positions_csv_row_tests.rs"]
+mod row_tests;
 
 #[cfg(test)]
 #[path = "positions_csv_tests.rs"]

@@ -139,7 +139,14 @@ pub fn list_photos(path: &Path, kind: Option<Kind>, options: &SourceOptions) -> 
         Kind::Csv => list_positions_csv(path, options.utm_zone, options.positions)?,
         Kind::Panoramas => list_panoramas(path)?,
         Kind::Vg => database(read_vg(path, &options.vg)?),
-        Kind::Msls => database(read_msls(path, &options.msls)?),
+        Kind::Msls => {
+            let mut listing = database(read_msls(path, &options.msls)?);
+            listing.notes.extend(msls::other_cities(path, &options.msls));
+            if options.positions == Some(PositionKind::Wgs84) {
+                leave_out_withheld_positions(&mut listing);
+            }
+            listing
+        }
     };
     match options.positions {
         Some(PositionKind::Local) if kind == Kind::Exif => leave_out_positions_of_the_globe(&mut listing),
@@ -163,6 +170,11 @@ pub fn list_photos(path: &Path, kind: Option<Kind>, options: &SourceOptions) -> 
     }
     let count = listing.photos.len();
     listing.notes.insert(0, format!("{}: read as {kind}, {count} photographs{of_shard}", path.display()));
+    if let Some(zone) = options.utm_zone.filter(|_| kind != Kind::Csv) {
+        let UtmZone { number, band } = zone;
+        let note = format!("the UTM zone {number}{band} is not used: it is that of a table (CSV) in metres");
+        listing.notes.push(note);
+    }
     Ok(listing)
 }
 
@@ -175,6 +187,18 @@ fn leave_out_positions_of_the_globe(listing: &mut Listing) {
     listing.skipped.extend(photos.into_iter().map(|photo| Skipped {
         path: photo.path,
         reason: reason.into(),
+        kind: SkipKind::WithoutPosition,
+    }));
+}
+
+/// Leaves out photographs without a position, as those of MSLS's challenge.
+fn leave_out_withheld_positions(listing: &mut Listing) {
+    let (known, withheld) =
+        std::mem::take(&mut listing.photos).into_iter().partition(|photo| photo.position.is_some());
+    listing.photos = known;
+    listing.skipped.extend(withheld.into_iter().map(|photo: crate::Photo| Skipped {
+        path: photo.path,
+        reason: "its city states no positions (it has no raw.csv)".into(),
         kind: SkipKind::WithoutPosition,
     }));
 }

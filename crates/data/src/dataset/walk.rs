@@ -2,12 +2,12 @@
 
 use super::content::{self, Content};
 use super::hints::Companions;
-use super::names::relative_name;
+use super::names::{RealFiles, relative_name};
 use super::others::{Others, is_backup};
 use super::{SkipKind, Skipped};
 use crate::{DataError, Result};
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
@@ -17,6 +17,9 @@ const IMAGES: [&str; 9] = ["jpg", "jpeg", "jfif", "png", "webp", "tif", "tiff", 
 /// Folders that servers and archivers fill with thumbnails, copies and deleted files.
 const FOREIGN_FOLDERS: [&str; 7] =
     ["@eaDir", "#recycle", "@Recycle", "$RECYCLE.BIN", "__MACOSX", "System Volume Information", "lost+found"];
+
+/// Why a link is not followed that would lead through the folder itself again.
+const LEADS_BACK: &str = "is a link that leads back to a folder above it";
 
 /// Image files under a folder.
 #[derive(Debug, Default)]
@@ -29,12 +32,40 @@ pub(super) struct Found {
     pub(super) companions: Companions,
     /// Backups, and whatever else there is.
     pub(super) others: Others,
+    /// Links to files and folders that were followed.
+    links: HashSet<PathBuf>,
 }
 
 impl Found {
     /// The extensions of the photographs, in lower case.
     pub(super) fn extensions(&self) -> BTreeSet<String> {
         self.images.iter().filter_map(|(path, _)| extension(path)).collect()
+    }
+
+    /// Leaves out files that links give a second name: the one without links counts, else the first. Says so in one line.
+    pub(super) fn each_file_once(&mut self) -> Option<String> {
+        if self.links.is_empty() {
+            return None;
+        }
+        let linked = |path: &Path| path.ancestors().any(|part| self.links.contains(part));
+        let mut files = RealFiles::default();
+        let mut names: HashMap<PathBuf, String> = HashMap::with_capacity(self.images.len());
+        for (path, name) in self.images.iter().filter(|(path, _)| !linked(path)) {
+            names.insert(files.of(path), name.clone());
+        }
+        let (mut count, mut example) = (0, None);
+        self.images.retain(|(path, name)| {
+            let first = names.entry(files.of(path)).or_insert_with(|| name.clone());
+            if first != name {
+                count += 1;
+                example.get_or_insert_with(|| (name.clone(), first.clone()));
+            }
+            first == name
+        });
+        let (name, first) = example?;
+        Some(format!(
+            "{count} photographs that links show under a second name count once: the first is {name}, which is {first}"
+        ))
     }
 }
 
@@ -50,13 +81,14 @@ pub(super) fn images_under(root: &Path) -> Result<Found> {
         return Err(DataError::Request(format!("{}: is a file, a folder is needed", root.display())));
     }
     let mut found = Found::default();
-    let entries = WalkDir::new(root).follow_links(true).into_iter().filter_entry(|e| {
+    let mut entries = WalkDir::new(root).follow_links(true).into_iter().filter_entry(|e| {
         let name = e.file_name().to_string_lossy();
         e.depth() == 0 || !is_hidden(&name)
     });
+    let real_root = root.canonicalize().map_err(|e| DataError::io(root, e))?;
     // What came last, with its depth: an error may lack its path.
     let mut last = (root.to_owned(), 0);
-    for entry in entries {
+    while let Some(entry) = entries.next() {
         let entry = match entry {
             Ok(entry) => entry,
             Err(e) if e.depth() == 0 => {
@@ -68,7 +100,7 @@ pub(super) fn images_under(root: &Path) -> Result<Found> {
                     None => closed_link(&last, e.depth(), &found.skipped).unwrap_or_else(|| root.to_owned()),
                 };
                 let reason = if e.loop_ancestor().is_some() {
-                    "is a link that leads back to a folder above it".into()
+                    LEADS_BACK.into()
                 } else {
                     e.io_error().map_or_else(|| e.to_string(), ToString::to_string)
                 };
@@ -77,6 +109,18 @@ pub(super) fn images_under(root: &Path) -> Result<Found> {
             }
         };
         last = (entry.path().to_owned(), entry.depth());
+        if entry.depth() > 0 && entry.path_is_symlink() {
+            // The walk itself sees only what leads back to where it has been.
+            let is_above = entry.file_type().is_dir()
+                && entry.path().canonicalize().is_ok_and(|real| real_root.starts_with(real));
+            if is_above {
+                let path = entry.into_path();
+                found.skipped.push(Skipped { path, reason: LEADS_BACK.into(), kind: SkipKind::Unreadable });
+                entries.skip_current_dir();
+                continue;
+            }
+            found.links.insert(entry.path().to_owned());
+        }
         if !entry.file_type().is_file() {
             continue;
         }
@@ -214,6 +258,41 @@ mod tests {
         }
         assert!(matches!(images_under(&root.join("nowhere")), Err(DataError::Io { .. })));
         assert!(matches!(images_under(&root.join("b.JPG")), Err(DataError::Request(_))));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_add_no_file_twice() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let (root, away) = (dir.path().join("root"), dir.path().join("away"));
+        for folder in [root.join("may"), away.clone()] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        for file in
+            [root.join("may/a.jpg"), root.join("may/b.jpg"), away.join("c.jpg"), dir.path().join("d.jpg")]
+        {
+            std::fs::write(file, "x").unwrap();
+        }
+        // Siblings, before and after what they lead to; a file; above the folder; another folder, which counts once.
+        for (to, link) in [
+            ("may", "latest"),
+            ("may", "z"),
+            ("may/a.jpg", "best.jpg"),
+            ("..", "up"),
+            ("../away", "e"),
+            ("e", "f"),
+        ] {
+            symlink(to, root.join(link)).unwrap();
+        }
+        let mut found = images_under(&root).unwrap();
+        let note = found.each_file_once().unwrap();
+        let names: Vec<_> = found.images.iter().map(|i| i.1.as_str()).collect();
+        assert_eq!(names, ["e/c.jpg", "may/a.jpg", "may/b.jpg"]);
+        assert!(note.starts_with("6 photographs") && note.contains("best.jpg, which is may/a.jpg"), "{note}");
+        let skipped: Vec<_> = found.skipped.iter().map(|s| (s.path.clone(), s.reason.as_str())).collect();
+        assert_eq!(skipped, [(root.join("up"), LEADS_BACK)]);
+        assert_eq!(images_under(&root.join("may")).unwrap().each_file_once(), None);
     }
 
     /// The walk does not say which link it could not follow.

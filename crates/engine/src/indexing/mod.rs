@@ -9,7 +9,7 @@ mod twins;
 
 pub use memory::{MemoryImage, add_images};
 pub use report::{AddOptions, AddReport, Changed, Duplicate, FieldChange};
-pub use sources::check_sources;
+pub use sources::{check_renamed, check_sources};
 
 pub(crate) use self::compare::differences;
 use self::compare::{place_of, shows_another};

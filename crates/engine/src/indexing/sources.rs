@@ -2,7 +2,8 @@
 
 use super::AddOptions;
 use crate::{EngineError, Result};
-use r2former_index::{Filter, ReadPlaces, Source};
+use r2former_data::{Photo, shell_word};
+use r2former_index::{FileFingerprint, Filter, Place, ReadPlaces, Source, place_id};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -48,6 +49,52 @@ pub fn check_sources(index: &impl ReadPlaces, options: &AddOptions) -> Result<()
             "the label {label:?} stands for {known} in this index, and {root} has the same label; nothing was added. \
              {cure}"
         )));
+    }
+    Ok(())
+}
+
+/// Photographs of a source that are compared with the index to see whether it was renamed.
+const COMPARED: usize = 8;
+
+/// Refuses sources that have a label of their own and seem to be one of the index's under another name: its folder or table
+/// no longer exists, and most of a sample of the `photos` are the files that the index has from there, by their relative
+/// names and their bytes. Adding them would double the source. For whoever has not chosen the labels, which would say that
+/// this is meant.
+///
+/// # Errors
+/// [`EngineError::Request`] names both and says what to do; [`EngineError::Index`] for a failing index.
+pub fn check_renamed(index: &impl ReadPlaces, photos: &[Photo], sources: &[Source]) -> Result<()> {
+    let known = index.sources()?;
+    let gone = |source: &&Source| {
+        !source.is_uploads() && !source.root.contains("://") && !Path::new(&source.root).exists()
+    };
+    let gone: Vec<&Source> = known.iter().filter(gone).collect();
+    for source in sources.iter().filter(|source| known.iter().all(|known| known.label != source.label)) {
+        let own: Vec<&Photo> = photos.iter().filter(|photo| source.holds(&photo.name)).collect();
+        let sample: Vec<&Photo> = own.iter().step_by(own.len().div_ceil(COMPARED).max(1)).copied().collect();
+        for old in &gone {
+            let named =
+                |photo: &&Photo| place_id(&format!("{}{}", old.label, &photo.name[source.label.len()..]));
+            let places = index.get(&sample.iter().map(named).collect::<Vec<_>>())?;
+            let is_same = |(photo, place): &(&&Photo, Option<Place>)| {
+                let file = place.as_ref().and_then(|place| place.file);
+                file.is_some_and(|file| FileFingerprint::of_file(&photo.path).is_ok_and(|own| own == file))
+            };
+            let same = sample.iter().zip(places).filter(is_same).count();
+            if same > 0 && 2 * same >= sample.len() {
+                return Err(EngineError::Request(format!(
+                    "{} holds the photographs that this index has from {}, which no longer exists: it seems to have been renamed, \
+                     and their names would begin with {:?} instead of {:?}; nothing was added. To keep their names: --label {} \
+                     --moved. To add them once more under new names: --label {}",
+                    source.root,
+                    old.root,
+                    source.label,
+                    old.label,
+                    shell_word(&old.label),
+                    shell_word(&source.label)
+                )));
+            }
+        }
     }
     Ok(())
 }

@@ -73,17 +73,28 @@ pub fn read_predictions(
             });
         }
         let line = row.line;
-        *slot = Some(QueryPredictions { line, references: references(path, row, &database)? });
+        *slot = Some(QueryPredictions { line, references: references(path, row, &database, format)? });
     }
     Ok(Predictions { path: path.to_path_buf(), queries: found })
 }
 
-fn references(path: &Path, row: Row, database: &Names) -> Result<Vec<u32>, PredictionsError> {
+/// The numbers of a row's references. Pairs of `r2former query` name them as an index does, `LABEL/NAME`: the label is left out
+/// where the database has no image of the whole name.
+fn references(
+    path: &Path,
+    row: Row,
+    database: &Names,
+    format: PredictionFormat,
+) -> Result<Vec<u32>, PredictionsError> {
+    let without_label = |name: &str| match format {
+        PredictionFormat::Kapture => database.number(name.split_once('/')?.1),
+        PredictionFormat::Msls | PredictionFormat::Csv => None,
+    };
     let mut seen = HashSet::new();
     let mut all = Vec::with_capacity(row.references.len());
     for (line, name) in row.references {
         let path = path.to_path_buf();
-        let Some(number) = database.number(&name) else {
+        let Some(number) = database.number(&name).or_else(|| without_label(&name)) else {
             let count = database.written.len();
             return Err(PredictionsError::UnknownReference { path, line, query: row.query, name, count });
         };

@@ -45,6 +45,22 @@ pub const FEATURES: &[&str] = &[
 /// assert!(error.contains("cpu, or cuda"), "{error}");
 /// ```
 pub fn parse_device(name: &str) -> Result<Device> {
+    match kind_of(name)? {
+        ("cpu", _) => Ok(Device::flex()),
+        (kind, index) => open(name, kind, index),
+    }
+}
+
+/// Whether a name is one that [`parse_device`] knows in this build; whether this machine has such a device is not asked.
+///
+/// # Errors
+/// [`ModelError::Device`] when the name is unknown, or its feature was not compiled in.
+pub fn check_device_name(name: &str) -> Result<()> {
+    kind_of(name).map(drop)
+}
+
+/// The kind of device that a name means, and its index.
+fn kind_of(name: &str) -> Result<(&str, Option<usize>)> {
     let (kind, index) = match name.split_once(':') {
         Some((kind, index)) => {
             let Ok(index) = index.parse::<usize>() else {
@@ -57,12 +73,12 @@ pub fn parse_device(name: &str) -> Result<Device> {
         None => (name, None),
     };
     match kind {
-        "cpu" if index.is_none() => Ok(Device::flex()),
+        "cpu" if index.is_none() => Ok((kind, index)),
         "cpu" => Err(ModelError::Device(format!("device {name}: the CPU has no index; write cpu"))),
         "webgpu" => Err(ModelError::Device(format!(
             "device {name}: WebGPU is the API of browsers; use wgpu, which chooses the API of this machine"
         ))),
-        _ if FEATURES.contains(&kind) => open(name, kind, index),
+        _ if FEATURES.contains(&kind) => Ok((kind, index)),
         _ if KINDS.contains(&kind) => Err(ModelError::Device(format!(
             "device {name}: this build has no {kind}; build with `cargo build --release --features {kind}`, or use \
              --device {}",

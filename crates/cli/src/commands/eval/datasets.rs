@@ -2,7 +2,8 @@
 
 use super::sets::{DbStructArgs, FramesArgs, StLuciaArgs};
 use crate::common::{parse_angle, parse_longitude, parse_radius};
-use anyhow::{Result, bail};
+use crate::exit::usage;
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use r2former_data::UtmZone;
 use r2former_data::dataset::{self, Dataset, DatasetSpec, MslsOptions, MslsTask, Region, SourceOptions};
@@ -147,6 +148,11 @@ impl<R: Args> DatasetCommand<R> {
                 queries: a.queries.clone(),
                 positives: a.positives.clone(),
             },
+            Self::Panoramas(With { dataset: a, .. }) if a.every < 2 || a.offset >= a.every => usage!(
+                "--every {} --offset {}: the step must be at least 2, and the offset below it",
+                a.every,
+                a.offset
+            ),
             Self::Panoramas(With { dataset: a, .. }) => DatasetSpec::Panoramas {
                 path: a.root.clone(),
                 region: Region { west_of: a.west_of, east_of: a.east_of },
@@ -206,7 +212,13 @@ fn photos(args: &PhotosArgs) -> Result<Dataset> {
 
 fn msls(args: &MslsArgs) -> Result<DatasetSpec> {
     if let (MslsTask::Im2Im, Some(frames)) = (args.task, args.sequence) {
-        bail!("--sequence {frames}: im2im has no sequences; name a --task: im2seq, seq2im or seq2seq");
+        usage!("--sequence {frames}: im2im has no sequences; name a --task: im2seq, seq2im or seq2seq");
+    }
+    let sequence = args.sequence.unwrap_or(MslsOptions::default().sequence);
+    let chosen =
+        MslsOptions { subtask: args.subtask.clone(), task: args.task, sequence, ..Default::default() };
+    if let Err(error) = chosen.check() {
+        usage!("{error}");
     }
     Ok(DatasetSpec::Msls {
         path: args.root.clone(),
@@ -214,6 +226,6 @@ fn msls(args: &MslsArgs) -> Result<DatasetSpec> {
         subtask: args.subtask.clone(),
         all_queries: args.all_queries,
         task: args.task,
-        sequence: args.sequence.unwrap_or(MslsOptions::default().sequence),
+        sequence,
     })
 }

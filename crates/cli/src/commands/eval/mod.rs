@@ -12,7 +12,7 @@ use crate::common::{
     Machine, ModelArgs, ensure_writable_folder, load_model, parse_margin, parse_metres, parse_share, renamed,
     rerank_or_default,
 };
-use crate::exit::ExitStatus;
+use crate::exit::{ExitStatus, usage};
 use crate::output::{self, print_json, print_summary};
 use crate::progress::Bar;
 use anyhow::Result;
@@ -21,8 +21,8 @@ use datasets::{DatasetCommand, RulesArgs};
 use r2former_data::dataset::Dataset;
 use r2former_engine::{Extractor, RerankMethod, Settings};
 use r2former_eval::{
-    Environment, EvalOptions, EvalSummary, FeatureStorage, PAGE, PredictionsFile, QueryPreprocessing, Rules,
-    RunInfo, Unknown, Window, evaluate, rank, write_report,
+    Environment, EvalOptions, EvalSummary, FeatureStorage, PAGE, PredictionFormat, PredictionsFile,
+    QueryPreprocessing, Rules, RunInfo, Unknown, Window, evaluate, rank, write_report,
 };
 use r2former_model::Device;
 use serde_json::json;
@@ -141,6 +141,9 @@ pub(crate) fn run(command: &EvalCommand, machine: &Machine) -> Result<ExitStatus
 
 fn on_dataset(command: &DatasetCommand<RunArgs>, machine: &Machine) -> Result<ExitStatus> {
     let args = command.rest();
+    if let Some(Err(error)) = args.predictions.as_deref().map(PredictionFormat::of) {
+        usage!("--predictions {error}");
+    }
     let dataset = command.read()?;
     // Outputs are checked before the run, so that its result is not lost.
     args.report.as_deref().map(ensure_writable_folder).transpose()?;

@@ -4,17 +4,19 @@ use super::changes;
 use super::left_out::LeftOut;
 use super::sources::Sources;
 use crate::common::{IndexPrecision, Machine, bounded, index_address};
-use crate::exit::ExitStatus;
+use crate::exit::{ExitStatus, usage};
 use crate::output::{self, escaped, print_json};
 use crate::progress::{Bar, WithoutNotes};
 use crate::shards::{ShardArgs, recorded};
 use anyhow::{Result, bail};
 use clap::Args;
-use r2former_data::dataset::{Kind, Skipped, SourceOptions, escaped_name};
+use r2former_data::dataset::{
+    Kind, MslsOptions, SkipKind, Skipped, SourceOptions, check_label, detect, escaped_name,
+};
 use r2former_data::image::{Limits, shape};
 use r2former_data::{DataError, PanoramaMode, PanoramaOptions, PositionKind, UtmZone, expand_panoramas_by};
 use r2former_engine::{
-    AddOptions, AddReport, IndexAddress, PlaceIndex, ShardWork, add_photos, check_sources,
+    AddOptions, AddReport, IndexAddress, PlaceIndex, ShardWork, add_photos, check_renamed, check_sources,
 };
 use r2former_index::{ReadPlaces, place_id};
 use serde_json::{Map, json};
@@ -42,7 +44,7 @@ pub(crate) struct AddArgs {
     /// Label of a source: names of its images in the index are LABEL/PATH, with the path relative to the source. Once
     /// for each source, in their order [default: the name of the folder, of a table without .csv, or of the folder of a
     /// single photo].
-    #[arg(long = "label", value_name = "NAME")]
+    #[arg(long = "label", value_name = "NAME", value_parser = parse_label)]
     labels: Vec<String>,
     /// Take what has changed since it was added: a corrected position, heading, altitude, time or tag without extracting
     /// again, a photo whose file is another with new descriptors. Without this, changes are listed and not taken.
@@ -58,6 +60,9 @@ pub(crate) struct AddArgs {
     /// UTM zone of a table in metres that has no column for it, as in 33U.
     #[arg(long, value_name = "ZONE")]
     utm_zone: Option<UtmZone>,
+    /// Cities of an MSLS tree, separated by commas; train, val or test for the official lists [default: val].
+    #[arg(long, value_delimiter = ',', value_name = "CITY")]
+    cities: Vec<String>,
     #[command(flatten)]
     panoramas: PanoramaArgs,
     #[command(flatten)]
@@ -91,6 +96,10 @@ struct PanoramaArgs {
     panorama_offset: f64,
 }
 
+fn parse_label(text: &str) -> Result<String, String> {
+    check_label(text).map(ToOwned::to_owned).map_err(|error| error.to_string())
+}
+
 fn parse_fov(text: &str) -> Result<f64, String> {
     bounded(text, "a field of view in degrees", 20.0..=120.0)
 }
@@ -108,7 +117,7 @@ impl PanoramaArgs {
 
 pub(super) fn add(args: &AddArgs, machine: &Machine) -> Result<ExitStatus> {
     if args.skip_duplicates && args.shard.part().is_some() {
-        bail!(
+        usage!(
             "--skip-duplicates compares every file with all others, and a shard reads its own alone: leave one of \
              --shard and --skip-duplicates out"
         );
@@ -133,7 +142,18 @@ fn add_to(
     let panoramas = args.panoramas.options()?;
     let limits = Limits { accept_truncated: args.accept_truncated, ..Limits::default() };
     let kind = index.positions().kind();
-    let options = SourceOptions { utm_zone: args.utm_zone, positions: Some(kind), ..Default::default() };
+    let mut msls = MslsOptions::default();
+    let is_msls = |path: &PathBuf| detect(path).is_ok_and(|kind| kind == Kind::Msls);
+    if !args.cities.is_empty()
+        && args.kind.map_or_else(|| !args.sources.iter().any(is_msls), |kind| kind != Kind::Msls)
+    {
+        eprintln!("note: --cities is not used: no source is an MSLS tree");
+    }
+    if !args.cities.is_empty() {
+        msls.cities.clone_from(&args.cities);
+    }
+    let options =
+        SourceOptions { utm_zone: args.utm_zone, positions: Some(kind), msls, ..Default::default() };
     let how = AddOptions::default()
         .update(args.update)
         .skip_duplicates(args.skip_duplicates)
@@ -153,6 +173,10 @@ fn add_to(
         reader.get(&ids).map_err(|error| DataError::Request(error.to_string()))
     };
     let listing = sources.list(args.kind, &options, args.shard.part(), &indexed)?;
+    // Chosen labels say that this is meant, and files that are left out are not doubled.
+    if args.labels.is_empty() && !args.skip_duplicates {
+        check_renamed(&reader, &listing.photos, &how.sources)?;
+    }
     drop(reader);
     let stores = sources.stores.take();
     let expanded = expand_panoramas_by(listing.photos, &panoramas, |path| match &stores {
@@ -172,6 +196,9 @@ fn add_to(
         if args.shard.part().is_some() {
             let work = ShardWork::of(0, &AddReport::default(), &skipped);
             return Ok((partial_if(!skipped.is_empty()), work));
+        }
+        if !skipped.is_empty() && skipped.iter().all(|skipped| skipped.kind != SkipKind::WithoutPosition) {
+            bail!("no photograph could be used, for the reasons above; nothing was added");
         }
         match kind {
             PositionKind::Wgs84 => {

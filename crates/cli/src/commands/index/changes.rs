@@ -1,6 +1,6 @@
 //! What `index add` found changed or twice: for people and as JSON.
 
-use crate::output::escaped;
+use crate::output::{escaped, quoted};
 use r2former_engine::{AddReport, Changed, Duplicate, FieldChange};
 use serde_json::{Map, Value, json};
 
@@ -17,7 +17,7 @@ pub(super) fn lines(report: &AddReport) -> Vec<String> {
         lines.push(format!("{words}: {}", images(all.len())));
         for Changed { name, changes } in all.iter().take(NAMED) {
             let changes: Vec<String> = changes.iter().map(change).collect();
-            lines.push(format!("  {}: {}", escaped(name), escaped(&changes.join("; "))));
+            lines.push(format!("  {}: {}", quoted(name), escaped(&changes.join("; "))));
         }
         lines.extend(more(all.len()));
     };
@@ -29,7 +29,7 @@ pub(super) fn lines(report: &AddReport) -> Vec<String> {
         }
         lines.push(format!("{words}: {}", all.len()));
         let named = all.iter().take(NAMED);
-        lines.extend(named.map(|Duplicate { name, of }| format!("  {} is {}", escaped(name), escaped(of))));
+        lines.extend(named.map(|Duplicate { name, of }| format!("  {} is {}", quoted(name), quoted(of))));
         lines.extend(more(all.len()));
     };
     twice(&report.duplicates, "added under a second name (--skip-duplicates leaves such files out)");

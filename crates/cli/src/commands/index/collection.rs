@@ -1,7 +1,9 @@
 //! Options of a collection that is created.
 
+use crate::exit::usage;
+use anyhow::Result;
 use clap::Args;
-use r2former_engine::{CollectionOptions, Quantization};
+use r2former_engine::{CollectionOptions, IndexAddress, Quantization};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of a collection (qdrant://) that is created")]
@@ -24,6 +26,17 @@ pub(super) struct CollectionArgs {
 }
 
 impl CollectionArgs {
+    /// Refuses them for an index in a folder.
+    pub(super) fn check(&self, index: &IndexAddress) -> Result<()> {
+        if index.folder().is_some() && self.options() != CollectionOptions::default() {
+            usage!(
+                "{index}: --shards, --replicas, --write-consistency, --quantization and --on-disk are options of a collection \
+                 (qdrant://HOST:PORT/COLLECTION); this is a folder"
+            );
+        }
+        Ok(())
+    }
+
     pub(super) fn options(&self) -> CollectionOptions {
         CollectionOptions {
             shards: self.shards,

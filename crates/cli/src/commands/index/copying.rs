@@ -48,6 +48,7 @@ pub(crate) struct CopyArgs {
 }
 
 pub(super) fn copy(args: &CopyArgs) -> Result<ExitStatus> {
+    args.collection.check(&args.to)?;
     let from = args.from.iter().map(PlaceIndex::open).collect::<Result<Vec<_>, EngineError>>()?;
     let Some((first, others)) = from.split_first() else { bail!("there is nothing to copy") };
     // Before anything is created.

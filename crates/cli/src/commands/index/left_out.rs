@@ -1,6 +1,6 @@
 //! Photographs that were not added: grouped by what kept them out, for people and as JSON.
 
-use crate::output::escaped;
+use crate::output::{escaped, quoted};
 use r2former_data::dataset::{SkipKind, Skipped, escaped_name};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -83,7 +83,7 @@ impl<'a> LeftOut<'a> {
 
 /// The first names of a list, and how many follow.
 fn names(paths: &[&Path]) -> String {
-    let name = |path: &&Path| escaped(&escaped_name(path)).into_owned();
+    let name = |path: &&Path| quoted(&escaped_name(path)).into_owned();
     let first: Vec<String> = paths.iter().take(NAMED).map(name).collect();
     match paths.len() - first.len() {
         0 => first.join(", "),

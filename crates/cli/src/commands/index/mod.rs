@@ -11,9 +11,9 @@ use self::add::AddArgs;
 use self::collection::CollectionArgs;
 use self::copying::CopyArgs;
 use crate::common::{InputArgs, Machine, ensure_writable, index_address, load_model, parse_origin};
-use crate::exit::ExitStatus;
+use crate::exit::{ExitStatus, usage};
 use crate::filters::{FilterArgs, NearArgs};
-use crate::output::{self, bytes, escaped, print_json, unescaped};
+use crate::output::{self, bytes, escaped, print_json, quoted, unescaped};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use r2former_data::dataset::{composed_name, escaped_name};
@@ -158,11 +158,12 @@ pub(crate) fn run(command: IndexCommand, machine: &Machine) -> Result<ExitStatus
 }
 
 fn create(args: &CreateArgs, machine: &Machine) -> Result<ExitStatus> {
+    args.collection.check(&args.index)?;
     let loaded = load_model(args.model.as_deref())?;
     let settings = args.input.settings(&loaded, machine)?;
     let positions = match (args.positions, args.origin) {
         (PositionKind::Local, origin) => Positions::Local { origin },
-        (kind, Some(_)) => bail!("--origin is that of local positions; --positions is {kind}"),
+        (kind, Some(_)) => usage!("--origin is that of local positions; --positions is {kind}"),
         (PositionKind::Wgs84, None) => Positions::Wgs84,
         (PositionKind::None, None) => Positions::None,
     };
@@ -207,26 +208,26 @@ fn remove(args: &RemoveArgs) -> Result<ExitStatus> {
     // Bytes that are no text are written as the index writes them; everything else is a name already.
     let text = |name: &OsString| name.to_str().map_or_else(|| escaped_name(name), ToOwned::to_owned);
     let names: Vec<String> = args.names.iter().map(text).collect();
-    let mut ids: Vec<_> = names.iter().map(|name| place_id(name)).collect();
-    let mut known = writer.contains(&ids)?;
-    for (i, name) in names.iter().enumerate() {
-        // Letters may be typed in another form, and `index list` escapes control characters: what it prints names the
-        // image too.
-        let others =
-            [Some(composed_name(name)), unescaped(name), unescaped(name).map(|name| composed_name(&name))];
-        for other in others.into_iter().flatten() {
-            if known[i] {
-                break;
-            }
-            ids[i] = place_id(&other);
-            known[i] = writer.contains(&ids[i..=i])?[0];
-        }
+    let (mut ids, mut known) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
+    for name in &names {
+        // What `index list` prints counts before a name that happens to look like it; letters may be typed in another form.
+        let listed = unescaped(name);
+        let forms = [
+            listed.clone(),
+            listed.as_deref().map(composed_name),
+            Some(name.clone()),
+            Some(composed_name(name)),
+        ];
+        let forms: Vec<_> = forms.iter().flatten().map(|form| place_id(form)).collect();
+        let found = writer.contains(&forms)?.into_iter().position(|there| there);
+        known.push(found.is_some());
+        ids.extend(found.map(|at| forms[at]));
     }
     let unknown: Vec<&String> = names.iter().zip(&known).filter(|(_, k)| !**k).map(|(n, _)| n).collect();
     let removed = writer.remove(&ids)?;
     writer.close()?;
     for name in &unknown {
-        eprintln!("not in the index: {}", escaped(name));
+        eprintln!("not in the index: {}", quoted(name));
     }
     if args.json {
         print_json(&json!({ "removed": removed, "unknown": unknown }))?;
@@ -262,8 +263,8 @@ fn list(args: &ListArgs) -> Result<ExitStatus> {
             None => "unknown".into(),
         };
         match index.positions().kind() {
-            PositionKind::None => out.line(format_args!("{}", escaped(&place.name)))?,
-            _ => out.line(format_args!("{position}\t{}", escaped(&place.name)))?,
+            PositionKind::None => out.line(format_args!("{}", quoted(&place.name)))?,
+            _ => out.line(format_args!("{position}\t{}", quoted(&place.name)))?,
         }
     }
     Ok(ExitStatus::Done)
@@ -338,7 +339,7 @@ fn verify(args: &OneIndex) -> Result<ExitStatus> {
         let mut out = output::stdout();
         for problem in &report.problems {
             let name = problem.name.as_deref().unwrap_or("index");
-            out.line(format_args!("{}: {}", escaped(name), escaped(&problem.what)))?;
+            out.line(format_args!("{}: {}", quoted(name), escaped(&problem.what)))?;
         }
         out.line(format_args!("{} images read, {} problems", report.images, report.problems.len()))?;
     }

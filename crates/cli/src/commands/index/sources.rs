@@ -1,6 +1,7 @@
 //! The sources of `index add`: labels, sources named twice, files that lie in several.
 
-use crate::output::escaped;
+use crate::exit::usage;
+use crate::output::quoted;
 use crate::remote::{ListOptions, RemoteSource, Stores, remote_source};
 use anyhow::{Result, bail};
 use r2former_data::dataset::{
@@ -42,7 +43,7 @@ impl<'a> Sources<'a> {
     /// Labels are either none, or one for each source in the order of the sources.
     pub(super) fn new(paths: &'a [PathBuf], kind: Option<Kind>, labels: &[String]) -> Result<Self> {
         if !labels.is_empty() && labels.len() != paths.len() {
-            bail!(
+            usage!(
                 "{} labels for {} sources: give --label once for each source, in the order of the sources, or not at all",
                 labels.len(),
                 paths.len()
@@ -191,7 +192,7 @@ fn differs(a: &Photo, b: &Photo) -> bool {
 }
 
 fn shown(path: &Path) -> String {
-    escaped(&escaped_name(path)).into_owned()
+    quoted(&escaped_name(path)).into_owned()
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! `r2former model check`: what another arithmetic does to a model's descriptors, and to its reranker's scores.
 
 use crate::common::{ensure_writable, load_model};
-use crate::exit::ExitStatus;
+use crate::exit::{ExitStatus, usage};
 use crate::output::{self, escaped, print_json};
 use crate::progress::Bar;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use r2former_data::dataset::list_images;
 use r2former_engine::{Progress, check_precision, check_reranker};
@@ -41,7 +41,7 @@ pub(crate) struct CheckArgs {
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitStatus> {
     args.out.as_deref().map(ensure_writable).transpose()?;
     if args.precision == Precision::F32 {
-        bail!("--precision f32 is what the others are compared with: int8 or bf16");
+        usage!("--precision f32 is what the others are compared with: int8 or bf16");
     }
     let loaded = load_model(args.model.as_deref())?;
     let listing = list_images(&args.images)?;

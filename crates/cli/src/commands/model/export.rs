@@ -1,9 +1,9 @@
 //! `r2former model export`: a model for other programs.
 
 use crate::common::{ensure_writable, ensure_writable_folder, load_model, parse_size};
-use crate::exit::ExitStatus;
+use crate::exit::{ExitStatus, usage};
 use crate::output::{self, escaped, print_json};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use r2former_model::hub;
 use r2former_onnx::{Axis, ExportOptions, Exported, InputRange, OPSET, Port, Saved, export, export_reranker};
@@ -55,7 +55,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitStatus> {
     if let [first, second] = files[..]
         && first == second
     {
-        bail!("--onnx and --reranker name the same file: {}", escaped(&first.display().to_string()));
+        usage!("--onnx and --reranker name the same file: {}", escaped(&first.display().to_string()));
     }
     for file in &files {
         ensure_writable(file)?;
