@@ -7,9 +7,13 @@ use common::{fails, names, photo_folder, r2former};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+fn parity(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/parity").join(name)
+}
+
 /// A published R2Former without its second stage.
 fn global_only() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/parity/global_only.pth")
+    parity("global_only.pth")
 }
 
 fn report(command: &mut common::Command) -> Value {
@@ -75,6 +79,28 @@ fn an_imported_model_reranks_without_options() {
     let mut query = r2former();
     query.arg("query").arg(&index).arg(photos.path().join("1.jpg")).args(["--rerank", "mutual"]);
     names(&fails(&mut query, 1), &["no local features", "model copy --local patches"]);
+}
+
+/// AnyLoc's are the values that its descriptor is made of, unless others are asked for.
+#[test]
+fn anyloc_reranks_by_its_own_values() {
+    let home = tempfile::tempdir().expect("temporary folder");
+    let file = |name: &str| home.path().join(name);
+    let mut import = r2former();
+    import.args(["model", "import"]).arg(parity("dinov2.pth")).arg(file("plain"));
+    import.arg("--vocabulary").arg(parity("dinov2_small_l2_value_c6_urban_c_centers.pt"));
+    import.args(["--image-size", "112x140"]);
+    let said = report(&mut import);
+    let local = &said["model"]["config"]["local"];
+    assert_eq!((&local["facet"], &local["layer"]), (&"value".into(), &Value::Null), "{said}");
+    asked(home.path(), "values", &file("plain"));
+
+    let mut copy = r2former();
+    copy.args(["model", "copy"]).arg(file("plain")).arg(file("keys"));
+    copy.args(["--local-facet", "key", "--local-layer", "1", "--local-dim", "all", "--num-local", "40"]);
+    let local = report(&mut copy)["model"]["config"]["local"].clone();
+    assert_eq!((&local["layer"], &local["dim"]), (&1.into(), &48.into()));
+    asked(home.path(), "keys", &file("keys"));
 }
 
 #[test]

@@ -5,12 +5,13 @@ use crate::host::host;
 use crate::{EngineError, Result};
 use burn::tensor::{Tensor, TensorData};
 use r2former_kernels::{
-    ConvNet, Encoded, Encoder, EncoderShape, FeatureMap, KernelError, Level, MatmulPrecision,
+    AdapterShape, ConvNet, Encoded, Encoder, EncoderShape, FeatureMap, KernelError, Level, MatmulPrecision,
     PrecomputedPrefix, Reranker, RerankerArithmetic, RerankerShape, TensorValues,
 };
 use r2former_model::backbone::{Backbone, Tokens, Vit};
+use r2former_model::layers::PARALLEL;
 use r2former_model::weights::{StoredValues, TensorWriter};
-use r2former_model::{Device, ModelConfig, Precision, R2Former};
+use r2former_model::{AdapterConfig, Device, ModelConfig, Precision, R2Former};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ impl FusedBackbone {
         size: [usize; 2],
     ) -> Result<Self, KernelError> {
         let Backbone::Vit(vit) = model.backbone() else { return Self::convolutional(model, level, size) };
-        let (blank, shape) = (Blank::of(vit, size)?, encoder_shape(model, vit)?);
+        let (blank, shape) = (Blank::of(vit, size)?, encoder_shape(model, vit));
         let save = |put: &mut TensorWriter| vit.save(put, "");
         let encoder = Encoder::new(level, products, shape, &|name| one(&format!(".{name}"), save))?;
         blank.network(encoder)
@@ -66,7 +67,7 @@ impl FusedBackbone {
         size: [usize; 2],
     ) -> Result<Self, KernelError> {
         let Backbone::Vit(vit) = model.backbone() else { return Self::convolutional(model, level, size) };
-        let (blank, shape) = (Blank::of(vit, size)?, encoder_shape(model, vit)?);
+        let (blank, shape) = (Blank::of(vit, size)?, encoder_shape(model, vit));
         let model = RefCell::new(model);
         // The encoder asks for its blocks from the last one on.
         let get = |name: &str| {
@@ -182,13 +183,10 @@ impl FusedBackbone {
 }
 
 /// The sizes of a model's vision transformer.
-fn encoder_shape(model: &R2Former, vit: &Vit) -> Result<EncoderShape, KernelError> {
+fn encoder_shape(model: &R2Former, vit: &Vit) -> EncoderShape {
     let c = vit.config();
-    let plain = [(c.adapters.is_some(), "adapters"), (c.values, "values of a block")];
-    if let Some((_, what)) = plain.into_iter().find(|(has, _)| *has) {
-        return Err(KernelError::Unsupported(what.into()));
-    }
-    Ok(EncoderShape {
+    let factor = PARALLEL as f32;
+    EncoderShape {
         patch: c.patch,
         dim: c.dim,
         depth: c.depth,
@@ -197,11 +195,17 @@ fn encoder_shape(model: &R2Former, vit: &Vit) -> Result<EncoderShape, KernelErro
         swiglu: c.swiglu,
         epsilon: c.norm_eps as f32,
         layer_scale: c.layer_scale,
+        adapters: c.adapters.map(|adapters| match adapters {
+            AdapterConfig::Linear { width } => AdapterShape::Linear { width, factor },
+            AdapterConfig::Parallel { width } => AdapterShape::Parallel { width, factor },
+            AdapterConfig::Side { width, count } => AdapterShape::Side { width, count },
+        }),
+        values: c.values,
         final_norm: c.final_norm,
         class_tokens: c.class_tokens(),
         local_layer: vit.local_layer(),
         all_outputs: model.config().global.uses_patch_tokens(),
-    })
+    }
 }
 
 /// A blank image of one size as a transformer embeds it.

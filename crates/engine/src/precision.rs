@@ -119,9 +119,9 @@ impl Settings {
 
 /// Whether this machine computes the model faster in 8 bits.
 fn fast_in_8_bits(config: &ModelConfig, device: &Device) -> bool {
-    let covered =
-        matches!(&config.backbone, BackboneConfig::Vit(vit) if vit.adapters.is_none() && !vit.values);
-    covered && *device == Device::flex() && Level::current().is_ok_and(Level::multiplies_int8)
+    matches!(config.backbone, BackboneConfig::Vit(_))
+        && *device == Device::flex()
+        && Level::current().is_ok_and(Level::multiplies_int8)
 }
 
 /// Compares a model's descriptors in an arithmetic with those in 32 bits, of photographs at the model's own image size, on

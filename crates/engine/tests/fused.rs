@@ -181,11 +181,68 @@ fn transformers_equal_the_model() {
     }
 }
 
+#[test]
+fn adapters_equal_the_model() {
+    type Change = fn(&mut VitConfig);
+    let cases: [(&str, Change, [usize; 2]); 6] = [
+        ("linear", |c| c.adapters = Some(AdapterConfig::Linear { width: 29 }), [64, 96]),
+        (
+            "linear, with registers and layer scale",
+            |c| {
+                (c.registers, c.layer_scale) = (4, true);
+                c.adapters = Some(AdapterConfig::Linear { width: 70 });
+            },
+            [80, 48],
+        ),
+        ("of convolutions", |c| c.adapters = Some(AdapterConfig::Parallel { width: 16 }), [112, 96]),
+        (
+            "of convolutions, gated, an odd grid",
+            |c| {
+                (c.layer_scale, c.registers, c.swiglu) = (true, 1, Some(37));
+                c.adapters = Some(AdapterConfig::Parallel { width: 48 });
+            },
+            [16, 560],
+        ),
+        (
+            "beside all blocks",
+            |c| c.adapters = Some(AdapterConfig::Side { width: 32, count: c.depth }),
+            [96, 80],
+        ),
+        (
+            "beside the last block",
+            |c| {
+                (c.layer_scale, c.final_norm) = (true, false);
+                c.adapters = Some(AdapterConfig::Side { width: 16, count: 1 });
+            },
+            [48, 112],
+        ),
+    ];
+    for (seed, (what, change, size)) in cases.into_iter().enumerate() {
+        let with_cls = |c: &mut VitConfig| {
+            c.distilled = false;
+            change(c);
+        };
+        compare_tokens(&transformer(with_cls, None, 120 + seed as u64), size, seed as u64, what);
+    }
+}
+
+#[test]
+fn values_equal_the_model() {
+    let ends = |c: &mut VitConfig| (c.distilled, c.values, c.final_norm) = (false, true, false);
+    compare_tokens(&transformer(ends, None, 130), [96, 80], 0, "values of the last block");
+    let rotary = |c: &mut VitConfig| {
+        ends(c);
+        (c.depth, c.registers, c.layer_scale) = (2, 4, true);
+        c.rotary = VitConfig::rotary_periods(100.0, c.dim / c.heads);
+    };
+    compare_tokens(&transformer(rotary, Some(1), 131), [48, 176], 1, "values after rotary positions");
+}
+
 /// What kernels do not cover is left to the model's own operations.
 #[test]
-fn adapters_are_unsupported() {
-    let side = AdapterConfig::Side { width: 16, count: 1 };
-    let model = transformer(|c| (c.distilled, c.adapters) = (false, Some(side)), None, 3);
+fn wide_adapters_are_unsupported() {
+    let wide = AdapterConfig::Side { width: 64, count: 1 };
+    let model = transformer(|c| (c.distilled, c.adapters) = (false, Some(wide)), None, 3);
     let size = [64, 96];
     for level in Level::available() {
         let refused = FusedBackbone::new(&model, level, MatmulPrecision::F32, size);
@@ -308,8 +365,12 @@ fn compare_tokens(model: &R2Former, [height, width]: [usize; 2], seed: u64, what
 /// What bfloat16 does to a backbone's tokens is what it does to the model's own, and little.
 #[test]
 fn bf16_stays_close() {
-    let kinds: [(&str, Change); 5] = [
+    let kinds: [(&str, Change); 7] = [
         ("as published", |_| ()),
+        ("adapters", |c| {
+            (c.distilled, c.adapters) = (false, Some(AdapterConfig::Parallel { width: 16 }));
+        }),
+        ("values", |c| (c.distilled, c.values, c.final_norm) = (false, true, false)),
         ("heads of 64, pooled", |c| (c.dim, c.heads, c.distilled) = (128, 2, false)),
         ("small patches of odd number", |c| (c.patch, c.depth) = (7, 2)),
         ("gated", |c| (c.distilled, c.swiglu) = (false, Some(41))),
@@ -322,8 +383,18 @@ fn bf16_stays_close() {
 /// larger and deeper these random weights make a network.
 #[test]
 fn int8_stays_close() {
-    let kinds: [(&str, Change); 6] = [
+    let kinds: [(&str, Change); 10] = [
         ("as published", |_| ()),
+        ("linear adapters", |c| {
+            (c.distilled, c.adapters) = (false, Some(AdapterConfig::Linear { width: 29 }));
+        }),
+        ("adapters", |c| {
+            (c.distilled, c.adapters) = (false, Some(AdapterConfig::Parallel { width: 16 }));
+        }),
+        ("adapters on a path of their own", |c| {
+            (c.distilled, c.adapters) = (false, Some(AdapterConfig::Side { width: 32, count: 2 }));
+        }),
+        ("values", |c| (c.distilled, c.values, c.final_norm) = (false, true, false)),
         ("heads of 64, pooled", |c| (c.dim, c.heads, c.distilled) = (128, 2, false)),
         ("an odd width", |c| (c.dim, c.heads) = (37, 1)),
         ("registers and layer scale", |c| (c.distilled, c.registers, c.layer_scale) = (false, 4, true)),

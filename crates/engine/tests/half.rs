@@ -37,6 +37,11 @@ fn models() -> Vec<(&'static str, R2Former)> {
             (config.local, config.reranker) = (None, None);
         }
     };
+    let adapted = |adapters: AdapterConfig| {
+        transformer(|c| (c.distilled, c.layer_scale, c.adapters) = (false, true, Some(adapters)), None, 24)
+    };
+    let ends_in_values =
+        |seed: u64| transformer(|c| (c.distilled, c.values, c.final_norm) = (false, true, false), None, seed);
     vec![
         ("two stages", fixture()),
         ("MegaLoc's parts", with(dinov2(20), &global_only(salad(Some(33))))),
@@ -50,13 +55,17 @@ fn models() -> Vec<(&'static str, R2Former)> {
                 (local.projected, local.official_gather, config.reranker) = (false, false, None);
             }),
         ),
+        ("linear adapters", adapted(AdapterConfig::Linear { width: 8 })),
+        ("adapters of convolutions", adapted(AdapterConfig::Parallel { width: 16 })),
+        ("adapters on a path of their own", adapted(AdapterConfig::Side { width: 16, count: 2 })),
+        ("wide adapters, which have no kernels", adapted(AdapterConfig::Parallel { width: 64 })),
         (
-            "adapters, which have no kernels",
-            transformer(
-                |c| (c.distilled, c.adapters) = (false, Some(AdapterConfig::Linear { width: 8 })),
-                None,
-                24,
-            ),
+            "values, which are local features, too",
+            with(ends_in_values(25), &|config| {
+                let local = config.local.as_mut().unwrap();
+                (local.facet, local.layer, local.dim) = (Facet::Value, None, 5);
+                (local.official_gather, config.reranker) = (false, None);
+            }),
         ),
     ]
 }
@@ -87,7 +96,7 @@ fn features_are_those_of_the_same_weights_in_32_bits() {
     for (what, model) in models() {
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path(), &model);
-        let transformer = !what.contains("adapters");
+        let transformer = !what.contains("no kernels");
         let precisions = [Precision::F32, Precision::Int8, Precision::Bf16];
         for precision in precisions.into_iter().take(if transformer { 3 } else { 1 }) {
             let [half, full] = files.each_ref().map(|file| {
@@ -111,7 +120,7 @@ fn features_are_those_of_the_same_weights_in_32_bits() {
 
 #[test]
 fn every_level_computes_the_same_from_16_bits() {
-    for (what, model) in models().into_iter().filter(|(what, _)| !what.contains("adapters")) {
+    for (what, model) in models().into_iter().filter(|(what, _)| !what.contains("no kernels")) {
         let folder = tempfile::tempdir().unwrap();
         let [half, _] = files(folder.path(), &model);
         let config = model.config();

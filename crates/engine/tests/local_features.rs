@@ -13,17 +13,18 @@ use r2former_kernels::{Level, MatmulPrecision};
 use r2former_model::import::{ImportOptions, LocalOptions, LocalPreset, import};
 use r2former_model::quantize::quantize;
 use r2former_model::{
-    BackboneConfig, BoqConfig, Facet, GlobalConfig, ImageSize, LocalConfig, ModelConfig, Pooling, R2Former,
-    SaladConfig, Selection,
+    AdapterConfig, BackboneConfig, BoqConfig, Facet, GlobalConfig, ImageSize, LocalConfig, ModelConfig,
+    Pooling, R2Former, SaladConfig, Selection, VitConfig, VladConfig,
 };
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-fn model(global: GlobalConfig, local: LocalConfig, registers: usize) -> R2Former {
+fn model(global: GlobalConfig, local: LocalConfig, registers: usize, change: fn(&mut VitConfig)) -> R2Former {
     let mut config = ModelConfig::preset("dinov2-s").unwrap();
     let BackboneConfig::Vit(vit) = &mut config.backbone else { unreachable!("a transformer") };
     (vit.dim, vit.depth, vit.heads, vit.registers) = (48, 3, 3, registers);
+    change(vit);
     (config.global, config.reranker, config.local) = (global, None, Some(local));
     [config.input.height, config.input.width] = [70, 56];
     let mut tensors = R2Former::random(&config, 3, &Device::flex()).unwrap().to_tensors().unwrap();
@@ -50,6 +51,7 @@ fn kernels_select_and_describe_as_the_model_does() {
     let boq = || GlobalConfig::Boq(BoqConfig { width: 64, heads: 1, layers: 2, queries: 5, rows: 3 });
     let whole = |facet, layer| LocalConfig { facet, layer, dim: 48, projected: false, ..Default::default() };
     let by = |select| LocalConfig { select, dim: 16, ..Default::default() };
+    let vlad = || GlobalConfig::Vlad(VladConfig { clusters: 5 });
     let cases = [
         ("tokens", pooled(), LocalConfig::default(), 0),
         ("keys of an early block", pooled(), whole(Facet::Key, Some(1)), 4),
@@ -65,9 +67,27 @@ fn kernels_select_and_describe_as_the_model_does() {
         ("SALAD", salad(), by(Selection::Aggregation), 0),
         ("BoQ", boq(), by(Selection::Aggregation), 4),
         ("all patches of few", boq(), LocalConfig { count: 7, ..by(Selection::Attention) }, 0),
+        (
+            "AnyLoc, values of its block",
+            vlad(),
+            LocalConfig { facet: Facet::Value, ..by(Selection::Attention) },
+            0,
+        ),
+        ("AnyLoc, keys of an early block", vlad(), whole(Facet::Key, Some(1)), 4),
+        ("AnyLoc, tokens by the key of CLS", vlad(), by(Selection::ClsKey), 0),
+        ("adapters", pooled(), LocalConfig { facet: Facet::Value, ..by(Selection::Attention) }, 4),
     ];
     for (what, global, local, registers) in cases {
-        let model = model(global, local, registers);
+        let model = model(
+            global,
+            local,
+            registers,
+            match what {
+                "adapters" => |vit| vit.adapters = Some(AdapterConfig::Side { width: 16, count: 2 }),
+                _ if what.starts_with("AnyLoc") => |vit| (vit.values, vit.final_norm) = (true, false),
+                _ => |_| (),
+            },
+        );
         // 20 patches, an odd number of tokens with CLS, and 35.
         for [height, width] in [[70, 56], [98, 70]] {
             let pixels = generate::uniform(what, 3 * height * width, -2.0, 2.0);

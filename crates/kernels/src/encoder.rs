@@ -1,22 +1,29 @@
 //! A vision transformer for one image: from pixels to tokens, and the attention of its last block.
 //!
 //! Each block takes three passes over the panels of tokens: projection to queries, keys and values; packing of keys and
-//! values by head; attention and the rest of the block. A task is a few panels, so that weights read from memory serve
-//! all of them.
+//! values by head; attention and the rest of the block. Adapters with convolutions take two more ([`adapter`](crate::adapter)). A
+//! task is a few panels, so that weights read from memory serve all of them.
 
+mod patches;
+mod prefix;
+
+pub use prefix::PrecomputedPrefix;
+
+use crate::adapter::{self, Adapter, AdapterShape, Grid, NarrowSum};
 use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::element::Element;
-use crate::epilogue::Accumulate;
 use crate::matrix::{Matrix, Packing};
 use crate::norm::Norm;
 use crate::panel::{NR_VECTORS, panels_per_task};
 use crate::pool::Pool;
-use crate::stack::{AfterAttention, Block, BlockShape, Project};
+use crate::project::{Project, Projections};
+use crate::stack::{AfterAttention, Block, BlockShape};
 use crate::tiles::{ClassAttention, Head, Layout, MAX_HEAD_SIZE, Tile};
 use crate::weights::{KernelError, Lookup, TensorSource};
 use crate::{Level, MatmulPrecision};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Sizes of a vision transformer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,6 +45,10 @@ pub struct EncoderShape {
     pub epsilon: f32,
     /// Whether each branch ends in a LayerScale (DINOv2).
     pub layer_scale: bool,
+    /// Adapters of a frozen transformer, if there are any.
+    pub adapters: Option<AdapterShape>,
+    /// Whether the last block ends with the values of its attention, which are then [`Encoded::last`] (AnyLoc).
+    pub values: bool,
     /// Whether a layer norm follows the last block.
     pub final_norm: bool,
     /// First tokens (CLS, and DIST if distilled) whose attention in the last block is returned; at most 2.
@@ -45,7 +56,7 @@ pub struct EncoderShape {
     /// Blocks before [`Encoded::local`] is taken; less than `depth`.
     pub local_layer: usize,
     /// Whether the last block computes every token. Otherwise it computes the class tokens alone, which saves most
-    /// of that block.
+    /// of that block, unless there are adapters with convolutions.
     pub all_outputs: bool,
 }
 
@@ -57,29 +68,25 @@ pub struct Encoder {
     element: Element,
     patches: Matrix,
     blocks: Vec<Block>,
+    /// What takes the place of the last block if it ends with values.
+    values: Option<Projections>,
+    /// Adapters on a path beside the last blocks.
+    side: Vec<Adapter>,
     /// After the last block.
     norm: Option<Norm>,
     shape: EncoderShape,
     buffers: Pool<ImageBuffers>,
+    /// Tokens of the path beside the blocks.
+    sides: Pool<Floats>,
     scratches: Pool<Scratch>,
-}
-
-/// What the tokens of every image of one size start from: prefix tokens, position embeddings and the bias of the patch
-/// embedding, precomputed by [`Encoder::precompute_prefix`] as the tokens of an all-zero image.
-#[derive(Debug, Clone)]
-pub struct PrecomputedPrefix {
-    panels: Floats,
-    /// Panels `[head size, NR]` of cosines, then sines, by which queries and keys are turned; empty without rotary positions.
-    turns: Floats,
-    count: usize,
-    height: usize,
-    width: usize,
+    adapter_scratches: Pool<adapter::Scratch>,
 }
 
 /// An encoded image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Encoded {
-    /// Tokens after the last block and the final norm, if there is one, `[tokens, dim]`: all of them, or the class tokens.
+    /// Tokens after the last block and the final norm, if there is one, or their values in the last block, `[tokens, dim]`: all of
+    /// them, or the class tokens.
     pub last: Vec<f32>,
     /// All tokens after [`EncoderShape::local_layer`] blocks, `[tokens, dim]`.
     pub local: Vec<f32>,
@@ -156,27 +163,49 @@ impl Encoder {
         if matches!(element, Element::Int8(_)) && dim.min(hidden) < 4 {
             return Err(KernelError::Unsupported(format!("int8 with width {dim}, hidden {hidden}")));
         }
+        if let Some(adapters) = shape.adapters {
+            adapters.check([dim, depth], matches!(element, Element::Int8(_)))?;
+        }
+        if shape.values && (shape.adapters.is_some() || shape.final_norm) {
+            return Err(KernelError::Unsupported("a final norm or adapters after values".into()));
+        }
         let source = TensorSource::new(Packing::new(level, element), get).keeping_halves(level);
         // Pixels are not quantised.
         let pixels = TensorSource::new(Packing::new(level, element.unquantised()), get);
         let gated = shape.swiglu.is_some();
-        let block = BlockShape { dim, heads, hidden, gated, epsilon, layer_scale };
+        let adapters = shape.adapters;
+        let block = BlockShape { dim, heads, hidden, gated, epsilon, layer_scale, adapters };
         let patch_values = 3 * patch * patch;
         let patches = pixels.get("patch_embed.proj.weight", dim * patch_values)?;
-        let mut blocks = (0..depth)
+        let whole = depth - usize::from(shape.values);
+        let values = shape
+            .values
+            .then(|| Projections::load(&source, &format!("blocks.{whole}"), [dim, heads], epsilon))
+            .transpose()?;
+        let mut blocks = (0..whole)
             .rev()
             .map(|i| Block::load(&source, &format!("blocks.{i}"), &block))
             .collect::<Result<Vec<_>, _>>()?;
         blocks.reverse();
+        let side = match adapters {
+            Some(shape @ AdapterShape::Side { count, .. }) => (0..count)
+                .map(|i| Adapter::load(&source, &format!("adapters.{i}"), dim, shape, None))
+                .collect::<Result<_, _>>()?,
+            _ => Vec::new(),
+        };
         Ok(Self {
             level,
             element,
             patches: pixels.pack(patch_values, &patches, &vec![0.0; dim]),
             blocks,
+            values,
+            side,
             norm: shape.final_norm.then(|| source.norm("norm", dim, epsilon)).transpose()?,
             shape,
             buffers: Pool::default(),
+            sides: Pool::default(),
             scratches: Pool::default(),
+            adapter_scratches: Pool::default(),
         })
     }
 
@@ -195,73 +224,6 @@ impl Encoder {
         matches!(self.element, Element::Int8(_))
     }
 
-    /// Prepares images of one size in pixels, both sides multiples of the patch.
-    ///
-    /// # Shapes
-    /// - tokens: `[tokens, dim]`, the model's embedding of an all-zero image `[3, height, width]`
-    ///
-    /// # Errors
-    /// [`KernelError::Input`] for tokens that do not fit the size.
-    pub fn precompute_prefix(
-        &self,
-        tokens: &[f32],
-        height: usize,
-        width: usize,
-    ) -> Result<PrecomputedPrefix, KernelError> {
-        let EncoderShape { patch, dim, class_tokens, .. } = self.shape;
-        let count = tokens.len() / dim;
-        let whole =
-            tokens.len().is_multiple_of(dim) && [height, width].iter().all(|side| side.is_multiple_of(patch));
-        if !whole || count < (height / patch * (width / patch)).max(class_tokens).max(1) {
-            return Err(KernelError::Input(format!(
-                "{} values are not the tokens of {height} x {width} pixels: width {dim}, patches of {patch}",
-                tokens.len()
-            )));
-        }
-        let columns = self.level.columns();
-        let size = dim * columns;
-        let mut panels = Floats::zeros(count.div_ceil(columns) * size);
-        for (t, token) in tokens.chunks_exact(dim).enumerate() {
-            let panel = &mut panels[t / columns * size..][..size];
-            for (row, value) in panel.chunks_exact_mut(columns).zip(token) {
-                row[t % columns] = *value;
-            }
-        }
-        Ok(PrecomputedPrefix { panels, turns: Floats::default(), count, height, width })
-    }
-
-    /// Adds rotary positions: value `i` of the first half of each query and key is turned with value `i` of the second half.
-    ///
-    /// # Shapes
-    /// - angles: `[tokens, head size / 2]`, the same in all heads and blocks; zeros for tokens without a position
-    ///
-    /// # Errors
-    /// [`KernelError::Input`] for another number of angles.
-    pub fn with_rotary(
-        &self,
-        mut prefix: PrecomputedPrefix,
-        angles: &[f32],
-    ) -> Result<PrecomputedPrefix, KernelError> {
-        let (size, columns, count) = (self.shape.dim / self.shape.heads, self.level.columns(), prefix.count);
-        let half = size / 2;
-        if !size.is_multiple_of(2) || angles.len() != count * half {
-            let found = angles.len();
-            return Err(KernelError::Input(format!(
-                "{found} angles for {count} tokens and heads of {size} dimensions"
-            )));
-        }
-        prefix.turns = Floats::zeros(count.div_ceil(columns) * size * columns);
-        for (t, angles) in angles.chunks_exact(half).enumerate() {
-            let panel = &mut prefix.turns[t / columns * size * columns..][..size * columns];
-            let (cosines, sines) = panel.split_at_mut(half * columns);
-            for (i, angle) in angles.iter().enumerate() {
-                let at = i * columns + t % columns;
-                (cosines[at], sines[at]) = (angle.cos(), angle.sin());
-            }
-        }
-        Ok(prefix)
-    }
-
     /// Encodes one image on the threads of the current rayon pool.
     ///
     /// # Shapes
@@ -275,43 +237,37 @@ impl Encoder {
             let found = image.len();
             return Err(KernelError::Input(format!("{found} values are not 3 x {height} x {width} pixels")));
         }
-        let EncoderShape { dim, heads, class_tokens, local_layer, all_outputs, .. } = self.shape;
+        let EncoderShape { patch, dim, depth, heads, class_tokens, local_layer, all_outputs, .. } =
+            self.shape;
         let columns = self.level.columns();
         let size = dim * columns;
+        let [rows, across] = [height, width].map(|side| side / patch);
+        let grid = Grid { prefix: count - rows * across, rows, across };
         let [keys, values] = [self.element.of_keys(dim / heads), self.element.widened()]
             .map(|element| Packing::new(self.level, element));
         let layout = Layout { keys, values, dim, columns, count };
         let mut buffers = self.buffers.borrow();
         let ImageBuffers { x, queries, kv, heads: packed } = buffers.sized(prefix.panels.len(), heads);
         let group = size * panels_per_task(x.len() / size, rayon::current_num_threads());
-        x.par_chunks_mut(group).zip(prefix.panels.par_chunks(group)).enumerate().for_each(
-            |(g, (x, prefix))| {
-                let mut scratch = self.scratches.borrow();
-                x.copy_from_slice(prefix);
-                let first = g * group / dim;
-                let pixels = &mut scratch.hidden;
-                pixels.resize(x.len() / dim * self.patch_values());
-                for (p, pixels) in pixels.chunks_exact_mut(self.patch_values() * columns).enumerate() {
-                    self.gather_patches(image, [count, height, width], first + p * columns, pixels);
-                }
-                self.level.run(Embed {
-                    patches: &self.patches,
-                    patch_values: self.patch_values(),
-                    pixels,
-                    x,
-                });
-            },
-        );
+        self.embed(prefix, image, group, x);
+        let side_from = depth - self.side.len();
+        let mut side = (!self.side.is_empty()).then(|| self.sides.borrow());
         let (mut local, mut attention) = (Vec::new(), vec![0.0; count]);
         let mut computed = x.len();
-        for (index, block) in self.blocks.iter().enumerate() {
-            let last = index + 1 == self.blocks.len();
+        let stages = self.blocks.iter().map(|block| (&block.projections, Some(block)));
+        let stages = stages.chain(self.values.iter().map(|values| (values, None)));
+        for (index, (projections, block)) in stages.enumerate() {
+            let last = index + 1 == depth;
             if index == local_layer {
-                local = unpack_tokens(x, dim, columns, count);
+                local = unpack_tokens(x, [dim, columns, count], 0..dim);
             }
-            if last {
+            if let (Some(side), true) = (&mut side, index == side_from) {
+                side.resize(x.len());
+                side.copy_from_slice(x);
+            }
+            if last && !self.needs_all_of_last() {
                 // The class tokens are in the first panel.
-                computed = if all_outputs { computed } else { size };
+                computed = size;
             }
             let parts =
                 x.par_chunks(group).zip(queries.par_chunks_mut(group)).zip(kv.par_chunks_mut(2 * group));
@@ -320,107 +276,86 @@ impl Encoder {
                 scratch.normed.resize(x.len());
                 let queries = (g * group < computed).then_some(queries);
                 let turns = prefix.turns.chunks(group / heads).nth(g).unwrap_or_default();
-                self.level.run(Project { block, x, queries, kv, turns, normed: &mut scratch.normed });
+                self.level.run(Project { projections, x, queries, kv, turns, normed: &mut scratch.normed });
             });
             packed.par_iter_mut().enumerate().for_each(|(head, packed)| {
                 packed.fill(layout, head, dim / heads, kv);
             });
-            let attend = |x: &mut [f32], queries: &[f32], class_attention: Option<ClassAttention<'_>>| {
+            let attend = |x: &mut [f32], queries: &mut [f32], class_attention: Option<ClassAttention<'_>>| {
                 let mut scratch = self.scratches.borrow();
                 let Scratch { normed, context, hidden, tile } = &mut *scratch;
-                normed.resize(x.len());
                 context.resize(x.len());
-                hidden.resize(x.len() / dim * block.fc1.rows);
                 self.level.run(AttendAll { queries, heads: packed, class_attention, context, tile });
-                self.level.run(AfterAttention { block, x, context, normed, hidden });
+                if let Some(block) = block {
+                    normed.resize(x.len());
+                    hidden.resize(x.len() / dim * block.hidden_rows());
+                    self.level.run(AfterAttention { block, x, context, normed, hidden, narrow: queries });
+                }
             };
-            let (x, others) = x[..computed].split_at_mut(group.min(computed));
-            let (queries, other_queries) = queries[..computed].split_at(x.len());
+            let (first, others) = x[..computed].split_at_mut(group.min(computed));
+            let (first_queries, other_queries) = queries[..computed].split_at_mut(first.len());
             let class_attention = last.then(|| ClassAttention::new(class_tokens, &mut attention));
             rayon::join(
-                || attend(x, queries, class_attention),
+                || attend(first, first_queries, class_attention),
                 || {
-                    let parts = others.par_chunks_mut(group).zip(other_queries.par_chunks(group));
+                    let parts = others.par_chunks_mut(group).zip(other_queries.par_chunks_mut(group));
                     parts.for_each(|(x, queries)| attend(x, queries, None));
                 },
             );
+            if let Some(adapter) = block.and_then(Block::convolved) {
+                adapter.convolve(self.level, grid, group, [queries, kv, x], &self.adapter_scratches);
+            }
+            let adapter = index.checked_sub(side_from).and_then(|index| self.side.get(index));
+            if let (Some(side), Some(adapter)) = (&mut side, adapter) {
+                let parts =
+                    x.par_chunks(group).zip(side.par_chunks(group)).zip(queries.par_chunks_mut(group));
+                parts.for_each(|((x, y), hidden)| {
+                    let mut scratch = self.scratches.borrow();
+                    let (sum, hidden) = (&mut scratch.normed, &mut hidden[..x.len() / dim * adapter.width()]);
+                    sum.resize(x.len());
+                    self.level.run(NarrowSum { adapter, x, y, sum, hidden });
+                });
+                adapter.convolve(self.level, grid, group, [queries, kv, side], &self.adapter_scratches);
+            }
         }
+        let returned = if all_outputs { count } else { class_tokens };
+        if self.values.is_some() {
+            return Ok(Encoded {
+                last: unpack_tokens(kv, [2 * dim, columns, returned], dim..2 * dim),
+                local,
+                attention,
+            });
+        }
+        let out: &mut [f32] = match &mut side {
+            Some(side) => side,
+            None => x,
+        };
         if let Some(norm) = &self.norm {
-            x[..computed].par_chunks_mut(group).for_each(|x| {
+            out[..computed].par_chunks_mut(group).for_each(|x| {
                 let mut scratch = self.scratches.borrow();
                 scratch.normed.resize(x.len());
                 self.level.run(Normalise { norm, x, normed: &mut scratch.normed });
             });
         }
-        let last = unpack_tokens(x, dim, columns, if all_outputs { count } else { class_tokens });
-        Ok(Encoded { last, local, attention })
+        Ok(Encoded { last: unpack_tokens(out, [dim, columns, returned], 0..dim), local, attention })
     }
 
-    /// Values per patch.
-    fn patch_values(&self) -> usize {
-        3 * self.shape.patch * self.shape.patch
-    }
-
-    /// Copies the patches of the panel that begins with token `first` to `pixels`, one patch per column; zeros for tokens
-    /// that are not patches.
-    fn gather_patches(
-        &self,
-        image: &[f32],
-        [count, height, width]: [usize; 3],
-        first: usize,
-        pixels: &mut [f32],
-    ) {
-        let (patch, columns) = (self.shape.patch, self.level.columns());
-        let across = width / patch;
-        let prefix = count - height / patch * across;
-        for column in 0..columns {
-            let token = first + column;
-            let index = token.checked_sub(prefix).filter(|_| token < count);
-            let rows = pixels[column..].iter_mut().step_by(columns);
-            let Some(index) = index else {
-                rows.for_each(|pixel| *pixel = 0.0);
-                continue;
-            };
-            let corner = index / across * patch * width + index % across * patch;
-            let lines = (0..3 * patch).map(|line| {
-                let (channel, y) = (line / patch, line % patch);
-                &image[(channel * height + y) * width + corner..][..patch]
-            });
-            for (pixel, value) in rows.zip(lines.flatten()) {
-                *pixel = *value;
-            }
-        }
+    /// Whether the last block computes all tokens, not only those in the first panel.
+    fn needs_all_of_last(&self) -> bool {
+        let convolves = self.shape.adapters.is_some_and(AdapterShape::convolves);
+        (self.shape.all_outputs || convolves) && self.values.is_none()
     }
 }
 
-/// The first `count` tokens of panels, `[count, dim]`.
-fn unpack_tokens(panels: &[f32], dim: usize, columns: usize, count: usize) -> Vec<f32> {
-    let mut tokens = vec![0.0; count * dim];
-    for (t, token) in tokens.chunks_exact_mut(dim).enumerate() {
-        let panel = &panels[t / columns * dim * columns..][..dim * columns];
-        for (value, row) in token.iter_mut().zip(panel.chunks_exact(columns)) {
-            *value = row[t % columns];
-        }
+/// The first `count` tokens of panels of `rows`, some of the rows: `[count, own.len()]`.
+fn unpack_tokens(panels: &[f32], [rows, columns, count]: [usize; 3], own: Range<usize>) -> Vec<f32> {
+    let mut tokens = vec![0.0; count * own.len()];
+    for (t, token) in tokens.chunks_exact_mut(own.len()).enumerate() {
+        let panel = &panels[t / columns * rows * columns..][..rows * columns];
+        let values = panel[own.start * columns..].chunks_exact(columns);
+        token.iter_mut().zip(values).for_each(|(value, row)| *value = row[t % columns]);
     }
     tokens
-}
-
-/// Adds the patch embeddings to the tokens of some panels.
-struct Embed<'a> {
-    patches: &'a Matrix,
-    patch_values: usize,
-    pixels: &'a mut [f32],
-    x: &'a mut [f32],
-}
-
-impl WithSimd for Embed<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let pixels = self.patches.input(simd, self.patch_values, vectors_mut::<S>(self.pixels));
-        self.patches.multiply(simd, pixels, vectors_mut::<S>(self.x), Accumulate);
-    }
 }
 
 /// Attention of some panels of queries to all tokens, all heads.

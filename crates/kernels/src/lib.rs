@@ -35,6 +35,7 @@
     reason = "loops over registers are unrolled by index; a closure may not be inlined into vector code"
 )]
 
+mod adapter;
 mod attend;
 mod boq;
 mod buffer;
@@ -58,6 +59,7 @@ mod panel;
 mod pool;
 mod prefetch;
 pub mod probe;
+mod project;
 pub mod ransac;
 mod rerank;
 mod rotary;
@@ -69,6 +71,7 @@ mod tiles;
 mod values;
 mod weights;
 
+pub use adapter::AdapterShape;
 pub use boq::{Boq, BoqOutput, BoqShape};
 pub use conv::{ConvNet, Convolution, FeatureMap, Slot};
 pub use encoder::{Encoded, Encoder, EncoderShape, PrecomputedPrefix};

@@ -90,7 +90,8 @@ impl Reranker {
         let correlation_column = column(shape.use_correlation);
         let RerankerShape { heads, mlp_ratio, epsilon, .. } = shape;
         let hidden = mlp_ratio * dim;
-        let block = BlockShape { dim, heads, hidden, gated: false, epsilon, layer_scale: false };
+        let block =
+            BlockShape { dim, heads, hidden, gated: false, epsilon, layer_scale: false, adapters: None };
         let stack = |name: &str, depth: usize| -> Result<Vec<Block>, KernelError> {
             let load = |i: usize| {
                 let name = format!("{name}.{i}");

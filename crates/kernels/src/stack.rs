@@ -2,9 +2,9 @@
 //! each token, [`run_tokens`] over all tokens. The encoder runs the same blocks in passes of its own.
 
 use crate::Level;
+use crate::adapter::{Adapter, AdapterShape};
 use crate::attend::Heads;
-use crate::buffer::{Floats, vectors, vectors_mut};
-use crate::element::Element;
+use crate::buffer::{Floats, vectors_mut};
 use crate::epilogue::{Accumulate, Gelu, Store};
 #[cfg(target_arch = "x86_64")]
 use crate::fixed::{Instructions, Normed};
@@ -12,29 +12,28 @@ use crate::math::{exp2, gelu, silu};
 use crate::matrix::Matrix;
 use crate::norm::Norm;
 use crate::panel::{NR_VECTORS, panel_columns};
-use crate::rotary::rotate;
+use crate::project::{Project, Projections};
 use crate::weights::{KernelError, MAX_NEIGHBOURS, TensorSource};
 use pulp::bytemuck::{cast_slice, cast_slice_mut};
 use pulp::{Simd, WithSimd};
+use std::borrow::Cow;
 
 /// The packed weights of a pre-norm block: `x + attention(norm1(x))`, then `x + mlp(norm2(x))`.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
-    norm1: Norm,
-    /// Query projection, scaled by log2(e) / sqrt(head size).
-    q: Matrix,
-    /// Key projection, then value projection.
-    kv: Matrix,
+    pub(crate) projections: Projections,
     proj: Matrix,
+    serial: Option<Serial>,
     norm2: Norm,
     /// Of a gated MLP both first projections, one after the other.
-    pub(crate) fc1: Matrix,
+    fc1: Matrix,
     fc2: Matrix,
-    pub(crate) dim: usize,
-    pub(crate) heads: usize,
+    /// Beside the MLP.
+    parallel: Option<Adapter>,
     gated: bool,
+    /// `fc1` in 16 bits.
     #[cfg(target_arch = "x86_64")]
-    fixed: Option<FixedLayers>,
+    fixed: Option<Normed<1>>,
 }
 
 /// Below this width the last layers of both branches, whose inputs no norm brings to one range, are not in 8 bits: the fewer
@@ -42,13 +41,12 @@ pub(crate) struct Block {
 /// error of all layers.
 const NARROW: usize = 256;
 
-/// The layers that follow a norm, in 16 bits.
-#[cfg(target_arch = "x86_64")]
+/// An adapter of the attention's output, which it is added to.
 #[derive(Debug, Clone)]
-struct FixedLayers {
-    /// Queries; keys and values.
-    attention: Normed<2>,
-    fc1: Normed<1>,
+struct Serial {
+    adapter: Adapter,
+    /// What that output is multiplied with: a LayerScale, which is not folded into `proj` then.
+    scale: Vec<f32>,
 }
 
 /// Scratch of the stacks, reused from candidate to candidate.
@@ -64,12 +62,12 @@ pub(crate) struct Work {
 
 impl Work {
     fn resize(&mut self, block: &Block, columns: usize, panels: usize) {
-        let dim = block.dim;
+        let dim = block.projections.dim;
         self.normed.resize(dim * columns);
         self.queries.resize(panels * dim * columns);
         self.kv.resize(panels * 2 * dim * columns);
         self.context.resize(dim * columns);
-        self.hidden.resize(block.fc1.rows * columns);
+        self.hidden.resize(block.hidden_rows() * columns);
     }
 }
 
@@ -85,6 +83,7 @@ pub(crate) struct BlockShape {
     pub(crate) epsilon: f32,
     /// Each branch ends in a LayerScale (`ls1.gamma`, `ls2.gamma`), which is folded into its weights.
     pub(crate) layer_scale: bool,
+    pub(crate) adapters: Option<AdapterShape>,
 }
 
 impl Block {
@@ -94,39 +93,64 @@ impl Block {
         name: &str,
         shape: &BlockShape,
     ) -> Result<Self, KernelError> {
-        let BlockShape { dim, heads, hidden, gated, epsilon, layer_scale } = *shape;
+        let BlockShape { dim, heads, hidden, gated, epsilon, layer_scale, adapters } = *shape;
         let widened = source.widened();
         let branches = if dim < NARROW { &widened } else { source };
-        let [weight, bias] = ["weight", "bias"].map(|part| format!("{name}.attn.qkv.{part}"));
-        let (q, kv) = source.attention([&weight, &bias], dim, heads)?;
         let (first, rows, second) = if gated { ("w12", 2 * hidden, "w3") } else { ("fc1", hidden, "fc2") };
-        let branch = |part: &str, scale: &str, depth: usize| {
-            if !layer_scale {
-                return branches.matrix(&format!("{name}.{part}"), depth, dim);
-            }
-            let gamma = source.get(&format!("{name}.{scale}.gamma"), dim)?;
-            let weight = source.stored(&format!("{name}.{part}.weight"), depth * dim)?;
-            let bias = source.get(&format!("{name}.{part}.bias"), dim)?;
-            let bias: Vec<f32> = bias.iter().zip(gamma.iter()).map(|(b, g)| b * g).collect();
-            Ok(branches.pack_scaled(depth, weight, Some(&gamma), &bias))
+        let gamma = |scale: &str| -> Result<Option<Vec<f32>>, KernelError> {
+            let gamma = layer_scale.then(|| source.get(&format!("{name}.{scale}.gamma"), dim));
+            Ok(gamma.transpose()?.map(Cow::into_owned))
         };
+        let (scale1, scale2) = (gamma("ls1")?, gamma("ls2")?);
+        let adapter = |part: &str, shape: AdapterShape, scale: &[f32]| {
+            Adapter::load(source, &format!("{name}.{part}"), dim, shape, Some(scale))
+        };
+        let beside = |part: &str, shape: AdapterShape, factor: f32| {
+            let scale: Vec<f32> = scale2
+                .as_ref()
+                .map_or(vec![factor; dim], |scale| scale.iter().map(|gamma| gamma * factor).collect());
+            adapter(part, shape, &scale)
+        };
+        let (mut serial, mut parallel) = (None, None);
+        match adapters {
+            Some(shape @ AdapterShape::Linear { factor, .. }) => {
+                let scale = scale1.clone().unwrap_or_else(|| vec![1.0; dim]);
+                serial = Some(Serial { adapter: adapter("adapter1", shape, &scale)?, scale });
+                parallel = Some(beside("adapter2", shape, factor)?);
+            }
+            Some(shape @ AdapterShape::Parallel { factor, .. }) => {
+                parallel = Some(beside("adapter", shape, factor)?);
+            }
+            Some(AdapterShape::Side { .. }) | None => {}
+        }
+        let folded = scale1.as_deref().filter(|_| serial.is_none());
         Ok(Self {
-            norm1: source.norm(&format!("{name}.norm1"), dim, epsilon)?,
-            q,
-            kv,
-            proj: branch("attn.proj", "ls1", dim)?,
+            projections: Projections::load(source, name, [dim, heads], epsilon)?,
+            proj: branches.matrix_scaled(&format!("{name}.attn.proj"), dim, dim, folded)?,
+            serial,
             norm2: source.norm(&format!("{name}.norm2"), dim, epsilon)?,
             fc1: source.matrix(&format!("{name}.mlp.{first}"), dim, rows)?,
-            fc2: branch(&format!("mlp.{second}"), "ls2", hidden)?,
-            dim,
-            heads,
+            fc2: branches.matrix_scaled(&format!("{name}.mlp.{second}"), hidden, dim, scale2.as_deref())?,
+            parallel,
             gated,
             #[cfg(target_arch = "x86_64")]
             fixed: None,
         })
     }
 
-    /// The same block, without rotary positions and gates, in 16 bits where the machine has the instructions and the sizes allow
+    /// Rows of a panel of scratch for the rest of the block after attention.
+    pub(crate) fn hidden_rows(&self) -> usize {
+        let serial = self.serial.as_ref().map(|serial| &serial.adapter);
+        let adapters = serial.into_iter().chain(&self.parallel).map(Adapter::width);
+        adapters.fold(self.fc1.rows, usize::max)
+    }
+
+    /// The adapter with convolutions beside the MLP, if there is one.
+    pub(crate) fn convolved(&self) -> Option<&Adapter> {
+        self.parallel.as_ref().filter(|adapter| adapter.convolves())
+    }
+
+    /// The same block, without rotary positions, gates and adapters, in 16 bits where the machine has the instructions and the sizes allow
     /// it: what follows its norms, and [`run_tokens`]'s attention.
     pub(crate) fn in_16_bits(
         self,
@@ -136,82 +160,54 @@ impl Block {
     ) -> Result<Self, KernelError> {
         #[cfg(target_arch = "x86_64")]
         if let Some(machine) = Instructions::of(level) {
-            let fixed = self.fixed_layers(source, machine, name)?;
-            return Ok(Self { fixed, ..self });
+            let attention = self.projections.in_16_bits(source, machine, name)?;
+            let weight =
+                source.get(&format!("{name}.mlp.fc1.weight"), self.fc1.rows * self.projections.dim)?;
+            let bias = source.get(&format!("{name}.mlp.fc1.bias"), self.fc1.rows)?;
+            let fc1 = Normed::new(machine, &self.norm2, [(&weight, &bias)]);
+            // All of them or none.
+            if let (Some(attention), Some(fc1)) = (attention, fc1) {
+                let projections = Projections { fixed: Some(attention), ..self.projections };
+                return Ok(Self { projections, fixed: Some(fc1), ..self });
+            }
         }
         let _ = (source, level, name);
         Ok(self)
     }
 
-    /// Whether the block is in 16 bits.
-    fn is_fixed(&self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return self.fixed.is_some();
-        #[cfg(not(target_arch = "x86_64"))]
-        false
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    fn fixed_layers(
-        &self,
-        source: &TensorSource<'_>,
-        machine: Instructions,
-        name: &str,
-    ) -> Result<Option<FixedLayers>, KernelError> {
-        let dim = self.dim;
-        let layer = |part: &str, rows: usize| -> Result<_, KernelError> {
-            let weight = source.get(&format!("{name}.{part}.weight"), rows * dim)?;
-            Ok((weight, source.get(&format!("{name}.{part}.bias"), rows)?))
-        };
-        let ((weight, bias), fc1) = (layer("attn.qkv", 3 * dim)?, layer("mlp.fc1", self.fc1.rows)?);
-        let scale = crate::weights::query_scale(dim / self.heads);
-        let scaled = |values: &[f32]| values.iter().map(|v| v * scale).collect::<Vec<_>>();
-        let q = (scaled(&weight[..dim * dim]), scaled(&bias[..dim]));
-        let kv = (&weight[dim * dim..], &bias[dim..]);
-        let attention = Normed::new(machine, &self.norm1, [(&q.0, &q.1), kv]);
-        let fc1 = Normed::new(machine, &self.norm2, [(&fc1.0, &fc1.1)]);
-        Ok(attention.zip(fc1).map(|(attention, fc1)| FixedLayers { attention, fc1 }))
-    }
-
-    /// The first norm and the projections of a panel in 16 bits, if the block has them.
-    fn project_fixed(
-        &self,
-        x: &[f32],
-        normed: &mut [f32],
-        queries: Option<&mut [f32]>,
-        kv: &mut [f32],
-    ) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(fixed) = &self.fixed {
-            fixed.attention.apply(x, normed, [queries, Some(kv)]);
-            return true;
-        }
-        let _ = (x, normed, queries, kv);
-        false
-    }
-
     /// The second norm and the first layer of the MLP of a panel, without its activation, in 16 bits, if the block has them.
     fn hidden_fixed(&self, x: &[f32], normed: &mut [f32], hidden: &mut [f32]) -> bool {
         #[cfg(target_arch = "x86_64")]
-        if let Some(fixed) = &self.fixed {
-            fixed.fc1.apply(x, normed, [Some(hidden)]);
+        if let Some(fc1) = &self.fixed {
+            fc1.apply(x, normed, [Some(hidden)]);
             return true;
         }
         let _ = (x, normed, hidden);
         false
     }
 
-    /// The rest of the block after attention: adds the projected context and then the MLP to `x`.
+    /// The rest of the block after attention: adds the projected context and then the MLP to `x`. Of an adapter with convolutions
+    /// beside the MLP, h goes to `narrow`, and the rest to others ([`Adapter::convolve`]).
     #[inline(always)]
     fn after_attention<S: Simd>(
         &self,
         simd: S,
         x: &mut [S::f32s],
-        context: &mut [S::f32s],
-        normed: &mut [S::f32s],
-        hidden: &mut [S::f32s],
+        [context, normed, hidden, narrow]: [&mut [S::f32s]; 4],
     ) {
-        self.proj.multiply(simd, self.proj.input(simd, self.dim, context), x, Accumulate);
+        let dim = self.projections.dim;
+        let panels = x.len() / (dim * NR_VECTORS);
+        let context = self.proj.input(simd, dim, context);
+        if let Some(Serial { adapter, scale }) = &self.serial {
+            self.proj.multiply(simd, context, normed, Store);
+            add_scaled(simd, scale, normed, x);
+            let attended = adapter.input(simd, normed);
+            let hidden = &mut hidden[..panels * adapter.width() * NR_VECTORS];
+            adapter.narrow(simd, attended, hidden);
+            adapter.widen(simd, hidden, x);
+        } else {
+            self.proj.multiply(simd, context, x, Accumulate);
+        }
         if self.hidden_fixed(cast_slice(x), cast_slice_mut(normed), cast_slice_mut(hidden)) {
             for value in hidden.iter_mut() {
                 *value = gelu(simd, *value);
@@ -219,17 +215,41 @@ impl Block {
             return self.fc2.multiply(simd, hidden, x, Accumulate);
         }
         self.norm2.apply(simd, x, normed);
-        let normed = self.fc1.input(simd, self.dim, normed);
+        let normed = self.fc1.input(simd, dim, normed);
+        let rows = self.fc1.rows;
+        let inner = &mut hidden[..panels * rows * NR_VECTORS];
         if self.gated {
-            self.fc1.multiply(simd, normed, hidden, Store);
-            let rows = self.fc1.rows / 2;
-            let panels = x.len() / (self.dim * NR_VECTORS);
-            gate(simd, rows, &mut hidden[..panels * 2 * rows * NR_VECTORS]);
-            let hidden = self.fc2.input(simd, rows, &mut hidden[..panels * rows * NR_VECTORS]);
-            self.fc2.multiply(simd, hidden, x, Accumulate);
+            self.fc1.multiply(simd, normed, inner, Store);
+            gate(simd, rows / 2, inner);
+            let inner = self.fc2.input(simd, rows / 2, &mut inner[..panels * rows / 2 * NR_VECTORS]);
+            self.fc2.multiply(simd, inner, x, Accumulate);
         } else {
-            self.fc1.multiply(simd, normed, hidden, Gelu);
-            self.fc2.multiply(simd, self.fc2.input(simd, self.fc1.rows, hidden), x, Accumulate);
+            self.fc1.multiply(simd, normed, inner, Gelu);
+            self.fc2.multiply(simd, self.fc2.input(simd, rows, inner), x, Accumulate);
+        }
+        if let Some(adapter) = &self.parallel {
+            // Panels of one width are converted alike for both first layers.
+            let size = panels * adapter.width() * NR_VECTORS;
+            if adapter.convolves() {
+                adapter.narrow(simd, normed, &mut narrow[..size]);
+            } else {
+                adapter.narrow(simd, normed, &mut hidden[..size]);
+                adapter.widen(simd, &mut hidden[..size], x);
+            }
+        }
+    }
+}
+
+/// Adds panels `from`, each row multiplied with its factor.
+#[inline(always)]
+fn add_scaled<S: Simd>(simd: S, factors: &[f32], from: &[S::f32s], to: &mut [S::f32s]) {
+    let (from, to) = (from.as_chunks::<NR_VECTORS>().0, to.as_chunks_mut::<NR_VECTORS>().0);
+    for (from, to) in from.chunks_exact(factors.len()).zip(to.chunks_exact_mut(factors.len())) {
+        for ((from, to), factor) in from.iter().zip(to).zip(factors) {
+            let factor = simd.splat_f32s(*factor);
+            for v in 0..NR_VECTORS {
+                to[v] = simd.mul_add_e_f32s(factor, from[v], to[v]);
+            }
         }
     }
 }
@@ -270,7 +290,8 @@ impl WithSimd for PairStack<'_> {
         let columns = panel_columns::<S>();
         for (index, block) in blocks.iter().enumerate() {
             work.resize(block, columns, tokens);
-            let size = block.dim * NR_VECTORS;
+            let Projections { norm, q, kv: projection, dim, heads, .. } = &block.projections;
+            let size = dim * NR_VECTORS;
             let outputs = if index + 1 == blocks.len() { 1 } else { tokens };
             let x = vectors_mut::<S>(x);
             let normed = vectors_mut::<S>(&mut work.normed);
@@ -278,7 +299,7 @@ impl WithSimd for PairStack<'_> {
             for t in 0..tokens {
                 let (x, kv) = (&x[t * size..][..size], &mut kv[t * 2 * size..][..2 * size]);
                 let own = (t < outputs).then_some(&mut queries[t * size..][..size]);
-                if block.project_fixed(
+                if block.projections.project_fixed(
                     cast_slice(x),
                     cast_slice_mut(normed),
                     own.map(cast_slice_mut),
@@ -286,19 +307,19 @@ impl WithSimd for PairStack<'_> {
                 ) {
                     continue;
                 }
-                block.norm1.apply(simd, x, normed);
-                let normed = block.q.input(simd, block.dim, normed);
-                block.kv.multiply(simd, normed, kv, Store);
+                norm.apply(simd, x, normed);
+                let normed = q.input(simd, *dim, normed);
+                projection.multiply(simd, normed, kv, Store);
                 if t < outputs {
-                    block.q.multiply(simd, normed, &mut queries[t * size..][..size], Store);
+                    q.multiply(simd, normed, &mut queries[t * size..][..size], Store);
                 }
             }
             let context = vectors_mut::<S>(&mut work.context);
             let hidden = vectors_mut::<S>(&mut work.hidden);
             let kv = &kv[..tokens * 2 * size];
             for t in 0..outputs {
-                attend_columns(simd, block.heads, &queries[t * size..][..size], kv, context);
-                block.after_attention(simd, &mut x[t * size..][..size], context, normed, hidden);
+                attend_columns(simd, *heads, &queries[t * size..][..size], kv, context);
+                block.after_attention(simd, &mut x[t * size..][..size], [context, normed, hidden, &mut []]);
             }
         }
     }
@@ -361,13 +382,14 @@ pub(crate) fn run_tokens<const H: usize>(
     let panels = tokens.div_ceil(columns);
     for (index, block) in blocks.iter().enumerate() {
         work.resize(block, columns, panels);
-        let size = block.dim * columns;
+        let dim = block.projections.dim;
+        let size = dim * columns;
         // The last block computes the panel of the last token alone.
         let first = if index + 1 == blocks.len() { panels - 1 } else { 0 };
         for p in 0..panels {
             let queries = &mut work.queries[p * size..][..size];
             level.run(Project {
-                block,
+                projections: &block.projections,
                 x: &x[p * size..][..size],
                 queries: (p >= first).then_some(queries),
                 kv: &mut work.kv[p * 2 * size..][..2 * size],
@@ -378,9 +400,9 @@ pub(crate) fn run_tokens<const H: usize>(
         let kv = &work.kv[..panels * 2 * size];
         work.heads.fill::<H>(
             level,
-            block.is_fixed(),
+            block.projections.is_fixed(),
             [&work.queries[first * size..panels * size], kv],
-            block.dim,
+            dim,
             tokens,
         );
         for p in first..panels {
@@ -390,52 +412,8 @@ pub(crate) fn run_tokens<const H: usize>(
                 work.heads.attend::<H>(level, head, queries, context);
             }
             let Work { context, normed, hidden, .. } = &mut *work;
-            level.run(AfterAttention { block, x: &mut x[p * size..][..size], context, normed, hidden });
-        }
-    }
-}
-
-/// The first norm of some panels and the projections to keys and values, and to queries if `queries` is given.
-pub(crate) struct Project<'a> {
-    pub(crate) block: &'a Block,
-    pub(crate) x: &'a [f32],
-    /// Packed elements of queries, ready to be multiplied with keys.
-    pub(crate) queries: Option<&'a mut [f32]>,
-    /// Panels `[2 * dim, NR]`: keys (of 8 bits as [`quantise_rows`](crate::int8::DotProduct::quantise_rows) leaves them), then values.
-    pub(crate) kv: &'a mut [f32],
-    /// Cosines and sines of rotary positions ([`rotate`]); empty without them.
-    pub(crate) turns: &'a [f32],
-    pub(crate) normed: &'a mut [f32],
-}
-
-impl WithSimd for Project<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        if self.block.project_fixed(self.x, self.normed, self.queries.as_deref_mut(), self.kv) {
-            return;
-        }
-        let Block { q, kv, dim, heads, .. } = self.block;
-        let (dim, heads, turns) = (*dim, *heads, vectors::<S>(self.turns));
-        let normed = vectors_mut::<S>(self.normed);
-        self.block.norm1.apply(simd, vectors::<S>(self.x), normed);
-        let normed = q.input(simd, dim, normed);
-        let size = dim / heads;
-        let element = q.element().of_keys(size);
-        if let Some(queries) = self.queries {
-            let queries = vectors_mut::<S>(queries);
-            q.multiply(simd, normed, queries, Store);
-            rotate(simd, turns, [dim, size], queries, dim);
-            element.convert(simd, size, queries);
-        }
-        let keys = vectors_mut::<S>(self.kv);
-        kv.multiply(simd, normed, keys, Store);
-        rotate(simd, turns, [dim, size], keys, 2 * dim);
-        if let Element::Int8(products) = element {
-            for panel in keys.chunks_exact_mut(2 * dim * NR_VECTORS) {
-                products.quantise_rows(simd, size, &mut panel[..dim * NR_VECTORS]);
-            }
+            let x = &mut x[p * size..][..size];
+            level.run(AfterAttention { block, x, context, normed, hidden, narrow: &mut [] });
         }
     }
 }
@@ -447,6 +425,7 @@ pub(crate) struct AfterAttention<'a> {
     pub(crate) context: &'a mut [f32],
     pub(crate) normed: &'a mut [f32],
     pub(crate) hidden: &'a mut [f32],
+    pub(crate) narrow: &'a mut [f32],
 }
 
 impl WithSimd for AfterAttention<'_> {
@@ -454,13 +433,8 @@ impl WithSimd for AfterAttention<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (normed, hidden) = (vectors_mut::<S>(self.normed), vectors_mut::<S>(self.hidden));
-        self.block.after_attention(
-            simd,
-            vectors_mut::<S>(self.x),
-            vectors_mut::<S>(self.context),
-            normed,
-            hidden,
-        );
+        let Self { block, x, context, normed, hidden, narrow } = self;
+        let scratch = [context, normed, hidden, narrow].map(|scratch| vectors_mut::<S>(scratch));
+        block.after_attention(simd, vectors_mut::<S>(x), scratch);
     }
 }

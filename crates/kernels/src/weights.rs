@@ -144,9 +144,23 @@ impl<'a> TensorSource<'a> {
 
     /// `{name}.weight` `[rows, depth]` and `{name}.bias` of a linear layer, packed.
     pub(crate) fn matrix(&self, name: &str, depth: usize, rows: usize) -> Result<Matrix, KernelError> {
+        self.matrix_scaled(name, depth, rows, None)
+    }
+
+    /// The same with rows of the weight, and the bias, multiplied with factors, if there are any.
+    pub(crate) fn matrix_scaled(
+        &self,
+        name: &str,
+        depth: usize,
+        rows: usize,
+        factors: Option<&[f32]>,
+    ) -> Result<Matrix, KernelError> {
         let weight = self.stored(&format!("{name}.weight"), depth * rows)?;
-        let bias = self.get(&format!("{name}.bias"), rows)?;
-        Ok(self.pack_scaled(depth, weight, None, &bias))
+        let mut bias = self.get(&format!("{name}.bias"), rows)?;
+        if let Some(factors) = factors {
+            bias.to_mut().iter_mut().zip(factors).for_each(|(bias, factor)| *bias *= factor);
+        }
+        Ok(self.pack_scaled(depth, weight, factors, &bias))
     }
 
     /// Packs a weight `[rows, depth]` and a bias for this source's level.

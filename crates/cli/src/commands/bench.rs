@@ -43,7 +43,7 @@ pub(crate) enum BenchCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct StepArgs {
-    /// Architecture with random weights: deit-s, deit-b, vit-tiny, vit-s, vit-b, dinov2-s, dinov2-b, dinov2-l, dinov2-g, dinov3-s, dinov3-s-plus, dinov3-b, dinov3-l, megaloc, salad or boq-dinov2.
+    /// Architecture with random weights: deit-s, deit-b, vit-tiny, vit-s, vit-b, dinov2-s, dinov2-b, dinov2-l, dinov2-g, dinov3-s, dinov3-s-plus, dinov3-b, dinov3-l, megaloc, salad, boq-dinov2, cricavpr, selavpr or selavprplusplus.
     #[arg(long, value_name = "NAME", default_value = "vit-tiny")]
     preset: String,
     /// Image size, height x width in pixels.
@@ -68,7 +68,7 @@ pub(crate) struct StepArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Architecture with random weights: deit-s, deit-b, vit-tiny, vit-s, vit-b, dinov2-s, dinov2-b, dinov2-l, dinov2-g, dinov3-s, dinov3-s-plus, dinov3-b, dinov3-l, megaloc, salad, boq-dinov2, cosplace-r50, cosplace-vgg16 or mixvpr.
+    /// Architecture with random weights: deit-s, deit-b, vit-tiny, vit-s, vit-b, dinov2-s, dinov2-b, dinov2-l, dinov2-g, dinov3-s, dinov3-s-plus, dinov3-b, dinov3-l, megaloc, salad, boq-dinov2, cricavpr, selavpr, selavprplusplus, cosplace-r50, cosplace-vgg16 or mixvpr.
     #[arg(long, value_name = "NAME", conflicts_with = "model", default_value = "deit-s")]
     preset: String,
     /// Model file, in place of --preset.

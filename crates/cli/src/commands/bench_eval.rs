@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct EvalBenchArgs {
-    /// Architecture with random weights: deit-s, deit-b, vit-tiny, vit-s, vit-b, dinov2-s, dinov2-b, dinov2-l, dinov2-g, dinov3-s, dinov3-s-plus, dinov3-b, dinov3-l, megaloc, salad or boq-dinov2.
+    /// Architecture with random weights: deit-s, deit-b, vit-tiny, vit-s, vit-b, dinov2-s, dinov2-b, dinov2-l, dinov2-g, dinov3-s, dinov3-s-plus, dinov3-b, dinov3-l, megaloc, salad, boq-dinov2, cricavpr, selavpr or selavprplusplus.
     #[arg(long, value_name = "NAME", conflicts_with = "model", default_value = "vit-tiny")]
     preset: String,
     /// Model file, in place of --preset.

@@ -21,6 +21,8 @@ pub struct Vit {
     blocks: Vec<Block>,
     /// What takes the place of the last block if only its values are computed.
     values: Option<Values>,
+    /// What facets of local features come from, once its block was released to kernels.
+    facets: Option<Values>,
     /// Adapters beside MLPs, or on a path of their own.
     adapters: Vec<Adapter>,
     /// Adapters after attentions.
@@ -84,6 +86,7 @@ impl Vit {
             values: c.values.then(|| {
                 Values::load(reader, &format!("{name}.blocks.{}", c.depth.saturating_sub(1)), &block)
             }),
+            facets: None,
             adapters,
             serial,
             norm: c.final_norm.then(|| reader.layer_norm(&format!("{name}.norm"), c.dim, c.norm_eps)),
@@ -122,17 +125,28 @@ impl Vit {
             }
         }
         if let Some(values) = &self.values {
-            values.save(writer, &format!("{name}.blocks.{}", self.blocks.len()));
+            values.save(writer, &format!("{name}.blocks.{}", c.depth.saturating_sub(1)));
         }
         if let Some(norm) = &self.norm {
             writer.layer_norm(&format!("{name}.norm"), norm);
         }
     }
 
-    /// Frees the blocks from `first` on, of which kernels hold a copy; with `facets` only those after the one whose facets
-    /// local features are.
+    /// Frees the blocks from `first` on with their adapters, of which kernels hold a copy; with `facets` all but what facets of
+    /// local features come from. Adapters on a path of their own are freed with the first block.
     pub(crate) fn release_blocks(&mut self, first: usize, facets: bool) {
-        self.blocks.truncate(if facets { first.max(self.local_layer + 1) } else { first });
+        if facets && first <= self.local_layer && self.facets.is_none() {
+            let block = self.blocks.get(self.local_layer);
+            self.facets = block.map(Block::values).or_else(|| self.values.take());
+        }
+        self.blocks.truncate(first);
+        if first < self.config.depth {
+            self.values = None;
+        }
+        if self.side_from().is_none() || first == 0 {
+            self.adapters.truncate(first);
+            self.serial.truncate(first);
+        }
     }
 
     /// The sizes.
@@ -167,9 +181,10 @@ impl Vit {
     /// - tokens: `[batch, tokens, dim]`, as [`Tokens::local`] holds them
     /// - output: `[batch, tokens, dim]`
     pub fn facet(&self, tokens: Tensor<3>, part: usize) -> Tensor<3> {
-        match self.blocks.get(self.local_layer) {
-            Some(block) => block.facet(tokens, part),
-            None => tokens,
+        match (self.blocks.get(self.local_layer), self.facets.as_ref().or(self.values.as_ref())) {
+            (Some(block), _) => block.facet(tokens, part),
+            (None, Some(values)) => values.facet(tokens, part),
+            (None, None) => tokens,
         }
     }
 
@@ -200,7 +215,8 @@ impl Vit {
     /// [`R2Former::release_blocks`](crate::R2Former::release_blocks).
     pub fn forward(&self, images: Tensor<4>) -> Result<Tokens> {
         let [_, _, height, width] = images.dims();
-        if self.blocks.len() + usize::from(self.config.values) < self.config.depth {
+        let blocks = self.config.depth.saturating_sub(usize::from(self.config.values));
+        if self.blocks.len() < blocks {
             return Err(ModelError::Config("the blocks of this model were released to kernels".into()));
         }
         let mut x = self.embed(images)?;

@@ -1,28 +1,40 @@
 //! Sizes of learned aggregations of patch tokens.
 
-use super::{GlobalConfig, PositionMode, ResizeMode, VitConfig};
+use super::{AdapterConfig, GlobalConfig, PositionMode, ResizeMode, VitConfig};
 use crate::{ModelError, Result};
 use serde::{Deserialize, Serialize};
 
 /// The longest supported descriptor.
 pub(super) const LONGEST: usize = 65_536;
 
-/// Backbone, head and resizing of a published model by name: `megaloc`, `salad`, `boq-dinov2`.
-pub(super) fn preset(name: &str) -> Option<(VitConfig, GlobalConfig, ResizeMode)> {
+/// Backbone, head, resizing and side of the images of a published model by name: `megaloc`, `salad`, `boq-dinov2`, `cricavpr`,
+/// `selavpr`, `selavprplusplus` (base).
+pub(super) fn preset(name: &str) -> Option<(VitConfig, GlobalConfig, ResizeMode, usize)> {
     let salad = |dim, linear| SaladConfig { clusters: 64, dim, token: 256, hidden: 512, linear };
     let boq = BoqConfig { width: 384, heads: 6, layers: 2, queries: 64, rows: 32 };
-    let (global, resize) = match name {
-        "megaloc" => (GlobalConfig::Salad(salad(256, Some(8448))), ResizeMode::TensorBilinear),
-        "salad" => (GlobalConfig::Salad(salad(128, None)), ResizeMode::Antialias),
-        "boq-dinov2" => (GlobalConfig::Boq(boq), ResizeMode::TensorBicubic),
+    let gem = |projected, dim| GlobalConfig::Gem(GemConfig { projected, dim });
+    let crica = GlobalConfig::Crica(CricaConfig { layers: 2, hidden: 2048 });
+    let (parallel, linear, side) = (
+        AdapterConfig::Parallel { width: 384 },
+        AdapterConfig::Linear { width: 512 },
+        AdapterConfig::Side { width: 384, count: 12 },
+    );
+    let (global, resize, side, adapters) = match name {
+        "megaloc" => (GlobalConfig::Salad(salad(256, Some(8448))), ResizeMode::TensorBilinear, 322, None),
+        "salad" => (GlobalConfig::Salad(salad(128, None)), ResizeMode::Antialias, 322, None),
+        "boq-dinov2" => (GlobalConfig::Boq(boq), ResizeMode::TensorBicubic, 322, None),
+        "cricavpr" => (crica, ResizeMode::TensorBilinear, 224, Some(parallel)),
+        "selavpr" => (gem(false, None), ResizeMode::TensorBilinear, 224, Some(linear)),
+        "selavprplusplus" => (gem(true, Some(2048)), ResizeMode::TensorBilinear, 322, Some(side)),
         _ => return None,
     };
     let vit = VitConfig {
         position: PositionMode::Dinov2,
         final_norm: name != "boq-dinov2",
-        ..VitConfig::preset("dinov2-b")?
+        adapters,
+        ..VitConfig::preset(if name == "selavpr" { "dinov2-l" } else { "dinov2-b" })?
     };
-    Some((vit, global, resize))
+    Some((vit, global, resize, side))
 }
 
 /// Sizes of SALAD (Izquierdo and Civera, CVPR 2024): optimal transport of patches to clusters.
@@ -177,7 +189,14 @@ mod tests {
 
     #[test]
     fn published_sizes() {
-        for (name, descriptor) in [("megaloc", 8448), ("salad", 8448), ("boq-dinov2", 12_288)] {
+        for (name, descriptor) in [
+            ("megaloc", 8448),
+            ("salad", 8448),
+            ("boq-dinov2", 12_288),
+            ("cricavpr", 10_752),
+            ("selavpr", 1024),
+            ("selavprplusplus", 2048),
+        ] {
             let config = ModelConfig::preset(name).unwrap();
             config.validate().unwrap();
             assert_eq!(config.global_dim(), descriptor, "{name}");

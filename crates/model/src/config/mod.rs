@@ -101,15 +101,15 @@ pub struct Trained {
 
 impl ModelConfig {
     /// An untrained model of a named backbone ([`VitConfig::preset`]) with the heads and reranker of the paper, for
-    /// measurements and as a start for training; or of the sizes of a published global-only model: `megaloc`, `salad` and
-    /// `boq-dinov2` at 322 x 322 pixels, `cosplace-r50` and `cosplace-vgg16` at 480 x 640, `mixvpr` at 320 x 320. `None` for an
+    /// measurements and as a start for training; or of the sizes of a published global-only model: `megaloc`, `salad`,
+    /// `boq-dinov2` and `selavprplusplus` at 322 x 322 pixels, `cricavpr` and `selavpr` at 224 x 224, `cosplace-r50` and `cosplace-vgg16` at 480 x 640, `mixvpr` at 320 x 320. `None` for an
     /// unknown name.
     pub fn preset(name: &str) -> Option<Self> {
-        if let Some((vit, global, resize)) = aggregate::preset(name) {
+        if let Some((vit, global, resize, side)) = aggregate::preset(name) {
             let mut config = Self::preset("dinov2-b")?;
             (config.name, config.backbone, config.global) = (name.into(), BackboneConfig::Vit(vit), global);
             (config.local, config.reranker) = (None, None);
-            (config.input.height, config.input.width, config.input.resize) = (322, 322, resize);
+            (config.input.height, config.input.width, config.input.resize) = (side, side, resize);
             return Some(config);
         }
         if let Some((backbone, global, [height, width])) = map_aggregate::preset(name) {
@@ -394,10 +394,8 @@ impl ModelConfig {
                     v.dim / v.heads
                 ));
             }
-            if v.values && (v.final_norm || self.local.is_some()) {
-                return bad(
-                    "a transformer that ends in values has no final norm and no local features".into()
-                );
+            if v.values && v.final_norm {
+                return bad("a transformer that ends in values has no final norm".into());
             }
             if let Some(problem) = v.adapters.and_then(|adapters| adapters.problem(v.depth)) {
                 return bad(problem);

@@ -157,8 +157,8 @@ impl LocalOptions {
 const SEED: u64 = 0;
 
 /// What suits a model: patches by the weights of its aggregation or the attention of CLS, described by tokens half-way
-/// through the blocks, which match more reliably than late ones (`docs/models.md`); cells of a convolutional network by
-/// their length, unless it is a plain ResNet.
+/// through the blocks, which match more reliably than late ones (`docs/models.md`), or by the values that the descriptor is made
+/// of; cells of a convolutional network by their length, unless it is a plain ResNet.
 fn default_of(config: &ModelConfig, count: Option<usize>) -> LocalConfig {
     let select = match (&config.global, &config.backbone) {
         (GlobalConfig::Salad(_) | GlobalConfig::Boq(_), _) => Selection::Aggregation,
@@ -167,12 +167,16 @@ fn default_of(config: &ModelConfig, count: Option<usize>) -> LocalConfig {
         }
         _ => Selection::Norm,
     };
-    let layer = match &config.backbone {
+    let (layer, facet) = match &config.backbone {
+        // The block that it ends in.
+        BackboneConfig::Vit(vit) if vit.values => (None, Facet::Value),
         // A backbone without a trained descriptor is a start for training, with the paper's tokens.
-        BackboneConfig::Vit(vit) if config.trained.global && vit.depth > 1 => Some(vit.depth.div_ceil(2)),
-        _ => None,
+        BackboneConfig::Vit(vit) if config.trained.global && vit.depth > 1 => {
+            (Some(vit.depth.div_ceil(2)), Facet::Tokens)
+        }
+        _ => (None, Facet::Tokens),
     };
-    LocalConfig { count: count.unwrap_or(COUNT), select, layer, ..LocalConfig::default() }
+    LocalConfig { count: count.unwrap_or(COUNT), select, layer, facet, ..LocalConfig::default() }
 }
 
 fn effovpr(config: &ModelConfig) -> Result<LocalConfig> {
@@ -199,10 +203,6 @@ pub(super) fn add(config: &mut ModelConfig, options: &LocalOptions) -> Result<Op
     }
     let plain = matches!(config.global, GlobalConfig::Pooled { .. });
     if options.is_empty() && config.backbone.is_convolutional() && !plain {
-        return Ok(None);
-    }
-    // A transformer that ends in values has no tokens left.
-    if options.is_empty() && matches!(&config.backbone, BackboneConfig::Vit(vit) if vit.values) {
         return Ok(None);
     }
     options.configure(config)?;

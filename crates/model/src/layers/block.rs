@@ -5,6 +5,7 @@ use super::block_op::{BlockTensors, block};
 use super::gradient_kernels;
 use super::projection::{Projection, product_bf16};
 use super::rope::Rope;
+use super::values::Values;
 use crate::Precision;
 use crate::weights::{Init, TensorReader, TensorWriter};
 use burn::module::{Module, Param};
@@ -184,8 +185,12 @@ impl Block {
     /// - x: `[batch, tokens, dim]`
     /// - output: `[batch, tokens, dim]`
     pub fn facet(&self, x: Tensor<3>, part: usize) -> Tensor<3> {
-        let dim = x.dims()[2];
-        self.qkv.forward_columns(self.norm1.forward(x), part * dim, dim)
+        self.values().facet(x, part)
+    }
+
+    /// The block's first part, whose tensors are shared with it.
+    pub fn values(&self) -> Values {
+        Values::new(self.norm1.clone(), self.qkv.clone(), self.heads)
     }
 
     /// Computes the first token alone; the others serve as keys and values only.

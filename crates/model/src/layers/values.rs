@@ -18,6 +18,11 @@ pub struct Values {
 }
 
 impl Values {
+    /// These layers.
+    pub fn new(norm1: LayerNorm, qkv: Projection, heads: usize) -> Self {
+        Self { norm1, qkv, heads }
+    }
+
     /// Builds the part from the tensors under `{name}.`, with timm's names.
     pub fn load(reader: &mut TensorReader, name: &str, c: &BlockConfig) -> Self {
         Self {
@@ -31,6 +36,16 @@ impl Values {
     pub fn save(&self, writer: &mut TensorWriter, name: &str) {
         writer.layer_norm(&format!("{name}.norm1"), &self.norm1);
         self.qkv.save(writer, &format!("{name}.attn.qkv"));
+    }
+
+    /// The query (not scaled), key or value (`part` 0, 1, 2) of each token, all heads, without any rotation of positions.
+    ///
+    /// # Shapes
+    /// - x: `[batch, tokens, dim]`
+    /// - output: `[batch, tokens, dim]`
+    pub fn facet(&self, x: Tensor<3>, part: usize) -> Tensor<3> {
+        let dim = x.dims()[2];
+        self.qkv.forward_columns(self.norm1.forward(x), part * dim, dim)
     }
 
     /// The values of every token, and the attention of the first `rows` tokens to every token, summed over heads and rows

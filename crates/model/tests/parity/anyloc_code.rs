@@ -4,7 +4,7 @@ use crate::common::{Outputs, close, host};
 use crate::{data, generate};
 use burn::tensor::Device;
 use r2former_model::import::{ImportOptions, Imported, import};
-use r2former_model::{BackboneConfig, GlobalConfig, R2Former, ResizeMode, VladConfig};
+use r2former_model::{BackboneConfig, Facet, GlobalConfig, R2Former, ResizeMode, Selection, VladConfig};
 use std::path::{Path, PathBuf};
 
 const SIZES: [[usize; 2]; 3] = [[98, 98], [126, 84], [322, 322]];
@@ -33,7 +33,11 @@ fn descriptors_as_anyloc_computes_them() {
     assert_eq!((vit.depth, vit.values, vit.final_norm), (3, true, false));
     assert_eq!(config.global, GlobalConfig::Vlad(VladConfig { clusters: 6 }));
     assert_eq!(config.global_dim(), 6 * 48);
-    assert!(config.trained.global && config.local.is_none());
+    assert!(config.trained.global && !config.trained.local);
+    // By default local features are the values that the descriptor is made of.
+    let local = config.local.as_ref().expect("local features");
+    assert_eq!((local.layer, local.facet, local.select), (None, Facet::Value, Selection::Attention));
+    assert!(imported.notes.iter().all(|note| !note.contains("global-only")), "{:?}", imported.notes);
     assert_eq!(config.input.resize, ResizeMode::TensorBicubic);
     assert_eq!(config.input.image_size().to_string(), "longest:1024:crop");
     // The rest of that block, the next one, the last norm and what no image needs.
@@ -43,7 +47,11 @@ fn descriptors_as_anyloc_computes_them() {
     assert!(model.to_tensors().expect("reads") == imported.tensors);
     let outputs = Outputs::open(&data("anyloc.outputs.safetensors"));
     for size in SIZES {
-        let found = host(model.extract(generate::image(size)).expect("multiples of the patch").global);
+        let features = model.extract(generate::image(size)).expect("multiples of the patch");
+        let patches = (size[0] / 14) * (size[1] / 14);
+        let local = features.local.expect("local features");
+        assert_eq!(local.dims(), [1, patches.min(500), 3 + 128]);
+        let found = host(features.global);
         let case = format!("{}x{}", size[0], size[1]);
         close(&found, &outputs.values(&case), 1e-5, &case);
     }

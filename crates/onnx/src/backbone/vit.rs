@@ -4,7 +4,7 @@ use super::position::position;
 use super::rope::rope;
 use super::{Grid, Image, LocalTokens, Tokens, local_needs};
 use crate::adapter;
-use crate::block::{BlockSizes, Extras, block, qkv};
+use crate::block::{BlockSizes, Extras, block, probabilities, qkv};
 use crate::graph::{Graph, Value};
 use r2former_model::{AdapterConfig, ModelConfig, VitConfig};
 
@@ -47,19 +47,20 @@ pub(super) fn vit(
                 let facets = wants_facets.then(|| parts.clone());
                 taken = Some(LocalTokens { tokens: x.clone(), prefix: grid.prefix, facets, attention: None });
             }
-            if last && c.values {
-                let [.., values] = parts;
-                return values;
+            let wanted = last && local && wants_attention;
+            let (out, attended) = if last && c.values {
+                let [queries, keys, values] = parts;
+                let attended = wanted.then(|| probabilities(g, [&queries, &keys], &sizes, rope.as_ref()));
+                (values, attended)
+            } else {
+                let extras = extras(c, &name, rope.as_ref(), &grid);
+                let out = block(g, &x, &name, &sizes, &parts, &extras);
+                (out.tokens, wanted.then_some(out.probabilities))
+            };
+            if let (Some(taken), Some(attended)) = (&mut taken, attended) {
+                taken.attention = Some(attention(g, &attended, c));
             }
-            let extras = extras(c, &name, rope.as_ref(), &grid);
-            let out = block(g, &x, &name, &sizes, &parts, &extras);
-            if last && local && wants_attention {
-                let attention = attention(g, &out.probabilities, c);
-                if let Some(taken) = &mut taken {
-                    taken.attention = Some(attention);
-                }
-            }
-            out.tokens
+            out
         });
         if let (Some(path), Some(from)) = (&side, side_from) {
             let name = format!("backbone.adapters.{}", index - from);
