@@ -27,6 +27,8 @@ fn wrong_options_and_values_have_their_own_code() {
         ("index add INDEX PHOTO --shard 0/2 --skip-duplicates", "leave one of"),
         ("serve a/b=INDEX", "a name before ="),
         ("serve INDEX --listen 0.0.0.0:0", "--keys FILE"),
+        ("serve INDEX --cors map.example.org", "is no origin"),
+        ("serve INDEX --cors https://map.example.org/", "without a path"),
         ("extract PHOTO --out HOME/a.npy", "must end in .safetensors"),
         ("show attention PHOTO --out HOME/a.png", "must end in .svg"),
         ("show matches PHOTO PHOTO --out HOME/a.pdf", "must end in .svg"),

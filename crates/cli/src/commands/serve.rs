@@ -87,7 +87,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
     /// Origin whose web pages may ask, as https://map.example.org; * is any, and needs --keys. May be repeated.
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = parse_origin)]
     cors: Vec<String>,
     /// Queries that may wait for their turn; more are refused with status 429.
     #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -126,6 +126,24 @@ fn parse_key_name(text: &str) -> Result<String, String> {
     match is_key_name(text) {
         true => Ok(text.to_owned()),
         false => Err(format!("'{text}' is not 1 to 64 letters, digits, '.', '_' or '-'")),
+    }
+}
+
+/// An origin as browsers send it: anything else would never be equal to one.
+fn parse_origin(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let whole = host.is_some_and(|host| {
+        !host.is_empty()
+            && host
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() && !c.is_ascii_uppercase() || ".-_:[]".contains(c))
+    });
+    match whole || text == "*" {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "'{text}' is no origin: a scheme, a host in lower case and perhaps a port, without a path, as \
+             https://map.example.org; or *"
+        )),
     }
 }
 
