@@ -322,11 +322,20 @@ pub(crate) fn parse_margin(text: &str) -> Result<f32, String> {
 /// Refuses the name of an output that ends as files of another format do; one without an ending passes.
 pub(crate) fn ensure_ending(option: &str, path: &Path, format: &str, ending: &str) -> Result<()> {
     match path.extension() {
-        Some(other) if !other.eq_ignore_ascii_case(ending) => {
+        Some(other) if !other.eq_ignore_ascii_case(ending) && is_another_format(other) => {
             usage!("{option} {}: {format} is written: the file must end in .{ending}", path.display())
         }
         _ => Ok(()),
     }
+}
+
+/// Whether files of some format that people may expect end so: `.tmp` and `run-0.5` are names like others.
+fn is_another_format(ending: &std::ffi::OsStr) -> bool {
+    const KNOWN: [&str; 22] = [
+        "avif", "bmp", "csv", "gif", "h5", "html", "jpeg", "jpg", "json", "mat", "npy", "npz", "onnx",
+        "parquet", "pdf", "pkl", "png", "pt", "pth", "svg", "tiff", "webp",
+    ];
+    KNOWN.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 /// Checks, before any work, that a file can be written at `path`; nothing is left behind and an existing
@@ -419,7 +428,7 @@ mod tests {
 
     #[test]
     fn endings_say_what_is_written() {
-        for good in ["a.svg", "a.SVG", "a", "/dev/stdout", ".hidden"] {
+        for good in ["a.svg", "a.SVG", "a", "/dev/stdout", ".hidden", "a.svg.tmp", "run-0.5"] {
             ensure_ending("--out", Path::new(good), "SVG", "svg").expect(good);
         }
         let said = ensure_ending("--out", Path::new("a.png"), "SVG", "svg").expect_err("another").to_string();

@@ -383,7 +383,7 @@ fn bf16_stays_close() {
 /// larger and deeper these random weights make a network.
 #[test]
 fn int8_stays_close() {
-    let kinds: [(&str, Change); 10] = [
+    let kinds: [(&str, Change); 12] = [
         ("as published", |_| ()),
         ("linear adapters", |c| {
             (c.distilled, c.adapters) = (false, Some(AdapterConfig::Linear { width: 29 }));
@@ -396,6 +396,11 @@ fn int8_stays_close() {
         }),
         ("values", |c| (c.distilled, c.values, c.final_norm) = (false, true, false)),
         ("heads of 64, pooled", |c| (c.dim, c.heads, c.distilled) = (128, 2, false)),
+        // From 256 on every layer is in 8 bits.
+        ("wide", |c| (c.dim, c.heads, c.distilled) = (256, 4, false)),
+        ("wide and gated", |c| {
+            (c.dim, c.heads, c.distilled, c.swiglu, c.layer_scale) = (260, 4, false, Some(301), true);
+        }),
         ("an odd width", |c| (c.dim, c.heads) = (37, 1)),
         ("registers and layer scale", |c| (c.distilled, c.registers, c.layer_scale) = (false, 4, true)),
         ("gated", |c| (c.distilled, c.swiglu) = (false, Some(41))),

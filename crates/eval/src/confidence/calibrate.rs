@@ -339,16 +339,30 @@ fn left_out(sets: &[Judged], methods: &[RerankMethod]) -> Vec<LeftOutSet> {
 /// 90 % of the correct answers: how far a query stands from its references differs between datasets by more than anything in its
 /// matches tells, and a mean of them would be too small for one half. `None` without positions.
 fn position_scale(sets: &[Judged], method: RerankMethod) -> Option<f64> {
-    let scale = |set: &Judged| {
+    let deviations = |set: &Judged| {
         let correct = of(&set.known, method, true).into_iter().filter(|answer| answer.correct);
-        let mut deviations: Vec<f64> =
-            correct.filter_map(|answer| answer.estimate.as_ref()?.deviations(answer.truth.0?)).collect();
-        deviations.sort_by(f64::total_cmp);
-        let last = (0.9 * deviations.len() as f64).ceil() as usize;
-        deviations.get(last.checked_sub(1)?).copied()
+        correct.filter_map(|answer| answer.estimate.as_ref()?.deviations(answer.truth.0?)).collect()
     };
-    sets.iter().filter_map(scale).max_by(f64::total_cmp).map(|scale| scale.max(1e-3))
+    covering(sets.iter().map(deviations).collect())
 }
+
+/// The least number below which nine tenths of each set lie. Sets of fewer than [`FEWEST_POSITIONS`] say too little to decide for
+/// others; where there are no larger ones, all count as one.
+fn covering(mut sets: Vec<Vec<f64>>) -> Option<f64> {
+    match sets.iter().any(|set| set.len() >= FEWEST_POSITIONS) {
+        true => sets.retain(|set| set.len() >= FEWEST_POSITIONS),
+        false => sets = vec![sets.concat()],
+    }
+    let nine_tenths = |mut set: Vec<f64>| {
+        set.sort_by(f64::total_cmp);
+        let last = (0.9 * set.len() as f64).ceil() as usize;
+        set.get(last.checked_sub(1)?).copied()
+    };
+    sets.into_iter().filter_map(nine_tenths).max_by(f64::total_cmp).map(|scale| scale.max(1e-3))
+}
+
+/// Correct answers that a dataset needs to decide how large regions are.
+const FEWEST_POSITIONS: usize = 20;
 
 /// The smallest threshold at which accepted answers are as precise as wanted, on each dataset by a fit on the others where
 /// there are others; all datasets count the same. The largest one where none suffices.
@@ -374,4 +388,23 @@ fn threshold(sets: &[Judged], method: RerankMethod, precision: f64) -> f64 {
     };
     let mut tried = THRESHOLDS.map(|hundredths| f64::from(hundredths) / 100.0);
     tried.find(|threshold| enough(*threshold)).unwrap_or(f64::from(*THRESHOLDS.end()) / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_covers_nine_tenths_of_every_set_that_is_large_enough() {
+        let near: Vec<f64> = (1..=100).map(|i| f64::from(i) / 100.0).collect();
+        let far: Vec<f64> = (1..=20).rev().map(f64::from).collect();
+        assert_eq!(covering(vec![near.clone(), far.clone()]), Some(18.0));
+        assert_eq!(covering(vec![near.clone()]), Some(0.9));
+        // A handful of answers does not decide beside a hundred, but is better than nothing.
+        let few = vec![50.0, 60.0, 70.0];
+        assert_eq!(covering(vec![few.clone(), near]), Some(0.9));
+        assert_eq!(covering(vec![few, vec![1.0]]), Some(70.0));
+        assert_eq!(covering(vec![vec![0.0; 30]]), Some(1e-3));
+        assert_eq!(covering(vec![Vec::new(), Vec::new()]), None);
+    }
 }

@@ -1,11 +1,12 @@
 //! Floats to codes: rows of weights once, panels of activations as they leave a norm, an activation or attention.
 
 use super::{DotProduct, LARGEST, SCALES};
+use crate::matrix::KC;
 use crate::panel::NR_VECTORS;
 use pulp::Simd;
 
 /// What a column's codes reach to either side of the middle: less than the largest code by what both roundings can add. Where an
-/// element has room for 16 bits, codes are larger, as far as sums of a slice fit 32 bits: 768 * 2,731 * 1,023 < 2^31.
+/// element has room for 16 bits, codes are larger, as far as sums of a slice fit 32 bits.
 const fn most_code(values: usize) -> f32 {
     if values == 4 { 126.0 } else { 2_730.0 }
 }
@@ -14,6 +15,8 @@ const fn most_code(values: usize) -> f32 {
 const fn largest_code(values: usize) -> f32 {
     if values == 4 { LARGEST } else { 1_023.0 }
 }
+
+const _: () = assert!(2 * KC * 2_731 * 1_023 < 1 << 31, "two codes per element of a slice");
 
 /// Least share of the middle that codes reach to either side, so that the code of zero stays below 2^22.
 const fn narrowest(values: usize) -> f32 {

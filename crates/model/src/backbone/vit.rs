@@ -216,7 +216,7 @@ impl Vit {
     pub fn forward(&self, images: Tensor<4>) -> Result<Tokens> {
         let [_, _, height, width] = images.dims();
         let blocks = self.config.depth.saturating_sub(usize::from(self.config.values));
-        if self.blocks.len() < blocks {
+        if self.blocks.len() < blocks || self.config.values != self.values.is_some() {
             return Err(ModelError::Config("the blocks of this model were released to kernels".into()));
         }
         let mut x = self.embed(images)?;
