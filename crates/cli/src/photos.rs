@@ -1,11 +1,12 @@
 //! Photographs named on the command line: files, folders, standard input and pipes.
 
 use crate::exit::usage;
-use crate::output::{escaped, quoted};
+use crate::output::{escaped, quoted_path};
 use crate::remote::{ListOptions, Stores, remote_source};
 use anyhow::{Result, bail};
 use r2former_data::dataset::{
-    Kind, Shard, SourceOptions, SourceRoot, escaped_name, escaped_path, list_images, source_root,
+    Kind, Listing, Shard, Skipped, SourceOptions, SourceRoot, escaped_name, escaped_path, list_images,
+    source_root,
 };
 use r2former_data::image::{Limits, PhotoTags, read_tags, tags_of_bytes};
 use r2former_data::{DataError, Photo, PositionKind};
@@ -189,10 +190,8 @@ pub(crate) fn photo_args(arguments: &[PathBuf]) -> Result<Vec<PhotoArg>> {
                 }
                 listing => listing?,
             };
+            note_all(argument, &listing);
             let (photos, skipped) = (listing.photos, listing.skipped);
-            for note in &listing.notes {
-                eprintln!("note: {}: {}", quoted(&escaped_path(argument)), escaped(note));
-            }
             let of = |photo: Photo| PhotoArg { inside: photo.name, ..PhotoArg::file(photo.path) };
             all.extend(photos.into_iter().map(of));
             all.extend(skipped.into_iter().map(|skipped| PhotoArg {
@@ -209,6 +208,21 @@ pub(crate) fn photo_args(arguments: &[PathBuf]) -> Result<Vec<PhotoArg>> {
         usage!("standard input was named {stdin} times: it can be read only once");
     }
     Ok(all)
+}
+
+/// Prints the notes of a folder's listing.
+pub(crate) fn note_all(folder: &Path, listing: &Listing) {
+    for note in &listing.notes {
+        eprintln!("note: {}: {}", quoted_path(&escaped_path(folder)), escaped(note));
+    }
+}
+
+/// Prints the notes of a folder's listing and what it leaves out, where that is no input of its own.
+pub(crate) fn note_left_out(folder: &Path, listing: &Listing) {
+    note_all(folder, listing);
+    for Skipped { path, reason, .. } in &listing.skipped {
+        eprintln!("note: left out: {}: {}", quoted_path(&escaped_path(path)), escaped(reason));
+    }
 }
 
 impl PhotoArg {

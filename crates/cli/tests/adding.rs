@@ -251,7 +251,10 @@ fn links_in_a_folder_add_nothing_twice() {
     write_photo(&folder.join("may/a.jpg"), 31, HERE);
     std::os::unix::fs::symlink("may", folder.join("latest")).expect("a link");
     let notes = said(&index, &folder, &[]);
-    names(&notes, &["1 photographs that links show under a second name", "latest/a.jpg, which is may/a.jpg"]);
+    names(
+        &notes,
+        &["1 photograph that links show under a second name counts once", "latest/a.jpg, which is may/a.jpg"],
+    );
     assert_eq!(listed(&index).matches("/a.jpg").count(), 1);
     // Above the folder: everything would be there again.
     std::os::unix::fs::symlink("..", folder.join("up")).expect("a link");
@@ -285,6 +288,53 @@ fn a_renamed_folder_is_recognised() {
     let notes = said(&index, &at("older"), &["--label", "again"]);
     names(&notes, &["added under a second name"]);
     std::fs::create_dir(photos.path()).expect("the temporary folder is removed in the end");
+}
+
+/// Half of the photographs are no reason to refuse a folder; of more it is.
+#[test]
+fn a_folder_is_a_renamed_one_by_most_of_its_photographs() {
+    let (home, index, _photos) = small_index();
+    let at = |name: &str| home.path().join(name);
+    std::fs::create_dir(at("first")).expect("can be written");
+    (0..4).for_each(|i| write_photo(&at("first").join(format!("{i}.jpg")), 70 + i, HERE));
+    assert_eq!(added(&index, &[&at("first")], 0)["added"], 4);
+    std::fs::rename(at("first"), at("next")).expect("one file system");
+    for (changed, code) in [(1, 1), (2, 0)] {
+        write_photo(&at("next").join(format!("{changed}.jpg")), 80 + changed, HERE);
+        let mut command = r2former();
+        let output = command.args(["index", "add"]).arg(&index).arg(at("next")).assert().code(code);
+        let said = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        assert_eq!(said.contains("seems to have been renamed"), code == 1, "{said}");
+    }
+}
+
+#[test]
+fn a_renamed_folder_among_others_is_to_be_added_alone() {
+    let (home, index, _photos) = small_index();
+    let at = |name: &str| home.path().join(name);
+    for (folder, seed) in [("-day", 90), ("more", 94)] {
+        std::fs::create_dir(at(folder)).expect("can be written");
+        (0..2).for_each(|i| write_photo(&at(folder).join(format!("{i}.jpg")), seed + i, HERE));
+    }
+    assert_eq!(added(&index, &[&at("-day")], 0)["added"], 2);
+    std::fs::rename(at("-day"), at("night")).expect("one file system");
+    let mut command = r2former();
+    let said = fails(command.args(["index", "add"]).arg(&index).arg(at("more")).arg(at("night")), 1);
+    names(
+        &said,
+        &["night holds", "add it alone with --label=-day --moved", "add it alone with --label night"],
+    );
+    // As printed.
+    let mut moved = r2former();
+    let moved = moved.args(["index", "add", "--label=-day", "--moved"]).arg(&index).arg(at("night"));
+    let moved = String::from_utf8_lossy(&moved.assert().success().get_output().stdout).into_owned();
+    names(&moved, &["added 0 images", "2 already indexed"]);
+    // Of several folders a zone is noted once.
+    let mut zone = r2former();
+    let zone = zone.args(["index", "add", "--utm-zone", "31U", "--label=-day", "--label", "more"]);
+    let zone = zone.arg(&index).arg(at("night")).arg(at("more")).arg("--moved").assert().success();
+    let zone = String::from_utf8_lossy(&zone.get_output().stderr).into_owned();
+    assert_eq!(zone.matches("the UTM zone 31U is not used").count(), 1, "{zone}");
 }
 
 #[test]

@@ -58,6 +58,14 @@ fn a_panorama_is_cut_into_views() {
         assert_eq!((&view["heading"], &view["tags"]["panorama"]), (&json!(heading), &json!(panorama)));
         assert!((view["position"]["lat"].as_f64().expect("a number") - 52.4).abs() < 1e-9);
     }
+    // A renamed folder is recognised by the views.
+    let at = |name: &str| home.path().join(name);
+    std::fs::create_dir(at("tour")).expect("temporary folders can be written");
+    std::fs::copy(&pano, at("tour/p.jpg")).expect("temporary folders can be written");
+    assert_eq!(add(&index, &at("tour"), &[]).0["added"], 8);
+    std::fs::rename(at("tour"), at("walk")).expect("one file system");
+    let said = fails(r2former().args(["index", "add"]).arg(&index).arg(at("walk")), 1);
+    names(&said, &["seems to have been renamed", "--label tour --moved"]);
     assert_eq!(add(&index, &write("whole.jpg", 256, 128, gpano), &["--panorama", "whole"]).0["added"], 1);
     let (_, said) = add(&index, &write("odd.jpg", 256, 160, gpano), &[]);
     names(&said, &["odd.jpg", "whole", "not twice as wide"]);

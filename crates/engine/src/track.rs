@@ -4,6 +4,7 @@ use crate::{
     Fix, Origin, QueryResult, SequenceFilter, SequenceFrame, SequenceOptions, answers_json, best_track,
     geojson_coordinates,
 };
+use r2former_data::dataset::time_text;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -69,8 +70,10 @@ impl Track {
         self.time = frame.time.or(before);
         self.note = before.zip(frame.time).filter(|(before, time)| time < before).map(|(before, time)| {
             format!(
-                "its time, {time} s, is before that of the frame before it, {before} s: frames count in the order in which \
-                 they come"
+                "its time, {}, is before that of the last frame before it that has one, {}: frames count in the order in \
+                 which they come",
+                time_text(time),
+                time_text(before)
             )
         });
         self.out_of_order += usize::from(self.note.is_some());
@@ -91,12 +94,12 @@ impl Track {
     }
 
     /// What is to be said of the latest frame: frames count in the order in which they come, and one that was taken before
-    /// the one before it is probably out of place.
+    /// the last one before it that has a time is probably out of place.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
     }
 
-    /// How many frames were taken before the one before them.
+    /// How many frames were taken before the last one before them that has a time.
     pub fn out_of_order(&self) -> usize {
         self.out_of_order
     }
@@ -172,10 +175,18 @@ mod tests {
             track.note().map(|note| note.split(':').next().unwrap_or_default().to_owned())
         });
         let note = |time, before| {
-            Some(format!("its time, {time} s, is before that of the frame before it, {before} s"))
+            Some(format!(
+                "its time, {time} s, is before that of the last frame before it that has one, {before} s"
+            ))
         };
         assert_eq!(notes, [None, None, None, note("2", "3"), None, note("1.5", "2"), None]);
         assert_eq!(track.out_of_order(), 2);
+        for time in [1_700_000_000.0, 1_699_999_999.5] {
+            track.push("x", SequenceFrame { time: Some(time), ..SequenceFrame::default() });
+        }
+        let note = track.note().expect("it goes back");
+        assert!(note.contains("its time, 2023-11-14 22:13:19.500 UTC, is before"), "{note}");
+        assert!(note.contains("that has one, 2023-11-14 22:13:20 UTC:"), "{note}");
     }
 
     #[test]

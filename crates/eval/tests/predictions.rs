@@ -168,6 +168,7 @@ fn a_tree_by_hand_in_both_formats() {
     let pairs = file(&dir, "pairs.txt", &pairs);
     for path in [&table, &pairs, &labelled] {
         let run = read_predictions(path, None, &set).expect("sound");
+        assert_eq!(run.label.as_deref(), (path == &labelled).then_some("database"));
         let at =
             |rules: &Rules| score(&set, std::slice::from_ref(&run), rules, &[1, 2]).expect("sound").summary;
         let (kept, dropped) = (at(&Rules::default()), at(&drop_empty()));
@@ -177,6 +178,28 @@ fn a_tree_by_hand_in_both_formats() {
         near(dropped.runs[0].recall.at(2), 1.0);
         near(dropped.runs[0].mean_average_precision.at(2), 0.25);
         assert_eq!(kept.protocol.database, 3);
+    }
+}
+
+/// A label is one for all references of a file: what remains of other names may be another image.
+#[test]
+fn labels_that_differ_are_unknown_names() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    vg(dir.path());
+    let set = read_vg(dir.path(), &VgOptions::default()).expect("a sound tree");
+    let [a, b, q] = [0, 20, 10].map(vg_name);
+    for (names, line) in [
+        ([format!("one/{a}"), format!("two/{b}")], 2),
+        ([a.clone(), format!("one/{b}")], 3),
+        ([format!("one/{a}"), b.clone()], 2),
+        ([format!("one/two/{a}"), format!("one/{b}")], 2),
+    ] {
+        let [first, second] = &names;
+        let text = format!("# query_image, map_image, score\n{q}, {first}, 2\n{q}, {second}, 1\n");
+        match read_predictions(&file(&dir, "p.txt", &text), None, &set) {
+            Err(PredictionsError::UnknownReference { line: at, .. }) => assert_eq!(at, line, "{names:?}"),
+            other => panic!("{names:?}: {other:?}"),
+        }
     }
 }
 

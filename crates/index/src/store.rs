@@ -297,12 +297,14 @@ fn cannot_write(error: &io::Error) -> bool {
 /// Less than this is left on a disk that has just cut a write short.
 const CUT_SHORT: u64 = 64 << 10;
 
-/// LMDB reports a write of which a part found room as a failing device.
+/// LMDB reports a write of which a part found room as a failing device. Elsewhere than on Unix the number means another error.
 fn is_cut_by_a_full_disk(path: &Path, error: &std::io::Error) -> bool {
     const EIO: i32 = 5;
     let folder = if path.is_dir() { Some(path) } else { path.parent() };
     let folder = folder.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    error.raw_os_error() == Some(EIO) && fs4::available_space(folder).is_ok_and(|free| free < CUT_SHORT)
+    cfg!(unix)
+        && error.raw_os_error() == Some(EIO)
+        && fs4::available_space(folder).is_ok_and(|free| free < CUT_SHORT)
 }
 
 /// Sorts an error of LMDB by its kind.

@@ -4,6 +4,7 @@ use crate::errors::{Failure, parsed};
 use crate::watch::Watch;
 use r2former_data::dataset::{
     Kind, Part, Shard, SkipKind, Skipped, SourceOptions, SourceRoot, escaped_name, list_photos, source_root,
+    zone_without_table,
 };
 use r2former_data::image::{Limits, shape};
 use r2former_data::{DataError, PanoramaOptions, UtmZone, expand_panoramas_by};
@@ -161,17 +162,18 @@ fn add_part(
             )?
         }
     };
+    listing.notes.extend(zone_without_table(asked.utm_zone, kind, [path]));
     watch.check();
     root.label(&mut listing.photos);
-    // A chosen label says that this is meant, and files that are left out are not doubled.
-    if asked.label.is_none() && !asked.skip_duplicates {
-        check_renamed(open.reader(), &listing.photos, &how.sources)?;
-    }
     let limits = Limits::default();
     let expanded = expand_panoramas_by(listing.photos, &panoramas, |path| match from {
         From::Stores(stores, _) if stores.holds(path) => stores.shape(path),
         From::Files | From::Stores(..) => shape(path, &limits).ok(),
     });
+    // A chosen label says that this is meant, and files that are left out are not doubled.
+    if asked.label.is_none() && !asked.skip_duplicates {
+        check_renamed(open.reader(), &expanded.photos, &how.sources)?;
+    }
     listing.notes.iter().chain(&expanded.notes).for_each(|note| watch.note(note));
     let started = Instant::now();
     let mut report = AddReport::default();

@@ -44,6 +44,8 @@ pub(crate) struct Watch {
     files: HashMap<PathBuf, Seen>,
     /// Why nothing is added at present, once it is in the log.
     waits: Option<String>,
+    /// What was to be said of its files at the last look, which is in the log.
+    noted: Vec<String>,
     /// Whether the folder could not be read at the last look.
     is_away: bool,
 }
@@ -106,7 +108,7 @@ impl Watch {
             )));
         }
         check_sources(&index.reader, &AddOptions::default().sources(vec![source]))?;
-        Ok(Self { index, root, files: HashMap::new(), waits: None, is_away: false })
+        Ok(Self { index, root, files: HashMap::new(), waits: None, noted: Vec::new(), is_away: false })
     }
 
     /// Looks until the service stops.
@@ -143,6 +145,10 @@ impl Watch {
         if std::mem::take(&mut self.is_away) {
             self.waits = None;
         }
+        for note in listing.notes.iter().filter(|note| !self.noted.contains(note)) {
+            tracing::info!(index = self.index.name, note, "of a watched folder");
+        }
+        self.noted = listing.notes;
         let before = std::mem::take(&mut self.files);
         let mut new = Vec::new();
         for photo in listing.photos {

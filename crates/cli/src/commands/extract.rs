@@ -3,7 +3,7 @@
 use crate::common::{Machine, ModelArgs, ensure_ending, ensure_writable};
 use crate::descriptor_file::{DescriptorFile, Rows};
 use crate::exit::{ExitStatus, usage};
-use crate::output::{self, escaped, print_json, quoted};
+use crate::output::{self, escaped, print_json, quoted_path};
 use crate::photos::{PhotoArg, ReadArgs, photo_args_anywhere, shard_of};
 use crate::progress::Bar;
 use crate::shards::{Record, ShardArgs, recorded};
@@ -151,7 +151,7 @@ fn one(extractor: &Extractor, photo: &PhotoArg, bar: &Bar) -> Result<ImageFeatur
     let loaded = photo.load()?;
     let DecodedQuery { pixels, notes } = extractor.decode(&loaded.query())?;
     for note in notes {
-        bar.note(&format!("note: {}: {}", quoted(&photo.name), escaped(&note)));
+        bar.note(&format!("note: {}: {}", quoted_path(&photo.name), escaped(&note)));
     }
     Ok(extractor.extract_image(&*pixels)?)
 }

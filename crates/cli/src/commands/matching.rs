@@ -2,7 +2,7 @@
 
 use crate::common::{Machine, ModelArgs};
 use crate::exit::{ExitStatus, usage};
-use crate::output::{self, escaped, print_json, quoted};
+use crate::output::{self, escaped, print_json, quoted_path};
 use crate::photos::{PhotoArg, ReadArgs};
 use crate::tensors::tensor_images;
 use anyhow::{Result, bail};
@@ -92,7 +92,7 @@ fn extract(extractor: &Extractor, photo: &PhotoArg) -> Result<ImageFeatures> {
     let loaded = photo.load()?;
     let DecodedQuery { pixels, notes } = extractor.decode(&loaded.query())?;
     for note in notes {
-        eprintln!("note: {}: {}", quoted(&photo.name), escaped(&note));
+        eprintln!("note: {}: {}", quoted_path(&photo.name), escaped(&note));
     }
     Ok(extractor.extract_image(&*pixels)?)
 }

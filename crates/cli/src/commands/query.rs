@@ -6,7 +6,7 @@ use crate::common::{IndexPrecision, Machine, index_address, parse_margin, rerank
 use crate::exit::{ExitStatus, usage};
 use crate::filters::FilterArgs;
 use crate::output::{
-    self, AnswerFormat, PairsFormat, check_pair_names, escaped, print_answers, print_json, quoted,
+    self, AnswerFormat, PairsFormat, check_pair_names, escaped, print_answers, print_json, quoted_path,
 };
 use crate::photos::{PhotoArg, ReadArgs, photo_args, relative_to};
 use crate::progress::Bar;
@@ -223,7 +223,7 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
                 // A list in the wrong order would be a note for each frame.
                 let times = track.as_ref().and_then(|track| track.note()).filter(|_| told);
                 for note in answer.notes.iter().filter(|note| Some(note.as_str()) != times) {
-                    bar.note(&format!("note: {}: {note}", quoted(&answer.query)));
+                    bar.note(&format!("note: {}: {}", quoted_path(&answer.query), escaped(note)));
                 }
                 QueryResult::Answer(answer)
             }
@@ -248,7 +248,8 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
     }
     if let Some(count) = track.as_ref().map(|track| track.out_of_order()).filter(|count| *count > 0) {
         eprintln!(
-            "note: {count} of {} frames were taken before the frame before them: sort the sequence by time if that is its order",
+            "note: {count} of {} frames were taken before the last frame with a time that precedes them: sort the sequence by \
+             time if that is its order",
             photos.len()
         );
     }

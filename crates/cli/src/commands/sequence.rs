@@ -3,10 +3,11 @@
 use crate::common::parse_metres;
 use crate::exit::usage;
 use crate::output::write_track;
+use crate::photos::note_left_out;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use r2former_data::PositionKind;
-use r2former_data::dataset::list_images;
+use r2former_data::dataset::list_frames;
 use r2former_engine::{Match, Positions, SequenceFrame, SequenceOptions, Track, TrackPoint};
 use r2former_index::ReadPlaces;
 use std::path::{Path, PathBuf};
@@ -44,7 +45,9 @@ impl SequenceArgs {
         let Some(source) = &self.sequence else { return Ok(Vec::new()) };
         let bare = |path: PathBuf| FrameArg { path, time: None, moved_m: None };
         let frames: Vec<FrameArg> = if source.is_dir() {
-            list_images(source)?.photos.into_iter().map(|photo| bare(photo.path)).collect()
+            let listing = list_frames(source)?;
+            note_left_out(source, &listing);
+            listing.photos.into_iter().map(|photo| bare(photo.path)).collect()
         } else {
             listed(source)?
         };

@@ -1,7 +1,7 @@
 //! Answers as CSV: a row for each match, and for each query without one.
 
 use super::answers::word;
-use super::{Out, escaped, quoted};
+use super::{Out, escaped, quoted, quoted_path};
 use anyhow::Result;
 use r2former_engine::{LatLon, LocalPoint, Match, Position, PositionKind, QueryResult};
 use serde::Serialize;
@@ -48,7 +48,7 @@ pub(super) fn table(out: &mut Out, results: &[QueryResult], kind: PositionKind) 
     writer.write_record(columns(kind))?;
     for result in results {
         let about = |m: Option<&Match>| {
-            let query = vec![name(result.query()), plain(result.status())];
+            let query = vec![quoted_path(result.query()).into_owned(), plain(result.status())];
             [query, of_match(m, kind), of_query(result, kind), vec![m.map_or(String::new(), tags)]].concat()
         };
         if result.matches().is_empty() {
@@ -110,7 +110,7 @@ fn of_query(result: &QueryResult, kind: PositionKind) -> Vec<String> {
     let estimate = answer.and_then(|answer| answer.estimate.as_ref());
     let ellipse = estimate.and_then(|e| e.ellipse);
     let error = match result {
-        QueryResult::Unreadable { error, .. } => name(error),
+        QueryResult::Unreadable { error, .. } => quoted_path(error).into_owned(),
         QueryResult::Answer(_) => String::new(),
     };
     let mut row = cells(estimate.map(|e| e.best), kind);

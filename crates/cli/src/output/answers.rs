@@ -1,6 +1,6 @@
 //! Answers to queries: for people, as JSON, GeoJSON, CSV, or as pairs for other tools.
 
-use super::{Out, escaped, escaped_json, print_json, quoted};
+use super::{Out, escaped, escaped_json, print_json, quoted, quoted_path};
 use anyhow::{Result, bail};
 use r2former_engine::{
     Answer, Match, PositionKind, Positions, QueryResult, RerankMethod, ScoreKind, Status, answers_geojson,
@@ -56,7 +56,7 @@ pub(crate) fn print_answers(
 }
 
 fn text(out: &mut Out, answer: &Answer, timing: bool, kind: PositionKind) -> Result<()> {
-    out.line(format_args!("{}", quoted(&answer.query)))?;
+    out.line(format_args!("{}", quoted_path(&answer.query)))?;
     if answer.matches.is_empty() {
         out.line(format_args!("  no match: no photo of the index passes the search radius, tags and times"))?;
     }

@@ -1,6 +1,7 @@
 //! Names and messages made safe to print: a file may be called anything.
 
 use std::borrow::Cow;
+use std::path::MAIN_SEPARATOR;
 
 /// A message with control characters, line separators and marks that change the direction of writing replaced by escapes
 /// (`\n`, `\u{1b}`, `\u{202e}`), so that it stays on its line and cannot steer a terminal. Names go through [`quoted`]; what
@@ -34,6 +35,15 @@ pub(crate) fn quoted(name: &str) -> Cow<'_, str> {
     }
     safe.push_str(rest);
     Cow::Owned(safe)
+}
+
+/// A path as [`quoted`] prints names; where backslashes separate its parts, they stay as they are.
+pub(crate) fn quoted_path(path: &str) -> Cow<'_, str> {
+    path_with(MAIN_SEPARATOR, path)
+}
+
+fn path_with(separator: char, path: &str) -> Cow<'_, str> {
+    if separator == '\\' { escaped(path) } else { quoted(path) }
 }
 
 fn push(safe: &mut String, c: char) {
@@ -138,6 +148,13 @@ mod tests {
             assert_eq!(unescaped(shown).as_deref().unwrap_or(shown), name, "{shown}");
             assert_eq!(escaped(shown), shown);
         }
+    }
+
+    #[test]
+    fn separators_stay() {
+        let path = "C:\\new\n\\a.jpg";
+        assert_eq!(path_with('\\', path), "C:\\new\\n\\a.jpg");
+        assert_eq!(path_with('/', path), quoted(path));
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod track;
 mod words;
 
 pub(crate) use answers::{AnswerFormat, PairsFormat, check_pair_names, print_answers};
-pub(crate) use escape::{escaped, escaped_json, quoted, unescaped};
+pub(crate) use escape::{escaped, escaped_json, quoted, quoted_path, unescaped};
 pub(crate) use recall::print_summary;
 pub(crate) use scores::{print_comparison, print_scores};
 pub(crate) use track::write_track;

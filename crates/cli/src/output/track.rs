@@ -1,7 +1,7 @@
 //! The track of a sequence, as GeoJSON or CSV.
 
 use super::answers::word;
-use super::quoted;
+use super::{quoted, quoted_path};
 use anyhow::{Context, Result};
 use r2former_engine::{LatLon, LocalPoint, Position, PositionKind, Positions, TrackPoint, track_geojson};
 use std::path::Path;
@@ -32,7 +32,8 @@ fn table(points: &[TrackPoint], kind: PositionKind) -> Result<Vec<u8>> {
     writer.write_record(&heads)?;
     let number = |value: Option<f64>| value.map_or(String::new(), |value| word(value).to_string());
     for point in points {
-        let mut row = vec![point.frame.to_string(), quoted(&point.query).into_owned(), number(point.time)];
+        let mut row =
+            vec![point.frame.to_string(), quoted_path(&point.query).into_owned(), number(point.time)];
         for fix in [&point.best, &point.live] {
             row.push(fix.as_ref().map_or(String::new(), |fix| quoted(&fix.place.path).into_owned()));
             let numbers = match fix.as_ref().and_then(|fix| fix.position) {

@@ -15,9 +15,8 @@ use std::path::{Path, PathBuf};
 ///
 /// Files are photographs by their content, not by their extension. One without a GPS position, in a format that is
 /// not read, or with a damaged or impossible position is skipped with the reason; damage beside a position is noted.
-/// Hidden files are left out; links are followed, but not in circles, and a file
-/// counts once, whatever links lead to it. Tables of positions and sidecars beside the
-/// photographs are noted.
+/// Hidden files are left out; links are followed, but not in circles, and a file counts once, whatever links lead to it.
+/// Tables of positions and sidecars beside the photographs are noted.
 ///
 /// # Errors
 /// [`DataError::Io`] when `root` cannot be read; [`DataError::Request`] when it is neither a folder nor a regular file,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, MAIN_SEPARATOR, Path, PathBuf};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 /// A path relative to a folder, with `/` between its parts and letters composed (NFC); a path outside the folder
@@ -40,15 +40,16 @@ pub(super) fn relative_name(root: &Path, path: &Path) -> String {
 /// # }
 /// ```
 pub fn escaped_name(name: impl AsRef<OsStr>) -> String {
-    escaped(name.as_ref(), composed)
+    escaped(name.as_ref(), composed, true)
 }
 
-/// As [`escaped_name`], with letters in the form that they have: the text of a path that other programs open.
+/// As [`escaped_name`], with letters in the form that they have: the text of a path that other programs open. Backslashes
+/// stay where they separate the parts of paths.
 pub fn escaped_path(path: impl AsRef<OsStr>) -> String {
-    escaped(path.as_ref(), |text| text)
+    escaped(path.as_ref(), |text| text, MAIN_SEPARATOR != '\\')
 }
 
-fn escaped(name: &OsStr, form: impl Fn(String) -> String) -> String {
+fn escaped(name: &OsStr, form: impl Fn(String) -> String, backslashes: bool) -> String {
     let mut text = String::new();
     for chunk in name.as_encoded_bytes().utf8_chunks() {
         // Composed by itself: an accent after an escape must not join the escape's last letter.
@@ -57,7 +58,7 @@ fn escaped(name: &OsStr, form: impl Fn(String) -> String) -> String {
         while let Some(at) = rest.find('\\') {
             let (before, escape) = rest.split_at(at);
             text.push_str(before);
-            text.push_str(if is_escape(escape) { "\\x5C" } else { "\\" });
+            text.push_str(if backslashes && is_escape(escape) { "\\x5C" } else { "\\" });
             rest = &escape[1..];
         }
         text.push_str(rest);
@@ -197,6 +198,13 @@ mod tests {
         // Decomposed and composed e with acute accent.
         assert_eq!(resolve(root, "ne\u{301}.jpg").1, "n\u{e9}.jpg");
         assert_eq!(resolve(root, "n\u{e9}.jpg").1, "n\u{e9}.jpg");
+    }
+
+    #[test]
+    fn separators_of_paths_stay() {
+        let path = OsStr::new(r"C:\xA0\a.jpg");
+        assert_eq!(escaped(path, |text| text, false), r"C:\xA0\a.jpg");
+        assert_eq!(escaped(path, |text| text, true), r"C:\x5CxA0\a.jpg");
     }
 
     #[cfg(unix)]

@@ -170,12 +170,23 @@ pub fn list_photos(path: &Path, kind: Option<Kind>, options: &SourceOptions) -> 
     }
     let count = listing.photos.len();
     listing.notes.insert(0, format!("{}: read as {kind}, {count} photographs{of_shard}", path.display()));
-    if let Some(zone) = options.utm_zone.filter(|_| kind != Kind::Csv) {
-        let UtmZone { number, band } = zone;
-        let note = format!("the UTM zone {number}{band} is not used: it is that of a table (CSV) in metres");
-        listing.notes.push(note);
-    }
     Ok(listing)
+}
+
+/// A note on a zone that says nothing about any of the sources of a command, since none of them is a table. What a table
+/// makes of it, and an address of a store that may be one, its own notes say.
+pub fn zone_without_table<P: AsRef<Path>>(
+    zone: Option<UtmZone>,
+    kind: Option<Kind>,
+    sources: impl IntoIterator<Item = P>,
+) -> Option<String> {
+    let UtmZone { number, band } = zone?;
+    let mut sources = sources.into_iter();
+    let is_other =
+        |path: P| kind.map_or_else(|| detect(path.as_ref()), Ok).is_ok_and(|kind| kind != Kind::Csv);
+    sources
+        .all(is_other)
+        .then(|| format!("the UTM zone {number}{band} is not used: it is that of a table (CSV) in metres"))
 }
 
 /// Leaves out photographs whose position is on the globe; local metres are not in EXIF. They are not converted, where the
@@ -212,5 +223,28 @@ fn drop_positions(listing: &mut Listing) {
     }
     if dropped > 0 {
         listing.notes.push(format!("{dropped} photographs have a position, which this index does not keep"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_is_noted_where_no_source_is_a_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("a")).unwrap();
+        std::fs::create_dir(at("b")).unwrap();
+        std::fs::write(at("t.csv"), "path,easting,northing\n").unwrap();
+        let zone = Some(UtmZone { number: 31, band: 'U' });
+        let note = zone_without_table(zone, None, [at("a"), at("b")]).unwrap();
+        assert_eq!(note, "the UTM zone 31U is not used: it is that of a table (CSV) in metres");
+        assert_eq!(zone_without_table(zone, Some(Kind::Exif), [at("t.csv")]), Some(note));
+        for sources in [vec![at("a"), at("t.csv")], vec!["s3://bucket/list".into()]] {
+            assert_eq!(zone_without_table(zone, None, sources), None);
+        }
+        assert_eq!(zone_without_table(zone, Some(Kind::Csv), [at("a")]), None);
+        assert_eq!(zone_without_table(None, None, [at("a")]), None);
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     Dataset, DbStructOptions, FramesOptions, GroundTruthRule, Kind, MslsOptions, MslsTask, Region,
     SourceOptions, StLuciaOptions, VgOptions, from_listings, list_photos, read_dbstruct, read_frames,
-    read_msls, read_pairs, read_st_lucia, read_vg, split_panoramas,
+    read_msls, read_pairs, read_st_lucia, read_vg, split_panoramas, zone_without_table,
 };
 use crate::{Result, UtmZone};
 use serde::{Deserialize, Serialize};
@@ -151,7 +151,9 @@ impl DatasetSpec {
                 let options = SourceOptions { utm_zone: *utm_zone, ..Default::default() };
                 let list = |path: &Path| list_photos(path, None, &options);
                 let name = format!("{} in {}", queries.display(), database.display());
-                Ok(from_listings(name, list(database)?, list(queries)?))
+                let mut set = from_listings(name, list(database)?, list(queries)?);
+                set.notes.extend(zone_without_table(*utm_zone, None, [database, queries]));
+                Ok(set)
             }
             Self::Panoramas { path, region, every, offset } => {
                 let mut listing = list_photos(path, Some(Kind::Panoramas), &SourceOptions::default())?;

@@ -12,6 +12,26 @@ const EARLIEST: f64 = 631_152_000.0;
 /// Below this, and from 0 on, seconds count from the start of a recording: spreadsheets' counts of days are larger.
 const RECORDING: f64 = 20_000.0;
 
+/// A time as people read it: date and time of day in UTC; a number that is no time of a photograph as seconds.
+///
+/// ```
+/// use r2former_data::dataset::time_text;
+///
+/// assert_eq!(time_text(1_700_000_000.25), "2023-11-14 22:13:20.250 UTC");
+/// assert_eq!(time_text(2.5), "2.5 s");
+/// ```
+pub fn time_text(seconds: f64) -> String {
+    let milliseconds = (1000.0 * seconds).round() as i64;
+    let is_date = (EARLIEST..MILLISECONDS_FROM).contains(&seconds);
+    let date = is_date.then(|| civil(milliseconds.div_euclid(1000))).flatten();
+    let Some(([year, month, day], [hour, minute, second])) = date else {
+        return format!("{seconds} s");
+    };
+    let part = milliseconds.rem_euclid(1000);
+    let part = if part == 0 { String::new() } else { format!(".{part:03}") };
+    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}{part} UTC")
+}
+
 /// How a time was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Unit {

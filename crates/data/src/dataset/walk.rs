@@ -63,8 +63,10 @@ impl Found {
             first == name
         });
         let (name, first) = example?;
+        let (photographs, counts) =
+            if count == 1 { ("photograph", "counts") } else { ("photographs", "count") };
         Some(format!(
-            "{count} photographs that links show under a second name count once: the first is {name}, which is {first}"
+            "{count} {photographs} that links show under a second name {counts} once: the first is {name}, which is {first}"
         ))
     }
 }

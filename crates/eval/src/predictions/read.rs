@@ -14,6 +14,8 @@ pub struct Predictions {
     pub path: PathBuf,
     /// For each query of the dataset its predictions, if the file has any.
     pub queries: Vec<Option<QueryPredictions>>,
+    /// What the names of all its references begin with, and those of the dataset do not.
+    pub label: Option<String>,
 }
 
 /// One query's predictions.
@@ -54,6 +56,10 @@ pub fn read_predictions(
     if rows.is_empty() {
         return Err(PredictionsError::Empty { path: path.to_path_buf() });
     }
+    let label = match format {
+        PredictionFormat::Kapture => label(&rows, &database),
+        PredictionFormat::Msls | PredictionFormat::Csv => None,
+    };
     let mut found: Vec<Option<QueryPredictions>> = vec![None; dataset.queries.len()];
     for row in rows {
         let number = queries.number(&row.query).ok_or_else(|| PredictionsError::UnknownQuery {
@@ -73,28 +79,40 @@ pub fn read_predictions(
             });
         }
         let line = row.line;
-        *slot = Some(QueryPredictions { line, references: references(path, row, &database, format)? });
+        *slot =
+            Some(QueryPredictions { line, references: references(path, row, &database, label.as_deref())? });
     }
-    Ok(Predictions { path: path.to_path_buf(), queries: found })
+    Ok(Predictions { path: path.to_path_buf(), queries: found, label })
 }
 
-/// The numbers of a row's references. Pairs of `r2former query` name them as an index does, `LABEL/NAME`: the label is left out
-/// where the database has no image of the whole name.
+/// The label that all references have before their names. Pairs of `r2former query` name them as an index does,
+/// `LABEL/NAME`. There is none where an image of the database has a whole name, or where labels differ: what is left of such
+/// names might be another image.
+fn label(rows: &[Row], database: &Names) -> Option<String> {
+    let mut names = rows.iter().flat_map(|row| row.references.iter().map(|(_, name)| name.as_str()));
+    let (label, _) = names.clone().next()?.split_once('/')?;
+    let has_label = |name: &str| {
+        database.number(name).is_none() && name.split_once('/').is_some_and(|(own, _)| own == label)
+    };
+    names.all(has_label).then(|| label.to_owned())
+}
+
+/// The numbers of a row's references, whose names have this label before them.
 fn references(
     path: &Path,
     row: Row,
     database: &Names,
-    format: PredictionFormat,
+    label: Option<&str>,
 ) -> Result<Vec<u32>, PredictionsError> {
-    let without_label = |name: &str| match format {
-        PredictionFormat::Kapture => database.number(name.split_once('/')?.1),
-        PredictionFormat::Msls | PredictionFormat::Csv => None,
-    };
     let mut seen = HashSet::new();
     let mut all = Vec::with_capacity(row.references.len());
     for (line, name) in row.references {
         let path = path.to_path_buf();
-        let Some(number) = database.number(&name).or_else(|| without_label(&name)) else {
+        let inside = match label {
+            Some(label) => name.strip_prefix(label).and_then(|name| name.strip_prefix('/')),
+            None => Some(name.as_str()),
+        };
+        let Some(number) = inside.and_then(|name| database.number(name)) else {
             let count = database.written.len();
             return Err(PredictionsError::UnknownReference { path, line, query: row.query, name, count });
         };

@@ -207,7 +207,9 @@ fn photos(args: &PhotosArgs) -> Result<Dataset> {
     let skipped = database.skipped.iter().chain(&queries.skipped);
     skipped.for_each(|s| eprintln!("left out: {}: {}", s.path.display(), s.reason));
     let name = format!("{} in {}", args.queries.display(), args.database.display());
-    Ok(dataset::from_listings(name, database, queries))
+    let mut set = dataset::from_listings(name, database, queries);
+    set.notes.extend(dataset::zone_without_table(args.utm_zone, None, [&args.database, &args.queries]));
+    Ok(set)
 }
 
 fn msls(args: &MslsArgs) -> Result<DatasetSpec> {

@@ -3,7 +3,7 @@
 use super::datasets::{DatasetCommand, RulesArgs};
 use crate::common::ensure_writable_folder;
 use crate::exit::ExitStatus;
-use crate::output::{self, print_json, print_scores};
+use crate::output::{self, escaped, print_json, print_scores, quoted};
 use anyhow::Result;
 use clap::Args;
 use r2former_eval::{PAGE, PredictionFormat, read_predictions, score, write_scores};
@@ -55,6 +55,15 @@ pub(crate) fn run(args: &PredictionsArgs) -> Result<ExitStatus> {
     let dataset = args.dataset.read()?;
     let runs = args.files.iter().map(|file| read_predictions(file, how.format, &dataset));
     let runs = runs.collect::<Result<Vec<_>, _>>()?;
+    for run in &runs {
+        if let Some(label) = &run.label {
+            let (file, label) = (run.path.display().to_string(), quoted(label));
+            eprintln!(
+                "note: {}: names of references are taken without the label {label}, with which all of them begin",
+                escaped(&file)
+            );
+        }
+    }
     let scores = score(&dataset, &runs, &args.dataset.rules(&how.rules), &how.at)?;
     if let Some(dir) = &how.report {
         write_scores(dir, &scores, &super::this_run())?;

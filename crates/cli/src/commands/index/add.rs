@@ -12,6 +12,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::dataset::{
     Kind, MslsOptions, SkipKind, Skipped, SourceOptions, check_label, detect, escaped_name,
+    zone_without_table,
 };
 use r2former_data::image::{Limits, shape};
 use r2former_data::{DataError, PanoramaMode, PanoramaOptions, PositionKind, UtmZone, expand_panoramas_by};
@@ -149,6 +150,9 @@ fn add_to(
     {
         eprintln!("note: --cities is not used: no source is an MSLS tree");
     }
+    if let Some(note) = zone_without_table(args.utm_zone, args.kind, &args.sources) {
+        eprintln!("note: {note}");
+    }
     if !args.cities.is_empty() {
         msls.cities.clone_from(&args.cities);
     }
@@ -173,16 +177,16 @@ fn add_to(
         reader.get(&ids).map_err(|error| DataError::Request(error.to_string()))
     };
     let listing = sources.list(args.kind, &options, args.shard.part(), &indexed)?;
-    // Chosen labels say that this is meant, and files that are left out are not doubled.
-    if args.labels.is_empty() && !args.skip_duplicates {
-        check_renamed(&reader, &listing.photos, &how.sources)?;
-    }
-    drop(reader);
     let stores = sources.stores.take();
     let expanded = expand_panoramas_by(listing.photos, &panoramas, |path| match &stores {
         Some(stores) if stores.holds(path) => stores.shape(path),
         _ => shape(path, &limits).ok(),
     });
+    // Chosen labels say that this is meant, and files that are left out are not doubled.
+    if args.labels.is_empty() && !args.skip_duplicates {
+        check_renamed(&reader, &expanded.photos, &how.sources)?;
+    }
+    drop(reader);
     for note in listing.notes.iter().chain(&sources.notes).chain(&expanded.notes) {
         eprintln!("note: {}", escaped(note));
     }

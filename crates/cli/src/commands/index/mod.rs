@@ -202,28 +202,32 @@ fn described(positions: Positions) -> String {
     positions.origin().map_or(kind.into(), |origin| format!("{kind}, origin at {origin}"))
 }
 
+/// The names in an index that one on the command line may mean, the likeliest first: what `index list` prints counts before a name
+/// that happens to look like it; letters may be typed in another form.
+fn forms_of(name: &str) -> Vec<String> {
+    let listed = unescaped(name);
+    let forms =
+        [listed.clone(), listed.as_deref().map(composed_name), Some(name.into()), Some(composed_name(name))];
+    forms.into_iter().flatten().collect()
+}
+
 fn remove(args: &RemoveArgs) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
     let mut writer = index.writer()?;
     // Bytes that are no text are written as the index writes them; everything else is a name already.
     let text = |name: &OsString| name.to_str().map_or_else(|| escaped_name(name), ToOwned::to_owned);
     let names: Vec<String> = args.names.iter().map(text).collect();
-    let (mut ids, mut known) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
-    for name in &names {
-        // What `index list` prints counts before a name that happens to look like it; letters may be typed in another form.
-        let listed = unescaped(name);
-        let forms = [
-            listed.clone(),
-            listed.as_deref().map(composed_name),
-            Some(name.clone()),
-            Some(composed_name(name)),
-        ];
-        let forms: Vec<_> = forms.iter().flatten().map(|form| place_id(form)).collect();
-        let found = writer.contains(&forms)?.into_iter().position(|there| there);
-        known.push(found.is_some());
-        ids.extend(found.map(|at| forms[at]));
+    let ids_of = |name: &String| forms_of(name).iter().map(|form| place_id(form)).collect();
+    let forms: Vec<Vec<_>> = names.iter().map(ids_of).collect();
+    let mut there = writer.contains(&forms.concat())?.into_iter();
+    let (mut ids, mut unknown) = (Vec::with_capacity(names.len()), Vec::new());
+    for (name, forms) in names.iter().zip(&forms) {
+        let there: Vec<bool> = there.by_ref().take(forms.len()).collect();
+        match there.iter().position(|there| *there) {
+            Some(at) => ids.push(forms[at]),
+            None => unknown.push(name),
+        }
     }
-    let unknown: Vec<&String> = names.iter().zip(&known).filter(|(_, k)| !**k).map(|(n, _)| n).collect();
     let removed = writer.remove(&ids)?;
     writer.close()?;
     for name in &unknown {

@@ -3,6 +3,7 @@
 use crate::common::{ensure_writable, load_model};
 use crate::exit::{ExitStatus, usage};
 use crate::output::{self, escaped, print_json};
+use crate::photos::note_left_out;
 use crate::progress::Bar;
 use anyhow::Result;
 use clap::Args;
@@ -45,9 +46,10 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitStatus> {
     }
     let loaded = load_model(args.model.as_deref())?;
     let listing = list_images(&args.images)?;
+    note_left_out(&args.images, &listing);
     let files: Vec<&Path> = listing.photos.iter().map(|photo| photo.path.as_path()).collect();
     let bar = Bar::default();
-    let mut unreadable = 0;
+    let mut unreadable = listing.skipped.len();
     let check = check_precision(&loaded, args.precision, &files, &bar, |_, error| {
         bar.note(&format!("note: left out: {}", escaped(&error.to_string())));
         unreadable += 1;
