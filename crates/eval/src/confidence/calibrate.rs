@@ -337,7 +337,7 @@ fn left_out(sets: &[Judged], methods: &[RerankMethod]) -> Vec<LeftOutSet> {
 
 /// By how much the spread of the matches has to be multiplied so that, on each dataset, the region holds the true positions of
 /// 90 % of the correct answers: how far a query stands from its references differs between datasets by more than anything in its
-/// matches tells, and a mean of them would be too small for one half. `None` without positions.
+/// matches shows, and a mean of them would be too small for one half. `None` without positions.
 fn position_scale(sets: &[Judged], method: RerankMethod) -> Option<f64> {
     let deviations = |set: &Judged| {
         let correct = of(&set.known, method, true).into_iter().filter(|answer| answer.correct);
