@@ -83,5 +83,5 @@ fn a_device_that_is_not_there_is_named() {
     let (_home, _index, photos) = small_index();
     let photo = photos.path().join("0.jpg");
     let mut command = r2former();
-    names(&fails(command.arg("match").arg(&photo).arg(&photo).args(["--device", "tpu"]), 1), &["tpu", "cpu"]);
+    names(&fails(command.arg("match").arg(&photo).arg(&photo).args(["--device", "tpu"]), 2), &["tpu", "cpu"]);
 }

@@ -135,23 +135,25 @@ fn a_challenge_is_ranked_without_positions() {
 fn bad_files_and_options_say_what_to_do() {
     let dir = city("cph", true);
     let file = dir.path().join("p.txt");
-    let score = |text: &str, more: &[&str]| {
+    let scored = |text: &str, more: &[&str], code: i32| {
         std::fs::write(&file, text).expect("temporary folders can be written");
         let mut command = r2former();
         command.args(["eval", "predictions"]).arg(&file).arg("msls").arg(dir.path());
-        fails(command.args(["--cities", "cph"]).args(more), 1)
+        fails(command.args(["--cities", "cph"]).args(more), code)
     };
+    let score = |text: &str, more: &[&str]| scored(text, more, 1);
     names(&score("", &[]), &["p.txt", "no predictions"]);
     names(&score("q0 d0 d0\n", &[]), &["p.txt:1", "d0", "unique"]);
     names(&score("q0 nothing\n", &[]), &["p.txt:1", "nothing", "q0"]);
     names(&score("q0 d0\n", &["--at", "1"]), &["p.txt", "query q1", "4 of 5", "every query must be present"]);
-    names(&score("q0 d0\n", &["--at", "0"]), &["1 or more"]);
-    names(&score("q0 d0\n", &["--sequence", "3"]), &["im2im", "--task"]);
-    names(&score("q0 d0\n", &["--task", "seq2im", "--sequence", "4"]), &["4 frames", "odd"]);
+    // What the command line alone shows to be wrong.
+    names(&scored("q0 d0\n", &["--at", "0"], 2), &["--at", "0"]);
+    names(&scored("q0 d0\n", &["--sequence", "3"], 2), &["im2im", "--task"]);
+    names(&scored("q0 d0\n", &["--task", "seq2im", "--sequence", "4"], 2), &["4 frames", "odd"]);
     // Before the model is run.
     let mut command = r2former();
     command.args(["eval", "msls"]).arg(dir.path()).args(["--cities", "cph", "--predictions", "p.json"]);
-    names(&fails(&mut command, 1), &["p.json", ".txt", ".csv"]);
+    names(&fails(&mut command, 2), &["p.json", ".txt", ".csv"]);
 }
 
 #[test]

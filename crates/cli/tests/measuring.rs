@@ -74,7 +74,7 @@ fn a_cascade_leaves_the_reranker_what_geometry_ranks_first() {
     assert_eq!(without_ids(&ask(&["--rerank", "model", "--cascade", "3"])), without_ids(&all));
     let mut useless = r2former();
     useless.arg("query").arg(&index).arg(photos.path().join("0.jpg"));
-    names(&fails(useless.args(["--rerank", "ransac", "--cascade", "1"]), 1), &["cascade", "ransac"]);
+    names(&fails(useless.args(["--rerank", "ransac", "--cascade", "1"]), 2), &["cascade", "--rerank"]);
     let mut wrong = r2former();
     wrong.arg("query").arg(&index).arg("0.jpg").args(["--cascade", "0"]);
     names(&fails(&mut wrong, 2), &["--cascade"]);

@@ -336,7 +336,7 @@ fn what_cannot_be_exported_is_refused() {
     let same = at("same.onnx");
     let mut command = r2former();
     command.args(["model", "export", "--onnx"]).arg(&same).arg("--reranker").arg(&same);
-    names(&fails(&mut command, 1), &["same file"]);
+    names(&fails(&mut command, 2), &["same file"]);
     assert!(!same.exists() && !at("out.onnx").exists());
     let mut nowhere = r2former();
     nowhere.args(["model", "export", "--onnx"]).arg(at("no/such/folder.onnx"));

@@ -98,7 +98,7 @@ fn an_origin_gives_degrees_to_geojson() {
     let there = r2former_data::LatLon { lat: point[1], lon: point[0] };
     let metres = r2former_data::geo::geodesic_m(from, there);
     assert!((metres - 20.0f64.hypot(2.5)).abs() < 0.001 && (point[2] - 11.5).abs() < 0.001, "{point:?}");
-    names(&fails(r2former().args(["index", "create", "x", "--origin", "1,2"]), 1), &["--positions is wgs84"]);
+    names(&fails(r2former().args(["index", "create", "x", "--origin", "1,2"]), 2), &["--positions is wgs84"]);
 }
 
 #[test]

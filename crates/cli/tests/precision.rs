@@ -136,5 +136,5 @@ fn an_unchecked_model_is_not_mixed() {
     );
     let mut command = r2former();
     command.args(["model", "check", "--precision", "f32", "--images"]).arg(photos.path());
-    names(&fails(&mut command, 1), &["int8 or bf16"]);
+    names(&fails(&mut command, 2), &["int8 or bf16"]);
 }

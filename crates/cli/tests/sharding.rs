@@ -144,7 +144,7 @@ fn a_job_is_whole_when_all_of_it_is() {
     let lost = home.path().join("lost");
     let said = fails(
         r2former().args(["index", "add", "--shard", "1/3"]).args([&index, &photos]).arg("--label").arg("x/y"),
-        1,
+        2,
     );
     names(&said, &["label"]);
     assert!(!manifest(1).exists());

@@ -7,6 +7,7 @@ use crate::output::{self, escaped, print_json, print_scores, quoted};
 use anyhow::Result;
 use clap::Args;
 use r2former_eval::{PAGE, PredictionFormat, read_predictions, score, write_scores};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -37,7 +38,7 @@ pub(crate) struct ScoreArgs {
     rules: RulesArgs,
     /// N of recall@N and k of mAP@k, separated by commas.
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,5,10,20")]
-    at: Vec<usize>,
+    at: Vec<NonZeroUsize>,
     /// Format of the files: msls, csv or kapture [default: by extension].
     #[arg(long)]
     format: Option<PredictionFormat>,
@@ -64,7 +65,8 @@ pub(crate) fn run(args: &PredictionsArgs) -> Result<ExitStatus> {
             );
         }
     }
-    let scores = score(&dataset, &runs, &args.dataset.rules(&how.rules), &how.at)?;
+    let at: Vec<usize> = how.at.iter().map(|n| n.get()).collect();
+    let scores = score(&dataset, &runs, &args.dataset.rules(&how.rules), &at)?;
     if let Some(dir) = &how.report {
         write_scores(dir, &scores, &super::this_run())?;
         eprintln!("report: {}", dir.join(PAGE).display());
