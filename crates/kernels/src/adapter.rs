@@ -8,7 +8,7 @@
 use crate::Level;
 use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::epilogue::{Accumulate, Relu};
-use crate::matrix::Matrix;
+use crate::matrix::{Apply, Matrix};
 use crate::panel::gather;
 use crate::pool::Pool;
 use crate::weights::{KernelError, TensorSource};
@@ -258,7 +258,7 @@ impl Branches {
         input.resize(hidden.len());
         input.copy_from_slice(hidden);
         found.resize(hidden.len() / width * found_rows);
-        level.run(Activate { matrix: &self.points, depth: width, x: input, out: found });
+        level.run(Apply { matrix: &self.points, columns: width, x: input, out: found, epilogue: Relu });
         let panels = hidden.chunks_exact_mut(width * columns).zip(found.chunks_exact(found_rows * columns));
         let row = found_rows - width / 2;
         for ((p, (hidden, found)), rows) in panels.enumerate().zip(rows.chunks_exact_mut(row * columns)) {
@@ -299,7 +299,7 @@ impl Branches {
                     });
                 }
                 found.resize(quarter * columns);
-                level.run(Activate { matrix, depth: taps * near, x: input, out: found });
+                level.run(Apply { matrix, columns: taps * near, x: input, out: found, epilogue: Relu });
                 let own = &mut hidden[(2 + i) * quarter * columns..][..quarter * columns];
                 add(own, found, columns, grid.prefix.saturating_sub(first));
             }
@@ -314,24 +314,6 @@ fn add(hidden: &mut [f32], found: &[f32], columns: usize, prefix: usize) {
         let (others, patches) = hidden.split_at_mut(prefix);
         others.iter_mut().for_each(|h| *h += *h);
         patches.iter_mut().zip(&found[prefix..]).for_each(|(h, found)| *h += found);
-    }
-}
-
-/// `relu(W x + b)` of some panels. `x` is used up.
-struct Activate<'a> {
-    matrix: &'a Matrix,
-    depth: usize,
-    x: &'a mut [f32],
-    out: &'a mut [f32],
-}
-
-impl WithSimd for Activate<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let x = self.matrix.input(simd, self.depth, vectors_mut::<S>(self.x));
-        self.matrix.multiply(simd, x, vectors_mut::<S>(self.out), Relu);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::matrix::{MR, MR_WIDE, Matrix};
-use crate::panel::{NR_VECTORS, panel_columns};
+use crate::panel::{NR_VECTORS, gather, panel_columns};
 use crate::weights::MAX_NEIGHBOURS;
 use pulp::{Simd, WithSimd};
 
@@ -61,22 +61,13 @@ impl BestMatches {
         self.columns.resize(4 * MAX_NEIGHBOURS * columns);
         for first in (0..count).step_by(columns) {
             let here = columns.min(count - first);
-            self.fill_panel(depth, &reference[first * depth..][..here * depth], columns);
+            gather(columns, &mut self.panel, |column| {
+                (column < here).then(|| &reference[(first + column) * depth..][..depth])
+            });
             if query.mr() == MR_WIDE {
                 self.panel_matches::<S, MR_WIDE>(simd, k, query, first, here);
             } else {
                 self.panel_matches::<S, MR>(simd, k, query, first, here);
-            }
-        }
-    }
-
-    /// Transposes features `[count, depth]` into the panel.
-    #[inline(always)]
-    fn fill_panel(&mut self, depth: usize, features: &[f32], columns: usize) {
-        let panel = &mut self.panel[..];
-        for (c, feature) in features.chunks_exact(depth).enumerate() {
-            for (row, value) in panel.chunks_exact_mut(columns).zip(feature) {
-                row[c] = *value;
             }
         }
     }

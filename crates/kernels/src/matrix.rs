@@ -419,6 +419,25 @@ impl<E: Epilogue> WithSimd for Multiply<'_, E> {
     }
 }
 
+/// [`Matrix::input`] and [`Matrix::multiply`] with the vectors of a level. `x`, panels `[columns, NR]`, is used up.
+pub(crate) struct Apply<'a, E> {
+    pub(crate) matrix: &'a Matrix,
+    pub(crate) columns: usize,
+    pub(crate) x: &'a mut [f32],
+    pub(crate) out: &'a mut [f32],
+    pub(crate) epilogue: E,
+}
+
+impl<E: Epilogue> WithSimd for Apply<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let x = self.matrix.input(simd, self.columns, vectors_mut::<S>(self.x));
+        self.matrix.multiply(simd, x, vectors_mut::<S>(self.out), self.epilogue);
+    }
+}
+
 /// Adds the outer products of some elements of depth.
 #[inline(always)]
 fn multiply_add<S: Simd, const R: usize>(

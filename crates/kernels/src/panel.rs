@@ -32,13 +32,23 @@ const BLOCK: usize = 16;
 
 /// Copies tokens to a panel `[rows, columns]`, one per column; zeros where there is none.
 pub(crate) fn gather<'a>(columns: usize, panel: &mut [f32], token: impl Fn(usize) -> Option<&'a [f32]>) {
+    gather_as(columns, panel, |value| value, token);
+}
+
+/// [`gather`] of tokens in other numbers, each made a float by `value`.
+pub(crate) fn gather_as<'a, T: Copy + 'a>(
+    columns: usize,
+    panel: &mut [f32],
+    value: impl Fn(T) -> f32,
+    token: impl Fn(usize) -> Option<&'a [T]>,
+) {
     for (b, block) in panel.chunks_mut(BLOCK * columns).enumerate() {
         for column in 0..columns {
             let places = block[column..].iter_mut().step_by(columns);
             match token(column) {
                 Some(values) => {
                     let values = values.iter().skip(b * BLOCK);
-                    places.zip(values).for_each(|(place, value)| *place = *value);
+                    places.zip(values).for_each(|(place, of)| *place = value(*of));
                 }
                 None => places.for_each(|place| *place = 0.0),
             }

@@ -24,6 +24,18 @@ struct Case {
     values: bool,
 }
 
+/// What the cases of a test begin with.
+const SMALL: Case = Case {
+    dim: 24,
+    heads: 2,
+    depth: 2,
+    prefix: 1,
+    grid: [1, 1],
+    adapters: None,
+    layer_scale: false,
+    values: false,
+};
+
 impl Case {
     fn shape(&self) -> EncoderShape {
         EncoderShape {
@@ -193,16 +205,7 @@ impl Case {
 
 #[test]
 fn adapters_equal_plain_sums() {
-    let case = Case {
-        dim: 24,
-        heads: 3,
-        depth: 2,
-        prefix: 3,
-        grid: [5, 9],
-        adapters: None,
-        layer_scale: true,
-        values: false,
-    };
+    let case = Case { heads: 3, prefix: 3, grid: [5, 9], layer_scale: true, ..SMALL };
     let of = |adapters: AdapterShape| Case { adapters: Some(adapters), ..case };
     let parallel = AdapterShape::Parallel { width: 16, factor: 0.2 };
     let cases = [
@@ -222,31 +225,12 @@ fn adapters_equal_plain_sums() {
 
 #[test]
 fn values_equal_plain_sums() {
-    let case = Case {
-        dim: 24,
-        heads: 2,
-        depth: 2,
-        prefix: 1,
-        grid: [5, 9],
-        adapters: None,
-        layer_scale: true,
-        values: true,
-    };
+    let case = Case { grid: [5, 9], layer_scale: true, values: true, ..SMALL };
     [case, Case { depth: 1, prefix: 5, grid: [1, 2], ..case }].iter().for_each(Case::compare);
 }
 
 #[test]
 fn sizes_that_are_not_covered_are_named() {
-    let case = Case {
-        dim: 24,
-        heads: 2,
-        depth: 2,
-        prefix: 1,
-        grid: [1, 1],
-        adapters: None,
-        layer_scale: false,
-        values: false,
-    };
     let get = |_: &str| None;
     let refused = |shape: EncoderShape, products: MatmulPrecision| {
         let found = Encoder::new(Level::Scalar, products, shape, &get);
@@ -260,9 +244,9 @@ fn sizes_that_are_not_covered_are_named() {
         AdapterShape::Side { width: 16, count: 3 },
         AdapterShape::Side { width: 16, count: 0 },
     ] {
-        refused(EncoderShape { adapters: Some(adapters), ..case.shape() }, exact);
+        refused(EncoderShape { adapters: Some(adapters), ..SMALL.shape() }, exact);
     }
     let narrow = AdapterShape::Linear { width: 3, factor: 0.2 };
-    refused(EncoderShape { adapters: Some(narrow), ..case.shape() }, MatmulPrecision::Int8Emulated);
-    refused(EncoderShape { values: true, ..case.shape() }, exact);
+    refused(EncoderShape { adapters: Some(narrow), ..SMALL.shape() }, MatmulPrecision::Int8Emulated);
+    refused(EncoderShape { values: true, ..SMALL.shape() }, exact);
 }

@@ -87,7 +87,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
     /// Origin whose web pages may ask, as https://map.example.org; * is any, and needs --keys. May be repeated.
-    #[arg(long, value_name = "ORIGIN", value_parser = parse_origin)]
+    #[arg(long, value_name = "ORIGIN", value_parser = parse_web_origin)]
     cors: Vec<String>,
     /// Queries that may wait for their turn; more are refused with status 429.
     #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -130,7 +130,7 @@ fn parse_key_name(text: &str) -> Result<String, String> {
 }
 
 /// An origin as browsers send it: anything else would never be equal to one.
-fn parse_origin(text: &str) -> Result<String, String> {
+fn parse_web_origin(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let whole = host.is_some_and(|host| {
         !host.is_empty()

@@ -57,7 +57,7 @@ pub use msls::{MslsOptions, read_msls};
 pub use msls_task::MslsTask;
 pub use names::{composed_name, escaped_name, escaped_path};
 pub use pairs::{photos_of, read_pairs};
-pub use panoramas::{list_panoramas, split_panoramas};
+pub use panoramas::{check_panorama_split, list_panoramas, split_panoramas};
 pub use placed::distance_m;
 pub use positions_csv::{LookUp, list_of_names, list_positions_bytes, list_positions_csv, look_on_disk};
 pub use priors::{Prior, Priors, read_priors};

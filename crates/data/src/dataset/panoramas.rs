@@ -74,6 +74,20 @@ pub fn list_panoramas(root: &Path) -> Result<Listing> {
     Ok(listing)
 }
 
+/// Checks what [`split_panoramas`] is asked for, before a listing is read.
+///
+/// # Errors
+/// [`DataError::Request`] when `every` is below 2 or `offset` is not below it.
+pub fn check_panorama_split(every: usize, offset: usize) -> Result<()> {
+    if every >= 2 && offset < every {
+        return Ok(());
+    }
+    Err(DataError::Request(format!(
+        "cannot take every {every}th panorama from number {offset} on: the step must be at least 2, and the \
+         offset below it"
+    )))
+}
+
 /// Makes a dataset of one source: every `every`-th panorama, from the one at `offset` (from 0, in
 /// natural order of the ids, which is numeric order for numbers), is a query with all of its tiles;
 /// the others are the database. Positives are decided by positions.
@@ -82,12 +96,7 @@ pub fn list_panoramas(root: &Path) -> Result<Listing> {
 /// [`DataError::Request`] when `every` is below 2, `offset` is not below it, a photograph has no
 /// `pano_id` tag, or a side would be empty.
 pub fn split_panoramas(listing: Listing, every: usize, offset: usize) -> Result<Dataset> {
-    if every < 2 || offset >= every {
-        return Err(DataError::Request(format!(
-            "cannot take every {every}th panorama from number {offset} on: the step must be at least 2, and the \
-             offset below it"
-        )));
-    }
+    check_panorama_split(every, offset)?;
     let id_of = |photo: &Photo| -> Result<String> {
         photo.tags.get("pano_id").cloned().ok_or_else(|| {
             DataError::Request(format!("{}: has no pano_id tag, so its panorama is unknown", photo.name))

@@ -1,10 +1,8 @@
 //! An image as the first block's tokens.
 
 use super::{Encoder, PrecomputedPrefix};
-use crate::buffer::vectors_mut;
 use crate::epilogue::Accumulate;
-use crate::matrix::Matrix;
-use pulp::{Simd, WithSimd};
+use crate::matrix::Apply;
 use rayon::prelude::*;
 
 impl Encoder {
@@ -22,7 +20,8 @@ impl Encoder {
             for (p, pixels) in pixels.chunks_exact_mut(self.patch_values() * columns).enumerate() {
                 self.gather_patches(image, [count, height, width], first + p * columns, pixels);
             }
-            self.level.run(Embed { patches: &self.patches, patch_values: self.patch_values(), pixels, x });
+            let (matrix, columns) = (&self.patches, self.patch_values());
+            self.level.run(Apply { matrix, columns, x: pixels, out: x, epilogue: Accumulate });
         });
     }
 
@@ -60,23 +59,5 @@ impl Encoder {
                 *pixel = *value;
             }
         }
-    }
-}
-
-/// Adds the patch embeddings to the tokens of some panels.
-struct Embed<'a> {
-    patches: &'a Matrix,
-    patch_values: usize,
-    pixels: &'a mut [f32],
-    x: &'a mut [f32],
-}
-
-impl WithSimd for Embed<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let pixels = self.patches.input(simd, self.patch_values, vectors_mut::<S>(self.pixels));
-        self.patches.multiply(simd, pixels, vectors_mut::<S>(self.x), Accumulate);
     }
 }

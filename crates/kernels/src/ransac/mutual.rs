@@ -4,7 +4,7 @@ use crate::Level;
 use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::element::Element;
 use crate::matrix::{MR, MR_WIDE, Matrix, Packing};
-use crate::panel::{NR_VECTORS, panel_columns};
+use crate::panel::{NR_VECTORS, gather, gather_as, panel_columns};
 use crate::pool::Pool;
 use crate::side::MIN_LENGTH;
 use pulp::{Simd, WithSimd};
@@ -150,21 +150,15 @@ impl Search<'_> {
         let MutualSearch { before, depth, .. } = *self.query;
         let (width, row) = (panel_columns::<S>(), before + depth);
         let panel = &mut self.scratch.panels[index * depth * width..][..depth * width];
-        let first = index * width;
-        let here = width.min(self.count - first);
-        if here < width {
-            panel.fill(0.0);
-        }
-        for c in 0..here {
-            let values = (first + c) * row + before..(first + c + 1) * row;
-            let places = panel.chunks_exact_mut(width).map(|row| &mut row[c]);
-            match self.reference {
-                FeatureRows::Floats(rows) => {
-                    places.zip(&rows[values]).for_each(|(place, value)| *place = *value);
-                }
-                FeatureRows::Bytes(rows) => {
-                    places.zip(&rows[values]).for_each(|(place, value)| *place = f32::from(*value) - 128.0);
-                }
+        let values = |column: usize| {
+            let feature = index * width + column;
+            (feature < self.count).then(|| feature * row + before..(feature + 1) * row)
+        };
+        match self.reference {
+            FeatureRows::Floats(rows) => gather(width, panel, |column| values(column).map(|own| &rows[own])),
+            FeatureRows::Bytes(rows) => {
+                let value = |byte: u8| f32::from(byte) - 128.0;
+                gather_as(width, panel, value, |column| values(column).map(|own| &rows[own]));
             }
         }
         let panel = vectors_mut::<S>(panel).as_chunks_mut::<NR_VECTORS>().0;

@@ -148,17 +148,17 @@ impl<R: Args> DatasetCommand<R> {
                 queries: a.queries.clone(),
                 positives: a.positives.clone(),
             },
-            Self::Panoramas(With { dataset: a, .. }) if a.every < 2 || a.offset >= a.every => usage!(
-                "--every {} --offset {}: the step must be at least 2, and the offset below it",
-                a.every,
-                a.offset
-            ),
-            Self::Panoramas(With { dataset: a, .. }) => DatasetSpec::Panoramas {
-                path: a.root.clone(),
-                region: Region { west_of: a.west_of, east_of: a.east_of },
-                every: a.every,
-                offset: a.offset,
-            },
+            Self::Panoramas(With { dataset: a, .. }) => {
+                if let Err(error) = dataset::check_panorama_split(a.every, a.offset) {
+                    usage!("{error}");
+                }
+                DatasetSpec::Panoramas {
+                    path: a.root.clone(),
+                    region: Region { west_of: a.west_of, east_of: a.east_of },
+                    every: a.every,
+                    offset: a.offset,
+                }
+            }
             Self::Vg(With { dataset: a, .. }) => {
                 DatasetSpec::Vg { path: a.root.clone(), split: a.split.clone() }
             }
@@ -222,12 +222,7 @@ fn msls(args: &MslsArgs) -> Result<DatasetSpec> {
     if let Err(error) = chosen.check() {
         usage!("{error}");
     }
-    Ok(DatasetSpec::Msls {
-        path: args.root.clone(),
-        cities: args.cities.clone(),
-        subtask: args.subtask.clone(),
-        all_queries: args.all_queries,
-        task: args.task,
-        sequence,
-    })
+    let MslsOptions { subtask, task, sequence, .. } = chosen;
+    let (path, cities) = (args.root.clone(), args.cities.clone());
+    Ok(DatasetSpec::Msls { path, cities, subtask, all_queries: args.all_queries, task, sequence })
 }
