@@ -2,7 +2,12 @@
 //! ROS node's logic is what it says. The header is the one that cbindgen makes, where that is installed. What a missing program
 //! leaves unchecked is said.
 
+#[cfg(all(feature = "cluster", target_os = "linux"))]
+#[path = "../../cluster/tests/common/nodes.rs"]
+mod nodes;
+
 use r2former_c as _;
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -75,23 +80,23 @@ fn the_nodes_logic() {
     assert_eq!(succeeds(&mut Command::new(&program)).stdout, b"ok\n");
 }
 
-#[test]
-fn the_example_adds_and_asks() {
-    let Some(compiler) = compiler_of_c_plus_plus("the C++ example is") else { return };
-    let home = tempfile::tempdir().expect("temporary folder");
-    let (program, library) = (home.path().join("locate"), library());
+/// The C++ example, compiled into a folder against the library.
+fn example(compiler: String, home: &Path) -> PathBuf {
+    let (program, library) = (home.join("locate"), library());
     let mut compile = Command::new(compiler);
     compile.args(["-std=c++14", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-I"]);
     compile.arg(Path::new(CRATE).join("include")).arg(root().join("examples/cpp/locate.cpp")).arg(&library);
     let folder = library.parent().expect("a folder");
     compile.arg(format!("-Wl,-rpath,{}", folder.display()));
     succeeds(compile.arg("-o").arg(&program));
+    program
+}
 
-    // Two pictures of noise, 60 m from each other.
-    let index = home.path().join("places");
+/// Adds two pictures of noise, 60 m from each other, to an index, and asks it in all ways that the example has.
+fn adds_and_asks(program: &Path, home: &Path, index: &OsStr) {
     let mut photos = Vec::new();
     for (i, seed) in [1u32, 2].into_iter().enumerate() {
-        let photo = home.path().join(format!("{i}.ppm"));
+        let photo = home.join(format!("{i}.ppm"));
         let mut state = seed;
         let mut bytes = b"P6 96 64 255\n".to_vec();
         bytes.extend((0..96 * 64 * 3).map(|_| {
@@ -102,22 +107,22 @@ fn the_example_adds_and_asks() {
         photos.push(photo);
     }
     for (i, (photo, lat)) in photos.iter().zip(["52.1", "52.2"]).enumerate() {
-        let mut add = Command::new(&program);
-        add.arg(&index).arg("--add").arg(format!("robot/{i}")).args([lat, "0.5"]).arg(photo);
+        let mut add = Command::new(program);
+        add.arg(index).arg("--add").arg(format!("robot/{i}")).args([lat, "0.5"]).arg(photo);
         let said = String::from_utf8(succeeds(&mut add).stdout).expect("text");
         assert!(said.contains("\"added\":1"), "{said}");
     }
-    let broken = home.path().join("broken.jpg");
+    let broken = home.join("broken.jpg");
     std::fs::write(&broken, b"no photograph").expect("can be written");
-    let mut ask = Command::new(&program);
-    let said = succeeds(ask.arg(&index).args(&photos).arg(&broken).arg("missing.jpg")).stdout;
+    let mut ask = Command::new(program);
+    let said = succeeds(ask.arg(index).args(&photos).arg(&broken).arg("missing.jpg")).stdout;
     let said = String::from_utf8(said).expect("text");
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines[0].contains(": at 52.1") && lines[1].contains(": at 52.2"), "{said}");
     assert!(lines[2].ends_with("not a photograph") && lines[3].ends_with("cannot be read"), "{said}");
 
-    let mut follow = Command::new(&program);
-    let said = succeeds(follow.arg(&index).arg("--sequence").args(&photos).arg(&broken)).stdout;
+    let mut follow = Command::new(program);
+    let said = succeeds(follow.arg(index).arg("--sequence").args(&photos).arg(&broken)).stdout;
     let said = String::from_utf8(said).expect("text");
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines[0].contains(": at 52.1") && lines[2].contains(": at 52."), "{said}");
@@ -127,13 +132,38 @@ fn the_example_adds_and_asks() {
         (&track["answers"][2]["status"], &track["track"][2]["frame"]),
         (&"unreadable".into(), &3.into())
     );
-    let mut empty = Command::new(&program);
-    assert!(succeeds(empty.arg(&index).arg("--sequence")).stdout.starts_with(b"{\"answers\":[]"));
+    let mut empty = Command::new(program);
+    assert!(succeeds(empty.arg(index).arg("--sequence")).stdout.starts_with(b"{\"answers\":[]"));
+}
+
+#[test]
+fn the_example_adds_and_asks() {
+    let Some(compiler) = compiler_of_c_plus_plus("the C++ example is") else { return };
+    let home = tempfile::tempdir().expect("temporary folder");
+    let program = example(compiler, home.path());
+    adds_and_asks(&program, home.path(), home.path().join("places").as_os_str());
 
     let mut missing = Command::new(&program);
     let output = missing.arg(home.path().join("none")).arg("a.jpg").output().expect("can be run");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && said.contains("this is no place index"), "{said}");
+}
+
+/// An index in one node of the Qdrant server that `R2FORMER_QDRANT` names. Without the variable a line says that nothing is tested.
+#[cfg(all(feature = "cluster", target_os = "linux"))]
+#[test]
+fn the_example_adds_to_a_collection_and_asks_it() {
+    let Some(compiler) = compiler_of_c_plus_plus("the C++ example with a collection is") else { return };
+    let Some(nodes) = nodes::Nodes::start(1) else { return };
+    let home = tempfile::tempdir().expect("temporary folder");
+    let program = example(compiler, home.path());
+    let streets = nodes.address("streets").to_string();
+    adds_and_asks(&program, home.path(), OsStr::new(&streets));
+
+    let elsewhere = nodes.address("elsewhere").to_string();
+    let output = Command::new(&program).args([&elsewhere, "a.jpg"]).output().expect("can be run");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("no such collection"), "{said}");
 }
 
 /// `cbindgen --config crates/capi/cbindgen.toml crates/capi -o crates/capi/include/r2former.h` writes it.

@@ -331,9 +331,33 @@ pub(crate) fn ensure_ending(option: &str, path: &Path, format: &str, ending: &st
 
 /// Whether files of some format that people may expect end so: `.tmp` and `run-0.5` are names like others.
 fn is_another_format(ending: &std::ffi::OsStr) -> bool {
-    const KNOWN: [&str; 22] = [
-        "avif", "bmp", "csv", "gif", "h5", "html", "jpeg", "jpg", "json", "mat", "npy", "npz", "onnx",
-        "parquet", "pdf", "pkl", "png", "pt", "pth", "svg", "tiff", "webp",
+    const KNOWN: [&str; 26] = [
+        "avif",
+        "bin",
+        "bmp",
+        "ckpt",
+        "csv",
+        "gif",
+        "h5",
+        "html",
+        "jpeg",
+        "jpg",
+        "json",
+        "mat",
+        "npy",
+        "npz",
+        "onnx",
+        "parquet",
+        "pdf",
+        "pkl",
+        "png",
+        "pt",
+        "pth",
+        "safetensors",
+        "svg",
+        "tiff",
+        "torch",
+        "webp",
     ];
     KNOWN.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
@@ -365,6 +389,12 @@ pub(crate) fn ensure_writable(path: &Path) -> Result<()> {
     }
     tempfile::tempfile_in(folder).map_err(|e| refused(reason_of(&e)))?;
     Ok(())
+}
+
+/// Checks, before any work, that a model can be written at `path`, and that it is not named as one of another format.
+pub(crate) fn ensure_model_output(path: &Path) -> Result<()> {
+    ensure_ending("OUTPUT", path, "a model in safetensors", "safetensors")?;
+    ensure_writable(path)
 }
 
 /// Checks, before any work, that files can be written in a folder that may have to be created first.

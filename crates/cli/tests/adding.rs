@@ -357,6 +357,6 @@ fn cities_of_msls_are_chosen() {
     let notes = said(&index, &root, &["--cities", "oslo"]);
     names(&notes, &["the cities oslo; not read: cph (choose by --cities)"]);
     assert!(listed(&index).contains("msls/oslo/database/a"), "{}", listed(&index));
-    let (photos, none) = (photo_folder(), "note: --cities is not used: no source is an MSLS tree");
+    let (photos, none) = (photo_folder(), "are not used: no source is an MSLS tree");
     names(&said(&index, photos.path(), &["--cities", "oslo"]), &[none]);
 }

@@ -11,6 +11,7 @@ use common::{Command, Ended, fails, names, r2former};
 use nodes::Nodes;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Where models of collections are kept.
 const CACHE: &str = "XDG_CACHE_HOME";
@@ -38,6 +39,14 @@ impl Home {
         let mut command = r2former();
         command.env(CACHE, text(&self.at("cache"))).args(args);
         command
+    }
+
+    /// The town's queries, which say where they were taken.
+    fn photos(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.at("town/queries/day")).expect("a folder");
+        let mut photos: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        photos.sort();
+        photos
     }
 
     /// Models that were fetched.
@@ -169,10 +178,7 @@ fn a_collection_is_served() {
     let mut serving = Serving::start(&streets, &["--uploads", text(&uploads)], &[(CACHE, text(&cache))]);
     let indexes = serving.ask("GET", "/v1/indexes", b"");
     assert!(indexes.contains(r#""name":"streets""#) && indexes.contains(r#""changes":null"#), "{indexes}");
-    let query = std::fs::read_dir(home.at("town/queries/day"))
-        .or_else(|_| std::fs::read_dir(home.at("town/queries")));
-    let query = query.expect("a folder").next().expect("a query").expect("an entry").path();
-    let photo = std::fs::read(query).expect("a photograph");
+    let photo = std::fs::read(&home.photos()[0]).expect("a photograph");
     for path in ["/v1/locate?top=2", "/v1/locate?top=2&approximate=true"] {
         let answer = serving.post(path, &photo);
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"path\":\"database/"), "{answer}");
@@ -200,4 +206,53 @@ fn a_collection_is_served() {
     assert!(lost.starts_with("HTTP/1.1 404 ") && lost.contains("--uploads"), "{lost}");
     serving.child.kill().expect("it runs");
     serving.child.wait().expect("it was started");
+}
+
+#[test]
+fn a_watched_folder_fills_a_collection() {
+    let Some(mut nodes) = Nodes::start(1) else { return };
+    let home = Home::new();
+    let streets = nodes.address("streets").to_string();
+    home.run(&["index", "create", &streets]).assert().success();
+    let photos = home.photos();
+    let (watched, cache) = (home.at("camera"), home.at("cache"));
+    std::fs::create_dir(&watched).expect("a folder");
+    let take = |photo: &Path| {
+        std::fs::copy(photo, watched.join(photo.file_name().expect("a name"))).expect("a file");
+    };
+    let serve = || Serving::start(&streets, &["--watch", text(&watched)], &[(CACHE, text(&cache))]);
+    let wait_for = |serving: &Serving, images: usize| {
+        let start = Instant::now();
+        let holds = format!(r#""images":{images},"#);
+        while !serving.ask("GET", "/v1/indexes", b"").contains(&holds) {
+            assert!(start.elapsed() < Duration::from_secs(120), "{images} images do not come");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    // What lies there at the start, and what comes while it serves, each findable by itself.
+    take(&photos[0]);
+    let mut serving = serve();
+    wait_for(&serving, 1);
+    take(&photos[1]);
+    wait_for(&serving, 2);
+    let name = format!("\"path\":\"camera/{}\"", photos[1].file_name().expect("a name").display());
+    let found = serving.post("/v1/locate?top=1", &std::fs::read(&photos[1]).expect("a photograph"));
+    assert!(found.contains(&name), "{found}");
+    // While the cluster is away it goes on, and what came then is added afterwards.
+    nodes.kill(0);
+    take(&photos[2]);
+    std::thread::sleep(Duration::from_secs(6));
+    nodes.restart(0);
+    wait_for(&serving, 3);
+    // Killed and started again it adds nothing twice.
+    serving.child.kill().expect("it runs");
+    serving.child.wait().expect("it was started");
+    take(&photos[3]);
+    let mut serving = serve();
+    wait_for(&serving, 4);
+    serving.child.kill().expect("it runs");
+    serving.child.wait().expect("it was started");
+    let listed = json(&home.run(&["index", "list", &streets, "--json"]).assert().success());
+    assert_eq!(listed.as_array().expect("a list").len(), 4);
+    home.run(&["index", "verify", &streets]).assert().success();
 }

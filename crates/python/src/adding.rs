@@ -3,8 +3,8 @@
 use crate::errors::{Failure, parsed};
 use crate::watch::Watch;
 use r2former_data::dataset::{
-    Kind, Part, Shard, SkipKind, Skipped, SourceOptions, SourceRoot, escaped_name, list_photos, source_root,
-    zone_without_table,
+    Kind, MslsOptions, Part, Shard, SkipKind, Skipped, SourceOptions, SourceRoot, escaped_name, list_photos,
+    source_root, unused_options,
 };
 use r2former_data::image::{Limits, shape};
 use r2former_data::{DataError, PanoramaOptions, UtmZone, expand_panoramas_by};
@@ -30,6 +30,8 @@ struct AddDocument {
     skip_duplicates: bool,
     moved: bool,
     utm_zone: Option<UtmZone>,
+    /// Of an MSLS tree.
+    cities: Option<Vec<String>>,
     panorama: Option<String>,
     panorama_views: Option<u32>,
     panorama_fov: Option<f64>,
@@ -143,8 +145,17 @@ fn add_part(
         .sources(vec![Source { label: root.label.clone(), root: root.root_text() }]);
     check_sources(open.reader(), &how)?;
     let part = shard.map(|shard| Part { shard, label: root.label.clone() });
-    let options =
-        SourceOptions { utm_zone: asked.utm_zone, positions: Some(positions), part, ..Default::default() };
+    let mut msls = MslsOptions::default();
+    if let Some(cities) = &asked.cities {
+        msls.cities.clone_from(cities);
+    }
+    let options = SourceOptions {
+        utm_zone: asked.utm_zone,
+        positions: Some(positions),
+        part,
+        msls,
+        ..Default::default()
+    };
     let mut listing = match from {
         From::Files => list_photos(path, kind, &options)?,
         From::Stores(stores, remote) => {
@@ -162,7 +173,7 @@ fn add_part(
             )?
         }
     };
-    listing.notes.extend(zone_without_table(asked.utm_zone, kind, [path]));
+    listing.notes.extend(unused_options(&options, kind, [path]));
     watch.check();
     root.label(&mut listing.photos);
     let limits = Limits::default();

@@ -97,6 +97,9 @@ def test_adding_is_the_programs(town: r2former.Town, run: Any, tmp_path: Path, c
             document = run("index", "add", theirs, source, "--json", code=0 if source == town.database_table else 3)
             assert without_times(report.to_dict()) == without_times(document)
     assert report.added == 0 and report.already_indexed == 4 and len(report.left_out) == 2
+    with caplog.at_level("INFO", logger="r2former"):
+        index.add(tmp_path / "more", cities=["oslo"])
+    assert "the cities oslo are not used: no source is an MSLS tree" in caplog.text
     assert "4 already indexed" in repr(report) and "already_indexed" in report._repr_html_()
     assert index.list().to_dict() == run("index", "list", theirs, "--json")
     with pytest.raises(r2former.RequestError, match="add_images"):

@@ -64,7 +64,7 @@ pub use priors::{Prior, Priors, read_priors};
 pub use region::Region;
 pub use sequences::{SequenceSide, Sequences};
 pub use shard::{Part, Shard};
-pub use source::{Kind, SourceOptions, detect, list_photos, unsupported_format, zone_without_table};
+pub use source::{Kind, SourceOptions, detect, list_photos, unsupported_format, unused_options};
 pub use spec::DatasetSpec;
 pub use st_lucia::{StLuciaOptions, read_st_lucia};
 pub(crate) use timestamps::moment;

@@ -173,20 +173,26 @@ pub fn list_photos(path: &Path, kind: Option<Kind>, options: &SourceOptions) -> 
     Ok(listing)
 }
 
-/// A note on a zone that says nothing about any of the sources of a command, since none of them is a table. What a table
-/// makes of it, and an address of a store that may be one, its own notes say.
-pub fn zone_without_table<P: AsRef<Path>>(
-    zone: Option<UtmZone>,
+/// Notes on options that say nothing about any of the sources of a command: a zone where none is a table, cities where none
+/// is an MSLS tree. What a table makes of a zone, and an address of a store that may be one, its own notes say.
+pub fn unused_options<P: AsRef<Path>>(
+    options: &SourceOptions,
     kind: Option<Kind>,
     sources: impl IntoIterator<Item = P>,
-) -> Option<String> {
-    let UtmZone { number, band } = zone?;
-    let mut sources = sources.into_iter();
-    let is_other =
-        |path: P| kind.map_or_else(|| detect(path.as_ref()), Ok).is_ok_and(|kind| kind != Kind::Csv);
-    sources
-        .all(is_other)
-        .then(|| format!("the UTM zone {number}{band} is not used: it is that of a table (CSV) in metres"))
+) -> Vec<String> {
+    let kind_of = |path: P| kind.or_else(|| detect(path.as_ref()).ok());
+    let kinds: Vec<Option<Kind>> = sources.into_iter().map(kind_of).collect();
+    let mut notes = Vec::new();
+    if let Some(UtmZone { number, band }) = options.utm_zone
+        && kinds.iter().all(|kind| kind.is_some_and(|kind| kind != Kind::Csv))
+    {
+        notes.push(format!("the UTM zone {number}{band} is not used: it is that of a table (CSV) in metres"));
+    }
+    let cities = &options.msls.cities;
+    if *cities != MslsOptions::default().cities && !kinds.contains(&Some(Kind::Msls)) {
+        notes.push(format!("the cities {} are not used: no source is an MSLS tree", cities.join(", ")));
+    }
+    notes
 }
 
 /// Leaves out photographs whose position is on the globe; local metres are not in EXIF. They are not converted, where the
@@ -231,20 +237,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_zone_is_noted_where_no_source_is_a_table() {
+    fn options_that_no_source_uses_are_noted() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir(at("a")).unwrap();
         std::fs::create_dir(at("b")).unwrap();
         std::fs::write(at("t.csv"), "path,easting,northing\n").unwrap();
-        let zone = Some(UtmZone { number: 31, band: 'U' });
-        let note = zone_without_table(zone, None, [at("a"), at("b")]).unwrap();
-        assert_eq!(note, "the UTM zone 31U is not used: it is that of a table (CSV) in metres");
-        assert_eq!(zone_without_table(zone, Some(Kind::Exif), [at("t.csv")]), Some(note));
+        let zone = SourceOptions { utm_zone: Some(UtmZone { number: 31, band: 'U' }), ..Default::default() };
+        let note = unused_options(&zone, None, [at("a"), at("b")]);
+        assert_eq!(note, ["the UTM zone 31U is not used: it is that of a table (CSV) in metres"]);
+        assert_eq!(unused_options(&zone, Some(Kind::Exif), [at("t.csv")]), note);
         for sources in [vec![at("a"), at("t.csv")], vec!["s3://bucket/list".into()]] {
-            assert_eq!(zone_without_table(zone, None, sources), None);
+            assert!(unused_options(&zone, None, sources).is_empty());
         }
-        assert_eq!(zone_without_table(zone, Some(Kind::Csv), [at("a")]), None);
-        assert_eq!(zone_without_table(None, None, [at("a")]), None);
+        assert!(unused_options(&zone, Some(Kind::Csv), [at("a")]).is_empty());
+        assert!(unused_options(&SourceOptions::default(), None, [at("a")]).is_empty());
+
+        let msls = MslsOptions { cities: vec!["cph".into(), "sf".into()], ..Default::default() };
+        let cities = SourceOptions { msls, ..Default::default() };
+        let note = unused_options(&cities, None, [at("a"), at("t.csv")]);
+        assert_eq!(note, ["the cities cph, sf are not used: no source is an MSLS tree"]);
+        assert!(unused_options(&cities, Some(Kind::Msls), [at("a")]).is_empty());
+        assert_eq!(unused_options(&SourceOptions { msls: cities.msls, ..zone }, None, [at("a")]).len(), 2);
     }
 }

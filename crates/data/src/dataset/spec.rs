@@ -3,7 +3,7 @@
 use super::{
     Dataset, DbStructOptions, FramesOptions, GroundTruthRule, Kind, MslsOptions, MslsTask, Region,
     SourceOptions, StLuciaOptions, VgOptions, from_listings, list_photos, read_dbstruct, read_frames,
-    read_msls, read_pairs, read_st_lucia, read_vg, split_panoramas, zone_without_table,
+    read_msls, read_pairs, read_st_lucia, read_vg, split_panoramas, unused_options,
 };
 use crate::{Result, UtmZone};
 use serde::{Deserialize, Serialize};
@@ -152,7 +152,7 @@ impl DatasetSpec {
                 let list = |path: &Path| list_photos(path, None, &options);
                 let name = format!("{} in {}", queries.display(), database.display());
                 let mut set = from_listings(name, list(database)?, list(queries)?);
-                set.notes.extend(zone_without_table(*utm_zone, None, [database, queries]));
+                set.notes.extend(unused_options(&options, None, [database, queries]));
                 Ok(set)
             }
             Self::Panoramas { path, region, every, offset } => {

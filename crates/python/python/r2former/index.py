@@ -115,6 +115,7 @@ class Index:
         skip_duplicates: bool = False,
         moved: bool = False,
         utm_zone: str | None = None,
+        cities: Sequence[str] | None = None,
         panorama: str = "views",
         panorama_views: int | None = None,
         panorama_fov: float | None = None,
@@ -136,6 +137,8 @@ class Index:
             skip_duplicates: Leave out files that have another name in the index already.
             moved: The source was moved: its label stands for where it is now.
             utm_zone: Of a table in metres without a column for it, as in ``33U``.
+            cities: Of an MSLS tree: names of cities, or ``train``, ``val``, ``test`` for the official lists; ``val`` by
+                default.
             panorama: ``views`` (cut into perspective views), ``whole`` or ``skip``.
             panorama_views: Views of a panorama.
             panorama_fov: Their horizontal field of view in degrees.
@@ -157,6 +160,7 @@ class Index:
             "skip_duplicates": skip_duplicates,
             "moved": moved,
             "utm_zone": utm_zone,
+            "cities": None if cities is None else [cities] if isinstance(cities, str) else list(cities),
             "panorama": panorama,
             "panorama_views": panorama_views,
             "panorama_fov": panorama_fov,

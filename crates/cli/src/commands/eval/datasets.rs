@@ -208,7 +208,7 @@ fn photos(args: &PhotosArgs) -> Result<Dataset> {
     skipped.for_each(|s| eprintln!("left out: {}: {}", s.path.display(), s.reason));
     let name = format!("{} in {}", args.queries.display(), args.database.display());
     let mut set = dataset::from_listings(name, database, queries);
-    set.notes.extend(dataset::zone_without_table(args.utm_zone, None, [&args.database, &args.queries]));
+    set.notes.extend(dataset::unused_options(&options, None, [&args.database, &args.queries]));
     Ok(set)
 }
 

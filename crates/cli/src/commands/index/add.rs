@@ -11,8 +11,7 @@ use crate::shards::{ShardArgs, recorded};
 use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::dataset::{
-    Kind, MslsOptions, SkipKind, Skipped, SourceOptions, check_label, detect, escaped_name,
-    zone_without_table,
+    Kind, MslsOptions, SkipKind, Skipped, SourceOptions, check_label, detect, escaped_name, unused_options,
 };
 use r2former_data::image::{Limits, shape};
 use r2former_data::{DataError, PanoramaMode, PanoramaOptions, PositionKind, UtmZone, expand_panoramas_by};
@@ -144,20 +143,14 @@ fn add_to(
     let limits = Limits { accept_truncated: args.accept_truncated, ..Limits::default() };
     let kind = index.positions().kind();
     let mut msls = MslsOptions::default();
-    let is_msls = |path: &PathBuf| detect(path).is_ok_and(|kind| kind == Kind::Msls);
-    if !args.cities.is_empty()
-        && args.kind.map_or_else(|| !args.sources.iter().any(is_msls), |kind| kind != Kind::Msls)
-    {
-        eprintln!("note: --cities is not used: no source is an MSLS tree");
-    }
-    if let Some(note) = zone_without_table(args.utm_zone, args.kind, &args.sources) {
-        eprintln!("note: {note}");
-    }
     if !args.cities.is_empty() {
         msls.cities.clone_from(&args.cities);
     }
     let options =
         SourceOptions { utm_zone: args.utm_zone, positions: Some(kind), msls, ..Default::default() };
+    for note in unused_options(&options, args.kind, &args.sources) {
+        eprintln!("note: {note}");
+    }
     let how = AddOptions::default()
         .update(args.update)
         .skip_duplicates(args.skip_duplicates)

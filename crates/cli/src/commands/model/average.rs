@@ -1,7 +1,7 @@
 //! `r2former model average`: weights between those of two models.
 
 use super::{Weights, describe, print_description, write};
-use crate::common::{bounded, ensure_writable};
+use crate::common::{bounded, ensure_model_output};
 use crate::exit::ExitStatus;
 use crate::output::{self, print_json};
 use anyhow::{Context, Result};
@@ -46,7 +46,7 @@ fn parse_weight(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(args: &AverageArgs) -> Result<ExitStatus> {
-    ensure_writable(&args.output)?;
+    ensure_model_output(&args.output)?;
     let (first, second) = (load(&args.first)?, load(&args.second)?);
     let found = average(&first, &second, args.weight, &args.only)
         .with_context(|| format!("{} and {}", args.first.display(), args.second.display()))?;

@@ -1,7 +1,7 @@
 //! `r2former model calibrate`: how probable a model's answers are to be correct.
 
 use crate::commands::eval::StorageArgs;
-use crate::common::{Machine, ensure_writable, load_model, parse_radius, parse_share};
+use crate::common::{Machine, ensure_model_output, load_model, parse_radius, parse_share};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
 use crate::progress::Bar;
@@ -61,7 +61,7 @@ pub(crate) struct CalibrateArgs {
 }
 
 pub(super) fn run(args: &CalibrateArgs, machine: &Machine) -> Result<ExitStatus> {
-    ensure_writable(&args.output)?;
+    ensure_model_output(&args.output)?;
     let mut datasets = Vec::new();
     for file in &args.data {
         datasets.extend(read_datasets(file)?);

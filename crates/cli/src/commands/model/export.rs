@@ -1,6 +1,6 @@
 //! `r2former model export`: a model for other programs.
 
-use crate::common::{ensure_writable, ensure_writable_folder, load_model, parse_size};
+use crate::common::{ensure_ending, ensure_writable, ensure_writable_folder, load_model, parse_size};
 use crate::exit::{ExitStatus, usage};
 use crate::output::{self, escaped, print_json};
 use anyhow::{Context, Result};
@@ -57,7 +57,9 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitStatus> {
     {
         usage!("--onnx and --reranker name the same file: {}", escaped(&first.display().to_string()));
     }
-    for file in &files {
+    for (option, file) in [("--onnx", &args.onnx), ("--reranker", &args.reranker)] {
+        let Some(file) = file else { continue };
+        ensure_ending(option, file, "ONNX", "onnx")?;
         ensure_writable(file)?;
     }
     let loaded = load_model(args.file.as_deref())?;

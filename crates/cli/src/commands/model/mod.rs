@@ -8,7 +8,7 @@ mod export;
 mod local;
 mod vlad;
 
-use crate::common::{Machine, ensure_writable, load_model, parse_size};
+use crate::common::{Machine, ensure_model_output, load_model, parse_size};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
 use anyhow::{Context, Result, bail};
@@ -177,7 +177,7 @@ pub(crate) fn run(command: &ModelCommand, machine: &Machine) -> Result<ExitStatu
 }
 
 fn run_import(args: &ImportArgs) -> Result<ExitStatus> {
-    ensure_writable(&args.output)?;
+    ensure_model_output(&args.output)?;
     let options = ImportOptions {
         name: args.name.clone(),
         heads: args.heads,
@@ -271,7 +271,7 @@ fn copied(file: &Path, output: &Path) -> Result<Written> {
 }
 
 fn run_copy(args: &CopyArgs) -> Result<ExitStatus> {
-    ensure_writable(&args.output)?;
+    ensure_model_output(&args.output)?;
     let loaded = load_model(Some(&args.input))?;
     let Checkpoint { mut config, mut tensors, .. } = loaded.into_checkpoint();
     if let Some(name) = &args.name {

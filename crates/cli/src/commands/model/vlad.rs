@@ -1,6 +1,6 @@
 //! `r2former model vlad`: a global descriptor made of a model's own local features.
 
-use crate::common::{ensure_writable, load_model};
+use crate::common::{ensure_model_output, load_model};
 use crate::exit::ExitStatus;
 use crate::output::{self, escaped, print_json};
 use crate::progress::Bar;
@@ -52,7 +52,7 @@ pub(crate) struct VladArgs {
 }
 
 pub(super) fn run(args: &VladArgs) -> Result<ExitStatus> {
-    ensure_writable(&args.output)?;
+    ensure_model_output(&args.output)?;
     let loaded = load_model(Some(&args.input))?;
     let mut photos = Vec::new();
     for source in &args.images {
