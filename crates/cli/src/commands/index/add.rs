@@ -11,7 +11,7 @@ use crate::shards::{ShardArgs, recorded};
 use anyhow::{Result, bail};
 use clap::Args;
 use r2former_data::dataset::{
-    Kind, MslsOptions, SkipKind, Skipped, SourceOptions, check_label, detect, escaped_name, unused_options,
+    Kind, MslsOptions, SkipKind, Skipped, SourceOptions, check_label, escaped_name, unused_options,
 };
 use r2former_data::image::{Limits, shape};
 use r2former_data::{DataError, PanoramaMode, PanoramaOptions, PositionKind, UtmZone, expand_panoramas_by};
