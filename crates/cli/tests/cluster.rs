@@ -238,7 +238,7 @@ fn a_watched_folder_fills_a_collection() {
     let name = format!("\"path\":\"camera/{}\"", photos[1].file_name().expect("a name").display());
     let found = serving.post("/v1/locate?top=1", &std::fs::read(&photos[1]).expect("a photograph"));
     assert!(found.contains(&name), "{found}");
-    // While the cluster is away it goes on, and what came then is added afterwards.
+    // While the cluster is away it continues, and what came then is added afterwards.
     nodes.kill(0);
     take(&photos[2]);
     std::thread::sleep(Duration::from_secs(6));
