@@ -105,6 +105,29 @@ fn a_source_counts_once_and_so_does_a_file() {
 }
 
 #[test]
+fn a_photograph_that_two_sources_place_apart_is_left_out() {
+    let (home, index) = empty();
+    let photos = folder(home.path(), "photos");
+    for (name, seed) in [("a.jpg", 1), ("b.jpg", 2)] {
+        write_photo(&photos.join(name), seed, at(1.0));
+    }
+    let table = |name: &str, rows: &str| {
+        let path = photos.join(name);
+        std::fs::write(&path, format!("path,lat,lon\n{rows}")).expect("can be written");
+        path
+    };
+    let first = table("first.csv", "a.jpg,52.1,0.1\nb.jpg,52.1,0.1\n");
+    let second = table("second.csv", "a.jpg,52.3,0.1\nb.jpg,52.10001,0.1\n");
+    let (json, _) = add(&index, &[&first, &second], &[], 3);
+    assert_eq!(json["added"], 1);
+    let reason = json["unreadable"][0]["reason"].as_str().unwrap_or_default().to_owned();
+    names(&reason, &["first.csv says 52.1", "second.csv 52.3"]);
+    let notes = json["notes"].to_string();
+    names(&notes, &["2 photographs are in several sources", "of 2 the sources say different things"]);
+    assert_eq!(listed(&index), ["first/b.jpg"]);
+}
+
+#[test]
 fn a_corrected_table_arrives_on_request() {
     let (home, index) = empty();
     let survey = folder(home.path(), "survey");

@@ -11,7 +11,7 @@ use r2former_data::image::{Limits, Preprocess, ResizeMode};
 use r2former_kernels::{KernelError, Level, MatmulPrecision, RerankerArithmetic};
 use r2former_model::checkpoint::StoredCheckpoint;
 use r2former_model::weights::TensorReader;
-use r2former_model::{Device, ImageSize, ModelConfig, Precision, R2Former, SizeRule};
+use r2former_model::{Device, ImageSize, ModelConfig, Precision, R2Former, SizeRule, quantize};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -73,6 +73,18 @@ pub struct ImageFeatures {
     /// Local features, row after row ([`ModelConfig::local_row`] values each); empty for a
     /// global-only model.
     pub local: Vec<f32>,
+}
+
+impl ImageFeatures {
+    /// With local features as an index would give them back, after 8 bits. A query is compared in the precision of what it is
+    /// compared with: so it has the same scores in an answer, in an evaluation and in a picture, and a photograph of the
+    /// index the highest that there is.
+    #[must_use]
+    pub fn as_indexed(mut self, config: &ModelConfig) -> Self {
+        let row = config.local_row();
+        self.local = quantize::dequantize(&quantize::quantize(&self.local, row), row);
+        self
+    }
 }
 
 /// A model on a device, ready to extract and to rerank. A clone shares the weights.

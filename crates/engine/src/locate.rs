@@ -210,6 +210,7 @@ pub fn locate<'a>(
     lap(&mut timing.decode_ms);
     let features = extractor.extract_views(&[view])?.pop();
     let features = features.ok_or_else(|| EngineError::Compute("no descriptor came back".into()))?;
+    let features = features.as_indexed(extractor.config());
     lap(&mut timing.extract_ms);
 
     let reranks = method != RerankMethod::None;

@@ -130,8 +130,6 @@ impl PlaceIndex {
     pub fn open_or_create(at: impl AsRef<OsStr>, loaded: &LoadedModel, settings: Settings) -> Result<Self> {
         let address = IndexAddress::parse(at)?;
         let index = match Self::open(&address) {
-            // A writer that was killed while it created the index leaves a folder without a manifest, which
-            // `create` refuses: it cannot know that nothing else is in it.
             Err(error) if is_none(&error) => return Self::create(&address, loaded, settings),
             index => index?,
         };
@@ -191,11 +189,15 @@ impl PlaceIndex {
     /// (`r2former/models`), under its fingerprint.
     ///
     /// # Errors
-    /// [`EngineError::Model`] for a copy that is missing or damaged, [`EngineError::Index`] for one of another model.
+    /// [`EngineError::Model`] for a copy that is missing or cannot be read, [`EngineError::Index`] for one that has changed.
     pub fn model(&self) -> Result<LoadedModel> {
-        let loaded = Attached::of(&self.address).model(&self.manifest.config.fingerprint)?;
-        self.check_model(&loaded)?;
-        Ok(loaded)
+        let own = &self.manifest.config;
+        let loaded = Attached::of(&self.address).model(&own.fingerprint)?;
+        if loaded.fingerprint == own.fingerprint {
+            return Ok(loaded);
+        }
+        let problem = format!("its {MODEL_FILE} is not the model that it was made with, {}", own.model);
+        Err(EngineError::Index(IndexError::Damaged { dir: self.address.as_path().into(), problem }))
     }
 
     /// The settings in which its model computes on a device: those of the index, or the arithmetic that is asked for, if the two

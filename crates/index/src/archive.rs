@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::attachment::ATTACHMENTS;
+use crate::attachment::{self, ATTACHMENTS};
 use crate::copy;
 use crate::error::{At, IndexError, Result};
 use crate::files::{copy_sparse, remove_dir, sync_dir, sync_tree};
@@ -56,6 +56,9 @@ pub fn export(dir: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
         });
     }
     let manifest = Manifest::read(dir)?;
+    if let Some(problem) = attachment::problems(dir, &manifest.attachments)?.into_iter().next() {
+        return Err(IndexError::damaged(dir, problem));
+    }
     let data = beside(&to.with_extension("mdb"));
     let exported = copy_last(dir, &manifest, &data).and_then(|()| write_archive(dir, &data, to));
     remove_data(&data);
@@ -257,6 +260,6 @@ fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-fn hex(sha: Sha256) -> String {
+pub(crate) fn hex(sha: Sha256) -> String {
     sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,10 +1,14 @@
 //! Files that the index's user keeps in its folder: the model that belongs to it, and how it is used.
 //! They are written before the folder becomes an index, never change, and travel with an export.
 
-use std::fs;
-use std::io::Read;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
+use crate::archive::hex;
 use crate::error::{At, IndexError, Result};
 use crate::files::copy_atomically;
 
@@ -19,9 +23,11 @@ pub fn attachment_path(dir: impl AsRef<Path>, name: &str) -> PathBuf {
 /// A file to keep in an index: its name, and where its content is read from.
 pub type Attachment<'a> = (&'a str, &'a mut dyn Read);
 
-pub(crate) fn write(index: &Path, attachments: &mut [Attachment<'_>]) -> Result<()> {
+/// Writes them, and returns the SHA-256 of each.
+pub(crate) fn write(index: &Path, attachments: &mut [Attachment<'_>]) -> Result<BTreeMap<String, String>> {
+    let mut sums = BTreeMap::new();
     if attachments.is_empty() {
-        return Ok(());
+        return Ok(sums);
     }
     let dir = index.join(ATTACHMENTS);
     fs::create_dir_all(&dir).at(&dir)?;
@@ -29,7 +35,31 @@ pub(crate) fn write(index: &Path, attachments: &mut [Attachment<'_>]) -> Result<
         if Path::new(name).file_name().is_none_or(|plain| plain != *name) {
             return Err(IndexError::request(index, format!("{name:?} is no plain file name")));
         }
-        copy_atomically(&dir.join(*name), *content)?;
+        let path = dir.join(*name);
+        copy_atomically(&path, *content)?;
+        sums.insert((*name).to_owned(), sum(&path)?);
     }
-    Ok(())
+    Ok(sums)
+}
+
+fn sum(path: &Path) -> Result<String> {
+    let mut sha = Sha256::new();
+    io::copy(&mut File::open(path).at(path)?, &mut sha).at(path)?;
+    Ok(hex(sha))
+}
+
+/// What is wrong with the attached files of the index at `index`, whose manifest says what they are.
+pub(crate) fn problems(index: &Path, sums: &BTreeMap<String, String>) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    for (name, expected) in sums {
+        match sum(&attachment_path(index, name)) {
+            Ok(found) if found == *expected => {}
+            Ok(_) => problems.push(format!("{ATTACHMENTS}/{name} has changed since the index was created")),
+            Err(IndexError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                problems.push(format!("{ATTACHMENTS}/{name} is missing"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(problems)
 }

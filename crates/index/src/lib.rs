@@ -25,6 +25,7 @@
 
 mod archive;
 mod attachment;
+mod begun;
 mod blocks;
 mod change;
 mod check;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use crate::clock::now_utc;
 use crate::error::{At, IndexError, Result};
 
-const LOCK: &str = "writer.lock";
+pub(crate) const LOCK: &str = "writer.lock";
 
 /// The holder's description lies beside the lock: some systems refuse to read a locked file.
-const HOLDER: &str = "writer.txt";
+pub(crate) const HOLDER: &str = "writer.txt";
 
 /// How often a lock that nobody claims is tried again, and after which pause. A process that another thread starts has a copy
 /// of an ended lock until it runs its own program, and a writer says who it is a moment after it has taken the lock.

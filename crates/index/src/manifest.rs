@@ -1,5 +1,6 @@
 //! The manifest: the model of an index, the shape of its vectors, and its kind of positions.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,9 @@ pub struct Manifest {
     /// The model and the shape of the vectors.
     #[serde(flatten)]
     pub config: IndexConfig,
+    /// SHA-256 of each attached file, by its name; empty for an index whose creator did not note them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attachments: BTreeMap<String, String>,
 }
 
 impl Manifest {
@@ -65,7 +69,7 @@ impl Manifest {
     /// [`IndexError::Request`] about the index at `dir`.
     pub fn new(dir: &Path, config: IndexConfig) -> Result<Self> {
         check(&config).map_err(|problem| IndexError::request(dir, problem))?;
-        Ok(Self { format: FORMAT, created: now_utc(), config })
+        Ok(Self { format: FORMAT, created: now_utc(), config, attachments: BTreeMap::new() })
     }
 
     /// Reads and checks the manifest of the index at `dir`.

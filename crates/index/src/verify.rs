@@ -7,6 +7,7 @@ use r2former_kernels::scan::encode;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::attachment;
 use crate::blocks::{StoredFacts, Tagged};
 use crate::copy::check;
 use crate::error::{IndexError, Result};
@@ -41,7 +42,7 @@ pub struct Report {
     pub problems: Vec<Problem>,
 }
 
-/// Checks the manifest, the file's structure (every page, the list of free pages), every checksum, and that
+/// Checks the manifest, the attached files, the file's structure (every page, the list of free pages), every checksum, and that
 /// everything agrees: identifiers, places, their facts and tags, descriptors (width, finite, length 1 within 0.001),
 /// files and labels, codes (encoded again), local features (whole rows, not too many), and the counters. Changes nothing; a writer may work meanwhile.
 ///
@@ -51,7 +52,10 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<Report> {
     let dir = dir.as_ref();
     let manifest = Manifest::read(dir)?;
     let store = Store::open(dir, Access::Read)?;
-    store.ask(|picture| Ok(look(&store, &manifest.config, picture)))
+    let mut report = store.ask(|picture| Ok(look(&store, &manifest.config, picture)))?;
+    let attached = attachment::problems(dir, &manifest.attachments)?;
+    report.problems.extend(attached.into_iter().map(|what| Problem { id: None, name: None, what }));
+    Ok(report)
 }
 
 fn look(store: &Store, config: &IndexConfig, picture: &Picture) -> Report {

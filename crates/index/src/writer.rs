@@ -9,6 +9,7 @@ use heed::MdbError;
 use uuid::Uuid;
 
 use crate::attachment::{self, Attachment};
+use crate::begun;
 use crate::change::{Change, Changed, Value};
 use crate::copy::{self, Databases, put_counters};
 use crate::error::{At, IndexError, Result};
@@ -71,7 +72,8 @@ impl Open {
 }
 
 impl Writer {
-    /// Creates an empty index in `dir`, which must not exist or be empty, and opens it.
+    /// Creates an empty index in `dir`, which must not exist or be empty, and opens it. What a creation that was killed left
+    /// there does not count.
     ///
     /// # Errors
     /// [`Exists`](IndexError::Exists), [`Request`](IndexError::Request) for a shape that cannot be stored,
@@ -92,11 +94,14 @@ impl Writer {
         attachments: &mut [Attachment<'_>],
     ) -> Result<Self> {
         let dir = dir.as_ref();
-        let manifest = Manifest::new(dir, config)?;
-        prepare_empty(dir)?;
+        let mut manifest = Manifest::new(dir, config)?;
+        if !begun::is_begun(dir)? {
+            prepare_empty(dir)?;
+        }
         let lock = WriterLock::take(dir)?;
+        begun::clear(dir)?;
         need_room(dir, MARGIN)?;
-        attachment::write(dir, attachments)?;
+        manifest.attachments = attachment::write(dir, attachments)?;
         let created = copy::create(dir, &data_path(dir, 1), 0)?;
         sync_dir(dir)?;
         // The manifest makes it an index: it comes last.

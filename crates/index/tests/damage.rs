@@ -319,3 +319,22 @@ fn damage_names_the_photograph() {
         assert!(error.to_string().contains(&wanted), "{error}");
     }
 }
+
+#[test]
+fn a_changed_or_missing_attachment_is_found_and_not_exported() {
+    let dir = tempfile::tempdir().unwrap();
+    let (index, file) = (dir.path().join("places"), dir.path().join("places.r2f"));
+    let attached: &mut [(&str, &mut dyn std::io::Read)] =
+        &mut [("model", &mut &b"weights"[..]), ("settings", &mut &b"320"[..])];
+    drop(Writer::create_with(&index, config(), attached).unwrap());
+    let problems = || verify(&index).unwrap().problems.into_iter().map(|p| p.what).collect::<Vec<_>>();
+    assert!(problems().is_empty());
+    std::fs::write(index.join("attachments/settings"), "160").unwrap();
+    std::fs::remove_file(index.join("attachments/model")).unwrap();
+    assert_eq!(
+        problems(),
+        ["attachments/model is missing", "attachments/settings has changed since the index was created"]
+    );
+    let refused = export(&index, &file).unwrap_err();
+    assert!(refused.to_string().contains("attachments/model is missing") && !file.exists(), "{refused}");
+}

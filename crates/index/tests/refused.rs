@@ -39,6 +39,36 @@ fn a_second_writer_learns_who_the_first_is() {
 }
 
 #[test]
+fn what_a_killed_creation_left_is_no_obstacle() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let create = || Writer::create_with(dir.path(), config(), &mut [("model", &mut &b"weights"[..])]);
+    drop(create().unwrap());
+    // Killed before its last step; then before the data file, in the middle of the attachment.
+    std::fs::remove_file(at("manifest.json")).unwrap();
+    std::fs::write(at("manifest.new"), b"{\"half").unwrap();
+    drop(create().unwrap());
+    for name in ["manifest.json", "places-1.mdb"] {
+        std::fs::remove_file(at(name)).unwrap();
+    }
+    std::fs::rename(at("attachments/model"), at("attachments/model.new")).unwrap();
+    let mut writer = create().unwrap();
+    assert_eq!(std::fs::read(at("attachments/model")).unwrap(), b"weights");
+    assert!(!at("attachments/model.new").exists());
+
+    // An index that has lost its manifest holds images, and a folder with anything else is somebody's.
+    writer.add(&[image(1, 0)]).unwrap();
+    drop(writer);
+    std::fs::remove_file(at("manifest.json")).unwrap();
+    assert!(matches!(create(), Err(IndexError::Exists { .. })));
+    assert!(at("places-1.mdb").exists());
+    std::fs::remove_file(at("places-1.mdb")).unwrap();
+    std::fs::write(at("notes.txt"), "mine").unwrap();
+    assert!(matches!(create(), Err(IndexError::Exists { .. })));
+    assert!(at("notes.txt").exists() && at("attachments/model").exists());
+}
+
+#[test]
 fn a_directory_without_an_index_is_named() {
     let dir = tempfile::tempdir().unwrap();
     for path in [dir.path().to_owned(), dir.path().join("missing")] {

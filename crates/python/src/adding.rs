@@ -173,7 +173,6 @@ fn add_part(
             )?
         }
     };
-    listing.notes.extend(unused_options(&options, kind, [path]));
     watch.check();
     root.label(&mut listing.photos);
     let limits = Limits::default();
@@ -185,7 +184,10 @@ fn add_part(
     if asked.label.is_none() && !asked.skip_duplicates {
         check_renamed(open.reader(), &expanded.photos, &how.sources)?;
     }
-    listing.notes.iter().chain(&expanded.notes).for_each(|note| watch.note(note));
+    let mut notes = unused_options(&options, kind, [path]);
+    notes.extend(listing.notes);
+    notes.extend(expanded.notes);
+    notes.iter().for_each(|note| watch.note(note));
     let started = Instant::now();
     let mut report = AddReport::default();
     if !expanded.photos.is_empty() {
@@ -200,11 +202,16 @@ fn add_part(
     skipped.extend(unreadable.map(|(path, reason)| Skipped::unusable(path.clone(), reason)));
     let work = ShardWork::of(expanded.photos.len(), &report, &skipped);
     report.unreadable.clear();
-    Ok((document(report, skipped, started.elapsed()), work))
+    Ok((document(report, skipped, &notes, started.elapsed()), work))
 }
 
 /// The document of `r2former index add --json`; `skipped` was left out before.
-pub(crate) fn document(report: AddReport, mut skipped: Vec<Skipped>, took: Duration) -> Value {
+pub(crate) fn document(
+    report: AddReport,
+    mut skipped: Vec<Skipped>,
+    notes: &[String],
+    took: Duration,
+) -> Value {
     skipped.extend(report.unreadable.into_iter().map(|(path, reason)| Skipped::unusable(path, &reason)));
     let of = |kind: SkipKind| -> Vec<Value> {
         let own = skipped.iter().filter(|skipped| skipped.kind == kind);
@@ -224,6 +231,7 @@ pub(crate) fn document(report: AddReport, mut skipped: Vec<Skipped>, took: Durat
         "unreadable": of(SkipKind::Unreadable),
         "unsupported": of(SkipKind::Unsupported),
         "truncated": cut.collect::<Vec<_>>(),
+        "notes": notes,
         "images_per_second": extracted / took.as_secs_f64(),
     })
 }

@@ -207,7 +207,7 @@ impl Index {
             let options = AddOptions::default().update(update);
             let started = std::time::Instant::now();
             let report = self.open.change(|writer| add_images(writer, &extractor, &all, &options, watch))?;
-            Ok(adding::document(report, Vec::new(), started.elapsed()).to_string())
+            Ok(adding::document(report, Vec::new(), &[], started.elapsed()).to_string())
         })
     }
 

@@ -42,17 +42,26 @@ pub(crate) struct Upload {
 pub(crate) struct Received {
     /// Those of the address and of the form.
     pub(crate) params: Params,
-    pub(crate) images: Vec<Upload>,
+    pub(crate) images: Vec<Sent>,
+}
+
+/// What was sent as a photograph.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// What the client calls it.
+    pub(crate) name: String,
+    /// The photograph, or why it is none: of several the others are answered all the same.
+    pub(crate) image: Result<Upload>,
 }
 
 impl Received {
     /// The one photograph.
     ///
     /// # Errors
-    /// None, or several.
+    /// None, or several, or one that is no image.
     pub(crate) fn one(&mut self) -> Result<Upload> {
         match (self.images.pop(), self.images.len()) {
-            (Some(image), 0) => Ok(image),
+            (Some(sent), 0) => sent.image,
             (None, _) => Err(Problem::bad_request(
                 "there is no image: send one as the body, or as the part image of a multipart form",
             )),
@@ -92,7 +101,7 @@ impl Drop for Room {
 /// Reads and takes apart a request with photographs; one that is `queued` is refused at once where the queue is full.
 ///
 /// # Errors
-/// 429 for a full queue, 408 for a body that comes too slowly, 413 for one that is too large, 415 for one that is no image, 400 for a form that
+/// 429 for a full queue, 408 for a body that comes too slowly, 413 for one that is too large, 400 for a form that
 /// is none, 503 while others fill the memory.
 pub(crate) async fn receive(
     service: &Arc<Service>,
@@ -133,13 +142,16 @@ async fn take(service: &Arc<Service>, parts: &Parts, body: &mut Body, queued: bo
     let media = Media::of(parts)?;
     let room = Arc::new(Room { service: service.clone(), bytes: AtomicU64::new(0) });
     let bytes = read(service, parts, body, &room).await?;
-    let upload = |name: String, bytes: Bytes| -> Result<Upload> {
-        Ok(Upload { name, format: readable(&bytes)?, bytes, _room: room.clone() })
+    let sent = |name: String, bytes: Bytes| {
+        let upload =
+            |format| Upload { name: name.clone(), format, bytes: bytes.clone(), _room: room.clone() };
+        let image = readable(&bytes).map(upload);
+        Sent { name, image }
     };
     let mut images = Vec::new();
     match media {
         Media::Image if bytes.is_empty() => {}
-        Media::Image => images.push(upload("image".into(), bytes)?),
+        Media::Image => images.push(sent("image".into(), bytes)),
         Media::Form(boundary) => {
             let whole = stream::once(async move { Ok::<_, Infallible>(bytes) });
             let mut form = multer::Multipart::new(whole, boundary);
@@ -156,7 +168,7 @@ async fn take(service: &Arc<Service>, parts: &Parts, body: &mut Body, queued: bo
                 if images.len() == service.limits.batch {
                     return Err(Problem::too_large(format!("at most {} images a request", images.len())));
                 }
-                images.push(upload(name, bytes)?);
+                images.push(sent(name, bytes));
             }
         }
     }

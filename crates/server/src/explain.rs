@@ -84,6 +84,7 @@ impl Pair {
     fn of(index: &Index, image: &Upload, id: PlaceId, with_contributions: bool) -> Result<Self> {
         let extractor = &*index.extractor;
         let query = extractor.extract_image(QueryImage::from(&*image.bytes).named("image"))?;
+        let query = query.as_indexed(extractor.config());
         let gone = || Problem::not_found("there is no place of this identifier in the index");
         let local = index.reader.locals(&[id])?.pop().flatten().ok_or_else(gone)?;
         let global = index.reader.globals(&[id])?.pop().flatten().ok_or_else(gone)?;

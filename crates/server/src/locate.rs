@@ -1,6 +1,6 @@
 //! `POST /v1/locate` and `/v1/locate/batch`: where was this taken?
 
-use crate::body::{Received, Upload, in_memory, receive};
+use crate::body::{Received, Sent, Upload, in_memory, receive};
 use crate::index::Index;
 use crate::json::json_response;
 use crate::params::{Params, Prior};
@@ -151,8 +151,14 @@ pub(crate) async fn batch(State(service): State<Arc<Service>>, request: Request)
     }
     let question = Question::of(&service, &params)?;
     let mut results = Vec::with_capacity(images.len());
-    for image in images {
-        let query = image.name.clone();
+    for Sent { name: query, image } in images {
+        let image = match image {
+            Ok(image) => image,
+            Err(problem) => {
+                results.push(QueryResult::Unreadable { query, error: problem.detail().to_owned() });
+                continue;
+            }
+        };
         let deadline = service.deadline();
         let answer = loop {
             match ask(&service, question.clone(), image.clone(), deadline).await {

@@ -130,6 +130,11 @@ impl Priors {
         matches!(self, Self::Table(table) if !table.rows.skipped.is_empty())
     }
 
+    /// Whether there is a table, and none of its rows names a query: its paths are probably relative to somewhere else.
+    pub(crate) fn names_nothing(&self) -> bool {
+        matches!(self, Self::Table(table) if table.used.is_empty() && !table.rows.is_empty())
+    }
+
     /// The rows that no query needed, in words.
     pub(crate) fn unused(&self) -> Option<String> {
         let Self::Table(table) = self else { return None };

@@ -263,7 +263,7 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         args.sequence.write(points, positions)?;
     }
     match (unreadable, photos.len()) {
-        (0, _) if !priors.left_out() => Ok(ExitStatus::Done),
+        (0, _) if !priors.left_out() && !priors.names_nothing() => Ok(ExitStatus::Done),
         (unreadable, all) if unreadable == all => bail!("no query could be read"),
         _ => Ok(ExitStatus::Partial),
     }

@@ -72,10 +72,13 @@ fn text(out: &mut Out, answer: &Answer, timing: bool, kind: PositionKind) -> Res
             e.best, e.weighted, e.agreeing, e.considered
         ))?;
         if let Some(ellipse) = &e.ellipse {
-            let heading = e.heading.map_or(String::new(), |degrees| format!(", looking {degrees:.0}"));
+            let heading =
+                e.heading.map_or(String::new(), |degrees| format!(", looking {}", whole(degrees, 360.0)));
             out.line(format_args!(
-                "  within {:.0} m x {:.0} m at {:.0} degrees, 90 % sure{heading}",
-                ellipse.major_m, ellipse.minor_m, ellipse.angle_deg
+                "  within {:.0} m x {:.0} m at {} degrees, 90 % sure{heading}",
+                ellipse.major_m,
+                ellipse.minor_m,
+                whole(ellipse.angle_deg, 180.0)
             ))?;
         }
     }
@@ -107,7 +110,7 @@ fn text(out: &mut Out, answer: &Answer, timing: bool, kind: PositionKind) -> Res
         let position = m.position.map_or("unknown".into(), |position| position.to_string());
         let position = if kind == PositionKind::None { String::new() } else { format!("  {position:<23}") };
         let tags = if kind == PositionKind::None { tags(m) } else { String::new() };
-        let heading = m.heading.map_or(String::new(), |h| format!("  heading {h:.0}"));
+        let heading = m.heading.map_or(String::new(), |h| format!("  heading {}", whole(h, 360.0)));
         let distance = m.distance_m.map_or(String::new(), |d| format!("  {d:.0} m from the prior"));
         out.line(format_args!(
             "  {:>4}  {:>10.4}{score}{position}  {}{heading}{distance}{tags}",
@@ -182,6 +185,11 @@ pub(crate) fn check_pair_names<'a>(format: PairsFormat, names: impl Iterator<Ite
         "--pairs {tool} cannot write names with {what}: {}{more}; rename the photos, or use --json or --csv",
         named.join(", ")
     )
+}
+
+/// Whole degrees from 0 to under `turn`: 359.7 is 0.
+fn whole(degrees: f64, turn: f64) -> f64 {
+    degrees.round().rem_euclid(turn)
 }
 
 #[cfg(test)]

@@ -24,7 +24,17 @@ pub fn check_sources(index: &impl ReadPlaces, options: &AddOptions) -> Result<()
             )));
         }
     }
-    for source in &index.sources()? {
+    let known = index.sources()?;
+    for (label, root) in &roots {
+        let is_known = known.iter().any(|source| source.label == *label && source.root == *root);
+        if *label == Source::UPLOADS && *root != Source::UPLOADS && !is_known {
+            return Err(EngineError::Request(format!(
+                "the label {label:?} stands for the photographs that are sent to `r2former serve`, and {root} cannot have it; \
+                 nothing was added. Give it a label of its own: --label NAME"
+            )));
+        }
+    }
+    for source in &known {
         let Source { label, root: known } = source;
         let Some(root) = roots.get(label.as_str()).filter(|root| *root != known) else { continue };
         if source.is_uploads() {

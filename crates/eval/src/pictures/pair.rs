@@ -31,7 +31,8 @@ pub fn draw_attention(extractor: &Extractor, path: &Path) -> Result<String> {
 /// # Errors
 /// As for [`draw_attention`].
 pub fn draw_matches(extractor: &Extractor, query: &Path, reference: &Path) -> Result<String> {
-    let (a, b) = (extractor.extract_file(query)?, extractor.extract_file(reference)?);
+    let features = |path| Ok::<_, EvalError>(extractor.extract_file(path)?.as_indexed(extractor.config()));
+    let (a, b) = (features(query)?, features(reference)?);
     let geometric = Verifier::new(extractor, &a.local)?.verify(b.local.as_slice());
     let learned = match extractor.config().trained.reranker {
         true => Some((

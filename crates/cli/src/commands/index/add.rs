@@ -148,9 +148,7 @@ fn add_to(
     }
     let options =
         SourceOptions { utm_zone: args.utm_zone, positions: Some(kind), msls, ..Default::default() };
-    for note in unused_options(&options, args.kind, &args.sources) {
-        eprintln!("note: {note}");
-    }
+    let mut notes = unused_options(&options, args.kind, &args.sources);
     let how = AddOptions::default()
         .update(args.update)
         .skip_duplicates(args.skip_duplicates)
@@ -180,7 +178,10 @@ fn add_to(
         check_renamed(&reader, &expanded.photos, &how.sources)?;
     }
     drop(reader);
-    for note in listing.notes.iter().chain(&sources.notes).chain(&expanded.notes) {
+    notes.extend(listing.notes);
+    notes.extend(std::mem::take(&mut sources.notes));
+    notes.extend(expanded.notes);
+    for note in &notes {
         eprintln!("note: {}", escaped(note));
     }
     let photos = expanded.photos;
@@ -188,7 +189,7 @@ fn add_to(
     let mut seen = HashSet::new();
     skipped.retain(|s| seen.insert((s.path.clone(), s.reason.clone())));
     if photos.is_empty() {
-        report(args, &AddReport::default(), 0.0, &skipped)?;
+        report(args, &AddReport::default(), 0.0, &skipped, &notes)?;
         // Others have some, or this says what is wrong with all.
         if args.shard.part().is_some() {
             let work = ShardWork::of(0, &AddReport::default(), &skipped);
@@ -220,7 +221,7 @@ fn add_to(
     let done = add_photos(&mut writer, &extractor, &photos, &how, &WithoutNotes(&bar))?;
     let rate = (done.added + done.updated.len()) as f64 / started.elapsed().as_secs_f64();
     skipped.extend(done.unreadable.iter().map(|(path, reason)| Skipped::unusable(path.clone(), reason)));
-    report(args, &done, rate, &skipped)?;
+    report(args, &done, rate, &skipped, &notes)?;
     let usable = done.added
         + done.already_indexed
         + done.updated.len()
@@ -238,7 +239,7 @@ fn partial_if(partial: bool) -> ExitStatus {
 }
 
 /// Prints what was done and what was left out.
-fn report(args: &AddArgs, done: &AddReport, rate: f64, skipped: &[Skipped]) -> Result<()> {
+fn report(args: &AddArgs, done: &AddReport, rate: f64, skipped: &[Skipped], notes: &[String]) -> Result<()> {
     let left_out = LeftOut(skipped);
     for line in left_out.lines().into_iter().chain(changes::lines(done)) {
         eprintln!("{line}");
@@ -252,6 +253,7 @@ fn report(args: &AddArgs, done: &AddReport, rate: f64, skipped: &[Skipped]) -> R
         left_out.json(&mut json);
         let cut = truncated.iter().map(|(path, what)| json!({ "path": escaped_name(path), "reason": what }));
         json.insert("truncated".into(), cut.collect());
+        json.insert("notes".into(), json!(notes));
         json.insert("images_per_second".into(), json!(rate));
         return print_json(&json).map(drop);
     }

@@ -238,7 +238,11 @@ fn remove(args: &RemoveArgs) -> Result<ExitStatus> {
     } else {
         output::stdout().line(format_args!("removed {removed} images"))?;
     }
-    Ok(if unknown.is_empty() { ExitStatus::Done } else { ExitStatus::Partial })
+    match (removed, unknown.is_empty()) {
+        (_, true) => Ok(ExitStatus::Done),
+        (0, false) => bail!("nothing was removed: `r2former index list {}` lists the names", args.index),
+        (_, false) => Ok(ExitStatus::Partial),
+    }
 }
 
 fn list(args: &ListArgs) -> Result<ExitStatus> {

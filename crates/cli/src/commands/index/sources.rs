@@ -5,14 +5,17 @@ use crate::output::quoted;
 use crate::remote::{ListOptions, RemoteSource, Stores, remote_source};
 use anyhow::{Result, bail};
 use r2former_data::dataset::{
-    Kind, Listing, Part, Shard, SourceOptions, SourceRoot, escaped_name, list_photos, source_root,
+    Kind, Listing, Part, Shard, Skipped, SourceOptions, SourceRoot, escaped_name, list_photos, source_root,
 };
 use r2former_data::{DataError, Photo};
 use r2former_engine::Source;
 use r2former_index::Place;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// What two sources say of one photograph is one place up to so many metres: the usual radius of a positive.
+const SAME_PLACE_M: f64 = 25.0;
 
 /// The path without links and detours, where it exists.
 fn real(path: &Path) -> PathBuf {
@@ -140,6 +143,7 @@ impl<'a> Sources<'a> {
         let mut holders: HashMap<PathBuf, (usize, usize)> = HashMap::new();
         let mut skipped = HashSet::new();
         let (mut shared, mut differing, mut example) = (0, 0, None);
+        let mut contradicted = BTreeMap::new();
         for (i, one) in self.each.iter().enumerate() {
             let mut found = self.list_one(one, kind, options, indexed)?;
             let mut kept = Vec::with_capacity(found.photos.len());
@@ -151,7 +155,18 @@ impl<'a> Sources<'a> {
                     continue;
                 }
                 shared += 1;
-                differing += usize::from(all.photos.get(first).is_some_and(|first| differs(first, &photo)));
+                if let Some(known) = all.photos.get(first) {
+                    differing += usize::from(differs(known, &photo));
+                    if let (Some(one), Some(other)) = (known.position, photo.position)
+                        && one.distance_m(other).is_none_or(|metres| metres > SAME_PLACE_M)
+                    {
+                        let holders = [self.each[holder].path, self.each[i].path].map(shown);
+                        let [a, b] = &holders;
+                        contradicted
+                            .entry(first)
+                            .or_insert_with(|| format!("{a} says {one}, and {b} {other}"));
+                    }
+                }
                 example.get_or_insert_with(|| (photo.path, self.each[holder].path));
             }
             found.skipped.retain(|s| skipped.insert((real(&s.path), s.reason.clone())));
@@ -162,6 +177,13 @@ impl<'a> Sources<'a> {
             all.skipped.extend(found.skipped);
             all.notes.extend(found.notes);
         }
+        let mut number = 0..;
+        all.photos.retain(|photo| {
+            let reason = number.next().and_then(|number: usize| contradicted.remove(&number));
+            let kept = reason.is_none();
+            all.skipped.extend(reason.map(|reason| Skipped::unusable(photo.path.clone(), &reason)));
+            kept
+        });
         // Which source holds a file is seen from all of them, so that every shard lists everything.
         if let Some(shard) = shard {
             all.photos.retain(|photo| shard.holds(&photo.name));
