@@ -181,9 +181,18 @@ fn a_suite_is_one_table_against_an_earlier_one() {
     assert_eq!(sets[0]["rankings"][0]["difference"]["queries"], 5);
     assert!(sets[1]["rankings"][0]["difference"].is_null());
     assert!(found["notes"][0].as_str().is_some_and(|note| note.contains("there")), "{}", found["notes"]);
+    assert_eq!(found["models"][0]["precision"], "f32");
+    let found = json(&mut run(&["--json", "--precision", "int8"]));
+    assert_eq!(found["models"][0]["precision"], "int8");
+    assert_eq!(found["sets"][0]["parts"][0]["protocol"]["precision"], "int8");
+    let ended = run(&["--max-queries", "1", "--precision", "int8"]).assert().success();
+    names(&String::from_utf8_lossy(&ended.get_output().stdout), &["products: built-in in int8."]);
+    names(&fails(&mut run(&["--precision", "int7"]), 2), &["auto, f32, bf16 or int8"]);
     let ended = run(&["--csv", "--max-queries", "2"]).assert().success();
     let csv = String::from_utf8_lossy(&ended.get_output().stdout).into_owned();
     assert!(csv.starts_with("dataset,queries,model,ranking,R@1,") && csv.contains("here,2,built-in,global"));
+    assert!(csv.lines().next().is_some_and(|line| line.ends_with(",precision")), "{csv}");
+    assert!(csv.lines().skip(1).all(|line| line.ends_with(",f32")), "{csv}");
     names(&fails(&mut run(&["--model", "tuned"]), 2), &["NAME=FILE"]);
     names(&fails(&mut run(&["--model", "built-in=gone.safetensors"]), 1), &["gone.safetensors"]);
     names(&fails(&mut run(&["--baseline", &file.to_string_lossy()]), 1), &["suite.toml", "suite.json"]);

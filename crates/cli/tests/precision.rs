@@ -77,7 +77,12 @@ fn a_checked_model_is_extracted_in_8_bits_and_mixed() {
         );
     }
     let about = text(r2former().args(["model", "info"]).arg(&checked));
-    names(&about, &["int8         rankings stay: cosine to f32 0.99"]);
+    names(
+        &about,
+        &["int8         rankings stay: cosine to f32 ", "% of first answers the same (reranked by RANSAC "],
+    );
+    let reranked = &found["check"]["reranked"];
+    assert!(reranked["ransac"].as_f64() >= Some(0.98) && reranked["model"].as_f64() >= Some(0.98), "{found}");
 
     // Without being asked.
     let [places, exact] = ["places", "exact"].map(|name| home.join(name));

@@ -1,12 +1,10 @@
 //! Which arithmetic a model's descriptors are computed in: asked for, or the fastest that was measured to rank as well as
-//! 32 bits; and that measurement.
+//! 32 bits ([`check_model`](crate::check_model)).
 
-use crate::{EngineError, Extractor, LoadedModel, Progress, Result, Settings, extract_stream};
+use crate::{EngineError, Result, Settings};
 use r2former_kernels::Level;
-use r2former_model::{BackboneConfig, Device, ModelConfig, Precision, PrecisionCheck};
-use rayon::prelude::*;
+use r2former_model::{BackboneConfig, Device, ModelConfig, Precision};
 use std::fmt;
-use std::path::Path;
 use std::str::FromStr;
 
 /// An arithmetic that is asked for.
@@ -124,103 +122,11 @@ fn fast_in_8_bits(config: &ModelConfig, device: &Device) -> bool {
         && Level::current().is_ok_and(Level::multiplies_int8)
 }
 
-/// Compares a model's descriptors in an arithmetic with those in 32 bits, of photographs at the model's own image size, on
-/// the CPU. Photographs that cannot be read are left out, and handed to `skipped`.
-///
-/// # Errors
-/// [`EngineError::Request`] where this machine computes the model in f32 whatever is asked for, or for fewer than two
-/// photographs; as [`Extractor::new`] and [`extract_stream`].
-pub fn check_precision(
-    loaded: &LoadedModel,
-    precision: Precision,
-    files: &[&Path],
-    progress: &dyn Progress,
-    mut skipped: impl FnMut(usize, EngineError),
-) -> Result<PrecisionCheck> {
-    let settings = Settings::of(&loaded.config);
-    let extractor =
-        |precision| Extractor::new(loaded.clone(), Settings { precision, ..settings }, &Device::flex());
-    let (exact, other) = (extractor(Precision::F32)?, extractor(precision)?);
-    let computed = other.fused_backbone().map_or(Precision::F32, |backbone| backbone.products());
-    if precision == Precision::F32 || computed != precision {
-        return Err(EngineError::Request(format!(
-            "model {} is computed in {computed} here, not in {precision}: there is nothing to compare",
-            loaded.config.name
-        )));
-    }
-    progress.start("images", 2 * files.len() as u64);
-    let mut found = [Vec::new(), Vec::new()];
-    for (pass, (found, extractor)) in found.iter_mut().zip([&exact, &other]).enumerate() {
-        extract_stream(extractor, files, progress, |i, features| {
-            match features {
-                Ok(features) => found.push((i, features.global)),
-                Err(error @ EngineError::Data(_)) if pass == 0 => skipped(i, error),
-                Err(EngineError::Data(_)) => {}
-                Err(error) => return Err(error),
-            }
-            Ok(())
-        })?;
-    }
-    progress.finish();
-    let [exact, other] = found;
-    // Of the files that both could read.
-    let pairs: Vec<[&[f32]; 2]> = exact
-        .iter()
-        .filter_map(|(i, a)| other.iter().find(|(j, _)| j == i).map(|(_, b)| [a.as_slice(), b.as_slice()]))
-        .collect();
-    compare(precision, &pairs)
-}
-
-/// The check of pairs of descriptors, in 32 bits and in another arithmetic.
-fn compare(precision: Precision, pairs: &[[&[f32]; 2]]) -> Result<PrecisionCheck> {
-    if pairs.len() < 2 {
-        return Err(too_few(pairs.len()));
-    }
-    let cosines: Vec<f64> = pairs.iter().map(|[a, b]| similarity(a, b)).collect();
-    // Of the most similar other image: whether it is still the same, or as similar.
-    let same: Vec<[bool; 2]> = (0..pairs.len())
-        .into_par_iter()
-        .map(|i| {
-            let others = || (0..pairs.len()).filter(move |j| *j != i);
-            let first = |score: &dyn Fn(usize) -> f64| {
-                others().map(|j| (j, score(j))).max_by(|a, b| a.1.total_cmp(&b.1)).map_or(i, |(j, _)| j)
-            };
-            let exact = |j: usize| similarity(pairs[i][0], pairs[j][0]);
-            let best = exact(first(&exact));
-            [1, 0].map(|side| {
-                let found = first(&|j| similarity(pairs[i][1], pairs[j][side]));
-                exact(found) >= best - PrecisionCheck::TIE
-            })
-        })
-        .collect();
-    let share = |side: usize| same.iter().filter(|same| same[side]).count() as f64 / same.len() as f64;
-    Ok(PrecisionCheck {
-        precision,
-        images: pairs.len(),
-        least_cosine: cosines.iter().copied().fold(f64::INFINITY, f64::min),
-        mean_cosine: cosines.iter().sum::<f64>() / cosines.len() as f64,
-        same_first: share(0),
-        same_first_mixed: share(1),
-    })
-}
-
-/// Too few photographs were read to compare any.
-pub(crate) fn too_few(count: usize) -> EngineError {
-    EngineError::Request(format!("{count} photographs: a check needs at least {}", PrecisionCheck::FEWEST))
-}
-
-/// The cosine of two descriptors of unit length.
-pub(crate) fn similarity(a: &[f32], b: &[f32]) -> f64 {
-    // In parts, whose sums are exact enough and fast.
-    a.chunks(256)
-        .zip(b.chunks(256))
-        .map(|(a, b)| f64::from(a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>()))
-        .sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::LoadedModel;
+    use r2former_model::{PrecisionCheck, RerankedCheck};
 
     fn measured(precision: Precision) -> PrecisionCheck {
         PrecisionCheck {
@@ -230,6 +136,7 @@ mod tests {
             mean_cosine: 0.9995,
             same_first: 1.0,
             same_first_mixed: 1.0,
+            reranked: Some(RerankedCheck { queries: 50, ransac: 1.0, model: Some(1.0) }),
         }
     }
 
@@ -262,7 +169,10 @@ mod tests {
         let larger = Settings { height: 2 * own.height, ..own };
         assert_eq!(auto(&config, larger), Precision::F32);
         assert!(!larger.mixes(Precision::Int8, &config));
-        config.checks[0].least_cosine = 0.9;
+        // Checked before answers by local features were compared.
+        config.checks[0].reranked = None;
+        assert_eq!(auto(&config, own), Precision::F32);
+        config.checks = vec![PrecisionCheck { least_cosine: 0.9, ..measured(Precision::Int8) }];
         assert_eq!(auto(&config, own), Precision::F32);
     }
 
@@ -272,23 +182,5 @@ mod tests {
             assert_eq!(name.parse::<PrecisionChoice>().unwrap().to_string(), name);
         }
         assert!("f16".parse::<PrecisionChoice>().unwrap_err().contains("auto, f32, bf16 or int8"));
-    }
-
-    #[test]
-    fn comparisons_count_first_answers_with_ties() {
-        let unit = |angle: f32| [angle.cos(), angle.sin()];
-        let exact = [0.0, 0.1, 0.3, 1.5].map(unit);
-        let same: Vec<[&[f32]; 2]> = exact.iter().map(|d| [&d[..], &d[..]]).collect();
-        let check = compare(Precision::Int8, &same).unwrap();
-        assert_eq!((check.images, check.same_first, check.same_first_mixed), (4, 1.0, 1.0));
-        assert!(check.least_cosine > 0.999_999);
-        // The second moves past the third's middle: the first and itself have another neighbour.
-        let moved = [0.0, 0.27, 0.3, 1.5].map(unit);
-        let pairs: Vec<[&[f32]; 2]> = exact.iter().zip(&moved).map(|(a, b)| [&a[..], &b[..]]).collect();
-        let check = compare(Precision::Int8, &pairs).unwrap();
-        assert!((check.least_cosine - f64::from(0.17f32.cos())).abs() < 1e-6, "{check:?}");
-        // 0 still finds 1; 1 finds 2 instead of 0.
-        assert_eq!((check.same_first, check.same_first_mixed), (0.75, 0.75));
-        assert!(compare(Precision::Int8, &same[..1]).is_err());
     }
 }

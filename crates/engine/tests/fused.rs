@@ -396,7 +396,7 @@ fn int8_stays_close() {
         }),
         ("values", |c| (c.distilled, c.values, c.final_norm) = (false, true, false)),
         ("heads of 64, pooled", |c| (c.dim, c.heads, c.distilled) = (128, 2, false)),
-        // From 256 on every layer is in 8 bits.
+        // From 256 on layers are in 8 bits, below in 16 where there are such products.
         ("wide", |c| (c.dim, c.heads, c.distilled) = (256, 4, false)),
         ("wide and gated", |c| {
             (c.dim, c.heads, c.distilled, c.swiglu, c.layer_scale) = (260, 4, false, Some(301), true);

@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
 
 use r2former_engine::{
-    Extractor, FusedBackbone, LoadedModel, NoProgress, PlaceIndex, PrecisionChoice, Settings,
-    check_precision, check_reranker, score_pair,
+    Extractor, FusedBackbone, LoadedModel, ModelCheck, NoProgress, PlaceIndex, PrecisionChoice, Settings,
+    check_model, score_pair,
 };
 use r2former_kernels::{Level, MatmulPrecision};
-use r2former_model::{Device, Precision, PrecisionCheck, R2Former, RerankerCheck};
+use r2former_model::{Device, Precision, PrecisionCheck, R2Former, RerankedCheck, RerankerCheck};
 use r2former_town::{Camera, Condition, Town, TownConfig, View};
 use std::path::{Path, PathBuf};
 
@@ -101,24 +101,17 @@ fn files(home: &Path) -> Vec<PathBuf> {
     files
 }
 
-#[test]
-fn the_reranker_scores_in_16_bits_once_it_was_measured() {
-    let loaded = LoadedModel::built_in().unwrap();
-    let home = tempfile::tempdir().unwrap();
-    let files = files(home.path());
-    let paths: Vec<_> = files.iter().map(|file| file.as_path()).collect();
-    let check = check_reranker(&loaded, &paths, &NoProgress).unwrap();
-    assert_eq!(check.is_some(), Level::current().unwrap().multiplies_int16());
-    let Some(check) = check else { return };
-    assert_eq!((check.images, check.pairs), (22, 22 * 20));
-    assert!(check.keeps_order() && check.largest_difference > 0.0, "{check:?}");
-    assert!(check_reranker(&loaded, &paths[21..], &NoProgress).is_err(), "a photograph has no pairs");
-
+/// What a reranker in 16 bits has been measured to do decides whether it is used.
+fn the_reranker_scores_in_16_bits_once_it_was_measured(
+    loaded: &LoadedModel,
+    check: RerankerCheck,
+    files: &[&Path],
+) {
     let settings = Settings::of(&loaded.config);
     let scores = |check: Option<RerankerCheck>| {
         let model = loaded.with(|config, _| config.reranker_check = check).unwrap();
         let extractor = Extractor::new(model, settings, &Device::flex()).unwrap();
-        let [query, reference] = [0, 1].map(|i| extractor.extract_file(paths[i]).unwrap().local);
+        let [query, reference] = [0, 1].map(|i| extractor.extract_file(files[i]).unwrap().local);
         score_pair(&extractor, &query, &reference).unwrap().logits
     };
     let [exact, measured] = [scores(None), scores(Some(check))];
@@ -138,16 +131,35 @@ fn a_check_measures_what_an_index_then_allows() {
     let files = files(home.path());
     let files: Vec<_> = files.iter().map(|file| file.as_path()).collect();
     let mut left_out = Vec::new();
-    let check = check_precision(&loaded, Precision::Int8, &files, &NoProgress, |i, _| left_out.push(i));
+    let found = check_model(&loaded, Precision::Int8, &files, &NoProgress, |i, _| left_out.push(i));
     let level = Level::current().unwrap();
     if !level.multiplies_int8() {
-        assert!(check.unwrap_err().to_string().contains("nothing to compare"));
+        assert!(found.unwrap_err().to_string().contains("nothing to compare"));
         return;
     }
-    let check = check.unwrap();
+    let ModelCheck { precision: check, reranker } = found.unwrap();
     assert_eq!(left_out, [22]);
     assert_eq!(check.images, 22);
-    assert!(check.keeps_ranking() && check.least_cosine < 1.0 && check.mean_cosine > 0.9985, "{check:?}");
+    assert!(
+        check.least_cosine < 1.0 && check.least_cosine > 0.998 && check.mean_cosine > 0.9985,
+        "{check:?}"
+    );
+    let Some(RerankedCheck { queries: 22, ransac, model: Some(model) }) = check.reranked else {
+        panic!("{check:?}");
+    };
+    assert!(ransac.min(model) >= 0.9, "{check:?}");
+    assert_eq!(reranker.is_some(), level.multiplies_int16());
+    if let Some(check) = reranker {
+        assert_eq!((check.images, check.pairs), (22, 22 * 20));
+        assert!(check.keeps_order() && check.largest_difference > 0.0, "{check:?}");
+        the_reranker_scores_in_16_bits_once_it_was_measured(&loaded, check, &files);
+    }
+    let too_few = check_model(&loaded, Precision::Int8, &files[21..], &NoProgress, |_, _| {});
+    assert!(too_few.unwrap_err().to_string().contains("1 photographs"), "a photograph has no pairs");
+    // An untrained reranker's answers are not compared.
+    let untrained = loaded.with(|config, _| config.trained.reranker = false).unwrap();
+    let found = check_model(&untrained, Precision::Int8, &files[..4], &NoProgress, |_, _| {}).unwrap();
+    assert_eq!(found.precision.reranked.map(|own| (own.queries, own.model)), Some((4, None)));
 
     // A model that says so is extracted in 8 bits, into an index of 32 bits, too.
     let exact = Settings::of(&loaded.config);
@@ -159,7 +171,11 @@ fn a_check_measures_what_an_index_then_allows() {
     let refused = PlaceIndex::open_or_create(own.address(), &loaded, int8).unwrap_err().to_string();
     assert!(refused.contains("in f32") && refused.contains("in int8"), "{refused}");
 
+    // What these few rendered photographs say of answers is not the point here.
+    let reranked = Some(RerankedCheck { queries: 22, ransac: 1.0, model: Some(1.0) });
+    let check = PrecisionCheck { reranked, ..check };
     let measured = loaded.with(|config, _| config.checks = vec![check]).unwrap();
+    assert!(measured.config.keeps_ranking(Precision::Int8));
     assert_eq!(exact.with_precision(PrecisionChoice::Auto, &measured.config, &cpu), int8);
     let index = PlaceIndex::create(home.path().join("measured"), &measured, exact).unwrap();
     assert_eq!(index.settings.mixed(asked, &measured.config, &cpu).unwrap(), int8);

@@ -102,6 +102,14 @@ impl Element {
         if size < 4 { self.unquantised() } else { self }
     }
 
+    /// Codes of 16 bits in place of those of 8, where the level multiplies them.
+    pub(crate) fn in_16_bits(self) -> Self {
+        match self {
+            Self::Int8(products) => Self::Int8(products.wide().unwrap_or(products)),
+            other => other,
+        }
+    }
+
     /// The element type of what 8 bits are too few for beside linear layers of this one: of 16-bit codes, where there are any.
     pub(crate) fn widened(self) -> Self {
         let Self::Int8(products) = self else { return self };

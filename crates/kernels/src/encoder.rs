@@ -17,7 +17,7 @@ use crate::norm::Norm;
 use crate::panel::{NR_VECTORS, panels_per_task};
 use crate::pool::Pool;
 use crate::project::{Project, Projections};
-use crate::stack::{AfterAttention, Block, BlockShape};
+use crate::stack::{AfterAttention, Block, BlockShape, NARROW};
 use crate::tiles::{ClassAttention, Head, Layout, MAX_HEAD_SIZE, Tile};
 use crate::weights::{KernelError, Lookup, TensorSource};
 use crate::{Level, MatmulPrecision};
@@ -156,6 +156,7 @@ impl Encoder {
             )));
         }
         let element = Element::of(level, precision);
+        let element = if dim < NARROW { element.in_16_bits() } else { element };
         if matches!(element, Element::Bf16x2(_)) && !(dim / heads).is_multiple_of(2) {
             return Err(KernelError::Unsupported(format!("bf16 with heads of {} dimensions", dim / heads)));
         }

@@ -66,8 +66,8 @@ pub use config::{
     AdapterConfig, BackboneConfig, BoqConfig, Calibration, CalibrationSet, Clue, Clues, ConfidenceFit,
     CricaConfig, Facet, Fit, GemConfig, GlobalConfig, ImageSize, InlierWeights, InputConfig, LocalConfig,
     LocalVladConfig, MixVprConfig, ModelConfig, NetVladConfig, Placement, Pooling, PositionMode, Precision,
-    PrecisionCheck, RerankerCheck, RerankerConfig, ResNetConfig, ResizeMode, SaladConfig, Selection, Sides,
-    SizeRule, Trained, TypicalCandidate, VitConfig, VladConfig,
+    PrecisionCheck, RerankedCheck, RerankerCheck, RerankerConfig, ResNetConfig, ResizeMode, SaladConfig,
+    Selection, Sides, SizeRule, Trained, TypicalCandidate, VitConfig, VladConfig,
 };
 pub use device::{Device, DeviceInfo, check_device_name, parse_device};
 pub use error::{ModelError, Result};

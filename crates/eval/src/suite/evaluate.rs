@@ -10,7 +10,7 @@ use crate::ablate::{
 use crate::{EvalError, FeatureStorage, Result};
 use r2former_data::DataError;
 use r2former_data::dataset::Dataset;
-use r2former_engine::{Progress, RerankMethod};
+use r2former_engine::{PrecisionChoice, Progress, RerankMethod};
 use r2former_model::Device;
 
 /// How a suite is run.
@@ -20,6 +20,8 @@ pub struct SuiteOptions {
     pub storage: FeatureStorage,
     /// Skip datasets whose files are absent, rather than fail; each is noted and listed in [`Suite::skipped`].
     pub skip_missing: bool,
+    /// Arithmetic in which all models describe photographs.
+    pub precision: PrecisionChoice,
 }
 
 /// Runs a suite. Models and datasets are all opened before the first is evaluated. Unreadable images do not stop it; they
@@ -40,8 +42,12 @@ pub fn suite(
     let entry = config.baseline.as_ref();
     let file = entry.and_then(|entry| entry.file.as_ref().map(|file| (file, entry.model.as_deref())));
     let mut baseline = file.map(|(file, model)| Baseline::read(file, model)).transpose()?;
-    let subjects =
+    let mut subjects =
         config.model.iter().map(|model| subject(&model.entry())).collect::<Result<Vec<Subject>>>()?;
+    for subject in &mut subjects {
+        subject.settings = subject.settings.with_precision(options.precision, &subject.loaded.config, device);
+        subject.settings.check_device(device)?;
+    }
     unique("model", subjects.iter().map(|s| s.name.as_str()))?;
     let own = entry.filter(|entry| entry.file.is_none()).and_then(|entry| entry.model.as_ref());
     if let Some(name) = own.filter(|name| subjects.iter().all(|s| s.name != **name)) {
@@ -73,6 +79,7 @@ pub fn suite(
         name: s.name.clone(),
         fingerprint: s.loaded.fingerprint.clone(),
         image_size: s.settings.image_size(),
+        precision: s.settings.precision,
     });
     Ok(Suite {
         config: config.clone(),

@@ -96,7 +96,9 @@ impl Suite {
         for n in ["R@1", "R@5", "R@10", "R@1 change"] {
             heads.extend(["", " low", " high"].map(|which| format!("{n}{which}")));
         }
-        heads.extend(["p", "compared queries", "worst set", "worst change set"].map(str::to_string));
+        heads.extend(
+            ["p", "compared queries", "worst set", "worst change set", "precision"].map(str::to_string),
+        );
         let mut table = Table { heads, rows: Vec::new() };
         for set in &self.sets {
             for found in &set.rankings {
@@ -136,6 +138,10 @@ impl Suite {
             cells.extend([set(Some(&found.worst)), set(change)]);
             table.rows.push(cells);
         }
+        for row in &mut table.rows {
+            let model = self.models.iter().find(|model| model.name == row[MODEL]);
+            row.extend(model.map(|model| model.precision.to_string()));
+        }
         table
     }
 
@@ -144,6 +150,9 @@ impl Suite {
         let mut text = self.table().markdown();
         text += "\nRecall@1 in percent with 95 % bootstrap intervals. The mean counts every set the same; the worst is the \
                  lowest of all sets.\n";
+        let precisions: Vec<String> =
+            self.models.iter().map(|model| format!("{} in {}", model.name, model.precision)).collect();
+        text += &format!("\nArithmetic of the products: {}.\n", precisions.join(", "));
         if let Some(origin) = &self.baseline {
             let file =
                 origin.file.as_ref().map_or_else(String::new, |file| format!(" of {}", file.display()));
@@ -207,6 +216,9 @@ fn percent(share: f64) -> String {
 fn with_interval(of: &Interval) -> String {
     format!("{} ({} to {})", percent(of.value), percent(of.low), percent(of.high))
 }
+
+/// The column of a model's name in the CSV table.
+const MODEL: usize = 2;
 
 fn first_cells(set: &str, queries: String, model: &str, method: RerankMethod) -> Vec<String> {
     vec![set.to_string(), queries, model.to_string(), ranking_name(method).to_string()]

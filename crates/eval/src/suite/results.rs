@@ -5,7 +5,7 @@ use crate::ablate::RANKS;
 use crate::metrics::{Interval, PairedTest, mean_of_sets};
 use crate::{Protocol, UnusableImage};
 use r2former_engine::RerankMethod;
-use r2former_model::ImageSize;
+use r2former_model::{ImageSize, Precision};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -38,6 +38,8 @@ pub struct ModelResults {
     pub fingerprint: String,
     /// Height and width of the network's input in pixels, or the rule by which they follow from the photograph's.
     pub image_size: ImageSize,
+    /// Arithmetic of its products.
+    pub precision: Precision,
 }
 
 /// Where the rankings of the baseline come from.

@@ -23,7 +23,7 @@ pub use input::{InputConfig, Precision, ResizeMode};
 pub use local::{Facet, LocalConfig, Selection};
 pub use local_vlad::LocalVladConfig;
 pub use map_aggregate::{MixVprConfig, NetVladConfig, VladConfig};
-pub use precision_check::PrecisionCheck;
+pub use precision_check::{PrecisionCheck, RerankedCheck};
 pub use reranker_check::RerankerCheck;
 pub use size::{Fit, ImageSize, Placement, Sides, SizeRule};
 
@@ -79,7 +79,7 @@ pub struct ModelConfig {
     /// measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
-    /// What other arithmetic does to its descriptors; belongs to these weights. Empty where nothing was measured.
+    /// What other arithmetic does to its descriptors and answers; belongs to these weights. Empty where nothing was measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<PrecisionCheck>,
     /// What 16-bit arithmetic does to the scores of its reranker; belongs to these weights. `None` where it was not measured.
@@ -168,10 +168,11 @@ impl ModelConfig {
         self.provenance["license"] = text.into();
     }
 
-    /// Whether descriptors in an arithmetic were measured to rank as those in 32 bits do.
+    /// Whether results in an arithmetic were measured to rank as those in 32 bits do: descriptors, and local features, if the model has
+    /// them.
     pub fn keeps_ranking(&self, precision: Precision) -> bool {
         let measured = self.checks.iter().find(|check| check.precision == precision);
-        precision == Precision::F32 || measured.is_some_and(PrecisionCheck::keeps_ranking)
+        precision == Precision::F32 || measured.is_some_and(|check| check.keeps_ranking(self))
     }
 
     /// Forgets what was measured with its weights, image size or heads, as they are others now.

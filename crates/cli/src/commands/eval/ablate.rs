@@ -37,7 +37,7 @@ pub(crate) fn run(args: &AblateArgs, machine: &Machine) -> Result<ExitStatus> {
     if let Some(dir) = &args.report {
         // The environment is that of the baseline's model.
         let first = config.model.first().and_then(|model| model.path.as_deref());
-        found.write(dir, &super::environment(first, machine, &device)?)?;
+        found.write(dir, &super::environment(first, None, machine, &device)?)?;
         eprintln!("report: {}", dir.display());
     }
     match (args.json, args.csv) {

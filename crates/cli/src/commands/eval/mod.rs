@@ -19,7 +19,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use datasets::{DatasetCommand, RulesArgs};
 use r2former_data::dataset::Dataset;
-use r2former_engine::{Extractor, RerankMethod, Settings};
+use r2former_engine::{Extractor, PrecisionChoice, RerankMethod, Settings};
 use r2former_eval::{
     Environment, EvalOptions, EvalSummary, FeatureStorage, PAGE, PredictionFormat, PredictionsFile,
     QueryPreprocessing, Rules, RunInfo, Unknown, Window, evaluate, rank, write_report,
@@ -171,10 +171,19 @@ pub(super) fn this_run() -> RunInfo {
     RunInfo::gather(concat!("r2former ", env!("CARGO_PKG_VERSION")), env!("R2FORMER_REVISION"))
 }
 
-/// The environment of a report on several models: that of the first one, the built-in model without a path.
-pub(super) fn environment(model: Option<&Path>, machine: &Machine, device: &Device) -> Result<Environment> {
+/// The environment of a report on several models: that of the first one, the built-in model without a path; in the arithmetic
+/// that is asked for, or its own.
+pub(super) fn environment(
+    model: Option<&Path>,
+    precision: Option<PrecisionChoice>,
+    machine: &Machine,
+    device: &Device,
+) -> Result<Environment> {
     let loaded = load_model(model)?;
-    let settings = Settings::of(&loaded.config);
+    let mut settings = Settings::of(&loaded.config);
+    if let Some(choice) = precision {
+        settings = settings.with_precision(choice, &loaded.config, device);
+    }
     let extractor = Extractor::new(loaded, settings, device)?;
     Ok(Environment::gather(this_run(), &extractor, &machine.device))
 }

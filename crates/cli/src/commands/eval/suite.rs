@@ -7,6 +7,7 @@ use crate::output::{self, print_json};
 use crate::progress::Bar;
 use anyhow::Result;
 use clap::Args;
+use r2former_engine::PrecisionChoice;
 use r2former_eval::suite::{SuiteConfig, SuiteOptions, suite};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,8 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "\
 Examples:
   r2former eval suite sites.toml --report before
-  r2former eval suite sites.toml --model tuned=tuned/best.safetensors --baseline before/suite.json")]
+  r2former eval suite sites.toml --model tuned=tuned/best.safetensors --baseline before/suite.json
+  r2former eval suite sites.toml --precision int8 --baseline before    (what 8 bits change)")]
 pub(crate) struct SuiteArgs {
     /// TOML file: datasets, models and a baseline.
     file: PathBuf,
@@ -34,6 +36,10 @@ pub(crate) struct SuiteArgs {
     /// Skip datasets whose files are absent, rather than fail; they are listed, and the exit code is 3.
     #[arg(long)]
     skip_missing: bool,
+    /// Arithmetic of all models' products: f32, bf16, int8, or auto: int8 where a model's file says that rankings stay (`r2former
+    /// model check`) and this CPU is faster in it, else the model's own.
+    #[arg(long, value_name = "PRECISION", default_value_t)]
+    precision: PrecisionChoice,
     #[command(flatten)]
     storage: StorageArgs,
     /// Write suite.json (with every query), suite.md and suite.csv into this folder.
@@ -58,12 +64,16 @@ pub(crate) fn run(args: &SuiteArgs, machine: &Machine) -> Result<ExitStatus> {
     let config = config(args)?;
     args.report.as_deref().map(ensure_writable_folder).transpose()?;
     let device = machine.device()?;
-    let options = SuiteOptions { storage: args.storage.storage(), skip_missing: args.skip_missing };
+    let options = SuiteOptions {
+        storage: args.storage.storage(),
+        skip_missing: args.skip_missing,
+        precision: args.precision,
+    };
     let found = suite(&config, &device, &options, &Bar::default())?;
     if let Some(dir) = &args.report {
         // The environment is that of the first model.
         let first = config.model.first().and_then(|model| model.path.as_deref());
-        found.write(dir, &super::environment(first, machine, &device)?)?;
+        found.write(dir, &super::environment(first, Some(args.precision), machine, &device)?)?;
         eprintln!("report: {}", dir.display());
     }
     match (args.json, args.csv) {

@@ -1,4 +1,4 @@
-//! `r2former model check`: what another arithmetic does to a model's descriptors, and to its reranker's scores.
+//! `r2former model check`: what another arithmetic does to a model's descriptors and answers, and to its reranker's scores.
 
 use crate::common::{ensure_writable, load_model};
 use crate::exit::{ExitStatus, usage};
@@ -8,9 +8,9 @@ use crate::progress::Bar;
 use anyhow::Result;
 use clap::Args;
 use r2former_data::dataset::list_images;
-use r2former_engine::{Progress, check_precision, check_reranker};
+use r2former_engine::{ModelCheck, Progress, check_model};
 use r2former_model::checkpoint::{Storage, save_with_config};
-use r2former_model::{Precision, PrecisionCheck, RerankerCheck};
+use r2former_model::{Precision, PrecisionCheck, RerankedCheck, RerankerCheck};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -50,16 +50,17 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitStatus> {
     let files: Vec<&Path> = listing.photos.iter().map(|photo| photo.path.as_path()).collect();
     let bar = Bar::default();
     let mut unreadable = listing.skipped.len();
-    let check = check_precision(&loaded, args.precision, &files, &bar, |_, error| {
-        bar.note(&format!("note: left out: {}", escaped(&error.to_string())));
-        unreadable += 1;
-    })?;
-    let reranker = check_reranker(&loaded, &files, &bar)?;
+    let ModelCheck { precision: check, reranker } =
+        check_model(&loaded, args.precision, &files, &bar, |_, error| {
+            bar.note(&format!("note: left out: {}", escaped(&error.to_string())));
+            unreadable += 1;
+        })?;
     let mut config = loaded.config.clone();
     config.checks.retain(|other| other.precision != check.precision);
     config.checks.push(check.clone());
     // A CPU without the instructions leaves what another one has measured.
     config.reranker_check = reranker.or(config.reranker_check);
+    let keeps_ranking = config.keeps_ranking(check.precision);
     if let Some(output) = &args.out {
         match &args.model {
             Some(model) => save_with_config(model, output, &config)?,
@@ -73,7 +74,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitStatus> {
     if args.json {
         let json = json!({
             "check": check,
-            "keeps_ranking": check.keeps_ranking(),
+            "keeps_ranking": keeps_ranking,
             "reranker": reranker,
             "reranker_keeps_order": reranker.map(|check| check.keeps_order()),
             "left_out": unreadable,
@@ -81,30 +82,46 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitStatus> {
         });
         return print_json(&json);
     }
-    print(&mut output::stdout(), args, &check, reranker)
+    print(&mut output::stdout(), args, (&check, keeps_ranking), reranker)
 }
 
 fn print(
     out: &mut output::Out,
     args: &CheckArgs,
-    check: &PrecisionCheck,
+    (check, keeps_ranking): (&PrecisionCheck, bool),
     reranker: Option<RerankerCheck>,
 ) -> Result<ExitStatus> {
-    let PrecisionCheck { precision, images, least_cosine, mean_cosine, same_first, same_first_mixed } = check;
+    let PrecisionCheck {
+        precision,
+        images,
+        least_cosine,
+        mean_cosine,
+        same_first,
+        same_first_mixed,
+        reranked,
+    } = check;
     out.line(format_args!("{precision} beside f32, {images} photographs"))?;
     out.line(format_args!("cosine of descriptors       least {least_cosine:.5}, mean {mean_cosine:.5}"))?;
     let first = |name: &str, share: &f64| format!("{name}{:.1} % the same", 100.0 * share);
     out.line(format_args!("{}", first("first answer                ", same_first)))?;
     out.line(format_args!("{}", first("first answer, f32 searched  ", same_first_mixed)))?;
-    let words = match (check.keeps_ranking(), *images < PrecisionCheck::FEWEST) {
+    if let Some(RerankedCheck { queries, ransac, model }) = reranked {
+        let of = format!(", {queries} queries");
+        out.line(format_args!("{}{of}", first("  reranked by RANSAC        ", ransac)))?;
+        if let Some(model) = model {
+            out.line(format_args!("{}{of}", first("  reranked by the model     ", model)))?;
+        }
+    }
+    let words = match (keeps_ranking, *images < PrecisionCheck::FEWEST) {
         (true, _) => {
             "rankings stay: --precision auto uses it where it is faster, and mixes it with f32".to_string()
         }
         (false, true) => format!("too few photographs: {} are needed", PrecisionCheck::FEWEST),
         (false, false) => format!(
-            "rankings change (needed: cosine {} and {} % the same): --precision auto does not use it",
+            "rankings change (needed: cosine {}, {} % the same, {} % reranked): --precision auto does not use it",
             PrecisionCheck::LEAST_COSINE,
-            100.0 * PrecisionCheck::LEAST_SAME
+            100.0 * PrecisionCheck::LEAST_SAME,
+            100.0 * RerankedCheck::LEAST_SAME
         ),
     };
     out.line(format_args!("{words}"))?;

@@ -18,7 +18,9 @@ use r2former_model::checkpoint::{Storage, write_atomically_with};
 use r2former_model::import::{self, ImportOptions, Imported, Normalisation, import};
 use r2former_model::shorten::keep_blocks;
 use r2former_model::weights::{StoredValues, Tensors};
-use r2former_model::{Checkpoint, ImageSize, ModelConfig, Pooling, PositionMode, ResizeMode, cost, hub};
+use r2former_model::{
+    Checkpoint, ImageSize, ModelConfig, Pooling, PositionMode, RerankedCheck, ResizeMode, cost, hub,
+};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -48,9 +50,10 @@ pub(crate) enum ModelCommand {
     /// H and W unless --image-size or the model fixes them. The file's metadata says how photos are resized and normalised; docs/onnx.md has
     /// a Python program that does it.
     Export(export::ExportArgs),
-    /// Measure what 8-bit integers or bfloat16 do to a model's descriptors, and store that in a copy of its file.
+    /// Measure what 8-bit integers or bfloat16 do to a model's descriptors and answers, and store that in a copy of its file.
     ///
-    /// Photographs of a folder are described in 32 bits and in the other arithmetic; cosines and first answers are compared.
+    /// Photographs of a folder are described in 32 bits and in the other arithmetic; cosines are compared, and first answers: of the
+    /// global search, and by local features, where up to 200 photographs are queries of the 20 others most similar to each.
     /// `--precision auto` uses an arithmetic only where this found that rankings stay. Weights are copied bit by bit.
     Check(check::CheckArgs),
     /// Give a model a global descriptor made of its local features, fitted to photographs without labels.
@@ -340,6 +343,19 @@ fn describe(config: &ModelConfig, weights: Weights, size: Option<ImageSize>) -> 
     })
 }
 
+/// The part of a check that is about local features.
+fn reranked(check: Option<RerankedCheck>, config: &ModelConfig) -> String {
+    match check {
+        Some(RerankedCheck { ransac, model, .. }) => {
+            let model =
+                model.map_or_else(String::new, |share| format!(", by the model {:.1} %", 100.0 * share));
+            format!(" (reranked by RANSAC {:.1} %{model})", 100.0 * ransac)
+        }
+        None if config.local.is_some() => " (reranked ones were not compared)".into(),
+        None => String::new(),
+    }
+}
+
 fn print_description(
     out: &mut output::Out,
     config: &ModelConfig,
@@ -401,12 +417,13 @@ fn print_description(
         None => out.line(format_args!("confidence   not calibrated"))?,
     }
     for check in &config.checks {
-        let words = if check.keeps_ranking() { "rankings stay" } else { "rankings change" };
+        let words = if config.keeps_ranking(check.precision) { "rankings stay" } else { "rankings change" };
         out.line(format_args!(
-            "{:<13}{words}: cosine to f32 {:.4} at least, {:.1} % of first answers the same, {} photographs",
+            "{:<13}{words}: cosine to f32 {:.4} at least, {:.1} % of first answers the same{}, {} photographs",
             check.precision.to_string(),
             check.least_cosine,
             100.0 * check.same_first.min(check.same_first_mixed),
+            reranked(check.reranked, config),
             check.images
         ))?;
     }
