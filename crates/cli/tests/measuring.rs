@@ -256,3 +256,38 @@ fn adding_and_fetching_are_measured() {
         assert!(report[key].as_f64() > Some(0.0), "{key}: {report}");
     }
 }
+
+#[test]
+fn an_evaluation_measures_what_a_query_answers() {
+    let home = tempfile::tempdir().expect("temporary folder");
+    let at = |name: &str| home.path().join(name);
+    let town =
+        ["--seed", "8", "--blocks", "1x1", "--spacing", "30", "--conditions", "night", "--queries", "3"];
+    r2former().arg("town").arg(at("town")).args(town).args(["--size", "120x160"]).assert().success();
+    let (database, queries) = (at("town/database.csv"), at("town/queries.csv"));
+    r2former().args(["index", "create", "--precision", "f32"]).arg(at("places")).assert().success();
+    r2former().args(["index", "add"]).arg(at("places")).arg(&database).assert().success();
+    let mut eval = r2former();
+    eval.args(["eval", "photos", "--precision", "f32", "--rerank", "ransac,model", "--database"])
+        .arg(&database);
+    eval.arg("--queries").arg(&queries).arg("--report").arg(at("report")).assert().success();
+    let results = std::fs::read(at("report/results.json")).expect("results");
+    let results: Value = serde_json::from_slice(&results).expect("JSON");
+    for (method, ranking) in [("ransac", "ransac"), ("model", "reranked")] {
+        let mut ask = r2former();
+        ask.arg("query").arg(at("places")).arg(at("town/queries/night"));
+        let answers = json(ask.args(["--rerank", method, "--top", "10", "--json"]));
+        let evaluated = results["queries"].as_array().expect("queries");
+        assert_eq!((answers["answers"].as_array().map(Vec::len), evaluated.len()), (Some(3), 3));
+        for (answer, evaluated) in answers["answers"].as_array().expect("answers").iter().zip(evaluated) {
+            let matches = answer["matches"].as_array().expect("matches");
+            let scores = evaluated["results"][ranking]["scores"].as_array().expect("scores");
+            assert_eq!(matches.len(), scores.len());
+            for (found, score) in matches.iter().zip(scores) {
+                let (own, evaluated) = (found["score"].as_f64(), score.as_f64());
+                let differs = own.zip(evaluated).map(|(own, evaluated)| (own - evaluated).abs());
+                assert!(differs.is_some_and(|differs| differs < 1e-3), "{method}: {found} against {score}");
+            }
+        }
+    }
+}

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What two sources say of one photograph is one place up to so many metres: the usual radius of a positive.
+/// Two sources mean the same place of one photograph if they differ by at most N metres: the usual radius of a positive.
 const SAME_PLACE_M: f64 = 25.0;
 
 /// The path without links and detours, where it exists.
