@@ -7,7 +7,6 @@ use r2former_engine::{
     AddOptions, EngineError, LoadedModel, MemoryImage, NoProgress, OpenIndex, PlaceFields, PlaceIndex,
     PositionKind, QueryImage, QueryOptions, Settings, add_images, answers_json,
 };
-use r2former_model::ModelError;
 use serde_json::json;
 use std::ffi::{CString, c_char, c_int};
 use std::ptr::null_mut;
@@ -255,11 +254,9 @@ pub unsafe extern "C" fn r2former_remove(index: *const r2former_index, name: *co
 pub unsafe extern "C" fn r2former_info(index: *const r2former_index) -> *mut c_char {
     let document = guard(|| {
         // SAFETY: as the caller promises.
-        let info = unsafe { opened(index) }?.open.reader().info()?;
-        match info.document() {
-            Ok(document) => handed_over(document.to_string()),
-            Err(error) => Err(EngineError::Model(ModelError::Config(error.to_string())).into()),
-        }
+        let open = unsafe { &opened(index)?.open };
+        let info = open.reader().info()?;
+        handed_over(open.place().info_document(&info)?.to_string())
     });
     document.unwrap_or(null_mut())
 }

@@ -6,10 +6,11 @@ use crate::{
     EngineError, IndexAddress, IndexReader, IndexWriter, LoadedModel, PrecisionChoice, Result, Settings,
 };
 use r2former_index::{
-    Attachment, CollectionOptions, ErrorKind, IndexConfig, IndexError, Manifest, Positions, Reader, Report,
-    Writer,
+    Attachment, CollectionOptions, ErrorKind, IndexConfig, IndexError, Info, Manifest, Positions, Reader,
+    Report, Writer,
 };
-use r2former_model::{Device, ModelConfig};
+use r2former_model::{Device, ModelConfig, ModelError};
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -354,6 +355,21 @@ impl PlaceIndex {
             }
             Err(_) => Some(false),
         }
+    }
+
+    /// A summary and what an image takes, and how photographs are preprocessed: the document of
+    /// `r2former index info --json`.
+    ///
+    /// # Errors
+    /// [`EngineError::Model`] for numbers that JSON does not have.
+    pub fn info_document(&self, info: &Info) -> Result<Value> {
+        let mut document =
+            serde_json::to_value(info).map_err(|error| ModelError::Config(error.to_string()))?;
+        document["bytes_per_image"] = info.bytes_per_image().into();
+        document["vector_bytes_per_image"] = info.config.vector_bytes().into();
+        document["input"] = self.settings.image_size().to_string().into();
+        document["precision"] = self.settings.precision.to_string().into();
+        Ok(document)
     }
 
     /// Which positions its images have.

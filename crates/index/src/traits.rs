@@ -1,7 +1,6 @@
 //! What a place index can do, wherever it is kept. Reading and writing are apart: most callers only read.
 
 use serde::Serialize;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::error::Result;
@@ -202,16 +201,5 @@ impl Info {
     /// Bytes per image; 0 for an empty index.
     pub fn bytes_per_image(&self) -> f64 {
         if self.images == 0 { 0.0 } else { self.bytes as f64 / self.images as f64 }
-    }
-
-    /// All of it with what an image takes: the document of `r2former index info --json`.
-    ///
-    /// # Errors
-    /// Those of [`serde_json::to_value`].
-    pub fn document(&self) -> serde_json::Result<Value> {
-        let mut document = serde_json::to_value(self)?;
-        document["bytes_per_image"] = self.bytes_per_image().into();
-        document["vector_bytes_per_image"] = self.config.vector_bytes().into();
-        Ok(document)
     }
 }

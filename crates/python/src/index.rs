@@ -248,7 +248,10 @@ impl Index {
 
     /// As `r2former index info --json`.
     fn info(&self, py: Python<'_>) -> PyResult<String> {
-        run(py, None, |_| Ok(self.open.reader().info()?.document()?.to_string()))
+        run(py, None, |_| {
+            let info = self.open.reader().info()?;
+            Ok(self.open.place().info_document(&info)?.to_string())
+        })
     }
 
     /// Global descriptors (n, d) of images by name, and d.

@@ -282,7 +282,7 @@ fn info(args: &OneIndex) -> Result<ExitStatus> {
     let index = PlaceIndex::open(&args.index)?;
     let info = index.reader()?.info()?;
     if args.json {
-        return print_json(&info.document()?);
+        return print_json(&index.info_document(&info)?);
     }
     let manifest = &index.manifest;
     let mut out = output::stdout();
