@@ -79,7 +79,7 @@ fn every_shape_is_found_under_every_rule() {
             said(r2former().args(["index", "info"]).arg(&index))
                 .contains(&format!("input       {rule}, f32"))
         );
-        let info = report(r2former().args(["index", "info", "--json"]).arg(&index));
+        let info = report(r2former().args(["index", "info"]).arg(&index));
         assert_eq!((info["input"].as_str(), info["precision"].as_str()), (Some(rule), Some("f32")), "{info}");
         for (name, ..) in SHAPES {
             let mut query = r2former();
