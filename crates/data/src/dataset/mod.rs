@@ -6,6 +6,7 @@
 
 mod addressed;
 mod angle;
+mod clock;
 mod column_names;
 mod columns;
 mod content;
@@ -41,6 +42,7 @@ mod spec;
 mod st_lucia;
 mod table;
 mod timestamps;
+mod times;
 mod truth;
 mod vg;
 mod walk;
@@ -68,7 +70,7 @@ pub use source::{Kind, SourceOptions, detect, list_photos, unsupported_format, u
 pub use spec::DatasetSpec;
 pub use st_lucia::{StLuciaOptions, read_st_lucia};
 pub(crate) use timestamps::moment;
-pub use timestamps::time_text;
+pub use timestamps::{time_seconds, time_text};
 pub use truth::{GroundTruth, MAX_RADIUS_M};
 pub use vg::{VgName, VgOptions, format_vg_name, parse_vg_name, read_vg};
 
