@@ -14,6 +14,7 @@ mod dbstruct;
 mod exif_folder;
 mod exiftool;
 mod foreign;
+mod frame_numbers;
 mod frames;
 mod heads;
 mod hints;
