@@ -11,8 +11,8 @@ use std::path::Path;
 pub struct FramesOptions {
     /// A reference within this many frames of the query's own is a positive.
     pub tolerance: usize,
-    /// The i-th query shows frame i times this: 1 where both have the same frames, 10 for Nordland's 2,760 queries
-    /// in 27,592 frames.
+    /// Queries are every frame of this step: 1 where both have the same frames, 10 for Nordland's 2,760 queries in 27,592
+    /// frames.
     pub every: usize,
 }
 

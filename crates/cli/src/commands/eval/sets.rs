@@ -48,7 +48,8 @@ pub(crate) struct FramesArgs {
     /// References within this many frames are positives.
     #[arg(long, default_value_t = 10, value_name = "FRAMES")]
     tolerance: usize,
-    /// The i-th query shows database frame i * N: 10 for Nordland's 2,760 queries in 27,592 frames.
+    /// Queries are every N-th database frame, with its number or counted on their own: 10 for Nordland's 2,760 queries in
+    /// 27,592 frames.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = parse_every)]
     every: usize,
 }
