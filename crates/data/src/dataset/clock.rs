@@ -13,9 +13,14 @@ pub(super) struct Clock {
     pub(super) east: Option<i64>,
 }
 
+/// Dates that spreadsheets and pandas put before a time of day that has none.
+const NO_DATES: [&str; 4] = ["1899-12-30", "1899-12-31", "1900-01-00", "1900-01-01"];
+
 /// Reads `10:11`, `9:05:07.25`, `10:11 PM`, `10 a.m.`, each with an offset or without: `10:11:12+02:00`, `10:11 UTC`.
 /// None for anything else, such as 13:00 PM.
 pub(super) fn parse(text: &str) -> Option<Clock> {
+    let text =
+        NO_DATES.iter().find_map(|date| text.strip_prefix(date)?.strip_prefix(['T', ' '])).unwrap_or(text);
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && !matches!(c, ':' | '.' | ',')).unwrap_or(text.len());
     let (digits, rest) = (&text[..end], text[end..].trim_start());
@@ -117,6 +122,8 @@ mod tests {
             ("10:11 PM UTC+2", [22, 11, 0], Some(7200)),
             ("10:11 GMT", [10, 11, 0], Some(0)),
             ("23:59:60", [23, 59, 60], None),
+            ("1899-12-30 10:11:12", [10, 11, 12], None),
+            ("1900-01-01T10:11:12Z", [10, 11, 12], Some(0)),
         ] {
             let clock = parse(text).expect(text);
             assert_eq!((clock.parts, clock.east), (parts, east), "{text}");
@@ -138,6 +145,8 @@ mod tests {
             "10:11:12:13",
             "10:011",
             "noon",
+            "1899-12-30",
+            "2024-05-04 10:11",
             "PM",
             "10:11+99",
         ] {

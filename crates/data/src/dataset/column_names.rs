@@ -102,17 +102,17 @@ pub(super) const NAMES: [(Role, &[&str]); 23] = [
         "timestamp", "time", "capturedat", "date", "datetime", "capturetime", "zeitstempel", "zeit", "datum",
         "gpsdatetime", "subsecdatetimeoriginal", "datetimeoriginal", "subseccreatedate", "createdate", "utctime",
         "utcdatetime", "utcdate", "localtime", "localdatetime", "localdate", "timeofday", "uhrzeit", "hora", "heure",
-        "fecha",
+        "fecha", "capturedate", "datetaken", "timetaken", "datetimetaken", "takenat", "clock",
     ]),
     (Role::Offset, &[
         "offsettimeoriginal", "offsettime", "offsettimedigitized", "utcoffset", "gmtoffset", "tzoffset",
         "timezoneoffset", "tz", "timezone", "zeitzone",
     ]),
     (Role::GpsDate, &[
-        "gpsdatestamp",
+        "gpsdatestamp", "gpsdate",
     ]),
     (Role::GpsTime, &[
-        "gpstimestamp",
+        "gpstimestamp", "gpstime",
     ]),
 ];
 

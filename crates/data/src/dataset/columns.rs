@@ -143,7 +143,7 @@ impl Columns {
             unknown_heading: find(Role::Heading).is_some_and(|at| only_minus_one(table, at)),
             altitude,
             altitude_side: find(Role::AltitudeRef).filter(|_| altitude.is_some()),
-            times: Times::detect(table, &names, &all),
+            times: Times::detect(table, &names, all),
             others: Vec::new(),
         };
         let taken = columns.taken(table);

@@ -78,6 +78,10 @@ pub fn read_frames(database: &Path, queries: &Path, options: FramesOptions) -> R
             )
         }
     };
+    let one_for = match frames.div_ceil(every) == asked {
+        true => format!(", one for every {every} of"),
+        false => " in".into(),
+    };
     Ok(Dataset {
         left_out: 0,
         name: format!("{} in {}", folder_name(queries), folder_name(database)),
@@ -86,8 +90,8 @@ pub fn read_frames(database: &Path, queries: &Path, options: FramesOptions) -> R
         queries: query_photos,
         notes: vec![
             format!(
-                "{asked} queries, one for every {every} of {frames} frames; positives within {tolerance} frames; never \
-                 compare across numbers of queries or tolerances"
+                "{asked} queries{one_for} {frames} frames; positives within {tolerance} frames; never compare across \
+                 numbers of queries or tolerances"
             ),
             format!("frames belong together {how}"),
         ],

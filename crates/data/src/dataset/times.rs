@@ -6,9 +6,24 @@ use super::table::Table;
 use super::timestamps::{self, NoTime, Unit, Zone};
 
 /// Names of columns of times of day, where their cells do not show it.
-const CLOCKS: [&str; 8] = ["time", "localtime", "utctime", "timeofday", "zeit", "uhrzeit", "hora", "heure"];
+const CLOCKS: [&str; 11] = [
+    "clock",
+    "capturetime",
+    "timetaken",
+    "time",
+    "localtime",
+    "utctime",
+    "timeofday",
+    "zeit",
+    "uhrzeit",
+    "hora",
+    "heure",
+];
 /// Names of columns of dates, likewise.
-const DATES: [&str; 5] = ["date", "localdate", "utcdate", "datum", "fecha"];
+const DATES: [&str; 7] = ["capturedate", "datetaken", "date", "localdate", "utcdate", "datum", "fecha"];
+
+/// Names of columns of zones, where their cells show it.
+const ZONES: [&str; 3] = ["zone", "offset", "utc"];
 
 /// The columns that say when photographs were taken.
 #[derive(Debug)]
@@ -49,7 +64,15 @@ impl Times {
         let columns = all(Role::Time);
         let pair = pair(table, &columns, names);
         let gps = first(Role::GpsDate).zip(first(Role::GpsTime));
-        Self { columns, pair, zone: first(Role::Offset), gps }
+        let zone = first(Role::Offset).or_else(|| {
+            // Names that mean something else as well: every cell has to be an offset.
+            (0..names.len()).find(|at| {
+                ZONES.contains(&names[*at].as_str())
+                    && stated(table, *at).next().is_some()
+                    && stated(table, *at).all(|cell| clock::offset(cell).is_some())
+            })
+        });
+        Self { columns, pair, zone, gps }
     }
 
     /// Columns that are no tags, since what they say is in the time. Of several times the ones that are not the surest stay
@@ -103,8 +126,6 @@ impl Times {
                 continue;
             }
             match timestamps::parse(what, cell, self.zone_of(table, cells, &[at])) {
-                // Beside a date it is what should be its time of day.
-                Ok((_, Unit::SinceStart)) if day.is_some() => clock = clock.or(Some(at)),
                 Ok(found) if timestamps::day(cell).is_none() => return Ok(Some(found)),
                 Ok(_) => {}
                 Err(why) => failed.add(at, why),
@@ -239,12 +260,21 @@ mod tests {
             ("Datum,Uhrzeit,Zeitzone", "2024-05-04,12:11:12,2"),
             ("GPSDateStamp,GPSTimeStamp", "2024:05:04,10:11:12"),
             ("date,time,timestamp", "2024-05-04,1:00,1714817472"),
+            ("date,time", "2024-5-4,10:11:12"),
+            ("date,time", "2024/05/04,10:11:12"),
+            ("date,time", "2024-05-04,1899-12-30 10:11:12"),
+            ("capture_date,capture_time", "2024-05-04,10:11:12"),
+            ("date_taken,time_taken,zone", "2024-05-04,12:11:12,+02:00"),
+            ("date,clock,offset", "2024-05-04,12:11:12,UTC+2"),
+            ("gps_date,gps_time", "2024-05-04,10:11:12"),
             ("timestamp,date", ",2024-05-04T10:11:12Z"),
             ("DateTimeOriginal,GPSDateStamp,GPSTimeStamp", "2024:05:04 12:11:12,2024:05:04,10:11:12"),
         ] {
             assert_eq!(last(&format!("{columns}\n{cells}\n")), Ok(Some(TIME)), "{columns}: {cells}");
         }
         assert_eq!(last("path,date,time\na.jpg,,\n"), Ok(None));
+        // Seconds of a recording, whatever its day.
+        assert_eq!(last("timestamp,date\n12.5,2024-05-04\n"), Ok(Some(12)));
         assert_eq!(last("path,date\na.jpg,2024-05-04\n"), Ok(Some(TIME - 36_672)));
     }
 
@@ -260,6 +290,7 @@ mod tests {
                 "date,time\n2024-05-04,10:11\n2024-05-04,\n",
                 "date 2024-05-04 has no time of day: time is empty",
             ),
+            ("time\n1899-12-30 10:11:12\n", "time \"1899-12-30 10:11:12\" is a time of day without a date"),
             ("date,time\n4.5.2024,10:11\n", "date \"4.5.2024\" is no date such as 2024-01-31"),
             ("date,time\n2024-05-04,10:11\n,10:12\n", "time \"10:12\" is a time of day without a date"),
             ("GPSDateStamp,GPSTimeStamp\n2024:05:04,25:11\n", "GPSTimeStamp \"25:11\" is no time of day"),

@@ -159,10 +159,9 @@ pub(crate) fn moment(text: &str) -> Option<i64> {
 /// The date of a cell that is one alone, or one at midnight as spreadsheets fill it up: `2024-05-04`, `2024:05:04`,
 /// `2024-05-04 00:00:00`.
 pub(super) fn day(cell: &str) -> Option<&str> {
-    let (date, rest) = cell.split_at_checked(10)?;
-    let midnight = rest.trim_start_matches(['T', 't', ' ']);
-    let empty = midnight.bytes().all(|b| matches!(b, b'0' | b':' | b'.'));
-    (empty && iso(&date.replace(':', "-")).is_some()).then_some(date)
+    let (date, rest) = cell.split_once(['T', 't', ' ']).unwrap_or((cell, ""));
+    let midnight = rest.bytes().all(|b| matches!(b, b'0' | b':' | b'.' | b' '));
+    (midnight && iso(&date.replace(':', "-")).is_some()).then_some(date)
 }
 
 /// The time of a date and a time of day that stand in columns of their own.
@@ -227,7 +226,7 @@ fn too_small(value: f64) -> String {
     "is a time before 1990 in Unix seconds, and so is not guessed: write the date out, as in 2024-01-31T12:00:00Z".into()
 }
 
-/// `YYYY-MM-DD`, with a [time of day](clock::parse) after `T` or a space or without: seconds, what is left of one, and how the
+/// `YYYY-MM-DD` or `YYYY/MM/DD`, with a [time of day](clock::parse) after `T` or a space or without: seconds, what is left of one, and how the
 /// zone was stated.
 fn iso(text: &str) -> Option<(i64, f64, Unit)> {
     let (date, rest) = match text.split_once(['T', 't', ' ']) {
@@ -246,16 +245,14 @@ fn iso(text: &str) -> Option<(i64, f64, Unit)> {
     })
 }
 
-/// Year, month and day between dashes.
+/// Year, month and day between dashes or slashes: four digits say that the year comes first.
 fn parts(text: &str) -> Option<[i64; 3]> {
+    let mark = if text.contains('/') { '/' } else { '-' };
     let mut out = [0; 3];
-    let mut found = text.split('-');
-    for slot in &mut out {
-        let part = found.next()?;
-        if !part.bytes().all(|c| c.is_ascii_digit()) {
-            return None;
-        }
-        *slot = i64::from(part.parse::<u16>().ok()?);
+    let mut found = text.split(mark);
+    for (slot, digits) in out.iter_mut().zip([4..=4, 1..=2, 1..=2]) {
+        let part = found.next().filter(|part| digits.contains(&part.len()))?;
+        *slot = part.bytes().all(|c| c.is_ascii_digit()).then(|| part.parse().ok())??;
     }
     found.next().is_none().then_some(out)
 }
@@ -277,6 +274,7 @@ mod tests {
             ("2000-02-29T13:30+0130", Unit::Iso),
             ("2000-02-29T05:00:00-07", Unit::Iso),
             ("2000-02-29 12:00", Unit::IsoWithoutZone),
+            ("2000/2/29 12:00", Unit::IsoWithoutZone),
             ("2000-02-29T12:00:00,5", Unit::IsoWithoutZone),
             ("2000-02-29 12:00 PM", Unit::IsoWithoutZone),
             ("2000-02-29 2:00:00 pm UTC+2", Unit::Iso),
@@ -344,8 +342,9 @@ mod tests {
         }
         assert_eq!(read("2000-02-29", "12:00", Zone::Local), Err(NoTime::Local));
         assert_eq!(
-            ["2000-02-29", "2000-02-29T00:00", "2000-02-29 00:01", "951825600", "1700000000000"].map(day),
-            [Some("2000-02-29"), Some("2000-02-29"), None, None, None]
+            ["2000-02-29", "2000-2-29", "2000-02-29T00:00", "2000-02-29 00:01", "951825600", "10:11:12"]
+                .map(day),
+            [Some("2000-02-29"), Some("2000-2-29"), Some("2000-02-29"), None, None, None]
         );
     }
 
@@ -400,6 +399,9 @@ mod tests {
             "2024-01-01T12:00:00+99:00",
             "2024-01-01T12",
             "2024-01-01T12:00:00.",
+            "24-05-04",
+            "05/04/2024",
+            "2024/05-04",
             "+-1-1",
         ] {
             assert!(matches!(parse("t", bad, Zone::Unstated), Err(NoTime::Bad(_))), "{bad}");
