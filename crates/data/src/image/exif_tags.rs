@@ -3,7 +3,6 @@
 use super::photo_tags::{HeadingReference, PhotoTags, TagNote};
 use super::time;
 use crate::LatLon;
-use crate::photo::check_altitude;
 use exif::{Exif, In, Tag, Value};
 
 /// A position that is said to be good to no more metres than this gets a note.
@@ -233,8 +232,7 @@ fn altitude(fields: &Fields) -> Result<Option<f64>, String> {
     // 0 and 2 are above the sea and the ellipsoid, 1 and 3 below.
     let below =
         fields.value(Tag::GPSAltitudeRef).and_then(|v| v.get_uint(0)).is_some_and(|side| side % 2 == 1);
-    let metres = if below { -metres } else { metres };
-    check_altitude(metres).map(Some).map_err(|why| format!("GPSAltitude {metres} {why}"))
+    Ok(Some(if below { -metres } else { metres }))
 }
 
 /// DateTimeOriginal, where its offset from UTC is stated too.
