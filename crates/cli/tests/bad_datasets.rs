@@ -73,6 +73,38 @@ fn missing_images_of_a_structure_are_listed() {
 }
 
 #[test]
+fn one_odd_name_or_missing_tile_costs_only_itself() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let at = |name: &str| dir.path().join(name);
+    for (side, name) in [
+        ("database", "@585000.5@4477000.5@17@T@@@@@90@@@@@@.jpg"),
+        ("database", "cover.jpg"),
+        ("queries", "@585001.5@4477000.5@17@T@@@@@north@@@@@@.jpg"),
+    ] {
+        let path = at("vg/images/test").join(side).join(name);
+        write(&path, b"");
+        write_photo(&path, 1, None);
+    }
+    let (json, _) = ended(eval("vg").arg(at("vg")), 3);
+    let notes = json["protocol"]["notes"].to_string();
+    names(&notes, &["database: 1 skipped", "cover.jpg", "without their heading", "heading 'north'"]);
+    assert_eq!((&json["recall"]["global"]["1"], &json["unusable"]), (&1.0.into(), &serde_json::json!([])));
+
+    for (seed, tile) in (1..).zip(["0_0", "0_1", "0_2", "1_0", "1_3", "2_0", "3_0"]) {
+        let path = at("panoramas/tiles").join(format!("{tile}.jpg"));
+        write(&path, b"");
+        write_photo(&path, seed, None);
+    }
+    write(&at("panoramas/panoramas.csv"), "id,lat,lon\n0,52.2,0.1\n1,52.2,0.1\n2,52.2,0.1\n3,52.2,0.1\n");
+    let (json, _) = ended(eval("panoramas").arg(at("panoramas")).args(["--every", "3"]), 3);
+    let notes = json["protocol"]["notes"].to_string();
+    names(
+        &notes,
+        &["tiles: 9 skipped: ", "0_3.jpg", "1_1.jpg", "1_2.jpg", "and 6 more", "every 3rd panorama"],
+    );
+}
+
+#[test]
 fn malformed_structures_say_what_is_wrong() {
     let dir = tempfile::tempdir().expect("temporary folder");
     let said = |path: &Path| fails(eval("dbstruct").arg(path), 1);

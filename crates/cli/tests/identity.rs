@@ -105,6 +105,21 @@ fn a_source_counts_once_and_so_does_a_file() {
 }
 
 #[test]
+fn a_photograph_beside_a_folder_of_the_index_is_not_in_it() {
+    let (home, index) = empty();
+    let (all, photos) = (folder(home.path(), "all"), folder(home.path(), "all/photos"));
+    write_photo(&photos.join("a.jpg"), 1, at(1.0));
+    write_photo(&all.join("b.jpg"), 2, at(2.0));
+    add(&index, &[&photos], &[], 0);
+    for sources in [[&all.join("b.jpg")], [&photos]] {
+        let (_, said) = add(&index, &sources.map(PathBuf::as_path), &[], 0);
+        assert!(!said.contains("overlaps"), "{said}");
+    }
+    let (_, said) = add(&index, &[&all], &[], 0);
+    names(&said, &["overlaps", "\"photos\""]);
+}
+
+#[test]
 fn a_photograph_that_two_sources_place_apart_is_left_out() {
     let (home, index) = empty();
     let photos = folder(home.path(), "photos");

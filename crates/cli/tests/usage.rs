@@ -34,6 +34,7 @@ fn wrong_options_and_values_have_their_own_code() {
         ("show matches PHOTO PHOTO --out HOME/a.pdf", "must end in .svg"),
         ("match - -", "only once"),
         ("eval panoramas HOME --every 1", "at least 2"),
+        ("eval frames --database FRAMES --queries FRAMES --every 0", "a whole number from 1 on"),
         ("eval msls HOME --subtask x", "no MSLS subtask"),
         ("eval msls HOME --task seq2seq --sequence 4", "odd number"),
         ("eval vg HOME --predictions x.json", "name it .txt"),

@@ -77,3 +77,17 @@ impl Photo {
         self.position.and_then(Position::wgs84)
     }
 }
+
+/// Refuses an altitude that no photograph has: above every balloon, below every sea, or -9999, which stands for none.
+///
+/// # Errors
+/// Says so, for use in a message after the altitude.
+pub(crate) fn check_altitude(metres: f64) -> Result<f64, &'static str> {
+    if metres == -9999.0 {
+        Err("stands for none")
+    } else if !(-12_000.0..=20_000.0).contains(&metres) {
+        Err("is no altitude in metres")
+    } else {
+        Ok(metres)
+    }
+}

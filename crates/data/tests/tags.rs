@@ -207,6 +207,9 @@ fn no_position_is_not_damage() {
 #[test]
 fn damage_beside_a_position_is_a_note() {
     let ratio = |tag, value: (u32, u32)| vec![(tag, ratios(&[value]))];
+    let tags = beside(ratio(Tag::GPSAltitude, (65_535, 1)));
+    assert_eq!((tags.altitude, kinds(&tags)), (None, vec!["without altitude"]));
+    assert_eq!(tags.notes[0].detail, "its altitude 65535 is no altitude in metres");
     for value in [(0, 0), (1, 0)] {
         let tags = beside(ratio(Tag::GPSAltitude, value));
         assert_eq!((tags.altitude, kinds(&tags)), (None, vec!["without altitude"]));
@@ -353,6 +356,8 @@ fn xmp_stands_in_for_exif() {
         (Some(90.0), Some(12.5), vec!["with a position from XMP"])
     );
     near(tags);
+    let high = read_xmp(make(), &XMP.replace("125/10", "-9999/1")).expect("tags");
+    assert_eq!((high.altitude, kinds(&high)), (None, vec!["with a position from XMP", "without altitude"]));
     // Without any EXIF, where EXIF's are 0/0, and where they are damaged.
     let plain = jpeg_with_tags(&picture(), 90, &PhotoTags::default()).expect("a JPEG");
     near(tags_of_bytes(&with_xmp(&plain, XMP), Path::new("x")).expect("tags"));

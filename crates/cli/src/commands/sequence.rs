@@ -4,10 +4,10 @@ use crate::common::parse_metres;
 use crate::exit::usage;
 use crate::output::write_track;
 use crate::photos::note_left_out;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use r2former_data::PositionKind;
-use r2former_data::dataset::list_frames;
+use r2former_data::dataset::{list_frames, time_seconds};
 use r2former_engine::{Match, Positions, SequenceFrame, SequenceOptions, Track, TrackPoint};
 use r2former_index::ReadPlaces;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 pub(crate) struct SequenceArgs {
     /// Frames in order: a folder, sorted by name, or a CSV list with the column path and, where they are known, time
-    /// (seconds) and moved (metres since the frame before, by odometry). Times are also read from EXIF.
+    /// (seconds, or as in 2024-05-04T10:11:12.5Z) and moved (metres since the frame before, by odometry). Times are also read from EXIF.
     #[arg(long, value_name = "DIR|LIST", conflicts_with = "images")]
     sequence: Option<PathBuf>,
     /// Write the track of the sequence to this file, as its ending says: .geojson or .csv; repeatable.
@@ -124,17 +124,19 @@ fn listed(file: &Path) -> Result<Vec<FrameArg>> {
     let mut frames = Vec::new();
     for (i, row) in reader.records().enumerate() {
         let row = row.with_context(named)?;
-        let number = |column: Option<usize>| -> Result<Option<f64>> {
-            let Some(text) = column.and_then(|column| row.get(column)).filter(|text| !text.is_empty()) else {
-                return Ok(None);
-            };
-            let value = text.parse::<f64>().ok().filter(|value| value.is_finite());
-            value
-                .map(Some)
-                .with_context(|| format!("{}: row {}: '{text}' is not a number", file.display(), i + 2))
-        };
+        let stated = |column: Option<usize>| row.get(column?).filter(|text| !text.is_empty());
+        let at = || format!("{}: row {}", file.display(), i + 2);
+        let moved_m = stated(moved)
+            .map(|text| {
+                let metres = text.parse::<f64>().ok().filter(|metres| metres.is_finite());
+                metres.with_context(|| format!("{}: moved '{text}' is not a number of metres", at()))
+            })
+            .transpose()?;
+        let time = stated(time)
+            .map(|text| time_seconds(text).map_err(|problem| anyhow!("{}: time {problem}", at())))
+            .transpose()?;
         let path = folder.join(row.get(path).unwrap_or_default());
-        frames.push(FrameArg { path, time: number(time)?, moved_m: number(moved)? });
+        frames.push(FrameArg { path, time, moved_m });
     }
     Ok(frames)
 }
@@ -151,9 +153,15 @@ mod tests {
         let found = listed(&file).expect("a list");
         let frame = |name: &str, time, moved_m| FrameArg { path: folder.path().join(name), time, moved_m };
         assert_eq!(found, [frame("a.jpg", Some(0.5), None), frame("b.jpg", None, Some(3.0))]);
-        for (text, says) in
-            [("file\na.jpg\n", "no column path"), ("path,time\na.jpg,noon\n", "row 2: 'noon'")]
-        {
+        std::fs::write(&file, "path,time\na.jpg,2024-05-04T10:11:12.5Z\nb.jpg,1714817473000\n")
+            .expect("written");
+        let times: Vec<_> = listed(&file).expect("a list").into_iter().map(|frame| frame.time).collect();
+        assert_eq!(times, [Some(1_714_817_472.5), Some(1_714_817_473.0)]);
+        for (text, says) in [
+            ("file\na.jpg\n", "no column path"),
+            ("path,time\na.jpg,noon\n", "row 2: time \"noon\" is neither"),
+            ("path,moved\na.jpg,far\n", "row 2: moved 'far' is not a number of metres"),
+        ] {
             std::fs::write(&file, text).expect("written");
             let said = format!("{:#}", listed(&file).expect_err(says));
             assert!(said.contains(says), "{said}");

@@ -341,6 +341,7 @@ mod tests {
             let value = read(cell, Axis::Latitude, Notation::default()).expect(cell);
             assert!((value - 52.2054).abs() < 1e-9, "{cell}: {value}");
         }
+        assert_eq!(read("52,2054", Axis::Latitude, Notation::default()), Ok(52.2054));
         for cell in ["52,2054", "52,2054N", "52,2054° N", "52°12'19,44\"N", "N 52°12,324'", "52 12 19,44"]
         {
             let value = read(cell, Axis::Latitude, COMMA).expect(cell);
@@ -411,7 +412,7 @@ mod tests {
             ("N52N", "is not an angle"),
             ("52'12\"N", "is not an angle"),
             ("52.1 0.1", "is not a number"),
-            ("52,1", "has a decimal comma"),
+            ("52,1,2", "is not a number"),
             ("east", "is not an angle"),
             ("52.1/2", "is not a number"),
         ] {

@@ -100,18 +100,32 @@ pub(super) const NAMES: [(Role, &[&str]); 23] = [
     ]),
     (Role::Time, &[
         "timestamp", "time", "capturedat", "date", "datetime", "capturetime", "zeitstempel", "zeit", "datum",
-        "gpsdatetime", "subsecdatetimeoriginal", "datetimeoriginal", "subseccreatedate", "createdate",
+        "gpsdatetime", "subsecdatetimeoriginal", "datetimeoriginal", "subseccreatedate", "createdate", "utctime",
+        "utcdatetime", "utcdate", "localtime", "localdatetime", "localdate", "timeofday", "uhrzeit", "hora", "heure",
+        "fecha", "capturedate", "datetaken", "timetaken", "datetimetaken", "takenat", "clock",
     ]),
     (Role::Offset, &[
-        "offsettimeoriginal", "offsettime", "offsettimedigitized", "utcoffset",
+        "offsettimeoriginal", "offsettime", "offsettimedigitized", "utcoffset", "gmtoffset", "tzoffset",
+        "timezoneoffset", "tz", "timezone", "zeitzone",
     ]),
     (Role::GpsDate, &[
-        "gpsdatestamp",
+        "gpsdatestamp", "gpsdate",
     ]),
     (Role::GpsTime, &[
-        "gpstimestamp",
+        "gpstimestamp", "gpstime",
     ]),
 ];
+
+/// Whether a column is one of values that are numbers, times or angles, by its name: not of a path or a tag.
+pub(super) fn is_of_values(name: &str) -> bool {
+    let key = key(name);
+    NAMES.iter().any(|(role, known)| *role != Role::Path && known.contains(&key.as_str()))
+}
+
+/// Whether a column is that of a radius around a position: `radius`, `radius_m`, `Radius [m]`.
+pub(super) fn is_radius(name: &str) -> bool {
+    key(name) == "radius"
+}
 
 /// A column's name as [`NAMES`] has it: composed, in lower case, without exiftool's group before it, a unit after it,
 /// and separators in it.

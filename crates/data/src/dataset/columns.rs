@@ -1,12 +1,16 @@
 //! Which column of a table of photographs means what, by the many names in use.
 
 use super::angle::Side;
-use super::column_names::{NAMES, Role, key};
+use super::column_names::{NAMES, Role, is_radius, key};
+use super::names::ordinal;
 use super::number::{Notation, ascii_minus, number};
 use super::point::{self, Order};
 use super::table::Table;
+use super::times::Times;
+use super::walk::is_photo_by_name;
 use super::zone::parse_zone;
 use crate::{DataError, PositionKind, Result};
+use std::path::Path;
 
 /// The header that is asked for when one cannot be understood.
 pub(super) const WANTED: &str = "path,lat,lon (and optionally heading,altitude,timestamp), or \
@@ -43,13 +47,11 @@ pub(super) struct Columns {
     pub(super) zone: Option<usize>,
     pub(super) hemisphere: Option<usize>,
     pub(super) heading: Option<usize>,
+    /// Whether a heading of -1 stands for none: no other one is negative.
+    pub(super) unknown_heading: bool,
     pub(super) altitude: Option<usize>,
     pub(super) altitude_side: Option<usize>,
-    /// The surest first: the first one that gives a time counts.
-    pub(super) times: Vec<usize>,
-    pub(super) offset: Option<usize>,
-    /// EXIF's date and time of day of the receiver.
-    pub(super) gps_time: Option<(usize, usize)>,
+    pub(super) times: Times,
     /// Columns without a meaning here; those without a name are left out.
     pub(super) others: Vec<usize>,
     /// How numbers are written.
@@ -138,14 +140,13 @@ impl Columns {
             zone: find(Role::Zone).filter(|_| in_metres),
             hemisphere: hemisphere.filter(|_| in_metres),
             heading: find(Role::Heading),
+            unknown_heading: find(Role::Heading).is_some_and(|at| only_minus_one(table, at)),
             altitude,
             altitude_side: find(Role::AltitudeRef).filter(|_| altitude.is_some()),
-            times: all(Role::Time),
-            offset: find(Role::Offset),
-            gps_time: find(Role::GpsDate).zip(find(Role::GpsTime)),
+            times: Times::detect(table, &names, all),
             others: Vec::new(),
         };
-        let taken = columns.taken();
+        let taken = columns.taken(table);
         columns.others =
             (0..names.len()).filter(|i| !taken.contains(i) && !table.header[*i].is_empty()).collect();
         for at in &columns.others {
@@ -162,9 +163,10 @@ impl Columns {
         Ok(columns)
     }
 
-    /// Columns that are no tags. Of several times the ones that are not the surest stay tags as well.
-    fn taken(&self) -> Vec<usize> {
+    /// Columns that are no tags.
+    fn taken(&self, table: &Table) -> Vec<usize> {
         let mut taken = vec![self.path];
+        taken.extend(self.times.taken(table));
         match &self.place {
             Some(Place::Degrees(lat, lon)) => {
                 taken.extend([lat.columns[0], lon.columns[0]]);
@@ -175,14 +177,7 @@ impl Columns {
             Some(Place::Local(x, y, z)) => taken.extend([*x, *y].into_iter().chain(*z)),
             None => {}
         }
-        let single = [
-            self.zone,
-            self.hemisphere,
-            self.heading,
-            self.altitude,
-            self.altitude_side,
-            self.times.first().copied(),
-        ];
+        let single = [self.zone, self.hemisphere, self.heading, self.altitude, self.altitude_side];
         taken.extend(single.into_iter().flatten());
         taken
     }
@@ -193,8 +188,21 @@ impl Columns {
         table.complain(1, format!("no column for {what} among \"{header}\": needed is {WANTED}"))
     }
 
-    /// One line on what was found, with the names that the file uses.
-    pub(super) fn describe(&self, table: &Table) -> String {
+    /// A line on columns that no name says the meaning of, where they hold anything.
+    pub(super) fn nameless(table: &Table) -> Option<String> {
+        let holds = |at: usize| {
+            let (line, cells) = table.rows.iter().find(|(_, cells)| !cells[at].is_empty())?;
+            Some(format!("the {}, as in \"{}\" on line {line}", ordinal(at + 1), cells[at]))
+        };
+        let unnamed = (0..table.header.len()).filter(|at| table.header[*at].is_empty());
+        let found: Vec<String> = unnamed.filter_map(holds).collect();
+        let (columns, are) = if found.len() == 1 { ("column", "is") } else { ("columns", "are") };
+        (!found.is_empty())
+            .then(|| format!("{} {columns} without a name {are} not read: {}", found.len(), found.join("; ")))
+    }
+
+    /// One line on what was found, with the names that the file uses; with `radius` a column of that name is read as well.
+    pub(super) fn describe(&self, table: &Table, radius: bool) -> String {
         let name = |at: usize| table.header[at].as_str();
         let with_side = |c: &Coordinate| match c.side {
             Some(side) => format!("{} with {}", name(c.columns[0]), name(side)),
@@ -226,12 +234,15 @@ impl Columns {
             ("hemisphere", self.hemisphere),
             ("heading", self.heading),
             ("altitude", self.altitude),
-            ("time", self.times.first().copied().or(self.gps_time.map(|(_, time)| time))),
         ] {
             parts.extend(at.map(|at| format!("{what} = {}", name(at))));
         }
-        if !self.others.is_empty() {
-            let others: Vec<_> = self.others.iter().map(|at| name(*at)).collect();
+        parts.extend(self.times.describe(table));
+        let (radii, others): (Vec<usize>, Vec<usize>) =
+            self.others.iter().partition(|at| radius && is_radius(name(**at)));
+        parts.extend(radii.first().map(|at| format!("radius = {}", name(*at))));
+        if !others.is_empty() {
+            let others: Vec<_> = others.iter().map(|at| name(*at)).collect();
             parts.push(format!("kept as tags: {}", others.join(", ")));
         }
         let delimiter = match table.delimiter {
@@ -260,7 +271,16 @@ fn check_header(table: &Table, has_path: bool) -> Result<()> {
             1,
             format!("the first row looks like data (\"{cell}\"): add a header such as {WANTED}"),
         )),
-        None => Ok(()),
+        None => match table.header.iter().find(|cell| is_photo_by_name(Path::new(cell))) {
+            Some(cell) if !has_path => Err(table.complain(
+                1,
+                format!(
+                    "the first row names a photograph (\"{cell}\") and no columns: add a header, path alone where no \
+                     positions are needed, else one such as {WANTED}"
+                ),
+            )),
+            _ => Ok(()),
+        },
     }
 }
 
@@ -286,6 +306,12 @@ fn all_sides(table: &Table, at: usize) -> bool {
     table.rows.iter().all(|(_, cells)| side(&cells[at]))
 }
 
+/// Whether -1 is the only negative number of a column, as programs write it for a heading that they do not know.
+fn only_minus_one(table: &Table, at: usize) -> bool {
+    let value = |cell: &str| number("", cell.trim_end_matches(['°', ' '])).ok().filter(|value| *value < 0.0);
+    table.rows.iter().filter_map(|(_, cells)| value(&cells[at])).all(|value| value == -1.0)
+}
+
 /// How a table writes its numbers, from its delimiter and its positions.
 fn notation(table: &Table, place: Option<&Place>) -> Notation {
     let comma = table.delimiter != ',';
@@ -303,7 +329,6 @@ fn notation(table: &Table, place: Option<&Place>) -> Notation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn detect(header: &str) -> Result<Columns> {
         Columns::detect(&Table::parse(header.as_bytes(), Path::new("t.csv")).unwrap(), None)
@@ -357,7 +382,7 @@ mod tests {
         for time in
             ["time", "timestamp", "captured_at", "Date", "DateTimeOriginal", "GPSDateTime", "Zeitstempel"]
         {
-            assert_eq!(detect(&format!("path,lat,lon,{time}")).unwrap().times, [3], "{time}");
+            assert_eq!(detect(&format!("path,lat,lon,{time}")).unwrap().times.columns, [3], "{time}");
         }
         for (point, order) in [
             ("latlon", Order::LatLon),
@@ -423,6 +448,10 @@ mod tests {
     fn complaints_name_the_header_needed() {
         for (header, wanted) in [
             ("a.jpg,52.1,0.1", "looks like data (\"52.1\"): add a header such as path,lat,lon"),
+            (
+                "a.jpg",
+                "the first row names a photograph (\"a.jpg\") and no columns: add a header, path alone",
+            ),
             ("lat,lon", "no column for the image's path among \"lat, lon\""),
             ("path,lat", "no column for the longitude"),
             ("path,lon", "no column for the latitude"),

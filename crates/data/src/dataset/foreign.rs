@@ -94,10 +94,18 @@ fn text(head: &str) -> Option<String> {
             "is JSON, not a table: write path,lat,lon as CSV and use that".into()
         });
     }
+    if first.starts_with("# kapture format") {
+        return Some(
+            "is a table of kapture, which has names (records_camera.txt), poses (trajectories.txt) and GNSS \
+             (records_gnss.txt) in files of their own: join them by timestamp and device as a table path,lat,lon, or \
+             path,x,y,z for an index of local metres"
+                .into(),
+        );
+    }
     if is_colmap(start) {
         return Some(
-            "is COLMAP's list of images, whose positions are local to the model: write path,lat,lon as CSV and use \
-             that"
+            "is COLMAP's list of images, whose positions are local to the model: for an index of local metres write \
+             the cameras' centres (-R^T t), scaled to metres, as CSV with path,x,y,z; else path,lat,lon"
                 .into(),
         );
     }
@@ -163,6 +171,10 @@ mod tests {
             (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec(), ["(.xls)", "CSV"]),
             (b"# Image list with two lines of data per image:\n".to_vec(), ["COLMAP", "local to the model"]),
             (b"1 0.9 0.1 0 0 1 2 3 1 a.jpg\n\n".to_vec(), ["COLMAP", "CSV"]),
+            (
+                b"# kapture format: 1.1\n# timestamp, device_id, image_path\n0, cam, a.jpg\n".to_vec(),
+                ["a table of kapture", "path,x,y,z"],
+            ),
             (b"$GPGGA,123519,4807.038,N".to_vec(), ["NMEA", "exiftool -geotag"]),
             (b"PAR1\x15\x04".to_vec(), ["Parquet", "CSV"]),
             (b"SQLite format 3\0".to_vec(), ["SQLite", "CSV"]),

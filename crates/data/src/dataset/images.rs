@@ -26,10 +26,11 @@ pub fn list_frames(root: &Path) -> Result<Listing> {
     listing(root, images_under(root)?, Vec::new())
 }
 
-fn listing(root: &Path, found: Found, notes: Vec<String>) -> Result<Listing> {
+fn listing(root: &Path, found: Found, mut notes: Vec<String>) -> Result<Listing> {
     if found.images.is_empty() && found.skipped.is_empty() {
         return Err(DataError::Request(format!("{}: no image in this folder", root.display())));
     }
+    notes.extend(found.others.special_note());
     let photos = found.images.into_iter().map(|(path, name)| Photo::new(path, name)).collect();
     Ok(Listing { photos, skipped: found.skipped, notes })
 }

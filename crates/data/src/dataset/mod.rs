@@ -6,6 +6,7 @@
 
 mod addressed;
 mod angle;
+mod clock;
 mod column_names;
 mod columns;
 mod content;
@@ -13,6 +14,7 @@ mod dbstruct;
 mod exif_folder;
 mod exiftool;
 mod foreign;
+mod frame_numbers;
 mod frames;
 mod heads;
 mod hints;
@@ -40,6 +42,7 @@ mod source;
 mod spec;
 mod st_lucia;
 mod table;
+mod times;
 mod timestamps;
 mod truth;
 mod vg;
@@ -68,7 +71,7 @@ pub use source::{Kind, SourceOptions, detect, list_photos, unsupported_format, u
 pub use spec::DatasetSpec;
 pub use st_lucia::{StLuciaOptions, read_st_lucia};
 pub(crate) use timestamps::moment;
-pub use timestamps::time_text;
+pub use timestamps::{time_seconds, time_text};
 pub use truth::{GroundTruth, MAX_RADIUS_M};
 pub use vg::{VgName, VgOptions, format_vg_name, parse_vg_name, read_vg};
 
@@ -170,10 +173,16 @@ pub fn from_listings(name: impl Into<String>, database: Listing, queries: Listin
     }
 }
 
-/// One line on how many photographs of a side were skipped, and why the first was.
+/// How many photographs a note on those that were skipped names.
+const NAMED: usize = 3;
+
+/// One line on how many photographs of a side were skipped, and why the first ones were.
 fn skipped_note(side: &str, skipped: &[Skipped]) -> Option<String> {
-    let first = skipped.first()?;
-    Some(format!("{side}: {} skipped, the first {} ({})", skipped.len(), first.path.display(), first.reason))
+    let named: Vec<String> =
+        skipped.iter().take(NAMED).map(|s| format!("{} ({})", s.path.display(), s.reason)).collect();
+    let more = skipped.len().saturating_sub(NAMED);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!named.is_empty()).then(|| format!("{side}: {} skipped: {}{rest}", skipped.len(), named.join(", ")))
 }
 
 /// What reports call the dataset in a folder: the last part of its path that is a name.
@@ -201,6 +210,6 @@ mod tests {
         assert_eq!((set.name.as_str(), &set.truth), ("both", &GroundTruthRule::Positions));
         assert_eq!((set.database[0].name.as_str(), set.queries[0].name.as_str()), ("a.jpg", "b.jpg"));
         assert_eq!(set.notes[0], "database: read");
-        assert_eq!(set.notes[3], "queries: 1 skipped, the first lost.jpg (does not exist)");
+        assert_eq!(set.notes[3], "queries: 1 skipped: lost.jpg (does not exist)");
     }
 }

@@ -247,15 +247,15 @@ fn read_side(
     let tables = Tables::read(folder, options)?;
     let list = tables.list(folder)?;
     let is_true = |table: &Option<KeyedTable>, key: &str, column: &str| {
-        table.as_ref().and_then(|t| t.cell(key, column)).is_some_and(|cell| cell.eq_ignore_ascii_case("true"))
+        table.as_ref().map_or(Ok(false), |table| table.is_true(key, column))
     };
     let key_at = list.require("key")?;
     let (mut photos, mut chosen) = (Vec::new(), Vec::new());
     for (line, cells) in &list.rows {
         let key = cells[key_at].as_str();
         chosen.push(
-            (options.panoramas || !is_true(&tables.raw, key, "pano"))
-                && (options.all_queries || is_true(&tables.subtask, key, &options.subtask)),
+            (options.panoramas || !is_true(&tables.raw, key, "pano")?)
+                && (options.all_queries || is_true(&tables.subtask, key, &options.subtask)?),
         );
         let path = folder.join("images").join(format!("{key}.jpg"));
         photos.push(photo(&tables, key, *line, Photo::new(path, format!("{prefix}/{key}")), city)?);
@@ -339,6 +339,38 @@ mod tests {
         assert_eq!(photo.utm.map(|u| (u.easting, u.northing)), Some((342_000.5, 6_165_000.0)));
         assert_eq!((photo.tags["sequence"].as_str(), photo.tags["night"].as_str()), ("s1", "True"));
         assert!(set.notes[0].contains("4 images left out"), "{:?}", set.notes);
+    }
+
+    #[test]
+    fn flags_are_read_however_they_are_written() {
+        for (yes, no) in [("True", "False"), ("1", "0"), ("yes", "no"), ("1.0", "0.0"), ("T", ""), ("y", "N")]
+        {
+            let dir = city();
+            for (name, header) in
+                [("raw.csv", ",key,lon,lat,ca,captured_at,pano"), ("subtask_index.csv", ",key,all")]
+            {
+                let path = dir.path().join("train_val/cph/query").join(name);
+                let text = match name {
+                    "raw.csv" => format!(
+                        "{header}\n0,a,12.5,55.6,90,2018,{no}\n1,b,12.5,55.6,0,2018,{yes}\n2,c,12.6,55.7,1,2018,{no}\n"
+                    ),
+                    _ => format!("{header}\n0,a,{yes}\n1,b,{yes}\n2,c,{no}\n"),
+                };
+                std::fs::write(path, text).expect("can be written");
+            }
+            let set = read_msls(dir.path(), &options()).expect("a sound city");
+            let names: Vec<_> = set.queries.iter().map(|photo| photo.name.as_str()).collect();
+            assert_eq!(names, ["cph/query/a"], "{yes} {no}");
+        }
+        let said = |text: &str| {
+            let dir = city();
+            std::fs::write(dir.path().join("train_val/cph/query/subtask_index.csv"), text).expect("written");
+            read_msls(dir.path(), &options()).expect_err("no flag").to_string()
+        };
+        let flag = said(",key,all\n0,a,True\n1,b,True\n2,c,2\n");
+        assert!(flag.ends_with("subtask_index.csv:4: all is \"2\" for c: True or False is needed"), "{flag}");
+        let twice = said(",key,all\n0,a,True\n1,b,True\n2,a,False\n");
+        assert!(twice.ends_with("subtask_index.csv:4: the key a is on line 2 already: keep one"), "{twice}");
     }
 
     #[test]

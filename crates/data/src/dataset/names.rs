@@ -180,11 +180,28 @@ impl RealFiles {
     }
 }
 
+/// A place in an order: 1st, 2nd, 3rd, 4th, 11th.
+pub(super) fn ordinal(number: usize) -> String {
+    let ending = match (number % 10, number % 100) {
+        (1, rest) if rest != 11 => "st",
+        (2, rest) if rest != 12 => "nd",
+        (3, rest) if rest != 13 => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     #[cfg(unix)]
     use proptest::prelude::Strategy;
+
+    #[test]
+    fn ordinals_end_as_they_are_said() {
+        let said = [1, 2, 3, 4, 11, 12, 13, 21, 102, 113].map(ordinal);
+        assert_eq!(said, ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "113th"]);
+    }
 
     #[test]
     fn names_are_the_same_everywhere() {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// How the numbers of a table are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Notation {
-    /// A comma may be the decimal mark: it separates no columns.
+    /// A comma separates no columns, so that the decimal mark is one wherever it can be.
     pub(super) comma: bool,
     /// Positions have decimal points, so that a comma elsewhere may as well separate thousands.
     pub(super) points: bool,
@@ -62,8 +62,8 @@ pub(super) fn number_of(
                  or {grouped}"
             ))
         }
-        (_, Some(value)) if notation.comma => Ok(value),
-        (_, Some(_)) => Err(format!("{what} \"{cell}\" has a decimal comma: write {decimal}")),
+        // A cell that holds a comma is quoted where commas separate columns.
+        (_, Some(value)) => Ok(value),
         (None, None) => Err(format!("{what} \"{cell}\" is not a number")),
     }
 }
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(number("lat", "52.5"), Ok(52.5));
         assert_eq!(number("lat", "\u{2212}33.1"), Ok(-33.1));
         assert_eq!(number("lat", "\u{2013}33.1"), Ok(-33.1));
-        assert_eq!(number("lat", "52,5").unwrap_err(), "lat \"52,5\" has a decimal comma: write 52.5");
+        assert_eq!(number("lat", "52,5"), Ok(52.5));
         for bad in ["", "nan", "inf", "x", "1 2", "1e999", "--1", "−", ",", "."] {
             assert!(number("lat", bad).is_err(), "{bad}");
         }
@@ -135,6 +135,10 @@ mod tests {
             ("699375,25", Metres, COMMA, 699_375.25),
             ("12,5", Other, POINTS, 12.5),
             ("1,234", Other, COMMA, 1.234),
+            ("52,2053", Degrees, Notation::default(), 52.2053),
+            ("-0,125", Degrees, Notation::default(), -0.125),
+            ("699375,25", Metres, Notation::default(), 699_375.25),
+            ("12,5", Other, Notation::default(), 12.5),
         ] {
             assert_eq!(number_of("x", cell, quantity, notation), Ok(value), "{cell}");
         }

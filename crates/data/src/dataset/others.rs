@@ -17,6 +17,8 @@ pub(super) struct Others {
     /// By extension.
     kinds: BTreeMap<String, usize>,
     backups: Vec<String>,
+    /// Pipes, sockets and devices.
+    special: Vec<String>,
 }
 
 /// Whether a file is a photograph as it was before a program changed it: `a.jpg_original`, `a.jpg~`, `a.jpg.bak`. It
@@ -45,9 +47,22 @@ impl Others {
         self.backups.push(name);
     }
 
+    pub(super) fn add_special(&mut self, name: String) {
+        self.special.push(name);
+    }
+
+    /// A line on what is named as a file and can be none.
+    pub(super) fn special_note(&self) -> Option<String> {
+        let first = self.special.iter().min()?;
+        Some(match self.special.len() {
+            1 => format!("1 pipe, socket or device left out: {first}"),
+            count => format!("{count} pipes, sockets or devices left out, the first {first}"),
+        })
+    }
+
     /// A line on each sort.
     pub(super) fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = self.special_note().into_iter().collect();
         if let Some(first) = self.backups.iter().min() {
             notes.push(match self.backups.len() {
                 1 => format!("1 backup of a photograph left out: {first}"),
@@ -101,11 +116,14 @@ mod tests {
         for name in ["b.txt", "c.TXT", "README"] {
             others.add(Path::new(name));
         }
+        others.add_special("b.sock".into());
+        others.add_special("a.jpg".into());
         others.add_backup("b.jpg~".into());
         others.add_backup("a.jpg_original".into());
         assert_eq!(
             others.notes(),
             [
+                "2 pipes, sockets or devices left out, the first a.jpg",
                 "2 backups of photographs left out, the first a.jpg_original",
                 "4 files that are no photographs this program reads: .txt 2, .svg 1, without an extension 1"
             ]

@@ -1,5 +1,6 @@
 //! Street-view panoramas cut into four tiles each.
 
+use super::names::ordinal;
 use super::number::number;
 use super::table::Table;
 use super::walk::natural_order;
@@ -83,8 +84,9 @@ pub fn check_panorama_split(every: usize, offset: usize) -> Result<()> {
         return Ok(());
     }
     Err(DataError::Request(format!(
-        "cannot take every {every}th panorama from number {offset} on: the step must be at least 2, and the \
-         offset below it"
+        "cannot take every {} panorama from number {offset} on: the step must be at least 2, and the \
+         offset below it",
+        ordinal(every)
     )))
 }
 
@@ -116,8 +118,9 @@ pub fn split_panoramas(listing: Listing, every: usize, offset: usize) -> Result<
     }
     if database.is_empty() || queries.is_empty() {
         return Err(DataError::Request(format!(
-            "every {every}th of {count} panoramas from number {offset} on leaves {} query and {} database images: \
+            "every {} of {count} panoramas from number {offset} on leaves {} query and {} database images: \
              take a smaller step",
+            ordinal(every),
             queries.len(),
             database.len()
         )));
@@ -125,13 +128,16 @@ pub fn split_panoramas(listing: Listing, every: usize, offset: usize) -> Result<
     let mut notes = listing.notes;
     notes.extend(super::skipped_note("tiles", &listing.skipped));
     notes.push(format!(
-        "every {every}th panorama (from number {offset}, by id) is a query: {} query and {} database images",
+        "every {} panorama (from number {offset}, by id) is a query: {} query and {} database images",
+        ordinal(every),
         queries.len(),
         database.len()
     ));
-    let name = format!("{} (every {every}th panorama a query)", root.unwrap_or_else(|| "panoramas".into()));
+    let name =
+        format!("{} (every {} panorama a query)", root.unwrap_or_else(|| "panoramas".into()), ordinal(every));
     let sequences = Sequences::default();
-    Ok(Dataset { left_out: 0, name, database, queries, truth: GroundTruthRule::Positions, notes, sequences })
+    let truth = GroundTruthRule::Positions;
+    Ok(Dataset { left_out: listing.skipped.len(), name, database, queries, truth, notes, sequences })
 }
 
 #[cfg(test)]
@@ -175,8 +181,24 @@ mod tests {
         let set = split_panoramas(list_panoramas(dir.path()).unwrap(), 3, 1).unwrap();
         let queries: Vec<_> = set.queries.iter().map(|p| p.tags["pano_id"].as_str()).collect();
         assert_eq!(queries, ["1", "1", "1", "1", "4", "4", "4", "4"]);
-        assert_eq!((set.database.len(), set.truth), (20, GroundTruthRule::Positions));
+        assert_eq!((set.database.len(), set.truth, set.left_out), (20, GroundTruthRule::Positions, 0));
+        assert!(set.name.ends_with("(every 3rd panorama a query)"), "{}", set.name);
         assert!(set.notes[1].contains("8 query and 20 database"), "{:?}", set.notes);
+    }
+
+    #[test]
+    fn missing_tiles_are_counted_and_named() {
+        let ids = ["0", "1", "2", "3"];
+        let rows: String = ids.iter().map(|id| format!("{id},52.2,0.1\n")).collect();
+        let dir = folder(&format!("id,lat,lon\n{rows}"), &ids);
+        for tile in ["0_1", "1_0", "1_2", "2_3"] {
+            std::fs::remove_file(dir.path().join(format!("tiles/{tile}.jpg"))).unwrap();
+        }
+        let set = split_panoramas(list_panoramas(dir.path()).unwrap(), 2, 0).unwrap();
+        assert_eq!((set.left_out, set.queries.len(), set.database.len()), (4, 6, 6));
+        let note = set.notes.iter().find(|note| note.starts_with("tiles: 4 skipped: ")).expect("a note");
+        assert!(note.contains("0_1.jpg (tile 1 of panorama 0 does not exist), "), "{note}");
+        assert!(note.contains("1_2.jpg") && note.ends_with(" and 1 more"), "{note}");
     }
 
     #[test]

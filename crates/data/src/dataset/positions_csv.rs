@@ -1,6 +1,7 @@
 //! A CSV of photographs and their positions.
 
 use super::angle::{self, Axis, Side};
+use super::column_names::is_of_values;
 use super::columns::{Columns, Place, WANTED};
 use super::names::{Finder, RealFiles, is_address, resolve};
 use super::number::{Quantity, number_of};
@@ -57,8 +58,8 @@ pub fn list_positions_csv(
 ) -> Result<Listing> {
     let table = Table::read_lenient(path)?;
     let needs_position = positions != Some(PositionKind::None);
-    let options = Options { zone, positions, needs_position };
-    list_table(&table, folder(path), options, &mut look_on_disk())
+    let options = Options { zone, positions, needs_position, radius: false };
+    list_table(table, folder(path), options, &mut look_on_disk())
 }
 
 /// What somebody says of a path in a table: the path to read, or why there is nothing that can be read.
@@ -82,8 +83,8 @@ pub fn list_positions_bytes(
     let wanted = positions.or(zone.map(|_| PositionKind::Wgs84));
     let has_positions = Columns::detect(&table, wanted)?.place.is_some();
     let needs_position = has_positions && positions != Some(PositionKind::None);
-    let options = Options { zone, positions, needs_position };
-    Ok((list_table(&table, folder(path), options, look)?, has_positions))
+    let options = Options { zone, positions, needs_position, radius: false };
+    Ok((list_table(table, folder(path), options, look)?, has_positions))
 }
 
 /// The photographs that a plain text names, one a line: paths relative to its folder, or addresses; and their names within the
@@ -105,8 +106,8 @@ pub(super) fn list_images_csv(path: &Path) -> Result<Listing> {
     let table = Table::read(path)?;
     let mut finder = Finder::default();
     let mut keep = |file: &Path| Ok(finder.find(file).unwrap_or_else(|| file.to_owned()));
-    let options = Options { zone: None, positions: None, needs_position: false };
-    let listing = list_table(&table, folder(path), options, &mut keep)?;
+    let options = Options { zone: None, positions: None, needs_position: false, radius: false };
+    let listing = list_table(table, folder(path), options, &mut keep)?;
     match listing.skipped.first() {
         Some(skipped) => Err(DataError::Request(skipped.reason.clone())),
         None => Ok(listing),
@@ -116,8 +117,8 @@ pub(super) fn list_images_csv(path: &Path) -> Result<Listing> {
 /// As [`list_positions_csv`], of names whose files need not exist.
 pub(super) fn list_priors_csv(path: &Path, kind: PositionKind) -> Result<Listing> {
     let table = Table::read_lenient(path)?;
-    let options = Options { zone: None, positions: Some(kind), needs_position: true };
-    list_table(&table, folder(path), options, &mut |file| Ok(file.to_owned()))
+    let options = Options { zone: None, positions: Some(kind), needs_position: true, radius: true };
+    list_table(table, folder(path), options, &mut |file| Ok(file.to_owned()))
 }
 
 fn folder(path: &Path) -> &Path {
@@ -171,17 +172,21 @@ struct Options {
     positions: Option<PositionKind>,
     /// Whether a photograph without a position is skipped.
     needs_position: bool,
+    /// Whether a column `radius` is that around a position.
+    radius: bool,
 }
 
 /// Lists a table that is already read; `look` says what is at a path.
-fn list_table(table: &Table, root: &Path, options: Options, look: &mut LookUp<'_>) -> Result<Listing> {
+fn list_table(mut table: Table, root: &Path, options: Options, look: &mut LookUp<'_>) -> Result<Listing> {
+    table.empty_nothings(is_of_values);
+    let table = &table;
     // A zone is that of UTM metres.
     let wanted = options.positions.or(options.zone.map(|_| PositionKind::Wgs84));
     let mut columns = Columns::detect(table, wanted)?;
     if options.needs_position && columns.place.is_none() {
         return Err(Columns::missing(table, "the position"));
     }
-    let columns_note = columns.describe(table);
+    let columns_note = columns.describe(table, options.radius);
     let unused_zone = options.zone.and_then(|zone| unused_zone(table, &columns, zone));
     let ignored = options.positions == Some(PositionKind::None) && columns.place.take().is_some();
     if table.rows.is_empty() && table.bad.is_empty() {
@@ -202,6 +207,7 @@ fn list_table(table: &Table, root: &Path, options: Options, look: &mut LookUp<'_
     let mut units = BTreeSet::new();
     let mut listing = Listing { notes: vec![columns_note], ..Listing::default() };
     listing.notes.extend(unused_zone);
+    listing.notes.extend(Columns::nameless(table));
     let skip = |listing: &mut Listing, path: PathBuf, line: u64, problem: Problem| {
         let reason = format!("{}:{line}: {}", table.name(), problem.reason);
         listing.skipped.push(Skipped { path: without_secrets(path), reason, kind: problem.kind });
@@ -381,8 +387,12 @@ fn check_order(table: &Table, columns: &Columns) -> Result<()> {
     let Some((line, cells)) = table.rows.iter().find(|(_, cells)| beyond(cells)) else { return Ok(()) };
     let within = |at: usize, limit: f64| values(at).all(|v| v.abs() <= limit);
     let often = 2 * table.rows.iter().filter(|(_, cells)| beyond(cells)).count() >= table.rows.len();
+    let minutes = |at: usize, most: f64| values(at).all(|v| v.abs() <= most && v.abs() % 100.0 < 60.0);
     let hint = if often && table.rows.len() > 1 && within(lat, 180.0) && within(lon, 90.0) {
         "are the columns of latitude and longitude swapped?"
+    } else if often && minutes(lat, 9000.0) && minutes(lon, 18_000.0) && values(lat).any(|v| v.abs() >= 180.0)
+    {
+        "are these degrees and minutes in one number (DDMM.mmm, as NMEA has them)? Then write 5212.32 as 52 12.32 N"
     } else if values(lat).chain(values(lon)).filter(|v| v.abs() > 1000.0).count() > table.rows.len() {
         "are these metres? Then name the columns easting, northing and zone"
     } else {

@@ -3,9 +3,9 @@
 use super::*;
 
 fn listed_with(text: &str, zone: Option<UtmZone>) -> Result<Listing> {
-    let options = Options { zone, positions: None, needs_position: true };
+    let options = Options { zone, positions: None, needs_position: true, radius: false };
     let table = Table::parse(text.as_bytes(), Path::new("t.csv"))?;
-    list_table(&table, Path::new(""), options, &mut |path| Ok(path.to_owned()))
+    list_table(table, Path::new(""), options, &mut |path| Ok(path.to_owned()))
 }
 
 fn listed(text: &str) -> Result<Listing> {

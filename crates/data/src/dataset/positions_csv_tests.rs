@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 fn list_with(text: &str, zone: Option<UtmZone>) -> Result<Listing> {
     let table = Table::parse(text.as_bytes(), Path::new("t.csv"))?;
-    let options = Options { zone, positions: None, needs_position: true };
-    list_table(&table, Path::new("root"), options, &mut |path| match path.ends_with("gone.jpg") {
+    let options = Options { zone, positions: None, needs_position: true, radius: false };
+    list_table(table, Path::new("root"), options, &mut |path| match path.ends_with("gone.jpg") {
         true => Err("does not exist".into()),
         false => Ok(path.to_owned()),
     })
@@ -69,6 +69,7 @@ fn one_place_in_every_table() {
     for text in [
         "path,lat,lon\na.jpg,52.2054,0.1189\n",
         "path;lat;lon\na.jpg;52,2054;0,1189\n",
+        "path,lat,lon\na.jpg,\"52,2054\",\"0,1189\"\n",
         "path\tlat\tlon\na.jpg\t52,2054\t0,1189\n",
         "path|lat|lon\na.jpg|52.2054|0.1189\n",
         "sep=;\npath;lat;lon\na.jpg;52.2054;0.1189\n",
@@ -147,12 +148,15 @@ fn a_bad_row_is_left_out_with_its_line() {
         ("path,lat,lon", "b.jpg,,x", Unreadable, "lon \"x\" is not an angle"),
         ("path,lat,lon", "b.jpg,0,0", WithoutPosition, "the position 0,0 stands for none"),
         ("path,lat,lon", "b.jpg,0.000,-0.0", WithoutPosition, "the position 0,0 stands for none"),
-        ("path,lat,lon", "b.jpg,52,NaN", Unreadable, "lon is NaN, a finite number is needed"),
+        ("path,lat,lon", "b.jpg,52,NaN", WithoutPosition, "lon is empty"),
+        ("path,lat,lon", "b.jpg,NULL,N/A", WithoutPosition, "lon is empty"),
+        ("path,lat,lon", "b.jpg,52,inf", Unreadable, "lon is inf, a finite number is needed"),
         ("path,lat,lon", "b.jpg,52,east", Unreadable, "lon \"east\" is not an angle"),
-        ("path,lat,lon", "b.jpg,\"52,5\",1", Unreadable, "lat \"52,5\" has a decimal comma: write 52.5"),
+        ("path,lat,lon", "b.jpg,\"52,5,1\",1", Unreadable, "lat \"52,5,1\" is not a number"),
         ("path,lat,lon", "b.jpg,52", Unreadable, "has 2 cells where the header has 3"),
         ("path,lat,lon", "b.jpg,91,2", Unreadable, "latitude 91 is outside -90..90"),
-        ("path,lat,lon", "b.jpg,1,181", Unreadable, "longitude 181 is outside -180..180"),
+        ("path,lat,lon", "b.jpg,1,361", Unreadable, "longitude 361 is outside -180..180"),
+        ("path,lat,lon", "b.jpg,1,181.1", Unreadable, "write -178.9, as longitudes go from -180 to 180"),
         ("path,lat,lon", "b.jpg,1E,2N", Unreadable, "are latitude and longitude swapped?"),
         ("path,lat,lon", "gone.jpg,1,2", Unreadable, "does not exist"),
         (
@@ -171,6 +175,14 @@ fn a_bad_row_is_left_out_with_its_line() {
         ("path,x,y,zone", "b.jpg,334000,6290000,56U", Unreadable, "band V, not U"),
         ("path,x,y,zone", "b.jpg,0.1,52,30U", Unreadable, "easting 0.1, northing 52 look like degrees"),
         ("path,x,y,zone", "b.jpg,0,0,30U", WithoutPosition, "stands for none"),
+        ("path,x,y,zone", "b.jpg,NULL,,30U", WithoutPosition, "x is empty"),
+        (
+            "path,x,y,zone",
+            "b.jpg,699.375,5710.155,30U",
+            Unreadable,
+            "look like kilometres: write metres, as in 699375",
+        ),
+        ("path,x,y,zone", "b.jpg,1699375,5710155,30U", Unreadable, "lie far outside UTM zone 30U"),
         (
             "path,x,y,zone",
             "b.jpg,\"699,375\",\"5,710,155\",30U",
@@ -199,6 +211,13 @@ fn a_bad_optional_value_costs_only_itself() {
         ("heading", "inf", "t.csv:2: heading is inf"),
         ("heading", "north", "t.csv:2: heading \"north\" is not a number"),
         ("altitude", "\"1,234\"", "write 1.234 or 1234"),
+        (
+            "heading",
+            "-1",
+            "1 row without a heading (t.csv:2: heading -1 stands for none, as no other heading is negative)",
+        ),
+        ("altitude", "-9999", "1 row without an altitude (t.csv:2: altitude -9999 stands for none)"),
+        ("altitude", "65535", "1 row without an altitude (t.csv:2: altitude 65535 is no altitude in metres)"),
         ("altitude", "high", "1 row without an altitude (t.csv:2: altitude \"high\" is not a number)"),
         ("time", "noon", "1 row without a time (t.csv:2: time \"noon\" is neither"),
         (
@@ -237,6 +256,38 @@ fn a_bad_optional_value_costs_only_itself() {
 }
 
 #[test]
+fn a_heading_of_minus_one_is_one_among_negative_headings() {
+    let headings = |cells: &[&str]| -> Vec<Option<f64>> {
+        let rows: String =
+            cells.iter().enumerate().map(|(i, cell)| format!("{i}.jpg,1,2,{cell}\n")).collect();
+        let listing = list(&format!("path,lat,lon,heading\n{rows}")).expect("a table");
+        listing.photos.iter().map(|photo| photo.heading).collect()
+    };
+    assert_eq!(headings(&["-1", "90", "-1.0"]), [None, Some(90.0), None]);
+    assert_eq!(headings(&["-1", "-90"]), [Some(359.0), Some(270.0)]);
+}
+
+#[test]
+fn cells_without_a_column_name_are_noted() {
+    let listing = list(",path,lat,lon,\n0,a.jpg,1,2,\n1,b.jpg,1,2,x\n").expect("a table");
+    assert!(listing.photos.iter().all(|photo| photo.tags.is_empty()));
+    let note = "2 columns without a name are not read: the 1st, as in \"0\" on line 2; the 5th, as in \"x\" on line 3";
+    assert!(listing.notes.iter().any(|found| found == note), "{:?}", listing.notes);
+    let listing = list("path,lat,lon,\na.jpg,1,2,\n").expect("a table");
+    assert!(!listing.notes.iter().any(|note| note.contains("without a name")), "{:?}", listing.notes);
+}
+
+#[test]
+fn words_for_nothing_are_empty_cells() {
+    let listing = list("path,lat,lon,heading,alt,time,note\na.jpg,1,2,NULL,nan,N/A,NA\n").expect("a table");
+    let photo = &listing.photos[0];
+    assert_eq!((photo.heading, photo.altitude, photo.time), (None, None, None));
+    // A tag is what was written.
+    assert_eq!(photo.tags.get("note").map(String::as_str), Some("NA"));
+    assert!(!listing.notes.iter().any(|note| note.contains("row without")), "{:?}", listing.notes);
+}
+
+#[test]
 fn times_of_every_tool() {
     // 2024-05-04 10:11:12 UTC.
     const TIME: i64 = 1_714_817_472;
@@ -272,6 +323,10 @@ fn a_table_that_cannot_be_right_is_refused() {
         (
             "path,lat,lon\na.jpg,699375,5710155\n",
             "t.csv:2: lat 699375 is beyond -90..90 degrees: are these metres?",
+        ),
+        (
+            "path,lat,lon\na.jpg,5212.324,7.134\n",
+            "t.csv:2: lat 5212.324 is beyond -90..90 degrees: are these degrees and minutes in one number",
         ),
         ("path,easting,northing\na.jpg,699375,5710155\n", "t.csv:1: positions in metres need their UTM zone"),
         ("path,easting,northing\na.jpg,12.5,7\n", "t.csv:1: positions in metres need their UTM zone"),
@@ -395,8 +450,8 @@ proptest! {
         ];
         let text = [heads[head], &bytes].concat();
         if let Ok(table) = Table::parse(&text, Path::new("t.csv")) {
-            let options = Options { zone: None, positions: None, needs_position: true };
-            let _ = list_table(&table, Path::new("root"), options, &mut |p| Ok(p.to_owned()));
+            let options = Options { zone: None, positions: None, needs_position: true, radius: false };
+            let _ = list_table(table, Path::new("root"), options, &mut |p| Ok(p.to_owned()));
         }
     }
 
@@ -408,8 +463,9 @@ proptest! {
 
 fn list_as(text: &str, zone: Option<UtmZone>, positions: Option<PositionKind>) -> Result<Listing> {
     let table = Table::parse(text.as_bytes(), Path::new("t.csv")).unwrap();
-    let options = Options { zone, positions, needs_position: positions != Some(PositionKind::None) };
-    list_table(&table, Path::new("root"), options, &mut |path| Ok(path.to_owned()))
+    let options =
+        Options { zone, positions, needs_position: positions != Some(PositionKind::None), radius: false };
+    list_table(table, Path::new("root"), options, &mut |path| Ok(path.to_owned()))
 }
 
 #[test]
@@ -492,7 +548,10 @@ fn a_time_that_counts_something_else_is_a_note() {
     let listing = list("path,lat,lon,timestamp\na.jpg,52,1,45416.5\nb.jpg,52,1,1700000000\n").unwrap();
     assert_eq!(listing.photos.iter().map(|p| p.time).collect::<Vec<_>>(), [None, Some(1_700_000_000)]);
     assert!(
-        listing.notes.iter().any(|note| note.contains("1 row without a time (t.csv:2: time \"45416.5\"")),
+        listing
+            .notes
+            .iter()
+            .any(|note| note.contains("1 row without a time (t.csv:2: timestamp \"45416.5\"")),
         "{:?}",
         listing.notes
     );

@@ -1,5 +1,6 @@
 //! A table of where each query was roughly taken: `path,lat,lon` and a radius.
 
+use super::column_names::is_radius;
 use super::positions_csv::list_priors_csv;
 use super::{Skipped, composed_name};
 use crate::{DataError, Photo, Position, PositionKind, Result};
@@ -116,11 +117,6 @@ impl Priors {
     }
 }
 
-/// `radius`, `radius_m`, `Radius [m]`.
-fn is_radius(column: &str) -> bool {
-    super::column_names::key(column) == "radius"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +134,11 @@ mod tests {
         let reasons: Vec<_> = priors.skipped.iter().map(|s| s.reason.as_str()).collect();
         assert_eq!((priors.len(), reasons.len(), priors.needs_radius()), (2, 2, true), "{reasons:?}");
         assert!(reasons.iter().any(|reason| reason.contains("\"wide\"")), "{reasons:?}");
+        let columns = priors.notes.iter().find(|note| note.starts_with("columns: ")).unwrap();
+        assert!(
+            columns.contains("; radius = Radius [m]; separated") && !columns.contains("tags"),
+            "{columns}"
+        );
         std::fs::write(dir.path().join("c.jpg"), "x").unwrap();
         let left_out = |name: &str| priors.left_out(&dir.path().join(name)).map(|why| why.contains("wide"));
         assert_eq!((left_out("c.jpg"), left_out("a.jpg"), left_out("none.jpg")), (Some(true), None, None));

@@ -8,8 +8,10 @@ use super::number::{Quantity, number_of};
 use super::point;
 use super::remarks::Remarks;
 use super::table::Table;
-use super::timestamps::{self, NoTime};
+use super::times::WithoutTime;
+use super::timestamps;
 use super::zone::{is_degrees, parse_zone, place_metres};
+use crate::photo::check_altitude;
 use crate::{LatLon, LocalPoint, Photo, Position, Utm, UtmZone};
 use std::path::Path;
 
@@ -81,6 +83,13 @@ impl Row<'_> {
             (Err(a), Err(b)) if a.kind == SkipKind::WithoutPosition => return Err(b),
             (Err(problem), _) | (_, Err(problem)) => return Err(problem),
         };
+        if lon > 180.0 && lon <= 360.0 {
+            return Err(Problem::unreadable(format!(
+                "longitude {lon} counts from 0 to 360 degrees: write {}, as longitudes go from -180 to 180",
+                // Without the digits that a subtraction makes up.
+                (1e9 * (lon - 360.0)).round() / 1e9
+            )));
+        }
         let position = LatLon::new(lat, lon).map_err(|e| Problem::unreadable(e.to_string()))?;
         if position.lat == 0.0 && position.lon == 0.0 {
             return Err(Problem::without_position("the position 0,0 stands for none"));
@@ -180,6 +189,9 @@ impl Row<'_> {
         photo.heading = self.optional("without a heading", self.columns.heading, |this, name, cell| {
             let degrees = cell.trim_end_matches(['°', ' ']);
             match number_of(name, degrees, Quantity::Other, this.columns.notation)? {
+                -1.0 if this.columns.unknown_heading => {
+                    Err(format!("{name} {cell} stands for none, as no other heading is negative"))
+                }
                 degrees if !(-360.0..=360.0).contains(&degrees) => {
                     Err(format!("{name} {cell} is outside -360..360 degrees"))
                 }
@@ -225,47 +237,18 @@ impl Row<'_> {
         };
         let below = |text: &str| text.trim() == "1" || text.to_lowercase().contains("below");
         let side = self.columns.altitude_side.is_some_and(|at| below(&self.cells[at]));
-        Ok(if side || below(words) { -metres.abs() } else { metres })
+        let metres = if side || below(words) { -metres.abs() } else { metres };
+        check_altitude(metres).map_err(|why| format!("{name} {cell} {why}"))
     }
 
-    /// Seconds since 1970 of the surest column that gives them, and how they were written.
+    /// Seconds since 1970, and how they were written.
     fn time(&mut self) -> Option<(i64, timestamps::Unit)> {
-        let cell = |at: usize| self.cells[at].as_str();
-        let offset = self.columns.offset.map(cell).filter(|cell| !cell.is_empty());
-        let written: Vec<&str> =
-            self.columns.times.iter().map(|at| cell(*at)).filter(|cell| !cell.is_empty()).collect();
-        let (clocks, dates): (Vec<&str>, Vec<&str>) =
-            written.iter().partition(|cell| timestamps::is_clock(cell));
-        let joined = clocks.first().zip(dates.first()).map(|(clock, date)| format!("{date} {clock}"));
-        let (mut local, mut bad) = (false, None);
-        let tries =
-            joined.iter().map(String::as_str).chain(dates.iter().copied()).chain(clocks.iter().copied());
-        for text in tries {
-            match timestamps::parse(text, offset) {
-                Ok(found) => return Some(found),
-                Err(NoTime::Local) => local = true,
-                Err(NoTime::Bad(problem)) => {
-                    bad.get_or_insert(problem);
-                }
+        match self.columns.times.of(self.table, self.cells) {
+            Ok(found) => found,
+            Err(WithoutTime { kind, problem }) => {
+                self.remarks.add(kind, self.line, problem);
+                None
             }
         }
-        if let Some((date, clock)) = self.columns.gps_time
-            && let Some(time) = timestamps::gps(cell(date), cell(clock))
-        {
-            return Some((time, timestamps::Unit::Exif));
-        }
-        match (local, bad) {
-            (true, _) => {
-                let example = dates.first().copied().unwrap_or_default().to_owned();
-                self.remarks.add(
-                    "whose time has no zone",
-                    self.line,
-                    format!("\"{example}\" is local time somewhere"),
-                );
-            }
-            (false, Some(problem)) => self.remarks.add("without a time", self.line, problem),
-            (false, None) => {}
-        }
-        None
     }
 }

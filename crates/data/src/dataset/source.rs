@@ -6,7 +6,7 @@ use super::panoramas::TABLE;
 use super::table::not_a_file;
 use super::{
     Listing, MslsOptions, Part, SkipKind, Skipped, VgOptions, list_panoramas, list_positions_csv, msls,
-    read_msls, read_vg, vg,
+    read_msls, vg,
 };
 use crate::{DataError, PositionKind, Result, UtmZone};
 use std::path::Path;
@@ -138,7 +138,7 @@ pub fn list_photos(path: &Path, kind: Option<Kind>, options: &SourceOptions) -> 
         }
         Kind::Csv => list_positions_csv(path, options.utm_zone, options.positions)?,
         Kind::Panoramas => list_panoramas(path)?,
-        Kind::Vg => database(read_vg(path, &options.vg)?),
+        Kind::Vg => vg::list_vg(path, &options.vg)?,
         Kind::Msls => {
             let mut listing = database(read_msls(path, &options.msls)?);
             listing.notes.extend(msls::other_cities(path, &options.msls));

@@ -74,7 +74,7 @@ pub enum DatasetSpec {
         #[serde(default = "three")]
         sequence: usize,
     },
-    /// Two folders whose i-th images show the same place ([`read_frames`]).
+    /// Two folders whose images of one number, else the i-th ones, show the same place ([`read_frames`]).
     Frames {
         /// Folder of the database frames.
         database: PathBuf,
@@ -83,7 +83,7 @@ pub enum DatasetSpec {
         /// A reference within this many frames of the query's own is a positive.
         #[serde(default = "ten")]
         tolerance: usize,
-        /// The i-th query shows frame i times this.
+        /// Queries are every frame of this step.
         #[serde(default = "one")]
         every: usize,
     },

@@ -189,6 +189,18 @@ impl Table {
         Ok(())
     }
 
+    /// Empties the cells of some columns that hold a word for nothing (`NULL`, `NA`, `nan`), chosen by their names.
+    pub(super) fn empty_nothings(&mut self, chosen: impl Fn(&str) -> bool) {
+        let columns: Vec<usize> = (0..self.header.len()).filter(|at| chosen(&self.header[*at])).collect();
+        for (_, cells) in &mut self.rows {
+            for at in &columns {
+                if is_nothing(&cells[*at]) {
+                    cells[*at].clear();
+                }
+            }
+        }
+    }
+
     /// The file.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -218,6 +230,13 @@ impl Table {
             self.complain(1, format!("has no column \"{name}\", only: {}", self.header.join(", ")))
         })
     }
+}
+
+/// Whether a cell is a word that programs write where they have no value.
+pub(super) fn is_nothing(cell: &str) -> bool {
+    const WORDS: [&str; 12] =
+        ["null", "na", "n/a", "n.a.", "nan", "none", "nil", "#n/a", "<na>", "\\n", "-", "--"];
+    WORDS.iter().any(|word| cell.eq_ignore_ascii_case(word))
 }
 
 /// Where the table starts, and its delimiter: the one that `sep=;` on the first line states (Excel's way), else the

@@ -1,7 +1,7 @@
 //! datasets_vg trees: positions in the file names, between `@` signs.
 
 use super::walk::images_under;
-use super::{Dataset, GroundTruthRule, Sequences, folder_name};
+use super::{Dataset, Listing, SkipKind, Skipped, folder_name, from_listings};
 use crate::geo::from_utm;
 use crate::{DataError, LatLon, Photo, Result, Utm, UtmZone};
 use std::path::{Path, PathBuf};
@@ -40,30 +40,41 @@ pub struct VgName {
     pub other: [String; 6],
 }
 
+/// How many files a note names.
+const NAMED: usize = 3;
+
 /// Names of [`VgName::other`].
 const OTHER: [&str; 6] = ["pano_id", "tile_num", "pitch", "roll", "timestamp", "note"];
 
 /// Reads a file's base name (a folder may hold `@` too).
 ///
 /// # Errors
-/// [`DataError::Position`] when there are not 14 fields, or a number or zone cannot be read.
+/// [`DataError::Position`] when east or north is missing, or a number or zone cannot be read.
 pub fn parse_vg_name(base: &str) -> Result<VgName> {
     let bad = |problem: String| DataError::Position(format!("file name {base}: {problem}"));
+    match read_name(base).map_err(bad)? {
+        (name, None) => Ok(name),
+        (_, Some(problem)) => Err(bad(problem)),
+    }
+}
+
+/// As [`parse_vg_name`], without a heading or a height that cannot be read: what is wrong with it comes beside the rest.
+fn read_name(base: &str) -> Result<(VgName, Option<String>), String> {
     let fields: Vec<&str> = base.split('@').collect();
     // The text before the first sign and the extension after the last do not count.
     if fields.len() < 3 || !fields[0].is_empty() {
-        return Err(bad("does not start with @UTM_east@UTM_north@".into()));
+        return Err("does not start with @UTM_east@UTM_north@".into());
     }
     let field = |i: usize| fields.get(i).filter(|_| i + 1 < fields.len()).copied().unwrap_or("").trim();
     let number = |i: usize, what: &str| match field(i) {
         "" => Ok(None),
         text => match text.parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(Some(value)),
-            _ => Err(bad(format!("{what} '{text}' is not a number"))),
+            _ => Err(format!("{what} '{text}' is not a number")),
         },
     };
     let (Some(easting), Some(northing)) = (number(1, "UTM_east")?, number(2, "UTM_north")?) else {
-        return Err(bad("UTM_east or UTM_north is empty".into()));
+        return Err("UTM_east or UTM_north is empty".into());
     };
     let zone = match (field(3), field(4).chars().next()) {
         ("", _) | (_, None) => None,
@@ -71,17 +82,24 @@ pub fn parse_vg_name(base: &str) -> Result<VgName> {
             Ok(number) if (1..=60).contains(&number) && letter.is_ascii_alphabetic() => {
                 Some(UtmZone { number, band: letter.to_ascii_uppercase() })
             }
-            _ => return Err(bad(format!("'{number}{letter}' is not a UTM zone"))),
+            _ => return Err(format!("'{number}{letter}' is not a UTM zone")),
         },
     };
     let position = match (number(5, "latitude")?, number(6, "longitude")?) {
-        (Some(lat), Some(lon)) => Some(LatLon::new(lat, lon).map_err(|e| bad(e.to_string()))?),
+        (Some(lat), Some(lon)) => Some(LatLon::new(lat, lon).map_err(|e| e.to_string())?),
         _ => None,
     };
-    let heading = number(9, "heading")?.map(|h| h.rem_euclid(360.0));
-    let height = number(12, "height")?;
+    let mut problem = None;
+    let mut optional = |i: usize, what: &str| {
+        number(i, what).unwrap_or_else(|why| {
+            problem.get_or_insert(why);
+            None
+        })
+    };
+    let heading = optional(9, "heading").map(|h| h.rem_euclid(360.0));
+    let height = optional(12, "height");
     let other = [7, 8, 10, 11, 13, 14].map(|i| field(i).to_string());
-    Ok(VgName { easting, northing, zone, position, heading, height, other })
+    Ok((VgName { easting, northing, zone, position, heading, height, other }, problem))
 }
 
 /// The file name that [`parse_vg_name`] reads, with this extension (without its dot).
@@ -108,23 +126,19 @@ pub fn format_vg_name(name: &VgName, extension: &str) -> String {
 }
 
 /// Reads a tree: `<root>/images/<split>/{database,queries}/**`. The root may also be the `images` folder or
-/// the split's own.
+/// the split's own. A file whose name says no position is left out, and counted in the notes.
 ///
 /// # Errors
-/// A folder that has no such parts; a file name that cannot be read.
+/// A folder that has no such parts, or of which no file's name can be read.
 pub fn read_vg(root: &Path, options: &VgOptions) -> Result<Dataset> {
     let split = find_split(root, &options.split)?;
-    let database = side(&split.join("database"))?;
-    let queries = side(&split.join("queries"))?;
-    Ok(Dataset {
-        left_out: 0,
-        name: format!("{} ({})", folder_name(root), options.split),
-        database,
-        queries,
-        truth: GroundTruthRule::Positions,
-        notes: Vec::new(),
-        sequences: Sequences::default(),
-    })
+    let [database, queries] = ["database", "queries"].map(|name| side(&split.join(name)));
+    Ok(from_listings(format!("{} ({})", folder_name(root), options.split), database?, queries?))
+}
+
+/// Lists the database of a tree; queries are not looked at.
+pub(super) fn list_vg(root: &Path, options: &VgOptions) -> Result<Listing> {
+    side(&find_split(root, &options.split)?.join("database"))
 }
 
 /// Whether a folder looks like such a tree.
@@ -144,13 +158,40 @@ fn find_split(root: &Path, split: &str) -> Result<PathBuf> {
 }
 
 /// The photographs of one folder, each placed by its name.
-pub(super) fn side(folder: &Path) -> Result<Vec<Photo>> {
-    images_under(folder)?.images.into_iter().map(|(path, name)| photo(path, name)).collect()
+fn side(folder: &Path) -> Result<Listing> {
+    let found = images_under(folder)?;
+    let mut listing = Listing { skipped: found.skipped, ..Listing::default() };
+    let mut without = Vec::new();
+    for (path, name) in found.images {
+        let base = name.rsplit('/').next().unwrap_or(&name);
+        match read_name(base) {
+            Ok((vg, problem)) => {
+                without.extend(problem.map(|problem| format!("{name}: {problem}")));
+                listing.photos.push(photo(path, name, vg));
+            }
+            Err(problem) => {
+                let reason = format!("its name {problem}");
+                listing.skipped.push(Skipped { path, reason, kind: SkipKind::WithoutPosition });
+            }
+        }
+    }
+    if let (true, Some(first)) = (listing.photos.is_empty(), listing.skipped.first()) {
+        return Err(DataError::format(
+            &first.path,
+            None,
+            format!("{}, and no other file's does", first.reason),
+        ));
+    }
+    if !without.is_empty() {
+        let (count, named) =
+            (without.len(), without.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; "));
+        let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
+        listing.notes.push(format!("{count} without their heading or height ({named}{more})"));
+    }
+    Ok(listing)
 }
 
-fn photo(path: PathBuf, name: String) -> Result<Photo> {
-    let base = name.rsplit('/').next().unwrap_or(&name);
-    let vg = parse_vg_name(base).map_err(|e| DataError::format(&path, None, e.to_string()))?;
+fn photo(path: PathBuf, name: String, vg: VgName) -> Photo {
     let utm = Utm { easting: vg.easting, northing: vg.northing, zone: vg.zone };
     let mut photo = Photo::new(path, name);
     // Names without degrees still say where, if they say the zone.
@@ -160,7 +201,7 @@ fn photo(path: PathBuf, name: String) -> Result<Photo> {
     photo.altitude = vg.height;
     let said = OTHER.iter().zip(vg.other).filter(|(_, value)| !value.is_empty());
     photo.tags = said.map(|(key, value)| ((*key).to_string(), value)).collect();
-    Ok(photo)
+    photo
 }
 
 #[cfg(test)]
@@ -204,6 +245,33 @@ mod tests {
             assert_eq!(set.database[0].tags["pano_id"], "pano1");
         }
         assert!(read_vg(&dir.path().join("images/test/database"), &VgOptions::default()).is_err());
+    }
+
+    #[test]
+    fn one_odd_name_costs_one_photograph() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let write = |side: &str, name: &str| {
+            let folder = dir.path().join("test").join(side);
+            std::fs::create_dir_all(&folder).expect("temporary folders can be written");
+            std::fs::write(folder.join(name), b"").expect("temporary folders can be written");
+        };
+        for side in ["database", "queries"] {
+            write(side, FULL);
+        }
+        write("database", "cover.jpg");
+        write("database", "@x@2@@@@@@@@@@@@@.jpg");
+        write("queries", "@1@2@@@@@@@north@@@@@@.jpg");
+        let set = read_vg(dir.path(), &VgOptions::default()).expect("a tree with strays");
+        assert_eq!((set.database.len(), set.queries.len(), set.left_out), (1, 2, 2));
+        assert_eq!((set.queries[0].heading, set.queries[1].heading), (Some(270.0), None));
+        let notes = set.notes.join("\n");
+        assert!(notes.contains("database: 2 skipped") && notes.contains("cover.jpg"), "{notes}");
+        assert!(notes.contains("queries: 1 without their heading or height (@1@2@@@@@@@north"), "{notes}");
+        let listing = list_vg(dir.path(), &VgOptions::default()).expect("a tree with strays");
+        assert_eq!((listing.photos.len(), listing.skipped.len()), (1, 2));
+        std::fs::remove_file(dir.path().join("test/database").join(FULL)).expect("was written above");
+        let said = read_vg(dir.path(), &VgOptions::default()).expect_err("nothing left").to_string();
+        assert!(said.contains("and no other file's does"), "{said}");
     }
 
     proptest! {

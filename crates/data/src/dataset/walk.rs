@@ -124,6 +124,9 @@ pub(super) fn images_under(root: &Path) -> Result<Found> {
             found.links.insert(entry.path().to_owned());
         }
         if !entry.file_type().is_file() {
+            if !entry.file_type().is_dir() {
+                found.others.add_special(relative_name(root, entry.path()));
+            }
             continue;
         }
         let path = entry.into_path();
@@ -257,6 +260,7 @@ mod tests {
             assert!(skipped("sub/loop").1.contains("leads back"), "{:?}", found.skipped);
             assert!(skipped("sub/dangling.jpg").1.contains("No such file"), "{:?}", found.skipped);
             assert_eq!(found.skipped.len(), 4);
+            assert_eq!(found.others.notes()[0], "2 pipes, sockets or devices left out, the first pipe.jpg");
         }
         assert!(matches!(images_under(&root.join("nowhere")), Err(DataError::Io { .. })));
         assert!(matches!(images_under(&root.join("b.JPG")), Err(DataError::Request(_))));

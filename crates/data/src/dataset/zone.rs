@@ -78,6 +78,15 @@ pub(super) fn parse_zone(text: &str, hemisphere: Option<Side>) -> Result<UtmZone
     }
 }
 
+impl std::str::FromStr for UtmZone {
+    type Err = String;
+
+    /// As tables have it: `33U`, `56 South`, `EPSG:32756`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_zone(text, None)
+    }
+}
+
 /// The number of `EPSG:32633`, `urn:ogc:def:crs:EPSG::32633` or a bare `32633`.
 fn epsg_code(upper: &str) -> Option<u32> {
     let digits = match upper.rsplit_once("EPSG") {
@@ -109,14 +118,44 @@ fn beyond_band(lat: f64, band: char) -> f64 {
     (south - lat).max(lat - north).max(0.0)
 }
 
-/// The position of stated metres. A band that contradicts the northing is an error, since it usually
-/// is an S meant as "south"; metres that look like degrees are one too.
-pub(super) fn place_metres(easting: f64, northing: f64, zone: UtmZone) -> Result<LatLon, String> {
+/// Metres from a zone's middle beyond which nobody keeps to it: countries that have one zone for all of them reach 620 km.
+const FARTHEST_M: f64 = 700_000.0;
+/// Metres beyond the equator, likewise.
+const BEYOND_EQUATOR_M: f64 = 1_000_000.0;
+
+/// Refuses metres that are none, or those of another zone.
+fn check_range(easting: f64, northing: f64, zone: UtmZone) -> Result<(), String> {
+    let UtmZone { number, band } = zone;
     if easting.abs() <= 360.0 && northing.abs() <= 360.0 {
         return Err(format!(
             "easting {easting}, northing {northing} look like degrees: name the columns lat and lon"
         ));
     }
+    // In kilometres eastings are 166 to 834, and northings up to 10,000.
+    if easting.abs() < 1000.0 && northing.abs() <= 10_000.0 {
+        return Err(format!(
+            "easting {easting}, northing {northing} look like kilometres: write metres, as in {} and {}",
+            (1000.0 * easting).round(),
+            (1000.0 * northing).round()
+        ));
+    }
+    let from_equator = northing - if zone.is_north() { 0.0 } else { 10_000_000.0 };
+    let beyond = if zone.is_north() { -from_equator } else { from_equator };
+    // What no zone has at all, the projection says better.
+    let far = (-1_200_000.0..=2_200_000.0).contains(&easting) && (easting - 500_000.0).abs() > FARTHEST_M;
+    if far || (BEYOND_EQUATOR_M..=9_900_000.0).contains(&beyond) {
+        return Err(format!(
+            "easting {easting}, northing {northing} lie far outside UTM zone {number}{band} (eastings 166000 to 834000): \
+             write the zone that they are of, and metres"
+        ));
+    }
+    Ok(())
+}
+
+/// The position of stated metres. A band that contradicts the northing is an error, since it usually
+/// is an S meant as "south"; metres that look like degrees or kilometres, or lie far outside the zone, are one too.
+pub(super) fn place_metres(easting: f64, northing: f64, zone: UtmZone) -> Result<LatLon, String> {
+    check_range(easting, northing, zone)?;
     let position = from_utm(&Utm { easting, northing, zone: Some(zone) }).map_err(|e| e.to_string())?;
     // N is also written for "north" at any latitude, and M stands for "south".
     let truly = zone_of(position).map_err(|e| e.to_string())?.band;
@@ -210,6 +249,24 @@ mod tests {
         );
         let degrees = place_metres(0.1, 52.2, UtmZone { number: 30, band: 'U' });
         assert!(degrees.unwrap_err().contains("look like degrees"));
+        let north = UtmZone { number: 33, band: 'N' };
+        let said = |easting, northing, zone| place_metres(easting, northing, zone).expect_err("far out");
+        assert!(
+            said(699.375, 5710.155, north).contains("kilometres: write metres, as in 699375 and 5710155")
+        );
+        assert!(said(334.0, 6251.0, UtmZone { number: 56, band: 'M' }).contains("look like kilometres"));
+        for (easting, northing) in [(1_699_375.0, 5_710_155.0), (-699_375.0, 5_710_155.0), (5e5, -5e6)] {
+            let said = said(easting, northing, north);
+            assert!(said.contains("far outside UTM zone 33N"), "{said}");
+        }
+        // Norway has one zone for all of it, and so has Ecuador, on both sides of the equator.
+        for (easting, northing, number, band) in [
+            (1_114_000.0, 7_900_000.0, 33, 'N'),
+            (-75_000.0, 6_500_000.0, 33, 'N'),
+            (780_000.0, 10_100_000.0, 17, 'M'),
+        ] {
+            assert!(place_metres(easting, northing, UtmZone { number, band }).is_ok(), "{easting}");
+        }
         assert!(
             place_metres(5_710_155.0, 699_375.0, UtmZone { number: 30, band: 'U' })
                 .unwrap_err()

@@ -12,22 +12,6 @@ pub struct UtmZone {
     pub band: char,
 }
 
-impl std::str::FromStr for UtmZone {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (digits, band) = text.split_at(text.trim_end_matches(char::is_alphabetic).len());
-        let number = digits.parse().ok().filter(|n| (1..=60).contains(n));
-        let mut letters = band.chars().map(|c| c.to_ascii_uppercase());
-        match (number, letters.next(), letters.next()) {
-            (Some(number), Some(band @ ('C'..='H' | 'J'..='N' | 'P'..='X')), None) => {
-                Ok(Self { number, band })
-            }
-            _ => Err(format!("'{text}' is not a UTM zone with its band, as in 33U")),
-        }
-    }
-}
-
 impl TryFrom<String> for UtmZone {
     type Error = String;
 

@@ -7,6 +7,7 @@ use super::open::{head_format, open};
 use super::photo_tags::{PhotoTags, TagNote};
 use super::xmp::Xmp;
 use super::{Limits, mapillary};
+use crate::photo::check_altitude;
 use crate::{DataError, Result};
 use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
@@ -136,6 +137,15 @@ fn interpret(metadata: Metadata) -> Result<PhotoTags, String> {
     } else if tags.heading.is_none() {
         let found = xmp.heading().or_else(|| Some((xmp.gimbal_heading()?, None)));
         (tags.heading, tags.heading_ref) = (found.map(|f| f.0), found.and_then(|f| f.1));
+    }
+    if let Some(metres) = tags.altitude
+        && let Err(why) = check_altitude(metres)
+    {
+        tags.altitude = None;
+        // Without a position the photograph is left out, as above.
+        if tags.position.is_some() {
+            notes.push(TagNote::new("without altitude", format!("its altitude {metres} {why}")));
+        }
     }
     tags.notes = notes;
     Ok(tags)

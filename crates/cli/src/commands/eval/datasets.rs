@@ -27,7 +27,7 @@ pub(crate) enum DatasetCommand<R: Args> {
     Dbstruct(With<DbStructArgs, R>),
     /// St Lucia: folders of passes with fGPS.txt.
     StLucia(With<StLuciaArgs, R>),
-    /// Two folders whose i-th images show the same place (Nordland).
+    /// Two folders whose images of one number, else the i-th ones, show the same place (Nordland).
     Frames(With<FramesArgs, R>),
 }
 

@@ -33,6 +33,10 @@ pub(crate) struct StLuciaArgs {
     spacing: f64,
 }
 
+fn parse_every(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|every| *every > 0).ok_or_else(|| "a whole number from 1 on is needed".into())
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct FramesArgs {
     /// Folder of the database frames.
@@ -44,8 +48,9 @@ pub(crate) struct FramesArgs {
     /// References within this many frames are positives.
     #[arg(long, default_value_t = 10, value_name = "FRAMES")]
     tolerance: usize,
-    /// The i-th query shows database frame i * N: 10 for Nordland's 2,760 queries in 27,592 frames.
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    /// Queries are every N-th database frame, with its number or counted on their own: 10 for Nordland's 2,760 queries in
+    /// 27,592 frames.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = parse_every)]
     every: usize,
 }
 

@@ -156,9 +156,6 @@ fn add_to(
         .sources(sources.remembered());
     let reader = index.reader()?;
     check_sources(&reader, &how)?;
-    if !args.skip_duplicates {
-        sources.note_overlaps(&reader.sources()?);
-    }
     // With --update, what an object says of itself is read again.
     let indexed = |names: &[String]| {
         if args.update {
@@ -168,6 +165,11 @@ fn add_to(
         reader.get(&ids).map_err(|error| DataError::Request(error.to_string()))
     };
     let listing = sources.list(args.kind, &options, args.shard.part(), &indexed)?;
+    if !args.skip_duplicates {
+        sources.note_overlaps(&reader.sources()?, &listing.photos, |names| {
+            Ok(reader.contains(&names.iter().map(|name| place_id(name)).collect::<Vec<_>>())?)
+        })?;
+    }
     let stores = sources.stores.take();
     let expanded = expand_panoramas_by(listing.photos, &panoramas, |path| match &stores {
         Some(stores) if stores.holds(path) => stores.shape(path),

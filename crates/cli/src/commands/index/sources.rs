@@ -89,14 +89,30 @@ impl<'a> Sources<'a> {
         self.each.iter().map(source).collect()
     }
 
-    /// Notes sources that hold one of the index's, or lie in one: their files have two names.
-    pub(super) fn note_overlaps(&mut self, known: &[Source]) {
-        for One { path, root, .. } in &self.each {
+    /// Notes sources some of whose files the index has under another label already, by its sources: they get a second name.
+    /// Of objects in stores it is enough that one source lies in the other.
+    pub(super) fn note_overlaps(
+        &mut self,
+        known: &[Source],
+        listed: &[Photo],
+        has: impl Fn(&[String]) -> Result<Vec<bool>>,
+    ) -> Result<()> {
+        for One { path, root, remote } in &self.each {
             let text = root.root_text();
-            let root_path = Path::new(&text);
+            let own = format!("{}/", root.label);
             for other in known.iter().filter(|other| other.label != root.label) {
-                let (outer, inner) = (Path::new(&other.root), root_path);
-                if inner.starts_with(outer) || outer.starts_with(inner) {
+                let (outer, inner) = (Path::new(&other.root), Path::new(&text));
+                if !inner.starts_with(outer) && !outer.starts_with(inner) {
+                    continue;
+                }
+                let second = |photo: &Photo| -> Option<String> {
+                    let file = real(&photo.path);
+                    let parts = file.strip_prefix(outer).ok()?.iter().map(escaped_name).collect::<Vec<_>>();
+                    Some(format!("{}/{}", other.label, parts.join("/")))
+                };
+                let of_it = listed.iter().filter(|photo| photo.name.starts_with(&own));
+                let names: Vec<String> = of_it.filter_map(second).collect();
+                if remote.is_some() || has(&names)?.contains(&true) {
                     self.notes.push(format!(
                         "{} overlaps {}, whose label in this index is {:?}: files that are in both get a second name \
                          (--skip-duplicates leaves them out)",
@@ -107,6 +123,7 @@ impl<'a> Sources<'a> {
                 }
             }
         }
+        Ok(())
     }
 
     /// Lists the photographs of one source.
