@@ -24,7 +24,7 @@ pub(crate) struct ShardArgs {
 }
 
 impl ShardArgs {
-    /// The part, if there are several.
+    /// The part, if there are several: of one alone, what is added and what is left out are those of a run without shards.
     pub(crate) fn part(&self) -> Option<Shard> {
         self.shard.filter(|shard| shard.count() > 1)
     }

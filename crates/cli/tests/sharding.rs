@@ -287,6 +287,17 @@ fn descriptor_files_of_shards_are_merged() {
     let said = fails(r2former().args(["shards", "merge"]).arg(at("x")).args(&files[..2]), 1);
     names(&said, &["shards are missing: 2/3"]);
     assert!(!at("x").exists());
+    // Never over one of the files themselves.
+    let before = std::fs::read(&files[0]).expect("was written");
+    names(
+        &fails(r2former().args(["shards", "merge"]).arg(&files[0]).args(&files), 2),
+        &["part-0", "name another"],
+    );
+    assert_eq!(std::fs::read(&files[0]).expect("is still there"), before);
+    // A job of one shard.
+    json(extract(&at("alone")).args(["--shard", "0/1"]).arg(&photos), 0);
+    r2former().args(["shards", "merge"]).arg(at("of-one")).arg(at("alone")).assert().success();
+    assert_eq!(load("of-one"), load("whole"));
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &ExtractArgs, machine: &Machine) -> Result<ExitStatus> {
     ensure_ending("--out", &args.out, "safetensors", "safetensors")?;
     ensure_writable(&args.out)?;
     let tensors = tensor_images(&args.images)?;
-    if tensors.is_some() && args.shard.part().is_some() {
+    if tensors.is_some() && args.shard.shard.is_some() {
         usage!("--shard is for photographs: name the tensors of this part as FILE.safetensors:NAME:I");
     }
     let size = tensors.as_ref().map(|t| t.size);
@@ -70,7 +70,7 @@ fn begin(args: &ExtractArgs, extractor: &Extractor, sources: Vec<Source>) -> Res
 
 fn photographs(args: &ExtractArgs, mut extractor: Extractor) -> Result<ExitStatus> {
     let mut stores = None;
-    let (photos, part, roots) = match args.shard.part() {
+    let (photos, part, roots) = match args.shard.shard {
         None => (photo_args_anywhere(&args.images, &mut stores)?, None, Vec::new()),
         Some(shard) => {
             let own = shard_of(&args.images, shard, &mut stores)?;

@@ -194,8 +194,11 @@ fn normalisation<'a>(
     match stated("normalisation") {
         Some("mean 0.5, std 0.5") => Some(Normalisation::Half),
         Some(_) => Some(Normalisation::ImageNet),
+        // timm's DeiT has the tensors of its ViT, and other statistics.
+        None if vit.rotary.is_empty() => {
+            source.to_lowercase().contains("deit").then_some(Normalisation::ImageNet)
+        }
         // Files of DINOv3 are called by what they were trained on.
-        None if vit.rotary.is_empty() => None,
         None if source.contains("sat493m") => Some(Normalisation::Satellite),
         None => source.contains("lvd1689m").then_some(Normalisation::ImageNet),
     }

@@ -2,7 +2,7 @@
 
 use crate::common::ensure_writable;
 use crate::descriptor_file::DescriptorFile;
-use crate::exit::ExitStatus;
+use crate::exit::{ExitStatus, usage};
 use crate::output::{self, escaped, print_json};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -24,6 +24,15 @@ pub(crate) struct MergeArgs {
 
 pub(super) fn run(args: &MergeArgs) -> Result<ExitStatus> {
     ensure_writable(&args.out)?;
+    let same = |file: &PathBuf| {
+        file.canonicalize().ok().is_some_and(|file| args.out.canonicalize().is_ok_and(|out| out == file))
+    };
+    if let Some(file) = args.files.iter().find(|file| same(file)) {
+        usage!(
+            "{}: is the file to write, and cannot be a shard as well: name another one first",
+            file.display()
+        );
+    }
     let mut shards = Vec::with_capacity(args.files.len());
     for file in &args.files {
         shards.push((file.as_path(), DescriptorFile::read(file)?));
