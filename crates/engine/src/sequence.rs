@@ -3,7 +3,8 @@
 //! The states are the places that the frames' searches found. A frame's scores say how well each place explains it, and
 //! between two frames nobody moves farther than a bound. Frames in a row err alike, in the same light and season: where
 //! places only have an order, those that resemble every frame lose most of what they have in common with them.
-//! [`SequenceFilter`] takes one frame at a time (forward algorithm); [`best_track`] looks at all frames at once (Viterbi).
+//! [`SequenceFilter`] takes one frame at a time, [`best_track`] looks at all frames at once (Viterbi): a place is as probable as
+//! the best way to it, so that where references lie densely makes no difference.
 
 use crate::sequence_evidence::{Common, Evidence};
 use crate::{Estimate, Match, Result};
@@ -210,11 +211,11 @@ pub fn best_track(frames: Vec<SequenceFrame>, options: &SequenceOptions) -> Vec<
         let before = columns.last().map_or(&[][..], Vec::as_slice);
         // Logarithms of ways: the best one counts 0, so that carrying compares them alike.
         let mut states = next_states(before, evidence, &common);
-        let even = 1.0 / states.len().max(1) as f64;
         let mut best: Vec<(f64, Option<usize>)> = vec![(f64::NEG_INFINITY, None); states.len()];
-        for (i, from) in before.iter().enumerate() {
-            for (own, share) in best.iter_mut().zip(options.transitions(from, &states, motion)) {
-                let way = from.weight + options.mixed(share, even).ln();
+        for (i, (from, shares)) in before.iter().zip(options.transitions(before, &states, motion)).enumerate()
+        {
+            for (own, share) in best.iter_mut().zip(shares) {
+                let way = from.weight + share.ln();
                 if way > own.0 {
                     *own = (way, Some(i));
                 }
@@ -261,19 +262,18 @@ impl SequenceOptions {
         Motion { least_m: 0.0, most_m: metres + self.slack_m }
     }
 
-    /// The states after one more frame.
+    /// The states after one more frame: each by the best way to it.
     fn forward(&self, before: &[State], evidence: &Evidence, common: &Common, motion: &Motion) -> Vec<State> {
         let mut states = next_states(before, evidence, common);
         let even = 1.0 / states.len().max(1) as f64;
-        let mut prior = vec![0.0; states.len()];
-        for from in before {
-            for (own, share) in prior.iter_mut().zip(self.transitions(from, &states, motion)) {
-                *own += from.weight * share;
+        let mut best = vec![if before.is_empty() { even } else { 0.0 }; states.len()];
+        for (from, shares) in before.iter().zip(self.transitions(before, &states, motion)) {
+            for (own, share) in best.iter_mut().zip(shares) {
+                *own = own.max(from.weight * share);
             }
         }
-        for (state, prior) in states.iter_mut().zip(prior) {
-            let prior = if before.is_empty() { even } else { self.mixed(prior, even) };
-            state.weight = prior * state.emission.exp();
+        for (state, best) in states.iter_mut().zip(best) {
+            state.weight = best * state.emission.exp();
         }
         let total: f64 = states.iter().map(|state| state.weight).sum();
         states.iter_mut().for_each(|state| state.weight /= total);
@@ -282,18 +282,24 @@ impl SequenceOptions {
         states
     }
 
-    /// How probable each state is after one state, by the motion alone.
-    fn transitions(&self, from: &State, to: &[State], motion: &Motion) -> Vec<f64> {
-        let one = |state: &State| {
+    /// What the motion says of each state after each of those before, the possibility of a jump included.
+    ///
+    /// All steps that the motion allows count alike. Divided by how many places are in reach of one, a step among many views
+    /// would cost more than to stay where there is a single one, and frames that say the same of both would drift there.
+    fn transitions(&self, before: &[State], to: &[State], motion: &Motion) -> Vec<Vec<f64>> {
+        let one = |from: &State, state: &State| {
             let excess = self.excess(&from.place, &state.place, motion);
             (-0.5 * excess * excess).exp()
         };
-        let mut shares: Vec<f64> = to.iter().map(one).collect();
-        let total: f64 = shares.iter().sum();
-        if total > 0.0 {
-            shares.iter_mut().for_each(|share| *share /= total);
+        let mut steps: Vec<Vec<f64>> =
+            before.iter().map(|from| to.iter().map(|state| one(from, state)).collect()).collect();
+        // Beside a jump to any of them they count as the places that a step reaches on average.
+        let reached = steps.iter().flatten().sum::<f64>() / before.len().max(1) as f64;
+        let even = self.jump / to.len().max(1) as f64;
+        for step in steps.iter_mut().flatten() {
+            *step = if reached > 0.0 { (1.0 - self.jump) * *step / reached } else { 0.0 } + even;
         }
-        shares
+        steps
     }
 
     /// By how many standard deviations a step is longer or shorter than the motion allows.
@@ -310,10 +316,6 @@ impl SequenceOptions {
             None if from.path == to.path => 0.0,
             None => f64::INFINITY,
         }
-    }
-
-    fn mixed(&self, share: f64, even: f64) -> f64 {
-        (1.0 - self.jump) * share + self.jump * even
     }
 }
 
@@ -389,6 +391,22 @@ mod tests {
         assert!(last.probability > 0.9 && last.probability <= 1.0, "{last:?}");
         let total: f64 = filter.places().map(|(_, weight)| weight).sum();
         assert!((total - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_lonely_place_is_no_better_than_one_among_many() {
+        // Views of one spot, of which one looks like the query, as a photograph elsewhere does a little less.
+        let frame = || {
+            let mut matches = vec![at("here", 0.0, 0.735), at("lonely", 11_000.0, 0.709)];
+            matches.extend((0..8).map(|i| at(&format!("view {i}"), f64::from(i), 0.3)));
+            SequenceFrame { matches, ..SequenceFrame::default() }
+        };
+        let mut filter = SequenceFilter::new(SequenceOptions::default());
+        for i in 0..12 {
+            assert_eq!(filter.push(frame()).expect("a fix").place.path, "here", "frame {i}");
+        }
+        let track = best_track((0..12).map(|_| frame()).collect(), &SequenceOptions::default());
+        assert_eq!(paths(&track), ["here"; 12]);
     }
 
     #[test]
