@@ -169,6 +169,8 @@ def test_arrays_of_other_kinds(model: r2former.Model, image: np.ndarray, ppm: Pa
     assert np.array_equal(model.extract([Bare()]).global_, expected)
     for paths in (np.array([str(ppm)] * 2), np.array([ppm] * 2, object)):
         assert np.array_equal(model.extract(paths).global_, np.repeat(expected, 2, axis=0))
+    grey = image[:, :, 0]
+    assert np.array_equal(model.extract(np.matrix(grey)).global_, model.extract(grey).global_)
     for wrong, said in (
         (np.ma.masked_array(image, mask=image > 9), "a masked array: fill"),
         (np.zeros((5, 90, 120), np.uint8), "several grey images are a list"),

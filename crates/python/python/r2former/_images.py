@@ -179,7 +179,8 @@ def _array(image: Any, name: str) -> npt.NDArray[Any]:
     if isinstance(image, np.ma.MaskedArray):
         raise RequestError(f"{name}: a masked array: fill what is masked first, with image.filled(0) for black")
     if isinstance(image, np.ndarray):
-        return image
+        # A matrix stays one when it is sliced.
+        return np.asarray(image)
     if _is_torch(image):
         # Of a tensor on the CPU this is its own memory.
         image = image.detach().cpu()
