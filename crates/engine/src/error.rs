@@ -85,6 +85,7 @@ impl EngineError {
                 FailureKind::NotFound
             }
             Self::Index(IndexError::Request { .. }) => FailureKind::Request,
+            Self::Index(IndexError::Io { source, .. }) => by_io(source, FailureKind::Index),
             Self::Index(error) => match error.kind() {
                 ErrorKind::Retry => FailureKind::Busy,
                 ErrorKind::Repair => FailureKind::Damaged,

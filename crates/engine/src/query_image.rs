@@ -62,6 +62,14 @@ impl<'a> QueryImage<'a> {
         }
     }
 
+    /// The pixels, where it is those.
+    pub fn pixels(&self) -> Option<&'a Rgb8> {
+        match self.source {
+            Source::Pixels(pixels) => Some(pixels),
+            Source::File(_) | Source::Bytes(_) => None,
+        }
+    }
+
     /// What its EXIF says; nothing of pixels and of what cannot be read.
     pub fn tags(&self) -> PhotoTags {
         let tags = match self.source {

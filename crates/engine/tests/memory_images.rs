@@ -71,6 +71,16 @@ fn what_is_known_is_skipped_and_what_differs_is_reported() {
     let answer = index.locate(&others, &LocateOptions::default()).expect("an answer");
     assert!(answer.matches.iter().all(|found| found.similarity > 0.999), "both show the same now");
 
+    // Other pixels of one name are another image, and the same ones are not taken twice.
+    let pixels = [(QueryImage::from(&stripes), photo("pixels", 53.5))];
+    assert_eq!(add(&index, &pixels, false).changed[0].changes[0].what, "file");
+    assert_eq!(add(&index, &pixels, true).updated.len(), 1);
+    let report = add(&index, &pixels, true);
+    assert_eq!((report.updated.len(), report.already_indexed), (0, 1));
+    let turned = Rgb8 { width: stripes.height, height: stripes.width, pixels: stripes.pixels.clone() };
+    let turned = [(QueryImage::from(&turned), photo("pixels", 53.5))];
+    assert_eq!(add(&index, &turned, false).changed.len(), 1);
+
     let twice = [(QueryImage::from(&bytes), photo("a", 1.0)), (QueryImage::from(&bytes), photo("a", 1.0))];
     let images = twice.map(|(image, photo)| MemoryImage { image, photo });
     let extractor = index.extractor().expect("a model");

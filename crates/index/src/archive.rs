@@ -45,15 +45,12 @@ struct Sum {
 /// the last commit. A writer may work meanwhile. For a while it takes room for two copies beside `to`.
 ///
 /// # Errors
-/// [`Archive`](IndexError::Archive) if `to` exists, [`Damaged`](IndexError::Damaged) for an index of which a value is
+/// [`Request`](IndexError::Request) if `to` exists, [`Damaged`](IndexError::Damaged) for an index of which a value is
 /// not what was stored, or as for [`Reader::open`](crate::Reader::open).
 pub fn export(dir: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     let (dir, to) = (dir.as_ref(), to.as_ref());
     if to.exists() {
-        return Err(IndexError::Archive {
-            file: to.into(),
-            problem: "it exists already; choose another name".into(),
-        });
+        return Err(IndexError::request(to, "it exists already; choose another name"));
     }
     let manifest = Manifest::read(dir)?;
     if let Some(problem) = attachment::problems(dir, &manifest.attachments)?.into_iter().next() {
@@ -100,8 +97,8 @@ fn write_archive(dir: &Path, data: &Path, to: &Path) -> Result<()> {
 /// whole or not at all.
 ///
 /// # Errors
-/// [`Exists`](IndexError::Exists), or [`Archive`](IndexError::Archive) for a file that is cut short,
-/// changed, or holds anything but the files of an index.
+/// [`Exists`](IndexError::Exists), [`Io`](IndexError::Io) for a file that cannot be opened, or [`Archive`](IndexError::Archive) for
+/// one that is cut short, changed, or holds anything but the files of an index.
 pub fn import(from: impl AsRef<Path>, dir: impl AsRef<Path>) -> Result<()> {
     let (from, dir) = (from.as_ref(), dir.as_ref());
     let existed = dir.exists();
@@ -126,6 +123,7 @@ pub fn import(from: impl AsRef<Path>, dir: impl AsRef<Path>) -> Result<()> {
             error @ (IndexError::Archive { .. } | IndexError::Full { .. } | IndexError::ReadOnly { .. }) => {
                 error
             }
+            IndexError::Io { path, source } if path == from => IndexError::Io { path, source },
             other => {
                 IndexError::Archive { file: from.into(), problem: format!("{other}; nothing was imported") }
             }

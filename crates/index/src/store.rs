@@ -318,6 +318,12 @@ pub(crate) fn heed_error(dir: &Path, doing: &'static str, error: heed::Error) ->
         heed::Error::Mdb(Corrupted | Invalid | PageNotFound | VersionMismatch) => {
             IndexError::damaged(dir, format!("{error} while {doing}"))
         }
+        heed::Error::EnvAlreadyOpened => IndexError::Store {
+            dir: dir.into(),
+            doing,
+            problem: "an index that was removed from here is still open in this process: close it first"
+                .into(),
+        },
         heed::Error::Mdb(MapFull) => IndexError::Full {
             dir: dir.into(),
             problem: "the address space has no more room for its map".into(),

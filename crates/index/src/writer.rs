@@ -13,7 +13,7 @@ use crate::begun;
 use crate::change::{Change, Changed, Value};
 use crate::copy::{self, Databases, put_counters};
 use crate::error::{At, IndexError, Result};
-use crate::files::{need_room, sync_dir};
+use crate::files::{need_room, remove_dir, sync_dir};
 use crate::lock::WriterLock;
 use crate::manifest::{IndexConfig, Manifest};
 use crate::picture::Picture;
@@ -95,11 +95,21 @@ impl Writer {
     ) -> Result<Self> {
         let dir = dir.as_ref();
         let mut manifest = Manifest::new(dir, config)?;
+        let existed = dir.exists();
         if !begun::is_begun(dir)? {
             prepare_empty(dir)?;
         }
         let lock = WriterLock::take(dir)?;
         begun::clear(dir)?;
+        let open = Self::fill(dir, &mut manifest, attachments).inspect_err(|_| {
+            // What cannot be removed is taken for a creation that was killed.
+            let _ = if existed { begun::clear(dir) } else { remove_dir(dir) };
+        })?;
+        Ok(Self { open: Some(open), map: 0, dir: dir.into(), manifest, _lock: lock })
+    }
+
+    /// Makes the files of a new index in an empty folder of which the caller has the lock.
+    fn fill(dir: &Path, manifest: &mut Manifest, attachments: &mut [Attachment<'_>]) -> Result<Open> {
         need_room(dir, MARGIN)?;
         manifest.attachments = attachment::write(dir, attachments)?;
         let created = copy::create(dir, &data_path(dir, 1), 0)?;
@@ -108,7 +118,7 @@ impl Writer {
         manifest.write(dir)?;
         let open = Open::new(dir, 0)?;
         drop(created);
-        Ok(Self { open: Some(open), map: 0, dir: dir.into(), manifest, _lock: lock })
+        Ok(open)
     }
 
     /// Opens the index at `dir` for the model with this fingerprint, after a look through the file's structure.

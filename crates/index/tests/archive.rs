@@ -82,8 +82,11 @@ fn nothing_is_overwritten() {
     let scratch = tempfile::tempdir().unwrap();
     exported(scratch.path());
     let (dir, file) = (scratch.path().join("index"), scratch.path().join("index.tar"));
-    assert!(matches!(export(&dir, &file), Err(IndexError::Archive { .. })));
+    assert!(matches!(export(&dir, &file), Err(IndexError::Request { .. })));
     assert!(matches!(import(&file, &dir), Err(IndexError::Exists { .. })));
+    let (gone, new) = (scratch.path().join("gone.tar"), scratch.path().join("new"));
+    let Err(IndexError::Io { path, source }) = import(&gone, &new) else { panic!("there is no such file") };
+    assert_eq!((path, source.kind(), new.exists()), (gone, std::io::ErrorKind::NotFound, false));
 }
 
 /// A copy of one commit, taken while a writer makes others.

@@ -1,7 +1,7 @@
 //! Errors of the library as Python exceptions with the same text. The classes are in `python/r2former/errors.py`.
 
 use pyo3::PyErr;
-use r2former_data::DataError;
+use r2former_data::{DataError, Remedy};
 use r2former_engine::{EngineError, FailureKind};
 use r2former_eval::EvalError;
 use r2former_index::IndexError;
@@ -60,7 +60,30 @@ impl Failure {
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
-        Self { kind: Some(error.failure()), text: error.to_string() }
+        Self { kind: Some(error.failure()), text: without_options(&error) }
+    }
+}
+
+/// The program's words, but for its options, which callers do not have, and commands that need a file, where there is none.
+fn without_options(error: &EngineError) -> String {
+    match error {
+        EngineError::Untrusted { device, stage, fault } => format!(
+            "{device} is not used: in the stage \"{stage}\" {fault}. Use device=\"cpu\"; `r2former doctor` with this device shows every \
+             stage (and is what a bug report needs)"
+        ),
+        EngineError::Data(DataError::Image { path, problem, remedy: Some(remedy) }) => {
+            let words = match remedy {
+                Remedy::AgainOrPart => Remedy::Again.to_string(),
+                other if path.exists() => other.to_string(),
+                Remedy::Again => "get it again".into(),
+                Remedy::Smaller(_) => "make it smaller".into(),
+                Remedy::Convert(_) => "convert it to JPEG or PNG".into(),
+                Remedy::Frames(_) => "take its frames one by one".into(),
+                other => other.for_sender().into(),
+            };
+            format!("{}: {problem}: {words}", path.display())
+        }
+        other => other.to_string(),
     }
 }
 

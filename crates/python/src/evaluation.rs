@@ -5,6 +5,7 @@ use crate::model::Model;
 use crate::watch::run;
 use pyo3::prelude::*;
 use r2former_data::dataset::DatasetSpec;
+use r2former_data::geo::FARTHEST_M;
 use r2former_engine::RerankMethod;
 use r2former_eval::{
     EmptyQueries, EvalOptions, FeatureStorage, Grouping, Rules, Unknown, Window, evaluate as evaluate_on,
@@ -35,6 +36,35 @@ struct EvalDocument {
 }
 
 impl EvalDocument {
+    /// Refuses what `r2former eval` refuses, in its words.
+    fn check(&self) -> Result<(), Failure> {
+        let within = |name: &str, value: Option<f64>, what: &str, low: f64, high: f64| match value {
+            // NaN is in no range.
+            Some(value) if !(low..=high).contains(&value) => {
+                Err(Failure::request(format!("{name}: '{value}' is not {what}, {low} to {high}")))
+            }
+            _ => Ok(()),
+        };
+        let count = |name: &str, value: Option<usize>, low: usize, high: usize| match value {
+            Some(value) if !(low..=high).contains(&value) => {
+                Err(Failure::request(format!("{name}: {value} is not in {low}..={high}")))
+            }
+            _ => Ok(()),
+        };
+        within("heading", self.heading, "an angle in degrees", 0.0, 180.0)?;
+        within("adaptive", self.adaptive.map(f64::from), "a difference of two cosines", 0.0, 2.0)?;
+        within("unknown", self.unknown, "a share", 0.0, 1.0)?;
+        within("max_speed", self.max_speed, "a distance in metres", 0.0, FARTHEST_M)?;
+        within("max_step", self.max_step, "a distance in metres", 0.0, FARTHEST_M)?;
+        count("window", self.window, 2, 1000)?;
+        count("candidates", self.candidates, 1, 10_000)?;
+        count("cascade", self.cascade, 1, 10_000)?;
+        match self.window.is_none() && (self.max_speed.is_some() || self.max_step.is_some()) {
+            true => Err(Failure::request("max_speed and max_step go with window")),
+            false => Ok(()),
+        }
+    }
+
     fn rules(&self, spec: &DatasetSpec) -> Result<Rules, Failure> {
         let usual = match spec {
             DatasetSpec::Msls { .. } => EmptyQueries::Drop,
@@ -46,6 +76,7 @@ impl EvalDocument {
         if !(radius_m > 0.0 && radius_m.is_finite()) {
             return Err(Failure::request(format!("radius={radius_m}: a radius in metres is above 0")));
         }
+        self.check()?;
         Ok(Rules {
             radius_m,
             heading_limit_deg: self.heading,

@@ -286,16 +286,16 @@ impl Index {
         run(py, None, |_| Ok(PlaceIndex::export(self.open.place().address(), &file)?))
     }
 
-    /// Waits for the change of another thread.
+    /// Waits for the change of another thread; the index is locked against other programs from here on.
     fn keep_writer(&self, py: Python<'_>) -> PyResult<()> {
         let kept = AtomicBool::new(false);
         let waited = run(py, None, |_| {
             self.open.keep_writer();
             kept.store(true, Ordering::Relaxed);
-            Ok(())
+            Ok(self.open.change(|_| Ok(()))?)
         });
         if waited.is_err() && kept.into_inner() {
-            // Interrupted: the caller does not know that it was kept, and will not release it.
+            // Interrupted, or another program writes: the caller does not know that it was kept, and will not release it.
             py.detach(|| self.open.release_writer()).map_err(Failure::from)?;
         }
         waited

@@ -11,6 +11,7 @@ mod evaluation;
 mod images;
 mod index;
 mod model;
+mod positions;
 mod sequence;
 mod town;
 mod watch;
@@ -27,6 +28,8 @@ mod native {
     use super::index::{Answers, Index};
     #[pymodule_export]
     use super::model::Model;
+    #[pymodule_export]
+    use super::positions::degrees;
     #[pymodule_export]
     use super::sequence::{Sequence, Track};
     #[pymodule_export]

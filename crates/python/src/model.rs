@@ -6,17 +6,18 @@ use crate::images::Images;
 use crate::watch::run;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::PyByteArray;
+use pyo3::types::{PyByteArray, PyBytes};
 use r2former_engine::{
     Extractor, ImageFeatures, LoadedModel, RerankMethod, Settings, Verifier, extractor_on, rerank,
 };
-use r2former_model::checkpoint::Storage;
+use r2former_model::checkpoint::{Checkpoint, Storage, parse};
 use r2former_model::import::{ImportOptions, Imported, LocalOptions, import};
 use r2former_model::{ImageSize, ModelConfig, Precision, cost, save};
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 /// Where a model's parameters are to be had again: on the device they are packed for computing.
@@ -155,6 +156,9 @@ impl ImportDocument {
     }
 }
 
+/// References that are compared with a query between two looks for Ctrl-C.
+const RERANKED_AT_ONCE: usize = 128;
+
 /// Rows of both images, cosine, and whether the homography explains the pair, of each; and the homography.
 type Matched = (Vec<(usize, usize, f32, bool)>, Option<[f64; 9]>);
 
@@ -178,6 +182,28 @@ impl Model {
             let (size, precision) = (parsed(image_size.as_deref())?, parsed(precision.as_deref())?);
             Self::new(origin, (config, fingerprint), device, size, precision)
         })
+    }
+
+    /// A model of the bytes of its file.
+    #[staticmethod]
+    fn load_bytes(py: Python<'_>, file: PyBackedBytes, device: String) -> PyResult<Self> {
+        run(py, None, |_| {
+            let Checkpoint { config, tensors, .. } = parse(&file, Path::new("the model"))?;
+            let loaded = Box::new(LoadedModel::of(&config, &tensors)?);
+            let about = (loaded.config.clone(), loaded.fingerprint.clone());
+            Self::new(Origin::Memory(loaded), about, device, None, None)
+        })
+    }
+
+    /// The bytes of its file.
+    fn file<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = run(py, None, |_| {
+            let mut bytes = Vec::new();
+            let read = self.load()?.file()?.read_to_end(&mut bytes);
+            read.map_err(|error| Failure::request(format!("model {}: {error}", self.config.name)))?;
+            Ok(bytes)
+        })?;
+        Ok(PyBytes::new(py, &bytes))
     }
 
     /// The model, tensors that it does not use, and notes.
@@ -316,7 +342,7 @@ impl Model {
         references: Vec<PyBackedBytes>,
         method: &str,
     ) -> PyResult<(Bound<'py, PyByteArray>, Option<Bound<'py, PyByteArray>>)> {
-        let (scores, logits) = run(py, None, |_| {
+        let (scores, logits) = run(py, None, |watch| {
             let method: RerankMethod = method.parse().map_err(Failure::request)?;
             let row = self.config.local_row();
             let own = |bytes: &PyBackedBytes| rows("local features", bytes, row);
@@ -324,12 +350,21 @@ impl Model {
                 (own(&query)?, references.iter().map(own).collect::<Result<Vec<_>, Failure>>()?);
             let extractor = self.extractor()?;
             let references: Vec<&[f32]> = references.iter().map(Vec::as_slice).collect();
-            if method == RerankMethod::Model {
-                let pairs = rerank(&extractor, &query, &references)?;
-                let logits = pairs.iter().flat_map(|pair| pair.logits).collect::<Vec<f32>>();
-                return Ok((pairs.iter().map(|pair| pair.score).collect(), Some(logits)));
+            let mut scores = Vec::with_capacity(references.len());
+            let mut logits = (method == RerankMethod::Model).then(Vec::new);
+            // In parts, so that thousands can be interrupted; a pair's score does not depend on the others.
+            for part in references.chunks(RERANKED_AT_ONCE) {
+                watch.check();
+                match &mut logits {
+                    Some(logits) => {
+                        let pairs = rerank(&extractor, &query, part)?;
+                        logits.extend(pairs.iter().flat_map(|pair| pair.logits));
+                        scores.extend(pairs.iter().map(|pair| pair.score));
+                    }
+                    None => scores.extend(method.scores(&extractor, &query, part)?),
+                }
             }
-            Ok((method.scores(&extractor, &query, &references)?, None))
+            Ok((scores, logits))
         })?;
         Ok((to_python(py, &scores)?, logits.map(|logits| to_python(py, &logits)).transpose()?))
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -137,6 +138,8 @@ def test_addresses_are_sources(town: r2former.Town, queries: list[str], run: Any
         assert {place.name for place in index.list()} >= {"list/0.jpg", "table/served/3.jpg"}
         # What answers is the model of the index, which reads files as before.
         assert index.query(queries[1]).matches[0].path == "list/1.jpg"
+        with pytest.raises(r2former.NotFoundError, match="does not exist"):
+            index.add(f"{own}/gone.txt")
         server.shutdown()
     with pytest.raises(r2former.Error, match="holds a name or a password"):
         index.add("https://user:secret@host/list.txt")
@@ -373,3 +376,80 @@ def test_shards_are_one_run(town: r2former.Town, index: r2former.Index, run: Any
         index.add(town.database_table, shard=(3, 3))
     with pytest.raises(r2former.RequestError, match="skip_duplicates"):
         index.add(town.database_table, shard=(0, 3), skip_duplicates=True)
+
+
+def test_pixels_are_told_apart(image: np.ndarray, tmp_path: Path) -> None:
+    pil = pytest.importorskip("PIL.Image")
+    index = r2former.Index.create(tmp_path / "robot")
+    assert index.add_images(image, "a", (52, 0)).added == 1
+    for same in (image, np.asfortranarray(image), pil.fromarray(image)):
+        for update in (False, True):
+            report = index.add_images(same, "a", (52, 0), update=update)
+            assert (report.already_indexed, report.changed, report.updated) == (1, [], [])
+    for other in (image[::-1], pil.fromarray(image[:, ::-1]), image.reshape(120, 90, 3)):
+        report = index.add_images(other, "a", (52, 0))
+        assert [change["what"] for change in report.changed[0]["changes"]] == ["file"]
+    assert len(index.add_images(image[::-1], "a", (52, 0), update=True).updated) == 1
+    assert index.query(image[::-1]).matches[0].similarity == pytest.approx(1, abs=1e-4)
+
+
+def test_closing(image: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "places"
+    with r2former.Index.create(path) as index:
+        index.add_images(image, "a", (52, 0))
+        with index.writing():
+            index.close()
+    for call in (index.info, lambda: len(index), lambda: index.query(image), lambda: index.path):
+        with pytest.raises(r2former.RequestError, match="this index is closed"):
+            call()
+    assert "closed" in repr(index)
+    index.close()
+    shutil.rmtree(path)
+    again = r2former.Index.create(path)
+    again.add_images(image, "b", (52, 0))
+    # One that is still open stands in the way of the next creation, and nothing is left of it.
+    shutil.rmtree(path)
+    with pytest.raises(r2former.PlaceIndexError, match="close it first"):
+        r2former.Index.create(path)
+    assert not path.exists() and "NotFoundError" in repr(again)
+    again.close()
+    assert len(r2former.Index.create(path)) == 0
+
+
+def test_writing_locks_at_once(tmp_path: Path, image: np.ndarray) -> None:
+    index, other = r2former.Index.create(tmp_path / "places"), r2former.Index.open(tmp_path / "places")
+    with index.writing():
+        with pytest.raises(r2former.BusyError), other.writing():
+            pass
+        index.add_images(image, "a", (52, 0))
+    with other.writing():
+        with pytest.raises(r2former.BusyError):
+            index.remove("a")
+        assert other.remove("a") == 1
+    assert index.add_images(image, "a", (52, 0)).added == 1
+
+
+def test_files_that_are_there_or_not(index: r2former.Index, tmp_path: Path) -> None:
+    (tmp_path / "there").write_bytes(b"")
+    with pytest.raises(r2former.RequestError, match="it exists already; choose another name"):
+        index.export(tmp_path / "there")
+    with pytest.raises(r2former.NotFoundError) as caught:
+        r2former.Index.restore(tmp_path / "gone", tmp_path / "new")
+    assert str(caught.value).count("gone") == 1 and not (tmp_path / "new").exists()
+    with pytest.raises(r2former.DamagedError, match="nothing was imported"):
+        r2former.Index.restore(tmp_path / "there", tmp_path / "new")
+
+
+def test_places_on_the_map(image: np.ndarray, tmp_path: Path) -> None:
+    local = r2former.Index.create(tmp_path / "local", positions="local", origin=(52.2, 0.1, 20))
+    local.add_images([image, image[::-1]], ["a", "b"], [(10, 20, 3), (30, 40)])
+    found = {one["properties"]["name"]: one["geometry"]["coordinates"] for one in local.list().to_geojson()["features"]}
+    answer = local.query(image, names="q", top=2).to_geojson()
+    for feature in answer["features"]:
+        if (name := feature["properties"].get("path")) in found:
+            assert feature["geometry"]["coordinates"] == found.pop(name)
+    assert found == {}
+    for positions, said in (("local", "without an origin"), ("none", "has no positions")):
+        bare = r2former.Index.create(tmp_path / positions / "x", positions=positions)
+        with pytest.raises(r2former.RequestError, match=said):
+            bare.list().to_geojson()

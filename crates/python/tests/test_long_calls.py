@@ -48,6 +48,7 @@ def test_other_threads_run(model: r2former.Model) -> None:
         "model.extract([np.zeros((480, 640, 3), np.uint8)] * 4000)",
         "r2former.evaluate(sys.argv[1] + '/a.csv', sys.argv[1] + '/a.csv')",
         "r2former.Index.create(sys.argv[1] + '/index', model).add(sys.argv[1] + '/a.csv')",
+        "model.rerank(noise, [noise] * 50000)",
     ],
 )
 def test_ctrl_c(work: str, tmp_path: Path) -> None:
@@ -63,6 +64,7 @@ def test_ctrl_c(work: str, tmp_path: Path) -> None:
         import r2former
         model = r2former.Model.load()
         model.extract(np.zeros((8, 8, 3), np.uint8))
+        noise = model.extract(sys.argv[1] + "/a.ppm").rows()
         print("ready", flush=True)
         try:
             {work}

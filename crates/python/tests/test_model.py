@@ -49,6 +49,20 @@ def test_errors(tmp_path: Path) -> None:
     assert issubclass(r2former.NotFoundError, (r2former.Error)) and issubclass(r2former.RequestError, ValueError)
 
 
+def test_messages_do_not_name_the_programs_options(model: r2former.Model, queries: list[str], tmp_path: Path) -> None:
+    short = tmp_path / "short.jpg"
+    short.write_bytes(Path(queries[0]).read_bytes()[:2000])
+    with pytest.raises(r2former.DataError, match="copy or download it again$"):
+        model.extract(short)
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+    with pytest.raises(r2former.DataError, match="convert it to JPEG or PNG") as caught:
+        model.extract(heic)
+    assert "magick" not in str(caught.value)
+    (tmp_path / "photo.heic").write_bytes(heic)
+    with pytest.raises(r2former.DataError, match="magick"):
+        model.extract(tmp_path / "photo.heic")
+
+
 def test_import(tmp_path: Path, image: np.ndarray) -> None:
     """A ResNet-18 of random weights, as torchvision writes it."""
     torch = pytest.importorskip("torch")

@@ -20,6 +20,17 @@ def test_mypy() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_first_examples(tmp_path: Path) -> None:
+    """What people copy from the documentation passes a strict check."""
+    pytest.importorskip("mypy")
+    for page in (PACKAGE / "README.md", PACKAGE.parents[1] / "docs" / "python.md"):
+        example = tmp_path / f"{page.stem}.py"
+        example.write_text(page.read_text().split("```python\n")[1].split("```")[0])
+        command = [sys.executable, "-m", "mypy", "--config-file", str(PACKAGE / "pyproject.toml"), str(example)]
+        done = subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_stub_is_what_is_loaded() -> None:
     pytest.importorskip("mypy")
     command = [sys.executable, "-m", "mypy.stubtest", "r2former._native", "--ignore-disjoint-bases"]

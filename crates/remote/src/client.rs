@@ -11,10 +11,12 @@ use object_store::{
     BackoffConfig, ClientConfigKey, ClientOptions, Error, GetOptions, GetResult, ObjectMeta, ObjectStore,
     RetryConfig,
 };
+use r2former_data::DataError;
 use r2former_index::FileFingerprint;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 /// Environment variables that hold credentials, or say where they are.
 const AWS: [&str; 5] = [
@@ -223,10 +225,21 @@ fn refused(error: &Error) -> bool {
             && ["403 Forbidden", "401 Unauthorized"].iter().any(|code| said().contains(code))
 }
 
+/// What is said of an object that is not there.
+const MISSING: &str = "does not exist";
+
+/// A source that its store does not give, for the reason that [`words`] gave.
+pub(crate) fn not_listed(source: &impl fmt::Display, problem: String) -> DataError {
+    match problem.as_str() {
+        MISSING => DataError::io(source.to_string(), io::Error::new(io::ErrorKind::NotFound, problem)),
+        _ => DataError::Request(format!("{source}: {problem}")),
+    }
+}
+
 /// An error of a store in a line, with what to do about it.
 pub(crate) fn words(error: &Error, address: &Address) -> String {
     match error {
-        Error::NotFound { .. } => "does not exist".into(),
+        Error::NotFound { .. } => MISSING.into(),
         error if refused(error) => match address.scheme {
             Scheme::S3 => "the store refuses: are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION set, and may they \
                            list and read this? (without a key, requests are anonymous)"

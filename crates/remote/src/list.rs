@@ -1,6 +1,7 @@
 //! Sources in stores as listings, as those of folders and tables.
 
 use crate::address::{Address, Scheme};
+use crate::client::not_listed;
 use crate::heads::{Item, Seen, look};
 use crate::source::RemoteSource;
 use crate::stores::Stores;
@@ -153,7 +154,7 @@ impl Stores {
     }
 
     fn list_prefix(&self, address: &Address, options: &ListOptions<'_>) -> Result<Listing> {
-        let refuse = |problem: String| DataError::Request(format!("{address}: {problem}"));
+        let refuse = |problem: String| not_listed(address, problem);
         let objects = if address.scheme == Scheme::Http || address.is_photo() {
             vec![(address.last().to_owned(), address.clone(), None)]
         } else {

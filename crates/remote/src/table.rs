@@ -1,7 +1,7 @@
 //! Tables of positions, and plain lists of addresses.
 
 use crate::address::{Address, Scheme, is_address};
-use crate::client::About;
+use crate::client::{About, not_listed};
 use crate::heads::{Item, Seen, look};
 use crate::list::{Before, ListOptions, left_out};
 use crate::source::RemoteSource;
@@ -21,7 +21,7 @@ const LARGEST: u64 = 1 << 30;
 
 impl Stores {
     pub(crate) fn list_table(&self, source: &RemoteSource, options: &ListOptions<'_>) -> Result<Listing> {
-        let refuse = |problem: String| DataError::Request(format!("{source}: {problem}"));
+        let refuse = |problem: String| not_listed(source, problem);
         let bytes = match source {
             RemoteSource::Address(address) => {
                 self.wait(self.shared.fetch(address, None, LARGEST)).map_err(refuse)?.bytes
@@ -110,7 +110,7 @@ impl Stores {
         for addresses in buckets.into_values() {
             let keys: Vec<&str> = addresses.iter().map(|address| address.key.as_str()).collect();
             let shared = addresses[0].with_key(common_folder(&keys));
-            let refuse = |problem: String| DataError::Request(format!("{shared}: {problem}"));
+            let refuse = |problem: String| not_listed(&shared, problem);
             let objects = self.wait(self.shared.objects(&shared)).map_err(refuse)?;
             sizes.extend(objects.into_iter().map(|(_, address, about)| (address, about)));
         }

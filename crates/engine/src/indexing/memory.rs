@@ -3,7 +3,7 @@
 use super::compare::{differences, place_of, shows_another};
 use super::{AddOptions, AddReport, Changed, FieldChange, WRITE_BATCH};
 use crate::{EngineError, Extractor, Progress, QueryImage, Result};
-use r2former_data::Photo;
+use r2former_data::{Photo, Rgb8};
 use r2former_index::{Batch, FileFingerprint, NewPlace, Place, ReadPlaces, WritePlaces, place_id};
 use r2former_model::quantize;
 use rayon::prelude::*;
@@ -19,23 +19,22 @@ pub struct MemoryImage<'a> {
 }
 
 impl MemoryImage<'_> {
-    /// What identifies its file; `None` of pixels, which are always extracted again.
-    fn file(&self) -> Result<Option<FileFingerprint>> {
-        match (self.image.bytes(), self.image.path()) {
-            (Some(bytes), _) => Ok(Some(FileFingerprint::of(bytes))),
-            (None, Some(path)) => match FileFingerprint::of_file(path) {
-                Ok(file) => Ok(Some(file)),
-                Err(error) => Err(r2former_data::DataError::io(path, error).into()),
-            },
-            (None, None) => Ok(None),
+    /// What identifies its file, or its pixels.
+    fn file(&self) -> Result<FileFingerprint> {
+        match (self.image.bytes(), self.image.path(), self.image.pixels()) {
+            (Some(bytes), ..) => Ok(FileFingerprint::of(bytes)),
+            (None, Some(path), _) => FileFingerprint::of_file(path)
+                .map_err(|error| r2former_data::DataError::io(path, error).into()),
+            (None, None, Some(pixels)) => Ok(FileFingerprint::of(&as_pnm(pixels))),
+            (None, None, None) => Err(EngineError::Request("an image without a source".into())),
         }
     }
 }
 
 /// Adds images from memory, each under the name of its [`MemoryImage::photo`], as [`add_photos`](super::add_photos)
 /// adds files: what is known already is skipped, a name whose image or metadata differ is reported and replaced only
-/// with [`AddOptions::update`], unreadable images are reported. Whether pixels are those that were added is not known: only
-/// their metadata are compared, and an update extracts them again. Duplicates under other names are not looked for.
+/// with [`AddOptions::update`], unreadable images are reported. Pixels are compared as files are. Duplicates under other names
+/// are not looked for.
 ///
 /// ```
 /// use r2former_data::{LatLon, Photo};
@@ -87,6 +86,13 @@ pub fn add_images(
     Ok(report)
 }
 
+/// The same without loss as a file: one fingerprint for the pixels and their shape.
+fn as_pnm(Rgb8 { width, height, pixels }: &Rgb8) -> Vec<u8> {
+    let mut bytes = format!("P6 {width} {height} 255\n").into_bytes();
+    bytes.extend(pixels);
+    bytes
+}
+
 fn check_names(images: &[MemoryImage<'_>]) -> Result<()> {
     let mut names = HashSet::with_capacity(images.len());
     for MemoryImage { photo, .. } in images {
@@ -130,17 +136,17 @@ fn write(
                 continue;
             }
         };
-        let place = place_of(&image.photo, file);
+        let place = place_of(&image.photo, Some(file));
         let Some(known) = known else {
             chosen.push(Chosen { image, place, replaces: None });
             continue;
         };
-        let pixels = file.is_none();
         let mut changes = differences(&known, &place);
-        if pixels {
+        if known.file.is_none() && !options.update {
+            // Pixels of which earlier versions kept no fingerprint.
             changes.retain(|change| change.what != "file");
         }
-        if options.update && (pixels || shows_another(&image.photo, &changes)) {
+        if options.update && shows_another(&image.photo, &changes) {
             chosen.push(Chosen { image, place, replaces: Some(changes) });
         } else if changes.is_empty() {
             report.already_indexed += 1;

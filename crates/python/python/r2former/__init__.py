@@ -3,13 +3,13 @@
 >>> import r2former
 >>> index = r2former.Index.create("places")                    # doctest: +SKIP
 >>> index.add("photos/")                                       # doctest: +SKIP
->>> index.query("holiday.jpg").estimate.best                   # doctest: +SKIP
+>>> index.query("holiday.jpg").matches[0].position             # doctest: +SKIP
 LatLon(lat=51.999797, lon=-0.000333)
 """
 
 from __future__ import annotations
 
-from . import _native
+from . import _arguments, _native
 from .data import FeatureLoader, PhotoDataset
 from .errors import (
     BusyError,
@@ -35,7 +35,7 @@ __version__, features = _native.build()
 
 def set_threads(threads: int) -> None:
     """Sizes the thread pool of this process; all cores by default. To be called before anything is computed."""
-    _native.set_threads(threads)
+    _native.set_threads(_arguments.whole("threads", threads))
 
 
 __all__ = [

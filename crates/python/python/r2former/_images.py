@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeAlias, Union
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native
+from ._arguments import given, texts, whole
 from .errors import DataError, RequestError
 
 #: A path, the bytes of an image file, an array (height, width, 3) of uint8, a PIL image, a torch tensor.
@@ -36,9 +38,23 @@ def _is_torch(image: Any) -> bool:
 
 
 def _is_array(image: Any) -> bool:
-    return hasattr(image, "shape") and any(
-        hasattr(image, name) for name in ("__array_interface__", "__array__", "__dlpack__")
-    )
+    return any(hasattr(image, name) for name in ("__array_interface__", "__array__", "__dlpack__"))
+
+
+def _shape(array: Any) -> tuple[int, ...]:
+    return tuple(array.shape if hasattr(array, "shape") else _array(array, "image").shape)
+
+
+def _items(images: Any) -> list[Any] | None:
+    """The items of an array or a column of a table that holds no numbers: paths, PIL images."""
+    if _is_torch(images) or not (hasattr(images, "shape") and hasattr(images, "__array__")):
+        return None
+    array = np.asarray(images)
+    if array.dtype.kind not in "OUST":
+        return None
+    if array.ndim != 1:
+        raise RequestError(f"an array of shape {array.shape} of {array.dtype}: a list of images, (n,), is needed")
+    return list(images)
 
 
 def is_one(images: Any) -> bool:
@@ -47,7 +63,7 @@ def is_one(images: Any) -> bool:
         return not os.path.isdir(images)
     if isinstance(images, _BYTES) or _is_pil(images):
         return True
-    return _is_array(images) and len(images.shape) in (2, 3)
+    return _is_array(images) and _items(images) is None and len(_shape(images)) in (2, 3)
 
 
 def each(given: Images) -> Iterable[ImageLike]:
@@ -61,12 +77,14 @@ def each(given: Images) -> Iterable[ImageLike]:
         return paths
     if is_one(images):
         return [images]
+    if (items := _items(images)) is not None:
+        return items
     if _is_array(images):
-        if len(images.shape) != 4:
-            raise RequestError(
-                f"an array of shape {tuple(images.shape)} is neither an image (height, width, 3) nor several (n, height, width, 3)"
-            )
-        return (images[i] for i in range(images.shape[0]))
+        shape = _shape(images)
+        if len(shape) != 4:
+            raise RequestError(f"an array of shape {shape} is neither an image (height, width, 3) nor several (n, height, width, 3)")
+        several_of = images if hasattr(images, "__getitem__") else _array(images, "images")
+        return (several_of[i] for i in range(shape[0]))
     if isinstance(images, dict) or not isinstance(images, Iterable):
         raise RequestError(f"{type(images).__name__} is no image, and holds none")
     several: Iterable[ImageLike] = images
@@ -75,13 +93,13 @@ def each(given: Images) -> Iterable[ImageLike]:
 
 def batches(images: Images, size: int, names: Sequence[str] | None = None) -> Iterator[list[Item]]:
     """Items for the native part, `size` at a time; images are taken from an iterator as they are needed."""
+    size = whole("batch", size)
     if size < 1:
         raise RequestError(f"batch={size}: must be 1 or more")
-    if isinstance(names, str):
-        names = [names]
+    names = given(texts, "names", names)
     rest = iter(each(images))
     number = 0
-    while chunk := list(islice(rest, size)):
+    while chunk := list(islice(rest, min(size, sys.maxsize))):
         items = []
         for image in chunk:
             if names is not None and number >= len(names):
@@ -115,7 +133,7 @@ def pixels(image: Any, name: str = "image") -> npt.NDArray[np.uint8]:
     floats from 0 to 1; an alpha channel is left out. PIL images are turned upright by their EXIF.
     """
     if _is_pil(image):
-        return np.ascontiguousarray(_upright(image))
+        return np.ascontiguousarray(_upright(image, name))
     channels_first = _is_torch(image)
     array = _array(image, name)
     if array.ndim == 2:
@@ -127,7 +145,9 @@ def pixels(image: Any, name: str = "image") -> npt.NDArray[np.uint8]:
     if first and (channels_first or not last):
         array = np.moveaxis(array, 0, 2)
     elif not last:
-        raise RequestError(f"{name}: an array of shape {array.shape} is no image: (height, width, 3) is needed")
+        raise RequestError(
+            f"{name}: an array of shape {array.shape} is no image: (height, width, 3) is needed; several grey images are a list of them"
+        )
     if array.shape[2] == 1:
         array = np.repeat(array, 3, axis=2)
     array = array[:, :, :3]
@@ -136,19 +156,31 @@ def pixels(image: Any, name: str = "image") -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(array)
 
 
-def _upright(image: Any) -> npt.NDArray[np.uint8]:
+def _upright(image: Any, name: str) -> npt.NDArray[np.uint8]:
     if image.getexif().get(0x0112, 1) != 1:
         from PIL import ImageOps
 
         image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        # The high byte, as of a file with 16 bits: PIL's own conversion clips at 255.
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise RequestError(
+            f"{name}: a PIL image of mode {image.mode} does not say which value is white: hand over "
+            "np.asarray(image, np.float32) / WHITE, whose values go from 0 to 1"
+        )
     if image.mode != "RGB":
         image = image.convert("RGB")
     return np.asarray(image, dtype=np.uint8)
 
 
 def _array(image: Any, name: str) -> npt.NDArray[Any]:
+    if isinstance(image, np.ma.MaskedArray):
+        raise RequestError(f"{name}: a masked array: fill what is masked first, with image.filled(0) for black")
     if isinstance(image, np.ndarray):
-        return image
+        # A matrix stays one when it is sliced.
+        return np.asarray(image)
     if _is_torch(image):
         # Of a tensor on the CPU this is its own memory.
         image = image.detach().cpu()

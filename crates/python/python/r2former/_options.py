@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timezone
 from typing import Any, TypedDict, Union
 
+import numpy as np
+
+from ._arguments import coordinates, flag, is_number, number, tags, text, whole
 from ._progress import Progress
 from .errors import RequestError
 
@@ -39,41 +42,62 @@ class QueryOptions(SearchOptions, total=False):
     progress: Progress
 
 
-def time_of(time: Time | None) -> int | float | str | None:
+def time_of(name: str, time: Any) -> int | float | str:
+    if isinstance(time, np.datetime64):
+        raise TypeError(f"{name}: {time}: its zone is not known: use datetime(..., tzinfo=timezone.utc)")
     if isinstance(time, datetime):
+        # NaT of pandas.
+        if time != time:
+            raise RequestError(f"{name}: {time} is no time: None stands for one that is not known")
         if time.tzinfo is None:
-            raise RequestError(f"{time}: its zone is not known: use datetime(..., tzinfo=timezone.utc)")
+            raise RequestError(f"{name}: {time}: its zone is not known: use datetime(..., tzinfo=timezone.utc)")
         return int(time.astimezone(timezone.utc).timestamp())
-    return time.isoformat() if isinstance(time, date) else time
+    if isinstance(time, date):
+        return time.isoformat()
+    if isinstance(time, str):
+        return str(time)
+    if not is_number(time):
+        raise TypeError(f"{name}: seconds since 1970, a datetime or a date are needed, not {type(time).__name__}")
+    return number(name, time)
 
 
-def numbers_of(position: Any) -> list[float]:
-    if isinstance(position, Mapping):
-        position = [position[key] for key in ("lat", "lon", "x", "y", "z") if position.get(key) is not None]
-    return [float(value) for value in position if value is not None]
+def moment_of(name: str, time: Any) -> int | float:
+    """The same of when an image was taken: a date stands for its beginning, in UTC."""
+    if isinstance(time, date) and not isinstance(time, datetime):
+        time = datetime(time.year, time.month, time.day, tzinfo=timezone.utc)
+    found = time_of(name, time)
+    if isinstance(found, str):
+        raise RequestError(f"{name}: {found!r}: seconds since 1970 or a datetime are needed")
+    return found
 
 
-def filter_of(
-    near: Coordinates | str | None,
-    radius: float | None,
-    tags: Mapping[str, str] | None,
-    since: Time | None,
-    until: Time | None,
-) -> dict[str, Any]:
-    options = {
-        "near": near if near is None or isinstance(near, str) else numbers_of(near),
-        "radius": None if radius is None else float(radius),
-        "tags": None if tags is None else {str(key): str(value) for key, value in tags.items()},
-        "since": time_of(since),
-        "until": time_of(until),
-    }
-    return {key: value for key, value in options.items() if value is not None}
+def near_of(name: str, near: Any) -> str | list[float]:
+    return str(near) if isinstance(near, str) else coordinates(name, near)
+
+
+def _confidence(name: str, value: Any) -> float | str:
+    return str(value) if isinstance(value, str) else number(name, value)
+
+
+#: How each option of a search is read.
+_READ: dict[str, Callable[[str, Any], Any]] = {
+    "top": whole,
+    "candidates": whole,
+    "rerank": text,
+    "cascade": whole,
+    "adaptive": number,
+    "approximate": flag,
+    "min_confidence": _confidence,
+    "near": near_of,
+    "radius": number,
+    "tags": tags,
+    "since": time_of,
+    "until": time_of,
+}
 
 
 def search_of(**given: Any) -> dict[str, Any]:
     """The document of how an index is searched; what is None is left out."""
-    unknown = sorted(set(given) - set(SearchOptions.__annotations__))
-    if unknown:
-        raise TypeError(f"unexpected keyword argument {unknown[0]!r}: the options are those of Index.query")
-    where = filter_of(*(given.pop(key, None) for key in ("near", "radius", "tags", "since", "until")))
-    return {**{key: value for key, value in given.items() if value is not None}, **where}
+    for name in sorted(set(given) - set(_READ)):
+        raise TypeError(f"unexpected keyword argument {name!r}: the options are those of Index.query")
+    return {name: _READ[name](name, value) for name, value in given.items() if value is not None}

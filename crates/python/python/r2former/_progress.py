@@ -39,6 +39,8 @@ class reporting:
     """A context that gives the function to report to, and closes what it opened."""
 
     def __init__(self, progress: Progress) -> None:
+        if progress is not None and not isinstance(progress, bool) and not callable(progress):
+            raise TypeError(f"progress: True, or a function of (what, done, total), is needed, not {type(progress).__name__}")
         if progress is True:
             try:
                 import tqdm.auto  # noqa: F401

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native
+from ._arguments import flag, given, path, text, whole
 from ._images import each, item
 from ._progress import remark
 from .errors import RequestError
-from .model import Features, Floats, Model, Path, default_model
+from .model import Features, Floats, Model, Path, model_or_default
 from .results import Position, position_of
 
 
@@ -45,7 +45,8 @@ class Photo:
 
 class PhotoDataset(Sequence[Any]):
     """The photographs of a source as a map-style dataset: ``dataset[i]`` is a :class:`Photo`, or what ``transform`` makes
-    of it. A ``torch.utils.data.DataLoader`` takes it as it is::
+    of it. A ``torch.utils.data.DataLoader`` takes it; without a ``transform`` with ``collate_fn=list``, as torch stacks numbers and
+    texts alone. (For type checkers it is none of torch's own datasets: ``DataLoader(cast(Dataset[Any], dataset))``.) ::
 
         dataset = PhotoDataset("database.csv", transform=lambda photo: (to_tensor(Image.open(photo.path)), photo.name))
         loader = torch.utils.data.DataLoader(dataset, batch_size=32, num_workers=4)
@@ -65,11 +66,11 @@ class PhotoDataset(Sequence[Any]):
         positions: bool = True,
         transform: Callable[[Photo], Any] | None = None,
     ) -> None:
-        listing, paths, notes = _native.photos(os.fspath(source), kind, positions)
+        listing, paths, notes = _native.photos(path("source", source), given(text, "kind", kind), flag("positions", positions))
         remark(notes)
         self.photos = [
-            Photo(**{**photo, "path": path, "position": position_of(photo["position"])})
-            for photo, path in zip(json.loads(listing), paths)
+            Photo(**{**photo, "path": file, "position": position_of(photo["position"])})
+            for photo, file in zip(json.loads(listing), paths)
         ]
         self.transform = transform
 
@@ -139,11 +140,12 @@ class FeatureLoader:
         drop_last: bool = False,
         seed: int = 0,
     ) -> None:
+        batch_size = whole("batch_size", batch_size)
         if batch_size < 1:
             raise RequestError(f"batch_size={batch_size}: must be 1 or more")
         self.images = images.paths if isinstance(images, PhotoDataset) else list(each(images))
-        self.model = model or default_model()
-        self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
+        self.model = model_or_default(model)
+        self.batch_size, self.shuffle, self.drop_last = batch_size, flag("shuffle", shuffle), flag("drop_last", drop_last)
         self._random = random.Random(seed)
 
     def __len__(self) -> int:

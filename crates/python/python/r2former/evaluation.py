@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union
 
 from . import _native
+from . import _arguments as read
 from ._html import table
 from ._progress import Progress, remark, reporting
 from .errors import RequestError
-from .model import Model, Path, default_model
+from .model import Model, Path, model_or_default
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +83,7 @@ def evaluate(
     adaptive: float | None = None,
     empty: str | None = None,
     per_city: bool = False,
-    by: Sequence[str] = (),
+    by: Sequence[str] | str = (),
     query_preprocessing: str | None = None,
     unknown: float | None = None,
     seed: int | None = None,
@@ -125,28 +126,30 @@ def evaluate(
         raise RequestError("a database and queries are needed, or a dataset")
     if dataset is None:
         assert database is not None and queries is not None
-        dataset = {"kind": "photos", "database": os.fspath(database), "queries": os.fspath(queries)}
+        dataset = {"kind": "photos", "database": read.path("database", database), "queries": read.path("queries", queries)}
+    if not isinstance(dataset, Mapping):
+        raise TypeError(f"dataset: a dictionary with a kind is needed, not {type(dataset).__name__}")
     options = {
-        "radius": float(radius),
-        "heading": heading,
-        "rerank": None if rerank is None else [rerank] if isinstance(rerank, str) else list(rerank),
-        "candidates": candidates,
-        "cascade": cascade,
-        "adaptive": adaptive,
-        "empty": empty,
-        "per_city": per_city,
-        "by": list(by),
-        "query_preprocessing": query_preprocessing,
-        "unknown": unknown,
-        "seed": seed,
-        "window": window,
-        "max_speed": max_speed,
-        "max_step": max_step,
-        "features": None if features is None else os.fspath(features),
+        "radius": read.number("radius", radius),
+        "heading": read.given(read.number, "heading", heading),
+        "rerank": read.given(read.texts, "rerank", rerank),
+        "candidates": read.whole("candidates", candidates),
+        "cascade": read.given(read.whole, "cascade", cascade),
+        "adaptive": read.given(read.number, "adaptive", adaptive),
+        "empty": read.given(read.text, "empty", empty),
+        "per_city": read.flag("per_city", per_city),
+        "by": read.texts("by", by),
+        "query_preprocessing": read.given(read.text, "query_preprocessing", query_preprocessing),
+        "unknown": read.given(read.number, "unknown", unknown),
+        "seed": read.given(read.whole, "seed", seed),
+        "window": read.given(read.whole, "window", window),
+        "max_speed": read.given(read.number, "max_speed", max_speed),
+        "max_step": read.given(read.number, "max_step", max_step),
+        "features": read.given(read.path, "features", features),
     }
     with reporting(progress) as report:
         document, notes = _native.evaluate(
-            json.dumps(dataset, default=os.fspath), (model or default_model())._native, json.dumps(options), report
+            json.dumps(dataset, default=os.fspath), model_or_default(model)._native, json.dumps(options), report
         )
     remark(notes)
     return Evaluation(json.loads(document))
@@ -195,7 +198,7 @@ def town(
     blocks: tuple[int, int] = (4, 4),
     spacing: float = 12.0,
     queries: int = 100,
-    conditions: Sequence[str] = ("day", "dusk", "night", "rain"),
+    conditions: Sequence[str] | str = ("day", "dusk", "night", "rain"),
     size: tuple[int, int] = (240, 320),
     walk: int | None = None,
     progress: Progress = None,
@@ -214,15 +217,15 @@ def town(
         progress: True for a bar (tqdm), or a function of (what, done, total).
     """
     options = {
-        "seed": seed,
-        "blocks": list(blocks),
-        "spacing": float(spacing),
-        "queries": queries,
-        "walk": walk,
-        "conditions": list(conditions),
-        "size": list(size),
+        "seed": read.whole("seed", seed),
+        "blocks": read.wholes("blocks", blocks, "(east, north)"),
+        "spacing": read.number("spacing", spacing),
+        "queries": read.whole("queries", queries),
+        "walk": read.given(read.whole, "walk", walk),
+        "conditions": read.texts("conditions", conditions),
+        "size": read.wholes("size", size, "(height, width)"),
     }
     with reporting(progress) as report:
-        document = json.loads(_native.town(os.fspath(path), json.dumps(options), report))
+        document = json.loads(_native.town(read.path("path", path), json.dumps(options), report))
     # JSON has no bytes that are no text.
     return Town(**{**document, "dir": os.fspath(path)})

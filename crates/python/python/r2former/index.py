@@ -7,22 +7,36 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from . import _native
+from . import _arguments as read
 from ._html import table
 from ._images import ImageLike, Images, batches, is_one
-from ._options import Coordinates, QueryOptions, SearchOptions, Time, filter_of, numbers_of, search_of, time_of
+from ._options import Coordinates, QueryOptions, SearchOptions, Time, moment_of, search_of
 from ._progress import Progress, remark, reporting
-from .errors import RequestError
-from .model import Floats, Model, Path, default_model, floats
+from .errors import Error, RequestError
+from .model import Floats, Model, Path, floats, model_or_default
 from .results import AddReport, Answer, Answers, Places
 from .sequence import FrameTime, LiveSequence, Track, seconds
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+
+def _shard(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return str(value)
+    part, of = read.wholes(name, value, "(i, n)")
+    return f"{part}/{of}"
+
+
+class _Closed:
+    """Stands for the native part of an index that was closed."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RequestError("this index is closed: Index.open opens it again")
 
 
 class Index:
@@ -60,17 +74,17 @@ class Index:
             quantization: ``int8`` for smaller copies of the descriptors in memory, for the approximate search.
             on_disk: Keep the descriptors and their graph on disk.
         """
-        numbers = None if origin is None else numbers_of(origin)
+        numbers = read.given(read.coordinates, "origin", origin)
         given = {
-            "shards": shards,
-            "replicas": replicas,
-            "write_consistency": write_consistency,
-            "quantization": quantization,
-            "on_disk": on_disk,
+            "shards": read.given(read.whole, "shards", shards),
+            "replicas": read.given(read.whole, "replicas", replicas),
+            "write_consistency": read.given(read.whole, "write_consistency", write_consistency),
+            "quantization": read.given(read.text, "quantization", quantization),
+            "on_disk": read.flag("on_disk", on_disk),
         }
         collection = json.dumps({key: value for key, value in given.items() if value is not None})
-        own = (model or default_model())._native
-        return cls(_native.Index.create(os.fspath(path), own, positions, numbers, collection))
+        own, kind = model_or_default(model)._native, read.text("positions", positions)
+        return cls(_native.Index.create(read.path("path", path), own, kind, numbers, collection))
 
     @classmethod
     def open(cls, path: Path, *, device: str = "cpu", model: Model | None = None) -> Index:
@@ -81,15 +95,15 @@ class Index:
             device: Where its model computes; it is loaded when it is first needed.
             model: One that is loaded already: it has to be the index's own, under the same settings.
         """
-        index = cls(_native.Index.open(os.fspath(path), device))
+        index = cls(_native.Index.open(read.path("path", path), read.text("device", device)))
         if model is not None:
-            index._native.share(model._native)
+            index._native.share(model_or_default(model)._native)
         return index
 
     @classmethod
     def restore(cls, snapshot: Path, path: Path, *, device: str = "cpu") -> Index:
         """Creates an index in a new folder from a snapshot of :meth:`export`."""
-        return cls(_native.Index.restore(os.fspath(snapshot), os.fspath(path), device))
+        return cls(_native.Index.restore(read.path("snapshot", snapshot), read.path("path", path), read.text("device", device)))
 
     @property
     def path(self) -> str:
@@ -100,6 +114,17 @@ class Index:
     def positions(self) -> str:
         """``wgs84``, ``local`` or ``none``."""
         return self._native.positions
+
+    def close(self) -> None:
+        """Lets go of the folder once calls of other threads, and sequences that began here, have ended. An index that nobody
+        refers to any more is closed by itself; ``with Index.open(...) as index:`` closes it at the end."""
+        self._native = cast(_native.Index, _Closed())
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __len__(self) -> int:
         """Number of images."""
@@ -154,19 +179,19 @@ class Index:
         if not isinstance(source, (str, os.PathLike)):
             raise RequestError("add takes a folder, a table or a photograph; add_images takes images in memory")
         options = {
-            "label": label,
-            "kind": kind,
-            "update": update,
-            "skip_duplicates": skip_duplicates,
-            "moved": moved,
-            "utm_zone": utm_zone,
-            "cities": None if cities is None else [cities] if isinstance(cities, str) else list(cities),
-            "panorama": panorama,
-            "panorama_views": panorama_views,
-            "panorama_fov": panorama_fov,
-            "panorama_offset": panorama_offset,
-            "shard": f"{shard[0]}/{shard[1]}" if isinstance(shard, tuple) else shard,
-            "manifest": None if manifest is None else os.fspath(manifest),
+            "label": read.given(read.text, "label", label),
+            "kind": read.given(read.text, "kind", kind),
+            "update": read.flag("update", update),
+            "skip_duplicates": read.flag("skip_duplicates", skip_duplicates),
+            "moved": read.flag("moved", moved),
+            "utm_zone": read.given(read.text, "utm_zone", utm_zone),
+            "cities": read.given(read.texts, "cities", cities),
+            "panorama": read.text("panorama", panorama),
+            "panorama_views": read.given(read.whole, "panorama_views", panorama_views),
+            "panorama_fov": read.given(read.number, "panorama_fov", panorama_fov),
+            "panorama_offset": read.number("panorama_offset", panorama_offset),
+            "shard": read.given(_shard, "shard", shard),
+            "manifest": read.given(read.path, "manifest", manifest),
         }
         with reporting(progress) as report:
             document, notes = self._native.add_source(os.fspath(source), json.dumps(options), report)
@@ -202,23 +227,23 @@ class Index:
             progress: True for a bar (tqdm), or a function of (what, done, total).
         """
         one = is_one(images)
-        names = [names] if isinstance(names, str) else list(names)
+        names = read.texts("names", names)
 
-        def of(values: Any, number: int, is_value: Any) -> Any:
-            if values is None or is_value(values):
-                return values
-            return values[number]
+        def is_point(value: Any) -> bool:
+            if isinstance(value, Mapping):
+                return True
+            if not one or read.is_scalar(value) or hasattr(value, "columns"):
+                return False
+            return bool(values := list(value)) and read.is_number(values[0])
 
-        def scalar(value: Any) -> bool:
-            return isinstance(value, (int, float, str, date, Mapping))
-
-        def point(value: Any) -> bool:
-            return isinstance(value, Mapping) or (one and len(value) > 0 and isinstance(value[0], (int, float)))
-
-        for what, values in (("positions", positions), ("headings", headings), ("altitudes", altitudes), ("times", times), ("tags", tags)):
-            is_value = point if what == "positions" else scalar
-            if values is not None and not is_value(values) and len(values) != len(names):  # type: ignore[arg-type]
-                raise RequestError(f"there are {len(names)} names and {len(values)} {what}")  # type: ignore[arg-type]
+        columns = {
+            "position": read.each_of("positions", positions, names, read.coordinates, is_point),
+            "heading": read.each_of("headings", headings, names, read.number, read.is_scalar),
+            "altitude": read.each_of("altitudes", altitudes, names, read.number, read.is_scalar),
+            "time": read.each_of("times", times, names, moment_of, read.is_scalar),
+            "tags": read.each_of("tags", tags, names, read.tags, read.is_scalar),
+        }
+        update = read.flag("update", update)
         total: dict[str, Any] = {}
         number = 0
         started = perf_counter()
@@ -227,17 +252,8 @@ class Index:
             for items in batches(images, batch, names):
                 fields = []
                 for i in range(number, number + len(items)):
-                    position, time = of(positions, i, point), time_of(of(times, i, scalar))
-                    if isinstance(time, str):
-                        raise RequestError(f"times: {time!r}: seconds since 1970 or a datetime are needed")
-                    own = {
-                        "position": None if position is None else numbers_of(position),
-                        "heading": of(headings, i, scalar),
-                        "altitude": of(altitudes, i, scalar),
-                        "time": time,
-                        "tags": of(tags, i, scalar),
-                    }
-                    fields.append(json.dumps({key: value for key, value in own.items() if value is not None}, default=float))
+                    own = {key: values[i] for key, values in columns.items() if values[i] is not None}
+                    fields.append(json.dumps(own))
                 number += len(items)
                 document = json.loads(self._native.add_images(items, fields, update, None))
                 for key, value in document.items():
@@ -252,17 +268,19 @@ class Index:
 
     @contextmanager
     def writing(self) -> Iterator[Index]:
-        """Keeps the index locked for writing between calls, as each call otherwise opens it again and looks through it::
+        """Locks the index for writing, and keeps it locked between calls, as each call otherwise opens it again and looks through
+        it. Another process that writes makes this a :class:`BusyError`::
 
             with index.writing():
                 for frame, position in robot:
                     index.add_images(frame, next(names), position)
         """
-        self._native.keep_writer()
+        native = self._native
+        native.keep_writer()
         try:
             yield self
         finally:
-            self._native.release_writer()
+            native.release_writer()
 
     # The options of each overload are those of the method below.
     @overload
@@ -332,8 +350,6 @@ class Index:
             since=since,
             until=until,
         )
-        if isinstance(names, str):
-            names = [names]
         items = [item for part in batches(images, 256, names) for item in part]
         with reporting(progress) as report:
             answers = Answers(self._native.query(items, json.dumps(options), report))
@@ -355,9 +371,9 @@ class Index:
             **options: How each frame is searched, as of :meth:`query`: top, candidates, rerank, cascade, adaptive,
                 approximate, min_confidence, near, radius, tags, since, until.
         """
-        document = {**search_of(**options), "max_speed": float(max_speed)}
+        document = {**search_of(**options), "max_speed": read.number("max_speed", max_speed)}
         if max_step is not None:
-            document["max_step"] = float(max_step)
+            document["max_step"] = read.number("max_step", max_step)
         return LiveSequence(self._native.sequence(json.dumps(document)))
 
     def locate_sequence(
@@ -392,11 +408,14 @@ class Index:
             A :class:`Track` of n frames. One that cannot be read is where the motion puts it.
         """
         items = [item for part in batches(frames, 256, names) for item in part]
-        for what, values in (("times", times), ("moved", moved)):
-            if values is not None and len(values) != len(items):
-                raise RequestError(f"there are {len(items)} frames and {len(values)} {what}")
-        own_times = [None] * len(items) if times is None else [seconds(time) for time in times]
-        own_moved = [None] * len(items) if moved is None else [None if m is None else float(m) for m in moved]
+        known = [name for name, _ in items]
+
+        def column(what: str, values: Any, check: Any) -> builtins.list[Any]:
+            if values is not None and len(own := read.listed(what, values)) != len(known):
+                raise RequestError(f"there are {len(known)} frames and {len(own)} {what}")
+            return read.each_of(what, values, known, check, lambda _: False)
+
+        own_times, own_moved = column("times", times, seconds), column("moved", moved, read.number)
         sequence = self.sequence(max_speed=max_speed, max_step=max_step, **options)
         with reporting(progress) as report:
             sequence._native.push(items, own_times, own_moved, report)
@@ -408,8 +427,7 @@ class Index:
         Raises:
             RequestError: A name that is not in the index; the others are removed all the same.
         """
-        names = [names] if isinstance(names, str) else list(names)
-        document = json.loads(self._native.remove(names))
+        document = json.loads(self._native.remove(read.texts("names", names)))
         if document["unknown"]:
             raise RequestError(
                 f"not in the index: {', '.join(document['unknown'][:5])} ({document['removed']} others were removed)"
@@ -426,10 +444,14 @@ class Index:
         until: Time | None = None,
     ) -> Places:
         """The images, sorted by name; the filters are those of :meth:`query`."""
-        return Places(json.loads(self._native.list(json.dumps(filter_of(near, radius, tags, since, until)))))
+        where = search_of(near=near, radius=radius, tags=tags, since=since, until=until)
+        origin = self.info()["config"]["positions"].get("origin") if self.positions == "local" else None
+        numbers = None if origin is None else [origin[key] for key in ("lat", "lon", "altitude") if origin.get(key) is not None]
+        return Places(json.loads(self._native.list(json.dumps(where))), self.positions, numbers)
 
     def descriptors(self, names: Sequence[str]) -> Floats:
         """Global descriptors of images by name, float32 (n, d)."""
+        names = read.texts("names", names)
         values, dim = self._native.descriptors(names)
         return floats(values, (len(names), dim))
 
@@ -449,10 +471,16 @@ class Index:
 
     def export(self, file: Path) -> None:
         """Writes a snapshot to one new file."""
-        self._native.export(os.fspath(file))
+        self._native.export(read.path("file", file))
 
     def __repr__(self) -> str:
-        return f"<r2former.Index {self.path}: {len(self)} images, model {self._native.model_name}>"
+        if isinstance(self._native, _Closed):
+            return "<r2former.Index: closed>"
+        try:
+            count = f"{len(self)} images"
+        except Error as error:
+            count = type(error).__name__
+        return f"<r2former.Index {self.path}: {count}, model {self._native.model_name}>"
 
     def _repr_html_(self) -> str:
         info = self.info()

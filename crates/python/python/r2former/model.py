@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
 
@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native
+from . import _arguments as read
 from ._html import table
-from ._images import ImageLike, Images, batches, each
+from ._images import ImageLike, Images, batches, each, is_one
 from ._progress import Progress, remark, reporting
 from .errors import RequestError
 
@@ -158,11 +159,55 @@ class Matches:
         return f"<r2former.Matches: {len(self)} pairs, {int(self.inliers.sum())} inliers>"
 
 
+def _size(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return str(value)
+    height, width = read.wholes(name, value, "(height, width)")
+    return f"{height}x{width}"
+
+
+def _loaded_again(path: str | None, device: str, size: str | None, precision: str | None, fingerprint: str) -> Model:
+    model = Model.load(path, device=device, image_size=size, precision=precision)
+    if model.fingerprint != fingerprint:
+        raise RequestError(f"{path or 'the built-in model'}: is another model than the one that was pickled")
+    return model
+
+
+def _unpacked(file: bytes, device: str) -> Model:
+    return Model(_native.Model.load_bytes(file, device))
+
+
+#: How each option of an import is read.
+_IMPORT: dict[str, Callable[[str, Any], Any]] = {
+    "name": read.text,
+    "heads": read.whole,
+    "image_size": _size,
+    "grid": lambda name, value: read.wholes(name, value, "(rows, columns)"),
+    "pooling": read.text,
+    "normalisation": read.text,
+    "resize": read.text,
+    "position": read.text,
+    "vocabulary": read.path,
+    "layer": read.whole,
+    "neighbours": read.whole,
+    "local": read.text,
+    "num_local": read.whole,
+    "local_select": read.text,
+    "local_layer": read.whole,
+    "local_facet": read.text,
+    "local_dim": lambda name, value: str(value) if isinstance(value, str) else str(read.whole(name, value)),
+    "local_min_attention": read.number,
+    "local_min_similarity": read.number,
+}
+
+
 class Model:
     """A model on a device. Threads share it; it is put on its device when it is first needed."""
 
-    def __init__(self, native: _native.Model) -> None:
+    def __init__(self, native: _native.Model, loaded: tuple[str | None, str, str | None, str | None] | None = None) -> None:
         self._native = native
+        # Path, device, image size and precision, as load took them; None of an import.
+        self._loaded = loaded
 
     @classmethod
     def load(
@@ -188,8 +233,10 @@ class Model:
             ModelError: It is damaged, or no model of r2former (:meth:`import_checkpoint` reads others' files).
             DeviceError: An unknown device, or one that computes something else than the CPU.
         """
-        size = image_size if isinstance(image_size, (str, type(None))) else f"{image_size[0]}x{image_size[1]}"
-        return cls(_native.Model.load_file(None if path is None else os.fspath(path), device, size, precision))
+        size, kind = read.given(_size, "image_size", image_size), read.given(read.text, "precision", precision)
+        file = None if path is None else os.path.abspath(read.path("path", path))
+        native = _native.Model.load_file(read.given(read.path, "path", path), read.text("device", device), size, kind)
+        return cls(native, (file, device, size, kind))
 
     @classmethod
     def import_checkpoint(cls, path: Path, *, device: str = "cpu", **options: Any) -> Model:
@@ -204,11 +251,11 @@ class Model:
         Raises:
             ModelError: A file of another kind; the message names what was missing or unexpected.
         """
-        options = {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in options.items()}
-        size = options.get("image_size")
-        if isinstance(size, (tuple, list)):
-            options["image_size"] = f"{size[0]}x{size[1]}"
-        native, leftovers, notes = _native.Model.import_file(os.fspath(path), device, json.dumps(options))
+        for key in sorted(set(options) - set(_IMPORT)):
+            raise RequestError(f"{key} is no option of an import: {', '.join(_IMPORT)}")
+        options = {key: read.given(_IMPORT[key], key, value) for key, value in options.items()}
+        file, document = read.path("path", path), json.dumps(options)
+        native, leftovers, notes = _native.Model.import_file(file, read.text("device", device), document)
         remark(notes)
         if leftovers:
             remark([f"tensors not used: {', '.join(leftovers)}"])
@@ -261,7 +308,7 @@ class Model:
 
     def save(self, path: Path, *, half: bool = False) -> None:
         """Writes the model file (.safetensors); ``half`` stores 16-bit floats."""
-        self._native.save(os.fspath(path), half)
+        self._native.save(read.path("path", path), read.flag("half", half))
 
     def extract(
         self,
@@ -320,8 +367,18 @@ class Model:
                 :attr:`normalisation` applied.
         """
         if hasattr(tensor, "detach"):
+            if not tensor.is_floating_point():
+                raise TypeError(f"tensor: normalised floats are needed, not {tensor.dtype}: extract takes pixels")
             tensor = tensor.detach().cpu().float().numpy()
-        array = np.ascontiguousarray(tensor, dtype=np.float32)
+        if isinstance(tensor, np.ma.MaskedArray):
+            raise RequestError("tensor: a masked array: fill what is masked first")
+        try:
+            array = np.asarray(tensor)
+        except ValueError as error:
+            raise RequestError(f"tensor: images of one shape are needed: {error}") from error
+        if not np.issubdtype(array.dtype, np.floating):
+            raise TypeError(f"tensor: normalised floats are needed, not {array.dtype}: extract takes pixels")
+        array = np.ascontiguousarray(array, dtype=np.float32)
         if array.ndim == 3:
             array = array[None]
         if array.ndim != 4 or array.shape[1] != 3 or not array.size:
@@ -340,12 +397,13 @@ class Model:
 
         Args:
             query: :class:`Features` of one image, an image, or local features (k, 3 + d').
-            references: Features, images, or a list of local features.
+            references: Features of one or of several images, images, or a list of local features.
             method: ``model`` (the reranker's probability), ``ransac`` (inliers of one homography) or ``mutual`` (mutual
                 nearest neighbours).
         """
         if method not in ("model", "ransac", "mutual"):
             raise RequestError(f"'{method}' is not a method of comparing: model, ransac or mutual")
+        self._needs_local(method)
         first, cosine = self._local(query)
         others, cosines = self._local(references)
         if len(first) != 1:
@@ -366,6 +424,7 @@ class Model:
             query: :class:`Features` of one image, an image, or local features (k, 3 + d').
             reference: Likewise, (l, 3 + d').
         """
+        self._needs_local("ransac")
         first, second = self._local(query)[0], self._local(reference)[0]
         if len(first) != 1 or len(second) != 1:
             raise RequestError(f"two images are matched, not {len(first)} with {len(second)}")
@@ -397,18 +456,65 @@ class Model:
         scale = np.array([width / resized[1], height / resized[0]]) * longer
         return scale, np.array([corner[1], corner[0]]) / longer
 
+    def _needs_local(self, method: str) -> None:
+        if not self.local_dim:
+            raise RequestError(f"model {self.name} has no local features: '{method}' compares them; Features.similarity compares descriptors")
+
     def _local(self, of: Any) -> tuple[list[Floats], Floats | None]:
-        row = self._native.local_row
-
-        def is_local(array: Any) -> bool:
-            return isinstance(array, np.ndarray) and array.dtype == np.float32 and array.ndim == 2 and array.shape[1] == row
-
-        if is_local(of):
-            return [of], None
-        if isinstance(of, (list, tuple)) and of and all(is_local(array) for array in of):
-            return list(of), None
-        features = of if isinstance(of, Features) else self.extract(of)
+        """Local features of each image, and global descriptors where they are known."""
+        if isinstance(of, Features):
+            return self._features_of([of])
+        if self._is_table(of):
+            return [self._rows(of)], None
+        if isinstance(of, Iterable) and not is_one(of) and not isinstance(of, (str, os.PathLike, Mapping)):
+            items = list(of) if not hasattr(of, "shape") else None
+            if items and all(isinstance(one, Features) for one in items):
+                return self._features_of(items)
+            if items and all(self._is_table(one) for one in items):
+                return [self._rows(one) for one in items], None
+            if items and any(self._is_table(one) or isinstance(one, Features) for one in items):
+                raise RequestError("images, Features and arrays of local features are not mixed in one list")
+            of = of if items is None else items
+        features = self.extract(of)
         return [features.rows(i) for i in range(len(features))], features.global_
+
+    def _features_of(self, parts: Sequence[Features]) -> tuple[list[Floats], Floats]:
+        rows = [self._rows(part.rows(i)) for part in parts for i in range(len(part))]
+        if any(part.global_.shape[1:] != (self.global_dim,) for part in parts):
+            raise RequestError(f"these are features of another model: global descriptors of {self.global_dim} dimensions are needed")
+        return rows, np.concatenate([part.global_ for part in parts])
+
+    def _is_table(self, of: Any) -> bool:
+        """Whether these are local features, and not grey pixels, of which none is negative."""
+        if not (isinstance(of, np.ndarray) and of.ndim == 2 and np.issubdtype(of.dtype, np.floating)):
+            return False
+        return of.shape[1] == self.local_dim + 3 or bool((of < 0).any())
+
+    def _rows(self, of: Any) -> Floats:
+        """Local features as the native part takes them."""
+        width = self.local_dim + 3
+        if of.shape[1] != width:
+            raise RequestError(
+                f"local features of shape {tuple(of.shape)}: (k, {width}) are needed, x, y, attention and the vector of {width - 3} values "
+                "of this model"
+            )
+        rows: Floats = np.ascontiguousarray(of, dtype=np.float32)
+        if not np.isfinite(rows).all():
+            raise RequestError("local features with a value that is not finite")
+        return rows
+
+    def __copy__(self) -> Model:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Model:
+        """A model does not change: copies are the model itself."""
+        return self
+
+    def __reduce__(self) -> Any:
+        """Where its file is, or what was imported, and how it computes: another process loads it again."""
+        if self._loaded is None:
+            return _unpacked, (self._native.file(), self.device)
+        return _loaded_again, (*self._loaded, self.fingerprint)
 
     def __repr__(self) -> str:
         return f"<r2former.Model {self.name} on {self.device}, images {self.image_size}, {self.global_dim} dimensions>"
@@ -432,7 +538,7 @@ def rerank(
     method: str = "model",
 ) -> Reranking:
     """As :meth:`Model.rerank`, of the built-in model by default."""
-    return (model or default_model()).rerank(query, references, method=method)
+    return model_or_default(model).rerank(query, references, method=method)
 
 
 _default: Model | None = None
@@ -446,4 +552,11 @@ def default_model() -> Model:
     return _default
 
 
-__all__ = ["Features", "Matches", "Model", "Reranking", "default_model", "rerank"]
+def model_or_default(model: Any) -> Model:
+    """A model that was given, or the built-in one."""
+    if model is not None and not isinstance(model, Model):
+        raise TypeError(f"model: a Model is needed, not {type(model).__name__}: Model.load(path) reads a file")
+    return default_model() if model is None else model
+
+
+__all__ = ["Features", "Matches", "Model", "Reranking", "default_model", "model_or_default", "rerank"]

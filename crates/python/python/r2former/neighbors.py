@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._arguments import whole
 from .errors import RequestError
-from .model import Features, Floats, Model, default_model
+from .model import Features, Floats, Model, model_or_default
 
 
 class PlaceNeighbors:
@@ -80,7 +81,7 @@ class PlaceNeighbors:
             numbers of references (q, k).
         """
         features = self._fitted()
-        count = self.n_neighbors if n_neighbors is None else n_neighbors
+        count = whole("n_neighbors", self.n_neighbors if n_neighbors is None else n_neighbors)
         if not 1 <= count <= len(features):
             raise RequestError(f"n_neighbors={count}: must be 1 to {len(features)}, the number of references")
         queries = self._features(X)
@@ -93,7 +94,7 @@ class PlaceNeighbors:
             own = np.arange(len(features)) if part is None else np.sort(part[i])
             own = own[np.argsort(-similarity[i, own], kind="stable")]
             if self.rerank != "none":
-                model = self.model or default_model()
+                model = model_or_default(self.model)
                 own = own[model.rerank(queries[i], features[own], method=self.rerank).order]
             order[i] = own[:count]
         if not return_distance:
@@ -119,7 +120,7 @@ class PlaceNeighbors:
         return float((found == truth).reshape(len(truth), -1).all(axis=1).mean())
 
     def _features(self, X: Any) -> Features:
-        return X if isinstance(X, Features) else (self.model or default_model()).extract(X, self.batch)
+        return X if isinstance(X, Features) else model_or_default(self.model).extract(X, self.batch)
 
     def _fitted(self) -> Features:
         features = getattr(self, "features_", None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 from . import _native
 from ._html import table
 from ._listed import Listed
+from .errors import RequestError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -249,10 +250,35 @@ def _caption(answer: Answer) -> str:
     return caption
 
 
+class Kept:
+    """Documents of the native part, as they travel to another process."""
+
+    def __init__(self, json: str, geojson: str, refused: str | None) -> None:
+        self._json, self._geojson, self._refused = json, geojson, refused
+
+    @classmethod
+    def of(cls, native: _native.Answers | _native.Track | Kept) -> Kept:
+        """What they say, and why they have no GeoJSON where they have none."""
+        if isinstance(native, Kept):
+            return native
+        try:
+            return cls(native.json(), native.geojson(), None)
+        except RequestError as error:
+            return cls(native.json(), "", str(error))
+
+    def json(self) -> str:
+        return self._json
+
+    def geojson(self) -> str:
+        if self._refused is not None:
+            raise RequestError(self._refused)
+        return self._geojson
+
+
 class Answers(Listed[Answer]):
     """Answers in the order of their queries."""
 
-    def __init__(self, native: _native.Answers) -> None:
+    def __init__(self, native: _native.Answers | Kept) -> None:
         self._native = native
         self._items = [Answer(document, self) for document in json.loads(native.json())["answers"]]
 
@@ -272,6 +298,9 @@ class Answers(Listed[Answer]):
     def to_pandas(self) -> pd.DataFrame:
         """A row for each match, and one for each query without any."""
         return _frame(self._items)
+
+    def __reduce__(self) -> Any:
+        return Answers, (Kept.of(self._native),)
 
     def __repr__(self) -> str:
         return f"<r2former.Answers of {len(self)} queries>"
@@ -406,8 +435,11 @@ class Place:
 class Places(Listed[Place]):
     """Images of an index, sorted by name."""
 
-    def __init__(self, documents: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self, documents: Sequence[Mapping[str, Any]], positions: str = "wgs84", origin: Sequence[float] | None = None
+    ) -> None:
         self._documents = list(documents)
+        self._positions, self._origin = positions, origin
         self._items = [
             Place(
                 entry["id"],
@@ -426,10 +458,14 @@ class Places(Listed[Place]):
         return list(self._documents)
 
     def to_geojson(self) -> dict[str, Any]:
-        """A FeatureCollection of the places with a position in degrees."""
+        """A FeatureCollection of the places with a position: longitude first, as in RFC 7946.
+
+        Raises:
+            RequestError: An index without positions, or in local metres without an origin.
+        """
         features = []
-        for place in self._items:
-            if isinstance(place.position, LatLon):
+        for place, at in zip(self._items, self._coordinates()):
+            if at is not None:
                 properties = {
                     "name": place.name,
                     "heading": place.heading,
@@ -437,9 +473,24 @@ class Places(Listed[Place]):
                     "time": place.time,
                     "tags": place.tags,
                 }
-                point = {"type": "Point", "coordinates": [place.position.lon, place.position.lat]}
+                point = {"type": "Point", "coordinates": at}
                 features.append({"type": "Feature", "id": place.id, "geometry": point, "properties": properties})
         return {"type": "FeatureCollection", "features": features}
+
+    def _coordinates(self) -> list[list[float] | None]:
+        """Longitude, latitude and, of a local position with a known height, metres."""
+        points = [place.position for place in self._items]
+        if self._positions == "wgs84":
+            return [[at.lon, at.lat] if isinstance(at, LatLon) else None for at in points]
+        if self._positions == "none":
+            raise RequestError("this index has no positions, and GeoJSON needs them")
+        if self._origin is None:
+            raise RequestError(
+                "this index has positions in local metres without an origin, and GeoJSON needs degrees: create it with an origin"
+            )
+        local = [(at.x, at.y, at.z) for at in points if isinstance(at, LocalPoint)]
+        found = iter(_native.degrees(self._origin, local))
+        return [next(found) if isinstance(at, LocalPoint) else None for at in points]
 
     def to_pandas(self) -> pd.DataFrame:
         """A row for each image."""

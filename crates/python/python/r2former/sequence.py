@@ -9,11 +9,12 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Union
 
 from . import _native
+from ._arguments import given, number, text
 from ._html import table
 from ._images import ImageLike, item
 from ._listed import Listed
 from .errors import RequestError
-from .results import Answers, Match, Position, coordinates, match_of, position_of, shown
+from .results import Answers, Kept, Match, Position, coordinates, match_of, position_of, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 FrameTime = Union[int, float, datetime]
 
 
-def seconds(time: FrameTime | None) -> float | None:
+def seconds(name: str, time: Any) -> float:
     if isinstance(time, datetime):
         if time.tzinfo is None:
-            raise RequestError(f"{time}: its zone is not known: use datetime(..., tzinfo=timezone.utc)")
+            raise RequestError(f"{name}: {time}: its zone is not known: use datetime(..., tzinfo=timezone.utc)")
         return time.astimezone(timezone.utc).timestamp()
-    return None if time is None else float(time)
+    return number(name, time)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Track(Listed[TrackPoint]):
         answers: The answer of each frame by itself, n of them.
     """
 
-    def __init__(self, answers: Answers, native: _native.Track) -> None:
+    def __init__(self, answers: Answers, native: _native.Track | Kept) -> None:
         self.answers = answers
         self._native = native
         self._documents: list[dict[str, Any]] = json.loads(native.json())
@@ -119,6 +120,9 @@ class Track(Listed[TrackPoint]):
             for own, point in zip(about, self._items)
         ]
         return pd.DataFrame(rows)
+
+    def __reduce__(self) -> Any:
+        return Track, (self.answers, Kept.of(self._native))
 
     def __repr__(self) -> str:
         return f"<r2former.Track of {len(self)} frames>"
@@ -163,8 +167,9 @@ class LiveSequence:
         Returns:
             None while no frame had a candidate.
         """
-        own = item(frame, name, len(self))
-        return fix_of(json.loads(self._native.push([own], [seconds(time)], [moved], None)))
+        own = item(frame, given(text, "name", name), len(self))
+        at, metres = given(seconds, "time", time), given(number, "moved", moved)
+        return fix_of(json.loads(self._native.push([own], [at], [metres], None)))
 
     def __len__(self) -> int:
         """Number of frames."""
