@@ -2,16 +2,13 @@
 
 use crate::config::{OptimizerConfig, OptimizerKind, Schedule, ScheduleConfig};
 use crate::{Result, TrainError};
-use burn::lr_scheduler::LrSchedulerConfig;
-use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrSchedulerConfig};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::Tensor;
+use r2former_model::R2Former;
 use r2former_model::weights::{Tensors, param_id};
-use r2former_model::{BackboneConfig, ModelConfig, R2Former};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Adam's epsilon, as in PyTorch.
@@ -22,14 +19,12 @@ pub(crate) struct Optimizer {
     backbone: ModuleOptimizer,
     rest: ModuleOptimizer,
     backbone_ids: Vec<ParamId>,
-    /// Parameters of the backbone that lie so many blocks before the local features.
-    before: BTreeMap<i32, Vec<ParamId>>,
     config: OptimizerConfig,
 }
 
 impl Optimizer {
-    /// An optimiser of the parameters of a model.
-    pub(crate) fn new(config: OptimizerConfig, model: &ModelConfig, tensors: &Tensors) -> Self {
+    /// An optimiser of the parameters with these names.
+    pub(crate) fn new(config: OptimizerConfig, tensors: &Tensors) -> Self {
         let own = tensors.keys().filter(|name| name.starts_with("backbone."));
         let backbone_ids: Vec<ParamId> = own.map(|name| param_id(name)).collect();
         // Norms and biases are vectors; nothing else is.
@@ -76,9 +71,7 @@ impl Optimizer {
                 )
             }
         };
-        let before =
-            if config.layer_decay < 1.0 { before_local_features(model, tensors) } else { BTreeMap::new() };
-        Self { backbone: build(), rest: build(), backbone_ids, before, config }
+        Self { backbone: build(), rest: build(), backbone_ids, config }
     }
 
     /// One step; returns the gradient's norm before clipping.
@@ -98,20 +91,8 @@ impl Optimizer {
         };
         model.visit(&mut parts);
         let [backbone, rest] = parts.found;
-        let model = self.backbone.step(self.backbone_rate(lr), model, backbone);
+        let model = self.backbone.step(lr * self.config.backbone_lr_scale, model, backbone);
         (self.rest.step(lr, model, rest), norm)
-    }
-
-    /// The learning rates of the backbone's parameters.
-    fn backbone_rate(&self, lr: f64) -> ModuleLearningRate {
-        let lr = lr * self.config.backbone_lr_scale;
-        let mut rates = ModuleLrSchedulerConfig::new(LrSchedulerConfig::Constant(lr));
-        for (blocks, ids) in &self.before {
-            let rate = LrSchedulerConfig::Constant(lr * self.config.layer_decay.powi(*blocks));
-            rates = rates.with_group(ParamGroup::from_ids(ids.clone()), rate);
-        }
-        // Constants are always sound.
-        rates.init().map_or_else(|_| lr.into(), |mut rates| rates.step())
     }
 
     /// Writes its state.
@@ -136,29 +117,6 @@ impl Optimizer {
         self.rest = read("rest", self.rest)?;
         Ok(self)
     }
-}
-
-/// Parameters of a transformer by the number of blocks between them and the tokens that become local features (those after
-/// the last block, where there are none). What comes later is in none.
-fn before_local_features(model: &ModelConfig, tensors: &Tensors) -> BTreeMap<i32, Vec<ParamId>> {
-    let mut before = BTreeMap::<i32, Vec<ParamId>>::new();
-    let BackboneConfig::Vit(vit) = &model.backbone else { return before };
-    let top = model.local.as_ref().map_or(vit.depth, |local| vit.local_layer(local.layer));
-    for name in tensors.keys() {
-        let Some(part) = name.strip_prefix("backbone.") else { continue };
-        let block =
-            part.strip_prefix("blocks.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
-        let after = match block {
-            Some(number) => number + 1,
-            None if part.starts_with("norm") => continue,
-            // Patches and positions come before the first block.
-            None => 0,
-        };
-        if after < top {
-            before.entry((top - after) as i32).or_default().push(param_id(name));
-        }
-    }
-    before
 }
 
 /// The norm of the gradient of all parameters.

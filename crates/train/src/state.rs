@@ -214,7 +214,7 @@ impl RunDir {
             true => Some(load(&dir.join("ema.safetensors"))?),
             false => None,
         };
-        let optimizer = Optimizer::new(config.optimizer, &model.config, &model.tensors).load(&dir)?;
+        let optimizer = Optimizer::new(config.optimizer, &model.tensors).load(&dir)?;
         Ok(Resumed { model, ema, optimizer, state: file.state, mined: file.mined })
     }
 }

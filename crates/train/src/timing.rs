@@ -103,7 +103,7 @@ fn time(
     let device = Device::flex().autodiff();
     let mut model = R2Former::random(config, 0, &device)?;
     let tensors = model.to_tensors()?;
-    let mut optimizer = Optimizer::new(TrainConfig::preset(Stage::Joint).optimizer, config, &tensors);
+    let mut optimizer = Optimizer::new(TrainConfig::preset(Stage::Joint).optimizer, &tensors);
     let mut times = [const { Vec::new() }; 3];
     for _ in 0..=runs {
         let start = Instant::now();

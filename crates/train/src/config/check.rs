@@ -239,8 +239,6 @@ impl PlaceRules {
 impl OptimizerConfig {
     fn check(&self) -> Result<()> {
         each("optimizer", "above 0", &[("lr", self.lr)], |value| value > 0.0)?;
-        let decay = [("layer_decay", self.layer_decay)];
-        each("optimizer", "above 0 and at most 1", &decay, |value| value > 0.0 && value <= 1.0)?;
         let sizes = [
             ("backbone_lr_scale", self.backbone_lr_scale),
             ("weight_decay", self.weight_decay),

@@ -142,11 +142,6 @@ const SECTIONS: &[(&str, &str, &[Key])] = &[
             ("kind", None, "adam, adamw or sgd"),
             ("lr", None, "learning rate after warm-up"),
             ("backbone_lr_scale", None, "factor on the backbone's learning rate"),
-            (
-                "layer_decay",
-                None,
-                "another for each block before that of the local features, as 0.75; 1: all alike",
-            ),
             ("weight_decay", None, "not applied to norms and biases"),
             ("betas", None, "Adam's beta1 and beta2; the first is SGD's momentum"),
             ("clip", None, "largest gradient norm; 0: no clipping"),

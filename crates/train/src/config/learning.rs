@@ -60,11 +60,6 @@ pub enum OptimizerKind {
     Sgd,
 }
 
-/// Of configurations that do not say.
-fn all_alike() -> f64 {
-    1.0
-}
-
 /// The optimiser.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,10 +70,6 @@ pub struct OptimizerConfig {
     pub lr: f64,
     /// Factor on the learning rate for the backbone.
     pub backbone_lr_scale: f64,
-    /// Factor on the learning rate of a block of the backbone for each block between it and the one whose tokens become
-    /// local features (the last one, where none is chosen); 1: all alike.
-    #[serde(default = "all_alike")]
-    pub layer_decay: f64,
     /// Weight decay; never applied to norms and biases.
     pub weight_decay: f64,
     /// Adam's beta1 and beta2; the first is SGD's momentum.

@@ -101,7 +101,6 @@ impl TrainConfig {
                 kind: if global { OptimizerKind::Adam } else { OptimizerKind::Adamw },
                 lr,
                 backbone_lr_scale: 1.0,
-                layer_decay: 1.0,
                 weight_decay: if global { 0.0 } else { 0.03 },
                 betas: [0.9, 0.999],
                 clip: 0.0,

@@ -73,8 +73,7 @@ impl<'a> Run<'a> {
         };
         let model_config = checkpoint.config.clone();
         let tensors = checkpoint.tensors.clone();
-        let optimizer =
-            optimizer.unwrap_or_else(|| Optimizer::new(config.optimizer, &model_config, &tensors));
+        let optimizer = optimizer.unwrap_or_else(|| Optimizer::new(config.optimizer, &tensors));
         let model = checkpoint.model(&learning[0])?;
         let model = model.map(&mut Freeze(&frozen_parameters(config, &model_config, &tensors)));
         let ema = match (config.optimizer.ema_decay > 0.0, ema) {

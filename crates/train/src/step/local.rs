@@ -119,7 +119,6 @@ mod tests {
     use crate::step::{Frozen, step};
     use burn::module::Module;
     use r2former_data::image::{Preprocess, ResizeMode};
-    use r2former_model::weights::RawTensor;
     use r2former_model::{BackboneConfig, Checkpoint, LocalConfig, ModelConfig, VitConfig};
     use rand::Rng as _;
 
@@ -245,12 +244,11 @@ mod tests {
         assert!(unlit.abs() < 1e-5 && lit > 1e-3, "{unlit} {lit}");
     }
 
-    /// By how much a step has changed each parameter, at most.
-    fn changes(freeze_blocks: usize, layer_decay: f64) -> Vec<(String, f32)> {
+    /// Names of parameters that a step has changed.
+    fn changed(freeze_blocks: usize) -> Vec<String> {
         let start = checkpoint();
         let mut config = config();
         config.model.freeze_blocks = freeze_blocks;
-        config.optimizer.layer_decay = layer_decay;
         config.loss.distillation_weight = if freeze_blocks < 3 { 1.0 } else { 0.0 };
         let device = Device::flex().autodiff();
         let model = R2Former::from_tensors(&start.config, start.tensors.clone(), &device).unwrap();
@@ -262,37 +260,16 @@ mod tests {
         let fixed = Fixed { backbone: backbone.as_ref(), teacher: teacher.as_ref() };
         let (grads, losses) = step(&model, &device, fixed, &batch(&config), &config, SIZE, 0).unwrap();
         assert!(losses.local.unwrap() > 0.0 && losses.global.is_none() && losses.rerank.is_none());
-        let mut optimizer = Optimizer::new(config.optimizer, &start.config, &start.tensors);
+        let mut optimizer = Optimizer::new(config.optimizer, &start.tensors);
         let (model, norm) = optimizer.step(1e-3, model, grads);
         assert!(norm > 0.0);
         let after = model.to_tensors().unwrap();
-        let most = |(name, raw): (&String, &RawTensor)| {
-            let pairs = raw.data.iter().zip(&after[name].data);
-            (name.clone(), pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max))
-        };
-        start.tensors.iter().map(most).collect()
-    }
-
-    /// Names of parameters that a step has changed.
-    fn changed(freeze_blocks: usize) -> Vec<String> {
-        let all = changes(freeze_blocks, 1.0).into_iter();
-        all.filter(|(_, most)| *most > 0.0).map(|(name, _)| name).collect()
-    }
-
-    #[test]
-    fn earlier_blocks_learn_more_slowly() {
-        let [even, decayed] = [1.0, 0.5].map(|decay| changes(0, decay));
-        let layer = checkpoint().config.local.expect("local features").layer.unwrap_or(2) as i32;
-        for ((name, even), (_, decayed)) in even.iter().zip(&decayed).filter(|((_, even), _)| *even > 0.0) {
-            let after = match name.strip_prefix("backbone.blocks.") {
-                Some(rest) => rest[..1].parse::<i32>().unwrap() + 1,
-                None if name.starts_with("backbone.") => 0,
-                None => layer,
-            };
-            let factor = 0.5_f32.powi((layer - after).max(0));
-            assert!((decayed / even / factor - 1.0).abs() < 0.02, "{name}: {even} and {decayed}, {factor}");
-        }
-        assert!(even.iter().any(|(name, most)| name.starts_with("backbone.blocks.0.") && *most > 0.0));
+        start
+            .tensors
+            .iter()
+            .filter(|(name, raw)| after[*name] != **raw)
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     #[test]
