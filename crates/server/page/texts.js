@@ -150,6 +150,7 @@ const TEXTS = {
   "batch.maxPlacesHelp": "Not exceeded between two frames: places in the order of their names",
   "batch.playhead": "Frame",
   "batch.frame": "Frame {frame} of {count}: {name}",
+  "batch.ended": "The sequence ended at {name}, which has no answer. “Try failed ones again” begins it again.",
   "batch.state.tracked": "On the track",
   "batch.stop": "Stop",
   "batch.clear": "Clear",

@@ -252,17 +252,12 @@ def several(visit, world, shots):
     visit.accessible("several photographs")
     shots(page, "several")
 
-    def export(name):
-        with page.expect_download() as download:
-            page.get_by_role("button", name=name, exact=True).click()
-        return Path(download.value.path()).read_text()
-
-    rows = list(csv.DictReader(io.StringIO(export("CSV"))))
+    rows = list(csv.DictReader(io.StringIO(export(page, "CSV"))))
     assert len(rows) == 6 * 5 + 1 and {row["query"] for row in rows} >= {"broken.jpg"}, len(rows)
     assert all(float(row["lat"]) and float(row["weighted_lat"]) for row in rows if row["rank"])
-    features = json.loads(export("GeoJSON"))["features"]
+    features = json.loads(export(page, "GeoJSON"))["features"]
     assert sum(feature["properties"]["kind"] == "estimate" for feature in features) == 6
-    points = xml.fromstring(export("GPX")).findall("{http://www.topografix.com/GPX/1/1}wpt")
+    points = xml.fromstring(export(page, "GPX")).findall("{http://www.topografix.com/GPX/1/1}wpt")
     answered = {row["query"] for row in rows if row["status"] == "answered"}
     assert len(points) == len(answered) >= 3, f"{len(points)} points of {len(answered)} answers"
     page.locator("#pane-batch tbody .open").nth(2).click()
@@ -270,6 +265,22 @@ def several(visit, world, shots):
     page.locator("#tab-batch").click()
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#pane-batch tbody tr")).to_have_count(0)
+    # What was stopped is called so.
+    page.route("**/v1/locate?*", lambda route: None)
+    visit.drop(*[world.photo(row) for row in world.queries[:3]])
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".state-stopped")).to_have_count(3)
+    assert [row["status"] for row in csv.DictReader(io.StringIO(export(page, "CSV")))] == ["stopped"] * 3
+    assert [feature["properties"]["status"] for feature in json.loads(export(page, "GeoJSON"))["features"]] == ["stopped"] * 3
+    page.unroute_all(behavior="ignoreErrors")
+    page.get_by_role("button", name="Clear").click()
+
+
+def export(page, name):
+    """The file that a button of the table offers."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name=name, exact=True).click()
+    return Path(download.value.path()).read_text()
 
 
 def walking(visit, world, shots):
@@ -303,12 +314,46 @@ def walking(visit, world, shots):
     visit.settle()
     visit.accessible("a sequence")
     shots(page, "sequence")
-    with page.expect_download() as download:
-        page.get_by_role("button", name="GPX", exact=True).click()
-    assert Path(download.value.path()).read_text().count("<trkpt ") == 6
-    page.unroute_all()
+    assert export(page, "GPX").count("<trkpt ") == 6
+    losing(visit)
     page.reload()
     visit.ready()
+
+
+def losing(visit):
+    """An answer of a sequence is lost: the same photograph is sent again, and no other one gets its answer. A frame that cannot be settled ends it."""
+    page = visit.page
+    similarities = page.locator("#pane-batch tbody td:nth-child(3)")
+    before = similarities.all_inner_texts()
+    asked = []
+
+    def lose(route):
+        asked.append(route)
+        if len(asked) == 2:
+            route.fetch()
+            return route.abort("connectionreset")
+        return route.continue_()
+
+    def again():
+        page.get_by_label("Frames of one sequence").uncheck()
+        page.get_by_label("Frames of one sequence").check()
+
+    page.route("**/v1/sessions/*/frames", lose)
+    again()
+    expect(page.locator(".state-tracked")).to_have_count(6)
+    assert len(asked) == 7 and similarities.all_inner_texts() == before, (len(asked), before, similarities.all_inner_texts())
+    lost = [text for text in visit.wrong if "ERR_CONNECTION_RESET" in text]
+    assert len(lost) == 1, visit.wrong
+    visit.wrong.remove(lost[0])
+    page.unroute_all()
+    page.route("**/v1/sessions/*/frames", lambda route: route.fulfill(status=403, json={"detail": "not now"}))
+    again()
+    expect(page.locator(".state-stopped")).to_have_count(5)
+    rows = list(csv.DictReader(io.StringIO(export(page, "CSV"))))
+    assert [(row["status"], row["error"]) for row in rows] == [("failed", "not now"), *[("stopped", "")] * 5], rows
+    page.unroute_all()
+    page.get_by_role("button", name="Try failed ones again").click()
+    expect(page.locator(".state-tracked")).to_have_count(6)
 
 
 def managing(visit, world, shots):
