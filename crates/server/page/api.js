@@ -20,7 +20,7 @@ export const key = {
   set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
 };
 
-/** What happens when a key is needed. */
+/** What happens when a key is needed: told whether one was sent, which the service does not know. */
 let onUnauthorized = () => {};
 export const whenUnauthorized = (handler) => (onUnauthorized = handler);
 
@@ -36,7 +36,8 @@ export const address = (path, parameters = {}) => {
 
 async function ask(url, options = {}) {
   const headers = new Headers(options.headers);
-  if (key.get()) headers.set("Authorization", `Bearer ${key.get()}`);
+  const sent = key.get();
+  if (sent) headers.set("Authorization", `Bearer ${sent}`);
   let response;
   try {
     response = await fetch(url, { ...options, headers });
@@ -47,7 +48,8 @@ async function ask(url, options = {}) {
   if (response.ok) return response;
   const document = await response.json().catch(() => ({ title: response.statusText }));
   const wait = Number(response.headers.get("Retry-After")) || null;
-  if (response.status === 401) onUnauthorized();
+  // An answer that was on its way while another key was entered says nothing of this one.
+  if (response.status === 401 && sent === key.get()) onUnauthorized(Boolean(sent));
   throw new Problem(response.status, document, wait);
 }
 

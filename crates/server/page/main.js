@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { clearAnswer, currentPhoto, locatePhoto } from "./answer.js";
-import { app, forgetPlaces, loadPlaces, on, places } from "./app.js";
+import { app, forgetPlaces, loadPlaces, may, on, places } from "./app.js";
 import { addPhotos, clearBatch, openBatch } from "./batch.js";
 import { isDrawing, listKnownTags, offerAgain, openFilters, passes, setDrawing } from "./filters.js";
 import { openFloor } from "./floor.js";
@@ -47,8 +47,8 @@ const tabOpen = () => TABS.find((name) => !$(`#pane-${name}`).hidden);
 function take(files) {
   const photos = [...files].filter((file) => file.type.startsWith("image/") || /\.(jpe?g|png|webp|avif|heic|heif|tiff?|bmp|gif|jxl|jp2)$/i.test(file.name));
   if (!photos.length) return toast(t("photo.notImages"), [], "error");
-  if (!app.index) return;
-  if (tabOpen() === "places" && photos.length === 1) return pickForAdding(photos[0]);
+  if (!app.index) return toast(t("photo.notYet"), [], "error");
+  if (tabOpen() === "places" && photos.length === 1 && may("write")) return pickForAdding(photos[0]);
   if (photos.length === 1 && tabOpen() !== "batch") {
     openTab("locate");
     locatePhoto(photos[0]);
@@ -129,18 +129,27 @@ async function filesOf(entry) {
 
 // The key
 
-function askForKey(needed = false) {
+function askForKey(why = "") {
   const dialog = $("#key-dialog");
   if (dialog.open) return;
-  const input = h("input", { type: "password", id: "key", autocomplete: "off", spellcheck: "false", value: api.key.get() ?? "" });
-  const form = h("form", { method: "dialog", on: { submit: (event) => {
+  const input = h("input", { type: "password", id: "key", autocomplete: "off", spellcheck: "false", value: api.key.get() ?? "", "aria-describedby": "key-why" });
+  const form = h("form", { method: "dialog", on: { submit: async (event) => {
     const choice = event.submitter?.value;
     if (choice === "cancel") return;
-    api.key.set(choice === "forget" ? null : input.value.trim());
-    start();
+    event.preventDefault();
+    sayWhy("");
+    const former = choice === "forget" ? null : api.key.get();
+    if (choice === "forget") input.value = "";
+    api.key.set(input.value.trim());
+    const problem = await start();
+    if (!problem) return dialog.close();
+    // A key that is refused leaves the one before, and the dialog says why.
+    api.key.set(former);
+    if (problem.status !== 401) sayWhy(problem.message);
   } } },
   h("h2", { id: "key-title", text: t("key.title") }),
-  h("p", { class: "quiet", text: `${needed ? `${t("key.needed")} ` : ""}${t("key.help")}` }),
+  h("p", { class: "why", id: "key-why", role: "alert" }),
+  h("p", { class: "quiet", text: t("key.help") }),
   h("label", { class: "field" }, h("span", { text: t("key.field") }), input),
   h("p", { class: "quiet", text: t("key.role", { role: t(`key.role.${app.config.role}`) }) }),
   h("div", { class: "buttons" },
@@ -156,10 +165,24 @@ function askForKey(needed = false) {
   });
   dialog.showModal();
   input.focus();
+  sayWhy(why);
+}
+
+/** Why a key is asked for; said to screen readers each time, the same words too. */
+function sayWhy(why) {
+  const [text, input] = [$("#key-why"), $("#key")];
+  text.textContent = "";
+  text.hidden = !why;
+  input.setAttribute("aria-invalid", String(why === t("key.unknown")));
+  if (why) requestAnimationFrame(() => (text.textContent = why));
 }
 
 $("#key-open").addEventListener("click", () => askForKey());
-api.whenUnauthorized(() => askForKey(true));
+api.whenUnauthorized((sent) => {
+  const why = t(sent ? "key.unknown" : "key.needed");
+  if ($("#key-dialog").open) sayWhy(why);
+  else askForKey(why);
+});
 
 // The service and its index
 
@@ -170,23 +193,39 @@ async function checkHealth() {
   $("#health").title = t(`status.${state}`);
 }
 
+/** Asks the service what it has and what this key may do; gives the problem where there is one. An index that is open stays, with all work on it. */
 async function start() {
   checkHealth();
+  let config, service;
   try {
-    app.config = await api.config();
-    app.service = await api.indexes();
+    config = await api.config();
+    service = await api.indexes();
   } catch (problem) {
-    if (problem.status !== 401) {
+    if (problem.status !== 401 && !app.index) {
       $("#answer").replaceChildren(h("div", { class: "error", role: "alert" }, h("h2", { text: t("app.failed") }), h("p", { text: problem.message }),
         h("button", { type: "button", text: t("locate.retry"), on: { click: start } })));
     }
-    return;
+    return problem;
   }
-  const { indexes } = app.service;
+  const couldWrite = may("write");
+  Object.assign(app, { config, service });
+  const { indexes } = service;
   const select = $("#index");
   select.replaceChildren(...indexes.map((index) => h("option", { value: index.name, text: index.name })));
   select.disabled = indexes.length < 2;
-  await openIndex(app.index?.name ?? indexes[0].name);
+  const same = indexes.find((index) => index.name === app.index?.name && index.positions.kind === app.index.positions.kind);
+  if (same) keepIndex(same, couldWrite);
+  else openIndex(indexes[0].name);
+  return null;
+}
+
+/** Another key for the index that is open. */
+function keepIndex(index, couldWrite) {
+  app.index = index;
+  $("#index").value = index.name;
+  if (may("write") !== couldWrite) openPlaces();
+  if (tabOpen() === "places") showHealth();
+  refreshPlaces();
 }
 
 $("#index").addEventListener("change", (event) => openIndex(event.target.value));

@@ -31,6 +31,7 @@ const TEXTS = {
   "photo.query": "Query",
   "photo.alt": "The query, {name}",
   "photo.noPreview": "This browser does not show this format",
+  "photo.notYet": "No index is open yet: choose the photograph again in a moment.",
   "photo.notImages": "There is no photograph among what was dropped.",
 
   "locate.working": "Searching {count} places",
@@ -272,6 +273,7 @@ const TEXTS = {
   "key.forget": "Forget",
   "key.cancel": "Cancel",
   "key.needed": "This service needs a key.",
+  "key.unknown": "This key is not known.",
   "key.role": "Role: {role}",
   "key.role.read": "read",
   "key.role.write": "write",

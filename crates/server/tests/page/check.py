@@ -415,21 +415,57 @@ def planning(visit, world, shots):
     visit.accessible("a plan")
 
 
+def enter(page, key):
+    page.locator("#key").fill(key)
+    page.keyboard.press("Enter")
+
+
 def keys(browser, world, axe):
-    """With keys: the page asks for one, keeps it in this tab alone, and shows what its role may do."""
-    key, path = world.key("read")
+    """With keys: the page asks for one, says when it is not known, keeps it in this tab alone, and shows what its role may do. Work outlives a key."""
+    (key, path), (other, second) = world.key("read"), world.key("write")
+    lines = path.read_text()
+    path.write_text(lines + second.read_text())
     with world.serve("--keys", path) as address:
         visit = Visit(browser, address, axe, **SIZES["desktop"])
         page = visit.page
-        expect(page.locator("#key-dialog")).to_be_visible()
-        page.locator("#key").fill(key)
-        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_have_text("This service needs a key.")
+        for _ in range(2):
+            enter(page, "r2f_wrong")
+            expect(page.get_by_role("alert")).to_have_text("This key is not known.")
+        visit.accessible("a key that is not known")
+        enter(page, key)
+        expect(page.locator("#key-dialog")).to_be_hidden()
         visit.ready()
         visit.drop(world.photo(world.queries[0]))
         expect(page.locator(".card")).to_have_count(5)
         pictured(page)
         page.locator("#tab-places").click()
         expect(page.locator("#pane-places")).to_contain_text("needs a key with the role write")
+        # Nothing can be added: a photograph that comes in here is located.
+        for way in (visit.drop, visit.paste):
+            page.locator("#tab-places").click()
+            way(world.photo(world.queries[1]))
+            expect(page.locator("#query .name")).to_be_visible()
+            expect(page.locator("#query .name")).to_have_text(Path(world.queries[1]["path"]).name)
+            expect(page.locator(".card")).to_have_count(5)
+        page.locator("#tab-batch").click()
+        visit.drop(*[world.photo(row) for row in world.queries[:3]])
+        expect(page.locator("#pane-batch .state-answered")).to_have_count(3)
+        page.locator("#key-open").click()
+        enter(page, other)
+        expect(page.locator("#pane-places #new-file")).to_have_count(1)
+        expect(page.locator("#pane-batch .state-answered")).to_have_count(3)
+        # Revoked: the photograph stays, and is located with another key.
+        path.write_text(lines)
+        page.wait_for_timeout(1500)
+        page.locator("#tab-locate").click()
+        visit.drop(world.photo(world.queries[2]))
+        expect(page.locator("#key-why")).to_have_text("This key is not known.")
+        enter(page, key)
+        expect(page.locator("#key-dialog")).to_be_hidden()
+        expect(page.locator("#query .name")).to_have_text(Path(world.queries[2]["path"]).name)
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator(".card")).to_have_count(5)
         stored = page.evaluate("[sessionStorage.length, localStorage.length, document.cookie]")
         assert stored == [1, 0, ""], stored
         visit.close()
