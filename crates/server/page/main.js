@@ -1,7 +1,7 @@
 // The page's start: the service and its index, tabs, and the ways a photograph comes in.
 
 import * as api from "./api.js";
-import { clearAnswer, currentPhoto, locatePhoto } from "./answer.js";
+import { clearAnswer, currentPhoto, locatePhoto, showHint } from "./answer.js";
 import { app, forgetPlaces, loadPlaces, may, on, places } from "./app.js";
 import { addPhotos, clearBatch, openBatch } from "./batch.js";
 import { isDrawing, listKnownTags, offerAgain, openFilters, passes, setDrawing } from "./filters.js";
@@ -27,7 +27,9 @@ function openTab(name, focus = false) {
     $(`#pane-${other}`).hidden = !chosen;
     if (chosen && focus) tab.focus();
   }
-  if (name === "places" && app.index) showHealth();
+  if (!app.index) return;
+  if (name === "places") showHealth();
+  showMap();
 }
 
 for (const name of TABS) $(`#tab-${name}`).addEventListener("click", () => openTab(name));
@@ -186,6 +188,9 @@ api.whenUnauthorized((sent) => {
 
 // The service and its index
 
+/** The last index that was chosen: an opening that is overtaken ends. */
+let opening = null;
+
 async function checkHealth() {
   const state = await api.health();
   $("#health").dataset.state = state;
@@ -244,17 +249,11 @@ async function openIndex(name) {
     onPlaces: openPlacePopup,
     onMove: () => places.partly && refreshPlaces(),
   });
-  const positions = app.frame.kind !== "none";
-  note(positions ? "" : t("map.noPositions"));
-  try {
-    await app.map.open(app.frame, app.config.tiles);
-    app.map.pressed = mapPressed;
-  } catch (error) {
-    console.warn(error);
-    app.map.map = null;
-    note(t("app.noWebgl"));
-  }
-  for (const tool of ["#map-fit", "#map-draw"]) $(tool).hidden = !positions || !app.map.map;
+  const own = (opening = {});
+  await openMap();
+  // Another index was chosen meanwhile.
+  if (own !== opening) return;
+  for (const tool of ["#map-fit", "#map-draw"]) $(tool).hidden = !app.map.map;
   openFloor();
   openFilters();
   offerAgain(false);
@@ -262,6 +261,28 @@ async function openIndex(name) {
   openPlaces();
   if (tabOpen() === "places") showHealth();
   await refreshPlaces();
+}
+
+/** Draws the map of the chosen index; where it cannot be drawn, the reason is in its place. */
+async function openMap() {
+  const { frame, map } = app;
+  note("");
+  showMap();
+  if (frame.kind === "none") return map.close();
+  try {
+    await map.open(frame, app.config.tiles);
+    map.pressed = mapPressed;
+  } catch (error) {
+    console.warn(error);
+    map.close();
+    note(error.name === "GPUInitializationError" ? t("app.noWebgl") : t("map.failed", { reason: error.message }));
+  }
+}
+
+/** Whether there is a map: not without positions, and of an empty index only where a place is added. */
+function showMap() {
+  const shown = app.frame.kind !== "none" && (places.total > 0 || (tabOpen() === "places" && may("write")));
+  $(".layout").classList.toggle("no-map", !shown);
 }
 
 async function refreshPlaces() {
@@ -286,7 +307,9 @@ on("places", () => {
   listKnownTags();
   drawPlaces();
   listPlaces();
-  if (app.frame.kind !== "none" && app.map.map) note(places.partly && places.all.length < places.total ? t("places.partly", { shown: places.all.length, count: places.total }) : "");
+  showMap();
+  showHint();
+  if (app.map.map) note(places.partly && places.all.length < places.total ? t("places.partly", { shown: places.all.length, count: places.total }) : "");
 });
 on("loading", (progress) => app.map.map && note(t("places.loading", progress)));
 on("filters", () => {
@@ -295,6 +318,7 @@ on("filters", () => {
 });
 
 on("answered", () => offerAgain(Boolean(currentPhoto())));
+on("adding", () => openTab("places", true));
 on("again", () => currentPhoto() && locatePhoto(currentPhoto()));
 
 $("#map-fit").addEventListener("click", () => app.map?.fitAll());

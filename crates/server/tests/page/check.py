@@ -471,10 +471,98 @@ def keys(browser, world, axe):
         visit.close()
 
 
+def indexes(browser, world, axe, shots):
+    """Indexes of every kind, one after the other: the whole world, without positions, empty."""
+    with world.serve(world.globe, world.rooms, world.empty) as address:
+        for size, context in SIZES.items():
+            visit = Visit(browser, address, axe, **context).ready()
+            page = visit.page
+            page.select_option("#index", "rooms")
+            expect(page.locator("#answer")).to_contain_text("no positions")
+            expect(page.locator("#map-area")).to_be_hidden()
+            expect(page.locator("#map canvas")).to_have_count(0)
+            visit.drop(world.photo(world.queries[0]))
+            expect(page.locator(".card")).to_have_count(5)
+            visit.accessible("an index without positions")
+            shots(page, size, "rooms")
+            page.locator("#tab-places").click()
+            expect(page.locator("#pane-places .facts").nth(1)).to_contain_text("Half of them within")
+            page.locator("#tab-locate").click()
+            page.select_option("#index", "empty")
+            expect(page.locator("#answer")).to_contain_text("This index is empty.")
+            expect(page.locator("#map-area")).to_be_hidden()
+            visit.drop(world.photo(world.queries[0]))
+            expect(page.locator(".readout")).to_contain_text("This index is empty.")
+            expect(page.get_by_role("button", name="Search everywhere")).to_have_count(0)
+            visit.accessible("an empty index")
+            shots(page, size, "empty")
+            page.get_by_role("button", name="Add a place").click()
+            expect(page.locator("#map-area")).to_be_visible()
+            page.locator("#tab-locate").click()
+            page.select_option("#index", "globe")
+            expect(page.locator("#map canvas")).to_have_count(1)
+            visit.settle()
+            shots(page, size, "globe")
+            box = page.locator("#map").bounding_box()
+            page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+            for _ in range(20):
+                page.mouse.wheel(0, 600)
+            visit.settle()
+            expect(page.locator("#map-note")).to_be_hidden()
+            shots(page, size, "globe-whole")
+            page.evaluate(GRIDS)
+            page.select_option("#index", "plan")
+            expect(page.locator("#map-floor")).to_be_visible()
+            expect(page.locator("#map canvas")).to_have_count(1)
+            if size == "phone":
+                # Names as long as they come.
+                page.evaluate("document.querySelector('#index option:checked').textContent = 'a very long name of an index '.repeat(4)")
+                for width in (320, 360):
+                    page.set_viewport_size({"width": width, "height": 640})
+                    visit.settle()
+                    wide = page.evaluate("[document.documentElement, document.querySelector('.bar')].map((element) => element.scrollWidth)")
+                    assert wide == [width, width], f"{wide} at {width} pixels"
+                    shots(page, size, f"bar-{width}")
+            visit.close()
+        context = browser.new_context(**SIZES["desktop"])
+        context.add_init_script("HTMLCanvasElement.prototype.getContext = ((own) => function (kind, ...rest) { return /webgl/.test(kind) ? null : own.call(this, kind, ...rest); })(HTMLCanvasElement.prototype.getContext)")
+        page = context.new_page()
+        page.goto(address)
+        expect(page.locator("#map-note")).to_contain_text("no WebGL")
+        context.close()
+
+
+# Views of the map, from a street to the whole world: lines as far apart as their step, within the map, across the view, and labelled.
+GRIDS = """async () => {
+  const { gridLines } = await import("/page/grid.js");
+  const degree = 40075016.68557849 / 360;
+  const frames = [{ kind: "wgs84" }, { kind: "local", degree, shift: [500000, 4100000] }];
+  for (const [width, height] of [[360, 281], [320, 240], [1020, 850], [3000, 2000]]) {
+    for (const frame of frames) for (const [lon, lat] of [[0, 0], [13, 52], [179.9, -40], [20, 80]]) for (let zoom = 0; zoom < 20; zoom += 0.7) {
+      const perPixel = 360 / (512 * 2 ** zoom);
+      const [halfWidth, halfHeight] = [(width / 2) * perPixel, (height / 2) * perPixel * Math.cos((lat * Math.PI) / 180)];
+      const [west, south, east, north] = [lon - halfWidth, Math.max(-85.05, lat - halfHeight), lon + halfWidth, Math.min(85.05, lat + halfHeight)];
+      const bounds = { getWest: () => west, getSouth: () => south, getEast: () => east, getNorth: () => north };
+      const grid = gridLines({ getBounds: () => bounds, getContainer: () => ({ clientWidth: width, clientHeight: height }) }, frame);
+      const wrong = (what) => { throw new Error(`${what}: ${JSON.stringify({ width, frame: frame.kind, lon, lat, zoom })}`); };
+      const even = (values, step) => values.every((value, i) => !i || Math.abs(value - values[i - 1] - step) < step * 1e-3);
+      if (!even(grid.xs.map(([x]) => x), grid.stepX) || !even(grid.ys.map(([y]) => y), grid.stepY)) wrong("uneven lines");
+      if (!grid.xs.length) wrong("no meridian in view");
+      if (grid.xs.length > width / 50) wrong("meridians too close");
+      for (const { geometry: { coordinates: [a, b] } } of grid.lines.features) {
+        if ([a, b].some((point) => Math.abs(point[1]) > 85.06)) wrong("a line beyond the map");
+        if (a[0] === b[0] ? a[1] > Math.max(south, -85) + 1e-9 || b[1] < Math.min(north, 85) - 1e-9 : b[0] - a[0] < Math.min(360, east - west) - 1e-6) wrong("a line that ends in view");
+      }
+      if (frame.kind === "wgs84" && grid.stepX >= 1 && 180 % grid.stepX) wrong("copies of the world would have lines of their own");
+    }
+  }
+}"""
+
+
 def basemaps(browser, world, axe):
     """A local PMTiles file is the base map; tiles are numbered as its format says."""
     with world.serve("--tiles", world.pmtiles(), "--tiles-attribution", "Nobody <b>") as address:
-        visit = Visit(browser, address, axe, **SIZES["desktop"])
+        visit = Visit(browser, address, axe, color_scheme="dark", **SIZES["desktop"])
         page = visit.page
         parts = []
         page.on("response", lambda response: parts.append(response.status) if "tiles.pmtiles" in response.url else None)
@@ -548,6 +636,13 @@ def main():
                     visit.close()
         print("  keys", flush=True)
         keys(browser, world, axe)
+        print("  indexes", flush=True)
+
+        def shot(page, size, name):
+            if given.screenshots:
+                page.screenshot(path=given.screenshots / f"{size}-index-{name}.png")
+
+        indexes(browser, world, axe, shot)
         print("  base map", flush=True)
         basemaps(browser, world, axe)
         browser.close()
