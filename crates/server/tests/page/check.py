@@ -266,13 +266,16 @@ def several(visit, world, shots):
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#pane-batch tbody tr")).to_have_count(0)
     # What was stopped is called so.
-    page.route("**/v1/locate?*", lambda route: None)
+    held = []
+    page.route("**/v1/locate?*", lambda route: held.append(route))
     visit.drop(*[world.photo(row) for row in world.queries[:3]])
     page.get_by_role("button", name="Stop").click()
     expect(page.locator(".state-stopped")).to_have_count(3)
     assert [row["status"] for row in csv.DictReader(io.StringIO(export(page, "CSV")))] == ["stopped"] * 3
     assert [feature["properties"]["status"] for feature in json.loads(export(page, "GeoJSON"))["features"]] == ["stopped"] * 3
-    page.unroute_all(behavior="ignoreErrors")
+    for route in held:
+        route.abort()
+    page.unroute_all()
     page.get_by_role("button", name="Clear").click()
 
 
