@@ -1,7 +1,7 @@
 // One photograph: what is asked, and the answer with its matches.
 
 import * as api from "./api.js";
-import { app, emit } from "./app.js";
+import { app, emit, may, places } from "./app.js";
 import { openCompare } from "./compare.js";
 import { clearFilters, parameters } from "./filters.js";
 import { distance, offset } from "./geo.js";
@@ -53,8 +53,19 @@ export function clearAnswer() {
   $("#query").hidden = true;
   $("#drop").classList.remove("filled");
   $("#choose-text").textContent = t("photo.choose");
-  $("#answer").replaceChildren(h("p", { class: "hint", text: t("locate.empty") }));
+  $("#answer").replaceChildren(h("p", { class: "hint" }));
+  showHint();
 }
+
+/** What an answer will be, while there is none. */
+export function showHint() {
+  const hint = $("#answer > .hint");
+  if (!hint) return;
+  const positions = app.frame.kind !== "none";
+  hint.replaceChildren(...(places.total ? [t(positions ? "locate.empty" : "locate.emptyNoPositions")] : [`${t("locate.emptyIndex")} ${howToAdd()}`]));
+}
+
+const howToAdd = () => t(may("write") ? "locate.howToAdd" : "locate.howToAddElsewhere");
 
 function clearMap() {
   app.map?.clearPins();
@@ -138,9 +149,12 @@ function readout(answer, seconds, file) {
     seconds !== undefined && h("span", { class: "quiet num", text: t("locate.took", { seconds: seconds.toFixed(2) }), title: t("locate.tookHelp", { ms: Math.round(computed) }) }))];
   if (verdict === "no_match" || verdict === "not_in_index") {
     const none = verdict === "no_match";
-    parts.push(h("p", { text: t(none ? "locate.noMatchHelp" : "locate.unknownHelp") }), confidence(answer));
-    if (none) parts.push(h("div", { class: "buttons" }, h("button", { type: "button", class: "text", text: t("locate.widen"), on: { click: () => (clearFilters(), locatePhoto(file)) } })));
-    announce(t(none ? "locate.said.none" : "locate.said.unknown"));
+    const empty = none && places.total === 0;
+    parts.push(h("p", { text: empty ? `${t("locate.emptyIndex")} ${howToAdd()}` : t(none ? "locate.noMatchHelp" : "locate.unknownHelp") }), confidence(answer));
+    const button = (text, run) => parts.push(h("div", { class: "buttons" }, h("button", { type: "button", class: "text", text: t(text), on: { click: run } })));
+    if (empty && may("write")) button("places.add", () => emit("adding"));
+    else if (none && !empty) button("locate.widen", () => (clearFilters(), locatePhoto(file)));
+    announce(empty ? t("locate.emptyIndex") : t(none ? "locate.said.none" : "locate.said.unknown"));
     return h("div", { class: "readout none" }, parts);
   }
   if (!estimate) return h("div", { class: "readout none" }, parts);

@@ -20,7 +20,7 @@ export const key = {
   set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
 };
 
-/** What happens when a key is needed. */
+/** What happens when a key is needed: told whether one was sent, which the service does not know. */
 let onUnauthorized = () => {};
 export const whenUnauthorized = (handler) => (onUnauthorized = handler);
 
@@ -36,7 +36,8 @@ export const address = (path, parameters = {}) => {
 
 async function ask(url, options = {}) {
   const headers = new Headers(options.headers);
-  if (key.get()) headers.set("Authorization", `Bearer ${key.get()}`);
+  const sent = key.get();
+  if (sent) headers.set("Authorization", `Bearer ${sent}`);
   let response;
   try {
     response = await fetch(url, { ...options, headers });
@@ -47,7 +48,8 @@ async function ask(url, options = {}) {
   if (response.ok) return response;
   const document = await response.json().catch(() => ({ title: response.statusText }));
   const wait = Number(response.headers.get("Retry-After")) || null;
-  if (response.status === 401) onUnauthorized();
+  // An answer that was on its way while another key was entered says nothing of this one.
+  if (response.status === 401 && sent === key.get()) onUnauthorized(Boolean(sent));
   throw new Problem(response.status, document, wait);
 }
 
@@ -89,13 +91,19 @@ export async function beginSession({ name, ...parameters }, signal) {
   return (await json(address("v1/sessions", parameters), { method: "POST", signal })).id;
 }
 
-/** The next frame of a sequence: {fix, answer}. */
+/** The next frame of a sequence: {fix, answer}. One whose answer is lost is sent again under its number: the service takes no frame twice. */
 export async function sendFrame(session, file, frame, signal) {
   const form = new FormData();
   form.append("frame", String(frame));
   form.append("image", file, file.name);
-  return patiently(() => json(address(`v1/sessions/${session}/frames`), { method: "POST", body: form, signal }), signal);
+  return patiently(() => json(address(`v1/sessions/${session}/frames`), { method: "POST", body: form, signal }), signal, isFrameOpen);
 }
+
+/** Whether it is not known if the service took a frame: its answer is lost, or it is still at work. */
+const isFrameOpen = ({ status }) => [0, 408, 409, 429].includes(status) || status >= 500;
+
+/** Whether the service refused a photograph for what it is: the next frame has its number. */
+export const isRefusal = ({ status }) => [400, 413, 415, 422].includes(status);
 
 export const endSession = (session) => ask(address(`v1/sessions/${session}`), { method: "DELETE" });
 
@@ -117,15 +125,17 @@ export const removePlace = (id, index) => ask(address(`v1/places/${id}`, { index
 /** A page of places, with `next`. */
 export const places = (parameters, signal) => json(address("v1/places", parameters), { signal });
 
-async function patiently(attempt, signal) {
+const isBusy = ({ status }) => status === 429 || status === 503;
+
+/** Tries again, as the service asks or after longer and longer, while a problem may pass. */
+async function patiently(attempt, signal, mayPass = isBusy) {
   for (let tries = 0; ; tries += 1) {
     try {
       return await attempt();
     } catch (problem) {
-      const busy = problem.status === 429 || problem.status === 503;
-      if (!busy || tries === 4) throw problem;
+      if (!(problem instanceof Problem) || !mayPass(problem) || tries === 4) throw problem;
       await new Promise((resolve, reject) => {
-        const timer = setTimeout(resolve, Math.min(problem.retryAfter || 1, 10) * 1000);
+        const timer = setTimeout(resolve, Math.min(problem.retryAfter || 2 ** tries, 10) * 1000);
         signal?.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
       });
     }

@@ -90,7 +90,10 @@ function stop() {
 }
 
 function retry() {
-  for (const item of items) if (["failed", "stopped"].includes(item.state)) set(item, "waiting");
+  for (const item of items.filter(({ state }) => ["failed", "stopped"].includes(state))) {
+    item.error = null;
+    set(item, "waiting");
+  }
   // A sequence is located from its first frame.
   if (sequence) setSequence(true);
   else run();
@@ -106,7 +109,8 @@ function setSequence(wanted) {
   if (items.length) run();
 }
 
-/** Sends the frames one after the other, by their names. A broken one is left out of the session. */
+/** Sends the frames one after the other, by their names. A photograph that the service refuses is left out of the session. At a frame that is not
+ * settled otherwise the sequence ends: its number may be taken, and another photograph would get its answer. */
 async function track(signal) {
   items.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
   refresh();
@@ -123,8 +127,11 @@ async function track(signal) {
       set(item, item.fix ? "tracked" : verdictOf(item.answer));
     } catch (problem) {
       if (signal.aborted) break;
-      item.error = problem.message;
-      set(item, problem.status === 415 || problem.status === 422 ? "unreadable" : "failed");
+      fail(item, problem);
+      if (api.isRefusal(problem)) continue;
+      for (const later of items) if (later.state === "waiting") set(later, "stopped");
+      toast(t("batch.ended", { name: item.name }), [], "error");
+      break;
     }
   }
   api.endSession(session).catch(() => {});
@@ -171,9 +178,13 @@ async function locate(item, signal) {
     set(item, verdictOf(item.answer));
   } catch (problem) {
     if (signal.aborted) return;
-    item.error = problem.message;
-    set(item, problem.status === 415 || problem.status === 422 ? "unreadable" : "failed");
+    fail(item, problem);
   }
+}
+
+function fail(item, problem) {
+  item.error = problem.message;
+  set(item, problem.status === 415 || problem.status === 422 ? "unreadable" : "failed");
 }
 
 function set(item, state) {

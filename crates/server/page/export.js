@@ -2,16 +2,20 @@
 
 const POSITION = { wgs84: ["lat", "lon"], local: ["x", "y", "z"], none: [] };
 
+/** What became of a photograph: its answer's status, or why there is none. */
+const statusOf = ({ answer, state }) => answer?.status ?? (state === "working" ? "waiting" : state);
+
 /** A row for each match, and one for each query without. */
 export function csv(items, kind) {
   const position = POSITION[kind];
   const prefixed = (prefix) => position.map((name) => `${prefix}_${name}`);
   const columns = ["query", "status", "rank", "path", ...position, "heading", "distance_m", "similarity", "score", "score_kind", ...prefixed("best"), ...prefixed("weighted"),
     "agreeing", "considered", "spread_m", "confidence", "looking", "major_m", "minor_m", "angle_deg", "reranking_skipped", "notes", "error", "tags"];
-  const rows = items.flatMap(({ name, answer, error }) => {
+  const rows = items.flatMap((item) => {
+    const { name, answer, error } = item;
     const { estimate } = answer ?? {};
     const own = {
-      query: name, status: answer?.status ?? "unreadable", error: error ?? "", confidence: answer?.confidence, agreeing: estimate?.agreeing, considered: estimate?.considered,
+      query: name, status: statusOf(item), error: error ?? "", confidence: answer?.confidence, agreeing: estimate?.agreeing, considered: estimate?.considered,
       spread_m: estimate?.spread_m, looking: estimate?.heading, ...estimate?.ellipse, reranking_skipped: answer?.reranking_skipped, notes: (answer?.notes ?? []).join("; "),
     };
     for (const field of position) [own[`best_${field}`], own[`weighted_${field}`]] = [estimate?.best?.[field], estimate?.weighted?.[field]];
@@ -33,9 +37,10 @@ function cell(value) {
 /** Estimates, and matches, as points of the globe. */
 export function geojson(items) {
   const point = (position) => (position ? { type: "Point", coordinates: [position.lon, position.lat] } : null);
-  const features = items.flatMap(({ name, answer, error }) => {
+  const features = items.flatMap((item) => {
+    const { name, answer, error } = item;
     const { estimate, matches = [] } = answer ?? {};
-    if (!estimate) return [{ type: "Feature", geometry: null, properties: { kind: "query", query: name, status: answer?.status ?? "unreadable", error: error ?? null } }];
+    if (!estimate) return [{ type: "Feature", geometry: null, properties: { kind: "query", query: name, status: statusOf(item), error: error ?? null } }];
     const [first] = matches;
     return [
       { type: "Feature", geometry: point(estimate.weighted ?? estimate.best), properties: {
@@ -66,7 +71,7 @@ export function trackGeojson(items) {
   const line = items.map(point).filter(Boolean);
   const frames = items.map((item, i) => {
     const at = point(item);
-    const properties = { kind: "frame", frame: i + 1, query: item.name, status: item.answer?.status ?? "unreadable", probability: item.fix?.probability ?? null, confidence: item.answer?.confidence ?? null, path: item.fix?.place?.path ?? null };
+    const properties = { kind: "frame", frame: i + 1, query: item.name, status: statusOf(item), error: item.error, probability: item.fix?.probability ?? null, confidence: item.answer?.confidence ?? null, path: item.fix?.place?.path ?? null };
     return { type: "Feature", geometry: at && { type: "Point", coordinates: at }, properties };
   });
   const track = { type: "Feature", geometry: line.length > 1 ? { type: "LineString", coordinates: line } : null, properties: { kind: "track", frames: items.length } };
@@ -77,7 +82,10 @@ export function trackGeojson(items) {
 export function trackCsv(items, kind) {
   const position = POSITION[kind];
   const columns = ["frame", "query", "status", ...position, "probability", "confidence", "path", "error"];
-  const rows = items.map(({ name, fix, answer, error }, i) => ({ frame: i + 1, query: name, status: answer?.status ?? "unreadable", ...fix?.position, probability: fix?.probability, confidence: answer?.confidence, path: fix?.place?.path, error }));
+  const rows = items.map((item, i) => {
+    const { name, fix, answer, error } = item;
+    return { frame: i + 1, query: name, status: statusOf(item), ...fix?.position, probability: fix?.probability, confidence: answer?.confidence, path: fix?.place?.path, error };
+  });
   const line = (cells) => `${cells.map(cell).join(",")}\r\n`;
   return line(columns) + rows.map((row) => line(columns.map((column) => row[column]))).join("");
 }

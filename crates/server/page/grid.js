@@ -2,45 +2,62 @@
 
 import { fixed, niceStep } from "./geo.js";
 
-/** Pixels between lines, at least. */
+/** Pixels between lines, at least; less where the map is small. */
 const APART = 110;
+
+/** The map ends here; a view that is widened may not. */
+const POLE = 85;
+
+/** Steps of whole degrees divide the half turn, so that the lines of all copies of the world are the same. */
+const DEGREES = [1, 2, 5, 10, 20, 30, 45, 60, 90, 180];
 
 /** Lines that cover what is seen and some more; `key` changes when they have to be drawn again. */
 export function gridLines(map, frame) {
   const bounds = map.getBounds();
   const [west, south, east, north] = [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()];
-  const [width, height] = [east - west, north - south];
-  const unit = frame.kind === "local" ? 1 / frame.degree : 1;
-  const shift = frame.shift ?? [0, 0];
-  const step = niceStep((width / unit / Math.max(1, map.getContainer().clientWidth)) * APART);
-  // Lines reach one view further, so that panning seldom needs new ones.
-  const range = (low, span, shift, least, most) => {
-    const from = Math.max(least, Math.floor(((low - span) / unit + shift) / step) * step);
-    const to = Math.min(most, Math.ceil(((low + 2 * span) / unit + shift) / step) * step);
-    const count = Math.min(400, Math.round((to - from) / step));
-    return Array.from({ length: count + 1 }, (_, i) => from + i * step);
-  };
   const globe = frame.kind !== "local";
-  const xs = range(west, width, shift[0], globe ? -540 : -Infinity, globe ? 540 : Infinity);
-  const ys = range(south, height, shift[1], globe ? -85 : -Infinity, globe ? 85 : Infinity);
-  const place = (value, i) => (value - shift[i]) * unit;
-  const strong = (value) => Math.abs(value / step - Math.round(value / step / 5) * 5) < 0.01;
-  const [x0, x1] = [place(xs[0], 0), place(xs.at(-1), 0)];
-  const [y0, y1] = [place(ys[0], 1), place(ys.at(-1), 1)];
-  const line = (a, b, value) => ({
-    type: "Feature", properties: { strong: strong(value) }, geometry: { type: "LineString", coordinates: [a, b] },
-  });
-  const lines = [
-    ...xs.map((x) => line([place(x, 0), y0], [place(x, 0), y1], x)),
-    ...ys.map((y) => line([x0, place(y, 1)], [x1, place(y, 1)], y)),
-  ];
+  const unit = globe ? 1 : 1 / frame.degree;
+  const [shiftX, shiftY] = frame.shift ?? [0, 0];
+  const width = Math.max(1, map.getContainer().clientWidth);
+  const least = ((east - west) / unit / width) * Math.min(APART, width / 5);
+  // Degrees of latitude are drawn longer, the farther from the equator.
+  const stretch = 1 / Math.cos((Math.min(POLE, Math.max(0, south, -north)) * Math.PI) / 180);
+  const [stepX, stepY] = [stepOf(least, globe), Math.min(stepOf(least / stretch, globe), globe ? 60 : Infinity)];
+  // Lines reach one view further, so that panning seldom needs new ones.
+  const around = (low, high) => [low - (high - low), high + (high - low)];
+  const [x0, x1] = east - west < 120 || !globe ? around(west, east) : [-180, 180];
+  const [y0, y1] = around(south, north).map((lat) => Math.min(POLE, Math.max(-POLE, lat)));
+  const xAt = (x) => (x - shiftX) * unit;
+  const yAt = (y) => (y - shiftY) * unit;
+  const xsIn = (low, high) => multiples(low / unit + shiftX, high / unit + shiftX, stepX);
+  const ysIn = (low, high) => multiples(low / unit + shiftY, high / unit + shiftY, stepY);
+  const line = (a, b, strong) => ({ type: "Feature", properties: { strong }, geometry: { type: "LineString", coordinates: [a, b] } });
+  const strong = (value, step) => (globe && step >= 5 ? value % 90 === 0 : Math.round(value / step) % 5 === 0);
+  const [xs, ys] = [xsIn(x0, x1), ysIn(y0, y1)];
   return {
-    key: [step, xs[0], xs.at(-1), ys[0], ys.at(-1)].join(),
-    lines: { type: "FeatureCollection", features: lines },
-    xs: xs.map((x) => [x, place(x, 0)]),
-    ys: ys.map((y) => [y, place(y, 1)]),
-    step, globe, middle: [(west + east) / 2, (south + north) / 2],
+    key: [stepX, stepY, xs[0], xs.at(-1), ys[0], ys.at(-1)].join(),
+    lines: {
+      type: "FeatureCollection",
+      features: [
+        ...xs.map((x) => line([xAt(x), y0], [xAt(x), y1], strong(x, stepX))),
+        ...ys.map((y) => line([x0, yAt(y)], [x1, yAt(y)], strong(y, stepY))),
+      ],
+    },
+    xs: xsIn(west, east).map((x) => [x, xAt(x)]),
+    ys: ysIn(Math.max(south, -POLE), Math.min(north, POLE)).map((y) => [y, yAt(y)]),
+    stepX, stepY, globe, middle: [(west + east) / 2, (south + north) / 2],
   };
+}
+
+function stepOf(least, globe) {
+  if (!globe || least <= 0.5) return niceStep(least);
+  return DEGREES.find((step) => step >= least * 0.999) ?? DEGREES.at(-1);
+}
+
+/** The multiples of a step within bounds. */
+function multiples(low, high, step) {
+  const first = Math.ceil(low / step - 1e-9);
+  return Array.from({ length: Math.max(0, Math.floor(high / step + 1e-9) - first + 1) }, (_, i) => (first + i) * step);
 }
 
 /** Values of the lines, along the upper and the left edge. */
@@ -59,20 +76,19 @@ export function drawLabels(canvas, map, grid, colour) {
   context.lineJoin = "round";
   context.strokeStyle = colour("paper");
   context.fillStyle = colour("muted");
-  const digits = Math.max(0, Math.ceil(-Math.log10(grid.step) - 1e-9));
+  const text = (value, step) => fixed(value, Math.max(0, Math.ceil(-Math.log10(step) - 1e-9))) + (grid.globe ? "°" : "");
   const write = (text, x, y) => (context.strokeText(text, x, y), context.fillText(text, x, y));
-  const suffix = grid.globe ? "°" : "";
   context.textAlign = "center";
   context.textBaseline = "top";
   for (const [value, lon] of grid.xs) {
     const { x } = map.project([lon, grid.middle[1]]);
-    const shown = grid.globe ? ((((value + 180) % 360) + 360) % 360) - 180 : value;
-    if (x > 70 && x < width - 75) write(fixed(shown, digits) + suffix, x, 7);
+    const turned = grid.globe ? value - 360 * Math.round(value / 360) : value;
+    if (x > 70 && x < width - 75) write(text(grid.globe && Math.abs(turned) === 180 ? 180 : turned, grid.stepX), x, 7);
   }
   context.textAlign = "left";
   context.textBaseline = "middle";
   for (const [value, lat] of grid.ys) {
     const { y } = map.project([grid.middle[0], lat]);
-    if (y > 26 && y < height - 44) write(fixed(value, digits) + suffix, 7, y);
+    if (y > 26 && y < height - 44) write(text(value, grid.stepY), 7, y);
   }
 }

@@ -1,8 +1,8 @@
 // The page's start: the service and its index, tabs, and the ways a photograph comes in.
 
 import * as api from "./api.js";
-import { clearAnswer, currentPhoto, locatePhoto } from "./answer.js";
-import { app, forgetPlaces, loadPlaces, on, places } from "./app.js";
+import { clearAnswer, currentPhoto, locatePhoto, showHint } from "./answer.js";
+import { app, forgetPlaces, loadPlaces, may, on, places } from "./app.js";
 import { addPhotos, clearBatch, openBatch } from "./batch.js";
 import { isDrawing, listKnownTags, offerAgain, openFilters, passes, setDrawing } from "./filters.js";
 import { openFloor } from "./floor.js";
@@ -27,7 +27,9 @@ function openTab(name, focus = false) {
     $(`#pane-${other}`).hidden = !chosen;
     if (chosen && focus) tab.focus();
   }
-  if (name === "places" && app.index) showHealth();
+  if (!app.index) return;
+  if (name === "places") showHealth();
+  showMap();
 }
 
 for (const name of TABS) $(`#tab-${name}`).addEventListener("click", () => openTab(name));
@@ -47,8 +49,8 @@ const tabOpen = () => TABS.find((name) => !$(`#pane-${name}`).hidden);
 function take(files) {
   const photos = [...files].filter((file) => file.type.startsWith("image/") || /\.(jpe?g|png|webp|avif|heic|heif|tiff?|bmp|gif|jxl|jp2)$/i.test(file.name));
   if (!photos.length) return toast(t("photo.notImages"), [], "error");
-  if (!app.index) return;
-  if (tabOpen() === "places" && photos.length === 1) return pickForAdding(photos[0]);
+  if (!app.index) return toast(t("photo.notYet"), [], "error");
+  if (tabOpen() === "places" && photos.length === 1 && may("write")) return pickForAdding(photos[0]);
   if (photos.length === 1 && tabOpen() !== "batch") {
     openTab("locate");
     locatePhoto(photos[0]);
@@ -129,18 +131,27 @@ async function filesOf(entry) {
 
 // The key
 
-function askForKey(needed = false) {
+function askForKey(why = "") {
   const dialog = $("#key-dialog");
   if (dialog.open) return;
-  const input = h("input", { type: "password", id: "key", autocomplete: "off", spellcheck: "false", value: api.key.get() ?? "" });
-  const form = h("form", { method: "dialog", on: { submit: (event) => {
+  const input = h("input", { type: "password", id: "key", autocomplete: "off", spellcheck: "false", value: api.key.get() ?? "", "aria-describedby": "key-why" });
+  const form = h("form", { method: "dialog", on: { submit: async (event) => {
     const choice = event.submitter?.value;
     if (choice === "cancel") return;
-    api.key.set(choice === "forget" ? null : input.value.trim());
-    start();
+    event.preventDefault();
+    sayWhy("");
+    const former = choice === "forget" ? null : api.key.get();
+    if (choice === "forget") input.value = "";
+    api.key.set(input.value.trim());
+    const problem = await start();
+    if (!problem) return dialog.close();
+    // A key that is refused leaves the one before, and the dialog says why.
+    api.key.set(former);
+    if (problem.status !== 401) sayWhy(problem.message);
   } } },
   h("h2", { id: "key-title", text: t("key.title") }),
-  h("p", { class: "quiet", text: `${needed ? `${t("key.needed")} ` : ""}${t("key.help")}` }),
+  h("p", { class: "why", id: "key-why", role: "alert" }),
+  h("p", { class: "quiet", text: t("key.help") }),
   h("label", { class: "field" }, h("span", { text: t("key.field") }), input),
   h("p", { class: "quiet", text: t("key.role", { role: t(`key.role.${app.config.role}`) }) }),
   h("div", { class: "buttons" },
@@ -156,12 +167,29 @@ function askForKey(needed = false) {
   });
   dialog.showModal();
   input.focus();
+  sayWhy(why);
+}
+
+/** Why a key is asked for; said to screen readers each time, the same words too. */
+function sayWhy(why) {
+  const [text, input] = [$("#key-why"), $("#key")];
+  text.textContent = "";
+  text.hidden = !why;
+  input.setAttribute("aria-invalid", String(why === t("key.unknown")));
+  if (why) requestAnimationFrame(() => (text.textContent = why));
 }
 
 $("#key-open").addEventListener("click", () => askForKey());
-api.whenUnauthorized(() => askForKey(true));
+api.whenUnauthorized((sent) => {
+  const why = t(sent ? "key.unknown" : "key.needed");
+  if ($("#key-dialog").open) sayWhy(why);
+  else askForKey(why);
+});
 
 // The service and its index
+
+/** The last index that was chosen: an opening that is overtaken ends. */
+let opening = null;
 
 async function checkHealth() {
   const state = await api.health();
@@ -170,23 +198,39 @@ async function checkHealth() {
   $("#health").title = t(`status.${state}`);
 }
 
+/** Asks the service what it has and what this key may do; gives the problem where there is one. An index that is open stays, with all work on it. */
 async function start() {
   checkHealth();
+  let config, service;
   try {
-    app.config = await api.config();
-    app.service = await api.indexes();
+    config = await api.config();
+    service = await api.indexes();
   } catch (problem) {
-    if (problem.status !== 401) {
+    if (problem.status !== 401 && !app.index) {
       $("#answer").replaceChildren(h("div", { class: "error", role: "alert" }, h("h2", { text: t("app.failed") }), h("p", { text: problem.message }),
         h("button", { type: "button", text: t("locate.retry"), on: { click: start } })));
     }
-    return;
+    return problem;
   }
-  const { indexes } = app.service;
+  const couldWrite = may("write");
+  Object.assign(app, { config, service });
+  const { indexes } = service;
   const select = $("#index");
   select.replaceChildren(...indexes.map((index) => h("option", { value: index.name, text: index.name })));
   select.disabled = indexes.length < 2;
-  await openIndex(app.index?.name ?? indexes[0].name);
+  const same = indexes.find((index) => index.name === app.index?.name && index.positions.kind === app.index.positions.kind);
+  if (same) keepIndex(same, couldWrite);
+  else openIndex(indexes[0].name);
+  return null;
+}
+
+/** Another key for the index that is open. */
+function keepIndex(index, couldWrite) {
+  app.index = index;
+  $("#index").value = index.name;
+  if (may("write") !== couldWrite) openPlaces();
+  if (tabOpen() === "places") showHealth();
+  refreshPlaces();
 }
 
 $("#index").addEventListener("change", (event) => openIndex(event.target.value));
@@ -205,17 +249,11 @@ async function openIndex(name) {
     onPlaces: openPlacePopup,
     onMove: () => places.partly && refreshPlaces(),
   });
-  const positions = app.frame.kind !== "none";
-  note(positions ? "" : t("map.noPositions"));
-  try {
-    await app.map.open(app.frame, app.config.tiles);
-    app.map.pressed = mapPressed;
-  } catch (error) {
-    console.warn(error);
-    app.map.map = null;
-    note(t("app.noWebgl"));
-  }
-  for (const tool of ["#map-fit", "#map-draw"]) $(tool).hidden = !positions || !app.map.map;
+  const own = (opening = {});
+  await openMap();
+  // Another index was chosen meanwhile.
+  if (own !== opening) return;
+  for (const tool of ["#map-fit", "#map-draw"]) $(tool).hidden = !app.map.map;
   openFloor();
   openFilters();
   offerAgain(false);
@@ -223,6 +261,28 @@ async function openIndex(name) {
   openPlaces();
   if (tabOpen() === "places") showHealth();
   await refreshPlaces();
+}
+
+/** Draws the map of the chosen index; where it cannot be drawn, the reason is in its place. */
+async function openMap() {
+  const { frame, map } = app;
+  note("");
+  showMap();
+  if (frame.kind === "none") return map.close();
+  try {
+    await map.open(frame, app.config.tiles);
+    map.pressed = mapPressed;
+  } catch (error) {
+    console.warn(error);
+    map.close();
+    note(error.name === "GPUInitializationError" ? t("app.noWebgl") : t("map.failed", { reason: error.message }));
+  }
+}
+
+/** Whether there is a map: not without positions, and of an empty index only where a place is added. */
+function showMap() {
+  const shown = app.frame.kind !== "none" && (places.total > 0 || (tabOpen() === "places" && may("write")));
+  $(".layout").classList.toggle("no-map", !shown);
 }
 
 async function refreshPlaces() {
@@ -247,7 +307,9 @@ on("places", () => {
   listKnownTags();
   drawPlaces();
   listPlaces();
-  if (app.frame.kind !== "none" && app.map.map) note(places.partly && places.all.length < places.total ? t("places.partly", { shown: places.all.length, count: places.total }) : "");
+  showMap();
+  showHint();
+  if (app.map.map) note(places.partly && places.all.length < places.total ? t("places.partly", { shown: places.all.length, count: places.total }) : "");
 });
 on("loading", (progress) => app.map.map && note(t("places.loading", progress)));
 on("filters", () => {
@@ -256,6 +318,7 @@ on("filters", () => {
 });
 
 on("answered", () => offerAgain(Boolean(currentPhoto())));
+on("adding", () => openTab("places", true));
 on("again", () => currentPhoto() && locatePhoto(currentPhoto()));
 
 $("#map-fit").addEventListener("click", () => app.map?.fitAll());

@@ -15,6 +15,9 @@ setWorkerUrl(new URL("./vendor/maplibre-gl/maplibre-gl-worker.mjs", import.meta.
 const EMPTY = { type: "FeatureCollection", features: [] };
 const CLUSTER_RADIUS = 46;
 
+/** The world, where nothing says which part of it. */
+const WORLD = [[-150, -55], [150, 70]];
+
 /** Colours of the style sheet, for what is drawn by WebGL. */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -41,7 +44,7 @@ export class PlaceMap {
     this.map = new GlMap({
       container: this.container,
       style: { version: 8, sources: {}, layers: [{ id: "paper", type: "background", paint: { "background-color": colour("paper") } }] },
-      bounds: frame.extent ?? [[-150, -55], [150, 70]],
+      bounds: frame.extent ?? WORLD,
       fitBoundsOptions: { padding: this.padding, maxZoom: this.clusterZoom + 1 },
       maxZoom: 24,
       dragRotate: false,
@@ -76,6 +79,10 @@ export class PlaceMap {
     this.gridKey = null;
     this.map?.remove();
     this.map = null;
+    // A map that could not be made leaves parts of it.
+    this.container.replaceChildren();
+    const labels = $("#grid-labels");
+    labels.getContext("2d").clearRect(0, 0, labels.width, labels.height);
   }
 
   /** The zoom beyond which places are drawn one by one: somewhat closer than the whole index. */
@@ -304,7 +311,8 @@ export class PlaceMap {
   }
 
   fitAll() {
-    if (this.frame?.extent) this.flyTo(this.frame.extent, { closest: this.clusterZoom + 1 });
+    const all = this.frame?.extent ?? boxOf(this.data.places.features.map(({ geometry }) => geometry.coordinates)) ?? WORLD;
+    this.flyTo(all, { closest: this.clusterZoom + 1 });
   }
 
   /** A picture below the places, in the metres of a plan. */

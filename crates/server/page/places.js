@@ -35,8 +35,12 @@ export function openPlaces() {
   listPlaces();
 }
 
+/** More characters than these are scrolled, by keyboard too. */
+const LONG = 160;
+
 const facts = (list, rows) =>
-  list.replaceChildren(...rows.filter(([, value]) => value !== null && value !== undefined && value !== "").flatMap(([name, value]) => [h("dt", { text: t(name) }), h("dd", { text: value })]));
+  list.replaceChildren(...rows.filter(([, value]) => value !== null && value !== undefined && value !== "")
+    .flatMap(([name, value]) => [h("dt", { text: t(name) }), h("dd", { text: value, tabindex: String(value).length > LONG ? "0" : null })]));
 
 function statistics() {
   const { index, frame } = app;
@@ -59,9 +63,11 @@ export async function showHealth() {
     if (value("r2former_uptime_seconds") !== undefined) rows.push(["places.uptime", duration(value("r2former_uptime_seconds"))]);
     if (value("r2former_queue_waiting") !== undefined) rows.push(["places.queue", `${value("r2former_queue_waiting")} / ${value("r2former_queue_running")}`]);
     if (value("process_resident_memory_bytes")) rows.push(["places.memory", bytes(value("process_resident_memory_bytes"))]);
-    const answered = (figures.get("r2former_http_requests_total") ?? []).filter(({ labels }) => labels.includes("/v1/locate\"") && labels.includes('status="200"'));
+    const asked = (figures.get("r2former_http_requests_total") ?? []).filter(({ labels }) => labels.includes('route="/v1/locate"'));
+    const answered = asked.filter(({ labels }) => labels.includes('status="200"'));
     if (answered.length) rows.push(["places.answered", answered.reduce((sum, { value }) => sum + value, 0).toLocaleString("en")]);
-    const median = medianOf(figures.get("r2former_http_request_duration_seconds_bucket") ?? []);
+    // The durations are those of refused queries, too, which take no time.
+    const median = answered.length === asked.length && medianOf(figures.get("r2former_http_request_duration_seconds_bucket") ?? []);
     if (median) rows.push(["places.median", median]);
   } catch {
     // The rest is worth showing without.
@@ -217,6 +223,7 @@ async function remove(id) {
     await api.removePlace(id, app.index.name);
     placeRemoved(id);
     app.map?.closePopup();
+    if (document.activeElement === document.body) ($("#pane-places").hidden ? app.map.map?.getCanvas() : view.search)?.focus();
     toast(t("places.removed", { name }));
   } catch (problem) {
     toast(problem.message, [], "error");
@@ -245,8 +252,24 @@ export function listPlaces() {
   const shown = found.slice(0, listed);
   view.count.textContent = t("places.listed", { shown: shown.length, count: found.length });
   view.more.hidden = shown.length === found.length;
+  const focus = focusIn(view.list);
   view.list.replaceChildren(...(shown.length ? shown.map(row) : [h("li", { class: "quiet", text: t("places.empty") })]));
+  focus();
   statistics();
+}
+
+/** Rows are made again: the focus stays at its row, or goes to the one in its place. Gives what puts it there. */
+function focusIn(list) {
+  const focused = document.activeElement;
+  const at = [...list.children].findIndex((item) => item.contains(focused));
+  if (at < 0) return () => {};
+  const { id } = list.children[at].dataset;
+  const control = focused.classList.contains("show") ? ".show" : ".icon-only";
+  return () => {
+    const rows = [...list.children];
+    const row = rows.find((item) => item.dataset.id === id) ?? rows[Math.min(at, rows.length - 1)];
+    ($(control, row) ?? $(".show", row) ?? view.search).focus();
+  };
 }
 
 function row(place) {
@@ -255,8 +278,8 @@ function row(place) {
   img.addEventListener("error", () => img.removeAttribute("src"));
   api.thumbnail(img, place.id, app.index.name, 128);
   const { position } = place;
-  return h("li", { class: "place" }, img,
-    h("button", { type: "button", class: "show", "aria-label": t("places.show", { name }), on: { click: () => place.at && (app.map?.flyTo([place.at]), openPlacePopup([place.id], place.at)) } },
+  return h("li", { class: "place", "data-id": place.id }, img,
+    h("button", { type: "button", class: "show", title: t("places.show", { name }), on: { click: () => place.at && (app.map?.flyTo([place.at]), openPlacePopup([place.id], place.at)) } },
       h("span", { class: "name", text: name, title: place.name }), h("span", { class: "num", text: position ? app.frame.format(position) : t("match.noPosition") })),
     removable(place) && h("button", { type: "button", class: "text icon-only", "aria-label": t("places.removeName", { name }), title: t("places.remove"), on: { click: () => confirmRemove(place.id) } }, icon("trash")));
 }

@@ -252,17 +252,12 @@ def several(visit, world, shots):
     visit.accessible("several photographs")
     shots(page, "several")
 
-    def export(name):
-        with page.expect_download() as download:
-            page.get_by_role("button", name=name, exact=True).click()
-        return Path(download.value.path()).read_text()
-
-    rows = list(csv.DictReader(io.StringIO(export("CSV"))))
+    rows = list(csv.DictReader(io.StringIO(export(page, "CSV"))))
     assert len(rows) == 6 * 5 + 1 and {row["query"] for row in rows} >= {"broken.jpg"}, len(rows)
     assert all(float(row["lat"]) and float(row["weighted_lat"]) for row in rows if row["rank"])
-    features = json.loads(export("GeoJSON"))["features"]
+    features = json.loads(export(page, "GeoJSON"))["features"]
     assert sum(feature["properties"]["kind"] == "estimate" for feature in features) == 6
-    points = xml.fromstring(export("GPX")).findall("{http://www.topografix.com/GPX/1/1}wpt")
+    points = xml.fromstring(export(page, "GPX")).findall("{http://www.topografix.com/GPX/1/1}wpt")
     answered = {row["query"] for row in rows if row["status"] == "answered"}
     assert len(points) == len(answered) >= 3, f"{len(points)} points of {len(answered)} answers"
     page.locator("#pane-batch tbody .open").nth(2).click()
@@ -270,6 +265,25 @@ def several(visit, world, shots):
     page.locator("#tab-batch").click()
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#pane-batch tbody tr")).to_have_count(0)
+    # What was stopped is called so.
+    held = []
+    page.route("**/v1/locate?*", lambda route: held.append(route))
+    visit.drop(*[world.photo(row) for row in world.queries[:3]])
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".state-stopped")).to_have_count(3)
+    assert [row["status"] for row in csv.DictReader(io.StringIO(export(page, "CSV")))] == ["stopped"] * 3
+    assert [feature["properties"]["status"] for feature in json.loads(export(page, "GeoJSON"))["features"]] == ["stopped"] * 3
+    for route in held:
+        route.abort()
+    page.unroute_all()
+    page.get_by_role("button", name="Clear").click()
+
+
+def export(page, name):
+    """The file that a button of the table offers."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name=name, exact=True).click()
+    return Path(download.value.path()).read_text()
 
 
 def walking(visit, world, shots):
@@ -303,12 +317,46 @@ def walking(visit, world, shots):
     visit.settle()
     visit.accessible("a sequence")
     shots(page, "sequence")
-    with page.expect_download() as download:
-        page.get_by_role("button", name="GPX", exact=True).click()
-    assert Path(download.value.path()).read_text().count("<trkpt ") == 6
-    page.unroute_all()
+    assert export(page, "GPX").count("<trkpt ") == 6
+    losing(visit)
     page.reload()
     visit.ready()
+
+
+def losing(visit):
+    """An answer of a sequence is lost: the same photograph is sent again, and no other one gets its answer. A frame that cannot be settled ends it."""
+    page = visit.page
+    similarities = page.locator("#pane-batch tbody td:nth-child(3)")
+    before = similarities.all_inner_texts()
+    asked = []
+
+    def lose(route):
+        asked.append(route)
+        if len(asked) == 2:
+            route.fetch()
+            return route.abort("connectionreset")
+        return route.continue_()
+
+    def again():
+        page.get_by_label("Frames of one sequence").uncheck()
+        page.get_by_label("Frames of one sequence").check()
+
+    page.route("**/v1/sessions/*/frames", lose)
+    again()
+    expect(page.locator(".state-tracked")).to_have_count(6)
+    assert len(asked) == 7 and similarities.all_inner_texts() == before, (len(asked), before, similarities.all_inner_texts())
+    lost = [text for text in visit.wrong if "ERR_CONNECTION_RESET" in text]
+    assert len(lost) == 1, visit.wrong
+    visit.wrong.remove(lost[0])
+    page.unroute_all()
+    page.route("**/v1/sessions/*/frames", lambda route: route.fulfill(status=403, json={"detail": "not now"}))
+    again()
+    expect(page.locator(".state-stopped")).to_have_count(5)
+    rows = list(csv.DictReader(io.StringIO(export(page, "CSV"))))
+    assert [(row["status"], row["error"]) for row in rows] == [("failed", "not now"), *[("stopped", "")] * 5], rows
+    page.unroute_all()
+    page.get_by_role("button", name="Try failed ones again").click()
+    expect(page.locator(".state-tracked")).to_have_count(6)
 
 
 def managing(visit, world, shots):
@@ -324,7 +372,7 @@ def managing(visit, world, shots):
     # A corner without places.
     page.mouse.click(box["x"] + 60, box["y"] + box["height"] - 70)
     expect(page.locator(".new-pin")).to_be_visible()
-    page.locator("#new-tags").fill("floor=2")
+    page.locator("#new-tags").fill(f"floor=2, note={'long' * 600}")
     visit.accessible("places")
     shots(page, "places")
     page.locator("#pane-places form").get_by_role("button", name="Add", exact=True).click()
@@ -335,9 +383,21 @@ def managing(visit, world, shots):
     # The same photograph; the reranker may rank another one first.
     expect(page.locator(".card .num", has_text=re.compile("^1.000$")).first).to_be_visible()
     page.locator("#tab-places").click()
-    page.get_by_label("Remove ").first.click()
-    page.locator("#confirm").get_by_role("button", name="Remove").click()
+    # What was refused before took no time, and its durations are among those of the answers.
+    expect(page.locator("#pane-places .facts").nth(1)).to_contain_text("Queries answered")
+    expect(page.locator("#pane-places .facts").nth(1)).not_to_contain_text("Half of them within")
+    page.locator("#pane-places .place .show").first.click()
+    expect(page.locator(".popup")).to_be_visible()
+    visit.settle()
+    popup, map_ = (page.locator(part).bounding_box()["height"] for part in (".maplibregl-popup-content", "#map"))
+    assert popup < map_, f"a popup of {popup} pixels on a map of {map_}"
+    visit.accessible("a place with a long tag")
+    shots(page, "popup")
+    page.keyboard.press("Escape")
+    page.get_by_label("Remove ").first.press("Enter")
+    page.locator("#confirm").get_by_role("button", name="Remove").press("Enter")
     expect(page.locator("#index-count")).to_have_text(f"{count} places")
+    assert page.evaluate("document.activeElement.closest('#pane-places') !== null"), "the focus is lost"
 
 
 def keyboard(visit):
@@ -370,30 +430,154 @@ def planning(visit, world, shots):
     visit.accessible("a plan")
 
 
+def enter(page, key):
+    page.locator("#key").fill(key)
+    page.keyboard.press("Enter")
+
+
 def keys(browser, world, axe):
-    """With keys: the page asks for one, keeps it in this tab alone, and shows what its role may do."""
-    key, path = world.key("read")
+    """With keys: the page asks for one, says when it is not known, keeps it in this tab alone, and shows what its role may do. Work outlives a key."""
+    (key, path), (other, second) = world.key("read"), world.key("write")
+    lines = path.read_text()
+    path.write_text(lines + second.read_text())
     with world.serve("--keys", path) as address:
         visit = Visit(browser, address, axe, **SIZES["desktop"])
         page = visit.page
-        expect(page.locator("#key-dialog")).to_be_visible()
-        page.locator("#key").fill(key)
-        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_have_text("This service needs a key.")
+        for _ in range(2):
+            enter(page, "r2f_wrong")
+            expect(page.get_by_role("alert")).to_have_text("This key is not known.")
+        visit.accessible("a key that is not known")
+        enter(page, key)
+        expect(page.locator("#key-dialog")).to_be_hidden()
         visit.ready()
         visit.drop(world.photo(world.queries[0]))
         expect(page.locator(".card")).to_have_count(5)
         pictured(page)
         page.locator("#tab-places").click()
         expect(page.locator("#pane-places")).to_contain_text("needs a key with the role write")
+        # Nothing can be added: a photograph that comes in here is located.
+        for way in (visit.drop, visit.paste):
+            page.locator("#tab-places").click()
+            way(world.photo(world.queries[1]))
+            expect(page.locator("#query .name")).to_be_visible()
+            expect(page.locator("#query .name")).to_have_text(Path(world.queries[1]["path"]).name)
+            expect(page.locator(".card")).to_have_count(5)
+        page.locator("#tab-batch").click()
+        visit.drop(*[world.photo(row) for row in world.queries[:3]])
+        expect(page.locator("#pane-batch .state-answered")).to_have_count(3)
+        page.locator("#key-open").click()
+        enter(page, other)
+        expect(page.locator("#pane-places #new-file")).to_have_count(1)
+        expect(page.locator("#pane-batch .state-answered")).to_have_count(3)
+        # Revoked: the photograph stays, and is located with another key.
+        path.write_text(lines)
+        page.wait_for_timeout(1500)
+        page.locator("#tab-locate").click()
+        visit.drop(world.photo(world.queries[2]))
+        expect(page.locator("#key-why")).to_have_text("This key is not known.")
+        enter(page, key)
+        expect(page.locator("#key-dialog")).to_be_hidden()
+        expect(page.locator("#query .name")).to_have_text(Path(world.queries[2]["path"]).name)
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator(".card")).to_have_count(5)
         stored = page.evaluate("[sessionStorage.length, localStorage.length, document.cookie]")
         assert stored == [1, 0, ""], stored
         visit.close()
 
 
+def indexes(browser, world, axe, shots):
+    """Indexes of every kind, one after the other: the whole world, without positions, empty."""
+    with world.serve(world.globe, world.rooms, world.empty) as address:
+        for size, context in SIZES.items():
+            visit = Visit(browser, address, axe, **context).ready()
+            page = visit.page
+            page.select_option("#index", "rooms")
+            expect(page.locator("#answer")).to_contain_text("no positions")
+            expect(page.locator("#map-area")).to_be_hidden()
+            expect(page.locator("#map canvas")).to_have_count(0)
+            visit.drop(world.photo(world.queries[0]))
+            expect(page.locator(".card")).to_have_count(5)
+            visit.accessible("an index without positions")
+            shots(page, size, "rooms")
+            page.locator("#tab-places").click()
+            expect(page.locator("#pane-places .facts").nth(1)).to_contain_text("Half of them within")
+            page.locator("#tab-locate").click()
+            page.select_option("#index", "empty")
+            expect(page.locator("#answer")).to_contain_text("This index is empty.")
+            expect(page.locator("#map-area")).to_be_hidden()
+            visit.drop(world.photo(world.queries[0]))
+            expect(page.locator(".readout")).to_contain_text("This index is empty.")
+            expect(page.get_by_role("button", name="Search everywhere")).to_have_count(0)
+            visit.accessible("an empty index")
+            shots(page, size, "empty")
+            page.get_by_role("button", name="Add a place").click()
+            expect(page.locator("#map-area")).to_be_visible()
+            page.locator("#tab-locate").click()
+            page.select_option("#index", "globe")
+            expect(page.locator("#map canvas")).to_have_count(1)
+            visit.settle()
+            shots(page, size, "globe")
+            box = page.locator("#map").bounding_box()
+            page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+            for _ in range(20):
+                page.mouse.wheel(0, 600)
+            visit.settle()
+            expect(page.locator("#map-note")).to_be_hidden()
+            shots(page, size, "globe-whole")
+            page.evaluate(GRIDS)
+            page.select_option("#index", "plan")
+            expect(page.locator("#map-floor")).to_be_visible()
+            expect(page.locator("#map canvas")).to_have_count(1)
+            if size == "phone":
+                # Names as long as they come.
+                page.evaluate("document.querySelector('#index option:checked').textContent = 'a very long name of an index '.repeat(4)")
+                for width in (320, 360):
+                    page.set_viewport_size({"width": width, "height": 640})
+                    visit.settle()
+                    wide = page.evaluate("[document.documentElement, document.querySelector('.bar')].map((element) => element.scrollWidth)")
+                    assert wide == [width, width], f"{wide} at {width} pixels"
+                    shots(page, size, f"bar-{width}")
+            visit.close()
+        context = browser.new_context(**SIZES["desktop"])
+        context.add_init_script("HTMLCanvasElement.prototype.getContext = ((own) => function (kind, ...rest) { return /webgl/.test(kind) ? null : own.call(this, kind, ...rest); })(HTMLCanvasElement.prototype.getContext)")
+        page = context.new_page()
+        page.goto(address)
+        expect(page.locator("#map-note")).to_contain_text("no WebGL")
+        context.close()
+
+
+# Views of the map, from a street to the whole world: lines as far apart as their step, within the map, across the view, and labelled.
+GRIDS = """async () => {
+  const { gridLines } = await import("/page/grid.js");
+  const degree = 40075016.68557849 / 360;
+  const frames = [{ kind: "wgs84" }, { kind: "local", degree, shift: [500000, 4100000] }];
+  for (const [width, height] of [[360, 281], [320, 240], [1020, 850], [3000, 2000]]) {
+    for (const frame of frames) for (const [lon, lat] of [[0, 0], [13, 52], [179.9, -40], [20, 80]]) for (let zoom = 0; zoom < 20; zoom += 0.7) {
+      const perPixel = 360 / (512 * 2 ** zoom);
+      const [halfWidth, halfHeight] = [(width / 2) * perPixel, (height / 2) * perPixel * Math.cos((lat * Math.PI) / 180)];
+      const [west, south, east, north] = [lon - halfWidth, Math.max(-85.05, lat - halfHeight), lon + halfWidth, Math.min(85.05, lat + halfHeight)];
+      const bounds = { getWest: () => west, getSouth: () => south, getEast: () => east, getNorth: () => north };
+      const grid = gridLines({ getBounds: () => bounds, getContainer: () => ({ clientWidth: width, clientHeight: height }) }, frame);
+      const wrong = (what) => { throw new Error(`${what}: ${JSON.stringify({ width, frame: frame.kind, lon, lat, zoom })}`); };
+      const even = (values, step) => values.every((value, i) => !i || Math.abs(value - values[i - 1] - step) < step * 1e-3);
+      if (!even(grid.xs.map(([x]) => x), grid.stepX) || !even(grid.ys.map(([y]) => y), grid.stepY)) wrong("uneven lines");
+      if (!grid.xs.length) wrong("no meridian in view");
+      if (grid.xs.length > width / 50) wrong("meridians too close");
+      for (const { geometry: { coordinates: [a, b] } } of grid.lines.features) {
+        if ([a, b].some((point) => Math.abs(point[1]) > 85.06)) wrong("a line beyond the map");
+        if (a[0] === b[0] ? a[1] > Math.max(south, -85) + 1e-9 || b[1] < Math.min(north, 85) - 1e-9 : b[0] - a[0] < Math.min(360, east - west) - 1e-6) wrong("a line that ends in view");
+      }
+      if (frame.kind === "wgs84" && grid.stepX >= 1 && 180 % grid.stepX) wrong("copies of the world would have lines of their own");
+    }
+  }
+}"""
+
+
 def basemaps(browser, world, axe):
     """A local PMTiles file is the base map; tiles are numbered as its format says."""
     with world.serve("--tiles", world.pmtiles(), "--tiles-attribution", "Nobody <b>") as address:
-        visit = Visit(browser, address, axe, **SIZES["desktop"])
+        visit = Visit(browser, address, axe, color_scheme="dark", **SIZES["desktop"])
         page = visit.page
         parts = []
         page.on("response", lambda response: parts.append(response.status) if "tiles.pmtiles" in response.url else None)
@@ -401,6 +585,8 @@ def basemaps(browser, world, axe):
         visit.ready().settle()
         assert len(parts) >= 3 and set(parts) == {206}, parts
         expect(page.locator(".maplibregl-ctrl-attrib")).to_contain_text("Nobody <b>")
+        contrast = page.evaluate(CONTRAST, ".maplibregl-ctrl-attrib")
+        assert contrast > 4.5, f"the attribution has a contrast of {contrast:.1f}"
         numbers = page.evaluate(
             """async () => {
               const { tileId } = await import("/page/pmtiles.js");
@@ -409,6 +595,21 @@ def basemaps(browser, world, axe):
         )
         assert numbers == [0, 1, 2, 3, 4, 5, 19078479], numbers
         visit.close()
+
+
+# Between an element's text and its background, as WCAG has it.
+CONTRAST = """(selector) => {
+  const style = getComputedStyle(document.querySelector(selector));
+  const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  const light = (colour) => {
+    context.fillStyle = colour;
+    context.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].map((value) => (value / 255 <= 0.03928 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const [low, high] = [light(style.backgroundColor), light(style.color)].sort((a, b) => a - b);
+  return (high + 0.05) / (low + 0.05);
+}"""
 
 
 def axe_core():
@@ -467,6 +668,13 @@ def main():
                     visit.close()
         print("  keys", flush=True)
         keys(browser, world, axe)
+        print("  indexes", flush=True)
+
+        def shot(page, size, name):
+            if given.screenshots:
+                page.screenshot(path=given.screenshots / f"{size}-index-{name}.png")
+
+        indexes(browser, world, axe, shot)
         print("  base map", flush=True)
         basemaps(browser, world, axe)
         browser.close()

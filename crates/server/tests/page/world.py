@@ -27,6 +27,12 @@ class World:
         self.plan = folder / "plan"
         self.call("index", "create", self.plan, "--positions", "local")
         self.call("index", "add", self.plan, self.local_table())
+        self.globe, self.rooms, self.empty = folder / "globe", folder / "rooms", folder / "empty"
+        self.call("index", "create", self.globe)
+        self.call("index", "add", self.globe, self.far_table())
+        self.call("index", "create", self.rooms, "--positions", "none")
+        self.call("index", "add", self.rooms, self.far_table())
+        self.call("index", "create", self.empty)
 
     def call(self, *arguments):
         done = subprocess.run([self.program, *arguments], capture_output=True, text=True)
@@ -62,6 +68,16 @@ class World:
             for row in self.database:
                 east, north = metres(self.database[0], row)
                 table.writerow([row["path"], f"{east:.2f}", f"{north:.2f}", row["heading"]])
+        return path
+
+    def far_table(self):
+        """A few of the photographs, all over the world."""
+        path = self.town / "far.csv"
+        with open(path, "w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["path", "lat", "lon"])
+            for row, (lat, lon) in zip(self.database, [(52, 0), (78, 15), (-34, 151), (-41, 175), (37, -122), (-55, -68)]):
+                table.writerow([row["path"], lat, lon])
         return path
 
     @contextlib.contextmanager
