@@ -10,7 +10,7 @@ use super::remarks::Remarks;
 use super::table::Table;
 use super::timestamps::{self, NoTime};
 use super::zone::{is_degrees, parse_zone, place_metres};
-use crate::{LatLon, LocalPoint, Photo, Position, Utm, UtmZone};
+use crate::{LatLon, LocalPoint, Photo, Position, Utm, UtmZone, tag_refusal};
 use std::path::Path;
 
 /// Why a row gives no photograph.
@@ -189,8 +189,11 @@ impl Row<'_> {
         });
         photo.altitude = self.optional("without an altitude", self.columns.altitude, Self::altitude);
         for at in &self.columns.others {
-            if !self.cells[*at].is_empty() {
-                photo.tags.insert(self.table.header[*at].clone(), self.cells[*at].clone());
+            let (key, value) = (&self.table.header[*at], &self.cells[*at]);
+            match tag_refusal(key, value) {
+                _ if value.is_empty() => {}
+                Some(why) => self.remarks.add("without a tag", self.line, format!("{key}: {why}")),
+                None => drop(photo.tags.insert(key.clone(), value.clone())),
             }
         }
         let (time, unit) = self.time().unzip();
