@@ -119,7 +119,7 @@ pub(crate) async fn receive(
 /// Reads what is left of a refused request, and keeps nothing of it: many clients read an answer only once they have sent
 /// everything, and lose it where the connection is closed before. A body may be twice as large as one that is taken.
 pub(crate) async fn drain(service: &Service, headers: &HeaderMap, mut body: Body) {
-    let mut left = 2 * service.limits.body;
+    let mut left = service.limits.body.saturating_mul(2);
     // A client that waits for the answer has sent nothing; one that sends more loses it anyway.
     if headers.contains_key(EXPECT) || stated_length(headers).is_some_and(|length| length > left as u64) {
         return;
