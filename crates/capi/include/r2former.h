@@ -214,8 +214,8 @@ int r2former_release_writer(const struct r2former_index *index);
 void r2former_free(char *document);
 
 // Begins a sequence: frames that come one after the other, as those of a robot, each fused with those before it. `options`
-// is NULL or a JSON object with the keys of `r2former_locate`, max_speed (metres per second that are not exceeded; 15) and
-// max_step (metres between two frames without times; 15). Returns NULL where it fails. The index may be closed before
+// is NULL or a JSON object with the keys of `r2former_locate`, max_speed (metres per second that are not exceeded; 15; not
+// in an index without positions) and max_step (metres between two frames without times; 15). Returns NULL where it fails. The index may be closed before
 // the sequence ends; it is then open until that.
 //
 // # Safety
@@ -224,7 +224,8 @@ struct r2former_sequence *r2former_sequence_begin(const struct r2former_index *i
                                                   const char *options);
 
 // Takes the next frame, the bytes of an image file. `time` is when it was taken, in seconds from any start, or NaN for that
-// of its EXIF; `moved` the metres travelled since the frame before, by odometry, or NaN. Returns a JSON object, to be freed
+// of its EXIF; once a time was given, NaN is none, and to give one behind frames with times of their EXIF fails, as clocks are
+// not mixed. `moved` are the metres travelled since the frame before, by odometry, or NaN. Returns a JSON object, to be freed
 // by `r2former_free`: answers (one, by this frame alone), frame (its number, from 1) and fix (place, position and
 // probability by this frame and those before it, or null before the first candidate); NULL where it fails, and then the
 // frame was not taken. An image that cannot be read is a frame, too. `r2former_fix_of` gives the fix as numbers.

@@ -165,6 +165,19 @@ fn a_model_is_calibrated_and_measured() {
     let plain = json(&eval(&["--rerank", "ransac,model", "--json"]).assert().success().get_output().stdout);
     assert_eq!(plain["recall"], found["recall"]);
     assert!(plain.get("confidence").is_none() && plain.get("windows").is_none());
+    // Of no query there is no measure.
+    let alone = ["--unknown", "1", "--radius", "5000", "--rerank", "none"];
+    let text = eval(&alone).assert().success();
+    let text = String::from_utf8_lossy(&text.get_output().stdout).into_owned();
+    names(&text, &["Confidence was not measured: no query could be asked"]);
+    assert!(!text.contains("ECE") && !text.contains("-0.0"), "{text}");
+    let none = eval(&alone).args(["--json", "--report"]).arg(home.join("none")).assert().success();
+    let none = json(&none.get_output().stdout)["confidence"].clone();
+    assert_eq!((&none["unasked_queries"], &none["rankings"]), (&8.into(), &serde_json::json!([])));
+    let page = std::fs::read_to_string(home.join("none/report.html")).expect("a report");
+    assert!(page.contains("Confidence was not measured") && !page.contains("Risk over coverage"));
+    let mut idle = eval(&["--rerank", "none", "--adaptive", "0.1"]);
+    names(&fails(&mut idle, 1), &["adaptive: "]);
     let page = std::fs::read_to_string(home.join("report/report.html")).expect("a report");
     names(&page, &["Risk over coverage", "Windows of 3 frames"]);
     let results = json(&std::fs::read(home.join("report/results.json")).expect("results"));
@@ -231,6 +244,13 @@ fn a_sequence_gives_a_track() {
     let rows = std::fs::read_to_string(&csv).expect("a track");
     assert!(rows.lines().nth(1).is_some_and(|row| row.contains(",0.0,")), "{rows}");
     assert_eq!(rows.lines().count(), 4);
+
+    // A speed is one of metres.
+    let bare = home.join("bare");
+    r2former().args(["index", "create", "--positions", "none"]).arg(&bare).assert().success();
+    let mut fast = r2former();
+    fast.arg("query").arg(&bare).arg("--sequence").arg(home.join("frames")).args(["--max-speed", "3"]);
+    names(&fails(&mut fast, 1), &["--max-speed", "--max-step"]);
 
     let mut command = query(&home.join("frames"));
     names(&fails(command.arg("--track").arg("track.gpx"), 2), &["track.gpx", ".geojson or .csv"]);

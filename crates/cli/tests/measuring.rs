@@ -27,6 +27,10 @@ fn a_query_with_a_large_margin_is_not_reranked() {
     let mut wrong = r2former();
     wrong.arg("query").arg(&index).arg("0.jpg").args(["--adaptive", "-1"]);
     names(&fails(&mut wrong, 2), &["--adaptive"]);
+    // Of no reranking there is nothing to leave out.
+    let mut nothing = r2former();
+    nothing.arg("query").arg(&index).arg("0.jpg").args(["--rerank", "none", "--adaptive", "0.1"]);
+    names(&fails(&mut nothing, 2), &["--adaptive", "--rerank none"]);
 }
 
 #[test]

@@ -20,6 +20,6 @@ pub use error::{DataError, Remedy, Result};
 pub use geo::{LatLon, LocalPoint, Position, PositionKind, Utm, UtmZone};
 pub use image::Rgb8;
 pub use period::period;
-pub use photo::{PanoramaView, Photo};
+pub use photo::{PanoramaView, Photo, tag_refusal};
 pub use shell::{shell_path, shell_word};
 pub use views::{ExpandedPhotos, PanoramaMode, PanoramaOptions, expand_panoramas, expand_panoramas_by};

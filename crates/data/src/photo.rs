@@ -5,6 +5,23 @@ use crate::{LatLon, Position, Utm};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// Longest key and longest value of a tag in bytes: an address or a sentence, and no document.
+const LONGEST_TAG: [usize; 2] = [200, 1000];
+
+/// Why a photograph cannot carry a tag, if so.
+pub fn tag_refusal(key: &str, value: &str) -> Option<String> {
+    let [longest_key, longest_value] = LONGEST_TAG;
+    if key.is_empty() || key.contains('=') {
+        return Some("the key of a tag is not empty, and holds no '='".into());
+    }
+    if key.len() > longest_key {
+        return Some(format!("the key of a tag has at most {longest_key} bytes, and this one {}", key.len()));
+    }
+    (value.len() > longest_value).then(|| {
+        format!("the value of a tag has at most {longest_value} bytes, and this one {}", value.len())
+    })
+}
+
 /// A photograph and what its source says of where and when it was taken.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Photo {
@@ -89,5 +106,24 @@ pub(crate) fn check_altitude(metres: f64) -> Result<f64, &'static str> {
         Err("is no altitude in metres")
     } else {
         Ok(metres)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_short() {
+        assert_eq!(tag_refusal(&"k".repeat(200), &"v".repeat(1000)), None);
+        assert_eq!(tag_refusal("k", ""), None);
+        for (key, value, says) in [
+            ("", "v", "not empty"),
+            ("a=b", "v", "no '='"),
+            (&"k".repeat(201), "v", "at most 200 bytes, and this one 201"),
+            ("k", &"é".repeat(501), "at most 1000 bytes, and this one 1002"),
+        ] {
+            assert!(tag_refusal(key, value).is_some_and(|why| why.contains(says)), "{says}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     Result, ScoreKind, Status, Timing, rank_candidates, top1_margin,
 };
 use r2former_index::{Filter, Hit, Near, ReadPlaces};
+use r2former_model::ModelConfig;
 use std::path::Path;
 use std::time::Instant;
 
@@ -146,6 +147,35 @@ impl LocateOptions {
         self.filter = filter;
         self
     }
+
+    /// Refuses what a model cannot do, and what would mean nothing, before anything is computed.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] for a reranking method that the model cannot do, a cascade with another method than the
+    /// model's reranker, a margin without reranking, or a confidence that a model without calibration cannot have.
+    pub fn check(&self, config: &ModelConfig) -> Result<()> {
+        if self.min_confidence.is_some() && config.calibration.is_none() {
+            return Err(EngineError::Request(format!(
+                "model {} is not calibrated, so its answers have no confidence: calibrate it with `r2former model calibrate`, \
+                 and build the index with the new file",
+                config.name
+            )));
+        }
+        let method = self.method(config);
+        method.check(config)?;
+        method.cascade(config, self.cascade)?;
+        if self.adaptive.is_some() && method == RerankMethod::None {
+            return Err(EngineError::Request(
+                "adaptive: says which queries are not reranked; this query is reranked by none".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The method that is asked for, or the model's own.
+    fn method(&self, config: &ModelConfig) -> RerankMethod {
+        self.rerank.unwrap_or_else(|| RerankMethod::default_of(config))
+    }
 }
 
 /// A place that the search found, and its place and score once it is reranked.
@@ -179,23 +209,17 @@ struct Candidate {
 ///
 /// # Errors
 /// [`EngineError::Data`] for a query that cannot be read as an image, [`EngineError::Index`] for an index that
-/// fails or options that it refuses, [`EngineError::Request`] for a reranking method that the model cannot
-/// do, a cascade with another method than the model's reranker, or a confidence that a model without calibration cannot have, [`EngineError::Compute`] for a device that fails.
+/// fails or options that it refuses, [`EngineError::Request`] for what [`LocateOptions::check`]
+/// refuses, [`EngineError::Compute`] for a device that fails.
 pub fn locate<'a>(
     index: &impl ReadPlaces,
     extractor: &Extractor,
     query: impl Into<QueryImage<'a>>,
     options: &LocateOptions,
 ) -> Result<Answer> {
+    options.check(extractor.config())?;
     let calibration = extractor.config().calibration.as_ref();
-    if options.min_confidence.is_some() && calibration.is_none() {
-        return Err(EngineError::Request(format!(
-            "model {} is not calibrated, so its answers have no confidence: calibrate it with `r2former model calibrate`, \
-             and build the index with the new file",
-            extractor.config().name
-        )));
-    }
-    let method = options.rerank.unwrap_or_else(|| RerankMethod::default_of(extractor.config()));
+    let method = options.method(extractor.config());
     let cascade = method.cascade(extractor.config(), options.cascade)?;
     let query = query.into();
     let mut timing = Timing::default();

@@ -3,7 +3,7 @@
 use crate::doctor::{self, TrustCache};
 use crate::{
     Answer, EngineError, Extractor, IndexReader, IndexWriter, LoadedModel, LocateOptions, Near, NoProgress,
-    PlaceIndex, QueryImage, QueryOptions, QueryResult, Result, Settings, locate, unknown_tags,
+    PlaceIndex, QueryImage, QueryOptions, QueryResult, Result, Settings, locate, why_nothing,
 };
 use r2former_model::device::{FEATURES, describe};
 use r2former_model::{Device, parse_device};
@@ -134,8 +134,8 @@ impl OpenIndex {
         }
     }
 
-    /// Answers "where was this taken?" as [`locate()`] does; where nothing matches, the answer's notes name tags that no
-    /// image carries.
+    /// Answers "where was this taken?" as [`locate()`] does; where nothing matches, the answer's notes say that the index is
+    /// empty, or name tags that no image carries.
     ///
     /// # Errors
     /// As [`locate()`] and [`extractor`](Self::extractor).
@@ -143,7 +143,7 @@ impl OpenIndex {
         let extractor = self.extractor()?;
         let mut answer = locate(&self.reader, &extractor, query, options)?;
         if answer.matches.is_empty() {
-            answer.notes.extend(unknown_tags(&self.reader, &options.filter)?);
+            answer.notes.extend(why_nothing(&self.reader, &options.filter)?);
         }
         Ok(answer)
     }

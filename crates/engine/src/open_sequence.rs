@@ -2,8 +2,8 @@
 
 use crate::query_options::{parse_object, request};
 use crate::{
-    Fix, LocateOptions, OpenIndex, QueryImage, QueryOptions, QueryResult, Result, SequenceFrame,
-    SequenceOptions, Track, TrackPoint,
+    Fix, FrameClock, LocateOptions, OpenIndex, QueryImage, QueryOptions, QueryResult, Result, SequenceFrame,
+    SequenceOptions, Track, TrackPoint, check_motion,
 };
 use r2former_data::geo::FARTHEST_M;
 use serde_json::Value;
@@ -24,7 +24,9 @@ use serde_json::Value;
 /// let frame = Rgb8 { width: 64, height: 48, pixels: vec![90; 64 * 48 * 3] };
 /// let (_, fix) = sequence.push(&index, QueryImage::from(&frame).named("frame 1"), Some(0.5), None)?;
 /// assert!(fix.is_none(), "the index is empty");
-/// assert_eq!(sequence.points()[0].time, Some(0.5));
+/// // Clocks are not mixed: once a time was stated, that of the EXIF is none.
+/// sequence.push(&index, QueryImage::from(&frame), None, None)?;
+/// assert_eq!([0, 1].map(|i| sequence.points()[i].time), [Some(0.5), None]);
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
@@ -34,13 +36,14 @@ pub struct OpenSequence {
     /// Matches that an answer shows.
     top: usize,
     track: Track,
+    clock: FrameClock,
     results: Vec<QueryResult>,
 }
 
 impl OpenSequence {
     /// Begins a sequence in an index. `options` is a JSON object with the keys of [`QueryOptions`], and with `max_speed`
-    /// (metres per second) and `max_step` (metres, or places of an index without positions), as of `r2former query
-    /// --sequence`; an empty text stands for one without keys.
+    /// (metres per second; not in an index without positions) and `max_step` (metres, or places of such an index), as of
+    /// `r2former query --sequence`; an empty text stands for one without keys.
     ///
     /// # Errors
     /// [`EngineError::Request`](crate::EngineError::Request) for what is no such document, values out of range, and what
@@ -57,21 +60,32 @@ impl OpenSequence {
         let bounds = [bound("max_speed")?, bound("max_step")?];
         let asked = QueryOptions::of(document)?;
         let kind = index.place().positions().kind();
+        check_motion(kind, bounds[0], None)?;
         let mut options = asked.locate_options(&*index.extractor()?, kind)?;
         let top = options.top;
         // Frames are fused by all of their candidates.
         options.top = options.top.max(options.candidates);
         let track = Track::new(SequenceOptions::of_index(index.reader(), kind, bounds)?);
-        Ok(Self { asked, options, top, track, results: Vec::new() })
+        Ok(Self { asked, options, top, track, clock: FrameClock::default(), results: Vec::new() })
+    }
+
+    /// From here on frames have the times that are stated, and none of their EXIF: what a time that is
+    /// [pushed](Self::push) says of the frames behind it.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`](crate::EngineError::Request) where frames were timed by their EXIF.
+    pub fn state_times(&mut self) -> Result<()> {
+        self.clock = self.clock.next(Some(0.0), || None)?.1;
+        Ok(())
     }
 
     /// Takes the next frame: its answer by itself, and where it was taken by it and those before it. `time` is in seconds
-    /// from any start, by default that of its EXIF; `moved_m` are metres travelled since the frame before. An image that
-    /// cannot be used is a frame, too.
+    /// from any start; by default that of its EXIF, where no time was stated before, as clocks are not mixed. `moved_m` are
+    /// metres travelled since the frame before. An image that cannot be used is a frame, too.
     ///
     /// # Errors
     /// [`EngineError::Request`](crate::EngineError::Request) for a time or a distance that is not finite, or metres below
-    /// 0; as [`OpenIndex::ask`]: the frame was not taken then.
+    /// 0 or in an index without positions; for a time behind frames that were timed by their EXIF; as [`OpenIndex::ask`]: the frame was not taken then.
     pub fn push(
         &mut self,
         index: &OpenIndex,
@@ -86,10 +100,14 @@ impl OpenSequence {
         if let Some(moved) = moved_m.filter(|metres| !(0.0..=FARTHEST_M).contains(metres)) {
             return Err(request(format!("{name}: moved={moved}: metres are 0 to {FARTHEST_M}")));
         }
+        check_motion(index.place().positions().kind(), None, moved_m)?;
         let mut result = index.ask(frame.clone(), &self.asked, &self.options)?;
-        let (mut matches, mut at) = (Vec::new(), time);
+        let readable = matches!(result, QueryResult::Answer(_));
+        let exif = || frame.tags().time.filter(|_| readable).map(|seconds| seconds as f64);
+        let (at, clock) = self.clock.next(time, exif)?;
+        self.clock = clock;
+        let mut matches = Vec::new();
         if let QueryResult::Answer(answer) = &mut result {
-            at = at.or_else(|| frame.tags().time.map(|seconds| seconds as f64));
             matches = answer.matches.clone();
             answer.matches.truncate(self.top);
         }

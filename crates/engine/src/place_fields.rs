@@ -2,8 +2,8 @@
 
 use crate::query_options::{parse, position, request};
 use crate::{PositionKind, Result};
-use r2former_data::Photo;
 use r2former_data::image::PhotoTags;
+use r2former_data::{Photo, tag_refusal};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -78,6 +78,9 @@ impl PlaceFields {
         }
         photo.altitude = within("altitude", self.altitude, -12_000.0, 100_000.0)?.or(photo.altitude);
         photo.time = within("time", self.time, -1e11, 1e11)?.map(|time| time.floor() as i64).or(photo.time);
+        if let Some(why) = self.tags.iter().find_map(|(key, value)| tag_refusal(key, value)) {
+            return Err(request(format!("{name}: {why}")));
+        }
         photo.tags.extend(self.tags.clone());
         Ok(photo)
     }

@@ -128,6 +128,11 @@ impl EvalOptions {
             ));
         }
         RerankMethod::Model.cascade(config, self.cascade)?;
+        if self.adaptive.is_some() && self.rerank.iter().all(|method| *method == RerankMethod::None) {
+            return Err(EvalError::Request(
+                "adaptive: says which queries are not reranked, and no reranking method is evaluated".into(),
+            ));
+        }
         Ok(())
     }
 }

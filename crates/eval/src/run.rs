@@ -2,7 +2,7 @@
 
 use crate::breakdown::{Breakdown, breakdowns};
 use crate::compare::Comparison;
-use crate::confidence::{Asked, ConfidenceSummary, JudgedAnswer, judge_all};
+use crate::confidence::{Asked, ConfidenceSummary, JudgedAnswer, judge_all, position_of};
 use crate::extracted::Extracted;
 use crate::features::UnusableImage;
 use crate::layout::Layout;
@@ -19,7 +19,7 @@ use crate::windows::{WindowSummary, fuse_windows};
 use crate::{EvalOptions, PerRanking, Protocol, Recall, Result};
 use r2former_data::Photo;
 use r2former_data::dataset::Dataset;
-use r2former_engine::{Extractor, Progress, RerankMethod};
+use r2former_engine::{Extractor, PositionKind, Progress, RerankMethod, check_motion};
 use r2former_model::Bits;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,7 +151,8 @@ impl EvalCost {
 ///
 /// # Errors
 /// - [`EvalError::Request`](crate::EvalError::Request): an empty dataset, a dataset without positions, no query that
-///   counts, a tag that no query has, a cascade without the model's reranker.
+///   counts, a tag that no query has, a cascade without the model's reranker, a margin without reranking, a largest speed
+///   without positions.
 /// - [`EvalError::File`](crate::EvalError::File): a feature file cannot be read or written.
 /// - [`EvalError::Engine`](crate::EvalError::Engine): a query without a position, a failing device.
 pub fn evaluate(
@@ -161,6 +162,9 @@ pub fn evaluate(
     progress: &dyn Progress,
 ) -> Result<Evaluation> {
     let ruled = options.rules.apply(dataset)?;
+    if dataset.database.iter().all(|photo| position_of(photo).is_none()) {
+        check_motion(PositionKind::None, options.window.and_then(|window| window.max_speed), None)?;
+    }
     let extracted = extract(dataset, ruled.counted.clone(), extractor, options, progress)?;
     let ranked = rank_extracted(dataset, &extracted, None, extractor, options, progress)?;
     let answers = match options.unknown {

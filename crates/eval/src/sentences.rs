@@ -25,6 +25,7 @@ impl EvalSummary {
             let pair = self.comparisons.iter().find(|pair| pair.first == global && pair.second == name);
             all.extend(pair.and_then(|pair| reranking(method, pair)));
         }
+        all.extend(self.confidence.as_ref().and_then(|found| found.unmeasured(protocol.queries)));
         all
     }
 }

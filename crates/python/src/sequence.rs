@@ -48,6 +48,9 @@ impl Sequence {
             let mut frames = self.lock();
             watch.start("frames", images.len() as u64);
             let mut latest = None;
+            if times.iter().any(Option::is_some) {
+                frames.state_times()?;
+            }
             for number in 0..images.len() {
                 let (image, time, moved) = (images.query(number), times[number], moved[number]);
                 latest = frames.push(&index.open, image, time, moved)?.1;

@@ -137,7 +137,7 @@ function showAnswer({ file, url, answer, seconds }) {
 }
 
 function compare(i) {
-  openCompare({ ...shown, index: app.index.name }, i);
+  openCompare({ ...shown, index: app.index.name, reranks: app.index.rerank.methods.includes("model") }, i);
 }
 
 function readout(answer, seconds, file) {

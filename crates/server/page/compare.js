@@ -13,10 +13,10 @@ let explained = new Map();
 let photo = null;
 
 /** Shows the match of this number of an answer. */
-export function openCompare({ file, url, answer, index }, i) {
+export function openCompare({ file, url, answer, index, reranks }, i) {
   if (photo !== file) explained = new Map();
   photo = file;
-  open = { file, url, answer, index, i };
+  open = { file, url, answer, index, i, kinds: reranks ? Object.keys(layers) : Object.keys(layers).filter((name) => name !== "contributions") };
   if (!dialog.open) dialog.showModal();
   build();
 }
@@ -71,7 +71,7 @@ function build() {
       h("button", { type: "button", class: "icon-only", "aria-label": t("compare.close"), title: t("compare.close"), on: { click: () => dialog.close() } }, icon("close"))),
     open.pair,
     h("div", { class: "foot" },
-      h("fieldset", { class: "layers" }, h("legend", { class: "hidden", text: t("compare.layers") }), ["pairs", "inliers", "attention", "contributions"].map(toggle)),
+      h("fieldset", { class: "layers" }, h("legend", { class: "hidden", text: t("compare.layers") }), open.kinds.map(toggle)),
       open.legend, open.figures));
   const again = [...dialog.querySelectorAll("button:not(:disabled)")].find((button) => button.getAttribute("aria-label") === focused);
   (again ?? dialog.querySelector('button[aria-label="' + t("compare.close") + '"]')).focus();
@@ -84,12 +84,14 @@ async function load() {
   const view = open;
   const match = view.answer.matches[view.i];
   const cached = explained.get(match.id);
-  if (cached && (!layers.contributions || cached.contributions.length)) return show(cached);
+  // What a trained reranker alone has.
+  const contributions = layers.contributions && view.kinds.includes("contributions");
+  if (cached && (!contributions || cached.contributions.length)) return show(cached);
   view.controller?.abort();
   view.controller = new AbortController();
   view.working.replaceChildren(h("span", {}, h("span", { class: "spin", "aria-hidden": "true" }), t("compare.working")));
   try {
-    const explanation = await api.explain(view.file, match.id, view.index, layers.contributions, view.controller.signal);
+    const explanation = await api.explain(view.file, match.id, view.index, contributions, view.controller.signal);
     explained.set(match.id, explanation);
     if (open === view && view.answer.matches[view.i] === match) show(explanation);
   } catch (problem) {

@@ -15,7 +15,7 @@ use axum::http::header::{HeaderValue, LOCATION};
 use axum::http::{Response, StatusCode};
 use r2former_data::dataset::composed_name;
 use r2former_data::image::{Limits, Shape, decode_bytes, shape_of_bytes, tags_of_bytes};
-use r2former_data::{PanoramaMode, PanoramaOptions, Photo, expand_panoramas_by};
+use r2former_data::{PanoramaMode, PanoramaOptions, Photo, expand_panoramas_by, tag_refusal};
 use r2former_engine::{
     AddOptions, MemoryImage, NoProgress, PositionKind, QueryImage, add_images, add_photos,
 };
@@ -74,7 +74,12 @@ impl NewPlace {
         }
         photo.altitude = params.number("altitude", -12_000.0..=100_000.0)?.or(photo.altitude);
         photo.time = params.time()?.or(photo.time);
-        photo.tags.extend(params.tags()?);
+        for (key, value) in params.tags()? {
+            if let Some(why) = tag_refusal(&key, &value) {
+                return Err(Problem::unprocessable(format!("tag={}: {why}", shown(&key))));
+            }
+            photo.tags.insert(key, value);
+        }
         let name = match params.one("name")? {
             Some(name) => checked_name(name)?,
             None => {

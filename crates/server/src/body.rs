@@ -20,9 +20,9 @@ use tokio::time::{Instant, timeout_at};
 /// Longest time from one piece of a body to the next.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// What is read of a refused request, and for how long.
-const MOST_DRAINED: usize = 1 << 20;
-const DRAIN: Duration = Duration::from_secs(2);
+/// How long a refused request is read, and the longest time from one piece of it to the next.
+const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN_IDLE: Duration = Duration::from_secs(2);
 
 /// Longest text field of a form.
 const MOST_TEXT: usize = 64 << 10;
@@ -111,21 +111,21 @@ pub(crate) async fn receive(
 ) -> Result<Received> {
     let received = take(service, parts, &mut body, queued).await;
     if received.as_ref().is_err_and(|problem| problem.status != StatusCode::REQUEST_TIMEOUT) {
-        drain(&parts.headers, body).await;
+        drain(service, &parts.headers, body).await;
     }
     received
 }
 
-/// Reads what is left of a refused request, if that is little: many clients read an answer only once they have sent
-/// everything, and lose it where the connection is closed before.
-pub(crate) async fn drain(headers: &HeaderMap, mut body: Body) {
-    // It has sent nothing, and waits for the answer.
-    if headers.contains_key(EXPECT) {
+/// Reads what is left of a refused request, and keeps nothing of it: many clients read an answer only once they have sent
+/// everything, and lose it where the connection is closed before. A body may be twice as large as one that is taken.
+pub(crate) async fn drain(service: &Service, headers: &HeaderMap, mut body: Body) {
+    let mut left = service.limits.body.saturating_mul(2);
+    // A client that waits for the answer has sent nothing; one that sends more loses it anyway.
+    if headers.contains_key(EXPECT) || stated_length(headers).is_some_and(|length| length > left as u64) {
         return;
     }
     let end = Instant::now() + DRAIN;
-    let mut left = MOST_DRAINED;
-    while let Ok(Some(Ok(frame))) = timeout_at(end, body.frame()).await {
+    while let Ok(Some(Ok(frame))) = timeout_at(end.min(Instant::now() + DRAIN_IDLE), body.frame()).await {
         let length = frame.data_ref().map_or(0, Bytes::len);
         if length > left {
             return;
@@ -212,8 +212,7 @@ impl Media {
 async fn read(service: &Service, parts: &Parts, body: &mut Body, room: &Room) -> Result<Bytes> {
     let most = service.limits.body;
     let too_large = || Problem::too_large(format!("the body is larger than {most} bytes"));
-    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > most as u64) {
+    if stated_length(&parts.headers).is_some_and(|length| length > most as u64) {
         return Err(too_large());
     }
     let end = Instant::now() + service.limits.receive;
@@ -234,6 +233,11 @@ async fn read(service: &Service, parts: &Parts, body: &mut Body, room: &Room) ->
             all.extend_from_slice(data);
         }
     }
+}
+
+/// How long a body is, as its head says.
+fn stated_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The format of an image that can be read, by its first bytes.

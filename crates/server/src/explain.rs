@@ -48,6 +48,11 @@ pub(crate) async fn pair(State(service): State<Arc<Service>>, request: Request) 
     if !index.place.manifest.config.has_local() {
         return Err(Problem::unprocessable("the model of this index has no local features to explain with"));
     }
+    if with_contributions && !index.extractor.config().trained.reranker {
+        return Err(Problem::unprocessable(
+            "contributions: what features do to the score of a trained reranker, which the model of this index has not",
+        ));
+    }
     let image = renamed(received.one()?, &received.params)?;
     let finished = service.queue.run(service.deadline(), move || {
         index.check()?;

@@ -63,7 +63,7 @@ pub(crate) async fn guard(
     let mut key = None;
     let mut response = match admitted {
         Err(problem) => {
-            drain(&parts.headers, body).await;
+            drain(&service, &parts.headers, body).await;
             problem.response(&id)
         }
         Ok(Admitted::Preflight) => preflight(),

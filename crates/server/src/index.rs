@@ -1,9 +1,10 @@
 //! One index as requests see it.
 
-use crate::error::Result;
+use crate::error::{Result, ServeError};
 use crate::options::ServedIndex;
 use crate::photos::PhotoRoots;
 use crate::problem::{self, Problem};
+use crate::removed::Removed;
 use crate::writing::Writing;
 use r2former_engine::{Extractor, IndexReader, PlaceIndex, PositionKind, RerankMethod};
 use r2former_index::{Extent, Filter, Place, ReadPlaces};
@@ -30,6 +31,7 @@ pub(crate) struct Index {
     pub(crate) extractor: Arc<Extractor>,
     pub(crate) photos: PhotoRoots,
     pub(crate) writing: Writing,
+    pub(crate) removed: Removed,
     looked: Mutex<(Instant, bool)>,
     /// The box around all positions, and of how many changes it is.
     extent: Mutex<Option<(u64, Option<Extent>)>>,
@@ -38,8 +40,12 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) fn open(served: ServedIndex) -> Result<Self> {
         let ServedIndex { name, index, extractor, photos, uploads } = served;
-        let uploads = index.address().folder().map(|folder| folder.join("uploads")).or(uploads);
+        let folder = index.address().folder();
+        let removed = Removed::open(folder);
+        let removed = removed.map_err(|error| ServeError::io("the list of what was removed", error))?;
+        let uploads = folder.map(|folder| folder.join("uploads")).or(uploads);
         Ok(Self {
+            removed,
             reader: index.reader()?,
             writing: Writing::new(index.clone(), extractor.clone()),
             photos: PhotoRoots::new(uploads, photos),
@@ -78,11 +84,6 @@ impl Index {
         }
         let detail = "the index is gone, or another one is in its place: the service has to be started again";
         Err(Problem::unavailable(detail, REPLACED))
-    }
-
-    /// Refuses what the model cannot do.
-    pub(crate) fn check_method(&self, method: Option<RerankMethod>) -> problem::Result<()> {
-        Ok(method.map_or(Ok(()), |method| method.check(self.extractor.config()))?)
     }
 
     /// A place by the identifier in an address.

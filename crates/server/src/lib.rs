@@ -46,6 +46,7 @@ mod places;
 mod problem;
 mod queue;
 mod reference;
+mod removed;
 mod rights;
 mod routes;
 mod service;

@@ -11,13 +11,13 @@ use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use r2former_data::image::tags_of_bytes;
 use r2former_engine::{
-    Answer, LocateOptions, Near, QueryImage, QueryResult, Timing, answers_json, locate, unknown_tags,
+    Answer, LocateOptions, Near, QueryImage, QueryResult, Timing, answers_json, locate, why_nothing,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Parameters of a query.
-pub(crate) const PARAMS: [&str; 14] = [
+/// Parameters of a query; those of a batch are called as their files are.
+const PARAMS: [&str; 14] = [
     "index",
     "top",
     "candidates",
@@ -48,17 +48,20 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    fn of(service: &Service, params: &Params) -> Result<Self> {
-        params.only(&PARAMS)?;
-        Self::asked(service, params)
-    }
-
     /// By parameters whose names are known.
+    ///
+    /// # Errors
+    /// What is not understood, and what the index or its model cannot do.
     pub(crate) fn asked(service: &Service, params: &Params) -> Result<Self> {
         let index = service.index(params)?;
         let mut options = params.locate_options()?;
-        index.check_method(options.rerank)?;
         options.min_confidence = params.min_confidence(index.extractor.config().calibration.as_ref())?;
+        options.check(index.extractor.config())?;
+        if options.approximate && index.place.address().folder().is_some() {
+            return Err(Problem::unprocessable(
+                "approximate: this index is searched exactly; that is for a collection of a cluster",
+            ));
+        }
         let prior = params.prior(index.kind())?;
         Ok(Self { index, top: options.top, options, prior })
     }
@@ -95,7 +98,7 @@ impl Question {
         let mut answer = locate(reader, extractor, query, &self.options)?;
         answer.notes.extend(note);
         if answer.matches.is_empty() {
-            answer.notes.extend(unknown_tags(reader, &self.options.filter)?);
+            answer.notes.extend(why_nothing(reader, &self.options.filter)?);
         }
         Ok(answer)
     }
@@ -136,7 +139,8 @@ pub(crate) fn stages(service: &Service, t: &Timing) {
 pub(crate) async fn one(State(service): State<Arc<Service>>, request: Request) -> Result<Response<Body>> {
     let (parts, body) = request.into_parts();
     let mut received = receive(&service, &parts, body, true).await?;
-    let question = Question::of(&service, &received.params)?;
+    received.params.only(&PARAMS)?;
+    let question = Question::asked(&service, &received.params)?;
     let image = renamed(received.one()?, &received.params)?;
     let answer = ask(&service, question, image, service.deadline()).await?;
     Ok(json_response(StatusCode::OK, &answers_json(&[QueryResult::Answer(answer)])))
@@ -149,7 +153,8 @@ pub(crate) async fn batch(State(service): State<Arc<Service>>, request: Request)
     if images.is_empty() {
         return Err(Problem::bad_request("there is no image: send parts called image of a multipart form"));
     }
-    let question = Question::of(&service, &params)?;
+    params.only(&PARAMS[..PARAMS.len() - 1])?;
+    let question = Question::asked(&service, &params)?;
     let mut results = Vec::with_capacity(images.len());
     for Sent { name: query, image } in images {
         let image = match image {

@@ -55,6 +55,8 @@ struct Tables {
     /// By route, method and status.
     requests: BTreeMap<(String, &'static str, u16), u64>,
     durations: BTreeMap<String, Histogram>,
+    /// Of requests with an error as their answer: most take no time at all.
+    refusals: BTreeMap<String, Histogram>,
     stages: BTreeMap<&'static str, Histogram>,
 }
 
@@ -67,7 +69,8 @@ impl Metrics {
     pub(crate) fn request(&self, route: &str, method: &'static str, status: u16, took: Duration) {
         let mut tables = self.lock();
         *tables.requests.entry((route.to_owned(), method, status)).or_default() += 1;
-        tables.durations.entry(route.to_owned()).or_default().observe(took.as_secs_f64());
+        let table = if status < 400 { &mut tables.durations } else { &mut tables.refusals };
+        table.entry(route.to_owned()).or_default().observe(took.as_secs_f64());
     }
 
     /// Counts a stage of a query.
@@ -84,10 +87,22 @@ impl Metrics {
             let labels = format!("route=\"{route}\",method=\"{method}\",status=\"{status}\"");
             line(&mut out, format_args!("r2former_http_requests_total{{{labels}}} {count}"));
         }
-        let name = "r2former_http_request_duration_seconds";
-        head(&mut out, name, "histogram", "Time from the head of a request to its answer.");
-        for (route, histogram) in &tables.durations {
-            histogram.write(&mut out, name, &format!("route=\"{route}\""));
+        for (name, what, table) in [
+            (
+                "r2former_http_request_duration_seconds",
+                "Time from the head of a request to its answer, where that is no error.",
+                &tables.durations,
+            ),
+            (
+                "r2former_http_error_duration_seconds",
+                "Time from the head of a request to an error (status 400 and more).",
+                &tables.refusals,
+            ),
+        ] {
+            head(&mut out, name, "histogram", what);
+            for (route, histogram) in table {
+                histogram.write(&mut out, name, &format!("route=\"{route}\""));
+            }
         }
         let name = "r2former_stage_duration_seconds";
         head(&mut out, name, "histogram", "Stages of a query; queue is the time before its turn.");
@@ -142,12 +157,17 @@ mod tests {
         for ms in [2, 30, 30, 20_000] {
             metrics.request("/v1/locate", "POST", 200, Duration::from_millis(ms));
         }
+        // Those that were refused at once make no answer faster.
+        for _ in 0..9 {
+            metrics.request("/v1/locate", "POST", 400, Duration::from_millis(1));
+        }
         metrics.stage("decode", 0.02);
         let text = metrics.text(&[("r2former_queue_waiting", String::new(), "Waiting.", 3.0)]);
         for line in [
             "r2former_http_requests_total{route=\"/v1/locate\",method=\"POST\",status=\"200\"} 4",
             "r2former_http_request_duration_seconds_bucket{route=\"/v1/locate\",le=\"0.05\"} 3",
             "r2former_http_request_duration_seconds_bucket{route=\"/v1/locate\",le=\"+Inf\"} 4",
+            "r2former_http_error_duration_seconds_bucket{route=\"/v1/locate\",le=\"0.001\"} 9",
             "r2former_stage_duration_seconds_count{stage=\"decode\"} 1",
             "# TYPE r2former_queue_waiting gauge",
             "r2former_queue_waiting 3",

@@ -248,8 +248,8 @@ impl Params {
         Ok(Some(position))
     }
 
-    /// `bbox=west,south,east,north` in degrees, or `min x,min y,max x,max y`.
-    pub(crate) fn bbox(&self) -> Result<Option<[f64; 4]>> {
+    /// `bbox=west,south,east,north` in degrees, or `min x,min y,max x,max y`; west may be east of east, across the date line.
+    pub(crate) fn bbox(&self, kind: PositionKind) -> Result<Option<[f64; 4]>> {
         let Some(text) = self.one("bbox")? else { return Ok(None) };
         let bad = || {
             Problem::bad_request(format!(
@@ -258,10 +258,20 @@ impl Params {
             ))
         };
         let numbers = numbers(text).and_then(|numbers| <[f64; 4]>::try_from(numbers).ok()).ok_or_else(bad)?;
-        if numbers[1] > numbers[3] {
+        let [west, south, east, north] = numbers;
+        if south > north || (kind == PositionKind::Local && west > east) {
             return Err(bad());
         }
-        Ok(Some(numbers))
+        let unusable =
+            |why: &dyn Display| Err(Problem::unprocessable(format!("bbox={}: {why}", shown(text))));
+        match kind {
+            PositionKind::None => unusable(&format!("this index has {}", kind.words())),
+            PositionKind::Wgs84 => match LatLon::new(south, west).and(LatLon::new(north, east)) {
+                Ok(_) => Ok(Some(numbers)),
+                Err(error) => unusable(&error),
+            },
+            PositionKind::Local => Ok(Some(numbers)),
+        }
     }
 }
 
@@ -395,8 +405,22 @@ mod tests {
         ] {
             assert_eq!(prior(bad, kind), Err(status), "{bad}");
         }
-        assert_eq!(params("bbox=-1,2,3,4").bbox(), Ok(Some([-1.0, 2.0, 3.0, 4.0])));
-        assert!(params("bbox=1,2,3").bbox().is_err() && params("bbox=0,2,0,1").bbox().is_err());
+        let bbox = |text: &str, kind| {
+            params(&format!("bbox={text}")).bbox(kind).map_err(|problem| problem.status.as_u16())
+        };
+        assert_eq!(bbox("-1,2,3,4", PositionKind::Wgs84), Ok(Some([-1.0, 2.0, 3.0, 4.0])));
+        assert_eq!(bbox("170,2,-170,4", PositionKind::Wgs84), Ok(Some([170.0, 2.0, -170.0, 4.0])));
+        assert_eq!(bbox("-1,2,300,400", PositionKind::Local), Ok(Some([-1.0, 2.0, 300.0, 400.0])));
+        for (bad, kind, status) in [
+            ("1,2,3", PositionKind::Wgs84, 400),
+            ("0,2,0,1", PositionKind::Wgs84, 400),
+            ("0,2,0,91", PositionKind::Wgs84, 422),
+            ("170,2,190,4", PositionKind::Wgs84, 422),
+            ("3,2,-1,4", PositionKind::Local, 400),
+            ("-1,2,3,4", PositionKind::None, 422),
+        ] {
+            assert_eq!(bbox(bad, kind), Err(status), "{bad}");
+        }
     }
 
     #[test]

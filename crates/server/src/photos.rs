@@ -143,7 +143,7 @@ fn below(root: &Path, name: &str) -> Option<PathBuf> {
 }
 
 /// Makes what happened in a folder durable.
-fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     #[cfg(unix)]
     fs::File::open(dir)?.sync_all()?;
     #[cfg(not(unix))]

@@ -49,7 +49,7 @@ pub(crate) async fn list(State(service): State<Arc<Service>>, request: Request) 
             return Err(Problem::bad_request("near=exif is for photographs; a listing has none"));
         }
     };
-    let bbox = params.bbox()?;
+    let bbox = params.bbox(index.kind())?;
     let is_geojson = params.word("format", &["json", "geojson"])? == "geojson";
     if is_geojson {
         check_geojson(&index)?;
@@ -170,7 +170,8 @@ pub(crate) async fn one(
     Ok(json_response(StatusCode::OK, &entry(id, &place)))
 }
 
-/// Removes a place durably, with its photograph if that was uploaded; photographs of folders that were added stay.
+/// Removes a place durably, with its photograph if that was uploaded; photographs of folders that were added stay, and are
+/// not added again where these are watched.
 pub(crate) async fn remove(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
@@ -181,10 +182,10 @@ pub(crate) async fn remove(
     let (index, id, place) = named(&service, &params, &id).await?;
     let role = request.extensions().get::<Identity>().map(|identity| identity.role);
     let uploaded = {
-        let index = index.clone();
+        let (index, name) = (index.clone(), place.name.clone());
         blocking(move || {
             let sources = index.reader.sources()?;
-            Ok(sources.iter().any(|source| source.is_uploads() && source.holds(&place.name)))
+            Ok(sources.iter().any(|source| source.is_uploads() && source.holds(&name)))
         })
         .await?
     };
@@ -195,7 +196,10 @@ pub(crate) async fn remove(
     }
     let writes = index.clone();
     let removed = index.writing.run(move |held| {
-        let removed = held.writer()?.remove(&[id])?;
+        let writer = held.writer()?;
+        let failed = |error: std::io::Error| Problem::internal(format!("noting a removal: {error}"));
+        writes.removed.add(&place).map_err(failed)?;
+        let removed = writer.remove(&[id])?;
         writes.photos.keep_only(id, None);
         Ok(removed)
     });

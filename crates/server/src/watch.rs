@@ -108,6 +108,7 @@ impl Watch {
             )));
         }
         check_sources(&index.reader, &AddOptions::default().sources(vec![source]))?;
+        index.removed.watch(&root.label);
         Ok(Self { index, root, files: HashMap::new(), waits: None, noted: Vec::new(), is_away: false })
     }
 
@@ -212,12 +213,18 @@ impl Watch {
         same.is_some() && quiet && state != State::Done
     }
 
-    /// A photograph with what its tags say, or the views of a panorama. None for one that cannot be used.
+    /// A photograph with what its tags say, or the views of a panorama. None for one that cannot be used, or was removed.
     fn cut(&mut self, photo: Photo) -> Option<Ready> {
         let path = photo.path.clone();
         let tagged = self.with_tags(&photo).map_err(|reason| self.fail(&path, &reason)).ok()?;
         let expanded = expand_panoramas(vec![tagged], &PanoramaOptions::default(), &Limits::default());
-        Some(Ready { path, photos: expanded.photos, notes: expanded.notes })
+        let mut photos = expanded.photos;
+        photos.retain(|photo| !self.index.removed.holds(&photo.name, &path));
+        if photos.is_empty() {
+            self.leave_out(&path, "was removed from the index");
+            return None;
+        }
+        Some(Ready { path, photos, notes: expanded.notes })
     }
 
     /// Tags of a photograph.

@@ -143,6 +143,9 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
     if args.cascade.is_some() && args.rerank.is_some_and(|method| method != RerankMethod::Model) {
         usage!("--cascade chooses candidates for --rerank model, and --rerank says another method");
     }
+    if args.adaptive.is_some() && args.rerank == Some(RerankMethod::None) {
+        usage!("--adaptive says which queries are not reranked, and --rerank none reranks none");
+    }
     if args.approximate && args.index.folder().is_some() {
         usage!(
             "{}: --approximate is for collections of a cluster; the search of a folder is exact",
@@ -190,6 +193,7 @@ pub(crate) fn run(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         options.top = options.top.max(options.candidates);
     }
     options.min_confidence = args.min_confidence.map(|least| least.value(&loaded.config));
+    options.check(&loaded.config)?;
     let extractor =
         machine.extractor_of(&index, loaded, args.precision.precision)?.with_limits(args.read.limits());
 

@@ -16,15 +16,16 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 pub(crate) struct SequenceArgs {
     /// Frames in order: a folder, sorted by name, or a CSV list with the column path and, where they are known, time
-    /// (seconds, or as in 2024-05-04T10:11:12.5Z) and moved (metres since the frame before, by odometry). Times are also read from EXIF.
+    /// (seconds, or as in 2024-05-04T10:11:12.5Z) and moved (metres since the frame before, by odometry). Where no frame
+    /// of the list has a time, times are read from EXIF.
     #[arg(long, value_name = "DIR|LIST", conflicts_with = "images")]
     sequence: Option<PathBuf>,
     /// Write the track of the sequence to this file, as its ending says: .geojson or .csv; repeatable.
     #[arg(long, value_name = "FILE", requires = "sequence")]
     track: Vec<PathBuf>,
-    /// Metres per second that a sequence does not exceed.
-    #[arg(long, default_value = "15", value_name = "M/S", allow_negative_numbers = true, value_parser = parse_metres, requires = "sequence")]
-    max_speed: f64,
+    /// Metres per second that a sequence does not exceed [default: 15]; not in an index without positions.
+    #[arg(long, value_name = "M/S", allow_negative_numbers = true, value_parser = parse_metres, requires = "sequence")]
+    max_speed: Option<f64>,
     /// Metres between two frames that are not exceeded where a time is missing [default: 15]; in an index without positions,
     /// places in the order of their names [default: 3].
     #[arg(long, value_name = "METRES", allow_negative_numbers = true, value_parser = parse_metres, requires = "sequence")]
@@ -37,13 +38,15 @@ pub(crate) struct FrameArg {
     pub(crate) path: PathBuf,
     time: Option<f64>,
     moved_m: Option<f64>,
+    /// Whether the list has times, of this frame or of others: that of the camera would be of another clock.
+    timed: bool,
 }
 
 impl SequenceArgs {
     /// The frames of the sequence, if there is one.
     pub(crate) fn frames(&self) -> Result<Vec<FrameArg>> {
         let Some(source) = &self.sequence else { return Ok(Vec::new()) };
-        let bare = |path: PathBuf| FrameArg { path, time: None, moved_m: None };
+        let bare = |path: PathBuf| FrameArg { path, time: None, moved_m: None, timed: false };
         let frames: Vec<FrameArg> = if source.is_dir() {
             let listing = list_frames(source)?;
             note_left_out(source, &listing);
@@ -57,11 +60,18 @@ impl SequenceArgs {
         Ok(frames)
     }
 
-    /// Refuses a track without a sequence, or a file that it could not be written to, before the work is done.
+    /// Refuses a track without a sequence or in a file that it could not be written to, and a bound that means nothing, before
+    /// the work is done.
     pub(crate) fn check(&self, positions: Positions) -> Result<()> {
         // An option that photographs exclude is waived where another one requires it.
         if self.sequence.is_none() && !self.track.is_empty() {
             usage!("--track needs --sequence: a folder or a list of frames in their order");
+        }
+        if self.max_speed.is_some() && positions.kind() == PositionKind::None {
+            bail!(
+                "--max-speed: this index has no positions, so that its places only have an order: --max-step bounds the places \
+                 between two frames"
+            );
         }
         for file in &self.track {
             let local = positions.kind() == PositionKind::Local && positions.origin().is_none();
@@ -85,7 +95,7 @@ impl SequenceArgs {
         if self.sequence.is_none() {
             return Ok(None);
         }
-        let bounds = [Some(self.max_speed), self.max_step];
+        let bounds = [self.max_speed, self.max_step];
         Ok(Some(Track::new(SequenceOptions::of_index(index, kind, bounds)?)))
     }
 
@@ -102,7 +112,7 @@ impl SequenceArgs {
 impl FrameArg {
     /// The frame with its candidates; none of one that could not be read.
     pub(crate) fn with(&self, matches: Vec<Match>, exif: Option<f64>) -> SequenceFrame {
-        SequenceFrame { matches, time: self.time.or(exif), moved_m: self.moved_m }
+        SequenceFrame { matches, time: self.time.or(exif.filter(|_| !self.timed)), moved_m: self.moved_m }
     }
 }
 
@@ -136,8 +146,10 @@ fn listed(file: &Path) -> Result<Vec<FrameArg>> {
             .map(|text| time_seconds(text).map_err(|problem| anyhow!("{}: time {problem}", at())))
             .transpose()?;
         let path = folder.join(row.get(path).unwrap_or_default());
-        frames.push(FrameArg { path, time, moved_m });
+        frames.push(FrameArg { path, time, moved_m, timed: false });
     }
+    let timed = frames.iter().any(|frame| frame.time.is_some());
+    frames.iter_mut().for_each(|frame| frame.timed = timed);
     Ok(frames)
 }
 
@@ -151,8 +163,17 @@ mod tests {
         let file = folder.path().join("list.csv");
         std::fs::write(&file, "path, time, moved\na.jpg,0.5,\nb.jpg,,3\n").expect("written");
         let found = listed(&file).expect("a list");
-        let frame = |name: &str, time, moved_m| FrameArg { path: folder.path().join(name), time, moved_m };
+        let frame = |name: &str, time, moved_m| FrameArg {
+            path: folder.path().join(name),
+            time,
+            moved_m,
+            timed: true,
+        };
         assert_eq!(found, [frame("a.jpg", Some(0.5), None), frame("b.jpg", None, Some(3.0))]);
+        // Clocks are not mixed.
+        assert_eq!(found[1].with(Vec::new(), Some(1e9)).time, None);
+        std::fs::write(&file, "path\na.jpg\n").expect("written");
+        assert_eq!(listed(&file).expect("a list")[0].with(Vec::new(), Some(1e9)).time, Some(1e9));
         std::fs::write(&file, "path,time\na.jpg,2024-05-04T10:11:12.5Z\nb.jpg,1714817473000\n")
             .expect("written");
         let times: Vec<_> = listed(&file).expect("a list").into_iter().map(|frame| frame.time).collect();

@@ -62,7 +62,9 @@ pub(crate) fn print_summary(out: &mut Out, summary: &EvalSummary) -> Result<()> 
 
 /// How good the answers' confidences are, where that was measured.
 fn print_confidence(out: &mut Out, summary: &EvalSummary) -> Result<()> {
-    let Some(found) = &summary.confidence else { return Ok(()) };
+    // Where nothing was measured, a sentence says why.
+    let measured = summary.confidence.as_ref().filter(|found| !found.rankings.is_empty());
+    let Some(found) = measured else { return Ok(()) };
     let queries = summary.protocol.queries;
     let unknown = found.unknown_queries;
     out.line(format_args!("\n{:<32}     ECE  area  accepted  precision", "confidence, %"))?;

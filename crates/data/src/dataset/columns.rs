@@ -9,7 +9,7 @@ use super::table::Table;
 use super::times::Times;
 use super::walk::is_photo_by_name;
 use super::zone::parse_zone;
-use crate::{DataError, PositionKind, Result};
+use crate::{DataError, PositionKind, Result, tag_refusal};
 use std::path::Path;
 
 /// The header that is asked for when one cannot be understood.
@@ -151,13 +151,11 @@ impl Columns {
             (0..names.len()).filter(|i| !taken.contains(i) && !table.header[*i].is_empty()).collect();
         for at in &columns.others {
             let name = &table.header[*at];
-            if name.contains('=') {
-                return Err(table.complain(
-                    1,
-                    format!(
-                        "the column \"{name}\" would become a tag, whose name cannot hold '=': rename it"
-                    ),
-                ));
+            if let Some(why) = tag_refusal(name, "") {
+                let short: String = name.chars().take(80).collect();
+                return Err(
+                    table.complain(1, format!("the column \"{short}\" would become a tag: {why}; rename it"))
+                );
             }
         }
         Ok(columns)
@@ -465,6 +463,9 @@ mod tests {
         let message = detect("path lat lon").expect_err("spaces").to_string();
         assert!(message.contains("separated by spaces: separate them by commas"), "{message}");
         let message = detect("path,lat,lon,a=b").expect_err("a tag").to_string();
-        assert!(message.contains("\"a=b\" would become a tag, whose name cannot hold '='"), "{message}");
+        assert!(
+            message.contains("\"a=b\" would become a tag: the key of a tag is not empty, and holds no '='"),
+            "{message}"
+        );
     }
 }

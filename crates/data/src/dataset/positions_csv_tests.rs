@@ -226,10 +226,16 @@ fn a_bad_optional_value_costs_only_itself() {
             "1 row whose time has no zone (t.csv:2: \"2024:05:04 10:11:12\" is local",
         ),
         ("time", "2024:13:45 10:11:12", "1 row without a time (t.csv:2: time \"2024:13:45"),
+        (
+            "essay",
+            &"x".repeat(5000),
+            "1 row without a tag (t.csv:2: essay: the value of a tag has at most 1000 bytes",
+        ),
     ] {
         let listing = list(&format!("path,lat,lon,{column}\na.jpg,1,2,{cell}\n")).expect(cell);
         let photo = &listing.photos[0];
         assert_eq!((photo.heading, photo.altitude, photo.time), (None, None, None));
+        assert!(photo.tags.values().all(|value| value.len() <= 1000), "{:?}", photo.tags);
         assert!(listing.notes.iter().any(|note| note.contains(wanted)), "{wanted}: {:?}", listing.notes);
     }
     let optional = |column: &str, cell: &str| {

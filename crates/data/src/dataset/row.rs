@@ -12,7 +12,7 @@ use super::times::WithoutTime;
 use super::timestamps;
 use super::zone::{is_degrees, parse_zone, place_metres};
 use crate::photo::check_altitude;
-use crate::{LatLon, LocalPoint, Photo, Position, Utm, UtmZone};
+use crate::{LatLon, LocalPoint, Photo, Position, Utm, UtmZone, tag_refusal};
 use std::path::Path;
 
 /// Why a row gives no photograph.
@@ -201,8 +201,11 @@ impl Row<'_> {
         });
         photo.altitude = self.optional("without an altitude", self.columns.altitude, Self::altitude);
         for at in &self.columns.others {
-            if !self.cells[*at].is_empty() {
-                photo.tags.insert(self.table.header[*at].clone(), self.cells[*at].clone());
+            let (key, value) = (&self.table.header[*at], &self.cells[*at]);
+            match tag_refusal(key, value) {
+                _ if value.is_empty() => {}
+                Some(why) => self.remarks.add("without a tag", self.line, format!("{key}: {why}")),
+                None => drop(photo.tags.insert(key.clone(), value.clone())),
             }
         }
         let (time, unit) = self.time().unzip();

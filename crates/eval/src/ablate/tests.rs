@@ -128,7 +128,7 @@ fn rows_equal_an_evaluation_of_each_setting() {
         (named("official_gather", "on"), recall(model, 6, true, 5, None)),
         (named("layer", "3"), of_layer(Some(3), model, 6, false, 5, None)),
         (named("adaptive", "0.001"), recall(model, 6, false, 5, Some(0.001))),
-        (named("adaptive", "0"), recall(RerankMethod::None, 6, false, 5, Some(0.0))),
+        (named("adaptive", "0"), recall(model, 6, false, 5, Some(0.0))),
         (named("adaptive", "2"), recall(model, 6, false, 5, Some(2.0))),
     ] {
         assert_eq!((&row.recall, row.skipped), (&expected, skipped), "{} {}", row.axis, row.value);

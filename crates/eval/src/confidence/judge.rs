@@ -155,12 +155,26 @@ impl ConfidenceSummary {
         let rankings = answers.iter().filter_map(|(ranking, answers)| {
             let all: Option<Vec<(f64, bool)>> =
                 answers.iter().map(|answer| Some((answer.confidence?, answer.correct))).collect();
+            // Of no answer there is no mean.
+            let all = all.filter(|answers| !answers.is_empty())?;
             let position = PositionQuality::of(answers, own.position_scale);
-            Some(RankingConfidence { ranking, quality: selective(&all?, own.threshold), position })
+            Some(RankingConfidence { ranking, quality: selective(&all, own.threshold), position })
         });
         let unknown_queries = answers.global.iter().filter(|answer| answer.unknown).count();
         let unasked_queries = queries.saturating_sub(answers.global.len());
         Self { unknown, unknown_queries, unasked_queries, rankings: rankings.collect() }
+    }
+
+    /// Why nothing was measured, where that is so.
+    pub(crate) fn unmeasured(&self, queries: usize) -> Option<String> {
+        let why = match (self.rankings.is_empty(), self.unasked_queries == queries) {
+            (false, _) => return None,
+            (true, true) => {
+                "no query could be asked, as the whole database lies within four radii of where each was taken"
+            }
+            (true, false) => "the model is not calibrated for these rankings",
+        };
+        Some(format!("Confidence was not measured: {why}."))
     }
 }
 

@@ -8,5 +8,5 @@ mod nothing;
 
 pub use calibrate::{CalibrateOptions, Calibrated, LeftOutSet, calibrate};
 pub use inliers::weigh_inliers;
-pub(crate) use judge::{Asked, judge_all, similarities};
+pub(crate) use judge::{Asked, judge_all, position_of, similarities};
 pub use judge::{ConfidenceSummary, JudgedAnswer, PositionQuality, RankingConfidence, Unknown};

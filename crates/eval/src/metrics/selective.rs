@@ -83,7 +83,9 @@ pub fn selective(answers: &[(f64, bool)], threshold: f64) -> Selective {
     let accepted: Vec<bool> = sorted.iter().filter(|a| a.0 >= threshold).map(|a| a.1).collect();
     let hits = accepted.iter().filter(|correct| **correct).count();
     let bins = bins(answers);
-    let error = bins.iter().map(|bin| bin.answers as f64 * (bin.confidence - bin.correct).abs()).sum::<f64>();
+    // A sum of nothing would be -0.
+    let error =
+        bins.iter().map(|bin| bin.answers as f64 * (bin.confidence - bin.correct).abs()).sum::<f64>() + 0.0;
     Selective {
         answers: answers.len(),
         correct: answers.len() - wrong,

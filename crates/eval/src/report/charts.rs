@@ -64,7 +64,8 @@ pub(super) fn cost(evaluation: &Evaluation) -> String {
 /// Share of wrong answers over the share of accepted ones, and share of correct answers over confidence, where confidence
 /// was measured.
 pub(super) fn confidence(evaluation: &Evaluation) -> Vec<String> {
-    let Some(found) = &evaluation.summary.confidence else { return Vec::new() };
+    let found = evaluation.summary.confidence.as_ref().filter(|found| !found.rankings.is_empty());
+    let Some(found) = found else { return Vec::new() };
     let lines = |points: &dyn Fn(&Selective) -> Vec<[f64; 2]>| -> Vec<Series> {
         let line = |of: &RankingConfidence| Series {
             name: ranking_name(of.ranking).into(),

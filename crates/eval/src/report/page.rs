@@ -62,9 +62,8 @@ pub(super) fn render(
     let mut sections: Vec<Section> = vec![("Recall".to_string(), RECALL_NOTE, recall(evaluation))];
     sections.extend(compared(&summary.comparisons));
     sections.push(("Mean average precision".into(), MAP_NOTE, mean_average_precision(evaluation)));
-    sections.extend(
-        summary.confidence.as_ref().map(|found| ("Confidence".into(), CONFIDENCE_NOTE, confidence(found))),
-    );
+    let measured = summary.confidence.as_ref().filter(|found| !found.rankings.is_empty());
+    sections.extend(measured.map(|found| ("Confidence".into(), CONFIDENCE_NOTE, confidence(found))));
     sections.extend(
         summary
             .windows

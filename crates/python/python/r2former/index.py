@@ -356,7 +356,11 @@ class Index:
         return answers[0] if one else answers
 
     def sequence(
-        self, *, max_speed: float = 15.0, max_step: float | None = None, **options: Unpack[SearchOptions]
+        self,
+        *,
+        max_speed: float | None = None,
+        max_step: float | None = None,
+        **options: Unpack[SearchOptions],
     ) -> LiveSequence:
         """Begins a sequence: frames that come one after the other, as those of a robot, each fused with those before it::
 
@@ -365,15 +369,16 @@ class Index:
                 fix = sequence.push(frame, time=time)
 
         Args:
-            max_speed: Metres per second that are not exceeded, where frames have times.
+            max_speed: Metres per second that are not exceeded, where frames have times, 15 by default; not in an index
+                without positions.
             max_step: Metres between two frames that are not exceeded where a time is missing, 15 by default; in an index
                 without positions, places in the order of their names, 3 by default.
             **options: How each frame is searched, as of :meth:`query`: top, candidates, rerank, cascade, adaptive,
                 approximate, min_confidence, near, radius, tags, since, until.
         """
-        document = {**search_of(**options), "max_speed": read.number("max_speed", max_speed)}
-        if max_step is not None:
-            document["max_step"] = read.number("max_step", max_step)
+        bounds = {"max_speed": max_speed, "max_step": max_step}
+        stated = {name: read.number(name, bound) for name, bound in bounds.items() if bound is not None}
+        document = {**search_of(**options), **stated}
         return LiveSequence(self._native.sequence(json.dumps(document)))
 
     def locate_sequence(
@@ -382,7 +387,7 @@ class Index:
         *,
         times: Sequence[FrameTime | None] | None = None,
         moved: Sequence[float | None] | None = None,
-        max_speed: float = 15.0,
+        max_speed: float | None = None,
         max_step: float | None = None,
         names: Sequence[str] | None = None,
         progress: Progress = None,
@@ -394,9 +399,11 @@ class Index:
         Args:
             frames: n images in order (a list, an iterator, an array (n, height, width, 3), a folder sorted by name), as of
                 :meth:`Model.extract`.
-            times: When each was taken, (n,): seconds from any start, or datetimes; those of their EXIF by default.
+            times: When each was taken, (n,): seconds from any start, or datetimes, where they are known; where none is,
+                those of their EXIF.
             moved: Metres travelled since the frame before, (n,), where odometry knows them.
-            max_speed: Metres per second that are not exceeded, where frames have times.
+            max_speed: Metres per second that are not exceeded, where frames have times, 15 by default; not in an index
+                without positions.
             max_step: Metres between two frames that are not exceeded where a time is missing, 15 by default; in an index
                 without positions, places in the order of their names, 3 by default.
             names: What frames are called; their paths by default.

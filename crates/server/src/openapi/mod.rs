@@ -4,8 +4,8 @@ mod params;
 mod schemas;
 
 use self::params::{
-    INDEX, Param, add_params, explain_params, frame_params, list_params, locate_params, session_params,
-    track_params,
+    INDEX, Param, add_params, batch_params, explain_params, frame_params, list_params, locate_params,
+    session_params, track_params,
 };
 use self::schemas::schemas;
 use crate::problem::PROBLEM_JSON;
@@ -88,7 +88,7 @@ pub(crate) fn document() -> Value {
             "/v1/locate/batch",
             "post",
             "Where were these photographs taken? At most limits.images_per_batch of /v1/indexes",
-            locate_params(),
+            batch_params(),
             Image::Several,
             ok(json_of("Answers")),
             COMPUTING,
@@ -287,6 +287,8 @@ fn operation(
             json!({ "description": description(*status), "content": { PROBLEM_JSON: schema } }),
         );
     }
+    // Before the service sees a request.
+    responses.insert("431".into(), json!({ "description": description(431) }));
     let id: String =
         path.split(['/', '{', '}', '.']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_");
     let mut operation = json!({
@@ -341,6 +343,7 @@ fn description(status: u16) -> &'static str {
         413 => "The body is too large.",
         415 => "No image that is read.",
         422 => "Understood, and cannot be used.",
+        431 => "The address and headers are too long; without a body.",
         429 => "Too many requests; Retry-After says when.",
         503 => "Not now; Retry-After says when.",
         507 => "The disk is full.",

@@ -35,7 +35,8 @@ const RADIUS: Param = Param("radius", number, "Radius around near in metres.");
 const TAG: Param = Param(
     "tag",
     || json!({ "type": "array", "items": { "type": "string", "pattern": "^[^=]+=" } }),
-    "KEY=VALUE: only places that carry this tag; of a new place, a tag that it carries. May be repeated.",
+    "KEY=VALUE: only places that carry this tag; of a new place, a tag that it carries, of at most 200 and 1000 bytes. May be \
+     repeated.",
 );
 const SINCE: Param =
     Param("since", text, "Only places of this time or later: a date of UTC, or a time with its zone.");
@@ -61,7 +62,7 @@ pub(super) fn locate_params() -> Vec<Param> {
         Param(
             "adaptive",
             || json!({ "type": "number", "minimum": 0, "maximum": 2 }),
-            "Keep the global ranking where its top-1 margin is at least this.",
+            "Keep the global ranking where its top-1 margin is at least this; not with rerank=none.",
         ),
         Param("approximate", flag, "Search an index of a cluster by its graph: faster, and not exact."),
         NEAR,
@@ -78,6 +79,13 @@ pub(super) fn locate_params() -> Vec<Param> {
     ]
 }
 
+/// Photographs of a batch are called as their files are.
+pub(super) fn batch_params() -> Vec<Param> {
+    let mut params = locate_params();
+    params.retain(|Param(name, ..)| *name != "name");
+    params
+}
+
 pub(super) fn list_params() -> Vec<Param> {
     vec![
         INDEX,
@@ -90,7 +98,8 @@ pub(super) fn list_params() -> Vec<Param> {
         Param(
             "bbox",
             text,
-            "Only places in this box: west,south,east,north in degrees, or minimum x,y and maximum x,y in metres.",
+            "Only places in this box: west,south,east,north in degrees, or minimum x,y and maximum x,y in metres; not in an \
+             index without positions.",
         ),
         Param("near", text, "Only places around this position: LAT,LON or X,Y[,Z]."),
         RADIUS,
@@ -140,7 +149,7 @@ pub(super) fn explain_params() -> Vec<Param> {
         Param(
             "contributions",
             flag,
-            "Also what each local feature of the query does to the reranker's score; this scores a pair for each.",
+            "Also what each local feature of the query does to the score of a trained reranker; this scores a pair for each.",
         ),
         Param("format", || words(&["json", "svg"]), "Figures, or a picture of the matches."),
         NAME,
@@ -155,13 +164,14 @@ pub(super) fn session_params() -> Vec<Param> {
         .collect();
     params.push(Param(
         "max_speed",
-        || json!({ "type": "number", "minimum": 0, "maximum": 1000, "default": 15 }),
-        "Metres per second that are not exceeded, where frames have times.",
+        || json!({ "type": "number", "minimum": 0, "maximum": 1000 }),
+        "Metres per second that are not exceeded, where frames have times, 15 by default; not in an index without positions.",
     ));
     params.push(Param(
         "max_step",
-        || json!({ "type": "number", "minimum": 0, "maximum": 100_000, "default": 15 }),
-        "Metres between two frames that are not exceeded, where a time is missing.",
+        || json!({ "type": "number", "minimum": 0, "maximum": 100_000 }),
+        "Metres between two frames that are not exceeded, where a time is missing, 15 by default; in an index without positions \
+         places in the order of their names, 3 by default.",
     ));
     params
 }
@@ -171,14 +181,18 @@ pub(super) fn frame_params() -> Vec<Param> {
         Param(
             "frame",
             || json!({ "type": "integer", "minimum": 1 }),
-            "Its number, from 1: the last one again is answered as before and not taken twice, any other out of its turn is \
-             refused.",
+            "Its number, from 1: the last one again, with the same bytes, time and moved, is answered as before and not taken \
+             twice; any other out of its turn is refused.",
         ),
-        Param("time", number, "Its time in seconds, from any start; by default what its EXIF says."),
+        Param(
+            "time",
+            number,
+            "Its time in seconds, from any start; what its EXIF says where no frame states a time.",
+        ),
         Param(
             "moved",
             || json!({ "type": "number", "minimum": 0 }),
-            "Metres travelled since the frame before, by odometry.",
+            "Metres travelled since the frame before, by odometry; not in an index without positions.",
         ),
         NAME,
     ]

@@ -24,7 +24,7 @@ pub(super) fn schemas() -> Value {
     };
     let session = || {
         json!({
-            "id": text(), "index": text(), "frames": integer(), "max_speed": number(), "max_step": number(),
+            "id": text(), "index": text(), "frames": integer(), "max_speed": or_null("number"), "max_step": number(),
             "idle_seconds": integer(),
         })
     };

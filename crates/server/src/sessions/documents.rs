@@ -74,7 +74,7 @@ impl Point {
 pub(super) fn created(session: &Session, idle: Duration) -> Value {
     json!({
         "id": session.id.to_string(), "index": session.question.index.name, "frames": 0,
-        "max_speed": session.max_speed, "max_step": session.max_step_m, "idle_seconds": idle.as_secs(),
+        "max_speed": session.max_speed, "max_step": session.max_step, "idle_seconds": idle.as_secs(),
     })
 }
 

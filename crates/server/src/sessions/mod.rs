@@ -6,7 +6,7 @@ mod table;
 pub(crate) use self::table::Sessions;
 
 use self::documents::{collection, created, listing};
-use self::table::{Owner, Pushed, Session};
+use self::table::{Owner, Pushed, Session, Stated};
 use crate::body::{Upload, in_memory, receive};
 use crate::index::Index;
 use crate::json::{json_response, typed};
@@ -21,7 +21,8 @@ use axum::extract::{Path, Request, State};
 use axum::http::header::{HeaderValue, LOCATION};
 use axum::http::{Extensions, Response, StatusCode};
 use r2former_data::image::tags_of_bytes;
-use r2former_engine::{PositionKind, SequenceOptions};
+use r2former_engine::{PositionKind, SequenceOptions, check_motion};
+use r2former_index::FileFingerprint;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -76,6 +77,7 @@ pub(crate) async fn create(State(service): State<Arc<Service>>, request: Request
 
 /// How the frames of a session move in an index.
 fn options(index: &Index, bounds: [Option<f64>; 2]) -> Result<SequenceOptions> {
+    check_motion(index.kind(), bounds[0], None)?;
     if index.kind() == PositionKind::None && index.count()? > MOST_ORDERED {
         return Err(Problem::unprocessable(format!(
             "an index without positions has sessions up to {MOST_ORDERED} images"
@@ -97,9 +99,11 @@ pub(crate) async fn frame(
     params.only(&FRAME_PARAMS)?;
     let session = service.sessions.find(&id, owner)?;
     let number = params.count("frame", 1..=u32::MAX)?;
-    let stated = params.number("time", -1e12..=1e12)?;
+    let time = params.number("time", -1e12..=1e12)?;
     let moved_m = params.number("moved", 0.0..=1e9)?;
+    check_motion(session.question.index.kind(), None, moved_m)?;
     let image = renamed(received.one()?, &received.params)?;
+    let stated = Stated { image: FileFingerprint::of(&image.bytes), time, moved_m };
     let _one_at_a_time = session.take()?;
     let number = match session.expect(number, stated)? {
         Pushed::Before(answer) => return Ok(json_response(StatusCode::OK, &answer)),
@@ -107,7 +111,7 @@ pub(crate) async fn frame(
     };
     let work = {
         let session = session.clone();
-        move || answer(&session, number, stated, moved_m, &image)
+        move || answer(&session, number, stated, &image)
     };
     let (document, timing) = turn(&service, service.deadline(), work).await?;
     stages(&service, &timing);
@@ -118,17 +122,16 @@ pub(crate) async fn frame(
 fn answer(
     session: &Session,
     number: usize,
-    stated: Option<f64>,
-    moved_m: Option<f64>,
+    stated: Stated,
     image: &Upload,
 ) -> Result<(Value, r2former_engine::Timing)> {
-    let time = stated.or_else(|| {
+    let exif = || {
         let tags = tags_of_bytes(&image.bytes, in_memory()).ok()?;
         tags.time.map(|seconds| seconds as f64)
-    });
+    };
     let answer = session.question.clone().every_candidate().answer(image)?;
     let timing = answer.timing;
-    Ok((session.push(number, answer, time, moved_m)?, timing))
+    Ok((session.push(number, answer, stated, exif)?, timing))
 }
 
 /// The track so far.

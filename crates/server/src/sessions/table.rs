@@ -3,7 +3,8 @@
 use super::documents::{Point, document};
 use crate::locate::Question;
 use crate::problem::{Problem, Result};
-use r2former_engine::{Answer, SequenceFilter, SequenceFrame, SequenceOptions};
+use r2former_engine::{Answer, FrameClock, PositionKind, SequenceFilter, SequenceFrame, SequenceOptions};
+use r2former_index::FileFingerprint;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use serde_json::Value;
@@ -35,8 +36,10 @@ pub(crate) struct Sessions {
 pub(crate) struct Session {
     pub(crate) id: Uuid,
     pub(crate) question: Question,
-    pub(crate) max_speed: f64,
-    pub(crate) max_step_m: f64,
+    /// Metres per second; none where places only have an order.
+    pub(crate) max_speed: Option<f64>,
+    /// Metres, or places in their order.
+    pub(crate) max_step: f64,
     owner: Owner,
     /// A frame is being answered.
     busy: AtomicBool,
@@ -50,11 +53,20 @@ pub(crate) struct State {
     /// Frames that were taken.
     pub(crate) count: usize,
     pub(crate) points: VecDeque<Point>,
-    /// The answer of the last frame.
-    last: Value,
-    /// The last time that a client stated.
+    /// The last frame, and its answer.
+    last: Option<(Stated, Value)>,
+    /// The time of the last frame that has one.
     time: Option<f64>,
+    clock: FrameClock,
     used: Instant,
+}
+
+/// What a client says of a frame: the same again is the same frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Stated {
+    pub(crate) image: FileFingerprint,
+    pub(crate) time: Option<f64>,
+    pub(crate) moved_m: Option<f64>,
 }
 
 /// Where a frame stands.
@@ -126,11 +138,12 @@ impl Sessions {
                 self.idle.saturating_sub(longest),
             ));
         }
+        let placed = question.index.kind() != PositionKind::None;
         let session = Arc::new(Session {
             id: uuid::Builder::from_random_bytes(bytes).into_uuid(),
             question,
-            max_speed: options.max_speed,
-            max_step_m: options.max_step_m,
+            max_speed: placed.then_some(options.max_speed),
+            max_step: if placed { options.max_step_m } else { options.max_places },
             owner,
             busy: AtomicBool::new(false),
             frames: self.frames,
@@ -138,8 +151,9 @@ impl Sessions {
                 filter: SequenceFilter::new(options),
                 count: 0,
                 points: VecDeque::new(),
-                last: Value::Null,
+                last: None,
                 time: None,
+                clock: FrameClock::default(),
                 used: Instant::now(),
             }),
         });
@@ -193,11 +207,21 @@ impl Session {
     /// taken twice.
     ///
     /// # Errors
-    /// 409 for a number that is not its turn, or a time before that of the last frame.
-    pub(crate) fn expect(&self, number: Option<usize>, time: Option<f64>) -> Result<Pushed> {
+    /// 409 for a number that is not its turn or of which another frame was taken, or a time before that of the last frame;
+    /// 422 for a time of another clock.
+    pub(crate) fn expect(&self, number: Option<usize>, stated: Stated) -> Result<Pushed> {
         let state = self.lock();
-        if number.is_some_and(|number| number == state.count) {
-            return Ok(Pushed::Before(state.last.clone()));
+        if let (Some(number), Some((last, answer))) = (number, &state.last)
+            && number == state.count
+        {
+            return match *last == stated {
+                true => Ok(Pushed::Before(answer.clone())),
+                false => Err(Problem::out_of_turn(format!(
+                    "frame={number} was taken already, with another {}: {} is the next frame",
+                    if last.image == stated.image { "time or distance" } else { "image" },
+                    number + 1
+                ))),
+            };
         }
         let next = state.count + 1;
         if let Some(number) = number.filter(|number| *number != next) {
@@ -205,7 +229,8 @@ impl Session {
                 "frame={number} is not its turn: {next} is the next frame"
             )));
         }
-        if let Some((before, now)) = state.time.zip(time).filter(|(before, now)| now < before) {
+        state.clock.next(stated.time, || None)?;
+        if let Some((before, now)) = state.time.zip(stated.time).filter(|(before, now)| now < before) {
             return Err(Problem::out_of_turn(format!(
                 "time={now} is before that of the last frame, {before}: frames come in order"
             )));
@@ -221,8 +246,8 @@ impl Session {
         &self,
         number: usize,
         mut answer: Answer,
-        time: Option<f64>,
-        moved_m: Option<f64>,
+        stated: Stated,
+        exif: impl FnOnce() -> Option<f64>,
     ) -> Result<Value> {
         let mut state = self.lock();
         if state.count + 1 != number {
@@ -231,17 +256,20 @@ impl Session {
                 "frame {number} was taken already: {next} is the next frame"
             )));
         }
-        let frame = SequenceFrame { matches: answer.matches.clone(), time, moved_m };
+        let (time, clock) = state.clock.next(stated.time, exif)?;
+        let frame = SequenceFrame { matches: answer.matches.clone(), time, moved_m: stated.moved_m };
         answer.matches.truncate(self.question.top());
         let fix = state.filter.push(frame);
         state.count = number;
         state.time = time.or(state.time);
+        state.clock = clock;
         state.used = Instant::now();
         if state.points.len() == self.frames {
             state.points.pop_front();
         }
         state.points.push_back(Point::new(number, time, &answer, fix.as_ref()));
-        state.last = document(self.id, number, time, fix, answer);
-        Ok(state.last.clone())
+        let document = document(self.id, number, time, fix, answer);
+        state.last = Some((stated, document.clone()));
+        Ok(document)
     }
 }

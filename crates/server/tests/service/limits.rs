@@ -65,10 +65,13 @@ fn bodies_and_pixels_have_limits() {
 #[test]
 fn a_refused_client_hears_why_although_it_sends_first() {
     let home = Home::new();
-    let serving = home.serve();
+    let mut options = ServiceOptions::default();
+    options.max_body = 600_000;
+    let serving = home.serve_with(options);
     // As many clients do: everything is sent before anything is read, in pieces.
-    let body = vec![b'x'; 700_000];
+    let body = vec![b'x'; 1_100_000];
     for (path, more, status) in [
+        ("/v1/locate", "", 413),
         ("/v1/locate", "Content-Type: application/json\r\n", 415),
         ("/v1/locate", "Origin: https://evil.example\r\n", 403),
         ("/v1/places?no=1", "Content-Encoding: br\r\n", 415),
@@ -81,11 +84,42 @@ fn a_refused_client_hears_why_although_it_sends_first() {
         );
         stream.write_all(head.as_bytes()).expect("sent");
         for piece in body.chunks(50_000) {
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(5));
             stream.write_all(piece).unwrap_or_else(|error| panic!("{path} {more}: {error}"));
         }
         reply(&mut stream).problem(status);
     }
+}
+
+#[test]
+fn a_refused_client_holds_no_connection() {
+    let home = Home::new();
+    let mut options = ServiceOptions::default();
+    options.max_body = 100_000;
+    let serving = home.serve_with(options);
+    let start = Instant::now();
+    let send = |length: usize| {
+        let mut stream = serving.connect();
+        let host = serving.address();
+        let head = format!("POST /v1/locate HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("sent");
+        stream
+    };
+    // More than is read of what is refused: the answer comes at once.
+    reply(&mut send(200_001)).problem(413);
+    assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+    // Byte by byte it is not read to its end.
+    let mut slow = send(150_000);
+    let mut writer = slow.try_clone().expect("a second handle");
+    let dripping = std::thread::spawn(move || {
+        while writer.write_all(b"x").is_ok() && start.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    });
+    reply(&mut slow).problem(413);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    drop(slow);
+    dripping.join().expect("no panic");
 }
 
 #[test]

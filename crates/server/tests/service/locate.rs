@@ -82,6 +82,12 @@ fn what_cannot_be_answered_says_why() {
         ("/v1/locate?near=91,0&radius=5", 422, "latitude"),
         ("/v1/locate?min_confidence=2", 400, "nor auto"),
         ("/v1/locate?min_confidence=0.5", 422, "not calibrated"),
+        ("/v1/locate?rerank=none&adaptive=0.5", 422, "adaptive: "),
+        ("/v1/locate?rerank=none&cascade=5", 422, "cascade: "),
+        ("/v1/locate?approximate=true", 422, "approximate: "),
+        // As a whole, and not photograph by photograph.
+        ("/v1/locate/batch?rerank=none&cascade=5", 422, "cascade: "),
+        ("/v1/locate/batch?name=hello", 400, "there is no parameter 'name'"),
         ("/v1/nothing", 404, "openapi.json"),
     ] {
         let reply = serving.post(path, &query);
@@ -107,7 +113,11 @@ fn what_another_program_writes_is_seen_at_once() {
     let home = Home::empty(r2former_engine::Positions::Wgs84);
     let serving = home.serve();
     let query = jpeg(7, None);
-    assert_eq!(serving.post("/v1/locate", &query).json()["answers"][0]["status"], "no_match");
+    let nothing = serving.post("/v1/locate", &query).json()["answers"][0].clone();
+    assert_eq!(
+        (&nothing["status"], &nothing["notes"]),
+        (&"no_match".into(), &serde_json::json!(["the index is empty"]))
+    );
     std::fs::write(home.photos.join("7.jpg"), jpeg(7, Some(LatLon { lat: 1.0, lon: 2.0 }))).expect("a file");
     home.add_folder();
     assert_eq!(serving.post("/v1/locate", &query).json()["answers"][0]["matches"][0]["path"], "camera/7.jpg");

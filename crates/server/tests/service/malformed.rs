@@ -133,3 +133,17 @@ fn hundreds_of_malformed_requests_are_refused_one_by_one() {
     let answer = serving.post("/v1/locate", &good).json();
     assert_eq!(answer["answers"][0]["matches"][0]["path"], "camera/1.jpg");
 }
+
+#[test]
+fn a_head_that_is_too_long_is_refused_and_in_the_document() {
+    let home = Home::new();
+    let serving = home.serve();
+    let reply = serving.get(&format!("/v1/places?tag=a={}", "x".repeat(70_000)));
+    assert_eq!((reply.status, reply.body.len()), (431, 0), "{}", reply.head);
+    let document = serving.get("/openapi.json").json();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            assert!(operation["responses"]["431"].is_object(), "{method} {path}");
+        }
+    }
+}

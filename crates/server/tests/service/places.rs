@@ -330,3 +330,28 @@ fn the_label_of_uploads_stays_theirs() {
     let again = home.serve().post("/v1/places?name=a.jpg", &image);
     assert_eq!((again.status, &again.json()["place"]["name"]), (200, &"uploads/a.jpg".into()));
 }
+
+#[test]
+fn tags_are_short() {
+    let home = Home::new();
+    let serving = home.serve();
+    let add = |key: &str, value: &str| {
+        let tag = format!("{key}={value}");
+        let image = jpeg(9, None);
+        let parts = [Part::File("x.jpg", &image), Part::Text("position", "1,2"), Part::Text("tag", &tag)];
+        serving.form("/v1/places", &parts)
+    };
+    assert!(add(&"k".repeat(201), "v").problem(422).contains("at most 200 bytes, and this one 201"));
+    assert!(add("k", &"v".repeat(5000)).problem(422).contains("at most 1000 bytes, and this one 5000"));
+    assert_eq!(add(&"k".repeat(200), &"v".repeat(1000)).status, 201);
+}
+
+#[test]
+fn a_box_needs_positions() {
+    let home = Home::empty(Positions::None);
+    let serving = home.serve();
+    for more in ["bbox=0,0,1,1", "near=0,0&radius=3"] {
+        let said = serving.get(&format!("/v1/places?{more}")).problem(422);
+        assert!(said.contains("no positions"), "{said}");
+    }
+}

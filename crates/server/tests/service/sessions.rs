@@ -89,6 +89,11 @@ fn frames_come_in_order_and_an_answer_that_was_lost_comes_again() {
     let first = send("frame=1&time=5");
     assert_eq!(first.status, 200);
     assert_eq!(send("frame=1&time=5").json(), first.json());
+    // Another frame under its number is not taken for it.
+    let other = serving.post(&format!("{session}/frames?frame=1&time=5"), &jpeg(2, None)).problem(409);
+    assert!(other.contains("with another image: 2 is the next frame"), "{other}");
+    assert!(send("frame=1&time=6").problem(409).contains("with another time or distance"));
+    assert_eq!(serving.get(&session).json()["frames"], 1);
     assert!(send("frame=3").problem(409).contains("2 is the next frame"));
     assert_eq!(send("frame=3").json()["title"], "It is not this frame's turn");
     assert!(send("time=4").problem(409).contains("in order"));
@@ -100,6 +105,26 @@ fn frames_come_in_order_and_an_answer_that_was_lost_comes_again() {
         .form(&format!("{session}/frames"), &[Part::Text("frame", "2"), Part::File("a.jpg", &jpeg(1, None))]);
     assert_eq!((second.json()["frame"].clone(), second.json()["time"].clone()), (json!(2), Value::Null));
     assert_eq!(serving.get(&session).json()["frames"], 2);
+}
+
+#[test]
+fn clocks_are_not_mixed() {
+    let home = Home::new();
+    let serving = home.serve();
+    let tags = PhotoTags { time: Some(1_700_000_000), ..PhotoTags::default() };
+    let timed = jpeg_with_tags(&picture(1, 96, 80), 90, &tags).expect("a picture");
+    let session = begin(&serving, "");
+    let send = |session: &str, more: &str| serving.post(&format!("{session}/frames{more}"), &timed);
+    let times = ["?time=1", "", "?time=2", "?moved=2"].map(|more| {
+        let reply = send(&session, more);
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.json()["time"].clone()
+    });
+    assert_eq!(times, [json!(1.0), Value::Null, json!(2.0), Value::Null]);
+    let session = begin(&serving, "");
+    assert_eq!(send(&session, "").json()["time"], 1.7e9);
+    assert!(send(&session, "?time=3").problem(422).contains("another clock"));
+    assert_eq!(send(&session, "").json()["frame"], 2);
 }
 
 #[test]
@@ -176,6 +201,7 @@ fn what_a_session_cannot_be_is_said() {
         ("?adaptive=0.1", 400, "no parameter 'adaptive'"),
         ("?index=other", 404, "there are places"),
         ("?min_confidence=0.5", 422, "not calibrated"),
+        ("?approximate=true", 422, "searched exactly"),
     ] {
         assert!(
             serving.send("POST", &format!("/v1/sessions{more}"), &[], b"").problem(status).contains(said)
@@ -189,7 +215,18 @@ fn what_a_session_cannot_be_is_said() {
     }
     home.add_folder();
     let serving = home.serve();
+    assert!(
+        serving.send("POST", "/v1/sessions?max_speed=3", &[], b"").problem(422).starts_with("max_speed: ")
+    );
+    let bounds = |more: &str| {
+        let session = serving.get(&begin(&serving, more)).json();
+        (session["max_speed"].clone(), session["max_step"].clone())
+    };
+    assert_eq!(bounds(""), (Value::Null, json!(3.0)));
+    assert_eq!(bounds("?max_step=1"), (Value::Null, json!(1.0)));
     let session = begin(&serving, "?max_step=1");
+    let moved = serving.post(&format!("{session}/frames?moved=1"), &jpeg(2, None));
+    assert!(moved.problem(422).starts_with("moved: "));
     let found = serving.post(&format!("{session}/frames"), &jpeg(2, None)).json();
     assert_eq!(
         (&found["fix"]["place"]["path"], &found["fix"]["position"]),

@@ -1,6 +1,6 @@
 //! Photographs that appear in a watched folder.
 
-use crate::common::{Home, jpeg, picture};
+use crate::common::{Home, Serving, jpeg, picture};
 use r2former_data::image::{PhotoTags, jpeg_with_tags};
 use r2former_engine::{LatLon, Positions};
 use r2former_server::{Service, ServiceOptions};
@@ -143,6 +143,39 @@ fn a_new_photograph_is_added_once_it_is_whole() {
     let answer = serving.post("/v1/locate", &whole).json();
     assert_eq!(answer["answers"][0]["matches"][0]["path"], "camera/a.jpg");
     assert!(String::from_utf8_lossy(&serving.get("/metrics").body).contains("r2former_watched_total 2\n"));
+}
+
+#[test]
+fn what_was_removed_stays_away_until_its_file_changes() {
+    let home = Home::empty(Positions::Wgs84);
+    let here = Some(LatLon { lat: 1.0, lon: 2.0 });
+    let serve = || {
+        let mut options = ServiceOptions::default();
+        options.watch = vec![(None, home.photos.clone())];
+        home.serve_with(options)
+    };
+    let names = |serving: &Serving| -> Vec<(String, String)> {
+        let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+        let list = serving.get("/v1/places").json()["places"].as_array().expect("places").clone();
+        list.iter().map(|entry| (text(&entry["place"]["name"]), text(&entry["id"]))).collect()
+    };
+    let write = |name: &str, seed: u32| {
+        std::fs::write(home.photos.join(name), jpeg(seed, here)).expect("a file");
+    };
+    write("gone.jpg", 1);
+    let serving = serve();
+    wait_until("added", || !names(&serving).is_empty());
+    let (_, id) = names(&serving).remove(0);
+    assert_eq!(serving.send("DELETE", &format!("/v1/places/{id}"), &[], b"").status, 204);
+    drop(serving);
+    // Started again, it adds what is new, and not what was removed.
+    write("new.jpg", 2);
+    let serving = serve();
+    wait_until("added", || !names(&serving).is_empty());
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(names(&serving).iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["camera/new.jpg"]);
+    write("gone.jpg", 3);
+    wait_until("changed", || names(&serving).len() == 2);
 }
 
 #[test]
