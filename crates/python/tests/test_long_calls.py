@@ -59,9 +59,11 @@ def test_ctrl_c(work: str, tmp_path: Path) -> None:
     rows = "".join(f"{i}.ppm,52,0.{i}\n" for i in range(1500))
     (tmp_path / "a.csv").write_text("path,lat,lon\n" + rows)
     code = f"""
-        import sys, time
+        import signal, sys, time
         import numpy as np
         import r2former
+        # A job in the background begins with the signal ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         model = r2former.Model.load()
         model.extract(np.zeros((8, 8, 3), np.uint8))
         noise = model.extract(sys.argv[1] + "/a.ppm").rows()

@@ -186,7 +186,8 @@ function confidence(answer) {
 }
 
 function noteList(answer) {
-  const notes = [...(answer.notes ?? [])];
+  // Of an empty index the answer itself says so.
+  const notes = app.index.images ? [...(answer.notes ?? [])] : [];
   if (answer.reranking_skipped) notes.push(t("locate.skipped"));
   return notes.length ? h("ul", { class: "notes" }, notes.map((text) => h("li", { text }))) : null;
 }
