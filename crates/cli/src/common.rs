@@ -362,6 +362,11 @@ fn is_another_format(ending: &std::ffi::OsStr) -> bool {
     KNOWN.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
+/// The path without links and detours, where it exists.
+pub(crate) fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
 /// Checks, before any work, that a file can be written at `path`; nothing is left behind and an existing
 /// file stays as it is. Pipes and devices pass: only writing shows.
 pub(crate) fn ensure_writable(path: &Path) -> Result<()> {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::attachment::{self, ATTACHMENTS};
 use crate::copy;
 use crate::error::{At, IndexError, Result};
-use crate::files::{copy_sparse, remove_dir, sync_dir, sync_tree};
+use crate::files::{copy_sparse, hex, remove_dir, sum, sync_dir, sync_tree};
 use crate::manifest::{MANIFEST, Manifest};
 use crate::schema::Shape;
 use crate::store::{Access, Store, data_path, remove_data};
@@ -53,11 +53,8 @@ pub fn export(dir: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
         return Err(IndexError::request(to, "it exists already; choose another name"));
     }
     let manifest = Manifest::read(dir)?;
-    if let Some(problem) = attachment::problems(dir, &manifest.attachments)?.into_iter().next() {
-        return Err(IndexError::damaged(dir, problem));
-    }
     let data = beside(&to.with_extension("mdb"));
-    let exported = copy_last(dir, &manifest, &data).and_then(|()| write_archive(dir, &data, to));
+    let exported = copy_last(dir, &manifest, &data).and_then(|()| write_archive(dir, &manifest, &data, to));
     remove_data(&data);
     exported.map_err(|error| error.about(&[&data, &beside(to)], to))
 }
@@ -68,7 +65,7 @@ fn copy_last(dir: &Path, manifest: &Manifest, data: &Path) -> Result<()> {
     store.ask(|picture| copy::copy(picture, Shape::new(manifest.config.global_dim), data))
 }
 
-fn write_archive(dir: &Path, data: &Path, to: &Path) -> Result<()> {
+fn write_archive(dir: &Path, manifest: &Manifest, data: &Path, to: &Path) -> Result<()> {
     let mut sources = vec![(MANIFEST.to_owned(), dir.join(MANIFEST))];
     let attachments = dir.join(ATTACHMENTS);
     if attachments.is_dir() {
@@ -78,9 +75,12 @@ fn write_archive(dir: &Path, data: &Path, to: &Path) -> Result<()> {
 
     let mut files = BTreeMap::new();
     for (name, path) in &sources {
-        let mut sha = Sha256::new();
-        let bytes = io::copy(&mut BufReader::new(File::open(path).at(path)?), &mut sha).at(path)?;
-        files.insert(name.clone(), Sum { bytes, sha256: hex(sha) });
+        let (bytes, sha256) = sum(path)?;
+        files.insert(name.clone(), Sum { bytes, sha256 });
+    }
+    let found = |name: &str| Ok(files.get(&format!("{ATTACHMENTS}/{name}")).map(|sum| sum.sha256.clone()));
+    if let Some(problem) = attachment::problems(&manifest.attachments, found)?.into_iter().next() {
+        return Err(IndexError::damaged(dir, problem));
     }
     let json = serde_json::to_vec_pretty(&Sums { format: FORMAT, files }).map_err(io::Error::other).at(to)?;
 
@@ -256,8 +256,4 @@ fn folder_of(path: &Path) -> PathBuf {
         Some(folder) if !folder.as_os_str().is_empty() => folder.into(),
         _ => PathBuf::from("."),
     }
-}
-
-pub(crate) fn hex(sha: Sha256) -> String {
-    sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,15 +2,14 @@
 //! They are written before the folder becomes an index, never change, and travel with an export.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::archive::hex;
 use crate::error::{At, IndexError, Result};
-use crate::files::copy_atomically;
+use crate::files::{copy_atomically, hex, sum};
 
 /// Their folder.
 pub(crate) const ATTACHMENTS: &str = "attachments";
@@ -35,30 +34,34 @@ pub(crate) fn write(index: &Path, attachments: &mut [Attachment<'_>]) -> Result<
         if Path::new(name).file_name().is_none_or(|plain| plain != *name) {
             return Err(IndexError::request(index, format!("{name:?} is no plain file name")));
         }
-        let path = dir.join(*name);
-        copy_atomically(&path, *content)?;
-        sums.insert((*name).to_owned(), sum(&path)?);
+        let mut sha = Sha256::new();
+        copy_atomically(&dir.join(*name), *content, |bytes| sha.update(bytes))?;
+        sums.insert((*name).to_owned(), hex(sha));
     }
     Ok(sums)
 }
 
-fn sum(path: &Path) -> Result<String> {
-    let mut sha = Sha256::new();
-    io::copy(&mut File::open(path).at(path)?, &mut sha).at(path)?;
-    Ok(hex(sha))
+/// The SHA-256 of an attached file of the index at `index`; `None` where it is missing.
+pub(crate) fn found(index: &Path, name: &str) -> Result<Option<String>> {
+    match sum(&attachment_path(index, name)) {
+        Ok((_, sha)) => Ok(Some(sha)),
+        Err(IndexError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-/// What is wrong with the attached files of the index at `index`, whose manifest says what they are.
-pub(crate) fn problems(index: &Path, sums: &BTreeMap<String, String>) -> Result<Vec<String>> {
+/// What is wrong with the attached files of an index, whose manifest says what they are; `found` is the SHA-256 of each that
+/// is there.
+pub(crate) fn problems(
+    sums: &BTreeMap<String, String>,
+    found: impl Fn(&str) -> Result<Option<String>>,
+) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     for (name, expected) in sums {
-        match sum(&attachment_path(index, name)) {
-            Ok(found) if found == *expected => {}
-            Ok(_) => problems.push(format!("{ATTACHMENTS}/{name} has changed since the index was created")),
-            Err(IndexError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                problems.push(format!("{ATTACHMENTS}/{name} is missing"));
-            }
-            Err(error) => return Err(error),
+        match found(name)? {
+            Some(sha) if sha == *expected => {}
+            Some(_) => problems.push(format!("{ATTACHMENTS}/{name} has changed since the index was created")),
+            None => problems.push(format!("{ATTACHMENTS}/{name} is missing")),
         }
     }
     Ok(problems)

@@ -1,8 +1,10 @@
-//! Files that are either whole or absent: atomic writes, syncs and sparse copies.
+//! Files that are either whole or absent: atomic writes, syncs, sparse copies, checksums.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+
+use sha2::{Digest, Sha256};
 
 use crate::error::{At, IndexError, Result};
 
@@ -11,14 +13,14 @@ const BLOCK: usize = 64 * 1024;
 
 /// Replaces `path` by `bytes`: after a power cut the file holds the old bytes or the new, never a part.
 pub(crate) fn write_atomically(path: &Path, mut bytes: &[u8]) -> Result<()> {
-    copy_atomically(path, &mut bytes)
+    copy_atomically(path, &mut bytes, |_| ())
 }
 
 /// The same by what `source` holds.
-pub(crate) fn copy_atomically(path: &Path, source: &mut dyn Read) -> Result<()> {
+pub(crate) fn copy_atomically(path: &Path, mut source: &mut dyn Read, seen: impl FnMut(&[u8])) -> Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new).at(&new)?;
-    io::copy(source, &mut file).and_then(|_| file.sync_all()).at(&new)?;
+    copy_sparse(&mut source, &mut file, seen).and_then(|_| file.sync_all()).at(&new)?;
     fs::rename(&new, path).at(path)?;
     path.parent().map_or(Ok(()), sync_dir)
 }
@@ -69,6 +71,17 @@ pub(crate) fn copy_sparse(
             return Ok(length);
         }
     }
+}
+
+/// Length and SHA-256 of a file.
+pub(crate) fn sum(path: &Path) -> Result<(u64, String)> {
+    let mut sha = Sha256::new();
+    let bytes = io::copy(&mut BufReader::new(File::open(path).at(path)?), &mut sha).at(path)?;
+    Ok((bytes, hex(sha)))
+}
+
+pub(crate) fn hex(sha: Sha256) -> String {
+    sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Removes a directory and what is in it; a missing one is fine.

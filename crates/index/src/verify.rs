@@ -53,7 +53,7 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<Report> {
     let manifest = Manifest::read(dir)?;
     let store = Store::open(dir, Access::Read)?;
     let mut report = store.ask(|picture| Ok(look(&store, &manifest.config, picture)))?;
-    let attached = attachment::problems(dir, &manifest.attachments)?;
+    let attached = attachment::problems(&manifest.attachments, |name| attachment::found(dir, name))?;
     report.problems.extend(attached.into_iter().map(|what| Problem { id: None, name: None, what }));
     Ok(report)
 }

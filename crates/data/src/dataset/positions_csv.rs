@@ -432,5 +432,9 @@ fn check_rivals(table: &Table, columns: &Columns) -> Result<()> {
 mod row_tests;
 
 #[cfg(test)]
+#[path = "positions_csv_kind_tests.rs"]
+mod kind_tests;
+
+#[cfg(test)]
 #[path = "positions_csv_tests.rs"]
 mod tests;

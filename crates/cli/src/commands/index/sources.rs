@@ -1,5 +1,6 @@
 //! The sources of `index add`: labels, sources named twice, files that lie in several.
 
+use crate::common::real;
 use crate::exit::usage;
 use crate::output::quoted;
 use crate::remote::{ListOptions, RemoteSource, Stores, remote_source};
@@ -16,11 +17,6 @@ use std::sync::Arc;
 
 /// Two sources mean the same place of one photograph if they differ by at most N metres: the usual radius of a positive.
 const SAME_PLACE_M: f64 = 25.0;
-
-/// The path without links and detours, where it exists.
-fn real(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
-}
 
 /// The sources of one run, each once, and what people should know about them.
 pub(super) struct Sources<'a> {

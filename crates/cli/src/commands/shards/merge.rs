@@ -1,6 +1,6 @@
 //! `r2former shards merge`: one file of the files of all shards.
 
-use crate::common::ensure_writable;
+use crate::common::{ensure_writable, real};
 use crate::descriptor_file::DescriptorFile;
 use crate::exit::{ExitStatus, usage};
 use crate::output::{self, escaped, print_json};
@@ -24,10 +24,8 @@ pub(crate) struct MergeArgs {
 
 pub(super) fn run(args: &MergeArgs) -> Result<ExitStatus> {
     ensure_writable(&args.out)?;
-    let same = |file: &PathBuf| {
-        file.canonicalize().ok().is_some_and(|file| args.out.canonicalize().is_ok_and(|out| out == file))
-    };
-    if let Some(file) = args.files.iter().find(|file| same(file)) {
+    let out = real(&args.out);
+    if let Some(file) = args.files.iter().find(|file| real(file) == out) {
         usage!(
             "{}: is the file to write, and cannot be a shard as well: name another one first",
             file.display()
