@@ -167,6 +167,27 @@ fn local_features_become_a_global_descriptor() {
     let depth = report(&mut short("2"))["model"]["config"]["backbone"]["depth"].clone();
     assert_eq!(depth, 2);
     asked(home.path(), "short", &file("short"));
+    // Fewer dimensions of a local feature; the descriptor that is made of them is fitted again.
+    let pca = |of: &str, dim: &str| {
+        let mut command = r2former();
+        command.args(["model", "pca"]).arg(file(of)).arg(file("narrow")).arg("--images").arg(&photos);
+        command.args(["--dim", dim]);
+        command
+    };
+    for of in ["plain", "short"] {
+        let output = pca(of, "16").arg("--json").assert().code(3).get_output().clone();
+        let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!((&said["photographs"], &said["left_out"]), (&12.into(), &1.into()), "{said}");
+        let mut info = r2former();
+        let about =
+            info.args(["model", "info"]).arg(file("narrow")).assert().success().get_output().stdout.clone();
+        let about = String::from_utf8_lossy(&about).into_owned();
+        names(&about, &["projected to 16 dimensions"]);
+        assert_eq!(about.contains("8 dimensions, VLAD of 4 clusters"), of == "short", "{about}");
+        asked(home.path(), &format!("narrow-{of}"), &file("narrow"));
+    }
+    names(&fails(&mut pca("plain", "4000"), 1), &["plain", "4000 dimensions"]);
+    names(&fails(&mut pca("plain", "0"), 2), &["--dim"]);
     // What cannot be fitted.
     names(&fails(&mut vlad(&["--dim", "12", "--clusters", "4"]), 1), &["12 photographs", "12 dimensions"]);
     names(&fails(&mut vlad(&["--dim", "600", "--clusters", "2"]), 1), &["dimensions", "clusters"]);

@@ -22,7 +22,7 @@ const POOLED: usize = 1024;
 const CHUNK: usize = 32;
 
 /// Directions with less than this share of the first one's variance count as noise and are not enlarged further.
-const LOCAL_NOISE: f64 = 1e-12;
+pub(crate) const LOCAL_NOISE: f64 = 1e-12;
 const GLOBAL_NOISE: f64 = 1e-3;
 
 /// What heads are fitted with: the frozen start model, the training pictures and their preprocessing.
@@ -124,7 +124,7 @@ fn put(start: &mut Checkpoint, name: &str, (weight, bias): (Vec<f32>, Vec<f32>),
 /// Weight `[dim, width]` and bias of a projection onto the first principal directions of some rows, each divided by the
 /// root of its standard deviation: between a PCA, whose first directions outweigh all others, and whitening, whose last
 /// ones are noise. Those with less than the share `noise` of the first one's variance count as having it.
-fn whitening(rows: &[f32], width: usize, dim: usize, noise: f64) -> (Vec<f32>, Vec<f32>) {
+pub(crate) fn whitening(rows: &[f32], width: usize, dim: usize, noise: f64) -> (Vec<f32>, Vec<f32>) {
     let count = (rows.len() / width).max(1) as f64;
     let mut mean = vec![0.0f64; width];
     for row in rows.chunks_exact(width) {

@@ -3,6 +3,7 @@
 //! A run is a [`TrainConfig`]; [`train`] executes it in a folder from which it can be resumed after any interruption.
 //! [`preview`] draws a batch, and [`sized_preset`] sizes a configuration to photographs, machine and time.
 
+mod all_patches;
 mod augment;
 mod batch;
 mod config;
@@ -12,6 +13,7 @@ mod error;
 mod estimate;
 mod extract_views;
 mod heads;
+mod local_pca;
 mod local_vlad;
 mod loss;
 mod mining;
@@ -38,6 +40,7 @@ pub use config::{
     SourceKind, Stage, StartModel, TrainConfig, ValidationConfig, WarpConfig,
 };
 pub use error::{Result, TrainError};
+pub use local_pca::fit_local_pca;
 pub use local_vlad::{LocalVladOptions, fit_local_vlad};
 pub use loss::{cross_entropy, triplet};
 pub use preview::preview;

@@ -1,28 +1,26 @@
 //! A global descriptor that is made of a model's own local features, fitted to photographs without labels.
 
+use crate::all_patches::{PLACE, drawn, each, of_all_patches, without_global};
 use crate::principal::{Principal, principal};
 use crate::random::{Rng, Use, at};
 use crate::{Result, TrainError};
 use burn::tensor::{Tensor, TensorData};
-use r2former_engine::{EngineError, Extractor, LoadedModel, Progress, Settings, extract_stream};
+use r2former_engine::{EngineError, LoadedModel, Progress};
 use r2former_model::aggregate::{NAME, residuals};
 use r2former_model::weights::{RawTensor, Tensors, expanded};
-use r2former_model::{Device, GlobalConfig, LocalVladConfig, ModelConfig, Pooling, Precision, Selection};
+use r2former_model::{Device, GlobalConfig, LocalVladConfig, ModelConfig, Selection};
 use rand::seq::index::sample;
 use rayon::prelude::*;
 use std::path::Path;
 
 /// Photographs that are looked at, at most.
 const PHOTOS: usize = 4096;
-/// Photographs whose features are clustered, and features of each.
+/// Photographs whose features are clustered.
 const CLUSTERED: usize = 512;
-const EACH: usize = 64;
 /// Rounds of clustering.
 const ROUNDS: usize = 25;
 /// Directions with less than this share of the first one's variance count as having it: noise is not enlarged further.
 const NOISE: f64 = 1e-6;
-/// Values of a local feature's row before the feature: x, y and attention.
-const PLACE: usize = 3;
 
 /// How a descriptor is fitted.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,19 +74,8 @@ pub fn fit_local_vlad(
     let chosen: Vec<&Path> = chosen.into_iter().map(|i| files[i]).collect();
     let first = &chosen[..chosen.len().min(CLUSTERED)];
     progress.start("photographs", (first.len() + chosen.len()) as u64);
-    let mut features = Vec::new();
-    each(
-        &extractor,
-        first,
-        progress,
-        &mut |_, rows| {
-            let count = rows.len() / row;
-            for i in sample(rng, count, count.min(EACH)) {
-                features.extend(unit(&rows[i * row + PLACE..(i + 1) * row]));
-            }
-        },
-        &mut |_, _| {},
-    )?;
+    let features = drawn(&extractor, first, rng, progress, &mut |_, _| {})?;
+    let features: Vec<f32> = features.chunks_exact(width).flat_map(unit).collect();
     let centres = clusters(&features, width, sizes.clusters, rng)?;
 
     let centre_tensor =
@@ -123,54 +110,6 @@ pub fn fit_local_vlad(
     without_global(&mut tensors);
     put(&mut tensors, sizes, width, centres, &found);
     Ok((config, tensors, photos))
-}
-
-/// The model's local features of all patches, in f32; its other parts are left out.
-fn of_all_patches(loaded: &LoadedModel) -> Result<Extractor> {
-    let whole = loaded.with(|config, tensors| {
-        let convolutional = config.backbone.is_convolutional();
-        config.global = GlobalConfig::Pooled { pooling: Pooling::Mean };
-        config.reranker = None;
-        config.trained.reranker = false;
-        config.forget_measured();
-        if let Some(local) = &mut config.local {
-            local.count = 16_384;
-            local.min_attention = None;
-            local.select = if convolutional { Selection::Norm } else { Selection::Attention };
-        }
-        without_global(tensors);
-        tensors.retain(|name, _| !name.starts_with("reranker."));
-        if convolutional {
-            tensors.insert("gem.p".into(), RawTensor { shape: vec![1], data: vec![3.0] });
-        }
-    })?;
-    let settings = Settings { precision: Precision::F32, ..Settings::of(&whole.config) };
-    Ok(Extractor::new(whole, settings, &Device::flex())?)
-}
-
-/// Removes what the global descriptor of a model is computed by.
-fn without_global(tensors: &mut Tensors) {
-    let parts = ["head.", "head_dist.", "gem.", "aggregator."];
-    tensors.retain(|name, _| !parts.iter().any(|part| name.starts_with(part)));
-}
-
-/// Hands over the rows of local features of each photograph that can be read.
-fn each(
-    extractor: &Extractor,
-    files: &[&Path],
-    progress: &dyn Progress,
-    found: &mut dyn FnMut(usize, &[f32]),
-    skipped: &mut dyn FnMut(&Path, EngineError),
-) -> Result<()> {
-    extract_stream(extractor, files, progress, |i, features| {
-        match features {
-            Ok(features) => found(i, &features.local),
-            Err(error @ EngineError::Data(_)) => skipped(files[i], error),
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    })?;
-    Ok(())
 }
 
 fn unit(feature: &[f32]) -> impl Iterator<Item = f32> + '_ {

@@ -5,7 +5,9 @@ mod calibrate;
 mod catalog;
 mod check;
 mod export;
+mod fitted;
 mod local;
+mod pca;
 mod vlad;
 
 use crate::common::{Machine, ensure_model_output, load_model, parse_size};
@@ -62,6 +64,11 @@ pub(crate) enum ModelCommand {
     /// descriptor of a model was trained on other kinds of photographs than yours, this is often the better one: `eval suite`
     /// compares the two. Weights of the network stay as they are.
     Vlad(vlad::VladArgs),
+    /// Give a model's local features fewer dimensions: their principal directions over photographs, without labels.
+    ///
+    /// So that more of them fit into the bytes of an image. The directions are half whitened; a reranker stays as it is; a global
+    /// descriptor that is made of local features (`model vlad`) is fitted again.
+    Pca(pca::PcaArgs),
     /// List published models: where their files are to be had, licences of code and weights, and which can be imported.
     Catalog(catalog::CatalogArgs),
     /// Show a model's architecture, preprocessing, trained parts and computational cost.
@@ -173,6 +180,7 @@ pub(crate) fn run(command: &ModelCommand, machine: &Machine) -> Result<ExitStatu
         ModelCommand::Calibrate(args) => calibrate::run(args, machine),
         ModelCommand::Check(args) => check::run(args),
         ModelCommand::Vlad(args) => vlad::run(args),
+        ModelCommand::Pca(args) => pca::run(args),
         ModelCommand::Export(args) => export::run(args),
         ModelCommand::Catalog(args) => catalog::run(args),
         ModelCommand::Info(args) => run_info(args),
