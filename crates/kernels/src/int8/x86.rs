@@ -157,13 +157,16 @@ macro_rules! micro_kernels {
                 }
             }
 
+            /// Writes the sums of whole tiles: their number is constant, so that they stay in registers until then.
             #[inline]
             $(#[$attribute])*
-            fn write<const R: usize>(local: &[[$integers; NR_VECTORS]; R], sums: &mut [f32]) {
+            fn write<const R: usize>(local: [[$integers; NR_VECTORS]; R], sums: &mut [f32]) {
                 let sums = sums.as_chunks_mut::<$lanes>().0.as_chunks_mut::<NR_VECTORS>().0;
-                for (sums, local) in sums.iter_mut().zip(local) {
-                    for v in 0..NR_VECTORS {
-                        sums[v] = store($convert(local[v]));
+                if let Some(sums) = sums.first_chunk_mut::<R>() {
+                    for r in 0..R {
+                        for v in 0..NR_VECTORS {
+                            sums[r][v] = store($convert(local[r][v]));
+                        }
                     }
                 }
             }
@@ -196,7 +199,7 @@ macro_rules! micro_kernels {
                         }
                     }
                 }
-                write(&local, sums);
+                write(local, sums);
             }
 
             $(#[$attribute])*
@@ -208,13 +211,14 @@ macro_rules! micro_kernels {
             ) {
                 let rows = weights.as_chunks::<$lanes>().0.as_chunks::<NR_VECTORS>().0;
                 let Some((starts, rows)) = rows.split_first() else { return };
+                let depth = rows.len();
                 let mut codes = [&lines[0][..0]; R];
                 for r in 0..R {
-                    codes[r] = &lines[r][offset..offset + rows.len()];
+                    codes[r] = &lines[r][offset..][..depth];
                 }
                 let mut local = [[load(&starts[0]), load(&starts[1])]; R];
-                for (k, weights) in rows.iter().enumerate() {
-                    let weights: [$integers; NR_VECTORS] = [load(&weights[0]), load(&weights[1])];
+                for k in 0..depth {
+                    let weights: [$integers; NR_VECTORS] = [load(&rows[k][0]), load(&rows[k][1])];
                     for r in 0..R {
                         let codes = $splat(codes[r][k].to_bits().cast_signed());
                         for v in 0..NR_VECTORS {
@@ -222,7 +226,7 @@ macro_rules! micro_kernels {
                         }
                     }
                 }
-                write(&local, sums);
+                write(local, sums);
             }
 
             /// Independent chains of products in registers.
