@@ -37,8 +37,8 @@ enum Network {
 }
 
 impl FusedBackbone {
-    /// Packs a model's backbone for a level of vector instructions. Convolutional networks, which have no bfloat16 kernels, are
-    /// computed in f32 where `products` asks for it, as the model's own operations do.
+    /// Packs a model's backbone for a level of vector instructions. Convolutional networks have no kernels in bfloat16: there they
+    /// are computed in f32, as by the model's own operations.
     ///
     /// # Errors
     /// [`KernelError::Unsupported`] for sizes that only the plain path covers.

@@ -232,6 +232,8 @@ fn descriptors_in_8_bits_stay_close() {
                 );
                 assert_ne!(exact, found, "{what}, {level}: 8 bits changed nothing, so they were not used");
                 assert!(own >= PrecisionCheck::LEAST_COSINE, "{what}, {level}: {own}");
+                // Descriptors of random weights resemble each other: what differs between photographs is what counts.
+                assert!(1.0 - own < 0.1 * (1.0 - other), "{what}, {level}: {own}, {other}");
             }
         }
     }
