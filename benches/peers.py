@@ -36,7 +36,7 @@ import reranker as plain  # noqa: E402
 
 K, DIM = 500, 128
 # Those whose backbones have 8-bit kernels.
-TRANSFORMERS = ("megaloc", "salad", "boq-dinov2")
+IN_8_BITS = ("megaloc", "salad", "boq-dinov2", "cosplace-r50", "mixvpr")
 threads = os.cpu_count()
 torch.set_num_threads(threads)
 torch.set_grad_enabled(False)
@@ -170,7 +170,7 @@ def main():
         "query": {"r2former": lambda: r2former("query", "ms_per_query", 1e-3, "--images", "300")},
     }
     sides |= {f"{name} {h}x{w}": published_sides(name) for name, (h, w) in published.SIZES.items()}
-    sides |= {f"{name} {h}x{w}, int8": published_sides(name, "int8") for name, (h, w) in published.SIZES.items() if name in TRANSFORMERS}
+    sides |= {f"{name} {h}x{w}, int8": published_sides(name, "int8") for name, (h, w) in published.SIZES.items() if name in IN_8_BITS}
     if sys.argv[2:]:
         sides = {what: calls for what, calls in sides.items() if what.split()[0].rstrip(",") in sys.argv[2:]}
     best = {(what, who): float("inf") for what, calls in sides.items() for who in calls}

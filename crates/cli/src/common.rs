@@ -165,10 +165,11 @@ pub(crate) struct InputArgs {
     /// it, cut to them. A photo that has this size already is not resampled.
     #[arg(long, value_name = "SIZE")]
     pub(crate) image_size: Option<ImageSize>,
-    /// Arithmetic of the products: f32; bf16 (AVX-512 BF16, GPUs); int8 (8-bit integers in a transformer's blocks: VNNI, AVX2,
-    /// NEON's dot product); or auto: int8 where the model's file says that rankings stay (`r2former model check`) and this
-    /// CPU is faster in it, else the model's own. A CPU without the instructions computes in f32. The reranker has
-    /// an arithmetic of its own: 16-bit integers where the model's file says that the order stays, else f32.
+    /// Arithmetic of the products: f32; bf16 (AVX-512 BF16, GPUs); int8 (8-bit integers in a transformer's blocks and in
+    /// convolutions: VNNI, AVX2, NEON's dot product); or auto: int8 where the model's file says that rankings stay
+    /// (`r2former model check`) and this CPU is faster in it, else the model's own. A CPU without the instructions
+    /// computes in f32. The reranker has an arithmetic of its own: 16-bit integers where the model's file says that the
+    /// order stays, else f32.
     #[arg(long, value_name = "PRECISION", default_value_t)]
     pub(crate) precision: PrecisionChoice,
 }

@@ -37,8 +37,8 @@ enum Network {
 }
 
 impl FusedBackbone {
-    /// Packs a model's backbone for a level of vector instructions. Convolutional networks are computed in f32 whatever
-    /// `products` says, as the model's own operations do.
+    /// Packs a model's backbone for a level of vector instructions. Convolutional networks have no kernels in bfloat16: there they
+    /// are computed in f32, as by the model's own operations.
     ///
     /// # Errors
     /// [`KernelError::Unsupported`] for sizes that only the plain path covers.
@@ -48,7 +48,9 @@ impl FusedBackbone {
         products: MatmulPrecision,
         size: [usize; 2],
     ) -> Result<Self, KernelError> {
-        let Backbone::Vit(vit) = model.backbone() else { return Self::convolutional(model, level, size) };
+        let Backbone::Vit(vit) = model.backbone() else {
+            return Self::convolutional(model, level, products, size);
+        };
         let (blank, shape) = (Blank::of(vit, size)?, encoder_shape(model, vit));
         let save = |put: &mut TensorWriter| vit.save(put, "");
         let encoder = Encoder::new(level, products, shape, &|name| one(&format!(".{name}"), save))?;
@@ -66,7 +68,9 @@ impl FusedBackbone {
         products: MatmulPrecision,
         size: [usize; 2],
     ) -> Result<Self, KernelError> {
-        let Backbone::Vit(vit) = model.backbone() else { return Self::convolutional(model, level, size) };
+        let Backbone::Vit(vit) = model.backbone() else {
+            return Self::convolutional(model, level, products, size);
+        };
         let (blank, shape) = (Blank::of(vit, size)?, encoder_shape(model, vit));
         let model = RefCell::new(model);
         // The encoder asks for its blocks from the last one on.
@@ -85,8 +89,13 @@ impl FusedBackbone {
         blank.network(encoder)
     }
 
-    fn convolutional(model: &R2Former, level: Level, size: [usize; 2]) -> Result<Self, KernelError> {
-        let network = Network::Conv(Arc::new(conv_net(model.backbone(), level)?));
+    fn convolutional(
+        model: &R2Former,
+        level: Level,
+        products: MatmulPrecision,
+        size: [usize; 2],
+    ) -> Result<Self, KernelError> {
+        let network = Network::Conv(Arc::new(conv_net(model.backbone(), level, products)?));
         Ok(Self { network, size, device: Device::flex() })
     }
 
@@ -127,6 +136,7 @@ impl FusedBackbone {
         match &self.network {
             Network::Vit { encoder, .. } if encoder.is_bf16() => Precision::Bf16,
             Network::Vit { encoder, .. } if encoder.is_int8() => Precision::Int8,
+            Network::Conv(net) if net.is_int8() => Precision::Int8,
             _ => Precision::F32,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::host::host;
 use burn::nn::conv::Conv2d;
-use r2former_kernels::{ConvNet, Convolution, KernelError, Level, Slot};
+use r2former_kernels::{ConvNet, Convolution, KernelError, Level, MatmulPrecision, Slot};
 use r2former_model::backbone::{Backbone, Block, ConvNorm, ResNet, Vgg16};
 
 /// Slots of a residual network: the running map and a projected shortcut, which becomes the running map.
@@ -17,16 +17,20 @@ const INNER: [Slot; 2] = [Slot(5), Slot(6)];
 ///
 /// # Errors
 /// [`KernelError::Unsupported`] for a transformer.
-pub(crate) fn conv_net(backbone: &Backbone, level: Level) -> Result<ConvNet, KernelError> {
+pub(crate) fn conv_net(
+    backbone: &Backbone,
+    level: Level,
+    products: MatmulPrecision,
+) -> Result<ConvNet, KernelError> {
+    let net = ConvNet::new(level, products);
     match backbone {
-        Backbone::ResNet(net) => resnet(net, level),
-        Backbone::Vgg16(net) => vgg16(net, level),
+        Backbone::ResNet(layers) => resnet(layers, net),
+        Backbone::Vgg16(layers) => vgg16(layers, net),
         _ => Err(KernelError::Unsupported("a backbone that is no convolutional network".into())),
     }
 }
 
-fn resnet(resnet: &ResNet, level: Level) -> Result<ConvNet, KernelError> {
-    let mut net = ConvNet::new(level);
+fn resnet(resnet: &ResNet, mut net: ConvNet) -> Result<ConvNet, KernelError> {
     Folded::of(resnet.stem())?.append(&mut net, true, Slot::IMAGE, SECOND, false)?;
     net.max_pool([3, 2, 1], SECOND, FIRST)?;
     let (mut x, mut other, mut outer) = (FIRST, SECOND, OUTER);
@@ -71,8 +75,7 @@ fn residual(
     Ok(projected)
 }
 
-fn vgg16(vgg: &Vgg16, level: Level) -> Result<ConvNet, KernelError> {
-    let mut net = ConvNet::new(level);
+fn vgg16(vgg: &Vgg16, mut net: ConvNet) -> Result<ConvNet, KernelError> {
     let (mut x, mut other) = (FIRST, SECOND);
     let last = vgg.convs().len().saturating_sub(1);
     for (index, conv) in vgg.convs().iter().enumerate() {

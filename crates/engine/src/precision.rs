@@ -3,7 +3,7 @@
 
 use crate::{EngineError, Result, Settings};
 use r2former_kernels::Level;
-use r2former_model::{BackboneConfig, Device, ModelConfig, Precision};
+use r2former_model::{Device, ModelConfig, Precision};
 use std::fmt;
 use std::str::FromStr;
 
@@ -45,9 +45,7 @@ impl Settings {
     pub fn with_precision(self, choice: PrecisionChoice, config: &ModelConfig, device: &Device) -> Self {
         let precision = match choice {
             PrecisionChoice::Only(precision) => precision,
-            PrecisionChoice::Auto
-                if fast_in_8_bits(config, device) && self.mixes(Precision::Int8, config) =>
-            {
+            PrecisionChoice::Auto if fast_in_8_bits(device) && self.mixes(Precision::Int8, config) => {
                 Precision::Int8
             }
             PrecisionChoice::Auto if *device != Device::flex() && self.precision == Precision::Int8 => {
@@ -116,10 +114,8 @@ impl Settings {
 }
 
 /// Whether this machine computes the model faster in 8 bits.
-fn fast_in_8_bits(config: &ModelConfig, device: &Device) -> bool {
-    matches!(config.backbone, BackboneConfig::Vit(_))
-        && *device == Device::flex()
-        && Level::current().is_ok_and(Level::multiplies_int8)
+fn fast_in_8_bits(device: &Device) -> bool {
+    *device == Device::flex() && Level::current().is_ok_and(Level::multiplies_int8)
 }
 
 #[cfg(test)]

@@ -3,12 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
 
 use burn::tensor::{Device, Tensor, TensorData};
-use r2former_engine::{Extractor, FusedBackbone, LoadedModel, Settings};
+use r2former_engine::{
+    Extractor, FusedBackbone, LoadedModel, NoProgress, PrecisionChoice, Settings, check_model,
+};
 use r2former_kernels::{Level, MatmulPrecision};
 use r2former_model::{
-    BackboneConfig, GlobalConfig, LocalConfig, MixVprConfig, ModelConfig, NetVladConfig, Pooling, R2Former,
-    ResNetConfig,
+    BackboneConfig, BoqConfig, GlobalConfig, LocalConfig, MixVprConfig, ModelConfig, NetVladConfig, Pooling,
+    Precision, PrecisionCheck, R2Former, ResNetConfig,
 };
+use r2former_town::{Camera, Condition, Town, TownConfig, View};
+use std::path::Path;
 
 /// Largest difference, relative to the root mean square of the map.
 const TOLERANCE: f64 = 1e-5;
@@ -156,4 +160,111 @@ fn descriptors_equal_the_model() {
             }
         }
     }
+}
+
+/// A model and the pixels of some photographs of the rendered town, as it takes them.
+fn with_photographs(config: &ModelConfig, count: usize) -> (R2Former, Vec<Vec<f32>>) {
+    let model = model(config, 11);
+    let loaded = LoadedModel::of(config, &model.to_tensors().unwrap()).unwrap();
+    let extractor = Extractor::new(loaded, Settings::of(config), &Device::flex()).unwrap();
+    let photographs = photographs(count);
+    let inputs = photographs.iter().map(|photograph| extractor.prepare(photograph).unwrap().values).collect();
+    (model, inputs)
+}
+
+fn photographs(count: usize) -> Vec<r2former_data::Rgb8> {
+    let town = Town::new(&TownConfig { seed: 11, blocks: (3, 3), ..TownConfig::default() }).unwrap();
+    let spots = town.street_positions(25.0);
+    (0..count)
+        .map(|i| {
+            let at = &spots[i * spots.len() / count];
+            let camera = Camera { x: at.x, y: at.y, heading: at.heading, ..Camera::default() };
+            town.render(&View { camera, condition: Condition::Day, visit: 0 }, 320, 240).unwrap()
+        })
+        .collect()
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// In 8 bits descriptors have nearly the direction that they have in 32, and lie far nearer to them than those of another
+/// photograph do.
+#[test]
+fn descriptors_in_8_bits_stay_close() {
+    let mix = MixVprConfig { grid: [6, 8], depth: 2, hidden: 48, channels: 32, rows: 4 };
+    let vlad = NetVladConfig { clusters: 8, whitened: None };
+    let boq = BoqConfig { width: 64, heads: 2, layers: 1, queries: 8, rows: 8 };
+    let gem = GlobalConfig::Linear { dim: 128, pooling: Pooling::Gem };
+    for (what, config) in [
+        ("CosPlace", config(resnet(50, 4), gem)),
+        ("CosPlace over ResNet-18", config(resnet(18, 4), pooled(Pooling::Gem))),
+        ("MixVPR", config(resnet(50, 3), GlobalConfig::MixVpr(mix))),
+        ("BoQ", config(resnet(50, 3), GlobalConfig::Boq(boq))),
+        ("NetVLAD", config(BackboneConfig::Vgg16, GlobalConfig::NetVlad(vlad))),
+    ] {
+        let (model, inputs) = with_photographs(&config, 2);
+        let size = [config.input.height, config.input.width];
+        for level in Level::available() {
+            let descriptors = |products| -> (Precision, Vec<Vec<f32>>) {
+                let backbone = FusedBackbone::new(&model, level, products, size).unwrap();
+                let of = |input: &Vec<f32>| {
+                    let features = model.features(backbone.tokens(input).unwrap(), size).unwrap();
+                    features.global.try_into_vec_as::<f32>().unwrap()
+                };
+                (backbone.products(), inputs.iter().map(of).collect())
+            };
+            let (_, exact) = descriptors(MatmulPrecision::F32);
+            let (computed, found) = descriptors(MatmulPrecision::Int8);
+            if computed == Precision::F32 {
+                assert_eq!(exact, found, "{what}, {level}");
+                continue;
+            }
+            assert!(level.multiplies_int8(), "{what}, {level}");
+            let other = cosine(&exact[0], &exact[1]);
+            for (exact, found) in exact.iter().zip(&found) {
+                let own = cosine(exact, found);
+                eprintln!(
+                    "{what}, {level}: 1 - {:.1e}; of another photograph 1 - {:.1e}",
+                    1.0 - own,
+                    1.0 - other
+                );
+                assert_ne!(exact, found, "{what}, {level}: 8 bits changed nothing, so they were not used");
+                assert!(own >= PrecisionCheck::LEAST_COSINE, "{what}, {level}: {own}");
+                // Descriptors of random weights resemble each other: what differs between photographs is what counts.
+                assert!(1.0 - own < 0.1 * (1.0 - other), "{what}, {level}: {own}, {other}");
+            }
+        }
+    }
+}
+
+/// A check measures a convolutional network, too, and `auto` uses what it allows.
+#[test]
+fn a_check_decides_on_8_bits() {
+    let config = config(resnet(18, 4), pooled(Pooling::Gem));
+    let loaded = LoadedModel::of(&config, &model(&config, 11).to_tensors().unwrap()).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let files: Vec<_> = (0..22).map(|i| home.path().join(format!("{i}.jpg"))).collect();
+    for (file, photograph) in files.iter().zip(&photographs(22)) {
+        let bytes = r2former_data::image::jpeg_with_tags(photograph, 92, &Default::default()).unwrap();
+        std::fs::write(file, bytes).unwrap();
+    }
+    let files: Vec<&Path> = files.iter().map(|file| file.as_path()).collect();
+    let found = check_model(&loaded, Precision::Int8, &files, &NoProgress, |_, _| {});
+    if !Level::current().unwrap().multiplies_int8() {
+        assert!(found.unwrap_err().to_string().contains("nothing to compare"));
+        return;
+    }
+    let check = found.unwrap().precision;
+    assert!(check.images == 22 && check.least_cosine < 1.0, "{check:?}");
+    let (cpu, own) = (Device::flex(), Settings::of(&loaded.config));
+    let auto = |config: &ModelConfig| own.with_precision(PrecisionChoice::Auto, config, &cpu).precision;
+    assert_eq!(auto(&loaded.config), Precision::F32);
+    let measured = loaded.with(|config, _| config.checks = vec![check.clone()]).unwrap();
+    let kept = measured.config.keeps_ranking(Precision::Int8);
+    assert_eq!(auto(&measured.config), if kept { Precision::Int8 } else { Precision::F32 }, "{check:?}");
+    let worse = PrecisionCheck { least_cosine: 0.9, ..check };
+    let measured = loaded.with(|config, _| config.checks = vec![worse]).unwrap();
+    assert_eq!(auto(&measured.config), Precision::F32);
 }

@@ -171,7 +171,8 @@ pub enum MatmulPrecision {
     /// bfloat16 everywhere, by slower emulation where the instruction is missing: to measure the effect of rounding.
     Bf16Emulated,
     /// 8-bit integers in linear layers and attention's scores, 16 bits in its weighted sums, where the level multiplies them faster than floats (VNNI, AVX2, NEON's dot product),
-    /// else 32-bit floats. Weights have a scale for each row, activations one for each token; sums are exact.
+    /// else 32-bit floats. Weights have a scale for each row, activations one for each token; sums are exact. In convolutions likewise: a scale for
+    /// each output channel and each pixel.
     Int8,
     /// 8-bit integers everywhere, one by one where the instruction is missing: to measure the effect of rounding.
     Int8Emulated,

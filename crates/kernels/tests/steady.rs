@@ -124,8 +124,9 @@ fn convolving_a_second_image_allocates_only_its_result() {
     let values =
         |len: usize| -> Vec<f32> { (0..len).map(|i| (i * 7919 % 1000) as f32 / 5000.0 - 0.1).collect() };
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    for level in Level::available() {
-        let mut net = ConvNet::new(level);
+    let all = [MatmulPrecision::F32, MatmulPrecision::Int8Emulated];
+    for (level, products) in Level::available().flat_map(|level| all.map(|products| (level, products))) {
+        let mut net = ConvNet::new(level, products);
         let mut add = |[inputs, outputs, side, stride]: [usize; 4], from, to| {
             let (weight, bias) = (values(inputs * outputs * side * side), values(outputs));
             let layer = Convolution { weight: &weight, bias: &bias, side, stride, relu: true };
@@ -143,8 +144,10 @@ fn convolving_a_second_image_allocates_only_its_result() {
             measure(|| assert_eq!(net.run(&image, [72, 104]).unwrap(), first))
         });
         // The map, and the list that holds it.
-        assert_eq!(counted.count_total, 2, "{level}");
-        assert_eq!(counted.bytes_max, (4 * 16 * 9 * 13 + size_of::<FeatureMap>()) as u64, "{level}");
+        assert_eq!(net.is_int8(), products == MatmulPrecision::Int8Emulated, "{level}");
+        assert_eq!(counted.count_total, 2, "{level}, {products:?}");
+        let returned = 4 * 16 * 9 * 13 + size_of::<FeatureMap>();
+        assert_eq!(counted.bytes_max, returned as u64, "{level}, {products:?}");
     }
 }
 

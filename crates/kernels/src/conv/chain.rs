@@ -1,5 +1,7 @@
-//! Convolutions of single pixels that follow another convolution within its tasks, while a task's pixels are in L2.
+//! Convolutions of single pixels that follow another convolution within its tasks, while a task's pixels are in L2; and the codes
+//! of pixels that convolutions in 8 bits read.
 
+use super::codes::Codes;
 use super::direct::{Direct, MOST_TILES, Run, Source, Task};
 use super::gemm::{LINE, tile_rows};
 use crate::Level;
@@ -9,21 +11,71 @@ use std::ops::Range;
 /// Convolutions that may follow one.
 pub(super) const FOLLOWING: usize = 2;
 
+/// Pixels of a map that are written.
+#[derive(Debug, Default)]
+pub(super) struct Output<'a> {
+    pub(super) values: &'a mut [f32],
+    /// Empty where nothing reads them.
+    pub(super) codes: &'a mut [f32],
+}
+
 /// The outputs of a chain: those of its head, then those of what follows; empty where nothing does.
-pub(super) type Outputs<'a> = [&'a mut [f32]; 1 + FOLLOWING];
+pub(super) type Outputs<'a> = [Output<'a>; 1 + FOLLOWING];
+
+/// How the pixels of a layer are written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Store {
+    /// Whether the sum is added to what is there, and whether a ReLU follows.
+    pub(super) epilogue: [bool; 2],
+    /// Floats per pixel.
+    pub(super) pitch: usize,
+    /// Codes that are written, too.
+    pub(super) codes: Option<Codes>,
+}
 
 /// A 1x1 convolution of stride 1.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Follow<'a> {
     pub(super) conv: &'a Direct,
-    /// Whether the sum is added to the output, and whether a ReLU follows.
-    pub(super) epilogue: [bool; 2],
+    pub(super) store: Store,
 }
 
-/// Runs `task` for each number on all threads, with its part of each output: `sizes` values, or fewer at the end.
+impl Store {
+    /// Floats of a pixel's codes.
+    pub(super) fn codes_pitch(&self) -> usize {
+        self.codes.map_or(0, |codes| codes.pitch(self.pitch))
+    }
+
+    /// Writes the codes of pixels.
+    pub(super) fn quantise(&self, pixels: &mut Output<'_>) {
+        if let Some(codes) = self.codes {
+            codes.quantise(self.pitch, pixels.values, pixels.codes);
+        }
+    }
+
+    /// So many pixels of an output from `first` on.
+    fn part<'a>(&self, output: &'a mut Output<'_>, first: usize, count: usize) -> Output<'a> {
+        let here = |pitch: usize| first * pitch..(first + count) * pitch;
+        Output {
+            values: &mut output.values[here(self.pitch)],
+            codes: &mut output.codes[here(self.codes_pitch())],
+        }
+    }
+
+    /// A row of such pixels, as a convolution reads it.
+    fn source<'a>(&self, conv: &Direct, pixels: &'a Output<'_>) -> Source<'a> {
+        let (values, pitch): (&[f32], _) = match conv.is_coded() {
+            true => (pixels.codes, self.codes_pitch()),
+            false => (pixels.values, self.pitch),
+        };
+        Source { values, size: [1, values.len() / pitch], pitch }
+    }
+}
+
+/// Runs `task` for each number on all threads, with its part of each output: `sizes` values and codes, or fewer at the end.
 pub(super) fn for_each_part(
     tasks: Range<usize>,
-    sizes: [usize; 1 + FOLLOWING],
+    sizes: [[usize; 2]; 1 + FOLLOWING],
     outputs: Outputs<'_>,
     task: &(impl Fn(usize, Outputs<'_>) + Sync),
 ) {
@@ -34,7 +86,7 @@ pub(super) fn for_each_part(
             let middle = tasks.start + len / 2;
             let [(a, d), (b, e), (c, f)] = {
                 let [a, b, c] = outputs;
-                let split = |output, size| split(output, size * (len / 2));
+                let split = |output, size: [usize; 2]| split(output, size.map(|size| size * (len / 2)));
                 [split(a, sizes[0]), split(b, sizes[1]), split(c, sizes[2])]
             };
             rayon::join(
@@ -45,44 +97,51 @@ pub(super) fn for_each_part(
     }
 }
 
-/// The values of a task of `pixels` pixels in each output.
-pub(super) fn part_sizes(pixels: usize, pitch: usize, following: &[Follow<'_>]) -> [usize; 1 + FOLLOWING] {
-    let mut sizes = [pixels * pitch, 0, 0];
-    for (size, follow) in sizes[1..].iter_mut().zip(following) {
-        *size = pixels * follow.conv.pitch();
+/// The values and codes of a task of `pixels` pixels in each output.
+pub(super) fn part_sizes(
+    pixels: usize,
+    head: Store,
+    following: &[Follow<'_>],
+) -> [[usize; 2]; 1 + FOLLOWING] {
+    let mut sizes = [[0; 2]; 1 + FOLLOWING];
+    let stores = [head].into_iter().chain(following.iter().map(|follow| follow.store));
+    for (size, store) in sizes.iter_mut().zip(stores) {
+        *size = [pixels * store.pitch, pixels * store.codes_pitch()];
     }
     sizes
 }
 
-fn split(output: &mut [f32], at: usize) -> (&mut [f32], &mut [f32]) {
-    let at = at.min(output.len());
-    output.split_at_mut(at)
+fn split(output: Output<'_>, [values, codes]: [usize; 2]) -> (Output<'_>, Output<'_>) {
+    let (a, b) = output.values.split_at_mut(values.min(output.values.len()));
+    let (c, d) = output.codes.split_at_mut(codes.min(output.codes.len()));
+    (Output { values: a, codes: c }, Output { values: b, codes: d })
 }
 
-/// Runs what follows on the pixels of a task, a few tiles at a time.
-pub(super) fn run_following(
+/// Writes the codes of a task's pixels, and runs what follows on them, a few tiles at a time.
+pub(super) fn finish(
     level: Level,
+    store: Store,
     following: &[Follow<'_>],
-    [head, targets @ ..]: Outputs<'_>,
-    pitch: usize,
+    [mut head, mut targets @ ..]: Outputs<'_>,
     lines: &mut Floats,
 ) {
+    store.quantise(&mut head);
     if following.is_empty() {
         return;
     }
     let rows = tile_rows(level);
-    let (most, pixels) = (rows * MOST_TILES, head.len() / pitch);
+    let (most, pixels) = (rows * MOST_TILES, head.values.len() / store.pitch);
     lines.resize(most * LINE);
-    let mut targets = targets;
     for first in (0..pixels).step_by(most) {
         let count = most.min(pixels - first);
-        let here = |pitch: usize| first * pitch..(first + count) * pitch;
-        let mut source = Source { values: &head[here(pitch)], size: [1, count], pitch };
-        for (Follow { conv, epilogue }, target) in following.iter().zip(targets.iter_mut()) {
-            let out = &mut target[here(conv.pitch())];
-            let task = Task { conv, source, width: count, first: 0, epilogue: *epilogue, out };
+        let (mut from, mut pixels) = (store, store.part(&mut head, first, count));
+        for (Follow { conv, store }, target) in following.iter().zip(targets.iter_mut()) {
+            let mut out = store.part(target, first, count);
+            let (source, epilogue) = (from.source(conv, &pixels), store.epilogue);
+            let task = Task { conv, source, width: count, first: 0, epilogue, out: out.values };
             level.run(Run { task, lines, rows });
-            source = Source { values: &target[here(conv.pitch())], size: [1, count], pitch: conv.pitch() };
+            store.quantise(&mut out);
+            (from, pixels) = (*store, out);
         }
     }
 }

@@ -2,7 +2,8 @@
 //! slice of depth at a time.
 
 use super::Shape;
-use super::chain::{Follow, Outputs, for_each_part, part_sizes, run_following};
+use super::chain::{Follow, Outputs, Store, finish, for_each_part, part_sizes};
+use super::codes::{CodedWeights, Codes, MOST_PIECES};
 use super::gemm::{DEPTH, LINE, Sums, Weights, copy, micro_kernel, rectify, tile_rows, units_per_task};
 use crate::Level;
 use crate::buffer::{Floats, vectors, vectors_mut};
@@ -25,27 +26,71 @@ pub(super) struct Direct {
     bias: Vec<f32>,
     slices: Vec<Slice>,
     stride: usize,
+    /// Of weights in 8 bits, for codes of pixels.
+    coded: Option<CodedWeights>,
 }
 
 /// A slice of depth.
 #[derive(Debug, Clone)]
-struct Slice {
-    first: usize,
-    len: usize,
-    pieces: Vec<Piece>,
+pub(super) struct Slice {
+    /// The first row of its weights, and how many they are.
+    pub(super) first: usize,
+    pub(super) len: usize,
+    pub(super) pieces: Vec<Piece>,
 }
 
 /// Values of one tap that are neighbours in memory: part of a pixel's channels.
 #[derive(Debug, Clone, Copy)]
-struct Piece {
+pub(super) struct Piece {
     /// The tap's place relative to the output pixel's first, in pixels.
     tap: [isize; 2],
     /// The first value within the pixel.
-    from: usize,
+    pub(super) from: usize,
     /// The first value within the slice.
-    to: usize,
+    pub(super) to: usize,
     /// Values that are copied: of the image whole vectors, of which the next piece overwrites the rest.
-    copied: usize,
+    pub(super) copied: usize,
+}
+
+impl Piece {
+    /// The number of its tap in a kernel of a side.
+    pub(super) fn tap_index(&self, side: usize) -> usize {
+        let [y, x] = self.tap.map(|i| i.wrapping_add_unsigned(side / 2).cast_unsigned());
+        y * side + x
+    }
+
+    /// The first of its rows of weights among a slice's, if those are codes and it is the `index`th piece.
+    pub(super) fn row(&self, index: usize) -> usize {
+        self.to + index
+    }
+}
+
+/// The slices of `depth` values.
+///
+/// - run: values that are neighbours in memory: those of a tap
+/// - across, pad: taps of a row, and those before the output pixel's place
+/// - most: pieces of a slice at most
+/// - copied: how many values are copied for so many
+fn slices(
+    depth: usize,
+    run: usize,
+    [across, pad]: [usize; 2],
+    most: usize,
+    copied: impl Fn(usize) -> usize,
+) -> Vec<Slice> {
+    let (mut all, mut at) = (Vec::new(), 0);
+    while at < depth {
+        let (first, mut pieces) = (at, Vec::new());
+        while at < depth.min(first + DEPTH) && pieces.len() < most {
+            let (index, from, to) = (at / run, at % run, at - first);
+            let count = (run - from).min(depth.min(first + DEPTH) - at);
+            let tap = [index / across, index % across].map(|i| i as isize - pad as isize);
+            pieces.push(Piece { tap, from, to, copied: copied(count).min(LINE - to) });
+            at += count;
+        }
+        all.push(Slice { first, len: at - first, pieces });
+    }
+    all
 }
 
 /// What a convolution reads: pixels of `pitch` floats.
@@ -86,22 +131,34 @@ impl Direct {
         });
         let mut padded = vec![0.0; panels * columns];
         padded[..outputs].copy_from_slice(bias);
-        let (across, run, pad) = if merged { (1, side * pitch, 0) } else { (side, pitch, side / 2) };
-        let slices = (0..depth).step_by(DEPTH).map(|first| {
-            let len = DEPTH.min(depth - first);
-            let mut pieces = Vec::new();
-            let mut at = first;
-            while at < first + len {
-                let (index, from) = (at / run, at % run);
-                let count = (run - from).min(first + len - at);
-                let tap = [index / across, index % across].map(|i| i as isize - pad as isize);
-                let copied = if merged { count.next_multiple_of(columns) } else { count };
-                pieces.push(Piece { tap, from, to: at - first, copied: copied.min(LINE - (at - first)) });
-                at += count;
-            }
-            Slice { first, len, pieces }
-        });
-        Self { weights, bias: padded, slices: slices.collect(), stride }
+        let (run, place) = if merged { (side * pitch, [1, 0]) } else { (pitch, [side, side / 2]) };
+        let copied = |count: usize| if merged { count.next_multiple_of(columns) } else { count };
+        let slices = slices(depth, run, place, usize::MAX, copied);
+        Self { weights, bias: padded, slices, stride, coded: None }
+    }
+
+    /// The same for codes of pixels of `pitch` floats.
+    pub(super) fn pack_codes(
+        level: Level,
+        codes: Codes,
+        shape: &Shape,
+        pitch: usize,
+        weight: &[f32],
+        bias: &[f32],
+    ) -> Self {
+        let Shape { outputs, side, stride, .. } = *shape;
+        let elements = codes.elements(pitch);
+        let mut slices =
+            slices(side * side * elements, elements, [side, side / 2], MOST_PIECES, |count| count);
+        let (weights, coded) = codes.pack(shape, elements, &mut slices, weight);
+        let mut padded = vec![0.0; outputs.next_multiple_of(level.columns())];
+        padded[..outputs].copy_from_slice(bias);
+        Self { weights, bias: padded, slices, stride, coded: Some(coded) }
+    }
+
+    /// Whether it reads codes of pixels.
+    pub(super) fn is_coded(&self) -> bool {
+        self.coded.is_some()
     }
 
     /// Floats per output pixel.
@@ -114,24 +171,24 @@ impl Direct {
         &self,
         level: Level,
         (source, width): (Source<'_>, usize),
-        epilogue: [bool; 2],
+        store: Store,
         following: &[Follow<'_>],
         outputs: Outputs<'_>,
         scratches: &Pool<Floats>,
     ) {
         let (pitch, rows) = (self.pitch(), tile_rows(level));
-        let tiles = (outputs[0].len() / pitch).div_ceil(rows);
+        let tiles = (outputs[0].values.len() / pitch).div_ceil(rows);
         let threads = rayon::current_num_threads();
         let units = units_per_task(tiles, threads, MOST_TILES, |tiles| 10 * tiles + 3 * tiles.min(1));
         let group = rows * units;
-        let sizes = part_sizes(group, pitch, following);
+        let sizes = part_sizes(group, store, following);
         for_each_part(0..tiles.div_ceil(units), sizes, outputs, &|index, outputs| {
             let mut lines = scratches.borrow();
             lines.resize(group * LINE);
-            let out = &mut *outputs[0];
+            let (out, epilogue) = (&mut *outputs[0].values, store.epilogue);
             let task = Task { conv: self, source, width, first: index * group, epilogue, out };
             level.run(Run { task, lines: &mut lines, rows });
-            run_following(level, following, outputs, pitch, &mut lines);
+            finish(level, store, following, outputs, &mut lines);
         });
     }
 }
@@ -207,17 +264,22 @@ impl Task<'_> {
     #[inline(always)]
     fn gather<S: Simd>(&self, slice: usize, lines: &mut [f32]) {
         let Source { values, size: [height, width], pitch } = self.source;
-        let stride = self.conv.stride;
+        let (stride, coded) = (self.conv.stride, self.conv.is_coded());
         let (mut row, mut column) = (self.first / self.width, self.first % self.width);
         for line in lines.chunks_exact_mut(LINE) {
-            for piece in &self.conv.slices[slice].pieces {
+            let (line, scales) = line.split_at_mut(if coded { DEPTH } else { LINE });
+            for (index, piece) in self.conv.slices[slice].pieces.iter().enumerate() {
                 let to = &mut line[piece.to..][..piece.copied];
                 let [y, x] = [(row, piece.tap[0]), (column, piece.tap[1])]
                     .map(|(at, tap)| (at * stride).wrapping_add_signed(tap));
-                if y < height && x < width {
+                let inside = y < height && x < width;
+                if inside {
                     copy::<S>(&values[(y * width + x) * pitch + piece.from..][..to.len()], to);
                 } else {
                     to.fill(0.0);
+                }
+                if let Some(scale) = scales.get_mut(index) {
+                    *scale = if inside { values[(y * width + x + 1) * pitch - 1] } else { 0.0 };
                 }
             }
             column += 1;
@@ -270,9 +332,12 @@ impl Task<'_> {
         let Slice { first: from, len, .. } = conv.slices[slice];
         let bias = vectors::<S>(&conv.bias[panel * columns..][..columns]);
         let at = |r: usize| (first + r) * pitch + panel * columns;
-        let zero = simd.splat_f32s(0.0);
-        let mut sums: Sums<S::f32s, R> = [[zero; NR_VECTORS]; R];
-        micro_kernel::<S, R>(simd, lines, 0, conv.weights.rows::<S>(panel, from, len), &mut sums);
+        let weights = conv.weights.rows::<S>(panel, from, len);
+        let mut sums: Sums<S::f32s, R> = [[simd.splat_f32s(0.0); NR_VECTORS]; R];
+        match &conv.coded {
+            Some(coded) => sums = coded.sums(simd, &conv.slices[slice].pieces, lines, weights, panel),
+            None => micro_kernel::<S, R>(simd, lines, 0, weights, &mut sums),
+        }
         // What is added is read after the products: its way from memory then overlaps with the next tile's.
         for r in 0..R {
             if r < here {

@@ -3,9 +3,12 @@
 //! A map is stored pixel after pixel with its channels as neighbours, padded with zero channels to a multiple of NR. 1x1
 //! convolutions, those of stride 2 and the first one, which reads the image, are packed products ([`direct`]); 3x3
 //! convolutions of stride 1 are computed by Winograd's algorithm ([`winograd`]). Bias, addition and ReLU happen while the sums
-//! are in registers.
+//! are in registers. In 8 bits ([`codes`]) all but the first are packed products, if their input comes from a ReLU.
 
 mod chain;
+mod codes;
+#[cfg(test)]
+mod codes_tests;
 mod direct;
 mod gemm;
 mod pool;
@@ -14,9 +17,11 @@ mod tests;
 mod winograd;
 
 use crate::buffer::Floats;
+use crate::element::Element;
 use crate::pool::Pool;
-use crate::{KernelError, Level};
-use chain::{FOLLOWING, Follow};
+use crate::{KernelError, Level, MatmulPrecision};
+use chain::{FOLLOWING, Follow, Output, Outputs, Store};
+use codes::Codes;
 use direct::{Direct, Source};
 use pool::MaxPool;
 use rayon::prelude::*;
@@ -78,9 +83,13 @@ pub struct FeatureMap {
 #[derive(Debug, Clone)]
 pub struct ConvNet {
     level: Level,
+    /// How maps are quantised, if convolutions are in 8 bits.
+    codes: Option<Codes>,
     steps: Vec<Step>,
     /// Channels of each slot after the steps so far; 0 where there is no map.
     channels: Vec<usize>,
+    /// Whether its values, at least zero, may be quantised.
+    rectified: Vec<bool>,
     /// Padding of the image: that of the first convolution.
     padding: usize,
     buffers: Pool<Vec<Map>>,
@@ -91,18 +100,15 @@ pub struct ConvNet {
 #[derive(Debug, Clone)]
 enum Step {
     Convolve { kernel: Kernel, stride: usize, from: Slot, target: Target, following: Vec<(Direct, Target)> },
-    Pool { pool: MaxPool, from: Slot, to: Slot },
+    Pool { pool: MaxPool, from: Slot, target: Target },
     Keep { from: Slot, channels: usize },
 }
 
-/// Where a convolution's result goes.
+/// Where a layer's result goes.
 #[derive(Debug, Clone, Copy)]
 struct Target {
     slot: Slot,
-    add: bool,
-    relu: bool,
-    /// Floats per pixel.
-    pitch: usize,
+    store: Store,
 }
 
 #[derive(Debug, Clone)]
@@ -118,6 +124,9 @@ struct Map {
     size: [usize; 2],
     /// Floats per pixel.
     pitch: usize,
+    /// The pixels' codes where convolutions in 8 bits read them, and floats per pixel.
+    codes: Floats,
+    codes_pitch: usize,
 }
 
 impl Map {
@@ -125,10 +134,32 @@ impl Map {
         Source { values: &self.values, size: self.size, pitch: self.pitch }
     }
 
-    fn resize(&mut self, size: [usize; 2], pitch: usize) {
-        (self.size, self.pitch) = (size, pitch);
-        // The image is read in whole vectors.
-        self.values.resize(size[0] * size[1] * pitch + if pitch == IMAGE { SLACK } else { 0 });
+    fn codes(&self) -> Source<'_> {
+        Source { values: &self.codes, size: self.size, pitch: self.codes_pitch }
+    }
+
+    fn output(&mut self) -> Output<'_> {
+        Output { values: &mut self.values, codes: &mut self.codes }
+    }
+
+    fn resize(&mut self, size: [usize; 2], store: &Store) {
+        (self.size, self.pitch, self.codes_pitch) = (size, store.pitch, store.codes_pitch());
+        let pixels = size[0] * size[1];
+        self.values.resize(pixels * self.pitch);
+        self.codes.resize(pixels * self.codes_pitch);
+    }
+
+    /// Makes room for the image.
+    fn resize_for_image(&mut self, size: [usize; 2]) {
+        (self.size, self.pitch) = (size, IMAGE);
+        // It is read in whole vectors.
+        self.values.resize(size[0] * size[1] * IMAGE + SLACK);
+    }
+}
+
+impl<'a> Follow<'a> {
+    fn of((conv, target): &'a (Direct, Target)) -> Self {
+        Self { conv, store: target.store }
     }
 }
 
@@ -150,15 +181,39 @@ impl Step {
             following.push((conv, target));
         }
     }
+
+    /// Where it writes, the last place first.
+    fn targets(&mut self) -> impl Iterator<Item = &mut Target> {
+        let (target, following) = match self {
+            Self::Convolve { target, following, .. } => (Some(target), following.as_mut_slice()),
+            Self::Pool { target, .. } => (Some(target), [].as_mut_slice()),
+            Self::Keep { .. } => (None, [].as_mut_slice()),
+        };
+        following.iter_mut().rev().map(|(_, target)| target).chain(target)
+    }
 }
 
 impl ConvNet {
-    /// A network without layers, for images of three channels.
-    pub fn new(level: Level) -> Self {
+    /// A network without layers, for images of three channels. With [`MatmulPrecision::Int8`] those convolutions are in 8 bits that
+    /// read what a ReLU wrote, none of which is below zero; where an element has 16-bit codes (AVX2 without VNNI), 3x3
+    /// convolutions of stride 1 stay in 32 bits, in which Winograd's algorithm is as fast. There is no bfloat16.
+    pub fn new(level: Level, products: MatmulPrecision) -> Self {
+        Self::quantised(
+            level,
+            match Element::of(level, products) {
+                Element::Int8(products) => Some(Codes::new(products, level)),
+                Element::F32 | Element::Bf16x2(_) => None,
+            },
+        )
+    }
+
+    fn quantised(level: Level, codes: Option<Codes>) -> Self {
         Self {
             level,
+            codes,
             steps: Vec::new(),
             channels: vec![IMAGE],
+            rectified: vec![false],
             padding: 0,
             buffers: Pool::default(),
             lines: Pool::default(),
@@ -169,6 +224,18 @@ impl ConvNet {
     /// The vector instructions that it runs on.
     pub fn level(&self) -> Level {
         self.level
+    }
+
+    /// Whether a convolution is in 8 bits.
+    pub fn is_int8(&self) -> bool {
+        let coded = |step: &Step| match step {
+            Step::Convolve { kernel, following, .. } => {
+                matches!(kernel, Kernel::Direct(direct) if direct.is_coded())
+                    || following.iter().any(|(conv, _)| conv.is_coded())
+            }
+            Step::Pool { .. } | Step::Keep { .. } => false,
+        };
+        self.steps.iter().any(coded)
     }
 
     /// Appends a convolution of `from`, whose result replaces the map in `to` or, with `add`, is added to it before the ReLU.
@@ -198,20 +265,26 @@ impl ConvNet {
             return Err(KernelError::Tensor { name, found: weight.len(), expected });
         }
         let shape = Shape { inputs, outputs, side, stride };
-        let target = Target { slot: to, add, relu, pitch: self.pitch(outputs) };
+        let store = Store { epilogue: [add, relu], pitch: self.pitch(outputs), codes: None };
+        let target = Target { slot: to, store };
         let pitch = if first { IMAGE } else { self.pitch(inputs) };
-        if side == 3 && stride == 1 && !first {
-            let kernel = Kernel::Winograd(Winograd::pack(self.level, &shape, pitch, weight, bias));
-            self.steps.push(Step::Convolve { kernel, stride, from, target, following: Vec::new() });
-        } else {
-            let direct = Direct::pack(self.level, &shape, pitch, first, weight, bias);
-            let single = side == 1 && stride == 1 && !first;
-            match self.steps.last_mut() {
-                Some(step) if single && step.takes(from, to) => step.follow(direct, target),
-                _ => {
-                    let kernel = Kernel::Direct(direct);
-                    self.steps.push(Step::Convolve { kernel, stride, from, target, following: Vec::new() });
-                }
+        let winograd = side == 3 && stride == 1 && !first;
+        let codes = self.codes.filter(|codes| self.rectified[from.0] && (codes.are_bytes() || !winograd));
+        if let Some(codes) = codes {
+            self.quantise(from, codes);
+        }
+        let kernel = match codes {
+            None if winograd => Kernel::Winograd(Winograd::pack(self.level, &shape, pitch, weight, bias)),
+            None => Kernel::Direct(Direct::pack(self.level, &shape, pitch, first, weight, bias)),
+            Some(codes) => Kernel::Direct(Direct::pack_codes(self.level, codes, &shape, pitch, weight, bias)),
+        };
+        let single = side == 1 && stride == 1 && !first;
+        match (self.steps.last_mut(), kernel) {
+            (Some(step), Kernel::Direct(direct)) if single && step.takes(from, to) => {
+                step.follow(direct, target);
+            }
+            (_, kernel) => {
+                self.steps.push(Step::Convolve { kernel, stride, from, target, following: Vec::new() });
             }
         }
         if first {
@@ -219,7 +292,7 @@ impl ConvNet {
             // The image has no padding channels, which other layers rely on.
             self.channels[from.0] = 0;
         }
-        self.channels[to.0] = outputs;
+        (self.channels[to.0], self.rectified[to.0]) = (outputs, relu);
         Ok(())
     }
 
@@ -240,8 +313,10 @@ impl ConvNet {
         }
         let channels = self.channels_of(from)?;
         self.check_target(from, to, None)?;
-        self.channels[to.0] = channels;
-        self.steps.push(Step::Pool { pool: MaxPool { side, stride, padding }, from, to });
+        (self.channels[to.0], self.rectified[to.0]) = (channels, self.rectified[from.0]);
+        let store = Store { epilogue: [false; 2], pitch: self.pitch(channels), codes: None };
+        let (pool, target) = (MaxPool { side, stride, padding }, Target { slot: to, store });
+        self.steps.push(Step::Pool { pool, from, target });
         Ok(())
     }
 
@@ -256,6 +331,14 @@ impl ConvNet {
         }
         self.steps.push(Step::Keep { from, channels });
         Ok(())
+    }
+
+    /// Has the step that wrote the map of a slot write its codes, too.
+    fn quantise(&mut self, slot: Slot, codes: Codes) {
+        let mut targets = self.steps.iter_mut().rev().flat_map(Step::targets);
+        if let Some(target) = targets.find(|target| target.slot == slot) {
+            target.store.codes = Some(codes);
+        }
     }
 
     fn channels_of(&self, slot: Slot) -> Result<usize, KernelError> {
@@ -273,6 +356,7 @@ impl ConvNet {
         }
         if to.0 >= self.channels.len() {
             self.channels.resize(to.0 + 1, 0);
+            self.rectified.resize(to.0 + 1, false);
         }
         match added {
             Some(channels) if self.channels[to.0] != channels => {
@@ -315,28 +399,31 @@ impl ConvNet {
                     let targets = [target].into_iter().chain(following.iter().map(|(_, target)| target));
                     for (map, target) in maps.iter_mut().zip(targets) {
                         *map = std::mem::take(&mut slots[target.slot.0]);
-                        if target.add && (map.size, map.pitch) != (out, target.pitch) {
+                        let Store { epilogue: [add, _], pitch, .. } = target.store;
+                        if add && (map.size, map.pitch) != (out, pitch) {
                             return Err(KernelError::Input("maps of two sizes are added".into()));
                         }
-                        map.resize(out, target.pitch);
+                        map.resize(out, &target.store);
                     }
-                    self.convolve_maps(kernel, slots[from.0].source(), out[1], *target, following, &mut maps);
+                    let outputs = maps.each_mut().map(Map::output);
+                    self.convolve_maps(kernel, &slots[from.0], out[1], target.store, following, outputs);
                     let targets = [target].into_iter().chain(following.iter().map(|(_, target)| target));
                     for (map, target) in maps.into_iter().zip(targets) {
                         slots[target.slot.0] = map;
                     }
                 }
-                Step::Pool { pool, from, to } => {
-                    let mut target = std::mem::take(&mut slots[to.0]);
+                Step::Pool { pool, from, target } => {
+                    let Target { slot, store } = target;
+                    let mut map = std::mem::take(&mut slots[slot.0]);
                     let source = slots[from.0].source();
                     let Some(out) = pool.size(source.size) else {
                         return Err(KernelError::Input(format!(
                             "{height} x {width} pixels are too few for the network"
                         )));
                     };
-                    target.resize(out, source.pitch);
-                    pool.run(self.level, source, out[1], &mut target.values);
-                    slots[to.0] = target;
+                    map.resize(out, store);
+                    pool.run(self.level, source, out[1], *store, map.output());
+                    slots[slot.0] = map;
                 }
                 Step::Keep { from, channels } => kept.push(unpad(&slots[from.0], *channels)),
             }
@@ -348,29 +435,25 @@ impl ConvNet {
     fn convolve_maps(
         &self,
         kernel: &Kernel,
-        source: Source<'_>,
+        from: &Map,
         width: usize,
-        target: Target,
+        store: Store,
         following: &[(Direct, Target)],
-        maps: &mut [Map; 1 + FOLLOWING],
+        outputs: Outputs<'_>,
     ) {
-        let outputs = maps.each_mut().map(|map| &mut *map.values);
-        let epilogue = |target: &Target| [target.add, target.relu];
         let run = |following: &[Follow<'_>], outputs| match kernel {
             Kernel::Direct(direct) => {
-                direct.run(self.level, (source, width), epilogue(&target), following, outputs, &self.lines);
+                let source = if direct.is_coded() { from.codes() } else { from.source() };
+                direct.run(self.level, (source, width), store, following, outputs, &self.lines);
             }
             Kernel::Winograd(winograd) => {
-                winograd.run(self.level, source, epilogue(&target), following, outputs, &self.tiles);
+                winograd.run(self.level, from.source(), store, following, outputs, &self.tiles);
             }
         };
         match following {
             [] => run(&[], outputs),
-            [(a, to_a)] => run(&[Follow { conv: a, epilogue: epilogue(to_a) }], outputs),
-            [(a, to_a), (b, to_b), ..] => run(
-                &[Follow { conv: a, epilogue: epilogue(to_a) }, Follow { conv: b, epilogue: epilogue(to_b) }],
-                outputs,
-            ),
+            [a] => run(&[Follow::of(a)], outputs),
+            [a, b, ..] => run(&[Follow::of(a), Follow::of(b)], outputs),
         }
     }
 }
@@ -378,7 +461,7 @@ impl ConvNet {
 /// The image pixel after pixel, within a border of zeros.
 fn pad_image(image: &[f32], [height, width]: [usize; 2], padding: usize, map: &mut Map) {
     let [down, across] = [height, width].map(|side| side + 2 * padding);
-    map.resize([down, across], IMAGE);
+    map.resize_for_image([down, across]);
     map.values[..down * across * IMAGE].par_chunks_mut(across * IMAGE).enumerate().for_each(|(y, row)| {
         let Some(y) = y.checked_sub(padding).filter(|y| *y < height) else {
             row.fill(0.0);

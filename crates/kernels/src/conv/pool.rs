@@ -1,5 +1,6 @@
 //! Maximum pooling of maps.
 
+use super::chain::{Output, Store};
 use super::direct::Source;
 use crate::Level;
 use crate::buffer::{vectors, vectors_mut};
@@ -23,11 +24,17 @@ impl MaxPool {
     }
 
     /// Computes the output map, whose width is `width`, on all threads.
-    pub(super) fn run(&self, level: Level, source: Source<'_>, width: usize, out: &mut [f32]) {
-        let row = width * source.pitch;
-        out.par_chunks_mut(row).enumerate().for_each(|(y, out)| {
-            level.run(Row { pool: *self, source, y, out });
-        });
+    pub(super) fn run(&self, level: Level, source: Source<'_>, width: usize, store: Store, out: Output<'_>) {
+        let row = |y: usize, mut pixels: Output<'_>| {
+            level.run(Row { pool: *self, source, y, out: pixels.values });
+            store.quantise(&mut pixels);
+        };
+        let rows = out.values.par_chunks_mut(width * store.pitch).enumerate();
+        if store.codes.is_none() {
+            return rows.for_each(|(y, values)| row(y, Output { values, codes: &mut [] }));
+        }
+        let codes = out.codes.par_chunks_mut(width * store.codes_pitch());
+        rows.zip(codes).for_each(|((y, values), codes)| row(y, Output { values, codes }));
     }
 }
 

@@ -12,7 +12,7 @@ struct Plain {
     size: [usize; 2],
 }
 
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     /// -1 to 1.
@@ -21,22 +21,22 @@ impl Random {
         ((self.0 >> 40) as f32) / (1 << 23) as f32 - 1.0
     }
 
-    fn values(&mut self, count: usize, scale: f32) -> Vec<f32> {
+    pub(super) fn values(&mut self, count: usize, scale: f32) -> Vec<f32> {
         (0..count).map(|_| scale * self.next()).collect()
     }
 }
 
 /// A convolution with weights of its own.
-struct Layer {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    side: usize,
-    stride: usize,
-    relu: bool,
+pub(super) struct Layer {
+    pub(super) weight: Vec<f32>,
+    pub(super) bias: Vec<f32>,
+    pub(super) side: usize,
+    pub(super) stride: usize,
+    pub(super) relu: bool,
 }
 
 impl Layer {
-    fn random(
+    pub(super) fn random(
         random: &mut Random,
         [inputs, outputs]: [usize; 2],
         [side, stride]: [usize; 2],
@@ -47,7 +47,7 @@ impl Layer {
         Self { weight, bias: random.values(outputs, 0.2), side, stride, relu }
     }
 
-    fn view(&self) -> Convolution<'_> {
+    pub(super) fn view(&self) -> Convolution<'_> {
         let Self { weight, bias, side, stride, relu } = self;
         Convolution { weight, bias, side: *side, stride: *stride, relu: *relu }
     }
@@ -145,7 +145,7 @@ proptest! {
         let (middle_plain, shortcut_plain) = (middle.plain(&pooled, None), shortcut.plain(&pooled, None));
         let sum = last.plain(&middle_plain, Some(&shortcut_plain));
         for level in Level::available() {
-            let mut net = ConvNet::new(level);
+            let mut net = ConvNet::new(level, MatmulPrecision::F32);
             net.convolve(stem.view(), Slot::IMAGE, Slot(1), false).unwrap();
             net.keep(Slot(1)).unwrap();
             net.max_pool([3, 2, 1], Slot(1), Slot(2)).unwrap();
@@ -183,7 +183,7 @@ fn wide_layers_equal_plain_loops() {
         let x = Plain { values: image.iter().map(|v| f64::from(*v)).collect(), channels: 3, size };
         let expected = layer.plain(&stem.plain(&x, None), None);
         for level in Level::available() {
-            let mut net = ConvNet::new(level);
+            let mut net = ConvNet::new(level, MatmulPrecision::F32);
             net.convolve(stem.view(), Slot::IMAGE, Slot(1), false).unwrap();
             net.convolve(layer.view(), Slot(1), Slot(2), false).unwrap();
             net.keep(Slot(2)).unwrap();
@@ -212,7 +212,7 @@ fn chains_equal_plain_loops() {
         let sum = layers[1].plain(&first, Some(&shortcut.plain(&x, None)));
         let last = layers[2].plain(&sum, None);
         for level in Level::available() {
-            let mut net = ConvNet::new(level);
+            let mut net = ConvNet::new(level, MatmulPrecision::F32);
             net.convolve(stem.view(), Slot::IMAGE, Slot(1), false).unwrap();
             net.convolve(shortcut.view(), Slot(1), Slot(2), false).unwrap();
             net.convolve(layers[0].view(), Slot(1), Slot(3), false).unwrap();
@@ -237,7 +237,7 @@ fn what_does_not_fit_is_said() {
     let stem = Layer::random(random, [3, 8], [3, 1], true);
     let next = Layer::random(random, [8, 8], [1, 1], true);
     for level in Level::available() {
-        let mut net = ConvNet::new(level);
+        let mut net = ConvNet::new(level, MatmulPrecision::F32);
         assert!(net.keep(Slot(1)).is_err(), "no map yet");
         assert!(net.keep(Slot::IMAGE).is_err(), "the image itself");
         assert!(net.max_pool([2, 2, 0], Slot::IMAGE, Slot(1)).is_err(), "pooling of an image");
@@ -263,7 +263,7 @@ fn what_is_not_finite_stays_so() {
     let stem = Layer::random(random, [3, 20], [3, 1], true);
     let next = Layer::random(random, [20, 20], [3, 1], true);
     for level in Level::available() {
-        let mut net = ConvNet::new(level);
+        let mut net = ConvNet::new(level, MatmulPrecision::F32);
         net.convolve(stem.view(), Slot::IMAGE, Slot(1), false).unwrap();
         net.max_pool([3, 2, 1], Slot(1), Slot(2)).unwrap();
         net.convolve(next.view(), Slot(2), Slot(1), false).unwrap();

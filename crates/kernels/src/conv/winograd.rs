@@ -5,7 +5,7 @@
 //! error is about twice that of a plain sum, a third of that with the usual ±1 and ±2.
 
 use super::Shape;
-use super::chain::{Follow, Outputs, for_each_part, part_sizes, run_following};
+use super::chain::{Follow, Outputs, Store, finish, for_each_part, part_sizes};
 use super::direct::Source;
 use super::gemm::{DEPTH, LINE, Sums, Weights, micro_kernel, rectify, tile_rows, units_per_task};
 use crate::Level;
@@ -82,7 +82,7 @@ impl Winograd {
         &self,
         level: Level,
         source: Source<'_>,
-        epilogue: [bool; 2],
+        store: Store,
         following: &[Follow<'_>],
         outputs: Outputs<'_>,
         scratches: &Pool<Scratch>,
@@ -96,8 +96,7 @@ impl Winograd {
             tiles + 6 * tiles.min(1)
         };
         let lines = units_per_task(down, rayon::current_num_threads(), most.clamp(1, 16), cost);
-        let pitch = self.bias.len();
-        let sizes = part_sizes(lines * OUT * width, pitch, following);
+        let sizes = part_sizes(lines * OUT * width, store, following);
         for_each_part(0..down.div_ceil(lines), sizes, outputs, &|index, outputs| {
             let mut scratch = scratches.borrow();
             let first = index * lines;
@@ -110,10 +109,11 @@ impl Winograd {
                 zeros.resize(self.pitch);
                 zeros.fill(0.0);
             }
-            let task = Task { conv: self, source, first, tiles, across, epilogue };
+            let task = Task { conv: self, source, first, tiles, across, epilogue: store.epilogue };
             let layout = self.layout(pitch_tiles);
-            level.run(Run { task, layout, out: outputs[0], inputs, products, zeros, rows });
-            run_following(level, following, outputs, pitch, pixels);
+            let out = &mut *outputs[0].values;
+            level.run(Run { task, layout, out, inputs, products, zeros, rows });
+            finish(level, store, following, outputs, pixels);
         });
     }
 

@@ -7,6 +7,9 @@
 //! multiplies 16-bit integers without saturation, or 8 bits are too few, an element is two codes: weights then have 11 bits,
 //! activations 12.
 //!
+//! Pixels of a convolution's maps, none of whose values is negative, are quantised between zero and the largest, so that zero is
+//! code 0 and all codes are used ([`sums_of_lines`](DotProduct::sums_of_lines)).
+//!
 //! Integer sums are exact. Of elements of four codes a slice of depth ([`KC`](crate::matrix::KC) elements) has at most 768
 //! products of at most 127 * 127, which even an f32 holds exactly, so every such instruction gives the same; sums of 16-bit codes are
 //! rounded once, when they become floats.
@@ -19,6 +22,7 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub(crate) use quantise::{MOST_DEPTH, QuantisePixels};
 pub(crate) use quantise::{largest, pack_values, quantise_row, quantise_weights, scale_of_values};
 
 use crate::Level;
@@ -141,6 +145,43 @@ impl DotProduct {
         let _ = ahead;
     }
 
+    /// What an unsigned code of a pixel has more than the one that is multiplied.
+    fn pixel_bias(self) -> i32 {
+        match self {
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(_) => BIAS,
+            _ => 0,
+        }
+    }
+
+    /// What the sum of a pixel's codes with weights begins with, so that it is that of unsigned codes, by the weights' sum.
+    pub(crate) fn start_of_pixel(self, sum: i32) -> i32 {
+        self.pixel_bias() * sum
+    }
+
+    /// The sums of the elements of R lines, pixels' codes, from `offset` on, with a panel of weights, as floats.
+    ///
+    /// # Shapes
+    /// - weights: `[1 + depth, NR]`, of which the first row has what sums begin with
+    ///   ([`start_of_pixel`](Self::start_of_pixel)), as bits, and `offset + depth` is at most `LENGTH`
+    /// - sums: `[R, NR]`
+    #[inline(always)]
+    pub(crate) fn sums_of_lines<const R: usize, const LENGTH: usize>(
+        self,
+        lines: &[[f32; LENGTH]; R],
+        offset: usize,
+        weights: &[f32],
+        sums: &mut [f32],
+    ) {
+        match self {
+            Self::Emulated => emulated_lines(lines, offset, weights, sums),
+            #[cfg(target_arch = "x86_64")]
+            Self::X86(instruction) => instruction.sums_of_lines(lines, offset, weights, sums),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(sdot) => sdot.sums_of_lines(lines, offset, weights, sums),
+        }
+    }
+
     /// Rounds of [`CHAINS`] products of a vector in registers, for measurements: the peak of one thread.
     pub(crate) fn peak(self, rounds: usize) -> f32 {
         match self {
@@ -178,6 +219,33 @@ fn emulated<const R: usize>(weight: &[[f32; R]], x: &[f32], starts: &[i32; R], s
     for (sums, totals) in sums.chunks_exact_mut(columns).zip(&totals) {
         for (sum, total) in sums.iter_mut().zip(totals) {
             *sum = *total as f32;
+        }
+    }
+}
+
+/// [`DotProduct::sums_of_lines`], one by one.
+fn emulated_lines<const R: usize, const LENGTH: usize>(
+    lines: &[[f32; LENGTH]; R],
+    offset: usize,
+    weights: &[f32],
+    sums: &mut [f32],
+) {
+    let columns = sums.len() / R;
+    for (line, sums) in lines.iter().zip(sums.chunks_exact_mut(columns)) {
+        let (starts, rows) = weights.split_at(columns);
+        let mut totals = [0i32; MAX_COLUMNS];
+        for (total, start) in totals.iter_mut().zip(starts) {
+            *total = start.to_bits().cast_signed();
+        }
+        for (codes, weights) in line[offset..].iter().zip(rows.chunks_exact(columns)) {
+            for (total, weight) in totals.iter_mut().zip(weights) {
+                for (a, b) in codes.to_bits().to_le_bytes().into_iter().zip(weight.to_bits().to_le_bytes()) {
+                    *total += i32::from(a) * i32::from(b.cast_signed());
+                }
+            }
+        }
+        for (sum, total) in sums.iter_mut().zip(totals) {
+            *sum = total as f32;
         }
     }
 }

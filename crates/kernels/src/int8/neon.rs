@@ -5,6 +5,7 @@ use crate::Level;
 use crate::panel::NR_VECTORS;
 use std::arch::aarch64::{
     float32x4_t, int8x16_t, int32x4_t, vcvtq_f32_s32, vdupq_n_s8, vdupq_n_s32, vreinterpretq_s8_s32,
+    vreinterpretq_s32_s8,
 };
 use std::arch::asm;
 
@@ -34,6 +35,21 @@ impl Sdot {
         #[allow(unsafe_code, reason = "instructions that pulp's levels do not have")]
         unsafe {
             micro_kernel(weight, x, starts, sums);
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn sums_of_lines<const R: usize, const LENGTH: usize>(
+        self,
+        lines: &[[f32; LENGTH]; R],
+        offset: usize,
+        weights: &[f32],
+        sums: &mut [f32],
+    ) {
+        // SAFETY: as above.
+        #[allow(unsafe_code, reason = "as above")]
+        unsafe {
+            sums_of_lines(lines, offset, weights, sums);
         }
     }
 
@@ -84,6 +100,39 @@ fn micro_kernel<const R: usize>(weight: &[[f32; R]], x: &[f32], starts: &[i32; R
                 four[1][v] = dot::<1>(four[1][v], codes[v], weight);
                 four[2][v] = dot::<2>(four[2][v], codes[v], weight);
                 four[3][v] = dot::<3>(four[3][v], codes[v], weight);
+            }
+        }
+    }
+    let sums = sums.as_chunks_mut::<LANES>().0.as_chunks_mut::<NR_VECTORS>().0;
+    for (sums, local) in sums.iter_mut().zip(&local) {
+        for v in 0..NR_VECTORS {
+            sums[v] = store(vcvtq_f32_s32(local[v]));
+        }
+    }
+}
+
+/// Each line's element multiplies two vectors of weights.
+#[target_feature(enable = "neon,dotprod")]
+fn sums_of_lines<const R: usize, const LENGTH: usize>(
+    lines: &[[f32; LENGTH]; R],
+    offset: usize,
+    weights: &[f32],
+    sums: &mut [f32],
+) {
+    let rows = weights.as_chunks::<LANES>().0.as_chunks::<NR_VECTORS>().0;
+    let Some((starts, rows)) = rows.split_first() else { return };
+    let mut codes = [&lines[0][..0]; R];
+    for r in 0..R {
+        codes[r] = &lines[r][offset..offset + rows.len()];
+    }
+    let starts = [vreinterpretq_s32_s8(load(&starts[0])), vreinterpretq_s32_s8(load(&starts[1]))];
+    let mut local = [starts; R];
+    for (k, weights) in rows.iter().enumerate() {
+        let weights = [load(&weights[0]), load(&weights[1])];
+        for r in 0..R {
+            let codes = load(&[codes[r][k]; LANES]);
+            for v in 0..NR_VECTORS {
+                local[r][v] = dot::<0>(local[r][v], weights[v], codes);
             }
         }
     }

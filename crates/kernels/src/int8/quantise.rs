@@ -1,9 +1,10 @@
 //! Floats to codes: rows of weights once, panels of activations as they leave a norm, an activation or attention.
 
 use super::{DotProduct, LARGEST, SCALES};
+use crate::buffer::{vectors, vectors_mut};
 use crate::matrix::KC;
 use crate::panel::NR_VECTORS;
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
 /// What a column's codes reach to either side of the middle: less than the largest code by what both roundings can add. Where an
 /// element has room for 16 bits, codes are larger, as far as sums of a slice fit 32 bits.
@@ -154,6 +155,70 @@ pub(crate) fn quantise_weights<'a, S: Simd>(
         sum[v] = simd.mul_add_e_f32s(codes[v], scale, sum[v]);
     }
     &x[..(elements + SCALES) * NR_VECTORS]
+}
+
+/// The largest code of a pixel: where an element has room for 16 bits, as large as sums of [`MOST_DEPTH`] elements allow.
+fn most_of_pixel(products: DotProduct) -> f32 {
+    if products.values() == 4 { 255.0 } else { 4_095.0 }
+}
+
+/// Elements of a pixel's sum at most.
+pub(crate) const MOST_DEPTH: usize = 256;
+
+const _: () = assert!(2 * MOST_DEPTH * 4_095 * 1_023 < 1 << 31, "two codes per element");
+const _: () = assert!(4 * MOST_DEPTH * 255 * 127 < 1 << 31, "four codes per element");
+
+/// Quantises pixels, which have no negative values: each becomes elements and its scale. The vectors of a pixel are taken N at a
+/// time, as many as an element has codes: element `l` of a group has the codes of lane `l` of its vectors. The scale of a pixel
+/// with a value that is not finite is not a number.
+pub(crate) struct QuantisePixels<'a> {
+    pub(crate) products: DotProduct,
+    /// Floats per pixel: whole vectors.
+    pub(crate) pitch: usize,
+    pub(crate) values: &'a [f32],
+    /// As many pixels of elements and a scale.
+    pub(crate) codes: &'a mut [f32],
+}
+
+impl WithSimd for QuantisePixels<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match (self.products.values(), self.products.pixel_bias()) {
+            (4, 0) => self.quantise::<S, 4, true>(simd),
+            (4, _) => self.quantise::<S, 4, false>(simd),
+            _ => self.quantise::<S, 2, true>(simd),
+        }
+    }
+}
+
+impl QuantisePixels<'_> {
+    #[inline(always)]
+    fn quantise<S: Simd, const N: usize, const UNSIGNED: bool>(self, simd: S) {
+        let own = (self.pitch / S::F32_LANES).div_ceil(N) * S::F32_LANES;
+        let (top, none) = (most_of_pixel(self.products), simd.splat_f32s(0.0));
+        let magic = simd.splat_f32s(MAGIC);
+        for (pixel, codes) in self.values.chunks_exact(self.pitch).zip(self.codes.chunks_exact_mut(own + 1)) {
+            let pixel = vectors::<S>(pixel);
+            let (mut most, mut check) = (simd.splat_f32s(SMALLEST), none);
+            for x in pixel {
+                most = simd.max_f32s(most, *x);
+                check = simd.mul_add_e_f32s(*x, none, check);
+            }
+            let most = simd.reduce_max_f32s(most);
+            let (elements, scale) = codes.split_at_mut(own);
+            scale[0] = most / top + simd.reduce_sum_f32s(check);
+            let inverse = simd.splat_f32s(top / most);
+            for (group, element) in pixel.chunks(N).zip(vectors_mut::<S>(elements)) {
+                let mut codes = [magic; N];
+                for i in 0..group.len().min(N) {
+                    codes[i] = simd.mul_add_e_f32s(group[i], inverse, magic);
+                }
+                *element = word::<S, N, UNSIGNED>(simd, codes);
+            }
+        }
+    }
 }
 
 /// [`DotProduct::quantise`] to elements of N codes, or [`DotProduct::quantise_rows`].

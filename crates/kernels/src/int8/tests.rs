@@ -94,6 +94,122 @@ fn extreme_codes_neither_saturate_nor_overflow() {
     }
 }
 
+/// The sums of `R` lines of pixels' codes with a panel of weights, by each instruction, against sums in i64.
+///
+/// `code` gives a share of the largest code, -1 to 1.
+fn check_lines<const R: usize>(level: Level, depth: usize, offset: usize, mut code: impl FnMut() -> f32) {
+    const LENGTH: usize = MOST_DEPTH + 16;
+    let columns = level.columns();
+    for products in all(level) {
+        let values = depth * products.values();
+        let [most_pixel, most_weight] =
+            if products.values() == 4 { [255.0, 127.0] } else { [4_095.0, 1_023.0] };
+        let pixels: Vec<Vec<i16>> =
+            (0..R).map(|_| (0..values).map(|_| (code().abs() * most_pixel) as i16).collect()).collect();
+        let kernels: Vec<Vec<i16>> =
+            (0..columns).map(|_| (0..values).map(|_| (code() * most_weight) as i16).collect()).collect();
+        let mut elements = vec![0.0; depth];
+        // What surrounds the codes takes no part.
+        let mut lines = [[f32::from_bits(0x7f7f_7f7f); LENGTH]; R];
+        for (line, pixel) in lines.iter_mut().zip(&pixels) {
+            let biased: Vec<i16> = pixel.iter().map(|code| code - products.pixel_bias() as i16).collect();
+            products.pack_row(&biased, &mut line[offset..offset + depth]);
+        }
+        let mut weights = Floats::zeros((1 + depth) * columns);
+        for (c, kernel) in kernels.iter().enumerate() {
+            products.pack_row(kernel, &mut elements);
+            let start = products.start_of_pixel(kernel.iter().map(|code| i32::from(*code)).sum());
+            weights[c] = f32::from_bits(start.cast_unsigned());
+            let places = weights[columns + c..].iter_mut().step_by(columns);
+            places.zip(&elements).for_each(|(place, element)| *place = *element);
+        }
+        let mut sums = Floats::zeros(R * columns);
+        sums.fill(7.0);
+        products.sums_of_lines::<R, LENGTH>(&lines, offset, &weights, &mut sums);
+        for (r, pixel) in pixels.iter().enumerate() {
+            for (c, kernel) in kernels.iter().enumerate() {
+                let sum: i64 = pixel.iter().zip(kernel).map(|(a, b)| i64::from(*a) * i64::from(*b)).sum();
+                let found = sums[r * columns + c];
+                assert_eq!(found, sum as f32, "{level}, {products:?}, depth {depth}: {r}, {c}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_instruction_gives_the_same_integers_of_lines() {
+    let mut random = fastrand::Rng::with_seed(4);
+    for level in Level::available() {
+        for (depth, offset) in [(1, 3), (2, 16), (7, 1), (16, 240), (33, 9), (128, 128), (MOST_DEPTH, 0)] {
+            let mut code = || 2.0 * random.f32() - 1.0;
+            check_lines::<12>(level, depth, offset, &mut code);
+            check_lines::<4>(level, depth, offset, &mut code);
+            check_lines::<3>(level, depth, offset, &mut code);
+        }
+        for extreme in [1.0, -1.0] {
+            check_lines::<6>(level, MOST_DEPTH, 0, || extreme);
+        }
+    }
+}
+
+#[test]
+fn pixels_are_quantised_between_zero_and_their_largest_value() {
+    let mut random = fastrand::Rng::with_seed(6);
+    for level in Level::available() {
+        for products in all(level) {
+            for vectors in [2, 4, 6, 10, 34] {
+                let (lanes, values, top) =
+                    (level.lanes(), products.values(), if products.values() == 4 { 255.0 } else { 4_095.0 });
+                let (pitch, own) = (vectors * lanes, vectors.div_ceil(values) * lanes);
+                let mosts = [1.0, 1e-3, 0.0, 3e38, 1e-35, 7.7, f32::INFINITY, f32::NAN];
+                let mut pixels = Floats::zeros(mosts.len() * pitch);
+                for (pixel, most) in pixels.chunks_exact_mut(pitch).zip(mosts) {
+                    pixel.fill_with(
+                        || if most.is_finite() { most } else { 1.0 } * (2.0 * random.f32() - 1.0).max(0.0),
+                    );
+                    pixel[pitch / 2] = most;
+                }
+                let mut codes = Floats::zeros(mosts.len() * (own + 1));
+                codes.fill(7.0);
+                level.run(QuantisePixels { products, pitch, values: &pixels, codes: &mut codes });
+                for (pixel, codes) in pixels.chunks_exact(pitch).zip(codes.chunks_exact(own + 1)) {
+                    let (elements, scale) = (&codes[..own], codes[own]);
+                    let most = pixel[pitch / 2];
+                    if !most.is_finite() {
+                        assert!(scale.is_nan(), "{level}, {products:?}: {most}");
+                        continue;
+                    }
+                    assert!((f64::from(scale) / f64::from(most.max(1e-30) / top) - 1.0).abs() < 1e-6);
+                    for (element, packed) in elements.iter().enumerate() {
+                        let bytes = packed.to_bits().to_le_bytes();
+                        for i in 0..values {
+                            let code = match values {
+                                4 => {
+                                    let bias = products.pixel_bias();
+                                    if bias == 0 {
+                                        i32::from(bytes[i])
+                                    } else {
+                                        i32::from(bytes[i].cast_signed()) + bias
+                                    }
+                                }
+                                _ => i32::from(i16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]])),
+                            };
+                            let channel = (element / lanes * values + i) * lanes + element % lanes;
+                            // Beyond the pixel are zeros.
+                            let value = pixel.get(channel).copied().unwrap_or(0.0);
+                            let error = f64::from(scale) * f64::from(code) - f64::from(value);
+                            assert!(
+                                error.abs() <= 0.5001 * f64::from(scale) && (value > 0.0 || code == 0),
+                                "{level}, {products:?}, {vectors}: {code} for {value}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 struct Quantise<'a>(DotProduct, usize, &'a mut Floats);
 
 impl WithSimd for Quantise<'_> {

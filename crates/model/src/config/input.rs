@@ -84,7 +84,7 @@ pub enum Precision {
     /// [arithmetic of its own](super::RerankerCheck).
     Bf16,
     /// 8-bit integers in the linear layers and attention's scores of a vision transformer's blocks (16 bits in attention's
-    /// weighted sums, and in networks less than 256 wide) on a CPU that multiplies them faster, the rest in f32. Everything is f32 where kernels do not cover the network, or the CPU has no such instructions.
+    /// weighted sums, and in networks less than 256 wide) and in convolutions but the first, on a CPU that multiplies them faster, the rest in f32. Everything is f32 where kernels do not cover the network, or the CPU has no such instructions.
     Int8,
 }
 
