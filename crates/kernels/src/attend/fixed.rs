@@ -516,3 +516,6 @@ fn add_values<C: Codes, const R: usize>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,8 +108,11 @@ impl<const VNNI: bool> Codes for Avx2<VNNI> {
         // 2^(16 - bits) in both halves: no instruction shifts each half on its own.
         let avx2 = self.0.avx2;
         let one = self.0.avx._mm256_set1_epi32(1 << 16);
-        let power: __m256i = avx2._mm256_srlv_epi32(one, avx2._mm256_srli_epi32::<16>(cast(bits)));
-        cast(avx2._mm256_or_si256(power, avx2._mm256_slli_epi32::<16>(power)))
+        let power = avx2._mm256_srlv_epi32(one, avx2._mm256_srli_epi32::<16>(cast(bits)));
+        let point = avx2._mm256_or_si256(power, avx2._mm256_slli_epi32::<16>(power));
+        // SAFETY: `V3` has found the features that the function enables.
+        #[allow(unsafe_code, reason = "instructions that the compiler would replace")]
+        cast(unsafe { hidden(point) })
     }
 
     #[inline(always)]
@@ -124,11 +127,13 @@ impl<const VNNI: bool> Codes for Avx2<VNNI> {
         let avx2 = self.0.avx2;
         let zero = self.0.avx._mm256_setzero_si256();
         let [x, by] = [cast(x), cast(by)];
-        let [low, by_low] =
-            [avx2._mm256_blend_epi16::<UPPER>(x, zero), avx2._mm256_blend_epi16::<UPPER>(by, zero)];
-        let low = avx2._mm256_srlv_epi32(low, by_low);
-        // What arrives in the lower half is not used.
-        let high = avx2._mm256_srlv_epi32(x, avx2._mm256_srli_epi32::<16>(by));
+        let low = avx2._mm256_blend_epi16::<UPPER>(x, zero);
+        let by_low = avx2._mm256_blend_epi16::<UPPER>(by, zero);
+        let by_high = avx2._mm256_srli_epi32::<16>(by);
+        // What arrives in the lower half of the second is not used.
+        // SAFETY: `V3` has found the features that the function enables.
+        #[allow(unsafe_code, reason = "instructions that the compiler would replace")]
+        let [low, high] = unsafe { [shift_elements(low, by_low), shift_elements(x, by_high)] };
         cast(avx2._mm256_blend_epi16::<UPPER>(low, high))
     }
 
@@ -154,4 +159,35 @@ fn add_products(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
         );
     }
     sums
+}
+
+/// The same vector. Knowing that it has powers of two, the compiler would widen a product with it to 32 bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn hidden(x: __m256i) -> __m256i {
+    let mut x = x;
+    // SAFETY: no instruction.
+    #[allow(unsafe_code, reason = "as above")]
+    unsafe {
+        asm!("/* {x} */", x = inout(ymm_reg) x, options(pure, nomem, nostack, preserves_flags));
+    }
+    x
+}
+
+/// Elements of 32 bits shifted to the right, to zero by 32 and more.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn shift_elements(x: __m256i, by: __m256i) -> __m256i {
+    let shifted: __m256i;
+    // The compiler would compare counts with 32 before the instruction, which does so itself.
+    // SAFETY: an instruction of AVX2, which the function enables, on registers alone.
+    #[allow(unsafe_code, reason = "as above")]
+    unsafe {
+        asm!(
+            "vpsrlvd {shifted}, {x}, {by}",
+            shifted = lateout(ymm_reg) shifted, x = in(ymm_reg) x, by = in(ymm_reg) by,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    shifted
 }
