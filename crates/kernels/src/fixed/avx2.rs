@@ -100,7 +100,9 @@ impl<const VNNI: bool> Codes for Avx2<VNNI> {
 
     #[inline(always)]
     fn multiply_upper(self, a: i32x8, b: i32x8) -> i32x8 {
-        cast(self.0.avx2._mm256_mulhi_epu16(cast(a), cast(b)))
+        // SAFETY: `V3` has found the features that the function enables.
+        #[allow(unsafe_code, reason = "an instruction that the compiler would replace")]
+        cast(unsafe { multiply_upper(cast(a), cast(b)) })
     }
 
     #[inline(always)]
@@ -109,17 +111,13 @@ impl<const VNNI: bool> Codes for Avx2<VNNI> {
         let avx2 = self.0.avx2;
         let one = self.0.avx._mm256_set1_epi32(1 << 16);
         let power = avx2._mm256_srlv_epi32(one, avx2._mm256_srli_epi32::<16>(cast(bits)));
-        let point = avx2._mm256_or_si256(power, avx2._mm256_slli_epi32::<16>(power));
-        // SAFETY: `V3` has found the features that the function enables.
-        #[allow(unsafe_code, reason = "instructions that the compiler would replace")]
-        cast(unsafe { hidden(point) })
+        cast(avx2._mm256_or_si256(power, avx2._mm256_slli_epi32::<16>(power)))
     }
 
     #[inline(always)]
     fn split(self, x: i32x8, point: i32x8) -> [i32x8; 2] {
-        let (x, point) = (cast(x), cast(point));
-        let fraction = self.0.avx2._mm256_mullo_epi16(x, point);
-        [cast(fraction), cast(self.0.avx2._mm256_mulhi_epu16(x, point))]
+        let fraction = self.0.avx2._mm256_mullo_epi16(cast(x), cast(point));
+        [cast(fraction), self.multiply_upper(x, point)]
     }
 
     #[inline(always)]
@@ -161,17 +159,22 @@ fn add_products(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
     sums
 }
 
-/// The same vector. Knowing that it has powers of two, the compiler would widen a product with it to 32 bits.
+/// The upper halves of the products of unsigned 16-bit numbers.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn hidden(x: __m256i) -> __m256i {
-    let mut x = x;
-    // SAFETY: no instruction.
+fn multiply_upper(a: __m256i, b: __m256i) -> __m256i {
+    let upper: __m256i;
+    // The compiler would widen a factor that stays to 32 bits before a loop, and the other one within.
+    // SAFETY: an instruction of AVX2, which the function enables, on registers alone.
     #[allow(unsafe_code, reason = "as above")]
     unsafe {
-        asm!("/* {x} */", x = inout(ymm_reg) x, options(pure, nomem, nostack, preserves_flags));
+        asm!(
+            "vpmulhuw {upper}, {a}, {b}",
+            upper = lateout(ymm_reg) upper, a = in(ymm_reg) a, b = in(ymm_reg) b,
+            options(pure, nomem, nostack, preserves_flags)
+        );
     }
-    x
+    upper
 }
 
 /// Elements of 32 bits shifted to the right, to zero by 32 and more.
