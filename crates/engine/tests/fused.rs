@@ -5,7 +5,7 @@
 mod random_models;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use r2former_engine::{FusedBackbone, fused_reranker};
+use r2former_engine::{FusedBackbone, LoadedModel, fused_reranker};
 use r2former_kernels::{KernelError, Level, MatmulPrecision, RerankerArithmetic};
 use r2former_model::backbone::Tokens;
 use r2former_model::quantize::{dequantize, quantize};
@@ -60,6 +60,7 @@ fn compare(model: &R2Former, nq: usize, nr: usize, seed: u64, what: &str) {
     let bytes = quantize(&reference, row);
     let expected = plain(model, &query, &reference);
     let expected_bytes = plain(model, &query, &dequantize(&bytes, row));
+    let mut in_16_bits = None;
     for (level, (arithmetic, tolerance)) in
         Level::available().flat_map(|level| ARITHMETICS.map(|a| (level, a)))
     {
@@ -67,6 +68,11 @@ fn compare(model: &R2Former, nq: usize, nr: usize, seed: u64, what: &str) {
         let prepared = fused.query(&query).unwrap();
         let found = fused.score_floats(&prepared, &reference).unwrap();
         let found_bytes = fused.score_bytes(&prepared, &bytes).unwrap();
+        if arithmetic == RerankerArithmetic::Int16 && level.multiplies_int16() {
+            // What a model's file says of its scores holds for every CPU.
+            let own = [found, found_bytes];
+            assert_eq!(*in_16_bits.get_or_insert(own), own, "{what} {nq} x {nr}, {level}");
+        }
         for (found, expected) in [(found, &expected), (found_bytes, &expected_bytes)] {
             for (a, b) in found.iter().zip(expected) {
                 let allowed = tolerance * b.abs().max(1.0);
@@ -117,6 +123,43 @@ fn the_published_fixture() {
     let model = fixture();
     for seed in 0..10 {
         compare(&model, 20, 20, seed, "fixture");
+    }
+}
+
+/// As `model check` asks, but of every level: candidates whose features are more and more like the query's.
+#[test]
+fn the_built_in_model_ranks_alike_in_16_bits() {
+    let model = LoadedModel::built_in().unwrap().into_checkpoint();
+    let model = R2Former::from_tensors(&model.config, model.tensors, &Device::flex()).unwrap();
+    let row = model.config().local_row();
+    let query = rows(model.config(), 200, 1);
+    let candidates: Vec<Vec<u8>> = (0..40u8)
+        .map(|i| {
+            let other = rows(model.config(), 200, 50 + u64::from(i));
+            let share = f32::from(i) / 40.0;
+            let mixed: Vec<f32> =
+                query.iter().zip(&other).map(|(a, b)| a * share + b * (1.0 - share)).collect();
+            quantize(&mixed, row)
+        })
+        .collect();
+    for level in Level::available().filter(|level| level.multiplies_int16()) {
+        let [exact, fixed] = [RerankerArithmetic::F32, RerankerArithmetic::Int16].map(|arithmetic| {
+            let reranker = fused_reranker(&model, level, arithmetic).unwrap();
+            let query = reranker.query(&query).unwrap();
+            let score = |candidate: &Vec<u8>| reranker.score_bytes(&query, candidate).unwrap();
+            candidates.iter().map(score).collect::<Vec<_>>()
+        });
+        assert_ne!(exact, fixed, "{level}");
+        let score = |logits: [f32; 2]| logits[1] - logits[0];
+        for (a, (before, after)) in exact.iter().zip(&fixed).enumerate() {
+            for (x, y) in before.iter().zip(after) {
+                assert!((x - y).abs() < 0.02, "{level}: {before:?}, {after:?}");
+            }
+            for b in 0..a {
+                let gaps = [&exact, &fixed].map(|all| score(all[a]) - score(all[b]));
+                assert!(gaps[0].abs() <= 1e-3 || gaps[0] * gaps[1] >= 0.0, "{level}: {a} and {b}, {gaps:?}");
+            }
+        }
     }
 }
 

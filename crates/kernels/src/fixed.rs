@@ -1,25 +1,25 @@
-//! 16-bit fixed point by AVX-512 VNNI, for the reranker: VPDPWSSD multiplies pairs of 16-bit codes, two multiply-adds in an
-//! instruction. Here are vectors of codes and the linear layers that follow a norm; `attend/fixed.rs` is attention.
+//! 16-bit fixed point for the reranker: an instruction multiplies pairs of 16-bit codes and adds both products, two
+//! multiply-adds in VPDPWSSD, or in a VPMADDWD and a sum. Here are the linear layers that follow a norm; `fixed/codes.rs` has
+//! vectors of codes, `attend/fixed.rs` is attention. All are written once, and every instruction set gives the same results.
 //!
 //! What a layer norm gives, before its weight and bias, has a norm of at most sqrt(dim), so that its codes need neither a
 //! scale of their own nor a pass that looks for the largest; weight and bias are folded into the layer. By the
 //! inequality of Cauchy and Schwarz no sum exceeds 32 bits.
 
-use crate::Level;
-use crate::buffer::Floats;
+mod avx2;
+mod avx512;
+mod codes;
+
+pub(crate) use codes::{Codes, F32s, I32s, Instructions, WithCodes};
+
+use crate::buffer::{Floats, vectors, vectors_mut};
 use crate::norm::Norm;
 use crate::panel::NR_VECTORS;
-use std::arch::asm;
-use std::arch::x86_64::*;
+use pulp::Simd;
 
-/// Elements of 32 bits in a vector.
-pub(crate) const LANES: usize = 16;
-
-/// NR: tokens of a panel.
-pub(crate) const COLUMNS: usize = NR_VECTORS * LANES;
-
-/// Rows of a micro-panel of weights.
-const ROWS: usize = 8;
+/// Rows of a micro-panel of weights with 16 registers, and with 32.
+const ROWS: usize = 4;
+const ROWS_WIDE: usize = 8;
 
 /// The largest code: less than what 16 bits hold by what rounding adds.
 pub(crate) const MOST_CODE: f32 = 32_766.0;
@@ -29,21 +29,6 @@ const MOST_NORM: f32 = 65_000.0;
 
 /// Lower bound of what is divided by.
 pub(crate) const SMALLEST: f32 = 1e-30;
-
-/// Proof that the CPU has AVX-512 F, BW and VNNI.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Instructions(());
-
-impl Instructions {
-    pub(crate) fn of(level: Level) -> Option<Self> {
-        let found = level == Level::Avx512
-            && level.is_available()
-            && is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vnni");
-        found.then_some(Self(()))
-    }
-}
 
 /// Linear layers `[rows, dim]` after the same layer norm.
 #[derive(Debug, Clone)]
@@ -56,7 +41,7 @@ pub(crate) struct Normed<const N: usize> {
 /// A linear layer after a layer norm, whose weight and bias are folded into it.
 #[derive(Debug, Clone)]
 struct Linear {
-    /// Micro-panels `[dim / 2, ROWS]`: codes of two columns in an element.
+    /// Micro-panels `[dim / 2, ROWS_WIDE]`, or half as wide: codes of two columns in an element.
     weight: Floats,
     /// Units per product of codes, row after row.
     scales: Vec<f32>,
@@ -64,12 +49,12 @@ struct Linear {
 }
 
 impl<const N: usize> Normed<N> {
-    /// Quantises weights `[rows, dim]` and takes biases `[rows]`; `dim` is even, rows are a multiple of [`ROWS`], or there is
+    /// Quantises weights `[rows, dim]` and takes biases `[rows]`; `dim` is even, rows are a multiple of 8, or there is
     /// nothing.
     pub(crate) fn new(machine: Instructions, norm: &Norm, layers: [(&[f32], &[f32]); N]) -> Option<Self> {
         let fits = norm.weight.len().is_multiple_of(2)
-            && layers.iter().all(|(_, bias)| bias.len().is_multiple_of(ROWS));
-        let layers = layers.map(|(weight, bias)| Linear::new(norm, weight, bias));
+            && layers.iter().all(|(_, bias)| bias.len().is_multiple_of(ROWS_WIDE));
+        let layers = layers.map(|(weight, bias)| Linear::new(machine, norm, weight, bias));
         fits.then_some(Self { machine, epsilon: norm.epsilon, layers })
     }
 
@@ -80,23 +65,13 @@ impl<const N: usize> Normed<N> {
     /// - codes: scratch as large as `x`
     /// - out: `[rows, NR]` of each layer
     pub(crate) fn apply(&self, x: &[f32], codes: &mut [f32], out: [Option<&mut [f32]>; N]) {
-        let (x, codes) = (x.as_chunks().0, codes.as_chunks_mut().0);
-        let _ = self.machine;
-        // SAFETY: `Instructions` exist only where `of` found all features that the functions enable.
-        #[allow(unsafe_code, reason = "instructions that pulp's levels do not have")]
-        unsafe {
-            let check = normalise(x, self.epsilon, codes);
-            for (layer, out) in self.layers.iter().zip(out) {
-                if let Some(out) = out {
-                    multiply(layer, &codes[..x.len() / 2], check, out.as_chunks_mut().0);
-                }
-            }
-        }
+        self.machine.run(Apply { normed: self, x, scratch: codes, out });
     }
 }
 
 impl Linear {
-    fn new(norm: &Norm, weight: &[f32], bias: &[f32]) -> Self {
+    fn new(machine: Instructions, norm: &Norm, weight: &[f32], bias: &[f32]) -> Self {
+        let rows = if machine.is_wide() { ROWS_WIDE } else { ROWS };
         let dim = norm.weight.len();
         let mut packed = Self {
             weight: Floats::zeros(bias.len() * dim / 2),
@@ -114,8 +89,8 @@ impl Linear {
                     pair.map(|w| ((w * scale).round_ties_even() as i32).cast_unsigned() & 0xffff);
                 f32::from_bits(low | high << 16)
             });
-            let first = r / ROWS * ROWS * dim / 2 + r % ROWS;
-            for (place, code) in packed.weight[first..].iter_mut().step_by(ROWS).zip(codes) {
+            let first = r / rows * rows * dim / 2 + r % rows;
+            for (place, code) in packed.weight[first..].iter_mut().step_by(rows).zip(codes) {
                 *place = code;
             }
             // Not a number if a weight is not finite.
@@ -127,31 +102,66 @@ impl Linear {
     }
 }
 
+/// [`Normed::apply`] with vectors of codes.
+struct Apply<'a, const N: usize> {
+    normed: &'a Normed<N>,
+    x: &'a [f32],
+    scratch: &'a mut [f32],
+    out: [Option<&'a mut [f32]>; N],
+}
+
+impl<const N: usize> WithCodes for Apply<'_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_codes<C: Codes>(self, codes: C) {
+        let x = vectors::<C::Simd>(self.x).as_chunks().0;
+        let scratch = vectors_mut::<C::Simd>(self.scratch).as_chunks_mut().0;
+        let check = normalise(codes, x, self.normed.epsilon, scratch);
+        let x = &scratch[..x.len() / 2];
+        for (layer, out) in self.normed.layers.iter().zip(self.out) {
+            if let Some(out) = out {
+                let out = vectors_mut::<C::Simd>(out).as_chunks_mut().0;
+                if C::Simd::REGISTER_COUNT >= 32 {
+                    multiply::<C, ROWS_WIDE>(codes, layer, x, check, out);
+                } else {
+                    multiply::<C, ROWS>(codes, layer, x, check, out);
+                }
+            }
+        }
+    }
+}
+
 /// The codes of a panel `[dim, NR]`, two rows in one. Returns zero for each column, or NaN if it is not finite.
-#[target_feature(enable = "avx512f,avx512bw")]
-fn normalise(x: &[[f32; COLUMNS]], epsilon: f32, codes: &mut [[f32; COLUMNS]]) -> [__m512; NR_VECTORS] {
-    let zero = _mm512_setzero_ps();
-    let share = _mm512_set1_ps(1.0 / x.len() as f32);
-    let most = _mm512_set1_ps(MOST_CODE / (x.len() as f32).sqrt());
+#[inline(always)]
+fn normalise<C: Codes>(
+    codes: C,
+    x: &[[F32s<C>; NR_VECTORS]],
+    epsilon: f32,
+    out: &mut [[F32s<C>; NR_VECTORS]],
+) -> [F32s<C>; NR_VECTORS] {
+    let simd = codes.simd();
+    let zero = simd.splat_f32s(0.0);
+    let share = simd.splat_f32s(1.0 / x.len() as f32);
+    let most = simd.splat_f32s(MOST_CODE / (x.len() as f32).sqrt());
     let mut check = [zero; NR_VECTORS];
     for v in 0..NR_VECTORS {
-        let at = |row: &[f32; COLUMNS]| load(&halves(row)[v]);
         let (mut mean, mut square) = (zero, zero);
         for row in x {
-            mean = _mm512_add_ps(mean, at(row));
+            mean = simd.add_f32s(mean, row[v]);
         }
-        mean = _mm512_mul_ps(mean, share);
+        mean = simd.mul_f32s(mean, share);
         for row in x {
-            let deviation = _mm512_sub_ps(at(row), mean);
-            square = _mm512_fmadd_ps(deviation, deviation, square);
+            let deviation = simd.sub_f32s(row[v], mean);
+            square = simd.mul_add_e_f32s(deviation, deviation, square);
         }
-        let variance = _mm512_fmadd_ps(square, share, _mm512_set1_ps(epsilon));
-        let scale = _mm512_div_ps(most, _mm512_sqrt_ps(variance));
-        check[v] = _mm512_mul_ps(scale, zero);
-        for (rows, codes) in x.as_chunks::<2>().0.iter().zip(codes.iter_mut()) {
-            let [low, high] =
-                [0, 1].map(|i| _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_sub_ps(at(&rows[i]), mean), scale)));
-            codes.as_chunks_mut().0[v] = floats(pair_lower(low, high));
+        let variance = simd.mul_add_e_f32s(square, share, simd.splat_f32s(epsilon));
+        let scale = simd.div_f32s(most, simd.sqrt_f32s(variance));
+        check[v] = simd.mul_f32s(scale, zero);
+        for (rows, out) in x.as_chunks::<2>().0.iter().zip(out.iter_mut()) {
+            let low = codes.round(simd.mul_f32s(simd.sub_f32s(rows[0][v], mean), scale));
+            let high = codes.round(simd.mul_f32s(simd.sub_f32s(rows[1][v], mean), scale));
+            out[v] = simd.transmute_f32s_i32s(codes.pair_lower(low, high));
         }
     }
     check
@@ -159,123 +169,47 @@ fn normalise(x: &[[f32; COLUMNS]], epsilon: f32, codes: &mut [[f32; COLUMNS]]) -
 
 /// The products of a layer with the codes of a panel. A column that is not finite is given to the first row alone, and
 /// from there to everything that is computed of it.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn multiply(layer: &Linear, x: &[[f32; COLUMNS]], check: [__m512; NR_VECTORS], out: &mut [[f32; COLUMNS]]) {
-    let weight = layer.weight.as_chunks::<ROWS>().0;
-    let (scales, bias) = (layer.scales.as_chunks::<ROWS>().0, layer.bias.as_chunks::<ROWS>().0);
-    let tiles = weight.chunks_exact(x.len()).zip(out.as_chunks_mut::<ROWS>().0);
+#[inline(always)]
+fn multiply<C: Codes, const R: usize>(
+    codes: C,
+    layer: &Linear,
+    x: &[[F32s<C>; NR_VECTORS]],
+    check: [F32s<C>; NR_VECTORS],
+    out: &mut [[F32s<C>; NR_VECTORS]],
+) {
+    let simd = codes.simd();
+    let weight = layer.weight.as_chunks::<R>().0;
+    let (scales, bias) = (layer.scales.as_chunks::<R>().0, layer.bias.as_chunks::<R>().0);
+    let tiles = weight.chunks_exact(x.len()).zip(out.as_chunks_mut::<R>().0);
     for ((weight, out), (scales, bias)) in tiles.zip(scales.iter().zip(bias)) {
-        let mut sums = [[_mm512_setzero_si512(); NR_VECTORS]; ROWS];
+        let mut sums = [[simd.splat_i32s(0); NR_VECTORS]; R];
         for (weight, x) in weight.iter().zip(x) {
-            let x = [codes(&halves(x)[0]), codes(&halves(x)[1])];
-            for r in 0..ROWS {
-                let w = _mm512_set1_epi32(weight[r].to_bits().cast_signed());
+            let x = [simd.transmute_i32s_f32s(x[0]), simd.transmute_i32s_f32s(x[1])];
+            for r in 0..R {
+                let w = simd.splat_i32s(weight[r].to_bits().cast_signed());
                 for v in 0..NR_VECTORS {
-                    sums[r][v] = add_products(sums[r][v], x[v], w);
+                    sums[r][v] = codes.add_products(sums[r][v], x[v], w);
                 }
             }
         }
-        for r in 0..ROWS {
-            let (scale, bias) = (_mm512_set1_ps(scales[r]), _mm512_set1_ps(bias[r]));
+        for r in 0..R {
+            let (scale, bias) = (simd.splat_f32s(scales[r]), simd.splat_f32s(bias[r]));
             for v in 0..NR_VECTORS {
-                let sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r][v]), scale, bias);
-                out[r].as_chunks_mut().0[v] = store(sum);
+                out[r][v] = simd.mul_add_e_f32s(codes.floats(sums[r][v]), scale, bias);
             }
         }
     }
     if let Some(first) = out.first_mut() {
         for v in 0..NR_VECTORS {
-            let row = &mut first.as_chunks_mut().0[v];
-            *row = store(_mm512_add_ps(load(row), check[v]));
+            first[v] = simd.add_f32s(first[v], check[v]);
         }
     }
-}
-
-/// Both vectors of a row.
-pub(crate) fn halves(row: &[f32; COLUMNS]) -> &[[f32; LANES]; NR_VECTORS] {
-    // A row is as long as its vectors.
-    row.as_chunks().0.as_array().unwrap_or(&[[0.0; LANES]; NR_VECTORS])
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(crate) fn load(floats: &[f32; LANES]) -> __m512 {
-    // SAFETY: both types are 64 bytes without padding, and any bits are valid floats.
-    #[allow(unsafe_code, reason = "the compiler's own vector types have no safe casts")]
-    unsafe {
-        std::mem::transmute(*floats)
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(crate) fn store(vector: __m512) -> [f32; LANES] {
-    // SAFETY: as above.
-    #[allow(unsafe_code, reason = "as above")]
-    unsafe {
-        std::mem::transmute(vector)
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(crate) fn codes(words: &[f32; LANES]) -> __m512i {
-    _mm512_castps_si512(load(words))
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(crate) fn floats(codes: __m512i) -> [f32; LANES] {
-    store(_mm512_castsi512_ps(codes))
-}
-
-/// The lower halves of the lanes of two vectors as the lower and the upper halves of one.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-pub(crate) fn pair_lower(low: __m512i, high: __m512i) -> __m512i {
-    // Byte j + 14 of a pair of equal 128-bit lanes is byte j - 2 of one.
-    _mm512_mask_alignr_epi8::<14>(low, 0xcccc_cccc_cccc_cccc, high, high)
-}
-
-/// The upper halves, likewise.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-pub(crate) fn pair_upper(low: __m512i, high: __m512i) -> __m512i {
-    let (mask, mut both): (__mmask64, _) = (0x3333_3333_3333_3333, high);
-    // The compiler would turn the intrinsic into a permutation of words from two vectors, three times as slow on some CPUs.
-    // SAFETY: an instruction of AVX-512 BW, which the function enables, on registers alone.
-    #[allow(unsafe_code, reason = "as above")]
-    unsafe {
-        asm!(
-            "vpalignr {both} {{{mask}}}, {low}, {low}, 2",
-            both = inout(zmm_reg) both, mask = in(kreg) mask, low = in(zmm_reg) low,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-    }
-    both
-}
-
-/// Adds the products of pairs of 16-bit codes.
-#[inline]
-#[target_feature(enable = "avx512f,avx512vnni")]
-pub(crate) fn add_products(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
-    let mut sums = sums;
-    // The compiler would split the intrinsic into a product and a sum to shorten chains that are independent here.
-    // SAFETY: an instruction of AVX-512 VNNI, which the function enables, on registers alone.
-    #[allow(unsafe_code, reason = "as above")]
-    unsafe {
-        asm!(
-            "vpdpwssd {sums}, {a}, {b}",
-            sums = inout(zmm_reg) sums, a = in(zmm_reg) a, b = in(zmm_reg) b,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-    }
-    sums
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Level;
     use proptest::prelude::*;
 
     /// Rows of a linear layer after a layer norm of one token.
@@ -294,14 +228,23 @@ mod tests {
         .collect()
     }
 
-    fn panel(x: &[f32], dim: usize) -> Floats {
-        let mut panel = Floats::zeros(dim * COLUMNS);
-        for c in 0..COLUMNS {
+    /// Tokens of a panel of the widest vectors.
+    const MOST_COLUMNS: usize = 32;
+
+    fn panel(x: &[f32], dim: usize, columns: usize) -> Floats {
+        let mut panel = Floats::zeros(dim * columns);
+        for c in 0..columns {
             for f in 0..dim {
-                panel[f * COLUMNS + c] = x[c * dim + f];
+                panel[f * columns + c] = x[c * dim + f];
             }
         }
         panel
+    }
+
+    /// All instructions of this machine, and the tokens of a panel.
+    fn machines() -> impl Iterator<Item = (Instructions, usize)> {
+        let of = |level: Level| Instructions::available(level).map(move |all| (all, level.columns()));
+        Level::available().flat_map(of)
     }
 
     proptest! {
@@ -311,52 +254,62 @@ mod tests {
             dim in prop::sample::select(vec![2usize, 4, 32, 36, 64]),
             rows in prop::sample::select(vec![8usize, 32, 72]),
             scale in prop::sample::select(vec![0.0f32, 1e-3, 1.0, 1e4]),
-            seed in prop::collection::vec(-1.0f32..1.0, 64 * COLUMNS + 72 * 65 + 2 * 64),
+            seed in prop::collection::vec(-1.0f32..1.0, 64 * MOST_COLUMNS + 72 * 65 + 2 * 64),
         ) {
-            let Some(machine) = Instructions::of(Level::Avx512) else { return Ok(()) };
-            let (x, rest) = seed.split_at(64 * COLUMNS);
+            let (x, rest) = seed.split_at(64 * MOST_COLUMNS);
             let (weight, rest) = rest.split_at(72 * 64);
             let (bias, rest) = rest.split_at(72);
-            let x: Vec<f32> = x[..dim * COLUMNS].iter().map(|v| v * scale).collect();
+            let x: Vec<f32> = x[..dim * MOST_COLUMNS].iter().map(|v| v * scale).collect();
             let (weight, bias) = (&weight[..rows * dim], &bias[..rows]);
             let norm = Norm { weight: rest[..dim].to_vec(), bias: rest[64..][..dim].to_vec(), epsilon: 1e-6 };
-            let layer = Normed::new(machine, &norm, [(weight, bias), (weight, bias)]).unwrap();
-            let mut out = Floats::zeros(rows * COLUMNS);
-            layer.apply(&panel(&x, dim), &mut Floats::zeros(dim * COLUMNS), [None, Some(&mut out)]);
-            for c in 0..COLUMNS {
-                for (r, expected) in plain(&norm, &x[c * dim..][..dim], weight, bias).into_iter().enumerate() {
-                    // By the norm of a folded row, and that of a token.
-                    let row = weight[r * dim..][..dim].iter().zip(&norm.weight);
-                    let size = (row.map(|(w, n)| f64::from(w * n).powi(2)).sum::<f64>() * dim as f64).sqrt();
-                    let found = f64::from(out[r * COLUMNS + c]);
-                    prop_assert!((found - expected).abs() <= 1e-4 * size + 1e-5, "{dim} {rows}: {found} {expected}");
+            let mut first: Vec<(usize, f32)> = Vec::new();
+            for (machine, columns) in machines() {
+                let layer = Normed::new(machine, &norm, [(weight, bias), (weight, bias)]).unwrap();
+                let mut out = Floats::zeros(rows * columns);
+                let (x_panel, mut scratch) = (panel(&x, dim, columns), Floats::zeros(dim * columns));
+                layer.apply(&x_panel, &mut scratch, [None, Some(&mut out)]);
+                for c in 0..columns {
+                    for (r, expected) in plain(&norm, &x[c * dim..][..dim], weight, bias).into_iter().enumerate() {
+                        // By the norm of a folded row, and that of a token.
+                        let row = weight[r * dim..][..dim].iter().zip(&norm.weight);
+                        let size = (row.map(|(w, n)| f64::from(w * n).powi(2)).sum::<f64>() * dim as f64).sqrt();
+                        let found = f64::from(out[r * columns + c]);
+                        prop_assert!(
+                            (found - expected).abs() <= 1e-4 * size + 1e-5,
+                            "{machine:?} {dim} {rows}: {found} {expected}"
+                        );
+                    }
                 }
+                // The same bits with all instructions.
+                let own: Vec<(usize, f32)> = (0..rows * columns).filter(|i| i % columns < 16).map(|i| (i / columns * 16 + i % columns, out[i])).collect();
+                if first.is_empty() { first = own } else { prop_assert_eq!(&own, &first, "{:?}", machine) }
             }
         }
     }
 
     #[test]
     fn what_is_not_finite_is_given_on() {
-        let Some(machine) = Instructions::of(Level::Avx512) else { return };
         let norm = Norm { weight: vec![1.0; 4], bias: vec![0.0; 4], epsilon: 1e-6 };
-        let run = |x: &[f32], weight: f32| {
-            let layer = Normed::new(machine, &norm, [(&[weight; 32], &[0.0; 8])]).unwrap();
-            let mut out = Floats::zeros(8 * COLUMNS);
-            layer.apply(&panel(x, 4), &mut Floats::zeros(4 * COLUMNS), [Some(&mut out)]);
-            [0, 1].map(|c| out.iter().skip(c).step_by(COLUMNS).any(|v| v.is_nan()))
-        };
-        let mut x = vec![0.5; 4 * COLUMNS];
-        assert_eq!(run(&x, 1.0), [false, false]);
-        assert_eq!(run(&x, f32::NAN), [true, true]);
-        for value in [f32::NAN, f32::INFINITY] {
-            x[6] = value;
-            assert_eq!(run(&x, 1.0), [false, true]);
+        for (machine, columns) in machines() {
+            let run = |x: &[f32], weight: f32| {
+                let layer = Normed::new(machine, &norm, [(&[weight; 32], &[0.0; 8])]).unwrap();
+                let mut out = Floats::zeros(8 * columns);
+                layer.apply(&panel(x, 4, columns), &mut Floats::zeros(4 * columns), [Some(&mut out)]);
+                [0, 1].map(|c| out.iter().skip(c).step_by(columns).any(|v| v.is_nan()))
+            };
+            let mut x = vec![0.5; 4 * columns];
+            assert_eq!(run(&x, 1.0), [false, false]);
+            assert_eq!(run(&x, f32::NAN), [true, true]);
+            for value in [f32::NAN, f32::INFINITY] {
+                x[6] = value;
+                assert_eq!(run(&x, 1.0), [false, true], "{machine:?}");
+            }
         }
     }
 
     #[test]
     fn other_sizes_have_none() {
-        let Some(machine) = Instructions::of(Level::Avx512) else { return };
+        let Some((machine, _)) = machines().next() else { return };
         let norm = |dim: usize| Norm { weight: vec![1.0; dim], bias: vec![0.0; dim], epsilon: 1e-6 };
         assert!(Normed::new(machine, &norm(3), [(&[0.0; 24], &[0.0; 8])]).is_none());
         assert!(Normed::new(machine, &norm(4), [(&[0.0; 36], &[0.0; 9])]).is_none());

@@ -201,8 +201,8 @@ pub enum RerankerArithmetic {
     /// 32-bit floats.
     #[default]
     F32,
-    /// Attention and the linear layers after norms in 16-bit fixed point where the level has AVX-512 VNNI, else 32-bit floats.
-    /// Logits differ by some 1e-4.
+    /// Attention and the linear layers after norms in 16-bit fixed point where the level has AVX-512 VNNI or AVX2, with the same
+    /// results, else 32-bit floats. Logits differ by some 1e-4.
     Int16,
 }
 

@@ -252,4 +252,18 @@ mod tests {
             }
         }
     }
+
+    /// What a model's file says of its scores in fixed point holds for any version and any CPU.
+    #[test]
+    fn the_bits_of_fixed_point_stay() {
+        for level in Level::available() {
+            let (found, fixed) = run(level, &tokens(301, 2.0), 0, true);
+            if fixed {
+                let mix = |hash: u64, value: &f32| {
+                    (hash ^ u64::from(value.to_bits())).wrapping_mul(0x100_0000_01b3)
+                };
+                assert_eq!(found.iter().fold(0xcbf2_9ce4_8422_2325, mix), 0x82b3_4f1f_1ba2_7924, "{level}");
+            }
+        }
+    }
 }
