@@ -24,9 +24,6 @@ use serde::Serialize;
 const FOREIGN: usize = 60;
 /// Pictures of nothing that each database is asked.
 const NOTHINGS: usize = 40;
-/// What queries of other datasets and pictures of nothing count together beside a dataset's own: little, since they are easily told from
-/// answers. At equal counts a fit is surer of itself than it may be of a query whose place is not there but what is next to it.
-const STRANGERS: f64 = 0.1;
 /// Thresholds that are tried: from a half on, in steps of a hundredth.
 const THRESHOLDS: std::ops::RangeInclusive<u32> = 50..=99;
 
@@ -276,20 +273,17 @@ fn of(answers: &PerRanking<Vec<JudgedAnswer>>, method: RerankMethod, positions: 
 fn fit_one(sets: &[&Judged], method: RerankMethod, positions: bool) -> Option<ConfidenceFit> {
     let mut examples = Vec::new();
     for set in sets {
-        let own =
-            [&set.known, &set.held_out].into_iter().flat_map(|part| of(part, method, positions)).collect();
+        let answers: Vec<&JudgedAnswer> = [&set.known, &set.held_out, &set.foreign]
+            .iter()
+            .flat_map(|part| of(part, method, positions))
+            .collect();
         // Every dataset counts the same.
-        for (answers, weight) in
-            [(own, 1000.0 * (1.0 - STRANGERS)), (of(&set.foreign, method, positions), 1000.0 * STRANGERS)]
-        {
-            let answers: Vec<&JudgedAnswer> = answers;
-            let weight = weight / answers.len().max(1) as f64;
-            examples.extend(answers.into_iter().map(|answer| Example {
-                clues: answer.clues.clone(),
-                correct: answer.correct,
-                weight,
-            }));
-        }
+        let weight = 1000.0 / answers.len() as f64;
+        examples.extend(answers.into_iter().map(|answer| Example {
+            clues: answer.clues.clone(),
+            correct: answer.correct,
+            weight,
+        }));
     }
     let correct = examples.iter().filter(|example| example.correct).count();
     if correct == 0 || correct == examples.len() {
