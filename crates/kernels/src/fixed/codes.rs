@@ -204,7 +204,7 @@ mod tests {
                 5 => a.rotate_left(16),
                 6 => each(&|a, b| a.cast_signed().min(b.cast_signed()).cast_unsigned(), a, b),
                 7 => each(&u16::wrapping_sub, a, b),
-                8 => each(&|a, b| (u32::from(a) * u32::from(b) >> 16) as u16, a, b),
+                8 => each(&|a, b| ((u32::from(a) * u32::from(b)) >> 16) as u16, a, b),
                 9 => each(&|a, b| a << (16 - b), a, b),
                 10 => each(&|a, b| a >> b, a, b),
                 11 => each(&|a, b| a.checked_shr(b.into()).unwrap_or(0), a, b),
