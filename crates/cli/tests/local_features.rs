@@ -186,7 +186,7 @@ fn local_features_become_a_global_descriptor() {
         assert_eq!(about.contains("8 dimensions, VLAD of 4 clusters"), of == "short", "{about}");
         asked(home.path(), &format!("narrow-{of}"), &file("narrow"));
     }
-    names(&fails(&mut pca("plain", "4000"), 1), &["plain", "4000 dimensions"]);
+    names(&fails(&mut pca("plain", "4000"), 1), &["global_only", "4000 dimensions"]);
     names(&fails(&mut pca("plain", "0"), 2), &["--dim"]);
     // What cannot be fitted.
     names(&fails(&mut vlad(&["--dim", "12", "--clusters", "4"]), 1), &["12 photographs", "12 dimensions"]);

@@ -94,8 +94,8 @@ fn a_checked_model_is_extracted_in_8_bits_and_mixed() {
     };
     create(&places, &[]);
     create(&exact, &["--precision", "f32"]);
-    names(&text(r2former().args(["index", "info"]).arg(&places)), &["320x320, int8"]);
-    names(&text(r2former().args(["index", "info"]).arg(&exact)), &["320x320, f32"]);
+    names(&text(r2former().args(["index", "info"]).arg(&places)), &["288x288, int8"]);
+    names(&text(r2former().args(["index", "info"]).arg(&exact)), &["288x288, f32"]);
     let queries = town.join("queries");
     let exactly = matches(&exact, &queries, &[]);
     assert_eq!(exactly.len(), 4);

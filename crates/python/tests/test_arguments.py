@@ -200,7 +200,7 @@ def test_tensors_and_local_features(model: r2former.Model, queries: list[str]) -
         assert np.array_equal(model.rerank(query, references).scores, expected.scores)
     assert np.array_equal(model.rerank(features[0], list(features)).similarity, expected.similarity)  # type: ignore[arg-type]
     assert len(model.match(rows[0].astype(np.float64), rows[1])) == len(model.match(rows[0], rows[1]))
-    for query, said in ((rows[0] * np.nan, "not finite"), (rows[0][:, :-1], r"local features of shape .*: \(k, 131\)")):
+    for query, said in ((rows[0] * np.nan, "not finite"), (rows[0][:, :-1], r"local features of shape .*: \(k, 67\)")):
         with pytest.raises(r2former.RequestError, match=said):
             model.rerank(query, rows)
         with pytest.raises(r2former.RequestError, match=said):
