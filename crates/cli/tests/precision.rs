@@ -3,7 +3,7 @@
 mod common;
 
 use common::{fails, names, r2former};
-use r2former_model::checkpoint::load;
+use r2former_model::checkpoint::{load, save_with_config};
 use r2former_model::{Precision, PrecisionCheck};
 use serde_json::Value;
 use std::io::Write as _;
@@ -55,9 +55,13 @@ fn a_checked_model_is_extracted_in_8_bits_and_mixed() {
     let home = tempfile::tempdir().expect("temporary folder");
     let home = home.path();
     let town = town(home);
-    let checked = home.join("checked.safetensors");
+    let [unchecked, checked] = ["unchecked.safetensors", "checked.safetensors"].map(|name| home.join(name));
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/r2former-tiny.safetensors");
+    let mut config = load(&built_in).expect("the built-in model").config;
+    config.checks.clear();
+    save_with_config(&built_in, &unchecked, &config).expect("a model");
     let mut command = r2former();
-    command.args(["model", "check", "--json", "--images"]).arg(town.join("database"));
+    command.args(["model", "check", "--json"]).arg(&unchecked).arg("--images").arg(town.join("database"));
     let found = json(command.arg("--out").arg(&checked));
     assert_eq!(
         (&found["keeps_ranking"], &found["check"]["precision"]),
