@@ -226,7 +226,7 @@ impl WithCodes for Fill<'_> {
             }
         }
         let norms = [query_square, key_square].map(|square| largest::<C::Simd>(square).sqrt());
-        let most_values = value.map(|most| largest::<C::Simd>(most));
+        let most_values = value.map(largest::<C::Simd>);
         let finite = most_values.iter().all(|most| most.is_finite());
         // Not where it is NaN.
         if !(finite && norms[0] * norms[1] <= LARGEST_SCORE) {

@@ -90,7 +90,7 @@ fn exponentials_are_within_their_error() {
             let mut all = Floats::zeros(1 << 15);
             let codes = |x: f32| [x.to_bits() & 0xffff, x.to_bits() >> 16];
             for (i, x) in all.iter_mut().enumerate() {
-                *x = f32::from_bits((2 * i | (2 * i + 1) << 16) as u32);
+                *x = f32::from_bits(((2 * i) | ((2 * i + 1) << 16)) as u32);
             }
             machine.run(Exponentials(&mut all, bits));
             for (x, weight) in all.iter().flat_map(|pair| codes(*pair)).enumerate() {
