@@ -129,8 +129,7 @@ fn the_published_fixture() {
 /// As `model check` asks, but of every level: candidates whose features are more and more like the query's.
 #[test]
 fn the_built_in_model_ranks_alike_in_16_bits() {
-    let model = LoadedModel::built_in().unwrap().into_checkpoint();
-    let model = R2Former::from_tensors(&model.config, model.tensors, &Device::flex()).unwrap();
+    let model = LoadedModel::built_in().unwrap().into_checkpoint().model(&Device::flex()).unwrap();
     let row = model.config().local_row();
     let query = rows(model.config(), 200, 1);
     let candidates: Vec<Vec<u8>> = (0..40u8)

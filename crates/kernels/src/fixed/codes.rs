@@ -219,6 +219,24 @@ mod tests {
         elements.map(of).collect()
     }
 
+    /// Random numbers as an operation takes them.
+    fn arguments(a: &[u32], b: &[u32], operation: usize) -> [Vec<u32>; 2] {
+        let map = |x: &[u32], of: fn(u32) -> u32| x.iter().map(|x| of(*x)).collect();
+        let halves = |x: &[u32], of: fn(u32) -> u32| -> Vec<u32> {
+            x.iter().map(|x| of(x & 0xffff) | (of(x >> 16) << 16)).collect()
+        };
+        let small = |x: u32| (x.cast_signed() % 2048).cast_unsigned();
+        match operation {
+            // The sum of both products is to have 32 bits.
+            0 => [halves(a, |x| if x == 0x8000 { 0 } else { x }), b.to_vec()],
+            3 => [map(a, small), map(b, small)],
+            9 | 10 => [a.to_vec(), map(b, |x| (x % 15 + 1) * 0x1_0001)],
+            // Half of them by few bits.
+            11 => [a.to_vec(), halves(b, |x| if x % 2 == 0 { x % 24 } else { x })],
+            _ => [a.to_vec(), b.to_vec()],
+        }
+    }
+
     proptest! {
         #[test]
         fn operations_equal_plain_ones(
@@ -230,15 +248,7 @@ mod tests {
                 for instructions in Instructions::available(level) {
                     for operation in 0..16 {
                         let lanes = level.lanes();
-                        let halves = |x: &u32, of: fn(u32) -> u32| of(x & 0xffff) | of(x >> 16) << 16;
-                        let (a, b): (Vec<u32>, Vec<u32>) = match operation {
-                            // No product of two codes but the largest is to leave its range.
-                            0 => (a.iter().map(|x| halves(x, |x| if x == 0x8000 { 0 } else { x })).collect(), b.clone()),
-                            3 => (a.iter().map(|x| (x.cast_signed() % 2048).cast_unsigned()).collect(), b.iter().map(|x| (x.cast_signed() % 2048).cast_unsigned()).collect()),
-                            9 | 10 => (a.clone(), b.iter().map(|x| x % 15 + 1).map(|x| x | x << 16).collect()),
-                            11 => (a.clone(), b.iter().map(|x| halves(x, |x| if x % 2 == 0 { x % 24 } else { x })).collect()),
-                            _ => (a.clone(), b.clone()),
-                        };
+                        let [a, b] = arguments(&a, &b, operation);
                         let input = [&a, &b, &c].map(|x| {
                             let mut floats = Floats::zeros(lanes);
                             floats.iter_mut().zip(x).for_each(|(to, from)| *to = f32::from_bits(*from));
