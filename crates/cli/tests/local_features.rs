@@ -188,6 +188,10 @@ fn local_features_become_a_global_descriptor() {
     }
     names(&fails(&mut pca("plain", "4000"), 1), &["global_only", "4000 dimensions"]);
     names(&fails(&mut pca("plain", "0"), 2), &["--dim"]);
+    let mut none = r2former();
+    none.args(["model", "import"]).arg(global_only()).arg(file("none")).args(["--local", "none"]);
+    report(&mut none);
+    names(&fails(&mut pca("none", "16"), 1), &["no local features"]);
     // What cannot be fitted.
     names(&fails(&mut vlad(&["--dim", "12", "--clusters", "4"]), 1), &["12 photographs", "12 dimensions"]);
     names(&fails(&mut vlad(&["--dim", "600", "--clusters", "2"]), 1), &["dimensions", "clusters"]);

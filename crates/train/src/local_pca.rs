@@ -1,6 +1,6 @@
 //! Fewer dimensions of a model's local features: their principal directions over photographs, found without labels.
 
-use crate::all_patches::{PLACE, drawn, of_all_patches, without_global};
+use crate::all_patches::{drawn, of_all_patches, without_global};
 use crate::heads::{LOCAL_NOISE, whitening};
 use crate::random::{Use, at};
 use crate::{LocalVladOptions, Result, TrainError, fit_local_vlad};
@@ -30,14 +30,19 @@ pub fn fit_local_pca(
     progress: &dyn Progress,
     mut skipped: impl FnMut(&Path, EngineError),
 ) -> Result<(ModelConfig, Tensors, usize)> {
-    let extractor = of_all_patches(loaded)?;
-    let width = extractor.config().local_row() - PLACE;
+    let Some(width) = loaded.config.local.as_ref().map(|local| local.dim) else {
+        return Err(TrainError::Config(format!(
+            "{} has no local features: give it some (model copy --local patches)",
+            loaded.config.name
+        )));
+    };
     if dim == 0 || dim > width {
         return Err(TrainError::Config(format!(
             "{dim} dimensions: the local features of {} have {width}, of which 1 to {width} can be kept",
             loaded.config.name
         )));
     }
+    let extractor = of_all_patches(loaded)?;
     let rng = &mut at(seed, Use::Fitting, [1, 0]);
     let chosen = sample(rng, files.len(), files.len().min(PHOTOS));
     let chosen: Vec<&Path> = chosen.into_iter().map(|i| files[i]).collect();

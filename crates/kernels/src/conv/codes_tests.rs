@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
 
-use super::tests::{Layer, Random};
+use super::tests::{CHAINS, Layer, Random, chain};
 use super::*;
 use crate::int8::DotProduct;
 use proptest::prelude::*;
@@ -164,15 +164,9 @@ fn wide_layers_equal_plain_loops_of_codes() {
 #[test]
 fn chains_equal_plain_loops_of_codes() {
     let random = &mut Random(7);
-    for (size, head) in [([37, 41], [3, 1]), ([37, 41], [3, 2]), ([37, 41], [1, 1]), ([1, 2], [3, 1])] {
+    for (size, head) in CHAINS {
         let image = random.values(3 * size[0] * size[1], 1.0);
-        let stem = Layer::random(random, [3, 20], [3, 1], true);
-        let shortcut = Layer::random(random, [20, 70], [1, head[1]], false);
-        let layers = [
-            Layer::random(random, [20, 33], head, true),
-            Layer::random(random, [33, 70], [1, 1], true),
-            Layer::random(random, [70, 20], [1, 1], true),
-        ];
+        let (stem, shortcut, layers) = chain(random, head);
         for level in Level::available() {
             for products in all(level) {
                 let mut net = ConvNet::quantised(level, Some(Codes::new(products, level)));

@@ -193,19 +193,29 @@ fn wide_layers_equal_plain_loops() {
     }
 }
 
+/// Sizes of images, and side and stride of the first convolution of a [`chain`].
+pub(super) const CHAINS: [([usize; 2], [usize; 2]); 4] =
+    [([37, 41], [3, 1]), ([37, 41], [3, 2]), ([37, 41], [1, 1]), ([1, 2], [3, 1])];
+
+/// A stem, what is added to the second convolution of a chain, and the chain.
+pub(super) fn chain(random: &mut Random, head: [usize; 2]) -> (Layer, Layer, [Layer; 3]) {
+    let stem = Layer::random(random, [3, 20], [3, 1], true);
+    let shortcut = Layer::random(random, [20, 70], [1, head[1]], false);
+    let layers = [
+        Layer::random(random, [20, 33], head, true),
+        Layer::random(random, [33, 70], [1, 1], true),
+        Layer::random(random, [70, 20], [1, 1], true),
+    ];
+    (stem, shortcut, layers)
+}
+
 /// Convolutions of single pixels within the tasks of the one before, over several tasks.
 #[test]
 fn chains_equal_plain_loops() {
     let random = &mut Random(7);
-    for (size, head) in [([37, 41], [3, 1]), ([37, 41], [3, 2]), ([37, 41], [1, 1]), ([1, 2], [3, 1])] {
+    for (size, head) in CHAINS {
         let image = random.values(3 * size[0] * size[1], 1.0);
-        let stem = Layer::random(random, [3, 20], [3, 1], true);
-        let shortcut = Layer::random(random, [20, 70], [1, head[1]], false);
-        let layers = [
-            Layer::random(random, [20, 33], head, true),
-            Layer::random(random, [33, 70], [1, 1], true),
-            Layer::random(random, [70, 20], [1, 1], true),
-        ];
+        let (stem, shortcut, layers) = chain(random, head);
         let x = Plain { values: image.iter().map(|v| f64::from(*v)).collect(), channels: 3, size };
         let x = stem.plain(&x, None);
         let first = layers[0].plain(&x, None);

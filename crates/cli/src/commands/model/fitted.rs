@@ -21,7 +21,7 @@ pub(super) struct FittedArgs {
     /// Model file to write (.safetensors).
     output: PathBuf,
     /// Folder of photos, or text file with one path per line; repeatable. Positions are not needed. Several hundred of the kind
-    /// that will be searched, by different light; of more than 4,096 some are drawn.
+    /// that will be searched, by different light; of more than 4,096 some are drawn, of more than 1,024 for principal directions.
     #[arg(long, value_name = "DIR|LIST", required = true)]
     images: Vec<PathBuf>,
     /// Decides which photos and local features are drawn.
