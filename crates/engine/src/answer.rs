@@ -29,7 +29,8 @@ pub enum ScoreKind {
     /// The reranker's probability that two photographs show the same place, 0 to 1. It is not calibrated: good for
     /// ranking the matches of one query, not the chance that the answer is correct.
     RerankerProbability,
-    /// The number of mutual nearest local features that one homography explains.
+    /// The number of mutual nearest local features that one homography explains; or how well one similarity explains them, each counting
+    /// from 0 to 1 ([`Geometry`](r2former_model::Geometry)).
     RansacInliers,
     /// The number of mutual nearest local features.
     MutualMatches,

@@ -1,6 +1,6 @@
 //! The order of a query's candidates. Which of them are worth the model's reranker, geometry chooses at a fraction of its cost.
 
-use crate::geometry::{Verifier, geometric_scores};
+use crate::geometry::Verifier;
 use crate::rerank::rerank_verified;
 use crate::{Extractor, LocalRows, RerankMethod, Result};
 
@@ -11,27 +11,27 @@ pub struct RankedCandidates {
     pub order: Vec<usize>,
     /// Scores of the first of them; those that a cascade leaves out have none.
     pub scores: Vec<f32>,
-    /// The first one's inliers, where they were counted on the way.
-    inliers: Option<usize>,
+    /// RANSAC's score of the first one, where it was computed on the way.
+    ransac: Option<f32>,
 }
 
 impl RankedCandidates {
-    /// RANSAC's inliers of the first candidate; `None` where it has no local features.
+    /// RANSAC's score of the first candidate; `None` where it has no local features.
     ///
     /// # Errors
     /// As [`Verifier::new`].
-    pub(crate) fn best_inliers(
+    pub(crate) fn best_by_ransac(
         &self,
         extractor: &Extractor,
         query: &[f32],
         rows: &[&[u8]],
-    ) -> Result<Option<usize>> {
+    ) -> Result<Option<f32>> {
         let Some(best) = self.order.first().map(|best| rows[*best]).filter(|rows| !rows.is_empty()) else {
             return Ok(None);
         };
-        match self.inliers {
+        match self.ransac {
             Some(known) => Ok(Some(known)),
-            None => Ok(Some(Verifier::new(extractor, query)?.inliers(best))),
+            None => Ok(Some(Verifier::new(extractor, query)?.score(best))),
         }
     }
 }
@@ -52,44 +52,23 @@ pub fn rank_candidates(
         let scores = method.scores(extractor, query, rows)?;
         let order = best_first(&scores);
         let scores: Vec<f32> = order.iter().map(|i| scores[*i]).collect();
-        // RANSAC's scores are its inliers.
-        let best = scores.first().filter(|_| method == RerankMethod::Ransac);
-        let inliers = best.map(|score| *score as usize);
-        return Ok(RankedCandidates { order, scores, inliers });
+        let ransac = scores.first().copied().filter(|_| method == RerankMethod::Ransac);
+        return Ok(RankedCandidates { order, scores, ransac });
     };
-    let geometry = cascade_scores(extractor, query, rows)?;
-    let inliers = |i: usize| geometry[i] as usize;
+    let geometry = RerankMethod::Ransac.scores(extractor, query, rows)?;
     let (chosen, others) = cascade_split(&geometry, count);
     let chosen_rows: Vec<LocalRows<'_>> = chosen.iter().map(|i| rows[*i].into()).collect();
-    let known: Vec<usize> = chosen.iter().map(|i| inliers(*i)).collect();
+    let known: Vec<f32> = chosen.iter().map(|i| geometry[*i]).collect();
     let pairs = rerank_verified(extractor, query, &chosen_rows, &known)?;
     let scores: Vec<f32> = pairs.iter().map(|pair| pair.score).collect();
     let ranked = best_first(&scores);
     let order: Vec<usize> = ranked.iter().map(|at| chosen[*at]).chain(others).collect();
-    let best = order.first().map(|best| inliers(*best));
+    let ransac = order.first().map(|best| geometry[*best]);
     let scores = ranked.iter().map(|at| scores[*at]).collect();
-    Ok(RankedCandidates { order, scores, inliers: best })
+    Ok(RankedCandidates { order, scores, ransac })
 }
 
-/// By what a cascade chooses candidates, whose local features are in 8 bits as an index stores them (`&[u8]`) or in full
-/// precision (`&[f32]`): RANSAC's inliers, and among equal numbers of them mutual matches. The whole part is the
-/// number of inliers.
-///
-/// # Errors
-/// [`EngineError::Request`](crate::EngineError::Request) for a model without local features.
-pub fn cascade_scores<'a, R>(extractor: &Extractor, query: &[f32], candidates: &[R]) -> Result<Vec<f32>>
-where
-    R: Copy + Into<LocalRows<'a>> + Sync,
-{
-    let score = |verifier: &Verifier, reference: LocalRows<'_>| {
-        let found = verifier.verify(reference);
-        let mutual = found.pairs.len() as f32;
-        found.inliers as f32 + mutual / (mutual + 1.0)
-    };
-    geometric_scores(extractor, query, candidates, score)
-}
-
-/// Splits candidates by their [`cascade_scores`]: indices of the `count` best, which the model's reranker scores, in their
+/// Splits candidates by RANSAC's scores: indices of the `count` best, which the model's reranker scores, in their
 /// own order, so that equal scores of the model keep it; and of the others, best first.
 pub fn cascade_split(scores: &[f32], count: usize) -> (Vec<usize>, Vec<usize>) {
     let mut chosen = best_first(scores);

@@ -22,8 +22,8 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Gathers the clues of a ranking of all candidates, best first; `None` without any. `inliers` are those of the best
-    /// match under one homography ([`crate::Verifier`]), where its local features are at hand. Where there
+    /// Gathers the clues of a ranking of all candidates, best first; `None` without any. `ransac` is RANSAC's score of the best
+    /// match ([`crate::Verifier`]), where its local features are at hand. Where there
     /// are few candidates, the calibration says what stands for those that are not there.
     ///
     /// ```
@@ -53,7 +53,7 @@ impl Evidence {
     pub fn of(
         ranking: RerankMethod,
         candidates: &[Match],
-        inliers: Option<usize>,
+        ransac: Option<f32>,
         calibration: Option<&Calibration>,
     ) -> Option<Self> {
         let best = candidates.first()?;
@@ -72,8 +72,8 @@ impl Evidence {
             let middle = median(candidates.iter().map_while(linked), usual_score);
             clues.insert(Clue::ScoreContrast, score - middle);
         }
-        if let Some(inliers) = inliers {
-            clues.insert(Clue::Inliers, (inliers as f64).ln_1p());
+        if let Some(ransac) = ransac {
+            clues.insert(Clue::Inliers, f64::from(ransac).ln_1p());
         }
         if let Some(estimate) = Estimate::from_matches(candidates) {
             let value = |m: &Match| if score.is_some() { linked(m) } else { Some(f64::from(m.similarity)) };
@@ -155,7 +155,7 @@ mod tests {
             at(Some(52.01), 0.4, Some(0.1)),
             at(Some(52.02), 0.1, None),
         ];
-        let found = Evidence::of(RerankMethod::Model, &ranking, Some(9), None).expect("there are matches");
+        let found = Evidence::of(RerankMethod::Model, &ranking, Some(9.0), None).expect("there are matches");
         let nine = 9f64.ln();
         let near = |clue: Clue, value: f64| {
             assert!((found.clues[&clue] - value).abs() < 1e-5, "{clue:?}: {found:?}");

@@ -3,8 +3,9 @@
 use crate::{EngineError, Extractor, LocalRows, Result};
 use r2former_kernels::Level;
 use r2former_kernels::ransac::{
-    Correspondence, FeatureRows, HomographyFit, Mutual, MutualSearch, RansacOptions, ransac,
+    Correspondence, FeatureRows, Fit, Mutual, MutualSearch, RansacOptions, ransac, similarity,
 };
+use r2former_model::Geometry;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -25,7 +26,7 @@ pub struct MutualPair {
     pub reference: [f32; 2],
     /// Cosine of the features.
     pub similarity: f32,
-    /// Whether it agrees with the homography.
+    /// Whether it agrees with the transformation.
     pub inlier: bool,
 }
 
@@ -34,11 +35,13 @@ pub struct MutualPair {
 pub struct Verification {
     /// Mutual nearest neighbours.
     pub pairs: Vec<MutualPair>,
-    /// Homography from the query's pixels to the reference's, row by row, up to scale; `None` where fewer than four
-    /// pairs agree. The longer side of either has as many pixels as that of the settings' size, whatever its own.
+    /// Homography from the query's pixels to the reference's, row by row, up to scale, or the similarity that the model has in its place;
+    /// `None` where fewer than four pairs agree. The longer side of either has as many pixels as that of the settings' size, whatever its own.
     pub homography: Option<[f64; 9]>,
-    /// Pairs that agree: the score of the pair of images.
+    /// Pairs that agree.
     pub inliers: usize,
+    /// The score of the pair of images: of a homography the number of inliers; of a similarity each counts 1 - (error / tolerance)².
+    pub score: f32,
 }
 
 /// Verifies one query against candidates, one after the other.
@@ -49,6 +52,7 @@ pub struct Verifier {
     side: f32,
     /// Cosine above which features match.
     above: f32,
+    geometry: Geometry,
     places: Vec<[f32; 2]>,
     features: MutualSearch,
 }
@@ -71,7 +75,7 @@ impl Verifier {
         let places = query.chunks_exact(row).map(|values| [values[0], values[1]]).collect();
         let features = MutualSearch::new(level, PLACE, row - PLACE, query);
         let side = settings.height.max(settings.width) as f32;
-        Ok(Self { level, row, side, above: local.match_above(), places, features })
+        Ok(Self { level, row, side, above: local.match_above(), geometry: local.geometry, places, features })
     }
 
     /// Counts the local features of a reference that are mutual nearest neighbours of the query's.
@@ -89,12 +93,13 @@ impl Verifier {
         found
     }
 
-    /// The number of inliers of a reference, whose local features are in 8 bits or in full precision.
-    pub fn inliers<'a>(&self, reference: impl Into<LocalRows<'a>>) -> usize {
-        self.verify(reference).inliers
+    /// How well a reference agrees, whose local features are in 8 bits or in full precision ([`Verification::score`]).
+    pub fn score<'a>(&self, reference: impl Into<LocalRows<'a>>) -> f32 {
+        self.verify(reference).score
     }
 
-    /// Matches a reference's local features, in 8 bits or in full precision, and counts the inliers of the best homography.
+    /// Matches a reference's local features, in 8 bits or in full precision, and finds the transformation under which they agree
+    /// best.
     pub fn verify<'a>(&self, reference: impl Into<LocalRows<'a>>) -> Verification {
         let reference = reference.into();
         let mutual = self.matches(reference);
@@ -106,16 +111,19 @@ impl Verifier {
             .clone()
             .map(|(query, reference)| Correspondence { query: scaled(query), reference: scaled(reference) })
             .collect();
-        let (homography, agreeing, inliers) =
-            match ransac(self.level, &points, &RansacOptions::within(TOLERANCE_PX)) {
-                Some(HomographyFit { matrix, inliers, count }) => (Some(matrix), inliers, count),
-                None => (None, vec![false; points.len()], 0),
-            };
+        let fit = match self.geometry {
+            Geometry::Homography => ransac(self.level, &points, &RansacOptions::within(TOLERANCE_PX)),
+            Geometry::Similarity => similarity(self.level, &points, TOLERANCE_PX),
+        };
+        let (homography, agreeing, inliers, score) = match fit {
+            Some(Fit { matrix, inliers, count, score }) => (Some(matrix), inliers, count, score),
+            None => (None, vec![false; points.len()], 0, 0.0),
+        };
         let pairs = ends.zip(&mutual).zip(&agreeing).map(|(((query, reference), mutual), inlier)| {
             let rows = [mutual.query as usize, mutual.reference as usize];
             MutualPair { rows, query, reference, similarity: mutual.similarity, inlier: *inlier }
         });
-        Verification { pairs: pairs.collect(), homography, inliers }
+        Verification { pairs: pairs.collect(), homography, inliers, score }
     }
 }
 

@@ -93,7 +93,7 @@ mod user_cache;
 pub use adaptive::top1_margin;
 pub use answer::{Answer, Match, ScoreKind, Status, Timing};
 pub use answers_geojson::{answers_geojson, geojson_coordinates};
-pub use cascade::{RankedCandidates, best_first, cascade_scores, cascade_split, rank_candidates};
+pub use cascade::{RankedCandidates, best_first, cascade_split, rank_candidates};
 pub use check::{ModelCheck, check_model};
 pub use confidence::Evidence;
 pub use contribution::{Contribution, contributions};

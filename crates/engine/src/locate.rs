@@ -253,7 +253,7 @@ pub fn locate<'a>(
     let count = options.candidates.min(candidates.len());
     let head = &mut candidates[..count];
     let reranks = reranks && !head.is_empty();
-    let mut inliers = None;
+    let mut ransac = None;
     let reranking_skipped = reranks && options.adaptive.is_some_and(|least| margin_of(head) >= least);
     if reranks && !reranking_skipped {
         let ids: Vec<_> = head.iter().map(|candidate| candidate.hit.id).collect();
@@ -263,7 +263,7 @@ pub fn locate<'a>(
             local.iter().map(|found| found.as_ref().map_or(&[][..], |local| &local.rows)).collect();
         let ranking = rank_candidates(extractor, &features.local, &rows, method, cascade)?;
         if calibration.is_some() {
-            inliers = ranking.best_inliers(extractor, &features.local, &rows)?;
+            ransac = ranking.best_by_ransac(extractor, &features.local, &rows)?;
         }
         for (place, i) in ranking.order.into_iter().enumerate() {
             (head[i].place, head[i].score) = (place, ranking.scores.get(place).copied());
@@ -279,7 +279,7 @@ pub fn locate<'a>(
     let scale = calibration.and_then(|own| own.position_scale);
     let estimate = Estimate::from_matches(&matches).map(|estimate| estimate.scaled(scale));
     let rerank = if reranking_skipped { RerankMethod::None } else { method };
-    let evidence = Evidence::of(rerank, &matches[..count], inliers, calibration);
+    let evidence = Evidence::of(rerank, &matches[..count], ransac, calibration);
     let confidence = evidence.and_then(|evidence| evidence.confidence(calibration));
     matches.truncate(options.top);
     if let (Some(own), Some(calibration), None) = (confidence, calibration, options.min_confidence)

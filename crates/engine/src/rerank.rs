@@ -89,25 +89,25 @@ where
     R: Copy + Into<LocalRows<'a>>,
 {
     let candidates: Vec<LocalRows<'a>> = candidates.iter().map(|rows| (*rows).into()).collect();
-    let mut inliers = Vec::new();
+    let mut ransac = Vec::new();
     if weights(extractor).is_some() && !candidates.is_empty() {
         let verifier = Verifier::new(extractor, query)?;
-        inliers = candidates.par_iter().map(|rows| verifier.inliers(*rows)).collect();
+        ransac = candidates.par_iter().map(|rows| verifier.score(*rows)).collect();
     }
-    rerank_verified(extractor, query, &candidates, &inliers)
+    rerank_verified(extractor, query, &candidates, &ransac)
 }
 
-/// As [`rerank`], of candidates whose inliers are known; not looked at where the model does not weigh them.
+/// As [`rerank`], of candidates whose RANSAC scores are known; not looked at where the model does not weigh them.
 pub(crate) fn rerank_verified(
     extractor: &Extractor,
     query: &[f32],
     candidates: &[LocalRows<'_>],
-    inliers: &[usize],
+    ransac: &[f32],
 ) -> Result<Vec<PairScore>> {
     let mut pairs = by_network(extractor, query, candidates)?;
     if let Some(weights) = weights(extractor) {
-        for (pair, inliers) in pairs.iter_mut().zip(inliers) {
-            pair.score = weights.score(pair.logits, *inliers);
+        for (pair, ransac) in pairs.iter_mut().zip(ransac) {
+            pair.score = weights.score(pair.logits, *ransac);
         }
     }
     Ok(pairs)

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum RerankMethod {
     /// The model's reranker: probability of the same place.
     Model,
-    /// RANSAC: the number of mutual nearest local features that fit one homography.
+    /// RANSAC: how many mutual nearest local features fit one homography, or how well one similarity, as the model's file says
+    /// ([`Geometry`](r2former_model::Geometry)).
     Ransac,
     /// Mutual matches: the number of local features that are each other's nearest, wherever they lie.
     Mutual,
@@ -42,7 +43,7 @@ impl RerankMethod {
         }
     }
 
-    /// How many of the candidates are scored, those that geometry ranks first ([`cascade_scores`](crate::cascade_scores)):
+    /// How many of the candidates are scored, those that RANSAC ranks first:
     /// as many as a query asks for, else as the model's file says. `None`: all, and with every method but the model's
     /// reranker.
     ///
@@ -82,7 +83,7 @@ impl RerankMethod {
         match self {
             Self::Model => Ok(rerank(extractor, query, candidates)?.iter().map(|pair| pair.score).collect()),
             Self::Ransac => geometric_scores(extractor, query, candidates, |verifier, reference| {
-                verifier.verify(reference).inliers as f32
+                verifier.score(reference)
             }),
             Self::Mutual => geometric_scores(extractor, query, candidates, |verifier, reference| {
                 verifier.mutual(reference) as f32

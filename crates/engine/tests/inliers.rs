@@ -3,9 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failure of a test's own set-up is a failed test")]
 
 use r2former_engine::doctor::{self, Kind};
-use r2former_engine::{
-    Extractor, LoadedModel, RerankMethod, Settings, Verifier, cascade_scores, cascade_split, rerank,
-};
+use r2former_engine::{Extractor, LoadedModel, RerankMethod, Settings, Verifier, cascade_split, rerank};
 use r2former_model::{Device, InlierWeights, quantize};
 
 /// The built-in model with these weights, at 160 x 160 pixels.
@@ -37,7 +35,7 @@ fn a_score_is_made_of_logits_and_inliers() {
         (rerank(&plain, rows[0], &rows).unwrap(), rerank(&weighed, rows[0], &rows).unwrap());
     for ((before, after), rows) in before.iter().zip(&after).zip(&rows) {
         assert_eq!(before.logits, after.logits);
-        assert_eq!(after.score, weights.score(after.logits, verifier.inliers(*rows)));
+        assert_eq!(after.score, weights.score(after.logits, verifier.score(*rows)));
         assert_eq!(before.score, 1.0 / (1.0 + (before.logits[0] - before.logits[1]).exp()));
     }
     // In 8 bits, as an index stores them, likewise; a picture agrees with itself, whatever the network says of it.
@@ -71,7 +69,7 @@ fn a_cascade_scores_what_geometry_ranks_first_alike() {
     let locals = locals(&weighed);
     let rows: Vec<&[f32]> = locals.iter().map(Vec::as_slice).collect();
     let all = rerank(&weighed, rows[1], &rows).unwrap();
-    let (chosen, _) = cascade_split(&cascade_scores(&weighed, rows[1], &rows).unwrap(), 2);
+    let (chosen, _) = cascade_split(&RerankMethod::Ransac.scores(&weighed, rows[1], &rows).unwrap(), 2);
     assert_eq!(chosen[0], 1, "a picture agrees most with itself");
     let picked: Vec<&[f32]> = chosen.iter().map(|i| rows[*i]).collect();
     for (i, pair) in chosen.iter().zip(rerank(&weighed, rows[1], &picked).unwrap()) {

@@ -25,8 +25,8 @@ pub struct EvalOptions {
     pub rerank: Vec<RerankMethod>,
     /// Candidates of the global ranking that are reranked.
     pub candidates: usize,
-    /// Of the candidates those that the model's reranker scores, chosen by geometry
-    /// ([`cascade_scores`](r2former_engine::cascade_scores)). `None`: as many as the model's file says, or all.
+    /// Of the candidates those that the model's reranker scores, chosen by RANSAC.
+    /// `None`: as many as the model's file says, or all.
     pub cascade: Option<usize>,
     /// Adaptive reranking: skip queries whose [top-1 margin](crate::EvaluatedQuery::top1_margin) is at least this.
     /// `None`: rerank every query.

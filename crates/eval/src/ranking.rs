@@ -6,8 +6,7 @@ use crate::{Grouping, Result, nearest};
 use r2former_data::Photo;
 use r2former_data::dataset::distance_m;
 use r2former_engine::{
-    Estimate, Extractor, LocalRows, Progress, RerankMethod, best_first, cascade_scores, cascade_split,
-    top1_margin,
+    Estimate, Extractor, LocalRows, Progress, RerankMethod, best_first, cascade_split, top1_margin,
 };
 use std::collections::BTreeMap;
 use std::iter::repeat_n;
@@ -134,7 +133,7 @@ pub(crate) fn rerank_all(
         };
         let (mut chosen, mut others) = (with, Vec::new());
         if let Some(count) = cascade.filter(|count| *count < chosen.len()) {
-            let geometry = best(&chosen, &|frame, rows| cascade_scores(extractor, frame, rows))?;
+            let geometry = best(&chosen, &|frame, rows| RerankMethod::Ransac.scores(extractor, frame, rows))?;
             let of = |indices: Vec<usize>| indices.into_iter().map(|at| chosen[at]).collect();
             let (first, rest) = cascade_split(&geometry, count);
             (chosen, others) = (of(first), of(rest));

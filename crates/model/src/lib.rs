@@ -64,10 +64,10 @@ pub use bits::Bits;
 pub use checkpoint::{Checkpoint, load, save};
 pub use config::{
     AdapterConfig, BackboneConfig, BoqConfig, Calibration, CalibrationSet, Clue, Clues, ConfidenceFit,
-    CricaConfig, Facet, Fit, GemConfig, GlobalConfig, ImageSize, InlierWeights, InputConfig, LocalConfig,
-    LocalVladConfig, MixVprConfig, ModelConfig, NetVladConfig, Placement, Pooling, PositionMode, Precision,
-    PrecisionCheck, RerankedCheck, RerankerCheck, RerankerConfig, ResNetConfig, ResizeMode, SaladConfig,
-    Selection, Sides, SizeRule, Trained, TypicalCandidate, VitConfig, VladConfig,
+    CricaConfig, Facet, Fit, GemConfig, Geometry, GlobalConfig, ImageSize, InlierWeights, InputConfig,
+    LocalConfig, LocalVladConfig, MixVprConfig, ModelConfig, NetVladConfig, Placement, Pooling, PositionMode,
+    Precision, PrecisionCheck, RerankedCheck, RerankerCheck, RerankerConfig, ResNetConfig, ResizeMode,
+    SaladConfig, Selection, Sides, SizeRule, Trained, TypicalCandidate, VitConfig, VladConfig,
 };
 pub use device::{Device, DeviceInfo, check_device_name, parse_device};
 pub use error::{ModelError, Result};

@@ -126,6 +126,7 @@ struct ImportDocument {
     local_dim: Option<String>,
     local_min_attention: Option<f32>,
     local_min_similarity: Option<f32>,
+    local_geometry: Option<String>,
 }
 
 impl ImportDocument {
@@ -142,6 +143,7 @@ impl ImportDocument {
                 dim: parsed(self.local_dim.as_deref())?,
                 min_attention: self.local_min_attention,
                 min_similarity: self.local_min_similarity,
+                geometry: parsed(self.local_geometry.as_deref())?,
             },
             image_size: parsed(self.image_size.as_deref())?,
             grid: self.grid,

@@ -5,7 +5,7 @@ use crate::extracted::Extracted;
 use crate::metrics::{Selective, quantile, selective};
 use crate::ranking::{Ranking, Reranked, rerank_all, search};
 use crate::units::Units;
-use crate::view::{Local, View};
+use crate::view::View;
 use crate::{EvalError, Grouping, PerRanking, Result, Rules};
 use r2former_data::{LocalPoint, Photo, Position};
 use r2former_engine::{Estimate, Evidence, Extractor, Match, Progress, RerankMethod, ScoreKind, Verifier};
@@ -249,12 +249,12 @@ impl<'a> Asked<'a> {
             // Adaptive reranking leaves a query its global ranking.
             let by = if ranking.scores.is_empty() { RerankMethod::None } else { method };
             let matches = self.matches(ranking, by, &similar);
-            let inliers = match (by, ranking.references.first()) {
+            let ransac = match (by, ranking.references.first()) {
                 (RerankMethod::None, _) | (_, None) => None,
-                (_, Some(first)) => self.inliers(q, *first)?,
+                (_, Some(first)) => self.ransac(q, *first)?,
             };
             let calibration = self.extractor.config().calibration.as_ref();
-            let answer = Evidence::of(by, &matches, inliers, calibration).map(|evidence| JudgedAnswer {
+            let answer = Evidence::of(by, &matches, ransac, calibration).map(|evidence| JudgedAnswer {
                 number,
                 unknown,
                 correct: !unknown && ranking.references.first().is_some_and(|r| positives.contains(r)),
@@ -297,15 +297,18 @@ impl<'a> Asked<'a> {
         ranking.references.iter().take(self.reranked.candidates).enumerate().map(one).collect()
     }
 
-    /// RANSAC's inliers of a query and a reference; `None` without local features.
-    fn inliers(&self, query: usize, reference: u32) -> Result<Option<usize>> {
+    /// RANSAC's score of a query and a reference; `None` without local features.
+    fn ransac(&self, query: usize, reference: u32) -> Result<Option<f32>> {
         let row = self.extractor.config().local_row();
         let queries = self.queries.local(query)?;
         let references = self.database.local(reference as usize)?;
-        let mut best = None;
+        let mut best: Option<f32> = None;
         for query in queries {
             let verifier = Verifier::new(self.extractor, &query.floats(row))?;
-            best = best.max(references.iter().map(|local: &Local<'_>| verifier.inliers(local.rows())).max());
+            for local in &references {
+                let score = verifier.score(local.rows());
+                best = Some(best.map_or(score, |best| best.max(score)));
+            }
         }
         Ok(best)
     }

@@ -30,7 +30,7 @@ fn plain(
     x: &FeatureMap,
     added: Option<&FeatureMap>,
 ) -> FeatureMap {
-    let [most_pixel, most_weight] = if products.values() == 4 { [255.0, 127.0] } else { [4_095.0, 1_023.0] };
+    let [most_pixel, most_weight] = if products.values() == 4 { [255.0, 127.0] } else { [2_047.0, 2_047.0] };
     let of_weight = |value: f32, most: f32| f64::from(value) * (f64::from(most_weight) / f64::from(most));
     let of_pixel = |value: f32, most: f32| {
         let inverse = most_pixel / most;

@@ -4,8 +4,7 @@
 //! quantised by column (a token), between the least and the largest value. A product is the integer sum of codes times
 //! both scales, and the column's centre times the row's sum. Four neighbouring codes share an element of
 //! 32 bits, which one instruction multiplies with four others and adds to a 32-bit sum; where the machine only
-//! multiplies 16-bit integers without saturation, or 8 bits are too few, an element is two codes: weights then have 11 bits,
-//! activations 12.
+//! multiplies 16-bit integers without saturation, or 8 bits are too few, an element is two codes of 12 bits.
 //!
 //! Pixels of a convolution's maps, none of whose values is negative, are quantised between zero and the largest, so that zero is
 //! code 0 and all codes are used ([`sums_of_lines`](DotProduct::sums_of_lines)).

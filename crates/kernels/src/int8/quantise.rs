@@ -14,10 +14,10 @@ const fn most_code(values: usize) -> f32 {
 
 /// The largest code of a row, likewise.
 const fn largest_code(values: usize) -> f32 {
-    if values == 4 { LARGEST } else { 1_023.0 }
+    if values == 4 { LARGEST } else { 2_047.0 }
 }
 
-const _: () = assert!(2 * KC * 2_731 * 1_023 < 1 << 31, "two codes per element of a slice");
+const _: () = assert!(2 * KC * 2_731 * 2_047 < 1 << 31, "two codes per element of a slice");
 
 /// Least share of the middle that codes reach to either side, so that the code of zero stays below 2^22.
 const fn narrowest(values: usize) -> f32 {
@@ -95,11 +95,12 @@ impl DotProduct {
 }
 
 /// The largest 16-bit code of an attention weight, that of 1.
-const MOST_WEIGHT: f32 = 16_383.0;
+const MOST_WEIGHT: f32 = 4_095.0;
 
-/// The largest 16-bit code of a value that is weighed. As many products of both as a slice has elements fit 32 bits:
-/// 192 * 16,383 * 511 < 2^31.
-const MOST_VALUE: f32 = 511.0;
+/// The largest 16-bit code of a value that is weighed.
+const MOST_VALUE: f32 = 2_730.0;
+
+const _: () = assert!(KC * 4_095 * 2_730 < 1 << 31, "one code of either per token of a tile");
 
 /// The scale of a row of values that attention weighs, by their largest magnitude.
 pub(crate) fn scale_of_values(most: f32) -> f32 {
@@ -159,13 +160,13 @@ pub(crate) fn quantise_weights<'a, S: Simd>(
 
 /// The largest code of a pixel: where an element has room for 16 bits, as large as sums of [`MOST_DEPTH`] elements allow.
 fn most_of_pixel(products: DotProduct) -> f32 {
-    if products.values() == 4 { 255.0 } else { 4_095.0 }
+    if products.values() == 4 { 255.0 } else { 2_047.0 }
 }
 
 /// Elements of a pixel's sum at most.
 pub(crate) const MOST_DEPTH: usize = 256;
 
-const _: () = assert!(2 * MOST_DEPTH * 4_095 * 1_023 < 1 << 31, "two codes per element");
+const _: () = assert!(2 * MOST_DEPTH * 2_047 * 2_047 < 1 << 31, "two codes per element");
 const _: () = assert!(4 * MOST_DEPTH * 255 * 127 < 1 << 31, "four codes per element");
 
 /// Quantises pixels, which have no negative values: each becomes elements and its scale. The vectors of a pixel are taken N at a
@@ -238,7 +239,7 @@ fn quantise<S: Simd, const N: usize, const BIASED: bool, const ROWS: bool>(
         // What is written never lies behind what is still to be read.
         let (from, to) = (panel * columns, panel * own);
         let range = if ROWS {
-            Range::symmetric(simd, &rows[from..][..columns])
+            Range::symmetric::<N>(simd, &rows[from..][..columns])
         } else {
             Range::centred::<N>(simd, &rows[from..][..columns])
         };
@@ -284,7 +285,7 @@ struct Range<S: Simd> {
 impl<S: Simd> Range<S> {
     /// Around zero.
     #[inline(always)]
-    fn symmetric(simd: S, rows: &[[S::f32s; NR_VECTORS]]) -> Self {
+    fn symmetric<const N: usize>(simd: S, rows: &[[S::f32s; NR_VECTORS]]) -> Self {
         let none = simd.splat_f32s(0.0);
         let mut most = [simd.splat_f32s(SMALLEST); NR_VECTORS];
         // Zero as long as everything is finite; a maximum may leave out what is not a number.
@@ -298,8 +299,8 @@ impl<S: Simd> Range<S> {
         }
         let (mut scale, mut inverse) = (most, most);
         for v in 0..NR_VECTORS {
-            scale[v] = simd.mul_add_e_f32s(most[v], simd.splat_f32s(1.0 / LARGEST), check[v]);
-            inverse[v] = simd.div_f32s(simd.splat_f32s(LARGEST), most[v]);
+            scale[v] = simd.mul_add_e_f32s(most[v], simd.splat_f32s(1.0 / largest_code(N)), check[v]);
+            inverse[v] = simd.div_f32s(simd.splat_f32s(largest_code(N)), most[v]);
         }
         Self { scale, inverse, centre: [none; NR_VECTORS], zero: [none; NR_VECTORS] }
     }

@@ -33,7 +33,7 @@ fn check_sums<const R: usize>(level: Level, depth: usize, mut code: impl FnMut()
     for products in all(level) {
         let values = depth * products.values();
         // What rows of weights and columns of activations reach.
-        let most = if products.values() == 4 { [127.0, 127.0] } else { [1_023.0, 2_731.0] };
+        let most = if products.values() == 4 { [127.0, 127.0] } else { [2_047.0, 2_731.0] };
         let [rows, others] = [(R, most[0]), (columns, most[1])].map(|(count, most)| -> Vec<Vec<i16>> {
             (0..count).map(|_| (0..values).map(|_| (code() * most) as i16).collect()).collect()
         });
@@ -103,7 +103,7 @@ fn check_lines<const R: usize>(level: Level, depth: usize, offset: usize, mut co
     for products in all(level) {
         let values = depth * products.values();
         let [most_pixel, most_weight] =
-            if products.values() == 4 { [255.0, 127.0] } else { [4_095.0, 1_023.0] };
+            if products.values() == 4 { [255.0, 127.0] } else { [2_047.0, 2_047.0] };
         let pixels: Vec<Vec<i16>> =
             (0..R).map(|_| (0..values).map(|_| (code().abs() * most_pixel) as i16).collect()).collect();
         let kernels: Vec<Vec<i16>> =
@@ -159,7 +159,7 @@ fn pixels_are_quantised_between_zero_and_their_largest_value() {
         for products in all(level) {
             for vectors in [2, 4, 6, 10, 34] {
                 let (lanes, values, top) =
-                    (level.lanes(), products.values(), if products.values() == 4 { 255.0 } else { 4_095.0 });
+                    (level.lanes(), products.values(), if products.values() == 4 { 255.0 } else { 2_047.0 });
                 let (pitch, own) = (vectors * lanes, vectors.div_ceil(values) * lanes);
                 let mosts = [1.0, 1e-3, 0.0, 3e38, 1e-35, 7.7, f32::INFINITY, f32::NAN];
                 let mut pixels = Floats::zeros(mosts.len() * pitch);

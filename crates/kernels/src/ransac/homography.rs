@@ -16,6 +16,18 @@ pub struct Correspondence {
     pub reference: [f32; 2],
 }
 
+impl Correspondence {
+    pub(super) fn is_finite(&self) -> bool {
+        self.values().iter().all(|v| v.is_finite())
+    }
+
+    /// x and y in the query, then in the reference.
+    pub(super) fn values(&self) -> [f32; 4] {
+        let ([x, y], [u, v]) = (self.query, self.reference);
+        [x, y, u, v]
+    }
+}
+
 /// When to stop, and which pairs are inliers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RansacOptions {
@@ -36,16 +48,17 @@ impl RansacOptions {
     }
 }
 
-/// The homography with the most inliers.
+/// The transformation under which pairs agree best.
 #[derive(Debug, Clone, PartialEq)]
-pub struct HomographyFit {
-    /// The 3 x 3 matrix, row-major and up to scale, that maps (x, y, 1) of the query to the reference: the best
-    /// sample's, refined by least squares over its inliers.
+pub struct Fit {
+    /// The 3 x 3 matrix, row-major and up to scale, that maps (x, y, 1) of the query to the reference.
     pub matrix: [f64; 9],
-    /// Whether each correspondence is an inlier of the refined matrix.
+    /// Whether each correspondence is an inlier of the matrix.
     pub inliers: Vec<bool>,
     /// Number of inliers.
     pub count: usize,
+    /// How well pairs agree: of a homography the number of inliers; of a similarity each counts less, the larger its error.
+    pub score: f32,
 }
 
 /// Pairs per sample.
@@ -54,10 +67,9 @@ const SAMPLE: usize = 4;
 const DRAWS: usize = 1000;
 
 /// The homography with the most inliers; `None` for fewer than four pairs, collinear points or non-finite coordinates. The
-/// same at every level.
-pub fn ransac(level: Level, pairs: &[Correspondence], options: &RansacOptions) -> Option<HomographyFit> {
-    let finite = |p: &Correspondence| p.query.iter().chain(&p.reference).all(|v| v.is_finite());
-    if pairs.len() < SAMPLE || !pairs.iter().all(finite) {
+/// same at every level. Its matrix is the best sample's, refined by least squares over its inliers.
+pub fn ransac(level: Level, pairs: &[Correspondence], options: &RansacOptions) -> Option<Fit> {
+    if pairs.len() < SAMPLE || !pairs.iter().all(Correspondence::is_finite) {
         return None;
     }
     let matrix = level.run(Search { pairs, columns: &columns(pairs), options })?;
@@ -72,21 +84,21 @@ pub fn ransac(level: Level, pairs: &[Correspondence], options: &RansacOptions) -
         pairs.iter().zip(&sampled).filter_map(|(pair, inlier)| inlier.then_some(*pair)).collect();
     let matrix = refine(matrix, &members);
     let inliers = inliers_of(&matrix);
-    Some(HomographyFit { matrix, count: inliers.iter().filter(|inlier| **inlier).count(), inliers })
+    let count = inliers.iter().filter(|inlier| **inlier).count();
+    Some(Fit { matrix, count, inliers, score: count as f32 })
 }
 
 /// Pairs side by side: enough for the widest vectors.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// x, y, u and v of [`LANES`] pairs. The last ones are filled up with what is no inlier of any matrix.
-type Columns = [[f32; LANES]; 4];
+pub(super) type Columns = [[f32; LANES]; 4];
 
 fn columns(pairs: &[Correspondence]) -> Vec<Columns> {
     let side_by_side = |pairs: &[Correspondence]| {
         let mut columns = [[f32::NAN; LANES]; 4];
         for (i, pair) in pairs.iter().enumerate() {
-            let [[x, y], [u, v]] = [pair.query, pair.reference];
-            for (column, value) in columns.iter_mut().zip([x, y, u, v]) {
+            for (column, value) in columns.iter_mut().zip(pair.values()) {
                 column[i] = value;
             }
         }

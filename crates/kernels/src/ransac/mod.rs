@@ -1,5 +1,6 @@
 //! Geometric verification of two images, the baseline of learned reranking: mutual nearest neighbours of local
-//! features ([`MutualSearch`]), and the homography with the most inliers among them ([`ransac()`]).
+//! features ([`MutualSearch`]), and the homography with the most inliers among them ([`ransac()`]), or the similarity under which they agree
+//! best ([`similarity()`]).
 //!
 //! ```
 //! use r2former_kernels::Level;
@@ -21,6 +22,8 @@
 mod homography;
 mod mutual;
 mod refine;
+mod similarity;
 
-pub use homography::{Correspondence, HomographyFit, RansacOptions, ransac};
+pub use homography::{Correspondence, Fit, RansacOptions, ransac};
 pub use mutual::{FeatureRows, Mutual, MutualSearch};
+pub use similarity::similarity;

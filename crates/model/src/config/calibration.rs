@@ -20,7 +20,7 @@ pub enum Clue {
     Score,
     /// The same less the median of the reranked candidates.
     ScoreContrast,
-    /// ln(1 + inliers) of the best match under one homography.
+    /// ln(1 + RANSAC's score) of the best match.
     Inliers,
     /// Score (cosine where nothing was reranked) of the best match less that of the first match of another place.
     Margin,

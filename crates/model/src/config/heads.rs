@@ -133,14 +133,15 @@ pub struct RerankerConfig {
     pub cascade: Option<usize>,
 }
 
-/// A pair's score from the network's logits and RANSAC's inliers: the logistic function of
-/// `logit * (same - different) + inliers * ln(1 + count) + bias`. Weights are not negative.
+/// A pair's score from the network's logits and RANSAC's score, the number of inliers of a homography or how well those of a similarity
+/// agree ([`Geometry`](super::Geometry)): the logistic function of `logit * (same - different) + inliers * ln(1 + score) + bias`. Weights
+/// are not negative.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InlierWeights {
     /// Weight of the difference of the logits.
     pub logit: f32,
-    /// Weight of the logarithm of one more than the inliers.
+    /// Weight of the logarithm of one more than RANSAC's score.
     pub inliers: f32,
     /// What is added.
     pub bias: f32,
@@ -156,8 +157,8 @@ impl InlierWeights {
     /// assert_eq!(weights.score([0.0, 8.0], 0), 0.5);
     /// assert!(weights.score([0.0, 8.0], 30) > 0.99 && weights.score([0.0, -8.0], 0) < 0.01);
     /// ```
-    pub fn score(&self, [different, same]: [f32; 2], inliers: usize) -> f32 {
-        let odds = self.logit * (same - different) + self.inliers * (inliers as f32).ln_1p() + self.bias;
+    pub fn score(&self, [different, same]: [f32; 2], ransac: f32) -> f32 {
+        let odds = self.logit * (same - different) + self.inliers * ransac.ln_1p() + self.bias;
         1.0 / (1.0 + (-odds).exp())
     }
 }

@@ -35,6 +35,9 @@ pub struct LocalConfig {
     /// Mutual nearest neighbours match only if their cosine is above this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_similarity: Option<f32>,
+    /// What geometric verification fits to mutual nearest neighbours.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub geometry: Geometry,
 }
 
 fn yes() -> bool {
@@ -63,6 +66,7 @@ impl Default for LocalConfig {
             projected: true,
             min_attention: None,
             min_similarity: None,
+            geometry: Geometry::Homography,
         }
     }
 }
@@ -140,6 +144,23 @@ impl Selection {
     ];
 }
 
+/// The transformation of geometric verification (`--rerank ransac`): photographs of one place agree under one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Geometry {
+    /// A homography, by the number of its inliers, as in the paper: what a plane looks like from two places.
+    #[default]
+    Homography,
+    /// A similarity (rotation, scale, shift), by how well its inliers agree: of half the parameters, so that fewer matches agree by chance.
+    Similarity,
+}
+
+impl Geometry {
+    /// Every transformation with its name.
+    pub const ALL: [(&'static str, Self); 2] =
+        [("homography", Self::Homography), ("similarity", Self::Similarity)];
+}
+
 macro_rules! by_name {
     ($type:ty, $what:literal) => {
         impl std::fmt::Display for $type {
@@ -164,6 +185,7 @@ macro_rules! by_name {
 
 by_name!(Facet, "a facet");
 by_name!(Selection, "a selection of patches");
+by_name!(Geometry, "a transformation");
 
 impl ModelConfig {
     /// What does not fit this architecture.

@@ -20,7 +20,7 @@ pub use calibration::{Calibration, CalibrationSet, Clue, Clues, ConfidenceFit, T
 pub use cnn::{ResNetConfig, VGG16, vgg_pools_before};
 pub use heads::{GlobalConfig, InlierWeights, Pooling, RerankerConfig};
 pub use input::{InputConfig, Precision, ResizeMode};
-pub use local::{Facet, LocalConfig, Selection};
+pub use local::{Facet, Geometry, LocalConfig, Selection};
 pub use local_vlad::LocalVladConfig;
 pub use map_aggregate::{MixVprConfig, NetVladConfig, VladConfig};
 pub use precision_check::{PrecisionCheck, RerankedCheck};

@@ -2,7 +2,8 @@
 
 use crate::weights::{TensorReader, Tensors};
 use crate::{
-    BackboneConfig, Facet, GlobalConfig, LocalConfig, ModelConfig, ModelError, R2Former, Result, Selection,
+    BackboneConfig, Facet, Geometry, GlobalConfig, LocalConfig, ModelConfig, ModelError, R2Former, Result,
+    Selection,
 };
 use burn::tensor::Device;
 
@@ -28,6 +29,8 @@ pub struct LocalOptions {
     pub min_attention: Option<f32>,
     /// [`LocalConfig::min_similarity`].
     pub min_similarity: Option<f32>,
+    /// [`LocalConfig::geometry`].
+    pub geometry: Option<Geometry>,
 }
 
 /// Dimensions of local features.
@@ -143,6 +146,7 @@ impl LocalOptions {
         }
         local.min_attention = self.min_attention.or(local.min_attention);
         local.min_similarity = self.min_similarity.or(local.min_similarity);
+        local.geometry = self.geometry.unwrap_or(local.geometry);
         local.count = self.count.unwrap_or(match (local.select, local.min_attention) {
             // Weights that sum to one: no more patches than this can be above the threshold.
             (Selection::ClsKey, Some(least)) if least > 0.0 => local.count.min((1.0 / least).ceil() as usize),
@@ -232,8 +236,12 @@ pub fn description(local: &LocalConfig) -> String {
     let how = if local.projected { "projected to" } else { "as they are," };
     let above =
         |name: &str, value: Option<f32>| value.map_or_else(String::new, |v| format!(", {name} above {v}"));
+    let verified = match local.geometry {
+        Geometry::Homography => "",
+        Geometry::Similarity => ", verified by a similarity",
+    };
     format!(
-        "{by}; {what} {how} {} dimensions{}{}",
+        "{by}; {what} {how} {} dimensions{}{}{verified}",
         local.dim,
         above("weight", local.min_attention),
         above("cosine", local.min_similarity)

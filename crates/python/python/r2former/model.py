@@ -198,6 +198,7 @@ _IMPORT: dict[str, Callable[[str, Any], Any]] = {
     "local_dim": lambda name, value: str(value) if isinstance(value, str) else str(read.whole(name, value)),
     "local_min_attention": read.number,
     "local_min_similarity": read.number,
+    "local_geometry": read.text,
 }
 
 

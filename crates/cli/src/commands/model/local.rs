@@ -2,7 +2,7 @@
 
 use clap::Args;
 use r2former_model::import::{LocalDim, LocalOptions, LocalPreset};
-use r2former_model::{Facet, Selection};
+use r2former_model::{Facet, Geometry, Selection};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Local features, for --rerank ransac, mutual and model")]
@@ -36,6 +36,10 @@ pub(super) struct LocalArgs {
     /// Mutual nearest neighbours match only above this cosine [default: any].
     #[arg(long, value_name = "COSINE")]
     local_min_similarity: Option<f32>,
+    /// What RANSAC fits to matches: a homography, ranked by the number of its inliers, as published; or a similarity (rotation, scale,
+    /// shift), ranked by how well they agree [default: homography; copy: unchanged].
+    #[arg(long, value_name = "KIND")]
+    local_geometry: Option<Geometry>,
 }
 
 impl LocalArgs {
@@ -49,6 +53,7 @@ impl LocalArgs {
             dim: self.local_dim,
             min_attention: self.local_min_attention,
             min_similarity: self.local_min_similarity,
+            geometry: self.local_geometry,
         }
     }
 }
