@@ -101,7 +101,8 @@ mod tests {
             found.extend(batch.iter().map(|v| 2 * v));
             Ok(())
         };
-        let done = limit.run([(0..count).collect()].into_iter(), start, Ok, each);
+        let all = (count > 0).then(|| (0..count).collect());
+        let done = limit.run(all.into_iter(), start, Ok, each);
         (done.map(|()| found), asked)
     }
 
@@ -144,7 +145,7 @@ mod tests {
         assert_eq!(log_of, "+0 +4 -0 -4 +4 +6 -4 -6");
         let (found, log_of) = log(6, 2, 1);
         assert_eq!(found.unwrap(), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(log_of, "+0 +2 -0 +0 +1 -0 -1 +1 -1 +2 -2 +3 -3 +4 -4 +5 -5");
+        assert_eq!(log_of, "+0 +2 -0 +0 +1 -0 +2 -1 +1 -1 +2 -2 +3 -3 +4 -4 +5 -5");
         let (found, _) = log(3, 1, 0);
         assert!(matches!(found, Err(EngineError::Compute(_))));
     }

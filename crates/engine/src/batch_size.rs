@@ -92,10 +92,10 @@ mod tests {
         // 6 heads over 1200 patches and 2 class tokens; 4 heads over 500 features of each side and CLS.
         assert_eq!(image_tensor(&config, [480, 640]), 4 * 6 * 1202 * 1202);
         assert_eq!(pair_tensor(&config, [500, 500]), 4 * 4 * 1001 * 1001);
-        let webgpu = BatchSize { largest: 128 * MIB };
-        assert_eq!(webgpu.images(&config, [480, 640]), 3);
-        assert_eq!(webgpu.pairs(&config, [500, 500]), 8);
-        assert_eq!(webgpu.pairs(&config, [500, 50]), 26);
+        let adapter = BatchSize { largest: 128 * MIB };
+        assert_eq!(adapter.images(&config, [480, 640]), 3);
+        assert_eq!(adapter.pairs(&config, [500, 500]), 8);
+        assert_eq!(adapter.pairs(&config, [500, 50]), 27);
     }
 
     #[test]

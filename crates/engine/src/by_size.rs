@@ -110,9 +110,10 @@ mod tests {
 
     #[test]
     fn groups_come_back_in_order_whatever_the_sizes() {
-        let mut config = ModelConfig::preset("vit-tiny").unwrap();
+        let mut config = ModelConfig::preset("vit-s").unwrap();
         if let BackboneConfig::Vit(vit) = &mut config.backbone {
-            vit.depth = 1;
+            // Kernels, which take a model's blocks, do not cover heads of this size.
+            (vit.depth, vit.heads) = (1, 1);
         }
         let loaded = LoadedModel::random(&config, 1).unwrap();
         let settings = Settings { height: 48, width: 48, ..Settings::of(&loaded.config) };

@@ -103,7 +103,7 @@ fn time(
     loss: impl Fn(&R2Former, &Device) -> Result<Tensor<1>>,
 ) -> Result<StepTime> {
     let device = device.clone().autodiff();
-    // Operations of a GPU are queued, and computed while the host goes on.
+    // A GPU has not computed what was given to it.
     let computed = || device.sync().map_err(|error| ModelError::Device(error.to_string()));
     let mut model = R2Former::random(config, 0, &device)?;
     let tensors = model.to_tensors()?;
