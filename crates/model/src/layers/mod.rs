@@ -3,6 +3,7 @@
 mod adapter;
 mod block;
 mod block_op;
+mod gelu;
 mod gradient_kernels;
 mod match_op;
 mod position;
@@ -14,6 +15,7 @@ mod values;
 
 pub use adapter::{Adapter, CONVOLUTIONS};
 pub use block::{Block, BlockConfig, Extras, PARALLEL};
+pub(crate) use gelu::gelu;
 pub(crate) use gradient_kernels::enabled as gradient_kernels;
 pub use gradient_kernels::without as without_gradient_kernels;
 pub(crate) use match_op::match_features;
