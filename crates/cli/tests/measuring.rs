@@ -252,6 +252,20 @@ fn the_index_is_measured_alone_and_its_answers_are_those_of_a_comparison_with_ev
 }
 
 #[test]
+fn a_training_step_is_measured_on_the_device_that_is_named() {
+    let run = |device: &str| {
+        let mut command = r2former();
+        command.args(["bench", "step", "--pairs", "2", "--local-features", "8", "--runs", "1", "--json"]);
+        command.args(["--device", device]);
+        command
+    };
+    let report = json(&mut run("cpu"));
+    assert_eq!(report["device"], "cpu");
+    assert!(report["pairs_per_second"].as_f64() > Some(0.0), "{report}");
+    names(&fails(&mut run("cpu,cpu"), 2), &["--device cpu,cpu"]);
+}
+
+#[test]
 fn adding_and_fetching_are_measured() {
     let mut command = r2former();
     command.args(["bench", "store", "--images", "70", "--local-features", "20", "--candidates", "10"]);

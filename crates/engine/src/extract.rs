@@ -1,12 +1,14 @@
 //! Photographs to descriptors.
 
 use crate::batch_limit::BatchLimit;
+use crate::batch_size::BatchSize;
+use crate::by_size;
 use crate::fused::{FusedBackbone, fused_reranker};
 use crate::fused_aggregate::FusedAggregate;
-use crate::host::host;
+use crate::host::{Reading, host};
 use crate::sizes::SizeCache;
 use crate::{Disk, EngineError, LoadedModel, PhotoFiles, QueryImage, Result, View};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData, Transaction};
 use r2former_data::image::{Limits, Preprocess, ResizeMode};
 use r2former_kernels::{KernelError, Level, MatmulPrecision, RerankerArithmetic};
 use r2former_model::checkpoint::StoredCheckpoint;
@@ -105,8 +107,10 @@ pub struct Extractor {
     sizes: Arc<SizeCache>,
     /// The aggregation on CPU kernels; `None` where they do not cover it.
     aggregate: Option<Arc<FusedAggregate>>,
+    /// Images and pairs of a batch by the device's limits.
+    pub(crate) batch_size: BatchSize,
     /// Images of a batch that the device takes.
-    image_limit: Arc<BatchLimit>,
+    pub(crate) image_limit: Arc<BatchLimit>,
     /// Pairs, likewise.
     pub(crate) pair_limit: Arc<BatchLimit>,
 }
@@ -196,6 +200,7 @@ impl Extractor {
         } else {
             model = R2Former::load(&config, TensorReader::from_stored(tensors, device))?;
         }
+        let batch_size = BatchSize::of(device);
         let (device, limits) = (device.clone(), Limits::default());
         Ok(Self {
             model: Arc::new(model),
@@ -209,6 +214,7 @@ impl Extractor {
             backbone: backbone.map(Arc::new),
             sizes: Arc::default(),
             aggregate: aggregate.map(Arc::new),
+            batch_size,
             image_limit: Arc::new(BatchLimit::new()),
             pair_limit: Arc::new(BatchLimit::new()),
         })
@@ -283,9 +289,7 @@ impl Extractor {
     /// # Errors
     /// [`EngineError::Compute`] for a failing device.
     pub fn extract_views(&self, views: &[View]) -> Result<Vec<ImageFeatures>> {
-        let inputs: Vec<(&[f32], [usize; 2])> =
-            views.iter().map(|view| (view.values.as_slice(), view.size)).collect();
-        self.extract_sized(&inputs)
+        self.extract_sized(views.iter().map(|view| (view.values.as_slice(), view.size)).collect())
     }
 
     /// Descriptors of normalised tensors `[3, height, width]` of the settings' size, in their order.
@@ -294,44 +298,56 @@ impl Extractor {
     /// [`EngineError::Request`] for inputs of another length; [`EngineError::Compute`] for a failing device.
     pub fn extract(&self, inputs: &[Vec<f32>]) -> Result<Vec<ImageFeatures>> {
         let size = [self.settings.height, self.settings.width];
-        let inputs: Vec<(&[f32], [usize; 2])> = inputs.iter().map(|input| (input.as_slice(), size)).collect();
-        self.extract_sized(&inputs)
+        self.extract_sized(inputs.iter().map(|input| (input.as_slice(), size)).collect())
     }
 
     /// As [`Extractor::extract`], of inputs that each have their own size (height, width).
-    pub(crate) fn extract_sized(&self, inputs: &[(&[f32], [usize; 2])]) -> Result<Vec<ImageFeatures>> {
-        if let Some((_, [height, width])) = inputs.iter().find(|(input, [h, w])| input.len() != 3 * h * w) {
-            return Err(EngineError::Request(format!("an input is not 3 x {height} x {width} values")));
-        }
-        // On a CPU one image per core keeps all busy; other devices want the whole batch at once.
-        if self.device != Device::flex() {
-            return self.extract_by_size(inputs);
-        }
-        let each = |(input, size): &(&[f32], [usize; 2])| match &self.backbone {
-            Some(backbone) => self.extract_fused(backbone, input, *size),
-            None => self.extract_batch(&[*input], *size),
-        };
-        let mut parts = Vec::with_capacity(inputs.len());
-        for at_once in within(inputs, self.settings.rule.map_or(usize::MAX, |_| AT_ONCE)) {
-            parts.extend(at_once.par_iter().map(each).collect::<Result<Vec<_>>>()?);
-        }
-        Ok(parts.concat())
+    fn extract_sized(&self, inputs: Vec<(&[f32], [usize; 2])>) -> Result<Vec<ImageFeatures>> {
+        let mut all = Vec::new();
+        self.extract_groups(std::iter::once(inputs), |features| {
+            all = features;
+            Ok(())
+        })?;
+        Ok(all)
     }
 
-    /// Descriptors by batches of equal size.
-    fn extract_by_size(&self, inputs: &[(&[f32], [usize; 2])]) -> Result<Vec<ImageFeatures>> {
-        let mut order: Vec<usize> = (0..inputs.len()).collect();
-        order.sort_by_key(|i| inputs[*i].1);
-        let mut found: Vec<ImageFeatures> = vec![ImageFeatures::default(); inputs.len()];
-        for batch in order.chunk_by(|a, b| inputs[*a].1 == inputs[*b].1) {
-            let values: Vec<&[f32]> = batch.iter().map(|i| inputs[*i].0).collect();
-            let size = inputs[batch[0]].1;
-            let features = self.image_limit.run(&values, |values| self.extract_batch(values, size))?;
-            for (i, features) in batch.iter().zip(features) {
-                found[*i] = features;
-            }
+    /// Descriptors of one group of inputs after the other, in their order. A device that is not the CPU is given the next
+    /// group before one's results are waited for.
+    ///
+    /// # Errors
+    /// As [`Extractor::extract`], and those of `each`.
+    pub(crate) fn extract_groups<V: AsRef<[f32]> + Sync>(
+        &self,
+        groups: impl Iterator<Item = Vec<(V, [usize; 2])>>,
+        mut each: impl FnMut(Vec<ImageFeatures>) -> Result<()>,
+    ) -> Result<()> {
+        // On a CPU one image per core keeps all busy; other devices want many at once.
+        if self.device != Device::flex() {
+            return by_size::extract(self, groups, each);
         }
-        Ok(found)
+        let one = |(input, size): &(V, [usize; 2])| {
+            let input = self.checked(input.as_ref(), *size)?;
+            match &self.backbone {
+                Some(backbone) => self.extract_fused(backbone, input, *size),
+                None => Ok(of_batch(1, self.start_batch(&[input], *size)?.finish()?)),
+            }
+        };
+        for inputs in groups {
+            let mut parts = Vec::with_capacity(inputs.len());
+            for at_once in within(&inputs, self.settings.rule.map_or(usize::MAX, |_| AT_ONCE)) {
+                parts.extend(at_once.par_iter().map(one).collect::<Result<Vec<_>>>()?);
+            }
+            each(parts.concat())?;
+        }
+        Ok(())
+    }
+
+    /// An input, if it has as many values as its size says.
+    pub(crate) fn checked<'a>(&self, input: &'a [f32], [height, width]: [usize; 2]) -> Result<&'a [f32]> {
+        match input.len() == 3 * height * width {
+            true => Ok(input),
+            false => Err(EngineError::Request(format!("an input is not 3 x {height} x {width} values"))),
+        }
     }
 
     /// Descriptors of one image, the backbone by the kernel.
@@ -354,20 +370,15 @@ impl Extractor {
         Ok(vec![ImageFeatures { global: host(features.global)?, local }])
     }
 
-    /// Descriptors by the model itself, of a whole batch at once.
-    fn extract_batch(&self, inputs: &[&[f32]], [height, width]: [usize; 2]) -> Result<Vec<ImageFeatures>> {
-        let batch = inputs.len();
-        let data = TensorData::new(inputs.concat(), [batch, 3, height, width]);
+    /// Descriptors by the model itself, of a whole batch at once, which are not waited for.
+    pub(crate) fn start_batch(&self, inputs: &[&[f32]], [height, width]: [usize; 2]) -> Result<Reading> {
+        let data = TensorData::new(inputs.concat(), [inputs.len(), 3, height, width]);
         let features = self.model.extract(Tensor::from_data(data, &self.device))?;
-        let global = host(features.global)?;
-        let local = features.local.map(host).transpose()?.unwrap_or_default();
-        let (g, l) = (global.len() / batch, local.len() / batch);
-        Ok((0..batch)
-            .map(|i| ImageFeatures {
-                global: global[i * g..(i + 1) * g].to_vec(),
-                local: local[i * l..(i + 1) * l].to_vec(),
-            })
-            .collect())
+        let tensors = Transaction::default().register(features.global);
+        Ok(Reading::start(match features.local {
+            Some(local) => tensors.register(local),
+            None => tensors,
+        }))
     }
 
     /// Descriptors of one photograph.
@@ -390,14 +401,23 @@ impl Extractor {
     }
 }
 
+/// The descriptors of each image of a batch from the tensors of [`Extractor::start_batch`].
+pub(crate) fn of_batch(batch: usize, tensors: Vec<Vec<f32>>) -> Vec<ImageFeatures> {
+    let mut tensors = tensors.into_iter();
+    let (global, local) = (tensors.next().unwrap_or_default(), tensors.next().unwrap_or_default());
+    let (g, l) = (global.len() / batch, local.len() / batch);
+    let part = |i: usize| ImageFeatures {
+        global: global[i * g..(i + 1) * g].to_vec(),
+        local: local[i * l..(i + 1) * l].to_vec(),
+    };
+    (0..batch).map(part).collect()
+}
+
 /// Pixels of photographs in their own sizes that are computed at once on a CPU, so that memory is bounded.
 const AT_ONCE: usize = SizeRule::CONVOLUTIONAL_PIXELS;
 
 /// Inputs in parts of at most `most` pixels, or one.
-fn within<'a, 'i>(
-    inputs: &'a [(&'i [f32], [usize; 2])],
-    most: usize,
-) -> impl Iterator<Item = &'a [(&'i [f32], [usize; 2])]> {
+fn within<V>(inputs: &[(V, [usize; 2])], most: usize) -> impl Iterator<Item = &[(V, [usize; 2])]> {
     let mut rest = inputs;
     std::iter::from_fn(move || {
         let mut pixels = 0;

@@ -46,6 +46,8 @@ mod answer;
 mod answers_geojson;
 mod attached;
 mod batch_limit;
+mod batch_size;
+mod by_size;
 mod cascade;
 mod check;
 mod confidence;

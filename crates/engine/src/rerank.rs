@@ -1,18 +1,14 @@
 //! Local features of pairs to scores: by the fused kernel on a CPU, by the model itself elsewhere and for
 //! what the kernel does not cover.
 
+use crate::doctor::guarded;
 use crate::geometry::Verifier;
-use crate::host::host;
+use crate::host::Reading;
 use crate::{EngineError, Extractor, Result};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData, Transaction};
 use r2former_kernels::{KernelError, Query};
-use r2former_model::{InlierWeights, Reranker, quantize};
+use r2former_model::{Device, InlierWeights, quantize};
 use rayon::prelude::*;
-use std::borrow::Cow;
-
-/// Pairs in a batch of the model itself: enough to fill a device, few enough for its memory (about 70 MB per pair
-/// at 500 local features).
-const CHUNK: usize = 4;
 
 /// One image's local features.
 #[derive(Debug, Clone, Copy)]
@@ -44,20 +40,16 @@ impl<'a> LocalRows<'a> {
         }
     }
 
+    fn is_packed(self) -> bool {
+        matches!(self, Self::Packed(_))
+    }
+
     /// x and y of a feature, 0 to 1; `row` is the number of values of a feature's row.
     pub(crate) fn place(self, feature: usize, row: usize) -> [f32; 2] {
         let at = feature * row;
         match self {
             Self::Packed(bytes) => [bytes[at], bytes[at + 1]].map(|v| f32::from(v) / 255.0),
             Self::Floats(rows) => [rows[at], rows[at + 1]],
-        }
-    }
-
-    /// In full precision; `row` is the number of values of a feature's row.
-    pub(crate) fn floats(self, row: usize) -> Cow<'a, [f32]> {
-        match self {
-            Self::Packed(bytes) => Cow::Owned(quantize::dequantize(bytes, row)),
-            Self::Floats(rows) => Cow::Borrowed(rows),
         }
     }
 }
@@ -174,45 +166,54 @@ fn covered(logits: Result<[f32; 2], KernelError>) -> Result<Option<PairScore>> {
 
 /// The model's own scores.
 fn by_model(extractor: &Extractor, query: &[f32], candidates: &[LocalRows<'_>]) -> Result<Vec<PairScore>> {
-    let row = extractor.config().local_row();
-    let mut scores = Vec::with_capacity(candidates.len());
-    let mut rest = candidates;
-    while let Some(first) = rest.first() {
-        // A batch holds candidates with equally many features.
-        let alike = rest.iter().take(CHUNK).take_while(|c| c.len() == first.len()).count();
-        let (chunk, next) = rest.split_at(alike);
-        scores.extend(extractor.pair_limit.run(chunk, |chunk| {
-            let rows: Vec<f32> = chunk.iter().flat_map(|rows| rows.floats(row).into_owned()).collect();
-            batch(extractor, query, rows, chunk.len())
-        })?);
-        rest = next;
-    }
-    Ok(scores)
-}
-
-fn batch(extractor: &Extractor, query: &[f32], references: Vec<f32>, pairs: usize) -> Result<Vec<PairScore>> {
-    let row = extractor.config().local_row();
+    let (config, row) = (extractor.config(), extractor.config().local_row());
     let Some(reranker) = extractor.model().reranker.as_ref().filter(|_| row > 0) else {
         return Err(EngineError::Request(format!(
             "model {} has no reranker: use --rerank none, or a full model",
-            extractor.config().name
+            config.name
         )));
     };
-    let device = extractor.device();
-    let tensor = |rows: Vec<f32>, pairs: usize| {
-        let count = rows.len() / (pairs * row);
-        Tensor::<3>::from_data(TensorData::new(rows, [pairs, count, row]), device)
-    };
-    if !query.len().is_multiple_of(row) || !references.len().is_multiple_of(pairs * row) {
-        return Err(EngineError::Request(format!("local features are not rows of {row} values")));
+    let sides = candidates.iter().map(|rows| rows.len()).chain([query.len()]);
+    if let Some(len) = sides.into_iter().find(|len| *len == 0 || !len.is_multiple_of(row)) {
+        return Err(EngineError::Request(format!("local features of {len} values are not rows of {row}")));
     }
-    let query = tensor(query.to_vec(), 1).repeat_dim(0, pairs);
-    let logits = reranker.forward(query, tensor(references, pairs))?;
-    let scores = host(Reranker::score(logits.clone()))?;
-    let logits = host(logits)?;
-    Ok(scores
-        .iter()
-        .zip(logits.as_chunks::<2>().0)
-        .map(|(score, pair)| PairScore { logits: *pair, score: *score })
-        .collect())
+    let features = query.len() / row;
+    let query = guarded(|| Ok(floats(query.to_vec(), [1, features, row], extractor.device())))?;
+    let mut scores = Vec::with_capacity(candidates.len());
+    // A batch holds candidates that are alike.
+    let alike = candidates.chunk_by(|a, b| a.is_packed() == b.is_packed() && a.len() == b.len());
+    let batches = alike.flat_map(|alike| {
+        alike.chunks(extractor.batch_size.pairs(config, [features, alike[0].len() / row])).map(<[_]>::to_vec)
+    });
+    let start = |batch: &[LocalRows<'_>]| {
+        let dims = [batch.len(), batch[0].len() / row, row];
+        let references = transfer(batch, dims, extractor.device());
+        let logits = reranker.forward(query.clone().repeat_dim(0, batch.len()), references)?;
+        Ok(Reading::start(Transaction::default().register(logits)))
+    };
+    let each = |_, logits: Vec<Vec<f32>>| {
+        scores.extend(logits.concat().as_chunks().0.iter().map(|pair| PairScore::of(*pair)));
+        Ok(())
+    };
+    extractor.pair_limit.run(batches, start, Reading::finish, each)?;
+    Ok(scores)
+}
+
+/// Local features that are alike, on the device: those in 8 bits are transferred as such.
+fn transfer(rows: &[LocalRows<'_>], dims: [usize; 3], device: &Device) -> Tensor<3> {
+    let (mut packed, mut whole) = (Vec::new(), Vec::new());
+    for rows in rows {
+        match rows {
+            LocalRows::Packed(bytes) => packed.extend_from_slice(bytes),
+            LocalRows::Floats(values) => whole.extend_from_slice(values),
+        }
+    }
+    match whole.is_empty() {
+        true => quantize::dequantize_on(&packed, dims, device),
+        false => floats(whole, dims, device),
+    }
+}
+
+fn floats(rows: Vec<f32>, dims: [usize; 3], device: &Device) -> Tensor<3> {
+    Tensor::from_data(TensorData::new(rows, dims), device)
 }

@@ -6,14 +6,16 @@ use r2former_data::image::{cut_views, decode_bytes_noting};
 use r2former_data::{PanoramaView, Photo};
 use r2former_index::FileFingerprint;
 use rayon::prelude::*;
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
 /// Approximate size of the inputs of one forward pass, in bytes.
 const BATCH_BYTES: usize = 32 << 20;
 
-/// Inputs of one forward pass: many, because cores wait for each other at its end; but few where images are large
-/// and take long enough to keep all cores busy one at a time.
+/// Inputs of one forward pass, unless a device's limits are lower: many, because cores wait for each other at its end; but few
+/// where images are large and take long enough to keep all cores busy one at a time.
 fn batch(extractor: &Extractor) -> usize {
     let settings = extractor.settings();
     (BATCH_BYTES / (3 * size_of::<f32>() * settings.height * settings.width)).clamp(8, 32)
@@ -138,21 +140,35 @@ fn extract_prepared<T: Sync>(
                 }
             }
         });
-        for (start, inputs) in receive {
-            let views = inputs.iter().flatten().flat_map(|prepared| &prepared.views);
-            let good: Vec<(&[f32], [usize; 2])> =
-                views.map(|view| (view.values.as_slice(), view.size)).collect();
-            let mut features = extractor.extract_sized(&good)?.into_iter();
-            for (i, input) in inputs.into_iter().enumerate() {
-                let result = input.and_then(|Prepared { views, about }| {
-                    let all: Vec<ImageFeatures> = features.by_ref().take(views.len()).collect();
-                    let whole = all.len() == views.len();
+        // What is known of the files of groups that are on their way: where they start, and each file's views.
+        let known = RefCell::new(VecDeque::new());
+        let groups = receive.into_iter().map(|(start, inputs)| {
+            let mut views = Vec::new();
+            let files: Vec<Result<(usize, About)>> = inputs
+                .into_iter()
+                .map(|input| {
+                    let Prepared { views: of_file, about } = input?;
+                    let count = of_file.len();
+                    views.extend(of_file.into_iter().map(|view| (view.values, view.size)));
+                    Ok((count, about))
+                })
+                .collect();
+            known.borrow_mut().push_back((start, files));
+            views
+        });
+        extractor.extract_groups(groups, |features| {
+            let Some((start, files)) = known.borrow_mut().pop_front() else { return Err(too_few()) };
+            let mut features = features.into_iter();
+            for (i, file) in files.into_iter().enumerate() {
+                let result = file.and_then(|(views, about)| {
+                    let all: Vec<ImageFeatures> = features.by_ref().take(views).collect();
+                    let whole = all.len() == views;
                     if whole { Ok(Extracted { features: all, about }) } else { Err(too_few()) }
                 });
                 each(start + i, result)?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     })
 }
 

@@ -9,9 +9,11 @@
 mod common;
 
 use r2former_engine::doctor::{self, Extent, Kind, Options};
-use r2former_engine::{Extractor, LoadedModel, NoProgress, OpenIndex, PlaceIndex, Settings, rerank};
+use r2former_engine::{
+    Extractor, LoadedModel, LocalRows, NoProgress, OpenIndex, PlaceIndex, Settings, rerank,
+};
 use r2former_model::device::describe;
-use r2former_model::{Device, Precision, parse_device};
+use r2former_model::{Device, Precision, parse_device, quantize};
 use std::io::Write as _;
 
 /// The device that the environment names; none, said loudly, where it names none.
@@ -61,6 +63,45 @@ fn descriptors_and_scores_are_those_of_the_cpu() {
         let apart = doctor::deviation(&found.logits, &expected.logits);
         assert!(apart < 0.02, "{found:?}, not {expected:?}");
     }
+}
+
+#[test]
+fn bytes_become_local_features_as_on_the_host() {
+    let Some(device) = device() else { return };
+    for [images, features, width] in [[1, 1, 4], [3, 5, 7], [2, 9, 67], [7, 31, 131], [1, 256, 5]] {
+        let bytes: Vec<u8> = (0..images * features * width).map(|i| (i * 7919 % 256) as u8).collect();
+        let found = quantize::dequantize_on(&bytes, [images, features, width], &device);
+        let found: Vec<f32> = found.into_data().try_to_vec().unwrap();
+        let expected = quantize::dequantize(&bytes, width);
+        assert!(doctor::deviation(&found, &expected) <= 1e-6, "{images} x {features} x {width}");
+    }
+}
+
+#[test]
+fn candidates_in_8_bits_and_in_32_have_the_scores_of_the_cpu() {
+    let Some(device) = device() else { return };
+    let loaded = LoadedModel::built_in().unwrap();
+    let (settings, row) = (Settings::of(&loaded.config), loaded.config.local_row());
+    let bytes = |seed: usize, features: usize| -> Vec<u8> {
+        (0..features * row).map(|i| (1 + (i * 7919 + i * i * seed) % 255) as u8).collect()
+    };
+    // More than a batch takes of a software adapter, of several lengths, one of them in 32 bits.
+    let packed: Vec<Vec<u8>> = (0..45).map(|seed| bytes(seed, if seed < 40 { 324 } else { 150 })).collect();
+    let whole = quantize::dequantize(&packed[3], row);
+    let query = quantize::dequantize(&packed[7], row);
+    let mut candidates: Vec<LocalRows<'_>> = packed.iter().map(|rows| rows.as_slice().into()).collect();
+    candidates.insert(20, whole.as_slice().into());
+    let run = |device: &Device| {
+        let extractor = Extractor::new(loaded.clone(), settings, device).unwrap();
+        rerank(&extractor, &query, &candidates).unwrap()
+    };
+    let (found, expected) = (run(&device), run(&Device::flex()));
+    assert_eq!(found.len(), candidates.len());
+    for (number, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        let apart = doctor::deviation(&found.logits, &expected.logits);
+        assert!(apart < 0.02, "candidate {number}: {found:?}, not {expected:?}");
+    }
+    assert!(doctor::deviation(&found[20].logits, &found[3].logits) < 1e-3);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Selection of local features by attention (paper section 3.2).
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use crate::layers::numbers;
+use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor};
 
 /// Selects the `count` patches of each image with the highest attention, or all if there are fewer.
 ///
@@ -26,7 +27,7 @@ pub fn select(
     let [_, _, width] = tokens.dims();
     let count = count.min(patches);
     // On a GPU, top-k of hundreds of rows is slow and has been seen to be wrong: the doctor's stage "selection" on Mesa's
-    // software Vulkan. The values are few, so that they are ranked on the host.
+    // software Vulkan. Ranking on the host would have every forward pass wait for the device.
     let (values, indices) = match attention.device().inner() == Device::flex() {
         true => attention.topk_with_indices(count, 1),
         false => highest(attention, count),
@@ -51,36 +52,55 @@ pub fn select(
     (Tensor::cat(vec![x, y, a], 2), tokens.gather(1, index))
 }
 
-/// The `count` highest values of each row and their columns, in descending order, ranked on the host.
+/// The `count` highest values of each row and their columns, in descending order and among equals from the left, by
+/// comparing every value with every other one.
 fn highest(values: Tensor<2>, count: usize) -> (Tensor<2>, Tensor<2, Int>) {
     let ([rows, columns], device) = (values.dims(), values.device());
-    let host: Vec<f32> = values.to_data().iter::<f32>().collect();
-    let ranked = |row: &[f32]| {
-        let mut order: Vec<i64> = (0..row.len() as i64).collect();
-        order.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]));
-        order.truncate(count);
-        order
-    };
-    let indices: Vec<i64> = host.chunks(columns.max(1)).flat_map(ranked).collect();
-    let indices = Tensor::<2, Int>::from_data(TensorData::new(indices, [rows, count]), &device);
-    (values.gather(1, indices.clone()), indices)
+    let number: Tensor<2> = numbers(&device, columns).unsqueeze();
+    let across = |row: Tensor<2>| row.unsqueeze_dim::<3>(1);
+    let down = |row: Tensor<2>| row.unsqueeze_dim::<3>(2);
+    let (own, other) = (down(values.clone()), across(values.clone()));
+    let earlier = across(number.clone()).lower(down(number.clone())).expand([rows, columns, columns]);
+    let before = other.clone().greater(own.clone()).bool_or(other.equal(own).bool_and(earlier));
+    let rank = before.int().sum_dim(2).reshape([rows, columns]);
+    let number = number.expand([rows, columns]).int();
+    let order = number.zeros_like().scatter(1, rank, number, IndexingUpdateOp::Add);
+    // Without this, attention that is not a number would make columns that no row has.
+    let order = order.clamp_max(columns as i64 - 1).narrow(1, 0, count);
+    (values.gather(1, order.clone()), order)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::TensorData;
+
+    fn rows(values: Vec<f32>, columns: usize) -> Tensor<2> {
+        let count = values.len() / columns;
+        Tensor::from_data(TensorData::new(values, [count, columns]), &Device::flex())
+    }
+
+    fn whole(indices: Tensor<2, Int>) -> Vec<i64> {
+        indices.to_data().iter::<i64>().collect()
+    }
 
     #[test]
-    fn the_host_ranks_as_the_device_does() {
-        for (rows, columns, count) in [(1, 1, 1), (2, 400, 200), (3, 37, 37), (5, 64, 9)] {
-            let values: Vec<f32> =
-                (0..rows * columns).map(|i| ((i * 7919 + 13) % 10_007) as f32 / 10_007.0).collect();
-            let values = Tensor::<2>::from_data(TensorData::new(values, [rows, columns]), &Device::flex());
-            let (expected, places) = values.clone().topk_with_indices(count, 1);
-            let (found, indices) = highest(values, count);
+    fn comparisons_rank_as_top_k_does() {
+        for (count, columns, most) in [(1, 1, 1), (2, 400, 200), (3, 37, 37), (5, 64, 9)] {
+            let values = (0..count * columns).map(|i| ((i * 7919 + 13) % 10_007) as f32 / 10_007.0).collect();
+            let values = rows(values, columns);
+            let (expected, places) = values.clone().topk_with_indices(most, 1);
+            let (found, indices) = highest(values, most);
             assert_eq!(found.to_data(), expected.to_data());
-            let columns = |indices: Tensor<2, Int>| indices.to_data().iter::<i64>().collect::<Vec<_>>();
-            assert_eq!(columns(indices), columns(places));
+            assert_eq!(whole(indices), whole(places));
         }
+    }
+
+    #[test]
+    fn equals_are_ranked_from_the_left_and_what_is_no_number_stays_in_the_row() {
+        let (_, indices) = highest(rows(vec![0.5, 1.0, 0.5, 1.0, 0.0], 5), 5);
+        assert_eq!(whole(indices), [1, 3, 0, 2, 4]);
+        let (_, indices) = highest(rows(vec![f32::NAN; 7], 7), 7);
+        assert!(whole(indices).iter().all(|column| (0..7).contains(column)));
     }
 }

@@ -23,16 +23,17 @@ pub struct StepTime {
 }
 
 /// Times a step of stage `global`: `batch` random images as triplets, every parameter of the backbone and the global head
-/// trained, after one warm-up step.
+/// trained, after one warm-up step. Each part ends when the device has computed it.
 ///
 /// # Errors
 /// [`TrainError::Model`] for an unknown preset or an image size that does not suit the backbone, [`TrainError::Config`]
-/// for a batch of fewer than 3 images.
+/// for a batch of fewer than 3 images, [`ModelError::Device`] for a failing device.
 pub fn time_global_step(
     preset: &str,
     [height, width]: [usize; 2],
     batch: usize,
     runs: usize,
+    device: &Device,
 ) -> Result<StepTime> {
     let mut config = preset_of(preset)?;
     (config.local, config.reranker) = (None, None);
@@ -43,7 +44,7 @@ pub fn time_global_step(
     let triplets: Vec<[usize; 3]> = (0..batch / 3).map(|i| [3 * i, 3 * i + 1, 3 * i + 2]).collect();
     let mut noise = Noise(1);
     let images = noise.values(batch * 3 * height * width);
-    time(&config, runs, |model, device| {
+    time(&config, runs, device, |model, device| {
         let images = TensorData::new(images.clone(), [batch, 3, height, width]);
         let found = model.extract(Tensor::from_data(images, device))?;
         Ok(triplet(&found.global, &triplets, 0.1, false))
@@ -54,8 +55,8 @@ pub fn time_global_step(
 /// with cross-entropy, after one warm-up step.
 ///
 /// # Errors
-/// [`TrainError::Config`] for no pairs or no local features.
-pub fn time_rerank_step(pairs: usize, count: usize, runs: usize) -> Result<StepTime> {
+/// [`TrainError::Config`] for no pairs or no local features, [`ModelError::Device`] for a failing device.
+pub fn time_rerank_step(pairs: usize, count: usize, runs: usize, device: &Device) -> Result<StepTime> {
     if pairs * count == 0 {
         return Err(TrainError::Config(format!(
             "{pairs} pairs of {count} local features: at least 1 of each"
@@ -68,7 +69,7 @@ pub fn time_rerank_step(pairs: usize, count: usize, runs: usize) -> Result<StepT
     let mut side = || noise.values(pairs * count * 131);
     let sides = [side(), side()];
     let same: Vec<bool> = (0..pairs).map(|i| i % 2 == 0).collect();
-    time(&config, runs, |model, device| {
+    time(&config, runs, device, |model, device| {
         let [query, reference] = sides
             .clone()
             .map(|values| Tensor::<3>::from_data(TensorData::new(values, [pairs, count, 131]), device));
@@ -98,9 +99,12 @@ impl Noise {
 fn time(
     config: &ModelConfig,
     runs: usize,
+    device: &Device,
     loss: impl Fn(&R2Former, &Device) -> Result<Tensor<1>>,
 ) -> Result<StepTime> {
-    let device = Device::flex().autodiff();
+    let device = device.clone().autodiff();
+    // A GPU has not computed what was given to it.
+    let computed = || device.sync().map_err(|error| ModelError::Device(error.to_string()));
     let mut model = R2Former::random(config, 0, &device)?;
     let tensors = model.to_tensors()?;
     let mut optimizer = Optimizer::new(TrainConfig::preset(Stage::Joint).optimizer, &tensors);
@@ -108,10 +112,13 @@ fn time(
     for _ in 0..=runs {
         let start = Instant::now();
         let loss = loss(&model, &device)?;
+        computed()?;
         let forward = start.elapsed();
         let grads = GradientsParams::from_grads(loss.backward(), &model);
+        computed()?;
         let backward = start.elapsed() - forward;
         (model, _) = optimizer.step(1e-5, model, grads);
+        computed()?;
         let whole = start.elapsed();
         for (list, time) in times.iter_mut().zip([forward, backward, whole - forward - backward]) {
             list.push(time.as_secs_f64());

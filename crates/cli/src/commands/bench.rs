@@ -101,7 +101,7 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<ExitStatu
         BenchCommand::Store(args) => return bench_index::store(args),
         BenchCommand::Query(args) => ("query", args),
         BenchCommand::Eval(args) => return bench_eval::run(args, machine),
-        BenchCommand::Step(args) => return step(args),
+        BenchCommand::Step(args) => return step(args, machine),
     };
     let loaded = model_or_preset(args.model.as_deref(), &args.preset)?;
     let settings = args.input.settings(&loaded, machine)?;
@@ -117,24 +117,26 @@ pub(crate) fn run(command: &BenchCommand, machine: &Machine) -> Result<ExitStatu
     show(&report, args.json)
 }
 
-fn step(args: &StepArgs) -> Result<ExitStatus> {
+fn step(args: &StepArgs, machine: &Machine) -> Result<ExitStatus> {
     let [height, width] = args.image_size;
     let runs = args.runs as usize;
+    let device = machine.device()?;
     let mut report = Map::new();
     let (time, rate, count) = match args.pairs {
         Some(pairs) => {
             report.insert("pairs".into(), json!(pairs));
             report.insert("local_features".into(), json!(args.local_features));
-            (time_rerank_step(pairs, args.local_features, runs)?, "pairs_per_second", pairs)
+            (time_rerank_step(pairs, args.local_features, runs, &device)?, "pairs_per_second", pairs)
         }
         None => {
             report.insert("preset".into(), json!(args.preset));
             report.insert("image_size".into(), json!(format!("{height}x{width}")));
             report.insert("batch".into(), json!(args.batch));
-            let time = time_global_step(&args.preset, args.image_size, args.batch, runs)?;
+            let time = time_global_step(&args.preset, args.image_size, args.batch, runs, &device)?;
             (time, "images_per_second", args.batch)
         }
     };
+    report.insert("device".into(), json!(machine.device));
     report.insert("threads".into(), json!(rayon::current_num_threads()));
     if let Value::Object(times) = serde_json::to_value(time)? {
         report.extend(times);

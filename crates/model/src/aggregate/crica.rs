@@ -4,14 +4,13 @@
 //! of its own value is one, so that an import folds values and output projection into one layer.
 
 use super::EPSILON;
-use crate::layers::Projection;
+use crate::layers::{Projection, gelu};
 use crate::pooling::{gem, unit};
 use crate::weights::{Init, TensorReader, TensorWriter};
 use crate::{CricaConfig, Precision};
 use burn::module::{Module, Param};
 use burn::nn::LayerNorm;
 use burn::tensor::Tensor;
-use burn::tensor::activation::gelu;
 
 /// Patches of 16 along each side that each half has.
 pub const HALVES: [std::ops::Range<usize>; 2] = [0..8, 8..16];

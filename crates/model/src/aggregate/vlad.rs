@@ -1,6 +1,7 @@
 //! VLAD with a vocabulary that is part of no training: AnyLoc (Keetha et al., RA-L 2024).
 
 use crate::VladConfig;
+use crate::layers::numbers;
 use crate::pooling::unit;
 use crate::weights::{Init, TensorReader, TensorWriter};
 use burn::module::{Module, Param};
@@ -37,7 +38,7 @@ impl Vlad {
         let clusters = centres.dims()[0];
         let features = unit(features);
         let scores = features.clone().matmul(unit(centres.clone()).transpose().unsqueeze());
-        let all = Tensor::<1, Int>::arange(0..clusters as i64, &features.device()).reshape([1, 1, clusters]);
+        let all: Tensor<3, Int> = numbers(&features.device(), clusters).int().reshape([1, 1, clusters]);
         let nearest = scores.argmax(2).expand([batch, features.dims()[1], clusters]);
         let members =
             nearest.equal(all.expand([batch, features.dims()[1], clusters])).float().swap_dims(1, 2);

@@ -71,6 +71,14 @@ pub(super) fn adapters() -> Vec<String> {
     wgpu_adapters().iter().map(name).collect()
 }
 
+/// Bytes of the largest tensor that kernels of the device can be given, where that is known: that of a graphics API, which
+/// binds buffers of limited size. Opens the device.
+pub fn largest_tensor(device: &Device) -> Option<u64> {
+    let name = adapter_of(device)?;
+    // An adapter that several APIs list has a limit of each.
+    wgpu_adapters().iter().filter(|adapter| adapter.name == name).map(|adapter| adapter.largest).min()
+}
+
 fn driver_of(adapter: &str) -> Option<String> {
     let found = wgpu_adapters().into_iter().find(|a| a.name == adapter)?;
     Some(format!("{}, {}", found.api, found.driver))
@@ -80,6 +88,8 @@ struct Adapter {
     name: String,
     api: String,
     driver: String,
+    /// Bytes of a buffer that a shader reads.
+    largest: u64,
 }
 
 #[cfg(not(any(feature = "vulkan", feature = "metal", feature = "wgpu")))]
@@ -95,7 +105,9 @@ fn wgpu_adapters() -> Vec<Adapter> {
     let one = |adapter: &wgpu::Adapter| {
         let info = adapter.get_info();
         let driver = format!("{} {}", info.driver, info.driver_info).trim().to_string();
-        Adapter { name: info.name, api: format!("{:?}", info.backend), driver }
+        let limits = adapter.limits();
+        let largest = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        Adapter { name: info.name, api: format!("{:?}", info.backend), driver, largest }
     };
     adapters.iter().map(one).collect()
 }

@@ -7,7 +7,7 @@
 mod info;
 
 pub use burn::tensor::Device;
-pub use info::{DeviceInfo, describe};
+pub use info::{DeviceInfo, describe, largest_tensor};
 
 use crate::{ModelError, Result};
 #[cfg(any(feature = "cuda", feature = "rocm", feature = "vulkan", feature = "metal", feature = "wgpu"))]

@@ -2,6 +2,7 @@
 
 use super::adapter::Adapter;
 use super::block_op::{BlockTensors, block};
+use super::gelu::gelu;
 use super::gradient_kernels;
 use super::projection::{Projection, product_bf16};
 use super::rope::Rope;
@@ -10,7 +11,7 @@ use crate::Precision;
 use crate::weights::{Init, TensorReader, TensorWriter};
 use burn::module::{Module, Param};
 use burn::nn::LayerNorm;
-use burn::tensor::activation::{gelu, silu, softmax};
+use burn::tensor::activation::{silu, softmax};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, Device, Tensor};

@@ -1,7 +1,8 @@
 //! Position embeddings of vision transformers at other image sizes.
 
+use super::resident;
 use crate::PositionMode;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 /// Fits the position embedding of patches to a `target` grid (rows, columns).
 ///
@@ -15,8 +16,8 @@ pub fn fit_position(grid: Tensor<3>, size: [usize; 2], target: [usize; 2], mode:
         // No mode changes the embedding at its own size.
         _ if size == target => grid,
         PositionMode::Bicubic => resize(grid, target),
-        PositionMode::Dinov2 => resample(grid, target, dinov2_weights),
-        PositionMode::Antialias => resample(grid, target, antialias_weights),
+        PositionMode::Dinov2 => resample(grid, target, ("dinov2", dinov2_weights)),
+        PositionMode::Antialias => resample(grid, target, ("antialias", antialias_weights)),
         PositionMode::Official => official(grid, target),
     };
     fitted.reshape([1, target[0] * target[1], dim])
@@ -50,24 +51,30 @@ fn official(grid: Tensor<3>, target: [usize; 2]) -> Tensor<3> {
 
 /// [`PositionMode::Bicubic`]: ratio of the sizes, half-pixel centres, no antialiasing, repeated edges.
 fn resize(grid: Tensor<3>, target: [usize; 2]) -> Tensor<3> {
-    resample(grid, target, bicubic_weights)
+    resample(grid, target, BICUBIC)
 }
 
-/// Interpolation by the row-major weights `[to, from]` of each axis, as two differentiable matrix products.
-fn resample(grid: Tensor<3>, target: [usize; 2], weights: impl Fn(usize, usize) -> Vec<f32>) -> Tensor<3> {
+/// The name of an interpolation and its row-major weights `[to, from]`.
+type Interpolation = (&'static str, fn(usize, usize) -> Vec<f32>);
+
+const BICUBIC: Interpolation = ("bicubic", bicubic_weights);
+
+/// Interpolation by the weights of each axis, as two differentiable matrix products.
+fn resample(grid: Tensor<3>, target: [usize; 2], by: Interpolation) -> Tensor<3> {
     let [gh, gw, dim] = grid.dims();
     let device = grid.device();
-    let matrix = |from: usize, to: usize| {
-        Tensor::<2>::from_data(TensorData::new(weights(from, to), [to, from]), &device)
-    };
-    let (rows, columns) = (matrix(gh, target[0]), matrix(gw, target[1]));
+    let (rows, columns) = (matrix(by, gh, target[0], &device), matrix(by, gw, target[1], &device));
     let tall = rows.matmul(grid.reshape([gh, gw * dim])).reshape([target[0], gw, dim]);
     columns.unsqueeze::<3>().expand([target[0], target[1], gw]).matmul(tall)
 }
 
 /// The matrix `[to, from]` of a bicubic interpolation from `from` to `to` samples.
 pub fn bicubic_matrix(from: usize, to: usize, device: &Device) -> Tensor<2> {
-    Tensor::from_data(TensorData::new(bicubic_weights(from, to), [to, from]), device)
+    matrix(BICUBIC, from, to, device)
+}
+
+fn matrix((name, weights): Interpolation, from: usize, to: usize, device: &Device) -> Tensor<2> {
+    resident(device, (name, &[from as u32, to as u32]), [to, from], || weights(from, to))
 }
 
 fn bicubic_weights(from: usize, to: usize) -> Vec<f32> {

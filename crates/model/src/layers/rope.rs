@@ -1,6 +1,7 @@
 //! Rotary positions of DINOv3: queries and keys of patches are turned by angles that grow with their row and column.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use super::resident;
+use burn::tensor::{Device, Tensor};
 use std::f32::consts::TAU;
 
 /// Cosines and sines for every token of an image, each `[1, 1, tokens, head size]`.
@@ -14,15 +15,17 @@ impl Rope {
     /// The tables for `prefix` tokens, which stay as they are, and a grid of patches (rows, columns) of any shape.
     pub fn new(periods: &[f32], prefix: usize, grid: [usize; 2], device: &Device) -> Self {
         let half = 2 * periods.len();
-        let angles = angles(periods, prefix, grid);
         let tokens = prefix + grid[0] * grid[1];
-        let table = |f: fn(f32) -> f32| {
-            let rows = angles.chunks_exact(half.max(1));
-            let values: Vec<f32> =
-                rows.flat_map(|row| row.iter().chain(row).map(|angle| f(*angle))).collect();
-            Tensor::from_data(TensorData::new(values, [1, 1, tokens, 2 * half]), device)
+        let mut key: Vec<u32> = [prefix, grid[0], grid[1]].map(|n| n as u32).to_vec();
+        key.extend(periods.iter().map(|period| period.to_bits()));
+        let table = |name: &'static str, f: fn(f32) -> f32| {
+            resident(device, (name, &key), [1, 1, tokens, 2 * half], || {
+                let angles = angles(periods, prefix, grid);
+                let rows = angles.chunks_exact(half.max(1));
+                rows.flat_map(|row| row.iter().chain(row).map(|angle| f(*angle))).collect()
+            })
         };
-        Self { cos: table(f32::cos), sin: table(f32::sin) }
+        Self { cos: table("rotary cosines", f32::cos), sin: table("rotary sines", f32::sin) }
     }
 
     /// Turns queries or keys, `[batch, heads, tokens, head size]`.

@@ -1,6 +1,7 @@
 //! Sine-cosine embedding of positions in the reranker.
 
-use burn::tensor::{Tensor, TensorData};
+use super::resident;
+use burn::tensor::Tensor;
 
 /// The `dim / 4` frequencies of an embedding: `10000^(-j / (dim / 4))`, those of the published code.
 pub fn frequencies(dim: usize) -> Vec<f32> {
@@ -15,8 +16,8 @@ pub fn frequencies(dim: usize) -> Vec<f32> {
 /// - positions: `[batch, tokens, 2]`
 /// - output: `[batch, tokens, dim]`
 pub fn sine_cosine(positions: Tensor<3>, dim: usize) -> Tensor<3> {
-    let frequencies: Tensor<3> =
-        Tensor::from_data(TensorData::new(frequencies(dim), [1, 1, dim / 4]), &positions.device());
+    let table = ("frequencies", &[dim as u32][..]);
+    let frequencies: Tensor<3> = resident(&positions.device(), table, [1, 1, dim / 4], || frequencies(dim));
     let half = |axis: usize| {
         let angles = positions.clone().narrow(2, axis, 1) * frequencies.clone();
         Tensor::cat(vec![angles.clone().sin(), angles.cos()], 2)
