@@ -35,13 +35,12 @@ pub(crate) struct QueryArgs {
     /// Number of candidates from the global search to rerank.
     #[arg(long, default_value_t = 100, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     candidates: u32,
-    /// Reranking method: model, ransac (mutual nearest local features that fit one homography), mutual
+    /// Reranking method: model, ransac (mutual nearest local features that one homography or similarity explains), mutual
     /// (their number alone), or none for the global ranking [default: model if its reranker is trained, else none].
     #[arg(long, value_name = "METHOD")]
     rerank: Option<RerankMethod>,
-    /// Rerank by the model only the N candidates with the most RANSAC inliers (then mutual matches); the others follow in that
-    /// order, without a score. As many as there are candidates means all [default: the model's own, 20 of the built-in one; else
-    /// all].
+    /// Rerank by the model only the N candidates that RANSAC ranks first; the others follow in that order, without a score. As many as
+    /// there are candidates means all [default: the model's own, 10 of the built-in one; else all].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     cascade: Option<u32>,
     /// Skip reranking if the top-1 margin is at least MARGIN: the cosine similarity of the best match minus that

@@ -99,8 +99,8 @@ class Reranking:
     """References compared with a query by their local features.
 
     Attributes:
-        scores: float32 (n,): the reranker's probability of the same place (0 to 1), or a count of RANSAC's inliers or of
-            mutual matches. For ranking only: see docs/answers.md.
+        scores: float32 (n,): the reranker's probability of the same place (0 to 1), or RANSAC's score or the
+            number of mutual matches. For ranking only: see docs/answers.md.
         order: Numbers of the references, the highest score first; equal scores keep their order, (n,).
         similarity: Cosines of the global descriptors, float32 (n,); None where only local features were given.
         logits: The reranker's outputs (different place, same place), float32 (n, 2); None of another method.
@@ -142,9 +142,10 @@ class Matches:
     Attributes:
         rows: Row of the query's feature and of the reference's, int (m, 2), sorted by the query's.
         similarity: Cosines of the features, float32 (m,).
-        inliers: Whether the homography explains a pair, bool (m,).
-        homography: From the query's pixels to the reference's, in images whose longer side is that of the network's input,
-            float64 (3, 3) up to scale; None where fewer than four pairs agree.
+        inliers: Whether the transformation explains a pair, bool (m,).
+        homography: The transformation, a homography or the similarity that the model has in its place: from the query's
+            pixels to the reference's, in images whose longer side is that of the network's input, float64 (3, 3) up to
+            scale; None where fewer than four pairs agree.
     """
 
     rows: npt.NDArray[np.intp]
@@ -399,7 +400,7 @@ class Model:
         Args:
             query: :class:`Features` of one image, an image, or local features (k, 3 + d').
             references: Features of one or of several images, images, or a list of local features.
-            method: ``model`` (the reranker's probability), ``ransac`` (inliers of one homography) or ``mutual`` (mutual
+            method: ``model`` (the reranker's probability), ``ransac`` (agreement under one homography or similarity) or ``mutual`` (mutual
                 nearest neighbours).
         """
         if method not in ("model", "ransac", "mutual"):

@@ -43,7 +43,7 @@ class World:
     def accepted(self, queries):
         """The queries that the model is sure of: the page is checked, not the model."""
         document = json.loads(self.call("query", self.index, *map(self.photo, queries), "--json"))
-        return [row for row, answer in zip(queries, document["answers"]) if answer["confidence"] > 0.98]
+        return [row for row, answer in zip(queries, document["answers"]) if answer["confidence"] > 0.97]
 
     def rows(self, name):
         with open(self.town / name, newline="") as file:

@@ -88,8 +88,8 @@ pub(crate) struct RunArgs {
     /// the global ranking alone [default: model if its reranker is trained].
     #[arg(long, value_name = "METHOD", value_delimiter = ',')]
     rerank: Vec<RerankMethod>,
-    /// Rerank by the model only the N candidates with the most RANSAC inliers (then mutual matches); the others follow in that
-    /// order [default: the model's own, 20 of the built-in one; else all].
+    /// Rerank by the model only the N candidates that RANSAC ranks first; the others follow in that order [default: the model's own, 10
+    /// of the built-in one; else all].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     cascade: Option<u32>,
     /// Adaptive reranking: skip queries whose top-1 margin is at least this, 0 to 2. The margin is the cosine

@@ -42,7 +42,7 @@ pub(crate) struct CalibrateArgs {
     /// Candidates to rerank per query.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     candidates: u32,
-    /// First fit how much RANSAC's inliers count beside the reranker's logits; from then on a pair's score, and so the ranking
+    /// First fit how much RANSAC's score counts beside the reranker's logits; from then on a pair's score, and so the ranking
     /// by the model, is made of both.
     #[arg(long)]
     weigh_inliers: bool,

@@ -104,7 +104,7 @@ def register_local(
     Args:
         model: A model file with local features; the built-in model by default.
         name: What hloc calls the matcher; the extractor is called that with ``_local``.
-        verify: Keep only the matches that one homography explains (RANSAC), not all mutual nearest neighbours.
+        verify: Keep only the matches that one homography, or the model's similarity, explains (RANSAC), not all mutual nearest neighbours.
         **conf: ``device``, ``image_size`` and ``precision``, as of :meth:`r2former.Model.load`.
 
     Returns:
