@@ -196,7 +196,7 @@ fn photographs_give_the_same_descriptors_in_onnx_runtime() {
     let mut compare = |name: &str, model: Option<&Path>| {
         let (features, graph) = (at("features.safetensors"), at("model.onnx"));
         let mut extract = r2former();
-        extract.arg("extract").args(&photos).arg("--out").arg(&features);
+        extract.arg("extract").args(&photos).args(["--precision", "f32", "--out"]).arg(&features);
         if let Some(model) = model {
             extract.arg("--model").arg(model);
         }
@@ -253,7 +253,7 @@ fn the_documented_program_reranks() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     for photo in &photos[1..] {
         let mut command = r2former();
-        let expected = report(command.arg("match").arg(&photos[0]).arg(photo));
+        let expected = report(command.arg("match").arg(&photos[0]).arg(photo).args(["--precision", "f32"]));
         let line = text
             .lines()
             .find(|line| line.starts_with(&*photo.to_string_lossy()))

@@ -45,6 +45,16 @@ fn matches(index: &Path, photos: &Path, options: &[&str]) -> Vec<Vec<Value>> {
     answers.into_iter().map(|answer| answer["matches"].as_array().expect("a list").clone()).collect()
 }
 
+/// The built-in model as it is before its arithmetic is checked.
+fn unchecked(home: &Path) -> PathBuf {
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/r2former-tiny.safetensors");
+    let mut config = load(&built_in).expect("the built-in model").config;
+    config.checks.clear();
+    let path = home.join("unchecked.safetensors");
+    save_with_config(&built_in, &path, &config).expect("a model");
+    path
+}
+
 #[test]
 fn a_checked_model_is_extracted_in_8_bits_and_mixed() {
     if !multiplies_int8() {
@@ -55,11 +65,7 @@ fn a_checked_model_is_extracted_in_8_bits_and_mixed() {
     let home = tempfile::tempdir().expect("temporary folder");
     let home = home.path();
     let town = town(home);
-    let [unchecked, checked] = ["unchecked.safetensors", "checked.safetensors"].map(|name| home.join(name));
-    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/r2former-tiny.safetensors");
-    let mut config = load(&built_in).expect("the built-in model").config;
-    config.checks.clear();
-    save_with_config(&built_in, &unchecked, &config).expect("a model");
+    let (unchecked, checked) = (unchecked(home), home.join("checked.safetensors"));
     let mut command = r2former();
     command.args(["model", "check", "--json"]).arg(&unchecked).arg("--images").arg(town.join("database"));
     let found = json(command.arg("--out").arg(&checked));
@@ -128,7 +134,16 @@ fn a_checked_model_is_extracted_in_8_bits_and_mixed() {
 
 #[test]
 fn an_unchecked_model_is_not_mixed() {
-    let (_home, index, photos) = common::small_index();
+    let home = tempfile::tempdir().expect("temporary folder");
+    let (index, photos) = (home.path().join("index"), common::photo_folder());
+    r2former()
+        .args(["index", "create"])
+        .arg(&index)
+        .arg("--model")
+        .arg(unchecked(home.path()))
+        .assert()
+        .success();
+    r2former().args(["index", "add"]).arg(&index).arg(photos.path()).assert().success();
     for command in ["query", "index add"] {
         let mut program = r2former();
         program.args(command.split(' ')).arg(&index).arg(photos.path()).args(["--precision", "int8"]);

@@ -154,8 +154,8 @@ impl InlierWeights {
     /// use r2former_model::InlierWeights;
     ///
     /// let weights = InlierWeights { logit: 0.5, inliers: 2.0, bias: -4.0 };
-    /// assert_eq!(weights.score([0.0, 8.0], 0), 0.5);
-    /// assert!(weights.score([0.0, 8.0], 30) > 0.99 && weights.score([0.0, -8.0], 0) < 0.01);
+    /// assert_eq!(weights.score([0.0, 8.0], 0.0), 0.5);
+    /// assert!(weights.score([0.0, 8.0], 30.0) > 0.99 && weights.score([0.0, -8.0], 0.0) < 0.01);
     /// ```
     pub fn score(&self, [different, same]: [f32; 2], ransac: f32) -> f32 {
         let odds = self.logit * (same - different) + self.inliers * ransac.ln_1p() + self.bias;
