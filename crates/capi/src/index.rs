@@ -5,8 +5,9 @@ use crate::failure::{Failure, guard};
 use ::r2former_index::{ReadPlaces, WritePlaces, place_id};
 use r2former_engine::{
     AddOptions, EngineError, LoadedModel, MemoryImage, NoProgress, OpenIndex, PlaceFields, PlaceIndex,
-    PositionKind, QueryImage, QueryOptions, Settings, add_images, answers_json,
+    PositionKind, PrecisionChoice, QueryImage, QueryOptions, Settings, add_images, answers_json,
 };
+use r2former_model::parse_device;
 use serde_json::json;
 use std::ffi::{CString, c_char, c_int};
 use std::ptr::null_mut;
@@ -109,8 +110,14 @@ pub unsafe extern "C" fn r2former_create(
             // SAFETY: as the caller promises.
             false => LoadedModel::open(&unsafe { self::path("model", model) }?)?,
         };
-        let place = PlaceIndex::create(&dir, &loaded, Settings::of(&loaded.config))?;
-        Ok(r2former_index::new(OpenIndex::of(place, device.unwrap_or("cpu"))?))
+        let device = device.unwrap_or("cpu");
+        let settings = Settings::of(&loaded.config).with_precision(
+            PrecisionChoice::Auto,
+            &loaded.config,
+            &parse_device(device)?,
+        );
+        let place = PlaceIndex::create(&dir, &loaded, settings)?;
+        Ok(r2former_index::new(OpenIndex::of(place, device)?))
     });
     open.unwrap_or(null_mut())
 }

@@ -99,8 +99,26 @@ fn anyloc_reranks_by_its_own_values() {
     copy.args(["model", "copy"]).arg(file("plain")).arg(file("keys"));
     copy.args(["--local-facet", "key", "--local-layer", "1", "--local-dim", "all", "--num-local", "40"]);
     let local = report(&mut copy)["model"]["config"]["local"].clone();
-    assert_eq!((&local["layer"], &local["dim"]), (&1.into(), &48.into()));
+    assert_eq!((&local["layer"], &local["dim"], &local["geometry"]), (&1.into(), &48.into(), &Value::Null));
     asked(home.path(), "keys", &file("keys"));
+
+    // What RANSAC fits stays what it is where nothing is said of it.
+    let mut copy = r2former();
+    copy.args(["model", "copy"])
+        .arg(file("keys"))
+        .arg(file("similar"))
+        .args(["--local-geometry", "similarity"]);
+    report(&mut copy);
+    let mut copy = r2former();
+    copy.args(["model", "copy"]).arg(file("similar")).arg(file("fewer")).args([
+        "--local",
+        "patches",
+        "--num-local",
+        "30",
+    ]);
+    let local = report(&mut copy)["model"]["config"]["local"].clone();
+    assert_eq!((&local["geometry"], &local["count"]), (&"similarity".into(), &30.into()));
+    asked(home.path(), "fewer", &file("fewer"));
 }
 
 #[test]
@@ -115,6 +133,7 @@ fn options_that_do_not_fit_are_refused() {
         (&["--local-select", "aggregation"][..], 1, &["SALAD or BoQ", "global_only.pth"][..]),
         (&["--local-layer", "40"], 1, &["local.layer 40", "outside 1 to"]),
         (&["--local-facet", "colour"], 2, &["'colour'", "tokens, query, key, value"]),
+        (&["--local-geometry", "plane"], 2, &["'plane'", "homography, similarity"]),
         (&["--local-dim", "0"], 2, &["'0'", "1 to 4096, or all"]),
         (&["--local", "some"], 2, &["patches, effovpr or none"]),
         (&["--local-min-similarity", "1.5"], 1, &["local.min_similarity"]),

@@ -64,7 +64,7 @@ fn a_cascade_leaves_the_reranker_what_geometry_ranks_first() {
     let (all, geometry) = (ask(&["--rerank", "model"]), ask(&["--rerank", "ransac"]));
     let first = ask(&["--rerank", "model", "--cascade", "1"]);
     assert_eq!(first.len(), 3);
-    // The one that has a score is the one with the most inliers; its score is what the reranker says without a cascade.
+    // The one that has a score is the one that RANSAC ranks first; its score is what the reranker says without a cascade.
     let scored: Vec<&Value> = first.iter().filter(|found| !found["score"].is_null()).collect();
     assert_eq!((scored.len(), &scored[0]["rank"]), (1, &1.into()));
     assert_eq!(scored[0]["score_kind"], "reranker_probability");

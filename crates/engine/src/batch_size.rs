@@ -3,8 +3,8 @@
 use r2former_model::device::largest_tensor;
 use r2former_model::{BackboneConfig, Device, ModelConfig};
 
-/// Bytes that a batch may need on the device: a graphics API does not say how much memory there is, and this much any GPU
-/// that is worth using has beside the weights, for the batch that is computed and the next one.
+/// Bytes that a batch may need on the device: a graphics API does not say how much memory there is, and twice this, for the batch
+/// that is computed and the next one, any GPU that is worth using has beside the weights.
 const MEMORY: u64 = 1 << 30;
 
 /// How many tensors of the largest one's size a batch needs at the same time: what goes into a softmax, what comes out, and

@@ -31,8 +31,8 @@ pub struct LocateOptions {
     pub candidates: usize,
     /// Reranking method; by default [`RerankMethod::default_of`] the model.
     pub rerank: Option<RerankMethod>,
-    /// Of the candidates those that the model's reranker scores: the ones that geometry ranks first
-    /// ([`cascade_scores`](crate::cascade_scores)); the others follow in its order, without a score. By default as many as the
+    /// Of the candidates those that the model's reranker scores: the ones that RANSAC ranks first; the
+    /// others follow in its order, without a score. By default as many as the
     /// model's file says, or all; as many as there are candidates, or more, means all. Other methods do not use it.
     pub cascade: Option<usize>,
     /// Keep the global ranking where its [`top1_margin`] (a difference of cosines) is at least this; by default

@@ -4,7 +4,7 @@
 
 use r2former_engine::doctor::{self, Kind};
 use r2former_engine::{Extractor, LoadedModel, RerankMethod, Settings, Verifier, cascade_split, rerank};
-use r2former_model::{Device, InlierWeights, quantize};
+use r2former_model::{Device, Geometry, InlierWeights, quantize};
 
 /// The built-in model with these weights, at 160 x 160 pixels.
 fn extractor(weights: Option<InlierWeights>) -> Extractor {
@@ -75,4 +75,30 @@ fn a_cascade_scores_what_geometry_ranks_first_alike() {
     for (i, pair) in chosen.iter().zip(rerank(&weighed, rows[1], &picked).unwrap()) {
         assert_eq!(pair, all[*i]);
     }
+}
+
+#[test]
+fn the_models_file_says_what_is_fitted() {
+    let of = |geometry| {
+        let loaded = LoadedModel::built_in().unwrap();
+        let loaded = loaded.with(|config, _| config.local.as_mut().unwrap().geometry = geometry).unwrap();
+        let settings = Settings { height: 160, width: 160, ..Settings::of(&loaded.config) };
+        Extractor::new(loaded, settings, &Device::flex()).unwrap()
+    };
+    let extractors = [Geometry::Homography, Geometry::Similarity].map(of);
+    let locals = locals(&extractors[0]);
+    for rows in &locals {
+        let [homography, similarity] = extractors
+            .each_ref()
+            .map(|extractor| Verifier::new(extractor, &locals[0]).unwrap().verify(rows.as_slice()));
+        // The same matches; those of a homography count, those of a similarity by their errors.
+        assert_eq!(homography.pairs.len(), similarity.pairs.len());
+        assert_eq!(homography.score, homography.inliers as f32);
+        assert!(similarity.score <= similarity.inliers as f32);
+        if let Some([a, b, _, c, d, _, x, y, z]) = similarity.homography {
+            assert_eq!((a, b, x, y, z), (d, -c, 0.0, 0.0, 1.0));
+        }
+    }
+    let itself = Verifier::new(&extractors[1], &locals[0]).unwrap().verify(locals[0].as_slice());
+    assert!((itself.score - itself.pairs.len() as f32).abs() < 0.01, "{}", itself.score);
 }

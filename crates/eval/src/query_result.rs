@@ -21,7 +21,7 @@ pub struct QueryResult {
     pub matches: Vec<u32>,
     /// Which of them are positives.
     pub correct: Vec<bool>,
-    /// Score of each: cosine similarity, RANSAC inliers, or reranker score. Empty where adaptive reranking left the
+    /// Score of each: cosine similarity, RANSAC's score, or reranker score. Empty where adaptive reranking left the
     /// query in its global ranking.
     pub scores: Vec<f32>,
     /// Metres from the query to its first match, if both positions are known.

@@ -16,7 +16,7 @@ use std::iter::repeat_n;
 pub struct Ranking {
     /// Indices of the references in the database.
     pub references: Vec<u32>,
-    /// Score of each, higher is better: cosine similarity, reranker score or RANSAC inliers. Shorter than
+    /// Score of each, higher is better: cosine similarity, reranker score or RANSAC's score. Shorter than
     /// `references`: those behind the reranked candidates have no score.
     pub scores: Vec<f32>,
 }

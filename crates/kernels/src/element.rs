@@ -102,12 +102,11 @@ impl Element {
         if size < 4 { self.unquantised() } else { self }
     }
 
-    /// Codes of 16 bits in place of those of 8, or floats where the level does not multiply such codes. The emulation, for tests,
-    /// stays in 8.
+    /// Codes of 16 bits in place of those of 8, where the level multiplies them.
     pub(crate) fn in_16_bits(self) -> Self {
         match self {
-            Self::Int8(DotProduct::Emulated) => self,
-            other => other.widened(),
+            Self::Int8(products) => Self::Int8(products.wide().unwrap_or(products)),
+            other => other,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::int8::DotProduct;
 use crate::panel::NR_VECTORS;
+use crate::stack::NARROW;
 use pulp::{Simd, WithSimd};
 use std::fmt;
 use std::str::FromStr;
@@ -94,6 +95,12 @@ impl Level {
     /// Whether 8-bit integers are multiplied faster than floats ([`MatmulPrecision::Int8`]).
     pub fn multiplies_int8(self) -> bool {
         DotProduct::of(self).is_some()
+    }
+
+    /// Whether it does so for a transformer of this width, with codes of 16 bits where 8 are too few for the width
+    /// ([`MatmulPrecision::Int8`]).
+    pub fn multiplies_int8_of(self, width: usize) -> bool {
+        DotProduct::of(self).is_some_and(|products| width >= NARROW || products.wide().is_some())
     }
 
     /// Whether the reranker computes in 16-bit fixed point, and faster than in floats ([`RerankerArithmetic::Int16`]).

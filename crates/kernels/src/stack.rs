@@ -37,7 +37,8 @@ pub(crate) struct Block {
 }
 
 /// Below this width 8 bits are too few: the fewer channels there are, the less their rounding errors cancel. Measured at a width
-/// of 192. Linear layers then have codes of 16 bits, and are in f32 where a level does not multiply such codes.
+/// of 192. Linear layers then have codes of 16 bits, and where a level does not multiply such codes, the last layers of both branches, whose
+/// inputs no norm brings to one range and which make half of the error, are in f32.
 pub(crate) const NARROW: usize = 256;
 
 /// An adapter of the attention's output, which it is added to.
@@ -93,6 +94,8 @@ impl Block {
         shape: &BlockShape,
     ) -> Result<Self, KernelError> {
         let BlockShape { dim, heads, hidden, gated, epsilon, layer_scale, adapters } = *shape;
+        let widened = source.widened();
+        let branches = if dim < NARROW { &widened } else { source };
         let (first, rows, second) = if gated { ("w12", 2 * hidden, "w3") } else { ("fc1", hidden, "fc2") };
         let gamma = |scale: &str| -> Result<Option<Vec<f32>>, KernelError> {
             let gamma = layer_scale.then(|| source.get(&format!("{name}.{scale}.gamma"), dim));
@@ -123,11 +126,11 @@ impl Block {
         let folded = scale1.as_deref().filter(|_| serial.is_none());
         Ok(Self {
             projections: Projections::load(source, name, [dim, heads], epsilon)?,
-            proj: source.matrix_scaled(&format!("{name}.attn.proj"), dim, dim, folded)?,
+            proj: branches.matrix_scaled(&format!("{name}.attn.proj"), dim, dim, folded)?,
             serial,
             norm2: source.norm(&format!("{name}.norm2"), dim, epsilon)?,
             fc1: source.matrix(&format!("{name}.mlp.{first}"), dim, rows)?,
-            fc2: source.matrix_scaled(&format!("{name}.mlp.{second}"), hidden, dim, scale2.as_deref())?,
+            fc2: branches.matrix_scaled(&format!("{name}.mlp.{second}"), hidden, dim, scale2.as_deref())?,
             parallel,
             gated,
             #[cfg(target_arch = "x86_64")]

@@ -115,6 +115,12 @@ impl<'a> TensorSource<'a> {
         Self { lookup, packing, expansion: None }
     }
 
+    /// The same tensors for matrices of what 8 bits are too few for.
+    pub(crate) fn widened(&self) -> Self {
+        let packing = Packing { element: self.packing.element.widened(), ..self.packing };
+        Self { packing, ..*self }
+    }
+
     /// Keeps weights of 16 bits as they are, where matrices are in f32. That is for matrices that meet several panels of
     /// tokens at a time.
     pub(crate) fn keeping_halves(self, level: Level) -> Self {

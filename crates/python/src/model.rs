@@ -8,11 +8,12 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyByteArray, PyBytes};
 use r2former_engine::{
-    Extractor, ImageFeatures, LoadedModel, RerankMethod, Settings, Verifier, extractor_on, rerank,
+    Extractor, ImageFeatures, LoadedModel, PrecisionChoice, RerankMethod, Settings, Verifier, extractor_on,
+    rerank,
 };
 use r2former_model::checkpoint::{Checkpoint, Storage, parse};
 use r2former_model::import::{ImportOptions, Imported, LocalOptions, import};
-use r2former_model::{ImageSize, ModelConfig, Precision, cost, save};
+use r2former_model::{ImageSize, ModelConfig, cost, save};
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
@@ -56,15 +57,15 @@ impl Model {
         (config, fingerprint): (ModelConfig, String),
         device: String,
         size: Option<ImageSize>,
-        precision: Option<Precision>,
+        precision: Option<PrecisionChoice>,
     ) -> Result<Self, Failure> {
-        r2former_model::parse_device(&device)?;
+        let on = r2former_model::parse_device(&device)?;
         let mut settings = Settings::of(&config);
         if let Some(size) = size {
             config.check_image_size(size)?;
             settings = settings.sized(size, &config);
         }
-        settings.precision = precision.unwrap_or(settings.precision);
+        let settings = settings.with_precision(precision.unwrap_or_default(), &config, &on);
         Ok(Self { origin, config, fingerprint, settings, device, extractor: OnceLock::new() })
     }
 

@@ -118,7 +118,7 @@ function shapeOf(estimate) {
 }
 
 const scoreLabel = (kind) =>
-  t(kind === "ransac_inliers" ? "match.inliers" : kind === "mutual_matches" ? "match.mutual" : "match.score");
+  t(kind === "ransac_inliers" ? "match.ransac" : kind === "mutual_matches" ? "match.mutual" : "match.score");
 
 function showAnswer({ file, url, answer, seconds }) {
   shown = { file, url, answer };

@@ -34,6 +34,7 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<(Checkpoint, bool)>
         ));
     }
     let mut fresh_head = false;
+    let geometry = model.local.as_ref().map(|local| local.geometry).unwrap_or_default();
     if config.stage.trains_global()
         && let GlobalConfig::Pooled { pooling } = model.global
     {
@@ -66,7 +67,7 @@ pub(crate) fn starting_model(config: &TrainConfig) -> Result<(Checkpoint, bool)>
         (name.starts_with("local_head") && !local) || (name.starts_with("reranker") && !reranker)
     };
     if config.stage.trains_reranker() {
-        model.local.get_or_insert(local_config(config));
+        model.local.get_or_insert(LocalConfig { geometry, ..local_config(config) });
         model.reranker = Some(reranker_config(model, &changes.reranker)?);
     }
     if let Some(local) = &mut model.local {

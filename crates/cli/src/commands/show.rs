@@ -149,7 +149,7 @@ fn query(args: &QueryArgs, machine: &Machine) -> Result<ExitStatus> {
         let answer = locate(&reader, &extractor, image, &options)?;
         let matches = answer.matches.iter().enumerate().map(|(i, m)| {
             let score = m.score.map(|score| match answer.rerank {
-                RerankMethod::Ransac => format!("{score:.0} inliers"),
+                RerankMethod::Ransac => format!("RANSAC {score:.1}"),
                 RerankMethod::Mutual => format!("{score:.0} mutual matches"),
                 _ => format!("score {score:.3}, not calibrated"),
             });

@@ -90,7 +90,7 @@ fn text(out: &mut Out, answer: &Answer, timing: bool, kind: PositionKind) -> Res
     }
     let score = match answer.rerank {
         RerankMethod::Model => "   score",
-        RerankMethod::Ransac => " inliers",
+        RerankMethod::Ransac => "  ransac",
         RerankMethod::Mutual => " matches",
         RerankMethod::None => "",
     };
@@ -101,9 +101,8 @@ fn text(out: &mut Out, answer: &Answer, timing: bool, kind: PositionKind) -> Res
     }
     for m in &answer.matches {
         let score = match (m.score, m.score_kind) {
-            (Some(count), Some(ScoreKind::RansacInliers | ScoreKind::MutualMatches)) => {
-                format!("  {count:>6.0}")
-            }
+            (Some(agreement), Some(ScoreKind::RansacInliers)) => format!("  {agreement:>6.1}"),
+            (Some(count), Some(ScoreKind::MutualMatches)) => format!("  {count:>6.0}"),
             (Some(score), _) => format!("  {score:.4}"),
             (None, _) => " ".repeat(score.len()),
         };

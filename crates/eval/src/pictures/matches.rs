@@ -86,7 +86,7 @@ pub fn matches(
     }
     let y = top + strip - LEGEND + 16.0;
     svg.line([0.0, y], [22.0, y], &format!("stroke='{INLIER}' stroke-width='3'"));
-    let text = "inlier: both local features fit one homography between the photographs";
+    let text = "inlier: both local features fit one transformation between the photographs";
     svg.text([30.0, y + 4.0], 12.0, text, "fill='#333'");
     svg.finish()
 }

@@ -167,7 +167,7 @@ fn row(query: &EvaluatedQuery, dataset: &Dataset, method: RerankMethod) -> Galle
 fn score_text(method: RerankMethod, score: f32) -> String {
     match method {
         RerankMethod::None => format!("cosine {score:.3}"),
-        RerankMethod::Ransac => format!("{score:.0} inliers"),
+        RerankMethod::Ransac => format!("RANSAC {score:.1}"),
         RerankMethod::Mutual => format!("{score:.0} mutual matches"),
         RerankMethod::Model => format!("score {score:.3}"),
     }

@@ -1,12 +1,12 @@
 //! The similarity (a rotation, a scale and a shift) under which pairs agree best. It has half the parameters of a homography, so that
-//! far fewer pairs agree by chance, and two pairs determine one, so that all pairs of some hundred can be tried: nothing is
-//! random. How well pairs agree counts, too (MSAC; Torr and Zisserman 2000), since an error just within the tolerance says little.
+//! far fewer pairs agree by chance, and two pairs determine one, so that all of some sixty can be tried, and of more a fixed
+//! part: nothing is random. How well pairs agree counts, too (MSAC; Torr and Zisserman 2000), since an error just within the tolerance says little.
 
 use super::homography::{Columns, Correspondence, Fit, LANES};
 use crate::Level;
 use pulp::{Simd, WithSimd};
 
-/// Pairs at least.
+/// Pairs that agree at least.
 const LEAST: usize = 4;
 
 /// Similarities that are tried, about: every two pairs where there are at most 63.
@@ -15,7 +15,7 @@ const TRIED: usize = 2000;
 /// Squares of the scales that are tried: others gather whatever lies around one point.
 const SQUARED_SCALES: [f32; 2] = [1.0 / 16.0, 16.0];
 
-/// The similarity under which pairs agree best, by the sum over its inliers of 1 - (error / tolerance)²; `None` for fewer than four pairs,
+/// The similarity under which pairs agree best, by the sum over its inliers of 1 - (error / tolerance)²; `None` where fewer than four pairs agree,
 /// for points that coincide, and for coordinates that are not finite. The same at every level.
 ///
 /// - `tolerance`: above it the transfer error of a pair is that of an outlier, in the unit of the reference's points.
@@ -47,7 +47,8 @@ pub fn similarity(level: Level, pairs: &[Correspondence], tolerance: f32) -> Opt
     let score = errors.filter(|error| *error <= reach).map(|error| 1.0 - error / reach).sum();
     let Similarity { turn: [a, b], shift: [x, y] } = best;
     let matrix = [a, -b, x, b, a, y, 0.0, 0.0, 1.0].map(f64::from);
-    Some(Fit { matrix, count: inliers.iter().filter(|inlier| **inlier).count(), inliers, score })
+    let count = inliers.iter().filter(|inlier| **inlier).count();
+    (count >= LEAST).then_some(Fit { matrix, count, inliers, score })
 }
 
 /// Maps (x, y) to (a x - b y, b x + a y) and shifts that.
@@ -131,8 +132,8 @@ fn through([x, y, u, v]: &Columns, [other_x, other_y, other_u, other_v]: &Column
     found
 }
 
-/// How far apart two pairs are that determine a similarity, once each: from 1 to half of their number, so that every two pairs are
-/// reached, in an order of which any beginning is spread out.
+/// How far apart two pairs are that determine a similarity: from 1 to half of their number, so that every two pairs are reached, in
+/// an order of which any beginning is spread out.
 fn steps(count: usize) -> impl Iterator<Item = usize> {
     let half = (count / 2).max(1);
     let golden = (half as f64 * 0.618_033_988_75) as usize;

@@ -124,7 +124,7 @@ pub struct RerankerConfig {
     pub use_position_embedding: bool,
     /// Epsilon of every layer norm.
     pub norm_eps: f64,
-    /// How much RANSAC's inliers count in a pair's score beside the network's logits; absent: nothing, as in the paper.
+    /// How much RANSAC's score counts in a pair's score beside the network's logits; absent: nothing, as in the paper.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inliers: Option<InlierWeights>,
     /// How many of a query's candidates are scored, unless a query asks for another number: those that RANSAC ranks first.

@@ -131,7 +131,9 @@ impl LocalOptions {
                     .into(),
             ));
         }
-        let mut local = match (self.preset, config.local.take()) {
+        let own = config.local.take();
+        let geometry = own.as_ref().map(|own| own.geometry).unwrap_or_default();
+        let mut local = match (self.preset, own) {
             (None, Some(own)) => own,
             (Some(LocalPreset::Effovpr), _) => effovpr(config)?,
             (_, own) => default_of(config, own.map(|own| own.count)),
@@ -146,7 +148,7 @@ impl LocalOptions {
         }
         local.min_attention = self.min_attention.or(local.min_attention);
         local.min_similarity = self.min_similarity.or(local.min_similarity);
-        local.geometry = self.geometry.unwrap_or(local.geometry);
+        local.geometry = self.geometry.unwrap_or(geometry);
         local.count = self.count.unwrap_or(match (local.select, local.min_attention) {
             // Weights that sum to one: no more patches than this can be above the threshold.
             (Selection::ClsKey, Some(least)) if least > 0.0 => local.count.min((1.0 / least).ceil() as usize),

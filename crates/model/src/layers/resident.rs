@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 /// What a table holds: its name, and the numbers that it is computed from.
 type Key = (&'static str, Vec<u32>);
 
-/// Tables of all devices, the latest last.
+/// Tables of all devices, the one that was asked for last at the end.
 static TABLES: Mutex<Vec<(Device, Key, Tensor<1>)>> = Mutex::new(Vec::new());
 
 /// The most tables: images in their own sizes ask for ever new ones.
@@ -29,9 +29,11 @@ pub(crate) fn resident<const D: usize>(
         return transfer().reshape(dims);
     }
     let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = tables.iter().find(|(on, (of, with), _)| on == device && *of == name && with == numbers);
-    if let Some((.., table)) = known {
-        return table.clone().reshape(dims);
+    let known = tables.iter().position(|(on, (of, with), _)| on == device && *of == name && with == numbers);
+    if let Some(at) = known {
+        // What is asked for most stays.
+        tables[at..].rotate_left(1);
+        return tables[tables.len() - 1].2.clone().reshape(dims);
     }
     let table = transfer();
     if tables.len() == MOST {

@@ -228,7 +228,8 @@ class Model:
                 number where there are several (``cuda:1``).
             image_size: ``(height, width)`` in pixels, or a rule such as ``"native"`` or ``"longest:640"``; the model's own by
                 default.
-            precision: ``f32``, ``bf16``, or ``int8`` on the CPU; the model's own by default.
+            precision: ``f32``, ``bf16``, ``int8`` on the CPU, or ``auto``, the default: ``int8`` where the model's file says that
+                rankings stay and this CPU is faster in it, else the model's own.
 
         Raises:
             NotFoundError: There is no such file.
