@@ -305,10 +305,8 @@ impl<'a> Asked<'a> {
         let mut best: Option<f32> = None;
         for query in queries {
             let verifier = Verifier::new(self.extractor, &query.floats(row))?;
-            for local in &references {
-                let score = verifier.score(local.rows());
-                best = Some(best.map_or(score, |best| best.max(score)));
-            }
+            let scores = references.iter().map(|local| verifier.score(local.rows()));
+            best = scores.chain(best).reduce(f32::max);
         }
         Ok(best)
     }
